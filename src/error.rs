@@ -1,0 +1,450 @@
+//! What can go wrong, typed by who is to blame.
+//!
+//! A [`CloseReason`] says why a connection ended and is `Copy`, free of text, and never made from anything but facts:
+//! [`WireError`] if the peer's bytes are wrong, [`Misbehaviour`] if they are right but the moment is not,
+//! [`Incompatibility`] if the peer is honest but not for us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the
+//! operating system gave up on it, [`LocalCause`] if we wanted it so. Mistakes of the embedder are
+//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why it
+//! failed and, where one can do something, what to do.
+
+use crate::protocol::{CommandName, Network};
+use std::fmt;
+use std::io;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer sent bytes that cannot be right.
+    Wire(WireError),
+    /// The peer sent something legal at a moment when it is not.
+    Misbehaved(Misbehaviour),
+    /// The peer is not one that we talk to.
+    Incompatible(Incompatibility),
+    /// The peer did not do in time what it had to.
+    TimedOut(Deadline),
+    /// The operating system reported a failure.
+    Network(NetworkFailure),
+    /// The peer closed the connection in an orderly way.
+    ClosedByPeer,
+    /// The peer closed the connection after it had sent a `reject` with this code.
+    RejectedByPeer(u8),
+    /// This side closed the connection.
+    Local(LocalCause),
+}
+
+/// Which side ended a connection, or failed to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// This process or this machine.
+    Local,
+    /// The peer, or the network on the way to it.
+    Remote,
+}
+
+impl CloseReason {
+    /// Whether the cause lies on this side: our own wish, or a shortage of this machine.
+    pub const fn side(&self) -> Side {
+        match self {
+            Self::Local(_) => Side::Local,
+            Self::Network(failure) if failure.shortage().is_some() => Side::Local,
+            Self::Wire(_)
+            | Self::Misbehaved(_)
+            | Self::Incompatible(_)
+            | Self::TimedOut(_)
+            | Self::Network(_)
+            | Self::ClosedByPeer
+            | Self::RejectedByPeer(_) => Side::Remote,
+        }
+    }
+
+    /// Whether a later connection to the same address may well succeed.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Network(_) | Self::ClosedByPeer => true,
+            Self::Wire(_) | Self::Misbehaved(_) | Self::Incompatible(_) | Self::RejectedByPeer(_) | Self::Local(_) => {
+                false
+            }
+        }
+    }
+
+    /// A short name of the cause, from a closed list, for counters and result files.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Wire(error) => error.label(),
+            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => "handshake_flood",
+            Self::Misbehaved(Misbehaviour::SecondProtoconf) => "second_protoconf",
+            Self::Incompatible(Incompatibility::ProtocolVersion { .. }) => "protocol_version",
+            Self::Incompatible(Incompatibility::Network { .. }) => "wrong_network",
+            Self::Incompatible(Incompatibility::Blockchain) => "wrong_blockchain",
+            Self::Incompatible(Incompatibility::BannedUserAgent) => "banned_user_agent",
+            Self::TimedOut(Deadline::Connect) => "connect_timeout",
+            Self::TimedOut(Deadline::Handshake) => "handshake_timeout",
+            Self::TimedOut(Deadline::Pong) => "pong_timeout",
+            Self::TimedOut(Deadline::Header) => "header_timeout",
+            Self::TimedOut(Deadline::Body) => "body_timeout",
+            Self::TimedOut(Deadline::Send) => "send_stalled",
+            Self::Network(failure) => failure.label(),
+            Self::ClosedByPeer => "closed_by_peer",
+            Self::RejectedByPeer(_) => "rejected_by_peer",
+            Self::Local(LocalCause::Requested) => "requested",
+            Self::Local(LocalCause::Shutdown) => "shutdown",
+            Self::Local(LocalCause::OverCapacity) => "over_capacity",
+            Self::Local(LocalCause::SendQueueFull) => "send_queue_full",
+        }
+    }
+}
+
+/// Bytes that no correct peer sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireError {
+    /// A message does not begin with the network's magic.
+    BadMagic {
+        /// The bytes that came, zero where the first wrong one already decided.
+        found: [u8; 4],
+        /// The network they belong to, if all four are known.
+        network: Option<Network>,
+    },
+    /// The header claims a payload above the limit of its command.
+    OverLimit {
+        /// The command.
+        command: CommandName,
+        /// The length claimed, in bytes.
+        len_bytes: u64,
+    },
+    /// The payload ends inside a field.
+    Truncated {
+        /// The command.
+        command: CommandName,
+    },
+    /// A CompactSize is not in its shortest form.
+    NonCanonicalSize {
+        /// The command.
+        command: CommandName,
+    },
+    /// A count or length is larger than the protocol or the payload allows.
+    TooLong {
+        /// The command.
+        command: CommandName,
+    },
+    /// A field has a value that the protocol does not know.
+    BadValue {
+        /// The command.
+        command: CommandName,
+    },
+    /// The checksum in the header is not that of the payload.
+    BadChecksum {
+        /// The command.
+        command: CommandName,
+    },
+}
+
+impl WireError {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::BadMagic { .. } => "bad_magic",
+            Self::OverLimit { .. } => "over_limit",
+            Self::Truncated { .. } => "truncated_message",
+            Self::NonCanonicalSize { .. } => "non_canonical_size",
+            Self::TooLong { .. } => "field_too_long",
+            Self::BadValue { .. } => "bad_value",
+            Self::BadChecksum { .. } => "bad_checksum",
+        }
+    }
+}
+
+/// Something legal at the wrong moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// More messages than any handshake needs, and still no end of it.
+    TooManyHandshakeMessages,
+    /// `protoconf` is sent once.
+    SecondProtoconf,
+}
+
+/// A peer that is honest, but not for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incompatibility {
+    /// It speaks a protocol older than we accept.
+    ProtocolVersion {
+        /// The version it claims.
+        claimed: u32,
+    },
+    /// It is on another network.
+    Network {
+        /// The network it is on.
+        found: Network,
+    },
+    /// Its user agent is that of another blockchain's node.
+    Blockchain,
+    /// Its user agent is banned by configuration.
+    BannedUserAgent,
+}
+
+/// Something that has to happen in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deadline {
+    /// The TCP connection is established.
+    Connect,
+    /// Both versions and both veracks are exchanged.
+    Handshake,
+    /// A ping is answered.
+    Pong,
+    /// A header that has begun is complete.
+    Header,
+    /// A payload that has begun makes progress.
+    Body,
+    /// The peer takes what we send.
+    Send,
+}
+
+/// The step of a connection's life that the operating system let fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoStep {
+    /// Opening a socket and connecting it.
+    Connect,
+    /// Registering the socket for readiness.
+    Register,
+    /// Receiving.
+    Read,
+    /// Sending.
+    Write,
+}
+
+/// A shortage of this machine, which is no fault of any peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// No file descriptor is left (EMFILE, ENFILE).
+    Descriptors,
+    /// No local port is left for the address (EADDRNOTAVAIL).
+    Ports,
+    /// The kernel has no memory for the socket (ENOBUFS, ENOMEM).
+    Memory,
+}
+
+/// A failure that the operating system reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkFailure {
+    /// What was attempted.
+    pub step: IoStep,
+    /// The kind of the error.
+    pub kind: io::ErrorKind,
+    /// The system's number of the error, 0 if there is none.
+    pub code: i32,
+}
+
+impl NetworkFailure {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+
+    /// What `error` says about `step`.
+    pub fn new(step: IoStep, error: &io::Error) -> Self {
+        Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
+    }
+
+    /// The shortage behind the failure, if it is one.
+    pub const fn shortage(&self) -> Option<Shortage> {
+        match self.code {
+            Self::EMFILE | Self::ENFILE => Some(Shortage::Descriptors),
+            Self::ENOBUFS | Self::ENOMEM => Some(Shortage::Memory),
+            _ => match self.kind {
+                io::ErrorKind::AddrNotAvailable => Some(Shortage::Ports),
+                _ => None,
+            },
+        }
+    }
+
+    const fn label(&self) -> &'static str {
+        match self.shortage() {
+            Some(Shortage::Descriptors) => "local_emfile",
+            Some(Shortage::Ports) => "local_eaddrnotavail",
+            Some(Shortage::Memory) => "local_enobufs",
+            None => match self.kind {
+                io::ErrorKind::ConnectionRefused => "refused",
+                io::ErrorKind::ConnectionReset => "reset",
+                io::ErrorKind::ConnectionAborted => "aborted",
+                io::ErrorKind::BrokenPipe => "broken_pipe",
+                io::ErrorKind::TimedOut => "network_timeout",
+                io::ErrorKind::HostUnreachable => "host_unreachable",
+                io::ErrorKind::NetworkUnreachable => "network_unreachable",
+                _ => "io_error",
+            },
+        }
+    }
+}
+
+/// Why this side closed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalCause {
+    /// The embedder asked for it.
+    Requested,
+    /// The loop is stopping.
+    Shutdown,
+    /// The maximum of peers is reached.
+    OverCapacity,
+    /// The peer does not take what it asked for, and its queue is full.
+    SendQueueFull,
+}
+
+/// A command that could not be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The peer is gone.
+    NoSuchPeer,
+    /// The peer's send queue has no room for the message; try again when it is writable.
+    QueueFull,
+    /// The peer's handshake is not complete.
+    NotReady,
+    /// The peer has as many pings in flight as it may.
+    TooManyPings,
+    /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
+    TableFull,
+    /// The loop has stopped.
+    Stopped,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wire(error) => write!(f, "the peer sent wrong bytes: {error}"),
+            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => {
+                f.write_str("the peer sent too many messages without completing the handshake")
+            }
+            Self::Misbehaved(Misbehaviour::SecondProtoconf) => f.write_str("the peer sent a second protoconf"),
+            Self::Incompatible(cause) => write!(f, "the peer is not for us: {cause}"),
+            Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
+            Self::Network(failure) => write!(f, "{failure}"),
+            Self::ClosedByPeer => f.write_str("closed by the peer"),
+            Self::RejectedByPeer(code) => write!(f, "closed by the peer after a reject with code {code:#04x}"),
+            Self::Local(cause) => write!(f, "closed by this side: {cause}"),
+        }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadMagic { network: Some(network), .. } => {
+                write!(f, "the message is for {network}; is --network right?")
+            }
+            Self::BadMagic { found: [a, b, c, d], network: None } => {
+                write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")
+            }
+            Self::OverLimit { command, len_bytes } => {
+                write!(f, "{command} claims {len_bytes} bytes, more than its limit")
+            }
+            Self::Truncated { command } => write!(f, "{command} ends inside a field"),
+            Self::NonCanonicalSize { command } => write!(f, "{command} has a size that is not in its shortest form"),
+            Self::TooLong { command } => write!(f, "{command} has a count or length above its limit"),
+            Self::BadValue { command } => write!(f, "{command} has a field with an unknown value"),
+            Self::BadChecksum { command } => write!(f, "{command} has a wrong checksum"),
+        }
+    }
+}
+
+impl fmt::Display for Incompatibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProtocolVersion { claimed } => write!(f, "it speaks protocol version {claimed}, which is too old"),
+            Self::Network { found } => write!(f, "it is on {found}"),
+            Self::Blockchain => f.write_str("its user agent is that of another blockchain's node"),
+            Self::BannedUserAgent => f.write_str("its user agent is banned"),
+        }
+    }
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "the connection was not established",
+            Self::Handshake => "the handshake was not completed",
+            Self::Pong => "a ping was not answered",
+            Self::Header => "a message header was not completed",
+            Self::Body => "a message made no progress",
+            Self::Send => "the peer took nothing of what waits for it",
+        })
+    }
+}
+
+impl fmt::Display for NetworkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempted = match self.step {
+            IoStep::Connect => "connecting",
+            IoStep::Register => "registering the socket",
+            IoStep::Read => "receiving",
+            IoStep::Write => "sending",
+        };
+        let remedy = match self.shortage() {
+            Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
+            Some(Shortage::Ports) => "; no local port is left for this address, add source addresses",
+            Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
+            None => "",
+        };
+        match self.code {
+            0 => write!(f, "{attempted} failed: {}{remedy}", self.kind),
+            code => write!(f, "{attempted} failed: {}{remedy}", io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+impl fmt::Display for LocalCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requested => "as asked",
+            Self::Shutdown => "shutting down",
+            Self::OverCapacity => "the maximum of peers is reached",
+            Self::SendQueueFull => "the peer does not take its replies and its queue is full",
+        })
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchPeer => "the peer is gone",
+            Self::QueueFull => "the peer's send queue is full; wait until it is writable",
+            Self::NotReady => "the peer's handshake is not complete",
+            Self::TooManyPings => "the peer has as many pings in flight as it may",
+            Self::TableFull => "the table has no room for another connection; raise max_links",
+            Self::Stopped => "the loop has stopped",
+        })
+    }
+}
+
+impl std::error::Error for CloseReason {}
+impl std::error::Error for WireError {}
+impl std::error::Error for CommandError {}
+
+impl From<WireError> for CloseReason {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+impl From<Misbehaviour> for CloseReason {
+    fn from(cause: Misbehaviour) -> Self {
+        Self::Misbehaved(cause)
+    }
+}
+impl From<Incompatibility> for CloseReason {
+    fn from(cause: Incompatibility) -> Self {
+        Self::Incompatible(cause)
+    }
+}
+impl From<Deadline> for CloseReason {
+    fn from(deadline: Deadline) -> Self {
+        Self::TimedOut(deadline)
+    }
+}
+impl From<LocalCause> for CloseReason {
+    fn from(cause: LocalCause) -> Self {
+        Self::Local(cause)
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is who: generational ids of links and peers, and the poll tokens that carry them.
+//!
+//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed, so that an event, a
+//! timer or an embedder's note that outlived its link is recognised as stale instead of reaching the slot's new owner.
+
+use std::fmt;
+
+/// Identifies one TCP connection for ever: a row of the table and the generation of its use.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId {
+    slot: u32,
+    generation: u32,
+}
+
+impl LinkId {
+    /// The highest generation of a slot; a slot that reaches it is retired. What is above it marks other tokens.
+    pub(crate) const GENERATION_MAX: u32 = u32::MAX - 1;
+
+    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
+    /// The row, an index that is dense and soon reused.
+    pub const fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// How often the row was used before.
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// Generation and slot as one number.
+    pub const fn to_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.slot as u64
+    }
+
+    /// The id that [`LinkId::to_u64`] made.
+    pub const fn from_u64(packed: u64) -> Self {
+        Self { slot: packed as u32, generation: (packed >> 32) as u32 }
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// Identifies a peer for ever: the id of the link that it said `version` on.
+///
+/// A connection that is opened again is a new peer. Eight bytes, `Copy`, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(LinkId);
+
+impl PeerId {
+    pub(crate) const fn of(link: LinkId) -> Self {
+        Self(link)
+    }
+
+    pub(crate) const fn link(self) -> LinkId {
+        self.0
+    }
+
+    /// A dense index below the number of rows ever in use at once, for an embedder's own table. It is reused after the
+    /// peer is closed: keep the `PeerId` beside it.
+    pub const fn slot(self) -> usize {
+        self.0.slot()
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {:?}", self.0)
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What a readiness event is about; travels through the kernel as 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A connection.
+    Link(LinkId),
+    /// The listener with this index.
+    Listener(u32),
+    /// A command waits in the handle's queue.
+    Waker,
+}
+
+impl Token {
+    const WAKER: u32 = u32::MAX;
+
+    /// The token as one number.
+    pub const fn to_u64(self) -> u64 {
+        match self {
+            Self::Link(id) => id.to_u64(),
+            Self::Listener(index) => LinkId::new(index, u32::MAX).to_u64(),
+            Self::Waker => LinkId::new(Self::WAKER, u32::MAX).to_u64(),
+        }
+    }
+
+    /// The token that [`Token::to_u64`] made.
+    pub const fn from_u64(packed: u64) -> Self {
+        let id = LinkId::from_u64(packed);
+        match (id.generation, id.slot) {
+            (u32::MAX, Self::WAKER) => Self::Waker,
+            (u32::MAX, index) => Self::Listener(index),
+            _ => Self::Link(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_kernel() {
+        let tokens = [
+            Token::Link(LinkId::new(0, 0)),
+            Token::Link(LinkId::new(u32::MAX, LinkId::GENERATION_MAX)),
+            Token::Link(LinkId::new(7, 3)),
+            Token::Listener(0),
+            Token::Listener(u32::MAX - 1),
+            Token::Waker,
+        ];
+        for token in tokens {
+            assert_eq!(Token::from_u64(token.to_u64()), token);
+        }
+    }
+
+    #[test]
+    fn the_packing_is_generation_then_slot() {
+        assert_eq!(LinkId::new(0x1122_3344, 0x5566_7788).to_u64(), 0x5566_7788_1122_3344);
+    }
+}

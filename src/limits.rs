@@ -1,0 +1,140 @@
+//! Every bound of the library, in one place.
+//!
+//! Each constant names its unit, its reason and the most memory it can cost. Those that an embedder may change are the
+//! defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here depends
+//! on anything else in the crate. The assertions at the end tie together the bounds that only make sense as a pair.
+
+use std::time::Duration;
+
+// --- The wire -------------------------------------------------------------------------------------------------------
+
+/// Bytes of the basic message header.
+pub const HEADER_LEN_BYTES: usize = 24;
+/// Bytes of the extended message header: the basic one, then the real command and a 64-bit length.
+pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
+/// Largest payload of a `protoconf`, and what a peer is assumed to accept before its own `protoconf` (SV Node 1.2.2,
+/// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
+pub const LEGACY_PAYLOAD_MAX_BYTES: u64 = 1_048_576;
+/// Default limit of every command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
+pub const PAYLOAD_MAX_BYTES: u64 = 2_097_152;
+/// Largest payload of `tx` and `datareftx`.
+pub const TX_PAYLOAD_MAX_BYTES: u64 = 1_000_000_000;
+/// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
+pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
+/// Bytes of one short-id group in the node's rule for the largest `getblocktxn`: `size / 215 * 6 + 24`.
+pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
+/// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
+pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
+/// Bytes of a user agent in `version`.
+pub const USER_AGENT_MAX_BYTES: usize = 256;
+/// Bytes of an association id: a type byte and the id.
+pub const ASSOCIATION_ID_MAX_BYTES: usize = 129;
+/// Bytes of the stream policy list in `protoconf`: ten names of 64 characters and a comma each.
+pub const STREAM_POLICIES_MAX_BYTES: usize = 650;
+/// Bytes of the message name in `reject`.
+pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
+/// Bytes of the reason in `reject`.
+pub const REJECT_REASON_MAX_BYTES: usize = 111;
+
+// --- What one peer may cost -----------------------------------------------------------------------------------------
+
+/// Bytes of one link's row in the table, asserted at compile time: what an idle peer costs, beside its boxed version.
+pub const ROW_MAX_BYTES: usize = 320;
+/// Messages a peer may send before its handshake is complete, `version` and `verack` among them.
+pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
+/// Largest payload before the handshake is complete; the longest legal `version` has 502 bytes.
+pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
+/// Pings in flight per peer: one inline in the row, the rest (24 bytes each) spilled to a box.
+pub const PINGS_OUTSTANDING_MAX: usize = 64;
+/// Largest payload that is gathered in memory for a handler, per message.
+pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
+/// Largest sum of all payloads that are being gathered, for the whole loop.
+pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Step in which the buffer of a large frame grows: never more than this beyond what was received.
+pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
+/// A queue longer than this stops the reading of its link: who does not take our replies gets no more of them.
+pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
+/// A queue that would grow beyond this refuses the message; the engine's own replies then close the link.
+pub const SEND_QUEUE_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+// --- What one turn may cost -----------------------------------------------------------------------------------------
+
+/// The one block that all links are read into: the most that a link may be served per turn.
+pub const READ_BLOCK_BYTES: usize = 64 * 1024;
+/// The one block that replies are gathered in while a link's input is parsed; more goes through the link's queue.
+pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
+/// Time after which the read step ends and leaves the rest of the ready links to the next turn.
+pub const READ_STEP_MAX: Duration = Duration::from_millis(2);
+/// Connections accepted per turn and listener.
+pub const ACCEPTS_PER_TURN: usize = 128;
+/// Dials started per turn.
+pub const DIALS_PER_TURN: usize = 128;
+/// Commands taken from the handle's queue per turn.
+pub const COMMANDS_PER_TURN: usize = 1_024;
+/// Timers fired per turn; the rest makes the next wait zero.
+pub const EXPIRIES_PER_TURN: usize = 4_096;
+/// Readiness events taken from the kernel per turn (16 bytes each).
+pub const EVENTS_PER_TURN: usize = 1_024;
+/// Slices of one gathered write.
+pub const SLICES_PER_WRITE: usize = 64;
+/// Gathered writes per link and turn.
+pub const WRITES_PER_TURN: usize = 16;
+
+// --- The loop -------------------------------------------------------------------------------------------------------
+
+/// Connections that wait in the kernel for us to accept them; mio's own default of 128 loses bursts.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// First pause of a listener after a shortage of descriptors or memory; it doubles up to [`ACCEPT_RETRY_MAX`].
+pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause of a listener, and so the longest wait after descriptors are free again.
+pub const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Commands that wait in the handle's queue; a full queue gives the command back.
+pub const HANDLE_QUEUE_MAX: usize = 1_024;
+/// One tick of the timer wheel.
+pub const TICK: Duration = Duration::from_millis(1);
+/// Slots of the timer wheel (4 bytes each): 65.536 s, so that a two-minute timer is looked at twice.
+pub const WHEEL_SLOTS: usize = 65_536;
+/// How long before an exact wake-up the loop stops sleeping and polls: the kernel rounds sleeps to a millisecond.
+pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
+/// Buffers kept for reuse; each keeps at most [`POOLED_BUFFER_MAX_BYTES`].
+pub const POOLED_BUFFERS_MAX: usize = 1_024;
+/// Largest buffer that goes back to the pool, so the pool holds 4 MiB at the most.
+pub const POOLED_BUFFER_MAX_BYTES: usize = 4_096;
+
+// --- Deadlines ------------------------------------------------------------------------------------------------------
+
+/// Default time for a TCP connection to be established.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default time for the handshake, from entering `AwaitingHandshake`; no traffic extends it.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default pause between two pings of a peer.
+pub const PING_INTERVAL: Duration = Duration::from_secs(120);
+/// Default time for a pong.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a header from its first byte, whatever else happens.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Window over which a body must have moved by [`BODY_WINDOW_LEAST_BYTES`].
+pub const BODY_WINDOW: Duration = Duration::from_secs(60);
+/// Least progress of a body per [`BODY_WINDOW`]: 1 KiB/s.
+pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
+/// Time in which a waiting queue must make some progress.
+pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Time for which the kernel may keep our bytes without an acknowledgement.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const _: () = {
+    assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
+    assert!(
+        HANDSHAKE_PAYLOAD_MAX_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
+        "a handshake message never needs a buffer of its own"
+    );
+    assert!(
+        SEND_QUEUE_PAUSE_BYTES + 2 * READ_BLOCK_BYTES <= SEND_QUEUE_MAX_BYTES,
+        "replies to one more block must fit the queue after reading stops"
+    );
+    assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
+    assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
+    assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
+};

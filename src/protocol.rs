@@ -1,0 +1,217 @@
+//! The protocol's own constants: networks, command names, versions and service bits.
+//!
+//! Everything that names something on the wire but needs no codec stands here, below the errors that mention it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The protocol version we speak (SV Node 1.2.2, version.h PROTOCOL_VERSION).
+pub const PROTOCOL_VERSION: u32 = 70_016;
+/// The oldest protocol version we talk to (SV Node 1.2.2, version.h MIN_PEER_PROTO_VERSION).
+pub const PROTOCOL_VERSION_MIN: u32 = 31_800;
+/// Peers above this version answer pings (BIP 31).
+pub const PONG_ABOVE_VERSION: u32 = 60_000;
+/// From this version on a peer understands `sendheaders`.
+pub const SENDHEADERS_VERSION: u32 = 70_012;
+/// Service bit of a node that serves the whole chain.
+pub const SERVICE_NETWORK: u64 = 0x01;
+/// Service bit that marks Bitcoin SV nodes; its name is older than they are (NODE_BITCOIN_CASH).
+pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
+
+/// A Bitcoin SV network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// The main network.
+    Mainnet,
+    /// The public test network.
+    Testnet,
+    /// The scaling test network.
+    Stn,
+    /// A private network for tests.
+    Regtest,
+}
+
+impl Network {
+    /// All networks.
+    pub const ALL: [Self; 4] = [Self::Mainnet, Self::Testnet, Self::Stn, Self::Regtest];
+
+    /// The four bytes that begin every message, in wire order (SV Node 1.2.2, chainparams.cpp netMagic).
+    pub const fn magic(self) -> [u8; 4] {
+        match self {
+            Self::Mainnet => [0xe3, 0xe1, 0xf3, 0xe8],
+            Self::Testnet => [0xf4, 0xe5, 0xf3, 0xf4],
+            Self::Stn => [0xfb, 0xce, 0xc4, 0xf9],
+            Self::Regtest => [0xda, 0xb5, 0xbf, 0xfa],
+        }
+    }
+
+    /// The TCP port that nodes of the network listen on.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Mainnet => 8_333,
+            Self::Testnet => 18_333,
+            Self::Stn => 9_333,
+            Self::Regtest => 18_444,
+        }
+    }
+
+    /// The name as users type it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet => "testnet",
+            Self::Stn => "stn",
+            Self::Regtest => "regtest",
+        }
+    }
+
+    /// The network with this magic, if it is a known one.
+    pub fn from_magic(magic: [u8; 4]) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.magic() == magic)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text is not the name of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownNetwork;
+
+impl fmt::Display for UnknownNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown network: use mainnet, testnet, stn or regtest")
+    }
+}
+
+impl std::error::Error for UnknownNetwork {}
+
+impl FromStr for Network {
+    type Err = UnknownNetwork;
+
+    fn from_str(text: &str) -> Result<Self, UnknownNetwork> {
+        match text {
+            "mainnet" | "main" => Ok(Self::Mainnet),
+            "testnet" | "test" => Ok(Self::Testnet),
+            "stn" => Ok(Self::Stn),
+            "regtest" => Ok(Self::Regtest),
+            _ => Err(UnknownNetwork),
+        }
+    }
+}
+
+/// The name of a command as the header carries it: twelve bytes, padded with NUL.
+///
+/// Any twelve bytes can be held; [`CommandName::is_well_formed`] tells whether a node would look at them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandName([u8; 12]);
+
+impl CommandName {
+    /// `version`
+    pub const VERSION: Self = Self::new("version");
+    /// `verack`
+    pub const VERACK: Self = Self::new("verack");
+    /// `protoconf`
+    pub const PROTOCONF: Self = Self::new("protoconf");
+    /// `ping`
+    pub const PING: Self = Self::new("ping");
+    /// `pong`
+    pub const PONG: Self = Self::new("pong");
+    /// `sendheaders`
+    pub const SENDHEADERS: Self = Self::new("sendheaders");
+    /// `reject`
+    pub const REJECT: Self = Self::new("reject");
+    /// `extmsg`, which is a form of the header and no command
+    pub const EXTMSG: Self = Self::new("extmsg");
+    /// `tx`
+    pub const TX: Self = Self::new("tx");
+    /// `datareftx`
+    pub const DATAREFTX: Self = Self::new("datareftx");
+    /// `block`
+    pub const BLOCK: Self = Self::new("block");
+    /// `cmpctblock`
+    pub const CMPCTBLOCK: Self = Self::new("cmpctblock");
+    /// `blocktxn`
+    pub const BLOCKTXN: Self = Self::new("blocktxn");
+    /// `getblocktxn`
+    pub const GETBLOCKTXN: Self = Self::new("getblocktxn");
+    /// `hdrsen`
+    pub const HDRSEN: Self = Self::new("hdrsen");
+
+    /// The name `text`.
+    ///
+    /// # Panics
+    ///
+    /// If `text` has more than twelve bytes, at compile time in a constant.
+    pub const fn new(text: &str) -> Self {
+        let text = text.as_bytes();
+        assert!(text.len() <= 12, "a command has at most twelve bytes");
+        let mut bytes = [0; 12];
+        let mut at = 0;
+        while at < text.len() {
+            bytes[at] = text[at];
+            at += 1;
+        }
+        Self(bytes)
+    }
+
+    /// The name with these bytes, whatever they are.
+    pub const fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// The twelve bytes of the wire.
+    pub const fn as_bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+
+    /// Whether every byte before the first NUL is printable ASCII and every byte after it is NUL. A node drops messages
+    /// whose name is not (SV Node 1.2.2, protocol.cpp CheckCommandFormat). Twelve NULs are well formed.
+    pub fn is_well_formed(&self) -> bool {
+        let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(12);
+        let (name, padding) = self.0.split_at(len);
+        name.iter().all(|byte| (0x20..=0x7e).contains(byte)) && padding.iter().all(|&b| b == 0)
+    }
+}
+
+impl fmt::Display for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        write!(f, "{}", self.0[..len].escape_ascii())
+    }
+}
+
+impl fmt::Debug for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_found_by_name_and_magic() {
+        for network in Network::ALL {
+            assert_eq!(network.name().parse(), Ok(network));
+            assert_eq!(Network::from_magic(network.magic()), Some(network));
+        }
+        assert_eq!("Bitcoin".parse::<Network>(), Err(UnknownNetwork));
+        assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is none");
+    }
+
+    #[test]
+    fn command_names_are_judged_as_the_node_does() {
+        assert!(CommandName::new("ping").is_well_formed());
+        assert!(CommandName::new("twelve bytes").is_well_formed());
+        assert!(CommandName::new("").is_well_formed());
+        assert!(!CommandName::from_bytes(*b"ping\0x\0\0\0\0\0\0").is_well_formed());
+        assert!(!CommandName::from_bytes(*b"pi\x1fng\0\0\0\0\0\0\0").is_well_formed());
+        assert!(!CommandName::from_bytes([0xff; 12]).is_well_formed());
+        assert_eq!(CommandName::from_bytes(*b"a\0b\n\0\0\0\0\0\0\0\0").to_string(), "a\\x00b\\n");
+    }
+}
