@@ -1,0 +1,214 @@
+//! What an embedder may choose, with defaults, ranges and what it costs.
+//!
+//! A [`Config`] is a plain value. It is checked once, when a loop is built from it, and every field that could harm is
+//! refused there with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
+
+use crate::limits;
+use crate::protocol::{Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
+use std::fmt;
+use std::time::Duration;
+
+/// How a loop behaves.
+///
+/// ```
+/// use peerloop::{Config, Network};
+/// use std::time::Duration;
+///
+/// let config = Config { ping_interval: Duration::from_secs(30), ..Config::new(Network::Regtest) };
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The network whose magic every message carries. Default mainnet.
+    pub network: Network,
+    /// The magic to use instead of the network's own, for private networks. Default none.
+    pub magic: Option<[u8; 4]>,
+    /// The protocol version we claim. Default 70016; anything else is for testing what a peer does about it.
+    pub protocol_version: u32,
+    /// The services we claim. Default 0x21, those of an ordinary SV node.
+    pub services: u64,
+    /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
+    pub user_agent: String,
+    /// The chain height we claim. Default 0.
+    pub start_height: i32,
+    /// Whether peers may announce transactions to us. Default true.
+    pub relay: bool,
+    /// Whom we talk to.
+    pub version_rules: VersionRules,
+    /// The most connections at once, both directions, each [`ROW_MAX_BYTES`](limits::ROW_MAX_BYTES) at the most plus
+    /// its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
+    pub max_links: usize,
+    /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are closed.
+    /// Default no limit but [`Config::max_links`].
+    pub max_inbound: usize,
+    /// Time for a TCP connection. Over zero; default 5 s.
+    pub connect_timeout: Duration,
+    /// Time for a handshake. Over zero; default 10 s.
+    pub handshake_timeout: Duration,
+    /// Pause between two pings of a peer; the first comes one interval after the handshake. Default 120 s; zero sends
+    /// none.
+    pub ping_interval: Duration,
+    /// Time for a pong to a ping of ours. Over zero; default 30 s.
+    pub pong_timeout: Duration,
+    /// Largest payload of `block` and its kin; default 2^63 - 1.
+    pub block_max_bytes: u64,
+    /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB.
+    pub message_max_bytes: u64,
+    /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they are
+    /// streamed. Default 2 MiB.
+    pub buffered_message_max_bytes: u64,
+    /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
+    pub buffered_total_max_bytes: u64,
+    /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop uses
+    /// less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own lag.
+    pub spin: bool,
+    /// The seed of all randomness. Default none: taken from the operating system.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// The defaults for `network`.
+    pub fn new(network: Network) -> Self {
+        Self {
+            network,
+            magic: None,
+            protocol_version: PROTOCOL_VERSION,
+            services: SERVICE_NETWORK | SERVICE_BITCOIN_CASH,
+            user_agent: concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
+            start_height: 0,
+            relay: true,
+            version_rules: VersionRules::default(),
+            max_links: 100_000,
+            max_inbound: usize::MAX,
+            connect_timeout: limits::CONNECT_TIMEOUT,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            ping_interval: limits::PING_INTERVAL,
+            pong_timeout: limits::PONG_TIMEOUT,
+            block_max_bytes: limits::BLOCK_PAYLOAD_MAX_BYTES,
+            message_max_bytes: limits::PAYLOAD_MAX_BYTES,
+            buffered_message_max_bytes: limits::BUFFERED_MESSAGE_MAX_BYTES,
+            buffered_total_max_bytes: limits::BUFFERED_TOTAL_MAX_BYTES,
+            spin: true,
+            seed: None,
+        }
+    }
+
+    /// The four bytes that begin every message.
+    pub fn magic_bytes(&self) -> [u8; 4] {
+        self.magic.unwrap_or_else(|| self.network.magic())
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let over_zero = |field, value: Duration| match value.is_zero() {
+            true => Err(ConfigError { field, rule: "must be longer than zero" }),
+            false => Ok(()),
+        };
+        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        over_zero("connect_timeout", self.connect_timeout)?;
+        over_zero("handshake_timeout", self.handshake_timeout)?;
+        over_zero("pong_timeout", self.pong_timeout)?;
+        rule("user_agent", self.user_agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes")?;
+        rule("max_links", (1..=1 << 24).contains(&self.max_links), "must be 1 to 16,777,216")?;
+        rule(
+            "message_max_bytes",
+            (limits::LEGACY_PAYLOAD_MAX_BYTES..=1_000_000_000).contains(&self.message_max_bytes),
+            "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
+        )?;
+        rule("block_max_bytes", self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
+        rule("block_max_bytes", self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1")?;
+        rule(
+            "buffered_total_max_bytes",
+            self.buffered_message_max_bytes <= self.buffered_total_max_bytes,
+            "must not be below buffered_message_max_bytes",
+        )
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new(Network::Mainnet)
+    }
+}
+
+/// Which `version` messages are acceptable.
+///
+/// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for any
+/// text; one without is looked for anywhere in it. The lists are read in the order of the fields; an agent that is in
+/// none of them is accepted, for no list of good nodes is ever complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRules {
+    /// Lowest protocol version. Default 31800.
+    pub protocol_version_min: u32,
+    /// Agents that are refused whatever they are. Default none.
+    pub banned_agents: Vec<String>,
+    /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
+    pub bitcoin_sv_agents: Vec<String>,
+    /// Agents of other blockchains' nodes. Default satoshi, core, btc, abc, cash and bch.
+    pub other_chain_agents: Vec<String>,
+}
+
+impl Default for VersionRules {
+    fn default() -> Self {
+        let list = |agents: &[&str]| agents.iter().map(|&agent| agent.to_owned()).collect();
+        Self {
+            protocol_version_min: PROTOCOL_VERSION_MIN,
+            banned_agents: Vec::new(),
+            bitcoin_sv_agents: list(&["Bitcoin SV", "BitcoinSV", "bsv/", "/bsv", "Teranode", "peerloop"]),
+            other_chain_agents: list(&["satoshi", "core", "btc", "abc", "cash", "bch"]),
+        }
+    }
+}
+
+/// A field of the configuration is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configuration: {} {}", self.field, self.rule)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_on_every_network() {
+        for network in Network::ALL {
+            assert_eq!(Config::new(network).validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn each_harmful_value_is_refused_by_name() {
+        let good = Config::default;
+        for (field, config) in [
+            ("connect_timeout", Config { connect_timeout: Duration::ZERO, ..good() }),
+            ("handshake_timeout", Config { handshake_timeout: Duration::ZERO, ..good() }),
+            ("pong_timeout", Config { pong_timeout: Duration::ZERO, ..good() }),
+            ("user_agent", Config { user_agent: "x".repeat(257), ..good() }),
+            ("max_links", Config { max_links: 0, ..good() }),
+            ("max_links", Config { max_links: (1 << 24) + 1, ..good() }),
+            ("message_max_bytes", Config { message_max_bytes: 1_048_575, ..good() }),
+            ("message_max_bytes", Config { message_max_bytes: 1_000_000_001, ..good() }),
+            ("block_max_bytes", Config { block_max_bytes: 1_000_000, ..good() }),
+            ("block_max_bytes", Config { block_max_bytes: 1 << 63, ..good() }),
+            ("buffered_total_max_bytes", Config { buffered_total_max_bytes: 1, ..good() }),
+        ] {
+            assert_eq!(config.validate().map_err(|error| error.field), Err(field));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The message header: 24 bytes, what they claim, and how much of it is believed.
+//!
+//! A header is decoded without judging it; [`payload_limit`] says what its command may carry and the
+//! [`MessageFramer`](crate::MessageFramer) compares the two before a single byte of payload is looked at. The magic is not part of
+//! [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
+
+use crate::limits::{
+    BLOCK_PAYLOAD_MAX_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
+    PAYLOAD_MAX_BYTES, TX_PAYLOAD_MAX_BYTES,
+};
+use crate::protocol::CommandName;
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// Where the fields lie (SV Node 1.2.2, protocol.h CMessageHeader).
+mod field {
+    use super::Range;
+
+    pub(super) const MAGIC: Range<usize> = 0..4;
+    pub(super) const COMMAND: Range<usize> = 4..16;
+    pub(super) const PAYLOAD_LEN: Range<usize> = 16..20;
+    pub(super) const CHECKSUM: Range<usize> = 20..24;
+}
+
+/// The first four bytes of SHA-256 applied twice to nothing, as every message without payload carries it.
+pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
+
+/// A message header without its magic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The command.
+    pub command: CommandName,
+    /// Bytes of payload that follow.
+    pub payload_len: u64,
+    /// The first four bytes of SHA-256 applied twice to the payload.
+    pub checksum: [u8; 4],
+}
+
+impl Header {
+    /// The header of a message.
+    ///
+    /// # Panics
+    ///
+    /// If the payload has more bytes than the basic header can say, 4 GiB - 1.
+    pub fn of(command: CommandName, payload: &[u8]) -> Self {
+        assert!(u32::try_from(payload.len()).is_ok(), "a basic header holds 32 bits of length");
+        Self { command, payload_len: payload.len() as u64, checksum: checksum(payload) }
+    }
+
+    /// Reads the fields behind the magic, which the caller has compared.
+    pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
+        let len_bytes: [u8; 4] = bytes[field::PAYLOAD_LEN].try_into().expect("the field has four bytes");
+        Self {
+            command: CommandName::from_bytes(bytes[field::COMMAND].try_into().expect("the field has twelve bytes")),
+            payload_len: u64::from(u32::from_le_bytes(len_bytes)),
+            checksum: bytes[field::CHECKSUM].try_into().expect("the field has four bytes"),
+        }
+    }
+
+    /// Writes the header with a network's magic.
+    ///
+    /// # Panics
+    ///
+    /// If the payload length does not fit 32 bits.
+    pub fn encode(&self, magic: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
+        let len = u32::try_from(self.payload_len).expect("a basic header holds 32 bits of length");
+        let mut bytes = [0; HEADER_LEN_BYTES];
+        bytes[field::MAGIC].copy_from_slice(&magic);
+        bytes[field::COMMAND].copy_from_slice(self.command.as_bytes());
+        bytes[field::PAYLOAD_LEN].copy_from_slice(&len.to_le_bytes());
+        bytes[field::CHECKSUM].copy_from_slice(&self.checksum);
+        bytes
+    }
+}
+
+/// The first four bytes of SHA-256 applied twice.
+pub fn checksum(payload: &[u8]) -> [u8; 4] {
+    finish_checksum(Sha256::new_with_prefix(payload))
+}
+
+/// The checksum of everything that went through `hasher`, for payloads that are never held whole.
+pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
+    let twice = Sha256::digest(hasher.finalize());
+    [twice[0], twice[1], twice[2], twice[3]]
+}
+
+/// What a node accepts as payload (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadLimits {
+    /// Bytes of every command without a limit of its own, unknown ones too; this is also what our `protoconf` announces.
+    /// Default 2 MiB, at least 1 MiB.
+    pub message_max_bytes: u64,
+    /// Bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
+    pub block_max_bytes: u64,
+}
+
+impl Default for PayloadLimits {
+    fn default() -> Self {
+        Self { message_max_bytes: PAYLOAD_MAX_BYTES, block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES }
+    }
+}
+
+/// The most bytes of payload that `command` may claim; one more closes the connection.
+pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
+    match command {
+        CommandName::PING | CommandName::PONG => limits.message_max_bytes,
+        CommandName::PROTOCONF => LEGACY_PAYLOAD_MAX_BYTES,
+        CommandName::TX | CommandName::DATAREFTX => TX_PAYLOAD_MAX_BYTES,
+        CommandName::BLOCK | CommandName::CMPCTBLOCK | CommandName::BLOCKTXN | CommandName::HDRSEN => {
+            limits.block_max_bytes
+        }
+        CommandName::GETBLOCKTXN => getblocktxn_limit(limits.block_max_bytes),
+        _ => limits.message_max_bytes,
+    }
+}
+
+/// Six bytes per smallest transaction of the largest block, and room for the message around them.
+const fn getblocktxn_limit(block_max_bytes: u64) -> u64 {
+    let indexes = block_max_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
+    let header = if indexes > u32::MAX as u64 { 44 } else { 24 };
+    indexes + header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: [u8; 24] = *b"\xe3\xe1\xf3\xe8ping\0\0\0\0\0\0\0\0\x08\0\0\0\x25\x02\xfa\x94";
+
+    #[test]
+    fn the_ping_of_the_specification_reads_and_writes() {
+        let header = Header::decode(&PING);
+        assert_eq!(header.command, CommandName::PING);
+        assert_eq!(header.payload_len, 8);
+        assert_eq!(header, Header::of(CommandName::PING, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        assert_eq!(header.encode([0xe3, 0xe1, 0xf3, 0xe8]), PING);
+    }
+
+    #[test]
+    fn nothing_has_the_checksum_of_nothing() {
+        assert_eq!(checksum(&[]), EMPTY_CHECKSUM);
+    }
+
+    #[test]
+    fn limits_are_those_of_the_node() {
+        let limits = PayloadLimits::default();
+        for (command, limit) in [
+            ("protoconf", 1_048_576),
+            ("tx", 1_000_000_000),
+            ("datareftx", 1_000_000_000),
+            ("block", (1 << 63) - 1),
+            ("cmpctblock", (1 << 63) - 1),
+            ("blocktxn", (1 << 63) - 1),
+            ("hdrsen", (1 << 63) - 1),
+            ("getblocktxn", ((1 << 63) - 1) / 215 * 6 + 44),
+            ("ping", 2_097_152),
+            ("inv", 2_097_152),
+            ("no such", 2_097_152),
+        ] {
+            assert_eq!(payload_limit(CommandName::new(command), &limits), limit, "{command}");
+        }
+        let small = PayloadLimits { block_max_bytes: 4_000_000_000, ..limits };
+        assert_eq!(payload_limit(CommandName::GETBLOCKTXN, &small), 4_000_000_000 / 215 * 6 + 24);
+    }
+}
