@@ -1,7 +1,9 @@
 //! placeholder
 #![forbid(unsafe_code)]
+pub mod buffer;
 pub mod config;
 pub mod error;
+pub mod framer;
 pub mod id;
 pub mod limits;
 pub mod protocol;
@@ -9,4 +11,5 @@ pub mod time;
 pub mod wire;
 
 pub use config::Config;
+pub use framer::MessageFramer;
 pub use protocol::Network;

@@ -1,0 +1,366 @@
+//! The bytes between the kernel and the messages: one read block, one write block, and queues that exist while needed.
+//!
+//! All links are read into the same [`ReadBlock`] and answer through the same [`WriteBlock`]; only what the kernel or the
+//! peer does not take at once costs memory of its own, in a [`SendQueue`] made of pooled buffers. An idle link owns none.
+//! Nothing here knows messages, sockets or time, and nothing grows without a limit that its caller enforces.
+
+use crate::limits::{
+    POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES, SLICES_PER_WRITE, WRITE_BLOCK_BYTES,
+};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem;
+
+/// The block that every link is read into.
+///
+/// It is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and thawed
+/// afterwards. Only if something was kept is the block given up and a new one made.
+#[derive(Debug)]
+pub struct ReadBlock {
+    bytes: BytesMut,
+}
+
+impl ReadBlock {
+    /// A zeroed block of [`READ_BLOCK_BYTES`].
+    pub fn new() -> Self {
+        Self { bytes: BytesMut::zeroed(READ_BLOCK_BYTES) }
+    }
+
+    /// The room to receive into, always the whole block.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The block for reading; it has to come back through [`ReadBlock::thaw`] before there is room again.
+    pub fn freeze(&mut self) -> Bytes {
+        mem::take(&mut self.bytes).freeze()
+    }
+
+    /// Takes the block back, or makes a new one if a part of it was kept.
+    pub fn thaw(&mut self, block: Bytes) {
+        self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
+    }
+}
+
+impl Default for ReadBlock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one is
+/// copied: otherwise a few kept inventories would pin hundreds of megabytes.
+pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
+    part_len >= block_len / 4
+}
+
+/// The block in which replies are gathered while one link's input is parsed.
+#[derive(Debug, Default)]
+pub struct WriteBlock {
+    bytes: Vec<u8>,
+}
+
+impl WriteBlock {
+    /// Where replies are appended.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What was gathered.
+    pub fn gathered(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether another `len` bytes may be gathered before the rest has to queue.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.bytes.len() + len <= WRITE_BLOCK_BYTES
+    }
+
+    /// Empties the block and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
+
+/// Small buffers that wait to be used again.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
+    queues: Vec<Box<Queue>>,
+}
+
+impl BufferPool {
+    /// An empty buffer with room for [`POOLED_BUFFER_MAX_BYTES`] after its first use.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back; one that has grown large, or is one too many, is freed.
+    pub fn put(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= POOLED_BUFFER_MAX_BYTES && self.buffers.len() < POOLED_BUFFERS_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    fn take_queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    fn put_queue(&mut self, mut queue: Box<Queue>) {
+        queue.written_bytes = 0;
+        queue.head_written = 0;
+        if queue.segments.capacity() <= SLICES_PER_WRITE && self.queues.len() < POOLED_BUFFERS_MAX {
+            self.queues.push(queue);
+        }
+    }
+}
+
+/// What waits to be sent on one link: nothing at all when nothing waits.
+///
+/// Small frames are copied together, large and shared ones are held as [`Bytes`]. Offsets count the bytes that went
+/// through since the queue was last empty, so that a frame can be recognised as written.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    queue: Option<Box<Queue>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    segments: VecDeque<Segment>,
+    /// Bytes of the first segment that are written already.
+    head_written: usize,
+    waiting_bytes: usize,
+    written_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Segment {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl SendQueue {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.waiting_bytes)
+    }
+
+    /// Offset at which what is queued so far ends.
+    pub fn end_offset(&self) -> u64 {
+        self.queue.as_ref().map_or(0, |queue| queue.written_bytes + queue.waiting_bytes as u64)
+    }
+
+    /// Queues a copy of `frame`.
+    pub fn push_copy(&mut self, frame: &[u8], pool: &mut BufferPool) {
+        if frame.is_empty() {
+            return;
+        }
+        if frame.len() > POOLED_BUFFER_MAX_BYTES {
+            return self.push_shared(Bytes::copy_from_slice(frame), pool);
+        }
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.waiting_bytes += frame.len();
+        match queue.segments.back_mut() {
+            Some(Segment::Copied(last)) if last.len() + frame.len() <= POOLED_BUFFER_MAX_BYTES => {
+                last.extend_from_slice(frame);
+            }
+            Some(Segment::Copied(_) | Segment::Shared(_)) | None => {
+                let mut buffer = pool.take();
+                buffer.extend_from_slice(frame);
+                queue.segments.push_back(Segment::Copied(buffer));
+            }
+        }
+    }
+
+    /// Queues `frame` without a copy.
+    pub fn push_shared(&mut self, frame: Bytes, pool: &mut BufferPool) {
+        if frame.is_empty() {
+            return;
+        }
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.waiting_bytes += frame.len();
+        queue.segments.push_back(Segment::Shared(frame));
+    }
+
+    /// Fills `slices` with the beginning of what waits and returns how many it filled.
+    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE]) -> usize {
+        let Some(queue) = &self.queue else { return 0 };
+        let mut filled = 0;
+        for (segment, slice) in queue.segments.iter().zip(slices.iter_mut()) {
+            let skip = if filled == 0 { queue.head_written } else { 0 };
+            *slice = IoSlice::new(&segment.as_slice()[skip..]);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Removes `written` bytes from the front and returns the offset up to which everything is written.
+    ///
+    /// # Panics
+    ///
+    /// If more is said to be written than waits, which no kernel does.
+    pub fn advance(&mut self, written: usize, pool: &mut BufferPool) -> u64 {
+        let Some(queue) = &mut self.queue else {
+            assert!(written == 0, "nothing waits, so nothing was written");
+            return 0;
+        };
+        assert!(written <= queue.waiting_bytes, "no more is written than waits");
+        queue.waiting_bytes -= written;
+        queue.written_bytes += written as u64;
+        let written_bytes = queue.written_bytes;
+        let mut left = written + mem::take(&mut queue.head_written);
+        while let Some(head) = queue.segments.front() {
+            let len = head.as_slice().len();
+            if left < len {
+                break;
+            }
+            left -= len;
+            if let Some(Segment::Copied(buffer)) = queue.segments.pop_front() {
+                pool.put(buffer);
+            }
+        }
+        queue.head_written = left;
+        if queue.waiting_bytes == 0 {
+            self.clear(pool);
+        }
+        written_bytes
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self, pool: &mut BufferPool) {
+        let Some(mut queue) = self.queue.take() else { return };
+        for segment in queue.segments.drain(..) {
+            match segment {
+                Segment::Copied(buffer) => pool.put(buffer),
+                Segment::Shared(_) => {}
+            }
+        }
+        queue.waiting_bytes = 0;
+        pool.put_queue(queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn waiting(queue: &SendQueue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let filled = queue.fill_slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    #[test]
+    fn a_block_of_which_nothing_is_kept_is_the_same_block_again() {
+        let mut block = ReadBlock::new();
+        let before = block.room().as_ptr();
+        let frozen = block.freeze();
+        assert_eq!(frozen.len(), READ_BLOCK_BYTES);
+        block.thaw(frozen);
+        assert_eq!(block.room().as_ptr(), before);
+        assert_eq!(block.room().len(), READ_BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_block_of_which_a_part_is_kept_is_replaced_and_the_part_is_unchanged() {
+        let mut block = ReadBlock::new();
+        block.room()[..4].copy_from_slice(b"kept");
+        let frozen = block.freeze();
+        let kept = frozen.slice(..4);
+        block.thaw(frozen);
+        block.room().fill(0xff);
+        assert_eq!(&kept[..], b"kept");
+        drop(kept);
+        let frozen = block.freeze();
+        block.thaw(frozen);
+        assert_eq!(block.room().len(), READ_BLOCK_BYTES);
+    }
+
+    #[test]
+    fn an_empty_queue_owns_nothing() {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
+        queue.push_copy(b"", &mut pool);
+        queue.push_shared(Bytes::new(), &mut pool);
+        assert!(queue.is_empty());
+        queue.push_copy(b"ping", &mut pool);
+        assert!(!queue.is_empty());
+        assert_eq!(queue.advance(4, &mut pool), 4);
+        assert!(queue.is_empty());
+        assert_eq!(size_of::<SendQueue>(), 8);
+    }
+
+    #[test]
+    fn the_pool_keeps_no_large_buffer_and_not_too_many() {
+        let mut pool = BufferPool::default();
+        pool.put(Vec::with_capacity(POOLED_BUFFER_MAX_BYTES + 1));
+        assert!(pool.buffers.is_empty());
+        for _ in 0..POOLED_BUFFERS_MAX + 1 {
+            pool.put(Vec::with_capacity(1));
+        }
+        assert_eq!(pool.buffers.len(), POOLED_BUFFERS_MAX);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Copy(usize),
+        Share(usize),
+        Write(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let len = prop_oneof![0..64usize, 0..10_000usize];
+        let step = prop_oneof![
+            len.clone().prop_map(Step::Copy),
+            len.clone().prop_map(Step::Share),
+            len.prop_map(Step::Write),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_what_went_in(steps in steps()) {
+            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
+            let (mut model, mut next) = (VecDeque::new(), 0_u8);
+            for step in steps {
+                match step {
+                    Step::Copy(len) | Step::Share(len) => {
+                        let frame: Vec<u8> = (0..len).map(|_| { next = next.wrapping_add(1); next }).collect();
+                        model.extend(&frame);
+                        match step {
+                            Step::Copy(_) => queue.push_copy(&frame, &mut pool),
+                            Step::Share(_) | Step::Write(_) => queue.push_shared(frame.into(), &mut pool),
+                        }
+                    }
+                    Step::Write(len) => {
+                        let front = waiting(&queue);
+                        let written = len.min(front.len());
+                        let taken: Vec<u8> = model.drain(..written).collect();
+                        prop_assert_eq!(&taken[..], &front[..written]);
+                        queue.advance(written, &mut pool);
+                    }
+                }
+                prop_assert_eq!(queue.waiting_bytes(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+            }
+        }
+    }
+}
