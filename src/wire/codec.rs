@@ -1,0 +1,212 @@
+//! The primitive encodings: a reader that cannot leave its payload, and the two writers that need a rule.
+//!
+//! A [`Reader`] walks over one payload and names the command in every error. It checks a length before it believes it,
+//! never allocates and never panics, whatever the bytes. Integers are written with `to_le_bytes`; only sizes and byte
+//! strings have a form of their own.
+
+use crate::error::WireError;
+use crate::limits::COMPACT_SIZE_MAX;
+use crate::protocol::CommandName;
+
+/// Reads the fields of one payload in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
+/// otherwise.
+///
+/// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position is
+/// of no use.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    command: CommandName,
+    unread: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the beginning of the payload of `command`.
+    pub const fn new(command: CommandName, payload: &'a [u8]) -> Self {
+        Self { command, unread: payload }
+    }
+
+    /// Bytes that are not read yet.
+    pub const fn remaining(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Reads a field that older peers leave out: `None` if the payload ends before it.
+    ///
+    /// # Errors
+    ///
+    /// What `read` fails with once there is a byte for it.
+    pub fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, WireError>,
+    ) -> Result<Option<T>, WireError> {
+        if self.unread.is_empty() { Ok(None) } else { read(self).map(Some) }
+    }
+
+    /// Reads the next `len_bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn bytes(&mut self, len_bytes: usize) -> Result<&'a [u8], WireError> {
+        let (field, unread) = self.unread.split_at_checked(len_bytes).ok_or_else(|| self.truncated())?;
+        self.unread = unread;
+        Ok(field)
+    }
+
+    /// Reads the next `N` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let (field, unread) = self.unread.split_first_chunk().ok_or_else(|| self.truncated())?;
+        self.unread = unread;
+        Ok(*field)
+    }
+
+    /// Reads one byte.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn u8(&mut self) -> Result<u8, WireError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    /// Reads a 16-bit number.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn u16(&mut self) -> Result<u16, WireError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Reads a big-endian 16-bit number; only ports are written so.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn u16_be(&mut self) -> Result<u16, WireError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// Reads a 32-bit number.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn u32(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Reads a 64-bit number.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn u64(&mut self) -> Result<u64, WireError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Reads a signed 32-bit number.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn i32(&mut self) -> Result<i32, WireError> {
+        self.array().map(i32::from_le_bytes)
+    }
+
+    /// Reads a signed 64-bit number.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn i64(&mut self) -> Result<i64, WireError> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    /// Reads one byte, of which anything but zero is true.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn bool(&mut self) -> Result<bool, WireError> {
+        self.u8().map(|byte| byte != 0)
+    }
+
+    /// Reads a CompactSize, at most [`COMPACT_SIZE_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::NonCanonicalSize`] if a shorter form exists, [`WireError::TooLong`] above the maximum,
+    /// [`WireError::Truncated`].
+    pub fn compact_size(&mut self) -> Result<u64, WireError> {
+        let (size, least) = match self.u8()? {
+            0xfd => (u64::from(self.u16()?), 0xfd),
+            0xfe => (u64::from(self.u32()?), 0x1_0000),
+            0xff => (self.u64()?, 0x1_0000_0000),
+            size => (u64::from(size), 0),
+        };
+        if size < least {
+            return Err(WireError::NonCanonicalSize { command: self.command });
+        }
+        if size > COMPACT_SIZE_MAX {
+            return Err(self.too_long());
+        }
+        Ok(size)
+    }
+
+    /// Reads a CompactSize and that many bytes, at most `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::compact_size`], and [`WireError::TooLong`] above `max_bytes`.
+    pub fn var_bytes(&mut self, max_bytes: usize) -> Result<&'a [u8], WireError> {
+        let size = self.compact_size()?;
+        let len_bytes = usize::try_from(size).ok().filter(|&len_bytes| len_bytes <= max_bytes);
+        self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
+    }
+
+    /// The error of a payload that ends inside a field.
+    pub const fn truncated(&self) -> WireError {
+        WireError::Truncated { command: self.command }
+    }
+
+    /// The error of a count or length above its limit.
+    pub const fn too_long(&self) -> WireError {
+        WireError::TooLong { command: self.command }
+    }
+
+    /// The error of a field whose value the protocol does not know.
+    pub const fn bad_value(&self) -> WireError {
+        WireError::BadValue { command: self.command }
+    }
+}
+
+/// Appends `size` in its shortest form. No reader accepts a size above [`COMPACT_SIZE_MAX`].
+pub fn put_compact_size(size: u64, out: &mut Vec<u8>) {
+    match size {
+        0..=0xfc => out.push(size as u8),
+        0xfd..=0xffff => {
+            out.push(0xfd);
+            out.extend_from_slice(&(size as u16).to_le_bytes());
+        }
+        0x1_0000..=0xffff_ffff => {
+            out.push(0xfe);
+            out.extend_from_slice(&(size as u32).to_le_bytes());
+        }
+        0x1_0000_0000.. => {
+            out.push(0xff);
+            out.extend_from_slice(&size.to_le_bytes());
+        }
+    }
+}
+
+/// Appends the length of `bytes` and the bytes, cut to `max_bytes`: what is written can always be read.
+pub fn put_var_bytes(bytes: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
+    let bytes = &bytes[..bytes.len().min(max_bytes)];
+    put_compact_size(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,194 @@
+//! `version`: what a peer says about itself before anything else.
+//!
+//! Everything in it is a claim. It is stored as it came, and nothing is judged here but the form: a clock in the far
+//! future, a negative height or a version number out of any range are for the handshake to think about. Peers may leave
+//! out the tail of the message at any of the boundaries that [`Version`] marks with `Option`.
+
+use super::codec::{Reader, put_var_bytes};
+use crate::error::WireError;
+use crate::limits::{ASSOCIATION_ID_MAX_BYTES, USER_AGENT_MAX_BYTES};
+use crate::protocol::{CommandName, PROTOCOL_VERSION};
+use crate::time::UnixTime;
+use std::net::{IpAddr, SocketAddr};
+
+/// The `version` message (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
+///
+/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later ones are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The protocol version as claimed, which may be negative; see [`Version::negotiated_version`].
+    pub protocol_version: i32,
+    /// The service bits that the peer offers.
+    pub services: u64,
+    /// The peer's clock.
+    pub time: UnixTime,
+    /// The address under which the peer sees the other side.
+    pub receiver: NetAddress,
+    /// The peer's own address and nonce.
+    pub sender: Option<Sender>,
+    /// The name of the peer's software as raw bytes, at most [`USER_AGENT_MAX_BYTES`].
+    pub user_agent: Option<Box<[u8]>>,
+    /// The height of the peer's chain.
+    pub start_height: Option<i32>,
+    /// Whether the peer wants to hear of transactions; see [`Version::relays`].
+    pub relay: Option<bool>,
+    /// The association that further connections of the peer may join.
+    pub association_id: Option<AssociationId>,
+}
+
+/// The part of `version` that is present as a whole or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The address that the peer believes to have.
+    pub address: NetAddress,
+    /// A number that tells a node when it has connected to itself.
+    pub nonce: u64,
+}
+
+/// An address without a time, 26 bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetAddress {
+    /// The services offered there.
+    pub services: u64,
+    /// The IPv6 address in network order; an IPv4 address is mapped to `::ffff:a.b.c.d`.
+    pub ip: [u8; 16],
+    /// The port, the only big-endian number of the protocol.
+    pub port: u16,
+}
+
+/// Names the association of all connections of one peer (SV Node 1.2.2, net/association_id.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssociationId {
+    /// Further connections are not wanted.
+    Empty,
+    /// The id that a further connection names in its `createstrm`.
+    Uuid([u8; 16]),
+}
+
+impl Version {
+    /// Reads the payload of a `version`; bytes behind the last field are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for
+    /// the lengths of user agent and association id, [`WireError::BadValue`] for an association id of unknown type.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::VERSION, payload);
+        Ok(Self {
+            protocol_version: reader.i32()?,
+            services: reader.u64()?,
+            time: UnixTime::from_secs(reader.i64()?),
+            receiver: NetAddress::read(&mut reader)?,
+            sender: reader.optional(Sender::read)?,
+            user_agent: reader.optional(|reader| reader.var_bytes(USER_AGENT_MAX_BYTES))?.map(Box::from),
+            start_height: reader.optional(Reader::i32)?,
+            relay: reader.optional(Reader::bool)?,
+            association_id: reader.optional(AssociationId::read)?,
+        })
+    }
+
+    /// Appends the payload up to the first `None`; a user agent that is too long is cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.protocol_version.to_le_bytes());
+        out.extend_from_slice(&self.services.to_le_bytes());
+        out.extend_from_slice(&self.time.as_secs().to_le_bytes());
+        self.receiver.write(out);
+        let Some(sender) = self.sender else { return };
+        sender.address.write(out);
+        out.extend_from_slice(&sender.nonce.to_le_bytes());
+        let Some(user_agent) = &self.user_agent else { return };
+        put_var_bytes(user_agent, USER_AGENT_MAX_BYTES, out);
+        let Some(start_height) = self.start_height else { return };
+        out.extend_from_slice(&start_height.to_le_bytes());
+        let Some(relay) = self.relay else { return };
+        out.push(u8::from(relay));
+        let Some(association_id) = self.association_id else { return };
+        association_id.write(out);
+    }
+
+    /// The protocol version as claimed, 0 for a negative claim.
+    pub fn claimed_version(&self) -> u32 {
+        u32::try_from(self.protocol_version).unwrap_or(0)
+    }
+
+    /// The protocol version that both sides speak: the smaller of the peer's and ours.
+    pub fn negotiated_version(&self) -> u32 {
+        self.claimed_version().min(PROTOCOL_VERSION)
+    }
+
+    /// The user agent without the bytes that a node removes before it shows one, so it is safe to print; empty if
+    /// absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
+    pub fn printable_user_agent(&self) -> String {
+        let user_agent = self.user_agent.as_deref().unwrap_or_default();
+        user_agent
+            .iter()
+            .filter(|byte| is_printable(**byte))
+            .take(USER_AGENT_MAX_BYTES)
+            .map(|&b| char::from(b))
+            .collect()
+    }
+
+    /// Whether the peer wants to hear of transactions; a peer that does not say so does.
+    pub fn relays(&self) -> bool {
+        self.relay.unwrap_or(true)
+    }
+}
+
+impl Sender {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { address: NetAddress::read(reader)?, nonce: reader.u64()? })
+    }
+}
+
+impl NetAddress {
+    /// No address, no port and no services.
+    pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };
+
+    /// The address of a socket, IPv4 mapped into IPv6.
+    pub fn from_socket(services: u64, socket: SocketAddr) -> Self {
+        let ip = match socket.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self { services, ip: ip.octets(), port: socket.port() }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { services: reader.u64()?, ip: reader.array()?, port: reader.u16_be()? })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.services.to_le_bytes());
+        out.extend_from_slice(&self.ip);
+        out.extend_from_slice(&self.port.to_be_bytes());
+    }
+}
+
+impl AssociationId {
+    /// The type byte in front of a UUID.
+    const UUID_TYPE: u8 = 0;
+
+    /// A type byte alone names nothing, whatever the type.
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        match reader.var_bytes(ASSOCIATION_ID_MAX_BYTES)? {
+            [] | [_] => Ok(Self::Empty),
+            [Self::UUID_TYPE, id @ ..] => id.try_into().map(Self::Uuid).map_err(|_| reader.bad_value()),
+            [_, ..] => Err(reader.bad_value()),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Empty => out.push(0),
+            Self::Uuid(id) => {
+                out.extend_from_slice(&[1 + id.len() as u8, Self::UUID_TYPE]);
+                out.extend_from_slice(id);
+            }
+        }
+    }
+}
+
+const fn is_printable(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b' ' | b'.' | b',' | b';' | b'-' | b'_' | b'/' | b':' | b'?' | b'@' | b'(' | b')')
+}
