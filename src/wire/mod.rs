@@ -1,8 +1,31 @@
 //! The wire: bytes to messages and back, byte for byte as the reference node has them.
+//!
+//! A message that is not in this table is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on, but
+//! its payload is not taken apart.
+//!
+//! | command | decoded as | payload |
+//! |---|---|---|
+//! | `version` | [`Version`] | 46 bytes or more, the tail is optional |
+//! | `verack` | [`MessageRef::Verack`] | empty |
+//! | `ping` | [`MessageRef::Ping`] | a nonce of 8 bytes |
+//! | `pong` | [`MessageRef::Pong`] | the nonce of the `ping` |
+//! | `protoconf` | [`ProtoconfRef`] | field count, largest payload, stream policies |
+//! | `sendheaders` | [`MessageRef::SendHeaders`] | empty |
+//! | `reject` | [`RejectRef`] | command, [`RejectCode`], reason, for `tx` and `block` a hash |
+//!
+//! Bytes behind the last known field of a message are ignored, as the node does. Whatever the bytes, decoding never
+//! panics and allocates nothing but a user agent. A text too long for its field is cut when it is encoded, so that no field
+//! can break the one behind it.
 
 pub mod codec;
 pub mod header;
+pub mod message;
+pub mod protoconf;
+pub mod reject;
 pub mod version;
 
 pub use header::{Header, PayloadLimits};
+pub use message::{Message, MessageRef, put_frame, put_pong};
+pub use protoconf::{Protoconf, ProtoconfRef};
+pub use reject::{Reject, RejectCode, RejectRef};
 pub use version::{AssociationId, NetAddress, Sender, Version};

@@ -1,0 +1,76 @@
+//! `protoconf`: how large a payload a peer takes, and which stream policies it knows.
+//!
+//! Fields that a later protocol may add are skipped on input and never written.
+
+use super::codec::{Reader, put_compact_size, put_var_bytes};
+use crate::error::WireError;
+use crate::limits::{LEGACY_PAYLOAD_MAX_BYTES, STREAM_POLICIES_MAX_BYTES};
+use crate::protocol::CommandName;
+
+/// The `protoconf` message over the payload that it was read from (SV Node 1.2.2, protocol.h CProtoconf).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtoconfRef<'a> {
+    /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
+    pub max_recv_payload_bytes: u32,
+    /// The names of the stream policies with commas between them, at most [`STREAM_POLICIES_MAX_BYTES`].
+    pub stream_policies: Option<&'a [u8]>,
+}
+
+/// The `protoconf` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protoconf {
+    /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
+    pub max_recv_payload_bytes: u32,
+    /// The names of the stream policies with commas between them, at most [`STREAM_POLICIES_MAX_BYTES`].
+    pub stream_policies: Option<Box<[u8]>>,
+}
+
+impl<'a> ProtoconfRef<'a> {
+    /// Reads the payload of a `protoconf`; fields that it does not know are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::BadValue`] if there are no fields or the largest payload is below 1 MiB, [`WireError::Truncated`] if
+    /// an announced field is missing, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the policies.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::PROTOCONF, payload);
+        let number_of_fields = reader.compact_size()?;
+        if number_of_fields == 0 {
+            return Err(reader.bad_value());
+        }
+        let max_recv_payload_bytes = reader.u32()?;
+        if u64::from(max_recv_payload_bytes) < LEGACY_PAYLOAD_MAX_BYTES {
+            return Err(reader.bad_value());
+        }
+        let stream_policies =
+            if number_of_fields >= 2 { Some(reader.var_bytes(STREAM_POLICIES_MAX_BYTES)?) } else { None };
+        Ok(Self { max_recv_payload_bytes, stream_policies })
+    }
+
+    /// Appends the payload; policies that are too long are cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_compact_size(if self.stream_policies.is_some() { 2 } else { 1 }, out);
+        out.extend_from_slice(&self.max_recv_payload_bytes.to_le_bytes());
+        if let Some(stream_policies) = self.stream_policies {
+            put_var_bytes(stream_policies, STREAM_POLICIES_MAX_BYTES, out);
+        }
+    }
+
+    /// The message on its own.
+    pub fn into_owned(self) -> Protoconf {
+        Protoconf {
+            max_recv_payload_bytes: self.max_recv_payload_bytes,
+            stream_policies: self.stream_policies.map(Box::from),
+        }
+    }
+}
+
+impl Protoconf {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> ProtoconfRef<'_> {
+        ProtoconfRef {
+            max_recv_payload_bytes: self.max_recv_payload_bytes,
+            stream_policies: self.stream_policies.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `reject`: why a peer did not take a message.
+//!
+//! The message is a courtesy: it is never required, never answered, and any text in it is the peer's.
+
+use super::codec::{Reader, put_var_bytes};
+use crate::error::WireError;
+use crate::limits::{REJECT_MESSAGE_MAX_BYTES, REJECT_REASON_MAX_BYTES};
+use crate::protocol::CommandName;
+use std::fmt;
+
+/// The `reject` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RejectRef<'a> {
+    /// The command of the rejected message, without padding, at most [`REJECT_MESSAGE_MAX_BYTES`].
+    pub message: &'a [u8],
+    /// The kind of the reason.
+    pub code: RejectCode,
+    /// The reason in the peer's words, at most [`REJECT_REASON_MAX_BYTES`].
+    pub reason: &'a [u8],
+    /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
+    pub hash: Option<[u8; 32]>,
+}
+
+/// The `reject` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The command of the rejected message, without padding, at most [`REJECT_MESSAGE_MAX_BYTES`].
+    pub message: Box<[u8]>,
+    /// The kind of the reason.
+    pub code: RejectCode,
+    /// The reason in the peer's words, at most [`REJECT_REASON_MAX_BYTES`].
+    pub reason: Box<[u8]>,
+    /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
+    pub hash: Option<[u8; 32]>,
+}
+
+/// The kind of a rejection: one byte, of which some values have names (SV Node 1.2.2, consensus/validation.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RejectCode(pub u8);
+
+impl<'a> RejectRef<'a> {
+    /// Reads the payload of a `reject`; a peer may leave out the hash.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for
+    /// the lengths of message and reason.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::REJECT, payload);
+        let message = reader.var_bytes(REJECT_MESSAGE_MAX_BYTES)?;
+        let code = RejectCode(reader.u8()?);
+        let reason = reader.var_bytes(REJECT_REASON_MAX_BYTES)?;
+        let hash = if has_hash(message, code) { reader.optional(Reader::array)? } else { None };
+        Ok(Self { message, code, reason, hash })
+    }
+
+    /// Appends the payload; what is too long is cut, and a hash is written only where the protocol has one.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_var_bytes(self.message, REJECT_MESSAGE_MAX_BYTES, out);
+        out.push(self.code.0);
+        put_var_bytes(self.reason, REJECT_REASON_MAX_BYTES, out);
+        if let Some(hash) = self.hash.filter(|_| has_hash(self.message, self.code)) {
+            out.extend_from_slice(&hash);
+        }
+    }
+
+    /// The message on its own.
+    pub fn into_owned(self) -> Reject {
+        Reject { message: self.message.into(), code: self.code, reason: self.reason.into(), hash: self.hash }
+    }
+}
+
+impl Reject {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> RejectRef<'_> {
+        RejectRef { message: &self.message, code: self.code, reason: &self.reason, hash: self.hash }
+    }
+}
+
+impl RejectCode {
+    /// The message could not be read.
+    pub const MALFORMED: Self = Self(0x01);
+    /// It breaks a rule of consensus.
+    pub const INVALID: Self = Self(0x10);
+    /// It belongs to an old version of the protocol.
+    pub const OBSOLETE: Self = Self(0x11);
+    /// It was sent before.
+    pub const DUPLICATE: Self = Self(0x12);
+    /// It spends what is frozen, though it may still be mined.
+    pub const SOFT_CONSENSUS_FREEZE: Self = Self(0x13);
+    /// It breaks a rule of the node's own policy.
+    pub const NONSTANDARD: Self = Self(0x40);
+    /// It has an output too small to be worth spending.
+    pub const DUST: Self = Self(0x41);
+    /// It pays too little.
+    pub const INSUFFICIENT_FEE: Self = Self(0x42);
+    /// It contradicts a checkpoint.
+    pub const CHECKPOINT: Self = Self(0x43);
+    /// The node has no time for it.
+    pub const TOO_BUSY: Self = Self(0x44);
+    /// The peer sends too much.
+    pub const RATE_EXCEEDED: Self = Self(0x45);
+    /// A stream could not be set up.
+    pub const STREAM_SETUP: Self = Self(0x60);
+    /// The peer could not be authenticated.
+    pub const AUTH_CONNECTION_SETUP: Self = Self(0x70);
+
+    /// The name of the code, if it has one.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::MALFORMED => "malformed",
+            Self::INVALID => "invalid",
+            Self::OBSOLETE => "obsolete",
+            Self::DUPLICATE => "duplicate",
+            Self::SOFT_CONSENSUS_FREEZE => "soft consensus freeze",
+            Self::NONSTANDARD => "nonstandard",
+            Self::DUST => "dust",
+            Self::INSUFFICIENT_FEE => "insufficient fee",
+            Self::CHECKPOINT => "checkpoint",
+            Self::TOO_BUSY => "too busy",
+            Self::RATE_EXCEEDED => "rate exceeded",
+            Self::STREAM_SETUP => "stream setup",
+            Self::AUTH_CONNECTION_SETUP => "auth connection setup",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for RejectCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "code {:#04x}", self.0),
+        }
+    }
+}
+
+/// Whoever could not read a transaction or block does not know its hash.
+fn has_hash(message: &[u8], code: RejectCode) -> bool {
+    code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
+}

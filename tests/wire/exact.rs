@@ -1,0 +1,220 @@
+//! Known frames are read to known fields, and those fields are written to the same bytes.
+
+use crate::frames::{self, NODE_OPAQUE, OPAQUE};
+use crate::hex;
+use peerloop::Network;
+use peerloop::protocol::CommandName;
+use peerloop::time::UnixTime;
+use peerloop::wire::header::checksum;
+use peerloop::wire::{
+    AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Reject, RejectCode, Sender, Version, put_frame,
+    put_pong,
+};
+
+const MAIN: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+const REGTEST: [u8; 4] = [0xda, 0xb5, 0xbf, 0xfa];
+/// The coinbase transaction of the genesis block, in wire order.
+const GENESIS_COINBASE: [u8; 32] = [
+    0x3b, 0xa3, 0xed, 0xfd, 0x7a, 0x7b, 0x12, 0xb2, 0x7a, 0xc7, 0x2c, 0x3e, 0x67, 0x76, 0x8f, 0x61, 0x7f, 0xc8, 0x1b,
+    0xc3, 0x88, 0x8a, 0x51, 0x32, 0x3a, 0x9f, 0xb8, 0xaa, 0x4b, 0x1e, 0x5e, 0x4a,
+];
+/// The transaction that a live node refused, in wire order.
+const LOOSE_COINBASE: [u8; 32] = [
+    0xab, 0x52, 0xcc, 0x1d, 0x2e, 0x72, 0x32, 0xf1, 0x9d, 0x5a, 0x34, 0x34, 0x5e, 0xd0, 0x08, 0xb8, 0x56, 0x3f, 0xb4,
+    0x57, 0x0c, 0xc8, 0x85, 0x45, 0x78, 0x1a, 0x36, 0x85, 0x37, 0x7e, 0x45, 0x6a,
+];
+
+/// Reads the header as a node would: magic, fields and checksum.
+fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
+    assert_eq!(frame[..4], magic);
+    let header = Header::decode(frame[..24].try_into().unwrap());
+    assert_eq!(header.payload_len, frame.len() as u64 - 24, "{:?}", header.command);
+    assert_eq!(header.checksum, checksum(&frame[24..]), "{:?}", header.command);
+    header
+}
+
+/// Holds `text` and `message` to be the same frame, both ways.
+fn assert_same(text: &str, magic: [u8; 4], command: &str, message: Message) {
+    let frame = hex(text);
+    let header = header_of(&frame, magic);
+    assert_eq!(header.command, CommandName::new(command));
+    let decoded = MessageRef::decode(header.command, &frame[24..]).unwrap();
+    assert_eq!(decoded, message.as_ref());
+    assert_eq!(decoded.command(), header.command);
+    assert_eq!(decoded.into_owned(), message);
+
+    let mut payload = Vec::new();
+    message.as_ref().encode_payload(&mut payload);
+    assert_eq!(payload, frame[24..]);
+    let mut encoded = Vec::new();
+    message.as_ref().encode_frame(magic, &mut encoded);
+    assert_eq!(encoded, frame);
+    let mut put = Vec::new();
+    put_frame(magic, header.command, &payload, &mut put);
+    assert_eq!(put, frame);
+}
+
+fn example_version(association_id: AssociationId) -> Version {
+    Version {
+        protocol_version: 70_016,
+        services: 0x21,
+        time: UnixTime::from_secs(1_700_000_000),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender {
+            address: NetAddress { services: 0x21, ip: [0; 16], port: 0 },
+            nonce: 0x0807_0605_0403_0201,
+        }),
+        user_agent: Some(Box::from(&b"/example:0.1/"[..])),
+        start_height: Some(800_000),
+        relay: Some(true),
+        association_id: Some(association_id),
+    }
+}
+
+fn node_version(association_id: AssociationId) -> Version {
+    Version {
+        protocol_version: 70_016,
+        services: 0x21,
+        time: UnixTime::from_secs(0x6b02_98ff),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender {
+            address: NetAddress { services: 0x21, ip: [0; 16], port: 0 },
+            nonce: 0x8b03_dc8b_a931_f2b1,
+        }),
+        user_agent: Some(Box::from(&b"/Bitcoin SV:1.0.13/"[..])),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: Some(association_id),
+    }
+}
+
+fn reject(message: &[u8], code: RejectCode, reason: &[u8], hash: Option<[u8; 32]>) -> Message {
+    Message::Reject(Reject { message: message.into(), code, reason: reason.into(), hash })
+}
+
+#[test]
+fn magics_of_the_tests_are_those_of_the_networks() {
+    assert_eq!(Network::Mainnet.magic(), MAIN);
+    assert_eq!(Network::Regtest.magic(), REGTEST);
+}
+
+#[test]
+fn versions_are_exact() {
+    let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
+    for (frame, association_id) in [
+        (frames::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
+        (frames::VERSION_WITH_EMPTY_ASSOCIATION, AssociationId::Empty),
+    ] {
+        assert_same(frame, MAIN, "version", Message::Version(Box::new(example_version(association_id))));
+    }
+    let message = Message::Version(Box::new(node_version(AssociationId::Empty)));
+    assert_same(frames::NODE_VERSION, REGTEST, "version", message);
+}
+
+#[test]
+fn a_node_that_echoes_an_association_id_sends_123_bytes() {
+    let mut expected = hex(frames::NODE_VERSION).split_off(24);
+    assert_eq!(expected.pop(), Some(0), "the recorded id is empty");
+    expected.extend(hex("1100101112131415161718191a1b1c1d1e1f"));
+    assert_eq!(expected.len(), 123);
+    let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
+    let version = node_version(AssociationId::Uuid(uuid));
+    assert_eq!(Version::decode(&expected), Ok(version.clone()));
+    let mut encoded = Vec::new();
+    version.encode(&mut encoded);
+    assert_eq!(encoded, expected);
+}
+
+#[test]
+fn messages_without_a_payload_are_exact() {
+    assert_same(frames::VERACK, MAIN, "verack", Message::Verack);
+    assert_same(frames::NODE_VERACK, REGTEST, "verack", Message::Verack);
+    assert_same(frames::SENDHEADERS, MAIN, "sendheaders", Message::SendHeaders);
+    assert_same(frames::NODE_SENDHEADERS, REGTEST, "sendheaders", Message::SendHeaders);
+}
+
+#[test]
+fn pings_and_pongs_are_exact() {
+    assert_same(frames::PING, MAIN, "ping", Message::Ping { nonce: 0x0807_0605_0403_0201 });
+    assert_same(frames::PONG, MAIN, "pong", Message::Pong { nonce: 0x0807_0605_0403_0201 });
+    assert_same(frames::NODE_PING, REGTEST, "ping", Message::Ping { nonce: 0x845a_4c5c_9a25_78ac });
+}
+
+#[test]
+fn a_pong_borrows_payload_and_checksum_of_its_ping() {
+    let ping = hex(frames::PING);
+    let header = header_of(&ping, MAIN);
+    let mut out = b"before".to_vec();
+    put_pong(MAIN, ping[24..].try_into().unwrap(), header.checksum, &mut out);
+    assert_eq!(out, [b"before", &hex(frames::PONG)[..]].concat());
+}
+
+#[test]
+fn protoconfs_are_exact() {
+    let policies = Protoconf {
+        max_recv_payload_bytes: 2_097_152,
+        stream_policies: Some(Box::from(&b"BlockPriority,Default"[..])),
+    };
+    assert_same(frames::PROTOCONF_WITH_POLICIES, MAIN, "protoconf", Message::Protoconf(policies.clone()));
+    assert_same(frames::NODE_PROTOCONF, REGTEST, "protoconf", Message::Protoconf(policies));
+    let message = Message::Protoconf(Protoconf { max_recv_payload_bytes: 1_048_576, stream_policies: None });
+    assert_same(frames::PROTOCONF_WITHOUT_POLICIES, MAIN, "protoconf", message);
+}
+
+#[test]
+fn rejects_are_exact() {
+    let message = reject(b"tx", RejectCode::INVALID, b"bad-txns", Some(GENESIS_COINBASE));
+    assert_same(frames::REJECT_TX, MAIN, "reject", message);
+    let message = reject(b"ping", RejectCode::MALFORMED, b"error parsing message", None);
+    assert_same(frames::NODE_REJECT_PING, REGTEST, "reject", message);
+    let message = reject(b"version", RejectCode::DUPLICATE, b"Duplicate version message", None);
+    assert_same(frames::NODE_REJECT_VERSION, REGTEST, "reject", message);
+    let message = reject(b"tx", RejectCode::INVALID, b"bad-tx-coinbase", Some(LOOSE_COINBASE));
+    assert_same(frames::NODE_REJECT_TX, REGTEST, "reject", message);
+}
+
+#[test]
+fn all_other_messages_pass_through_unchanged() {
+    for (magic, known) in [(MAIN, &OPAQUE[..]), (REGTEST, &NODE_OPAQUE)] {
+        for (command, text) in known {
+            let payload = hex(text).split_off(24).into();
+            assert_same(text, magic, command, Message::Opaque { command: CommandName::new(command), payload });
+        }
+    }
+}
+
+#[test]
+fn an_extended_header_begins_with_a_basic_one() {
+    for (text, real_command, real_len) in
+        [(frames::EXTENDED_BLOCK_HEADER, "block", 4_294_967_296_u64), (frames::EXTENDED_PING, "ping", 8)]
+    {
+        let frame = hex(text);
+        let (basic, extension) = frame.split_first_chunk::<24>().unwrap();
+        let header = Header::decode(basic);
+        assert_eq!(header, Header { command: CommandName::EXTMSG, payload_len: u64::from(u32::MAX), checksum: [0; 4] });
+        assert_eq!(header.encode(MAIN), *basic);
+        assert_eq!(extension[..12], CommandName::new(real_command).as_bytes()[..]);
+        assert_eq!(extension[12..20], real_len.to_le_bytes());
+    }
+    let ping = hex(frames::EXTENDED_PING);
+    let message = MessageRef::decode(CommandName::PING, &ping[44..]).unwrap();
+    assert_eq!(message, MessageRef::Ping { nonce: 0x0807_0605_0403_0201 });
+}
+
+#[test]
+fn frames_are_appended_to_what_is_there() {
+    let mut out = hex(frames::NODE_PING);
+    Message::Verack.as_ref().encode_frame(MAIN, &mut out);
+    Message::Pong { nonce: 0x0807_0605_0403_0201 }.as_ref().encode_frame(MAIN, &mut out);
+    put_frame(MAIN, CommandName::VERACK, &[], &mut out);
+    assert_eq!(out, hex(&[frames::NODE_PING, frames::VERACK, frames::PONG, frames::VERACK].concat()));
+}
+
+#[test]
+fn a_frame_fits_a_buffer_of_its_own_size() {
+    let message = Message::Version(Box::new(example_version(AssociationId::Empty)));
+    let mut out = Vec::with_capacity(24 + 100);
+    let (place, capacity) = (out.as_ptr(), out.capacity());
+    message.as_ref().encode_frame(MAIN, &mut out);
+    assert_eq!((out.as_ptr(), out.capacity()), (place, capacity), "the buffer was replaced");
+}

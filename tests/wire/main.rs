@@ -1,0 +1,20 @@
+//! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and properties
+//! that hold for any bytes.
+
+mod codec;
+mod control;
+mod exact;
+mod frames;
+mod properties;
+mod version;
+
+/// The bytes of hexadecimal text.
+fn hex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "{text} has half a byte");
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+}
+
+/// The payload of a frame, which stands behind 24 bytes of header.
+fn payload(frame: &str) -> Vec<u8> {
+    hex(frame).split_off(24)
+}

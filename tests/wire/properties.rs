@@ -1,0 +1,193 @@
+//! What holds for any message and for any bytes.
+
+use crate::{frames, payload};
+use peerloop::protocol::CommandName;
+use peerloop::time::UnixTime;
+use peerloop::wire::header::checksum;
+use peerloop::wire::{
+    AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Reject, RejectCode, Sender, Version, put_frame,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+const UNDERSTOOD: [CommandName; 7] = [
+    CommandName::VERSION,
+    CommandName::VERACK,
+    CommandName::PING,
+    CommandName::PONG,
+    CommandName::PROTOCONF,
+    CommandName::SENDHEADERS,
+    CommandName::REJECT,
+];
+
+fn any_command() -> impl Strategy<Value = CommandName> {
+    prop_oneof![
+        4 => proptest::sample::select(&UNDERSTOOD[..]),
+        1 => any::<[u8; 12]>().prop_map(CommandName::from_bytes),
+    ]
+}
+
+fn any_bytes(max_bytes: usize) -> impl Strategy<Value = Box<[u8]>> {
+    vec(any::<u8>(), 0..=max_bytes).prop_map(Vec::into_boxed_slice)
+}
+
+fn any_address() -> impl Strategy<Value = NetAddress> {
+    any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
+}
+
+/// A version whose tail is cut behind any field.
+fn any_version() -> impl Strategy<Value = Version> {
+    let head = (any::<(i32, u64, i64)>(), any_address());
+    let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
+    let id = option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));
+    let tail = (sender, any_bytes(256), any::<(i32, bool)>(), id, 0..=5_usize);
+    (head, tail).prop_map(|(((protocol_version, services, time), receiver), tail)| {
+        let (sender, user_agent, (start_height, relay), association_id, fields) = tail;
+        Version {
+            protocol_version,
+            services,
+            time: UnixTime::from_secs(time),
+            receiver,
+            sender: (fields >= 1).then_some(sender),
+            user_agent: (fields >= 2).then_some(user_agent),
+            start_height: (fields >= 3).then_some(start_height),
+            relay: (fields >= 4).then_some(relay),
+            association_id: (fields >= 5).then_some(association_id),
+        }
+    })
+}
+
+fn any_protoconf() -> impl Strategy<Value = Protoconf> {
+    (1_048_576..=u32::MAX, option::of(any_bytes(650)))
+        .prop_map(|(max_recv_payload_bytes, stream_policies)| Protoconf { max_recv_payload_bytes, stream_policies })
+}
+
+fn any_reject() -> impl Strategy<Value = Reject> {
+    let hashed = prop_oneof![Just(Box::from(&b"tx"[..])), Just(Box::from(&b"block"[..]))];
+    let with_hash = (hashed, 2..=u8::MAX, any_bytes(111), option::of(any::<[u8; 32]>()))
+        .prop_map(|(message, code, reason, hash)| Reject { message, code: RejectCode(code), reason, hash });
+    let other = (any_bytes(12), any::<u8>(), any_bytes(111)).prop_map(|(message, code, reason)| Reject {
+        message,
+        code: RejectCode(code),
+        reason,
+        hash: None,
+    });
+    prop_oneof![with_hash, other]
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let opaque = ("[ -~]{0,12}", any_bytes(300))
+        .prop_map(|(name, payload)| (CommandName::new(&name), payload))
+        .prop_filter("the command is understood", |(command, _)| !UNDERSTOOD.contains(command))
+        .prop_map(|(command, payload)| Message::Opaque { command, payload });
+    prop_oneof![
+        any_version().prop_map(|version| Message::Version(Box::new(version))),
+        Just(Message::Verack),
+        any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
+        any::<u64>().prop_map(|nonce| Message::Pong { nonce }),
+        any_protoconf().prop_map(Message::Protoconf),
+        Just(Message::SendHeaders),
+        any_reject().prop_map(Message::Reject),
+        opaque,
+    ]
+}
+
+fn encode(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.encode_payload(&mut out);
+    out
+}
+
+/// Decodes, and if that works holds the message to survive writing and reading.
+fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseError> {
+    let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
+    prop_assert_eq!(message.command(), command);
+    let encoded = encode(&message);
+    prop_assert!(encoded.len() <= payload.len(), "nothing is added");
+    prop_assert_eq!(MessageRef::decode(command, &encoded), Ok(message.clone()));
+    let owned = message.clone().into_owned();
+    prop_assert_eq!(owned.as_ref(), message);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(message in any_message(), magic: [u8; 4]) {
+        let mut frame = Vec::new();
+        message.as_ref().encode_frame(magic, &mut frame);
+        let (header, payload) = frame.split_first_chunk::<24>().unwrap();
+        prop_assert_eq!(header[..4].to_vec(), magic.to_vec());
+        let expected = Header {
+            command: message.as_ref().command(),
+            payload_len: payload.len() as u64,
+            checksum: checksum(payload),
+        };
+        prop_assert_eq!(Header::decode(header), expected);
+        let decoded = MessageRef::decode(expected.command, payload).unwrap();
+        prop_assert_eq!(&decoded, &message.as_ref());
+        prop_assert_eq!(decoded.into_owned(), message);
+        let mut put = Vec::new();
+        put_frame(magic, expected.command, payload, &mut put);
+        prop_assert_eq!(put, frame);
+    }
+
+    #[test]
+    fn any_bytes_are_judged_without_a_panic(command in any_command(), payload in vec(any::<u8>(), 0..700)) {
+        assert_stable(command, &payload)?;
+    }
+
+    #[test]
+    fn a_damaged_message_is_judged_without_a_panic(
+        message in any_message(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        len in any::<prop::sample::Index>(),
+        tail in vec(any::<u8>(), 0..40),
+    ) {
+        let mut payload = encode(&message.as_ref());
+        for (at, byte) in damage {
+            if !payload.is_empty() {
+                let at = at.index(payload.len());
+                payload[at] = byte;
+            }
+        }
+        payload.truncate(len.index(payload.len() + 1));
+        payload.extend(tail);
+        assert_stable(message.as_ref().command(), &payload)?;
+    }
+
+    #[test]
+    fn bytes_behind_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
+        let command = message.as_ref().command();
+        let payload = encode(&message.as_ref());
+        let ends_early = match &message {
+            Message::Version(version) => version.association_id.is_none(),
+            Message::Reject(reject) => reject.hash.is_none(),
+            Message::Opaque { .. } => true,
+            _ => false,
+        };
+        if !ends_early {
+            let longer = [&payload[..], &tail].concat();
+            prop_assert_eq!(MessageRef::decode(command, &longer), Ok(message.as_ref()));
+        }
+    }
+}
+
+#[test]
+fn any_byte_of_a_known_message_may_have_any_value() {
+    for (command, frame) in [
+        (CommandName::VERSION, frames::VERSION_WITH_ASSOCIATION),
+        (CommandName::PROTOCONF, frames::PROTOCONF_WITH_POLICIES),
+        (CommandName::REJECT, frames::REJECT_TX),
+        (CommandName::PING, frames::PING),
+    ] {
+        let whole = payload(frame);
+        for at in 0..whole.len() {
+            for byte in 0..=u8::MAX {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                assert_stable(command, &damaged).unwrap();
+            }
+        }
+    }
+}
