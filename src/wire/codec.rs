@@ -11,8 +11,8 @@ use crate::protocol::CommandName;
 /// Reads the fields of one payload in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
 /// otherwise.
 ///
-/// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position is
-/// of no use.
+/// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position
+/// is of no use.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     command: CommandName,

@@ -1,8 +1,8 @@
 //! Messages: a payload and its command, decoded, and back into a frame.
 //!
-//! A [`MessageRef`] borrows what it can from the payload and is what handlers see; a [`Message`] is the same on its own.
-//! Every command that is not understood is `Opaque` and passes through unchanged. Frames are appended to a buffer of the
-//! caller's, in one pass and without another allocation.
+//! A [`MessageRef`] borrows what it can from the payload and is what handlers see; a [`Message`] is the same on its
+//! own. Every command that is not understood is `Opaque` and passes through unchanged. Frames are appended to a buffer
+//! of the caller's, in one pass and without another allocation.
 
 use super::codec::Reader;
 use super::header::Header;
@@ -182,8 +182,8 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
     out.extend_from_slice(payload);
 }
 
-/// Appends the `pong` that answers a `ping` whose checksum was verified: both have the same payload, so both have the same
-/// checksum.
+/// Appends the `pong` that answers a `ping` whose checksum was verified: both have the same payload, so both have the
+/// same checksum.
 pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
     let header = Header { command: CommandName::PONG, payload_len: ping_payload.len() as u64, checksum };
     out.extend_from_slice(&header.encode(magic));

@@ -1,7 +1,7 @@
 //! The wire: bytes to messages and back, byte for byte as the reference node has them.
 //!
-//! A message that is not in this table is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on, but
-//! its payload is not taken apart.
+//! A message that is not in this table is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on,
+//! but its payload is not taken apart.
 //!
 //! | command | decoded as | payload |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //! | `reject` | [`RejectRef`] | command, [`RejectCode`], reason, for `tx` and `block` a hash |
 //!
 //! Bytes behind the last known field of a message are ignored, as the node does. Whatever the bytes, decoding never
-//! panics and allocates nothing but a user agent. A text too long for its field is cut when it is encoded, so that no field
-//! can break the one behind it.
+//! panics and allocates nothing but a user agent. A text too long for its field is cut when it is encoded, so that no
+//! field can break the one behind it.
 
 pub mod codec;
 pub mod header;

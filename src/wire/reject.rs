@@ -8,7 +8,8 @@ use crate::limits::{REJECT_MESSAGE_MAX_BYTES, REJECT_REASON_MAX_BYTES};
 use crate::protocol::CommandName;
 use std::fmt;
 
-/// The `reject` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
+/// The `reject` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
+/// ProcessRejectMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RejectRef<'a> {
     /// The command of the rejected message, without padding, at most [`REJECT_MESSAGE_MAX_BYTES`].
@@ -43,8 +44,8 @@ impl<'a> RejectRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for
-    /// the lengths of message and reason.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
+    /// for the lengths of message and reason.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REJECT, payload);
         let message = reader.var_bytes(REJECT_MESSAGE_MAX_BYTES)?;

@@ -13,7 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The `version` message (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
 ///
-/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later ones are not.
+/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later ones are
+/// not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The protocol version as claimed, which may be negative; see [`Version::negotiated_version`].
@@ -70,8 +71,9 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for
-    /// the lengths of user agent and association id, [`WireError::BadValue`] for an association id of unknown type.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
+    /// for the lengths of user agent and association id, [`WireError::BadValue`] for an association id of unknown
+    /// type.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         Ok(Self {

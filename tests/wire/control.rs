@@ -118,7 +118,7 @@ mod reject {
     const TOO_LONG: WireError = WireError::TooLong { command: CommandName::REJECT };
 
     fn hash_of(payload: &[u8]) -> Option<[u8; 32]> {
-        RejectRef::decode(payload).unwrap().hash
+        RejectRef::decode(payload).expect("a reject").hash
     }
 
     #[test]

@@ -27,7 +27,7 @@ const LOOSE_COINBASE: [u8; 32] = [
 /// Reads the header as a node would: magic, fields and checksum.
 fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
     assert_eq!(frame[..4], magic);
-    let header = Header::decode(frame[..24].try_into().unwrap());
+    let header = Header::decode(frame[..24].try_into().expect("24 bytes"));
     assert_eq!(header.payload_len, frame.len() as u64 - 24, "{:?}", header.command);
     assert_eq!(header.checksum, checksum(&frame[24..]), "{:?}", header.command);
     header
@@ -38,7 +38,7 @@ fn assert_same(text: &str, magic: [u8; 4], command: &str, message: Message) {
     let frame = hex(text);
     let header = header_of(&frame, magic);
     assert_eq!(header.command, CommandName::new(command));
-    let decoded = MessageRef::decode(header.command, &frame[24..]).unwrap();
+    let decoded = MessageRef::decode(header.command, &frame[24..]).expect(command);
     assert_eq!(decoded, message.as_ref());
     assert_eq!(decoded.command(), header.command);
     assert_eq!(decoded.into_owned(), message);

@@ -1,6 +1,6 @@
-//! Frames of the protocol as hexadecimal text: computed ones of the main network with the time 1700000000, the nonce bytes
-//! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f, and those that an SV
-//! Node 1.0.13 sent on a regtest network. The first line of each is the header.
+//! Frames of the protocol as hexadecimal text: computed ones of the main network with the time 1700000000, the nonce
+//! bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f, and those
+//! that an SV Node 1.0.13 sent on a regtest network. The first line of each is the header.
 
 /// `version` with an association id.
 pub(crate) const VERSION_WITH_ASSOCIATION: &str = "e3e1f3e876657273696f6e0000000000750000005462ca7e\

@@ -1,5 +1,5 @@
-//! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and properties
-//! that hold for any bytes.
+//! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and
+//! properties that hold for any bytes.
 
 mod codec;
 mod control;

@@ -158,18 +158,15 @@ proptest! {
 
     #[test]
     fn bytes_behind_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
-        let command = message.as_ref().command();
-        let payload = encode(&message.as_ref());
-        let ends_early = match &message {
+        let may_go_on = match &message {
             Message::Version(version) => version.association_id.is_none(),
             Message::Reject(reject) => reject.hash.is_none(),
             Message::Opaque { .. } => true,
             _ => false,
         };
-        if !ends_early {
-            let longer = [&payload[..], &tail].concat();
-            prop_assert_eq!(MessageRef::decode(command, &longer), Ok(message.as_ref()));
-        }
+        prop_assume!(!may_go_on);
+        let longer = [encode(&message.as_ref()), tail].concat();
+        prop_assert_eq!(MessageRef::decode(message.as_ref().command(), &longer), Ok(message.as_ref()));
     }
 }
 

@@ -25,7 +25,7 @@ fn with_tail(boundary: usize, tail: &[u8]) -> Result<Version, WireError> {
 }
 
 fn shortest() -> Version {
-    Version::decode(&payload(frames::VERSION_WITH_ASSOCIATION)[..46]).unwrap()
+    Version::decode(&payload(frames::VERSION_WITH_ASSOCIATION)[..46]).expect("the required fields")
 }
 
 #[test]
@@ -55,16 +55,13 @@ fn a_version_may_end_behind_any_optional_field_and_nowhere_else() {
 fn a_missing_field_ends_the_message() {
     let whole = payload(frames::VERSION_WITH_ASSOCIATION);
     let full = Version::decode(&whole).unwrap();
-    let cuts: [(fn(&mut Version), usize); 5] = [
-        (|version| version.sender = None, 46),
-        (|version| version.user_agent = None, 80),
-        (|version| version.start_height = None, 94),
-        (|version| version.relay = None, 98),
-        (|version| version.association_id = None, 99),
-    ];
-    for (cut, len) in cuts {
-        let mut version = full.clone();
-        cut(&mut version);
+    for (version, len) in [
+        (Version { sender: None, ..full.clone() }, 46),
+        (Version { user_agent: None, ..full.clone() }, 80),
+        (Version { start_height: None, ..full.clone() }, 94),
+        (Version { relay: None, ..full.clone() }, 98),
+        (Version { association_id: None, ..full.clone() }, 99),
+    ] {
         assert_eq!(encode(&version), whole[..len]);
     }
 }
