@@ -169,11 +169,6 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
-    /// The error of a payload that ends inside a field.
-    pub const fn truncated(&self) -> WireError {
-        WireError::Truncated { command: self.command }
-    }
-
     /// The error of a count or length above its limit.
     pub const fn too_long(&self) -> WireError {
         WireError::TooLong { command: self.command }
@@ -182,6 +177,10 @@ impl<'a> Reader<'a> {
     /// The error of a field whose value the protocol does not know.
     pub const fn bad_value(&self) -> WireError {
         WireError::BadValue { command: self.command }
+    }
+
+    const fn truncated(&self) -> WireError {
+        WireError::Truncated { command: self.command }
     }
 }
 

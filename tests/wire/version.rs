@@ -60,7 +60,7 @@ fn a_missing_field_ends_the_message() {
         (Version { user_agent: None, ..full.clone() }, 80),
         (Version { start_height: None, ..full.clone() }, 94),
         (Version { relay: None, ..full.clone() }, 98),
-        (Version { association_id: None, ..full.clone() }, 99),
+        (Version { association_id: None, ..full }, 99),
     ] {
         assert_eq!(encode(&version), whole[..len]);
     }
