@@ -189,6 +189,20 @@ impl SendQueue {
         }
     }
 
+    /// Queues what is left of `block` after the first `written` bytes went out without waiting; offsets count from the
+    /// block's beginning.
+    ///
+    /// # Panics
+    ///
+    /// If something waits already, which would have had to go first.
+    pub fn push_rest(&mut self, block: &[u8], written: usize, pool: &mut BufferPool) {
+        assert!(self.is_empty(), "a block is written past no queue");
+        self.push_copy(&block[written..], pool);
+        if let Some(queue) = &mut self.queue {
+            queue.written_bytes = written as u64;
+        }
+    }
+
     /// Queues `frame` without a copy.
     pub fn push_shared(&mut self, frame: Bytes, pool: &mut BufferPool) {
         if frame.is_empty() {

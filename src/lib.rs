@@ -6,6 +6,7 @@ pub mod error;
 pub mod framer;
 pub mod id;
 pub mod limits;
+pub mod net;
 pub mod protocol;
 pub mod time;
 pub mod wire;

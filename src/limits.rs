@@ -88,6 +88,8 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of a listener, and so the longest wait after descriptors are free again.
 pub const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Accepted connections above the maximum that are told so politely at once; more are closed without a word.
+pub const OVER_CAPACITY_MAX: usize = 64;
 /// Commands that wait in the handle's queue; a full queue gives the command back.
 pub const HANDLE_QUEUE_MAX: usize = 1_024;
 /// One tick of the timer wheel.
@@ -121,6 +123,10 @@ pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Restarts of an outbound connection per [`RESTART_WINDOW`].
+pub const RESTARTS_MAX: u32 = 3;
+/// Window in which [`RESTARTS_MAX`] counts.
+pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Time for which the kernel may keep our bytes without an acknowledgement.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 

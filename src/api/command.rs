@@ -1,0 +1,112 @@
+//! What other threads ask of a loop, and how they get their answers.
+
+use crate::error::CommandError;
+use crate::histogram::{Counters, LatencyHistogram};
+use crate::id::PeerId;
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+/// A request to a loop; sent with a [`Handle`](crate::Handle).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command<C> {
+    /// Open a connection.
+    Connect {
+        /// To where.
+        address: SocketAddr,
+        /// From which local address; the system chooses if none.
+        source: Option<IpAddr>,
+        /// Who gets the new peer's id.
+        answer: Answer<Result<PeerId, CommandError>>,
+    },
+    /// Close a peer gracefully.
+    Close {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Send an encoded frame to a peer; it is dropped if the peer is gone or its queue is full.
+    Send {
+        /// To whom.
+        peer: PeerId,
+        /// Header and payload.
+        frame: Bytes,
+    },
+    /// Report what the loop has done so far.
+    Stats {
+        /// Who gets the report.
+        answer: Answer<Stats>,
+    },
+    /// Close all peers gracefully and end the loop.
+    Stop,
+    /// Something for the handler.
+    Handler(C),
+}
+
+/// What a loop has done so far.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Links in the table.
+    pub links: usize,
+    /// Peers whose handshake is complete.
+    pub ready: usize,
+    /// Bytes held for large frames that are being gathered.
+    pub gathered_bytes: u64,
+    /// Time since the loop began.
+    pub uptime: Duration,
+    /// Time spent working, not waiting.
+    pub busy: Duration,
+    /// All counters.
+    pub counters: Counters,
+    /// How long each turn's work took.
+    pub turn: LatencyHistogram,
+    /// How late the exact wake-ups were.
+    pub loop_lag: LatencyHistogram,
+}
+
+/// The sending end of a [`Pending`].
+#[derive(Debug)]
+pub struct Answer<T>(SyncSender<T>);
+
+impl<T> Answer<T> {
+    /// A connected pair.
+    pub(crate) fn new() -> (Self, Pending<T>) {
+        let (sender, receiver) = sync_channel(1);
+        (Self(sender), Pending(receiver))
+    }
+
+    /// Gives the answer; nobody may be waiting for it any more.
+    pub(crate) fn give(self, answer: T) {
+        let _ = self.0.try_send(answer);
+    }
+}
+
+/// An answer that is on its way from a loop.
+#[derive(Debug)]
+pub struct Pending<T>(Receiver<T>);
+
+impl<T> Pending<T> {
+    /// Waits for the answer. Not for use inside a handler, where it would wait for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Stopped`] when the loop has ended without giving it.
+    pub fn wait(self) -> Result<T, CommandError> {
+        self.0.recv().map_err(|_| CommandError::Stopped)
+    }
+
+    /// The answer, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Stopped`] when the loop has ended without giving it.
+    pub fn try_take(&self) -> Result<Option<T>, CommandError> {
+        match self.0.try_recv() {
+            Ok(answer) => Ok(Some(answer)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(CommandError::Stopped),
+        }
+    }
+}

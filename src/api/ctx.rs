@@ -1,0 +1,211 @@
+//! The handler's view of the loop, valid for one call.
+
+use super::state::LoopState;
+use crate::config::Config;
+use crate::error::{CloseReason, CommandError, LocalCause};
+use crate::histogram::Counters;
+use crate::id::{LinkId, PeerId};
+use crate::limits::HEADER_LEN_BYTES;
+use crate::peer::{ConnectionState, PeerConnection};
+use crate::table::{Ending, Link};
+use crate::time::{Instant, UnixTime};
+use crate::wire::{MessageRef, Version};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use std::net::{IpAddr, SocketAddr};
+
+/// What a handler can see and do while it is called.
+///
+/// Everything is done at once on queues and lists; nothing blocks, and nothing calls the handler back before it returns.
+#[derive(Debug)]
+pub struct Ctx<'a> {
+    state: &'a mut LoopState,
+}
+
+impl<'a> Ctx<'a> {
+    pub(crate) fn new(state: &'a mut LoopState) -> Self {
+        Self { state }
+    }
+
+    /// The moment of what is being handled.
+    pub fn now(&self) -> Instant {
+        self.state.now
+    }
+
+    /// The wall time, for stamps.
+    pub fn unix_time(&self) -> UnixTime {
+        self.state.unix_time
+    }
+
+    /// The loop's seeded randomness.
+    pub fn rng(&mut self) -> &mut StdRng {
+        &mut self.state.rng
+    }
+
+    /// How the loop was configured.
+    pub fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    /// What the loop has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    /// A peer, if it is not gone.
+    pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
+        self.state.table.get(peer.link()).map(|link| PeerView { id: peer, link })
+    }
+
+    /// All peers, ready or not.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
+        self.state.table.iter().map(|(id, link)| PeerView { id: PeerId::of(id), link })
+    }
+
+    /// Peers whose handshake is complete.
+    pub fn ready_peers(&self) -> usize {
+        self.state.ready_peers
+    }
+
+    /// Opens a connection. The answer is an event of the peer: `Opened`, or `Closed` with the reason.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::TableFull`], or [`CommandError::Stopped`] while the loop is stopping.
+    pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, CommandError> {
+        self.state.connect(address, None).map(PeerId::of)
+    }
+
+    /// Opens a connection from a local address of the caller's choice, which multiplies the ports there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::connect`].
+    pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr) -> Result<PeerId, CommandError> {
+        self.state.connect(address, Some(source)).map(PeerId::of)
+    }
+
+    /// Closes a peer after what waits for it is sent.
+    pub fn close(&mut self, peer: PeerId) {
+        self.state.close(peer.link(), LocalCause::Requested.into());
+    }
+
+    /// Closes a peer at once because it did wrong in the handler's eyes; what waits for it is dropped.
+    pub fn disconnect(&mut self, peer: PeerId, reason: CloseReason) {
+        self.state.abort(peer.link(), reason);
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::NoSuchPeer`], [`CommandError::NotReady`] before the handshake is complete or after the peer was
+    /// closed, [`CommandError::QueueFull`] when the peer does not take what it was sent before.
+    pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+        let link = self.sendable(peer)?;
+        let len = HEADER_LEN_BYTES + message.payload_len();
+        self.state.check_room(link, len)?;
+        let magic = self.state.rules.magic;
+        self.state.append(link, len, |out| message.encode_frame(magic, out));
+        Ok(())
+    }
+
+    /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
+    pub fn encode(&self, message: &MessageRef<'_>) -> Bytes {
+        let mut frame = Vec::with_capacity(HEADER_LEN_BYTES + message.payload_len());
+        message.encode_frame(self.state.rules.magic, &mut frame);
+        frame.into()
+    }
+
+    /// Sends a frame that is encoded already, without copying it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::send`].
+    pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), CommandError> {
+        let link = self.sendable(peer)?;
+        self.state.check_room(link, frame.len())?;
+        self.state.append_shared(link, frame.clone());
+        Ok(())
+    }
+
+    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](super::Event::Pong) brings both
+    /// latencies, from `planned` and from the moment it was given to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::send`], or [`CommandError::TooManyPings`].
+    pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, CommandError> {
+        let link = self.sendable(peer)?;
+        self.state.ping(link, planned)
+    }
+
+    /// Stops reading a peer; the kernel then slows it down. The time counts against no deadline of the peer.
+    pub fn pause(&mut self, peer: PeerId) {
+        self.state.hold(peer.link(), |hold| hold.paused = true);
+    }
+
+    /// Reads a paused peer again.
+    pub fn resume(&mut self, peer: PeerId) {
+        self.state.release(peer.link(), |hold| hold.paused = false);
+    }
+
+    /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it to spin.
+    /// Of several moments asked for, the earliest is kept.
+    pub fn wake_at(&mut self, moment: Instant) {
+        let earlier = self.state.wake_at.map_or(moment, |asked| asked.min(moment));
+        self.state.wake_at = Some(earlier);
+    }
+
+    /// Closes all peers gracefully and ends the loop.
+    pub fn stop(&mut self) {
+        self.state.stopping = true;
+    }
+
+    fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {
+        let link = self.state.table.get(peer.link()).ok_or(CommandError::NoSuchPeer)?;
+        if link.peer.state() != ConnectionState::Connected || link.ending != Ending::Open {
+            return Err(CommandError::NotReady);
+        }
+        Ok(peer.link())
+    }
+}
+
+/// A peer as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerView<'a> {
+    id: PeerId,
+    link: &'a Link,
+}
+
+impl<'a> PeerView<'a> {
+    /// Its id.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Its state, in full.
+    pub fn connection(&self) -> &'a PeerConnection {
+        &self.link.peer
+    }
+
+    /// The address that it was dialled at or that it connected from.
+    pub fn address(&self) -> SocketAddr {
+        self.link.peer.address()
+    }
+
+    /// Whether its handshake is complete and it is not being closed.
+    pub fn is_ready(&self) -> bool {
+        self.link.peer.state() == ConnectionState::Connected && self.link.ending == Ending::Open
+    }
+
+    /// What it said of itself, once it has.
+    pub fn version(&self) -> Option<&'a Version> {
+        self.link.peer.handshake().peer_version()
+    }
+
+    /// Bytes that wait to be sent to it.
+    pub fn waiting_bytes(&self) -> usize {
+        self.link.queue.waiting_bytes()
+    }
+}

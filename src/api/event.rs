@@ -1,0 +1,51 @@
+//! What can happen to a peer.
+
+use crate::error::CloseReason;
+use crate::peer::ConnectionState;
+use crate::time::Instant;
+use crate::wire::RejectRef;
+use std::time::Duration;
+
+/// Something that happened to a peer.
+///
+/// For each peer there is exactly one [`Event::Opened`] or, if a dial fails, none, then at most one [`Event::Ready`], and
+/// exactly one [`Event::Closed`], which is the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The TCP connection is established.
+    Opened {
+        /// How long it took, for a connection that was dialled.
+        connect: Option<Duration>,
+    },
+    /// The handshake is complete; messages may be sent from here on.
+    Ready {
+        /// How long the handshake took, from the established connection.
+        handshake: Duration,
+    },
+    /// The peer answered a ping.
+    Pong {
+        /// When the ping was due by its sender's schedule.
+        planned: Instant,
+        /// When it was given to the kernel.
+        sent: Instant,
+        /// When the answer was read.
+        received: Instant,
+    },
+    /// The peer's `protoconf` says how large a message it accepts.
+    LimitsAnnounced {
+        /// Bytes of payload.
+        max_recv_payload: u32,
+    },
+    /// The peer wants new blocks announced by `headers`.
+    SendHeaders,
+    /// The peer refuses something; it often closes the connection next.
+    Rejected(RejectRef<'a>),
+    /// The peer is gone, and its id is not valid after this event.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// How far the connection had come.
+        state: ConnectionState,
+    },
+}

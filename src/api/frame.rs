@@ -1,0 +1,127 @@
+//! What a handler sees of a message: a borrowed frame, or a borrowed chunk of one.
+
+use crate::buffer::worth_sharing;
+use crate::error::WireError;
+use crate::framer::ChecksumVerdict;
+use crate::protocol::CommandName;
+use crate::wire::{Header, MessageRef};
+use bytes::Bytes;
+
+/// A whole message, borrowed from the block it was received into.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    header: Header,
+    payload: &'a [u8],
+    /// What the payload is a part of, if that can be shared.
+    source: Option<&'a Bytes>,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(header: Header, payload: &'a [u8], source: Option<&'a Bytes>) -> Self {
+        Self { header, payload, source }
+    }
+
+    /// The command.
+    pub fn command(&self) -> CommandName {
+        self.header.command
+    }
+
+    /// The header as it came.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The payload, whose checksum is correct.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The payload decoded, borrowing from it.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is not a correct message of its command.
+    pub fn decode(&self) -> Result<MessageRef<'a>, WireError> {
+        MessageRef::decode(self.header.command, self.payload)
+    }
+
+    /// The payload to keep: shared without a copy if it is large, copied if sharing would keep a much larger block alive.
+    pub fn to_bytes(&self) -> Bytes {
+        keep(self.payload, self.source)
+    }
+}
+
+/// A part of a streamed message, borrowed from the block it was received into.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    header: Header,
+    offset: u64,
+    bytes: &'a [u8],
+    last: Option<ChecksumVerdict>,
+    source: Option<&'a Bytes>,
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn new(
+        header: Header,
+        offset: u64,
+        bytes: &'a [u8],
+        last: Option<ChecksumVerdict>,
+        source: Option<&'a Bytes>,
+    ) -> Self {
+        Self { header, offset, bytes, last, source }
+    }
+
+    /// The header of the message.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where in the payload this part begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the whole payload.
+    pub fn total(&self) -> u64 {
+        self.header.payload_len
+    }
+
+    /// The part.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Set on the last part: whether all of them together have the checksum of the header.
+    pub fn last(&self) -> Option<ChecksumVerdict> {
+        self.last
+    }
+
+    /// The part to keep; shared or copied as by [`Frame::to_bytes`].
+    pub fn to_bytes(&self) -> Bytes {
+        keep(self.bytes, self.source)
+    }
+}
+
+fn keep(part: &[u8], source: Option<&Bytes>) -> Bytes {
+    match source {
+        Some(block) if worth_sharing(part.len(), block.len()) => block.slice_ref(part),
+        Some(_) | None => Bytes::copy_from_slice(part),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_parts_are_shared_and_small_ones_copied() {
+        let block = Bytes::from(vec![7_u8; 64]);
+        let header = Header::of(CommandName::TX, &block);
+        let shared = Frame::new(header, &block[..16], Some(&block)).to_bytes();
+        assert_eq!(shared.as_ptr(), block.as_ptr());
+        let copied = Frame::new(header, &block[..15], Some(&block)).to_bytes();
+        assert_ne!(copied.as_ptr(), block.as_ptr());
+        assert_eq!(copied.len(), 15);
+    }
+}

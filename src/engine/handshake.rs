@@ -1,0 +1,229 @@
+//! How a connection becomes a peer: version, verack, protoconf and sendheaders, in both directions.
+//!
+//! The dialler says `version` at once; the acceptor waits for it and answers with everything it has to say in one write.
+//! Version and verack are taken in any order. A peer that is refused for what it is gets a `reject` where the node sends
+//! one, and is closed gracefully so that it can read it.
+
+use super::Engine;
+use crate::api::{Event, Handler};
+use crate::config::Config;
+use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour, WireError};
+use crate::id::LinkId;
+use crate::limits::HEADER_LEN_BYTES;
+use crate::peer::{ConnectionState, ConnectionType, validate_version};
+use crate::protocol::{CommandName, PONG_ABOVE_VERSION, SENDHEADERS_VERSION};
+use crate::time::Instant;
+use crate::wire::{
+    AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
+};
+use rand::Rng;
+
+/// The stream policies that an SV node lists; peers without a common one use a single stream.
+const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
+
+/// The longest `version` of ours: all fields, and a user agent of 256 bytes.
+const VERSION_FRAME_MAX_BYTES: usize = HEADER_LEN_BYTES + 350;
+
+/// The frames of the handshake that are the same for every peer.
+#[derive(Debug)]
+pub(super) struct HandshakeFrames {
+    verack: Vec<u8>,
+    protoconf: Vec<u8>,
+    sendheaders: Vec<u8>,
+}
+
+impl HandshakeFrames {
+    pub(super) fn new(config: &Config) -> Self {
+        let magic = config.magic_bytes();
+        let frame = |message: MessageRef<'_>| {
+            let mut bytes = Vec::new();
+            message.encode_frame(magic, &mut bytes);
+            bytes
+        };
+        let max_recv_payload = u32::try_from(config.message_max_bytes).expect("the configuration is validated");
+        Self {
+            verack: frame(MessageRef::Verack),
+            protoconf: frame(MessageRef::Protoconf(ProtoconfRef {
+                max_recv_payload,
+                stream_policies: Some(STREAM_POLICIES),
+            })),
+            sendheaders: frame(MessageRef::SendHeaders),
+        }
+    }
+}
+
+impl Engine {
+    /// Says who we are.
+    pub(super) fn send_version(&mut self, id: LinkId) {
+        let Some(link) = self.state.table.get(id) else { return };
+        let config = &self.state.config;
+        let version = Version {
+            protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
+            services: config.services,
+            time: self.state.unix_time,
+            receiver: NetAddress::from_socket(0, link.peer.address()),
+            sender: Some(Sender {
+                address: NetAddress { services: config.services, ..NetAddress::UNSPECIFIED },
+                nonce: self.state.rng.next_u64(),
+            }),
+            user_agent: Some(config.user_agent.as_bytes().into()),
+            start_height: Some(config.start_height),
+            relay: Some(config.relay),
+            association_id: Some(AssociationId::Empty),
+        };
+        let mut payload = self.state.pool.take();
+        version.encode(&mut payload);
+        let magic = self.state.rules.magic;
+        self.state.reply(id, VERSION_FRAME_MAX_BYTES, |out| put_frame(magic, CommandName::VERSION, &payload, out));
+        self.state.pool.put(payload);
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.peer.handshake_mut().mark_version_sent();
+        }
+    }
+
+    pub(super) fn on_version<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if link.peer.handshake().version_received() {
+            self.state.counters.duplicate_handshakes += 1;
+            return;
+        }
+        let version = match Version::decode(payload) {
+            Ok(version) => version,
+            Err(error) => return self.state.abort(id, error.into()),
+        };
+        let negotiated = version.negotiated_version();
+        let network = self.state.config.network;
+        let verdict = validate_version(&version, Some(network), network, &self.state.config.version_rules);
+        link.answers_pings = negotiated > PONG_ABOVE_VERSION;
+        link.peer.handshake_mut().mark_version_received(version);
+        if let Err(cause) = verdict {
+            return self.refuse(id, cause);
+        }
+        self.answer_version(id, negotiated);
+        self.complete_handshake(id, handler);
+    }
+
+    /// Sends what follows the peer's version, all of it in the write that is being gathered.
+    fn answer_version(&mut self, id: LinkId, negotiated: u32) {
+        let Some(link) = self.state.table.get(id) else { return };
+        let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
+        if !link.peer.handshake().version_sent() {
+            self.send_version(id);
+        }
+        let HandshakeFrames { verack, protoconf, sendheaders } = &self.frames;
+        let len = verack.len() + protoconf.len() + sendheaders.len();
+        self.state.reply(id, len, |out| {
+            out.extend_from_slice(verack);
+            if over_capacity {
+                return;
+            }
+            out.extend_from_slice(protoconf);
+            if negotiated >= SENDHEADERS_VERSION {
+                out.extend_from_slice(sendheaders);
+            }
+        });
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.peer.handshake_mut().mark_verack_sent();
+        }
+    }
+
+    pub(super) fn on_verack<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        let is_early = !link.peer.handshake().version_received();
+        if !link.peer.handshake_mut().mark_verack_received() {
+            self.state.counters.duplicate_handshakes += 1;
+            return;
+        }
+        if is_early {
+            self.state.counters.early_veracks += 1;
+        }
+        self.complete_handshake(id, handler);
+    }
+
+    fn complete_handshake<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+        let now = self.state.now;
+        let interval = self.state.config.ping_interval;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        let awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
+        if !awaited || !link.peer.handshake().is_complete() {
+            return;
+        }
+        if link.peer.connection_type() == ConnectionType::OverCapacity {
+            return self.turn_away(id);
+        }
+        let handshake = now.since(link.peer.since());
+        link.peer.transition_to_connected(now).expect("its handshake is complete");
+        link.ping_due = if interval.is_zero() { Instant::MAX } else { now.plus(interval) };
+        self.state.ready_peers += 1;
+        self.state.counters.handshakes += 1;
+        self.state.rearm(id);
+        self.tell(id, Event::Ready { handshake }, handler);
+    }
+
+    /// Closes a peer that is not one for us, with the words of the node where it has any.
+    fn refuse(&mut self, id: LinkId, cause: Incompatibility) {
+        match cause {
+            Incompatibility::ProtocolVersion { .. } => {
+                let min = self.state.config.version_rules.protocol_version_min;
+                let reason = format!("Version must be {min} or greater");
+                self.send_reject(id, RejectCode::OBSOLETE, reason.as_bytes());
+            }
+            Incompatibility::Network { .. } | Incompatibility::Blockchain | Incompatibility::BannedUserAgent => {}
+        }
+        self.state.close(id, CloseReason::Incompatible(cause));
+    }
+
+    /// Tells a peer beyond the maximum that there is no room, once it can understand that.
+    fn turn_away(&mut self, id: LinkId) {
+        self.send_reject(id, RejectCode::TOO_BUSY, b"maximum of connections reached");
+        self.state.close(id, LocalCause::OverCapacity.into());
+    }
+
+    fn send_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
+        let reject = MessageRef::Reject(RejectRef {
+            message: CommandName::VERSION.trimmed(),
+            code,
+            reason,
+            hash: None,
+        });
+        let magic = self.state.rules.magic;
+        self.state.reply(id, HEADER_LEN_BYTES + reject.payload_len(), |out| reject.encode_frame(magic, out));
+    }
+
+    // --- What follows the handshake ---------------------------------------------------------------------------------
+
+    pub(super) fn on_protoconf<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
+        let protoconf = match MessageRef::decode(CommandName::PROTOCONF, payload) {
+            Ok(MessageRef::Protoconf(protoconf)) => protoconf,
+            Ok(_) => return,
+            Err(error) => return self.state.abort(id, error.into()),
+        };
+        let max_recv_payload = protoconf.max_recv_payload;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if !link.peer.apply_protoconf(max_recv_payload) {
+            return self.state.abort(id, Misbehaviour::SecondProtoconf.into());
+        }
+        self.tell(id, Event::LimitsAnnounced { max_recv_payload }, handler);
+    }
+
+    pub(super) fn on_sendheaders<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if !link.peer.send_headers_mode() {
+            link.peer.set_send_headers_mode();
+            self.tell(id, Event::SendHeaders, handler);
+        }
+    }
+
+    pub(super) fn on_reject<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
+        match MessageRef::decode(CommandName::REJECT, payload) {
+            Ok(MessageRef::Reject(reject)) => {
+                if let Some(link) = self.state.table.get_mut(id) {
+                    link.reject_code = Some(reject.code.to_u8());
+                }
+                self.tell(id, Event::Rejected(reject), handler);
+            }
+            Ok(_) => {}
+            Err(WireError::BadMagic { .. } | _) => self.state.counters.undecodable += 1,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The engine: what happens to links, in the steps that the turn takes.
+//!
+//! It owns the table, the wheel, the rng and every policy, and it knows no socket, no clock and no thread: bytes, moments and
+//! failures are given to it, and what it wants done stands in lists and queues that the [`Reactor`](crate::Reactor) works
+//! through. The same seed and the same inputs give the same outputs, byte for byte. Whatever a peer sends, no call here
+//! panics, and what a call may cost is bounded by what it was given.
+
+mod deadlines;
+mod handshake;
+mod intake;
+
+use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
+use crate::config::Config;
+use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure};
+use crate::framer::FramerMemory;
+use crate::id::{LinkId, PeerId};
+use crate::limits::OVER_CAPACITY_MAX;
+use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
+use crate::table::{Ending, Hold};
+use crate::time::{Instant, Wait};
+use crate::wheel::instant_of;
+use handshake::HandshakeFrames;
+use rand::rngs::StdRng;
+use std::io;
+use std::net::SocketAddr;
+
+/// Table, wheel, rng and policies of one loop.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) state: LoopState,
+    memory: FramerMemory,
+    frames: HandshakeFrames,
+    /// Accepted links, without those over capacity.
+    inbound: usize,
+    over_capacity: usize,
+}
+
+/// What an accepted connection may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Peer,
+    OverCapacity,
+    Refused,
+}
+
+/// What the end of a link needs done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseStep {
+    /// Nothing now.
+    Wait,
+    /// All that waited is sent: shut down writing.
+    ShutDownWriting,
+    /// The row is free: close the socket.
+    Close,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
+        let memory = FramerMemory::new(config.buffered_total_max_bytes);
+        let frames = HandshakeFrames::new(&config);
+        Self { state: LoopState::new(config, rng, now), memory, frames, inbound: 0, over_capacity: 0 }
+    }
+
+    /// Calls the handler about a peer.
+    fn tell<H: Handler>(&mut self, id: LinkId, event: Event<'_>, handler: &mut H) {
+        handler.on_event(&mut Ctx::new(&mut self.state), PeerId::of(id), event);
+    }
+
+    // --- Commands ---------------------------------------------------------------------------------------------------
+
+    pub(crate) fn command<H: Handler>(&mut self, command: Command<H::Command>, handler: &mut H) {
+        match command {
+            Command::Connect { address, source, answer } => {
+                answer.give(self.state.connect(address, source).map(PeerId::of));
+            }
+            Command::Close { peer } => self.state.close(peer.link(), LocalCause::Requested.into()),
+            Command::Send { peer, frame } => {
+                // A command has nobody to tell: who needs to know sends from a handler.
+                let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
+            }
+            Command::Stats { answer } => answer.give(self.stats()),
+            Command::Stop => self.state.stopping = true,
+            Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            links: self.state.table.len(),
+            ready: self.state.ready_peers,
+            gathered_bytes: self.memory.gathered_bytes(),
+            uptime: self.state.now.since(Instant::ZERO),
+            busy: self.state.busy,
+            counters: self.state.counters.clone(),
+            turn: self.state.turn.clone(),
+            loop_lag: self.state.loop_lag.clone(),
+        }
+    }
+
+    // --- Opening ----------------------------------------------------------------------------------------------------
+
+    /// Takes a row for an accepted connection, or `None` if there is none for it.
+    pub(crate) fn accept(&mut self, address: SocketAddr) -> Option<LinkId> {
+        let timeout = self.state.config.pong_timeout;
+        let peer = match self.admit_connection() {
+            Admission::Peer => PeerConnection::new_inbound(address, timeout),
+            Admission::OverCapacity => PeerConnection::new_over_capacity(address, timeout),
+            Admission::Refused => {
+                self.state.counters.refused += 1;
+                return None;
+            }
+        };
+        match peer.connection_type() {
+            ConnectionType::Inbound => self.inbound += 1,
+            ConnectionType::OverCapacity => self.over_capacity += 1,
+            ConnectionType::Outbound => {}
+        }
+        self.state.counters.accepted += 1;
+        Some(self.state.table.insert(peer))
+    }
+
+    fn admit_connection(&self) -> Admission {
+        if self.state.stopping || self.state.table.len() >= self.state.config.max_links {
+            Admission::Refused
+        } else if self.inbound < self.state.config.max_inbound {
+            Admission::Peer
+        } else if self.over_capacity < OVER_CAPACITY_MAX {
+            Admission::OverCapacity
+        } else {
+            Admission::Refused
+        }
+    }
+
+    /// The TCP connection of a link is established.
+    pub(crate) fn opened<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        let was_dialled = link.peer.state() == ConnectionState::Connecting;
+        let connect = was_dialled.then(|| now.since(link.peer.since()));
+        link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
+        self.state.rearm(id);
+        self.tell(id, Event::Opened { connect }, handler);
+        if was_dialled {
+            self.send_version(id);
+        }
+    }
+
+    /// A dial has begun, so it has a deadline.
+    pub(crate) fn dialling(&mut self, id: LinkId) {
+        self.state.rearm(id);
+    }
+
+    // --- Failing and closing ----------------------------------------------------------------------------------------
+
+    /// The operating system reported a failure of a link.
+    pub(crate) fn failed(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
+        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code);
+        let reason = match reject_code {
+            // Who rejects and closes at once may well reset the connection.
+            Some(code) if step != IoStep::Connect => CloseReason::RejectedByPeer(code),
+            Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
+        };
+        self.state.abort(id, reason);
+    }
+
+    /// The peer will send nothing more.
+    pub(crate) fn ended_by_peer(&mut self, id: LinkId) {
+        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code);
+        self.state.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
+    }
+
+    /// Begins the graceful end of all links.
+    pub(crate) fn close_all(&mut self) {
+        let ids: Vec<LinkId> = self.state.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.state.close(id, LocalCause::Shutdown.into());
+        }
+    }
+
+    /// Gives up on all links that are left.
+    pub(crate) fn abort_all(&mut self) {
+        let ids: Vec<LinkId> = self.state.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.state.abort(id, LocalCause::Shutdown.into());
+        }
+    }
+
+    /// Takes the next step of a link's end.
+    pub(crate) fn close_step<H: Handler>(&mut self, id: LinkId, handler: &mut H) -> CloseStep {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
+        match link.ending {
+            Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
+            Ending::Draining(_) if !link.queue.is_empty() => CloseStep::Wait,
+            Ending::Draining(reason) => {
+                link.ending = Ending::Lingering(reason, now);
+                self.state.rearm(id);
+                CloseStep::ShutDownWriting
+            }
+            Ending::Ended(reason) => {
+                self.reap(id, reason, handler);
+                CloseStep::Close
+            }
+        }
+    }
+
+    fn reap<H: Handler>(&mut self, id: LinkId, reason: CloseReason, handler: &mut H) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        let state = link.peer.state();
+        let kind = link.peer.connection_type();
+        match (state, kind) {
+            (ConnectionState::Connected, _) => self.state.ready_peers -= 1,
+            (
+                ConnectionState::Disconnected
+                | ConnectionState::Connecting
+                | ConnectionState::AwaitingHandshake
+                | ConnectionState::Rejected
+                | ConnectionState::Failed,
+                _,
+            ) => {}
+        }
+        match kind {
+            ConnectionType::Inbound => self.inbound -= 1,
+            ConnectionType::OverCapacity => self.over_capacity -= 1,
+            ConnectionType::Outbound => {}
+        }
+        let ended = match reason {
+            CloseReason::Incompatible(_) | CloseReason::RejectedByPeer(_) => link.peer.transition_to_rejected(now),
+            CloseReason::ClosedByPeer | CloseReason::Local(_) => link.peer.transition_to_disconnected(now),
+            CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::TimedOut(_) | CloseReason::Network(_) => {
+                link.peer.transition_to_failed(now)
+            }
+        };
+        debug_assert!(ended.is_ok() || state == ConnectionState::Rejected, "{state:?} cannot end by {reason:?}");
+        self.state.counters.closed += 1;
+        self.tell(id, Event::Closed { reason, state }, handler);
+        self.state.wheel.disarm(id.slot() as u32);
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.framer.reset(&mut self.memory);
+            link.queue.clear(&mut self.state.pool);
+        }
+        self.state.table.remove(id);
+    }
+
+    // --- Sending ----------------------------------------------------------------------------------------------------
+
+    /// The kernel has taken `written` bytes of a link's queue at `at`.
+    pub(crate) fn wrote_queued<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
+        if !self.state.wrote_queued(id, written, at) {
+            return;
+        }
+        match self.state.table.get(id).map(|link| link.ending) {
+            Some(Ending::Open) => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+            Some(Ending::Draining(_)) => self.state.table.mark_closing(id),
+            Some(Ending::Lingering(..) | Ending::Ended(_)) | None => {}
+        }
+    }
+
+    /// The kernel has taken `written` bytes of the gathered replies at `at`; the rest has to wait.
+    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
+        let gathered = self.state.write_block.gathered().len();
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.peer.ping_pong_mut().mark_written(written as u64, at);
+        }
+        self.state.counters.bytes_sent += written as u64;
+        if written < gathered {
+            self.state.queue_rest(id, written);
+        }
+    }
+
+    // --- Waiting ----------------------------------------------------------------------------------------------------
+
+    /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
+    pub(crate) fn wait(&self) -> Wait {
+        if self.state.table.has_work() {
+            return Wait::Zero;
+        }
+        self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
+    }
+
+    /// Lists a link for reading though no event came, because the handler or the engine let go of it.
+    pub(crate) fn lift_holds(&mut self, id: LinkId) {
+        self.state.release(id, |hold| *hold = Hold::default());
+    }
+}

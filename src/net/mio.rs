@@ -1,0 +1,258 @@
+//! The real kernel, through mio: the only file that names it or reads a clock.
+//!
+//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed when its link is. Listeners
+//! get a deep backlog and options that accepted sockets inherit, which saves a system call for each. Nothing here decides
+//! anything: errors go up as they are, except `Interrupted`, which is retried.
+
+use super::{Net, Readiness, Wake};
+use crate::id::{LinkId, Token};
+use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
+use crate::time::{Instant, UnixTime, Wait};
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Waker};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
+
+/// Tells the kernel to answer a broken pipe with an error instead of a signal. Elsewhere sockets are made that way.
+const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0x4000 } else { 0 };
+
+/// The longest single sleep, far below where the kernel's own arithmetic ends.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The real kernel.
+#[derive(Debug)]
+pub struct MioNet {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    listeners: Vec<Option<TcpListener>>,
+    sockets: Vec<Option<TcpStream>>,
+    origin: std::time::Instant,
+}
+
+impl MioNet {
+    /// A poller without sockets, whose clock begins now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no descriptor for the poller or its waker.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock's one source")]
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), token(Token::Waker))?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            waker: Arc::new(waker),
+            listeners: Vec::new(),
+            sockets: Vec::new(),
+            origin: std::time::Instant::now(),
+        })
+    }
+
+    fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
+        let socket = self.sockets.get_mut(link.slot()).and_then(Option::as_mut);
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn put(&mut self, link: LinkId, mut socket: TcpStream) -> io::Result<()> {
+        self.poll.registry().register(&mut socket, token(Token::Link(link)), both())?;
+        if self.sockets.len() <= link.slot() {
+            self.sockets.resize_with(link.slot() + 1, || None);
+        }
+        self.sockets[link.slot()] = Some(socket);
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for MioNet {
+    /// The poller's descriptor: readable when [`Net::wait`] would find something.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        // It fails only when the poller is gone, and then nobody sleeps.
+        let _ = Self::wake(self);
+    }
+}
+
+impl Net for MioNet {
+    type Socket = TcpStream;
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the wall clock's one source")]
+    fn unix_time(&self) -> UnixTime {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        UnixTime::from_secs(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+    }
+
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        let timeout = match wait {
+            Wait::Zero => Some(Duration::ZERO),
+            Wait::Until(moment) => Some(moment.since(self.now()).min(SLEEP_MAX)),
+            Wait::Forever => None,
+        };
+        ready.clear();
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => ready.extend(self.events.iter().map(readiness)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        set_options(&socket)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let address = listener.local_addr()?;
+        self.poll.registry().register(&mut listener, token(Token::Listener(index)), Interest::READABLE)?;
+        let index = index as usize;
+        if self.listeners.len() <= index {
+            self.listeners.resize_with(index + 1, || None);
+        }
+        self.listeners[index] = Some(listener);
+        Ok(address)
+    }
+
+    fn accept(&mut self, index: u32) -> io::Result<(TcpStream, SocketAddr)> {
+        let Some(listener) = self.listeners.get(index as usize).and_then(Option::as_ref) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        uninterrupted(|| listener.accept())
+    }
+
+    fn close_listener(&mut self, index: u32) {
+        if let Some(mut listener) = self.listeners.get_mut(index as usize).and_then(Option::take) {
+            // What cannot be deregistered is forgotten by the kernel when it is closed, here.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+    }
+
+    fn attach(&mut self, link: LinkId, socket: TcpStream) -> io::Result<()> {
+        self.put(link, socket)
+    }
+
+    fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        set_options(&socket)?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match uninterrupted(|| socket.connect(&address.into())) {
+            Ok(()) => {}
+            Err(error) if is_in_progress(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.put(link, TcpStream::from_std(socket.into()))
+    }
+
+    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+        let socket = self.socket(link)?;
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
+        let socket = self.socket(link)?;
+        uninterrupted(|| socket.read(block))
+    }
+
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
+        let socket = self.socket(link)?;
+        // The standard library passes MSG_NOSIGNAL here, but not when it writes several slices.
+        uninterrupted(|| socket.write(bytes))
+    }
+
+    fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.socket(link)?;
+        uninterrupted(|| SockRef::from(&*socket).send_vectored_with_flags(slices, MSG_NOSIGNAL))
+    }
+
+    fn shut_down_writing(&mut self, link: LinkId) {
+        if let Ok(socket) = self.socket(link) {
+            // A connection that is gone already shows at the next read.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, link: LinkId) {
+        if let Some(mut socket) = self.sockets.get_mut(link.slot()).and_then(Option::take) {
+            // As with listeners: closing forgets what deregistering could not.
+            let _ = self.poll.registry().deregister(&mut socket);
+        }
+    }
+}
+
+/// Options of every connection; set on a listener they are inherited by what it accepts.
+fn set_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+    Ok(())
+}
+
+fn token(token: Token) -> mio::Token {
+    mio::Token(token.to_u64() as usize)
+}
+
+fn both() -> Interest {
+    Interest::READABLE | Interest::WRITABLE
+}
+
+fn readiness(event: &Event) -> Readiness {
+    let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
+    Readiness {
+        token: event.token().0 as u64,
+        readable: event.is_readable() || hung_up,
+        writable: event.is_writable() || hung_up,
+        hung_up,
+    }
+}
+
+/// EINPROGRESS has no stable kind of its own.
+fn is_in_progress(error: &io::Error) -> bool {
+    const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
+    error.raw_os_error() == Some(EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
+}
+
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
