@@ -8,6 +8,7 @@ pub mod id;
 pub mod limits;
 pub mod protocol;
 pub mod time;
+pub mod wheel;
 pub mod wire;
 
 pub use config::Config;
