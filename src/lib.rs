@@ -9,6 +9,7 @@ pub mod limits;
 pub mod net;
 pub mod protocol;
 pub mod time;
+pub mod wheel;
 pub mod wire;
 
 pub use config::Config;

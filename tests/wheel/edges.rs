@@ -1,0 +1,194 @@
+//! What a random run is unlikely to meet, and the promises one by one.
+
+use peerloop::limits::WHEEL_SLOTS;
+use peerloop::wheel::Wheel;
+
+const ALL: usize = usize::MAX;
+
+fn expired(wheel: &mut Wheel, now_tick: u64) -> Vec<u32> {
+    let mut due = Vec::new();
+    assert!(!wheel.expire(now_tick, ALL, &mut due), "without a limit nothing is left over");
+    due
+}
+
+#[test]
+fn an_empty_wheel_has_nothing_to_do() {
+    let mut wheel = Wheel::new(64, 5);
+    assert!(wheel.is_empty());
+    assert_eq!(wheel.next_tick(), None);
+    assert_eq!(expired(&mut wheel, u64::MAX), []);
+    assert_eq!(wheel.next_tick(), None);
+    assert!(!wheel.disarm(0));
+    assert!(!wheel.disarm(u32::MAX));
+    assert_eq!(wheel.armed_tick(u32::MAX), None);
+}
+
+#[test]
+fn a_key_fires_once_and_not_a_tick_early() {
+    for start in [0, 63, (1 << 31) - 1, (1 << 32) - 1, u64::MAX - 200] {
+        for ahead in 1..200 {
+            let mut wheel = Wheel::new(64, start);
+            wheel.arm(7, start + ahead);
+            assert_eq!(expired(&mut wheel, start + ahead - 1), []);
+            assert_eq!(wheel.next_tick(), Some(start + ahead));
+            assert_eq!(expired(&mut wheel, start + ahead), [7]);
+            assert_eq!(expired(&mut wheel, u64::MAX), []);
+        }
+    }
+}
+
+#[test]
+fn every_slot_of_the_real_wheel_fires_in_its_own_tick() {
+    let start = (1 << 32) - 30_000;
+    let mut wheel = Wheel::new(WHEEL_SLOTS, start);
+    for key in (0..WHEEL_SLOTS as u32).rev() {
+        wheel.arm(key, start + 1 + u64::from(key));
+    }
+    for key in 0..WHEEL_SLOTS as u32 {
+        assert_eq!(wheel.next_tick(), Some(start + 1 + u64::from(key)));
+        assert_eq!(expired(&mut wheel, start + 1 + u64::from(key)), [key]);
+    }
+    assert!(wheel.is_empty());
+}
+
+#[test]
+fn a_tick_that_was_passed_is_due_at_once() {
+    let mut wheel = Wheel::new(64, 1_000);
+    wheel.arm(0, 1_000);
+    wheel.arm(1, 3);
+    assert_eq!(wheel.next_tick(), Some(1_000));
+    assert_eq!(expired(&mut wheel, 1_000), [0, 1], "in the order of arming");
+    wheel.arm(2, 0);
+    assert_eq!(expired(&mut wheel, 1_000), [2], "also in a tick that has been expired before");
+}
+
+#[test]
+fn the_last_tick_of_all_fires() {
+    let mut wheel = Wheel::new(64, 0);
+    wheel.arm(0, u64::MAX);
+    wheel.arm(1, u64::MAX - 64);
+    assert_eq!(expired(&mut wheel, u64::MAX - 65), []);
+    assert_eq!(wheel.next_tick(), Some(u64::MAX - 64));
+    assert_eq!(expired(&mut wheel, u64::MAX - 1), [1]);
+    assert_eq!(wheel.next_tick(), Some(u64::MAX));
+    assert_eq!(expired(&mut wheel, u64::MAX), [0]);
+    wheel.arm(2, u64::MAX);
+    assert_eq!(wheel.next_tick(), Some(u64::MAX));
+    assert_eq!(expired(&mut wheel, u64::MAX), [2]);
+}
+
+#[test]
+fn a_key_of_a_later_round_is_looked_at_and_stays() {
+    let mut wheel = Wheel::new(64, 0);
+    wheel.arm(0, 10 + 3 * 64);
+    for round in 0..3 {
+        let tick = 10 + round * 64;
+        assert_eq!(wheel.next_tick(), Some(tick));
+        assert_eq!(expired(&mut wheel, tick), []);
+        assert_eq!(expired(&mut wheel, tick), []);
+    }
+    assert_eq!(wheel.next_tick(), Some(10 + 3 * 64));
+    assert_eq!(expired(&mut wheel, 10 + 3 * 64), [0]);
+}
+
+#[test]
+fn a_sleep_of_ages_passes_each_occupied_slot_once() {
+    let mut wheel = Wheel::new(WHEEL_SLOTS, 0);
+    wheel.arm(0, u64::MAX);
+    wheel.arm(1, (1 << 40) + 3);
+    wheel.arm(2, 5);
+    assert_eq!(expired(&mut wheel, 1 << 60), [1, 2], "slot by slot from the first tick on");
+    assert_eq!(wheel.armed_tick(0), Some(u64::MAX));
+    wheel.arm(3, (1 << 60) + 1);
+    assert_eq!(expired(&mut wheel, (1 << 60) + 1), [3]);
+}
+
+#[test]
+fn a_limit_leaves_the_rest_for_now() {
+    let mut wheel = Wheel::new(64, 0);
+    for key in 0..10 {
+        wheel.arm(key, u64::from(key / 4) + 1);
+    }
+    let mut due = Vec::new();
+    assert!(wheel.expire(50, 0, &mut due), "a limit of none still tells that there are some");
+    assert!(wheel.expire(50, 6, &mut due));
+    assert_eq!(due, [0, 1, 2, 3, 4, 5]);
+    assert_eq!((wheel.len(), wheel.next_tick()), (4, Some(2)));
+
+    assert!(wheel.disarm(6));
+    wheel.arm(10, 2);
+    wheel.arm(11, 1);
+    assert!(!wheel.expire(50, 5, &mut due), "a limit that is just enough leaves nothing");
+    assert_eq!(due[6..], [11, 7, 10, 8, 9]);
+}
+
+#[test]
+fn what_is_armed_while_the_due_are_served_waits_for_the_next_call() {
+    let mut wheel = Wheel::new(64, 0);
+    wheel.arm(0, 1);
+    wheel.arm(1, 1);
+    let mut due = Vec::new();
+    assert!(!wheel.expire(1, 2, &mut due));
+    for key in due.drain(..) {
+        assert_eq!(wheel.armed_tick(key), None);
+        wheel.arm(key, 1);
+    }
+    assert!(wheel.expire(1, 1, &mut due));
+    assert!(!wheel.expire(1, 1, &mut due));
+    assert_eq!(due, [0, 1]);
+}
+
+#[test]
+fn arming_again_moves_to_the_end_of_the_tick() {
+    let mut wheel = Wheel::new(64, 0);
+    for key in [0, 1, 2] {
+        wheel.arm(key, 9);
+    }
+    wheel.arm(0, 9);
+    wheel.arm(1, 73);
+    wheel.arm(1, 9);
+    assert_eq!(wheel.len(), 3);
+    assert_eq!(expired(&mut wheel, 9), [2, 0, 1]);
+}
+
+#[test]
+fn a_key_leaves_from_every_place_of_its_list() {
+    for gone in 0..4_u32 {
+        let mut wheel = Wheel::new(64, 0);
+        for key in 0..4 {
+            wheel.arm(key, 9);
+        }
+        assert!(wheel.disarm(gone));
+        assert!(!wheel.disarm(gone));
+        let stay: Vec<u32> = (0..4).filter(|&key| key != gone).collect();
+        assert_eq!(expired(&mut wheel, 9), stay);
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_fires_nothing_early() {
+    let mut wheel = Wheel::new(64, 0);
+    assert_eq!(expired(&mut wheel, 100), []);
+    wheel.arm(0, 80);
+    wheel.arm(1, 40);
+    assert_eq!(expired(&mut wheel, 50), [1]);
+    assert_eq!(expired(&mut wheel, 80), [0]);
+}
+
+#[test]
+#[should_panic(expected = "power of two")]
+fn a_wheel_of_no_slots_is_refused() {
+    let _ = Wheel::new(0, 0);
+}
+
+#[test]
+#[should_panic(expected = "power of two")]
+fn a_wheel_that_cannot_be_masked_is_refused() {
+    let _ = Wheel::new(96, 0);
+}
+
+#[test]
+#[should_panic(expected = "fewer than u32::MAX")]
+fn the_one_key_without_a_place_is_refused_before_memory_is_taken() {
+    Wheel::new(64, 0).arm(u32::MAX, 0);
+}
