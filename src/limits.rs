@@ -42,7 +42,7 @@ pub const REJECT_REASON_MAX_BYTES: usize = 111;
 pub const ROW_MAX_BYTES: usize = 320;
 /// Messages a peer may send before its handshake is complete, `version` and `verack` among them.
 pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
-/// Largest payload before the handshake is complete; the longest legal `version` has 502 bytes.
+/// Largest payload before the handshake is complete; the longest `version` that every field limit allows has 474 bytes.
 pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
 /// Pings in flight per peer: one inline in the row, the rest (24 bytes each) spilled to a box.
 pub const PINGS_OUTSTANDING_MAX: usize = 64;
@@ -127,6 +127,8 @@ pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 pub const RESTARTS_MAX: u32 = 3;
 /// Window in which [`RESTARTS_MAX`] counts.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
+/// Time in which a stopping loop closes its peers gracefully; after it they are closed as they are.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Time for which the kernel may keep our bytes without an acknowledgement.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -10,7 +10,7 @@ use crate::error::CloseReason;
 use crate::framer::MessageFramer;
 use crate::id::LinkId;
 use crate::limits::ROW_MAX_BYTES;
-use crate::peer::PeerConnection;
+use crate::peer::{ConnectionState, PeerConnection};
 use crate::time::Instant;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -34,10 +34,19 @@ pub(crate) struct Link {
     pub(crate) ending: Ending,
     pub(crate) readiness: LinkReadiness,
     pub(crate) hold: Hold,
+    /// Whether the peer's version is one that has pongs.
+    pub(crate) answers_pings: bool,
     /// The code of the last `reject` that the peer sent.
     pub(crate) reject_code: Option<u8>,
     generation: u32,
     listed: Listed,
+}
+
+impl Link {
+    /// Whether its TCP connection is not decided yet.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open
+    }
 }
 
 /// How far the end of a link has come.
@@ -138,6 +147,7 @@ impl Table {
             ending: Ending::Open,
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
+            answers_pings: false,
             reject_code: None,
             generation,
             listed: Listed::default(),

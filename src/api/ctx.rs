@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::error::{CloseReason, CommandError, LocalCause};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
-use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::table::{Ending, Link};
 use crate::time::{Instant, UnixTime};
@@ -103,16 +102,20 @@ impl<'a> Ctx<'a> {
     /// closed, [`CommandError::QueueFull`] when the peer does not take what it was sent before.
     pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
-        let len = HEADER_LEN_BYTES + message.payload_len();
-        self.state.check_room(link, len)?;
         let magic = self.state.rules.magic;
-        self.state.append(link, len, |out| message.encode_frame(magic, out));
-        Ok(())
+        let mut frame = self.state.pool.take();
+        message.encode_frame(magic, &mut frame);
+        let sent = self.state.check_room(link, frame.len());
+        if sent.is_ok() {
+            self.state.append(link, frame.len(), |out| out.extend_from_slice(&frame));
+        }
+        self.state.pool.put(frame);
+        sent
     }
 
     /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
     pub fn encode(&self, message: &MessageRef<'_>) -> Bytes {
-        let mut frame = Vec::with_capacity(HEADER_LEN_BYTES + message.payload_len());
+        let mut frame = Vec::new();
         message.encode_frame(self.state.rules.magic, &mut frame);
         frame.into()
     }

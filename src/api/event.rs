@@ -25,6 +25,8 @@ pub enum Event<'a> {
     },
     /// The peer answered a ping.
     Pong {
+        /// The nonce of the ping, as [`Ctx::ping`](super::Ctx::ping) returned it.
+        nonce: u64,
         /// When the ping was due by its sender's schedule.
         planned: Instant,
         /// When it was given to the kernel.
@@ -35,7 +37,7 @@ pub enum Event<'a> {
     /// The peer's `protoconf` says how large a message it accepts.
     LimitsAnnounced {
         /// Bytes of payload.
-        max_recv_payload: u32,
+        max_recv_payload_bytes: u32,
     },
     /// The peer wants new blocks announced by `headers`.
     SendHeaders,

@@ -176,6 +176,13 @@ impl LoopState {
         is_empty
     }
 
+    /// The kernel took less than it was offered: it says when there is room again.
+    pub(crate) fn not_writable(&mut self, id: LinkId) {
+        if let Some(link) = self.table.get_mut(id) {
+            link.readiness.writable = false;
+        }
+    }
+
     fn queue_grew(&mut self, id: LinkId) {
         self.table.mark_dirty(id);
         if self.table.get(id).is_some_and(|link| link.queue.waiting_bytes() > SEND_QUEUE_PAUSE_BYTES) {
@@ -205,7 +212,7 @@ impl LoopState {
         if was_held && !link.hold.is_held() {
             let pause = now.since(link.held_since);
             link.framer.excuse(pause);
-            link.peer.ping_pong_mut().excuse(pause);
+            link.peer.ping_pong_mut().resume_reading(now);
             self.table.mark_ready(id);
             self.rearm(id);
         }

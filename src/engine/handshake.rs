@@ -7,7 +7,7 @@
 use super::Engine;
 use crate::api::{Event, Handler};
 use crate::config::Config;
-use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour, WireError};
+use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
 use crate::id::LinkId;
 use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
@@ -20,9 +20,6 @@ use rand::Rng;
 
 /// The stream policies that an SV node lists; peers without a common one use a single stream.
 const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
-
-/// The longest `version` of ours: all fields, and a user agent of 256 bytes.
-const VERSION_FRAME_MAX_BYTES: usize = HEADER_LEN_BYTES + 350;
 
 /// The frames of the handshake that are the same for every peer.
 #[derive(Debug)]
@@ -40,11 +37,11 @@ impl HandshakeFrames {
             message.encode_frame(magic, &mut bytes);
             bytes
         };
-        let max_recv_payload = u32::try_from(config.message_max_bytes).expect("the configuration is validated");
+        let max_recv_payload_bytes = u32::try_from(config.message_max_bytes).expect("the configuration is validated");
         Self {
             verack: frame(MessageRef::Verack),
             protoconf: frame(MessageRef::Protoconf(ProtoconfRef {
-                max_recv_payload,
+                max_recv_payload_bytes,
                 stream_policies: Some(STREAM_POLICIES),
             })),
             sendheaders: frame(MessageRef::SendHeaders),
@@ -73,9 +70,7 @@ impl Engine {
         };
         let mut payload = self.state.pool.take();
         version.encode(&mut payload);
-        let magic = self.state.rules.magic;
-        self.state.reply(id, VERSION_FRAME_MAX_BYTES, |out| put_frame(magic, CommandName::VERSION, &payload, out));
-        self.state.pool.put(payload);
+        self.send(id, CommandName::VERSION, payload);
         if let Some(link) = self.state.table.get_mut(id) {
             link.peer.handshake_mut().mark_version_sent();
         }
@@ -92,8 +87,10 @@ impl Engine {
             Err(error) => return self.state.abort(id, error.into()),
         };
         let negotiated = version.negotiated_version();
-        let network = self.state.config.network;
-        let verdict = validate_version(&version, Some(network), network, &self.state.config.version_rules);
+        let config = &self.state.config;
+        // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
+        let heard_on = config.magic.is_none().then_some(config.network);
+        let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
         link.answers_pings = negotiated > PONG_ABOVE_VERSION;
         link.peer.handshake_mut().mark_version_received(version);
         if let Err(cause) = verdict {
@@ -180,30 +177,32 @@ impl Engine {
     }
 
     fn send_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
-        let reject = MessageRef::Reject(RejectRef {
-            message: CommandName::VERSION.trimmed(),
-            code,
-            reason,
-            hash: None,
-        });
+        let reject = RejectRef { message: b"version", code, reason, hash: None };
+        let mut payload = self.state.pool.take();
+        reject.encode(&mut payload);
+        self.send(id, CommandName::REJECT, payload);
+    }
+
+    /// Sends a message whose payload was encoded into a pooled buffer.
+    fn send(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
         let magic = self.state.rules.magic;
-        self.state.reply(id, HEADER_LEN_BYTES + reject.payload_len(), |out| reject.encode_frame(magic, out));
+        let len = HEADER_LEN_BYTES + payload.len();
+        self.state.reply(id, len, |out| put_frame(magic, command, &payload, out));
+        self.state.pool.put(payload);
     }
 
     // --- What follows the handshake ---------------------------------------------------------------------------------
 
     pub(super) fn on_protoconf<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        let protoconf = match MessageRef::decode(CommandName::PROTOCONF, payload) {
-            Ok(MessageRef::Protoconf(protoconf)) => protoconf,
-            Ok(_) => return,
+        let max_recv_payload_bytes = match ProtoconfRef::decode(payload) {
+            Ok(protoconf) => protoconf.max_recv_payload_bytes,
             Err(error) => return self.state.abort(id, error.into()),
         };
-        let max_recv_payload = protoconf.max_recv_payload;
         let Some(link) = self.state.table.get_mut(id) else { return };
-        if !link.peer.apply_protoconf(max_recv_payload) {
+        if !link.peer.apply_protoconf(max_recv_payload_bytes) {
             return self.state.abort(id, Misbehaviour::SecondProtoconf.into());
         }
-        self.tell(id, Event::LimitsAnnounced { max_recv_payload }, handler);
+        self.tell(id, Event::LimitsAnnounced { max_recv_payload_bytes }, handler);
     }
 
     pub(super) fn on_sendheaders<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
@@ -215,15 +214,13 @@ impl Engine {
     }
 
     pub(super) fn on_reject<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        match MessageRef::decode(CommandName::REJECT, payload) {
-            Ok(MessageRef::Reject(reject)) => {
-                if let Some(link) = self.state.table.get_mut(id) {
-                    link.reject_code = Some(reject.code.to_u8());
-                }
-                self.tell(id, Event::Rejected(reject), handler);
-            }
-            Ok(_) => {}
-            Err(WireError::BadMagic { .. } | _) => self.state.counters.undecodable += 1,
+        let Ok(reject) = RejectRef::decode(payload) else {
+            self.state.counters.undecodable += 1;
+            return;
+        };
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.reject_code = Some(reject.code.0);
         }
+        self.tell(id, Event::Rejected(reject), handler);
     }
 }

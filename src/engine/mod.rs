@@ -16,7 +16,7 @@ use crate::framer::FramerMemory;
 use crate::id::{LinkId, PeerId};
 use crate::limits::OVER_CAPACITY_MAX;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
-use crate::table::{Ending, Hold};
+use crate::table::Ending;
 use crate::time::{Instant, Wait};
 use crate::wheel::instant_of;
 use handshake::HandshakeFrames;
@@ -209,16 +209,8 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return };
         let state = link.peer.state();
         let kind = link.peer.connection_type();
-        match (state, kind) {
-            (ConnectionState::Connected, _) => self.state.ready_peers -= 1,
-            (
-                ConnectionState::Disconnected
-                | ConnectionState::Connecting
-                | ConnectionState::AwaitingHandshake
-                | ConnectionState::Rejected
-                | ConnectionState::Failed,
-                _,
-            ) => {}
+        if state == ConnectionState::Connected {
+            self.state.ready_peers -= 1;
         }
         match kind {
             ConnectionType::Inbound => self.inbound -= 1,
@@ -277,10 +269,5 @@ impl Engine {
             return Wait::Zero;
         }
         self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
-    }
-
-    /// Lists a link for reading though no event came, because the handler or the engine let go of it.
-    pub(crate) fn lift_holds(&mut self, id: LinkId) {
-        self.state.release(id, |hold| *hold = Hold::default());
     }
 }

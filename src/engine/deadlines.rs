@@ -1,0 +1,86 @@
+//! What happens when something was to happen by now.
+
+use super::Engine;
+use crate::api::{Ctx, Handler};
+use crate::error::Deadline;
+use crate::id::LinkId;
+use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT};
+use crate::peer::ConnectionState;
+use crate::table::Ending;
+use crate::time::Instant;
+
+impl Engine {
+    /// The timer of the link in `slot` has gone off: either one of its deadlines has passed, or they have all moved and the
+    /// timer is set again.
+    pub(crate) fn timer_due(&mut self, slot: u32) {
+        let Some(id) = self.state.table.id_at(slot) else { return };
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        match link.ending {
+            Ending::Open => match self.overdue(id, now) {
+                Some(deadline) => {
+                    self.state.counters.timeouts += 1;
+                    self.state.abort(id, deadline.into());
+                }
+                None => self.ping_if_due(id, now),
+            },
+            Ending::Draining(reason) if now >= link.send_progress.plus(CLOSE_GRACE) => self.state.abort(id, reason),
+            Ending::Lingering(reason, since) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
+            Ending::Draining(_) | Ending::Lingering(..) | Ending::Ended(_) => {}
+        }
+        self.state.rearm(id);
+    }
+
+    /// The handler's own timer.
+    pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
+        let Some(asked) = self.state.wake_at.filter(|asked| *asked <= self.state.now) else { return };
+        self.state.wake_at = None;
+        self.state.loop_lag.record(self.state.now.since(asked));
+        handler.on_timer(&mut Ctx::new(&mut self.state));
+    }
+
+    /// The first thing that the peer should have done by now.
+    fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
+        let config = &self.state.config;
+        let link = self.state.table.get_mut(id)?;
+        match link.peer.state() {
+            ConnectionState::Connecting if now >= link.peer.since().plus(config.connect_timeout) => {
+                return Some(Deadline::Connect);
+            }
+            ConnectionState::AwaitingHandshake if link.peer.handshake().is_timed_out(now, config.handshake_timeout) => {
+                return Some(Deadline::Handshake);
+            }
+            ConnectionState::Connecting
+            | ConnectionState::AwaitingHandshake
+            | ConnectionState::Connected
+            | ConnectionState::Disconnected
+            | ConnectionState::Rejected
+            | ConnectionState::Failed => {}
+        }
+        if !link.queue.is_empty() && now >= link.send_progress.plus(SEND_STALL_TIMEOUT) {
+            return Some(Deadline::Send);
+        }
+        if link.hold.is_held() {
+            return None;
+        }
+        if link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
+            return Some(Deadline::Pong);
+        }
+        link.framer.overdue(now)
+    }
+
+    /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.
+    fn ping_if_due(&mut self, id: LinkId, now: Instant) {
+        let interval = self.state.config.ping_interval;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if link.peer.state() != ConnectionState::Connected || now < link.ping_due {
+            return;
+        }
+        let planned = link.ping_due;
+        link.ping_due = now.plus(interval);
+        if link.peer.ping_pong().pending_count() == 0 {
+            // A full queue means that the peer takes nothing, which has a deadline of its own.
+            let _ = self.state.ping(id, planned);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
+
+use super::Engine;
+use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState};
+use crate::error::{Misbehaviour, WireError};
+use crate::framer::{Delivery, DropCause, Framed, Input, Payload};
+use crate::id::{LinkId, PeerId};
+use crate::limits::{HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
+use crate::peer::{ConnectionState, create_pong_nonce};
+use crate::protocol::CommandName;
+use crate::table::Ending;
+use crate::wire::{Header, put_frame, put_pong};
+use bytes::Bytes;
+use std::mem;
+
+impl Engine {
+    /// The room for a link's next bytes if they belong into a buffer of its own.
+    pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
+        let link = self.state.table.get_mut(id)?;
+        if link.ending != Ending::Open { None } else { link.framer.direct_room(&mut self.memory) }
+    }
+
+    /// `len` bytes have been received into [`Engine::direct_room`].
+    pub(crate) fn received_directly<H: Handler>(&mut self, id: LinkId, len: usize, handler: &mut H) {
+        let now = self.state.now;
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.framer.received_directly(len, now);
+        }
+        self.state.counters.bytes_received += len as u64;
+        self.parse(id, &Bytes::new(), 0, handler);
+    }
+
+    /// `len` bytes have been received into `block`.
+    pub(crate) fn received<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
+        self.state.counters.bytes_received += len as u64;
+        self.parse(id, block, len, handler);
+    }
+
+    /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do anything to
+    /// any peer, this one included.
+    fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
+        let (now, rules) = (self.state.now, self.state.rules);
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if link.ending != Ending::Open {
+            return;
+        }
+        let mut framer = mem::take(&mut link.framer);
+        let mut input = Input::new(&block[..len]);
+        while self.is_open(id) {
+            let state = &mut self.state;
+            let admit = |header: &Header| admit(state, id, header, handler);
+            match framer.next(&mut input, now, &rules, &mut self.memory, admit) {
+                Ok(None) => break,
+                Ok(Some(framed)) => self.take(id, framed, block, handler),
+                Err(error) => self.state.abort(id, error.into()),
+            }
+        }
+        if let Some(link) = self.state.table.get_mut(id) {
+            let is_within_frame = framer.is_within_frame();
+            link.framer = framer;
+            if is_within_frame {
+                self.state.rearm(id);
+            }
+        }
+    }
+
+    fn is_open(&self, id: LinkId) -> bool {
+        self.state.table.get(id).is_some_and(|link| link.ending == Ending::Open)
+    }
+
+    fn take<H: Handler>(&mut self, id: LinkId, framed: Framed<'_>, block: &Bytes, handler: &mut H) {
+        match framed {
+            Framed::Frame { header, payload: Payload::InPlace(payload) } => {
+                self.count_frame(id);
+                self.dispatch(id, Frame::new(header, payload, Some(block)), handler);
+            }
+            Framed::Frame { header, payload: Payload::Gathered(payload) } => {
+                self.count_frame(id);
+                if payload.len() <= POOLED_BUFFER_MAX_BYTES {
+                    self.dispatch(id, Frame::new(header, &payload, None), handler);
+                    self.memory.recycle(payload);
+                } else {
+                    let payload = Bytes::from(payload);
+                    self.dispatch(id, Frame::new(header, &payload, Some(&payload)), handler);
+                }
+            }
+            Framed::Chunk { header, offset, bytes, last } => {
+                if last.is_some() {
+                    self.count_frame(id);
+                }
+                let chunk = Chunk::new(header, offset, bytes, last, Some(block));
+                handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
+            }
+            Framed::Dropped { header: _, cause } => {
+                self.count_frame(id);
+                let counters = &mut self.state.counters;
+                *match cause {
+                    DropCause::BadChecksum => &mut counters.bad_checksums,
+                    DropCause::MalformedCommand => &mut counters.malformed_commands,
+                    DropCause::Discarded => &mut counters.discarded,
+                    DropCause::OverBufferLimit => &mut counters.over_buffer_limit,
+                    DropCause::NoBufferRoom => &mut counters.no_buffer_room,
+                } += 1;
+            }
+        }
+    }
+
+    /// Counts a frame, and ends a handshake that consists of too many.
+    fn count_frame(&mut self, id: LinkId) {
+        self.state.counters.frames_received += 1;
+        if let Some(link) = self.state.table.get_mut(id)
+            && link.peer.state() == ConnectionState::AwaitingHandshake
+            && !link.peer.handshake_mut().count_message()
+        {
+            self.state.abort(id, Misbehaviour::TooManyHandshakeMessages.into());
+        }
+    }
+
+    fn dispatch<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, handler: &mut H) {
+        let Some(link) = self.state.table.get(id) else { return };
+        if link.ending != Ending::Open {
+            return;
+        }
+        let is_connected = link.peer.state() == ConnectionState::Connected;
+        match frame.command() {
+            CommandName::PING if is_connected => self.on_ping(id, &frame),
+            CommandName::PONG if is_connected => self.on_pong(id, frame.payload(), handler),
+            CommandName::VERSION => self.on_version(id, frame.payload(), handler),
+            CommandName::VERACK => self.on_verack(id, handler),
+            CommandName::REJECT => self.on_reject(id, frame.payload(), handler),
+            CommandName::PROTOCONF if is_connected => self.on_protoconf(id, frame.payload(), handler),
+            CommandName::SENDHEADERS if is_connected => self.on_sendheaders(id, handler),
+            _ if is_connected => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
+            _ => self.state.counters.before_handshake += 1,
+        }
+    }
+
+    fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>) {
+        let Some(nonce) = frame.payload().first_chunk::<8>() else {
+            self.state.counters.undecodable += 1;
+            return;
+        };
+        if !self.state.table.get(id).is_some_and(|link| link.answers_pings) {
+            return;
+        }
+        let magic = self.state.rules.magic;
+        let checksum = frame.header().checksum;
+        let is_bare = frame.payload().len() == nonce.len();
+        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| {
+            if is_bare {
+                put_pong(magic, nonce, checksum, out);
+            } else {
+                let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
+                put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
+            }
+        });
+        self.state.counters.pings_answered += u64::from(replied.is_some());
+    }
+
+    fn on_pong<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        let nonce = payload.first_chunk::<8>().map_or(0, |nonce| u64::from_le_bytes(*nonce));
+        let Ok(answered) = link.peer.ping_pong_mut().settle(nonce, now) else {
+            self.state.counters.pongs_unmatched += 1;
+            return;
+        };
+        self.state.counters.pongs_received += 1;
+        let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
+        self.tell(id, event, handler);
+    }
+}
+
+/// What becomes of a message, decided when its header is complete.
+fn admit<H: Handler>(
+    state: &mut LoopState,
+    id: LinkId,
+    header: &Header,
+    handler: &mut H,
+) -> Result<Delivery, WireError> {
+    let Header { command, payload_len: len_bytes, .. } = *header;
+    let is_connected = state.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
+    if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
+        return Err(WireError::OverLimit { command, len_bytes });
+    }
+    Ok(match command {
+        CommandName::PING
+        | CommandName::PONG
+        | CommandName::VERSION
+        | CommandName::VERACK
+        | CommandName::REJECT
+        | CommandName::PROTOCONF
+        | CommandName::SENDHEADERS => Delivery::Buffer,
+        _ if is_connected => handler.on_header(&mut Ctx::new(state), PeerId::of(id), header),
+        _ => Delivery::Buffer,
+    })
+}
