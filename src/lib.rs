@@ -7,6 +7,7 @@ pub mod framer;
 pub mod id;
 pub mod limits;
 pub mod net;
+pub mod peer;
 pub mod protocol;
 pub mod time;
 pub mod wheel;
