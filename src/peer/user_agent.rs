@@ -1,8 +1,8 @@
 //! Matches user agents against the patterns of [`VersionRules`](crate::config::VersionRules).
 //!
-//! The agent is the peer's, the pattern is ours. The work is linear in the agent for a given pattern: at most its length
-//! times that of the longest text between two `*`. No `*` is ever tried again, there is no recursion and nothing is
-//! allocated.
+//! The agent is the peer's, the pattern is ours. The work is linear in the agent for a given pattern: at most its
+//! length times that of the longest text between two `*`. No `*` is ever tried again, there is no recursion and nothing
+//! is allocated.
 
 /// Whether one of `patterns` names `agent`, ASCII case aside.
 ///

@@ -90,6 +90,8 @@ fn seed_e08_patterns_with_stars_match_the_whole_agent_and_others_any_part() {
         ("spy*", "/i spy/", false),
         ("*spy", "/i spy/", false),
         ("*spy/", "/i spy/", true),
+        ("*SPY", "i spy", true),
+        ("I*sPy", "i spy", true),
         ("/i*/", "/i spy/", true),
         ("/i*spy*y/", "/i spy/", false),
         ("ab*ba", "aba", false),
@@ -158,8 +160,10 @@ fn names(pattern: &[u8], agent: &[u8]) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
     #[test]
-    fn patterns_match_as_a_matcher_that_tries_everything(pattern in "[abA/*]{0,8}", agent in "[abB/]{0,12}") {
+    fn patterns_match_as_a_matcher_that_tries_everything(pattern in "[abA*]{0,6}", agent in "[aBb]{0,8}") {
         let expected = match pattern.contains('*') {
             true => names(pattern.as_bytes(), agent.as_bytes()),
             false => !pattern.is_empty() && agent.to_lowercase().contains(&pattern.to_lowercase()),
