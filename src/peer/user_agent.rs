@@ -35,11 +35,11 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 fn without_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    let (head, rest) = text.split_at_checked(prefix.len())?;
+    let (head, rest) = text.split_at(prefix.len().min(text.len()));
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 fn without_suffix<'a>(text: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
-    let (rest, tail) = text.split_at_checked(text.len().checked_sub(suffix.len())?)?;
+    let (rest, tail) = text.split_at(text.len().saturating_sub(suffix.len()));
     tail.eq_ignore_ascii_case(suffix).then_some(rest)
 }
