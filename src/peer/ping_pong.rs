@@ -21,13 +21,15 @@ pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
 
 /// The pings of one peer that were not answered yet.
 ///
-/// 56 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when none is left;
+/// 64 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when none is left;
 /// room for four is kept, so that a peer that is pinged a little faster than it answers costs no allocation each time.
 #[derive(Debug)]
 pub struct PingPongState {
     first: Option<Ping>,
     spill: Option<Box<Spill>>,
     timeout: Duration,
+    /// When this side last began to read again: no ping is charged for the time before.
+    reading_since: Instant,
 }
 
 /// A pong that counts.
@@ -71,7 +73,7 @@ struct Spill {
 impl PingPongState {
     /// No pings; those to come have to be answered within `timeout`.
     pub const fn new(timeout: Duration) -> Self {
-        Self { first: None, spill: None, timeout }
+        Self { first: None, spill: None, timeout, reading_since: Instant::ZERO }
     }
 
     /// A nonce that a peer cannot guess if `rng` is cryptographic; never 0, which in a pong means that the ping is to
@@ -106,6 +108,11 @@ impl PingPongState {
         }
     }
 
+    /// Gives every ping in flight its full time again, because its pong may lie unread since this side stopped reading.
+    pub const fn resume_reading(&mut self, now: Instant) {
+        self.reading_since = now;
+    }
+
     /// Takes a pong: its ping is no longer in flight.
     ///
     /// # Errors
@@ -132,18 +139,20 @@ impl PingPongState {
 
     /// When the first of the pings that were sent is overdue.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.pings().filter_map(|ping| ping.deadline(self.timeout)).min()
+        self.pings().filter_map(|ping| self.deadline_of(ping)).min()
     }
 
     /// The nonces of the pings that are overdue, in no particular order.
     pub fn check_timeouts(&self, now: Instant) -> impl Iterator<Item = u64> {
-        self.pings().filter(move |ping| ping.is_overdue(now, self.timeout)).map(|ping| ping.nonce.get())
+        self.pings()
+            .filter(move |ping| self.deadline_of(ping).is_some_and(|deadline| now >= deadline))
+            .map(|ping| ping.nonce.get())
     }
 
     /// Gives up the pings that are overdue and returns how many they were; their pongs no longer count.
     pub fn remove_timed_out(&mut self, now: Instant) -> usize {
-        let (before, timeout) = (self.pending_count(), self.timeout);
-        self.retain(|ping| !ping.is_overdue(now, timeout));
+        let (before, timeout, reading_since) = (self.pending_count(), self.timeout, self.reading_since);
+        self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
         before - self.pending_count()
     }
 
@@ -191,6 +200,10 @@ impl PingPongState {
         }
     }
 
+    fn deadline_of(&self, ping: &Ping) -> Option<Instant> {
+        ping.deadline(self.timeout, self.reading_since)
+    }
+
     fn pings(&self) -> impl Iterator<Item = &Ping> {
         self.first.iter().chain(self.spill.iter().flat_map(|spill| &spill.pings))
     }
@@ -209,15 +222,11 @@ impl Answered {
 }
 
 impl Ping {
-    fn deadline(&self, timeout: Duration) -> Option<Instant> {
+    fn deadline(&self, timeout: Duration, reading_since: Instant) -> Option<Instant> {
         match self.progress {
             Progress::Queued { .. } => None,
-            Progress::Sent { at } => Some(at.plus(timeout)),
+            Progress::Sent { at } => Some(at.max(reading_since).plus(timeout)),
         }
-    }
-
-    fn is_overdue(&self, now: Instant, timeout: Duration) -> bool {
-        self.deadline(timeout).is_some_and(|deadline| now >= deadline)
     }
 }
 

@@ -132,6 +132,21 @@ fn seed_e14_the_timeout_can_be_set_for_pings_in_flight() {
 }
 
 #[test]
+fn pings_get_their_full_time_again_when_reading_resumes() {
+    let mut pings = PingPongState::new(TIMEOUT);
+    pings.record_ping(1, at(10));
+    pings.queue_ping(2, at(10), 32);
+    pings.resume_reading(at(39));
+    assert_eq!(pings.next_deadline(), Some(at(69)));
+    assert_eq!((overdue(&pings, at(68)), pings.remove_timed_out(at(68))), (BTreeSet::new(), 0));
+    pings.mark_written(32, at(50));
+    pings.record_ping(3, at(45));
+    assert_eq!(overdue(&pings, at(69)), BTreeSet::from([1]), "a ping sent since has its own time");
+    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the time sent is what it was");
+    assert_eq!(pings.next_deadline(), Some(at(75)));
+}
+
+#[test]
 fn a_late_pong_counts_until_its_ping_is_given_up() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(0));
@@ -214,6 +229,7 @@ enum Step {
     Write { len_bytes: u64 },
     Settle { nonce: u64 },
     Wait { secs: u64 },
+    ResumeReading,
     RemoveTimedOut,
     SetTimeout { secs: u64 },
     Clear,
@@ -228,6 +244,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0u64..200).prop_map(|len_bytes| Step::Write { len_bytes }),
         12 => nonce.prop_map(|nonce| Step::Settle { nonce }),
         4 => (0u64..10).prop_map(|secs| Step::Wait { secs }),
+        1 => Just(Step::ResumeReading),
         1 => Just(Step::RemoveTimedOut),
         1 => (0u64..40).prop_map(|secs| Step::SetTimeout { secs }),
         1 => Just(Step::Clear),
@@ -245,6 +262,7 @@ struct Waiting {
 struct Model {
     pings: BTreeMap<u64, Waiting>,
     timeout: Duration,
+    reading_since: Instant,
 }
 
 impl Model {
@@ -264,7 +282,9 @@ impl Model {
     }
 
     fn deadlines(&self) -> impl Iterator<Item = (u64, Instant)> {
-        self.pings.iter().filter_map(|(&nonce, ping)| Some((nonce, ping.sent?.plus(self.timeout))))
+        self.pings
+            .iter()
+            .filter_map(|(&nonce, ping)| Some((nonce, ping.sent?.max(self.reading_since).plus(self.timeout))))
     }
 
     fn overdue(&self, now: Instant) -> BTreeSet<u64> {
@@ -276,7 +296,7 @@ proptest! {
     #[test]
     fn pings_behave_as_a_map(steps in steps()) {
         let mut pings = PingPongState::new(TIMEOUT);
-        let mut model = Model { pings: BTreeMap::new(), timeout: TIMEOUT };
+        let mut model = Model { pings: BTreeMap::new(), timeout: TIMEOUT, reading_since: Instant::ZERO };
         let (mut now, mut queued_bytes, mut written_bytes) = (at(50), 0, 0);
         for step in steps {
             match step {
@@ -299,6 +319,10 @@ proptest! {
                 }
                 Step::Settle { nonce } => prop_assert_eq!(pings.settle(nonce, now), model.settle(nonce, now)),
                 Step::Wait { secs } => now = now.plus(Duration::from_secs(secs)),
+                Step::ResumeReading => {
+                    pings.resume_reading(now);
+                    model.reading_since = now;
+                }
                 Step::RemoveTimedOut => {
                     let gone = model.overdue(now);
                     model.pings.retain(|nonce, _| !gone.contains(nonce));
