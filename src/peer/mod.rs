@@ -1,0 +1,85 @@
+//! What the loop knows of one peer: how far the connection is, what the handshake said, which pings are in flight.
+//!
+//! These are the types that the loop runs on. They hold facts and decide what is legal, and they know no socket, no
+//! clock and no timer: every moment comes in as an argument, every deadline goes out as a result. Nothing a peer sends
+//! makes them panic, nothing makes them grow beyond [`limits`](crate::limits), and a peer that is connected and idle
+//! owns one [`PeerConnection`] and its boxed version.
+//!
+//! # States
+//!
+//! ```text
+//!                  outbound
+//! Disconnected ---> Connecting ---> AwaitingHandshake ---> Connected
+//!       |                             ^       |                |
+//!       '-----------------------------'       |                |
+//!                  accepted                   v                v
+//!                                        Rejected, Failed, Disconnected
+//! ```
+//!
+//! | from | to | who |
+//! |---|---|---|
+//! | `Disconnected` | `Connecting` | outbound |
+//! | `Disconnected` | `AwaitingHandshake` | accepted, once |
+//! | `Connecting` | `AwaitingHandshake`, `Failed`, `Disconnected` | outbound |
+//! | `AwaitingHandshake` | `Connected`, with all four marks of the handshake | all but over capacity |
+//! | `AwaitingHandshake` | `Rejected`, `Failed`, `Disconnected` | all |
+//! | `Connected` | `Rejected`, `Failed`, `Disconnected` | all but over capacity |
+//! | `Rejected` | `Disconnected` | all |
+//! | `Failed` | `Disconnected` | all |
+//! | `Failed` | `Connecting`, a restart | outbound |
+//!
+//! Everything else is a [`TransitionError`], a state's transition to itself included.
+//!
+//! # Examples
+//!
+//! ```
+//! # use peerloop::peer::{HandshakeState, PeerConnection, PingPongState, create_pong_nonce};
+//! # use peerloop::time::{Instant, UnixTime};
+//! # use peerloop::wire::{NetAddress, Version};
+//! # use rand::{SeedableRng, rngs::StdRng};
+//! # use std::net::SocketAddr;
+//! # use std::time::Duration;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now = Instant::ZERO;
+//! # let later = now.plus(Duration::from_millis(3));
+//! # let mut rng = StdRng::seed_from_u64(1);
+//! # let peer: SocketAddr = "127.0.0.1:8333".parse()?;
+//! # let peer_version = Version {
+//! #     protocol_version: 70016, services: 0x21, time: UnixTime::from_secs(0), receiver: NetAddress::UNSPECIFIED,
+//! #     sender: None, user_agent: None, start_height: None, relay: None, association_id: None,
+//! # };
+//! let mut handshake = HandshakeState::new();
+//! handshake.start(now);
+//! handshake.mark_version_sent();
+//! handshake.mark_version_received(peer_version);
+//! handshake.mark_verack_sent();
+//! handshake.mark_verack_received();
+//! assert!(handshake.is_complete());
+//!
+//! let mut ping_pong = PingPongState::new(Duration::from_secs(30));
+//! let nonce = PingPongState::generate_nonce(&mut rng);
+//! ping_pong.record_ping(nonce, now);
+//! let rtt = ping_pong.validate_pong(nonce, later).unwrap();
+//! # assert_eq!(rtt, Duration::from_millis(3));
+//! # assert_eq!(create_pong_nonce(nonce), nonce);
+//!
+//! let mut conn = PeerConnection::new_outbound(peer, (3, Duration::from_secs(60)), Duration::from_secs(30));
+//! conn.transition_to_connecting(now)?;
+//! conn.transition_to_awaiting_handshake(now)?;
+//! // ... complete the handshake ...
+//! # *conn.handshake_mut() = handshake;
+//! conn.transition_to_connected(now)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod handshake;
+mod ping_pong;
+mod restart;
+mod user_agent;
+
+pub use connection::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
+pub use handshake::{HandshakeState, validate_version};
+pub use ping_pong::{Answered, PingPongState, PongError, create_pong_nonce};
+pub use restart::RestartTracking;

@@ -1,0 +1,305 @@
+//! Pings in flight, and what their pongs prove.
+//!
+//! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write that carried
+//! its last byte. One that waits in the send queue has no sent time yet, cannot time out, and cannot be answered: a
+//! pong for it was guessed. Only a pong whose nonce was sent counts, and only once.
+//!
+//! The first ping is held inline; more are spilled to a box, up to [`PINGS_OUTSTANDING_MAX`] in all. No map keyed by
+//! nonces is needed: a search through so few is faster.
+
+use crate::limits::PINGS_OUTSTANDING_MAX;
+use crate::time::Instant;
+use rand::Rng;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// The nonce of the pong that answers a ping: the same.
+pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
+    ping_nonce
+}
+
+/// The pings of one peer that were not answered yet.
+///
+/// 64 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when none is left;
+/// room for four is kept, so that a peer that is pinged a little faster than it answers costs no allocation each time.
+#[derive(Debug)]
+pub struct PingPongState {
+    first: Option<Ping>,
+    spill: Option<Box<Spill>>,
+    timeout: Duration,
+    /// When this side last began to read again: no ping is charged for the time before.
+    reading_since: Instant,
+}
+
+/// A pong that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// When the ping was due.
+    pub planned: Instant,
+    /// When the write that carried its last byte began.
+    pub sent: Instant,
+    /// When the pong was read.
+    pub answered: Instant,
+}
+
+/// A pong that does not count. It changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PongError {
+    /// No ping with this nonce waits for a pong.
+    UnknownNonce,
+    /// The ping with this nonce has not been sent yet, so the nonce was guessed.
+    BeforePing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ping {
+    nonce: NonZeroU64,
+    planned: Instant,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Queued { end_offset: u64 },
+    Sent { at: Instant },
+}
+
+#[derive(Debug)]
+struct Spill {
+    pings: Vec<Ping>,
+}
+
+impl PingPongState {
+    /// No pings; those to come have to be answered within `timeout`.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { first: None, spill: None, timeout, reading_since: Instant::ZERO }
+    }
+
+    /// A nonce that a peer cannot guess if `rng` is cryptographic; never 0, which in a pong means that the ping is to
+    /// be forgotten (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
+    pub fn generate_nonce(rng: &mut (impl Rng + ?Sized)) -> u64 {
+        rng.next_u64().max(1)
+    }
+
+    /// Records a ping that is sent at once, as planned.
+    ///
+    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
+    pub fn record_ping(&mut self, nonce: u64, now: Instant) -> bool {
+        self.insert(nonce, now, Progress::Sent { at: now })
+    }
+
+    /// Records a ping that waits in the send queue; `end_offset` is the number of bytes that the link will have sent
+    /// in its life when this ping's last one is written.
+    ///
+    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
+    pub fn queue_ping(&mut self, nonce: u64, planned: Instant, end_offset: u64) -> bool {
+        self.insert(nonce, planned, Progress::Queued { end_offset })
+    }
+
+    /// Gives the sent time `at` to every queued ping that ends within the link's first `up_to_offset` bytes.
+    pub fn mark_written(&mut self, up_to_offset: u64, at: Instant) {
+        let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
+        for ping in self.first.iter_mut().chain(spilled) {
+            match ping.progress {
+                Progress::Queued { end_offset } if end_offset <= up_to_offset => ping.progress = Progress::Sent { at },
+                Progress::Queued { .. } | Progress::Sent { .. } => {}
+            }
+        }
+    }
+
+    /// Gives every ping in flight its full time again, because its pong may lie unread since this side stopped reading.
+    pub const fn resume_reading(&mut self, now: Instant) {
+        self.reading_since = now;
+    }
+
+    /// Takes a pong: its ping is no longer in flight.
+    ///
+    /// # Errors
+    ///
+    /// When the pong does not count, see [`PongError`]; nothing changes then.
+    pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
+        let ping = self.pings().find(|ping| ping.nonce.get() == nonce).ok_or(PongError::UnknownNonce)?;
+        let Progress::Sent { at } = ping.progress else {
+            return Err(PongError::BeforePing);
+        };
+        let answered = Answered { planned: ping.planned, sent: at, answered: now };
+        self.retain(|ping| ping.nonce.get() != nonce);
+        Ok(answered)
+    }
+
+    /// Takes a pong like [`PingPongState::settle`] and returns the time since its ping was sent.
+    ///
+    /// # Errors
+    ///
+    /// When the pong does not count, see [`PongError`]; nothing changes then.
+    pub fn validate_pong(&mut self, nonce: u64, now: Instant) -> Result<Duration, PongError> {
+        self.settle(nonce, now).map(|answered| answered.round_trip())
+    }
+
+    /// When the first of the pings that were sent is overdue.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.pings().filter_map(|ping| self.deadline_of(ping)).min()
+    }
+
+    /// The nonces of the pings that are overdue, in no particular order.
+    pub fn check_timeouts(&self, now: Instant) -> impl Iterator<Item = u64> {
+        self.pings()
+            .filter(move |ping| self.deadline_of(ping).is_some_and(|deadline| now >= deadline))
+            .map(|ping| ping.nonce.get())
+    }
+
+    /// Gives up the pings that are overdue and returns how many they were; their pongs no longer count.
+    pub fn remove_timed_out(&mut self, now: Instant) -> usize {
+        let (before, timeout, reading_since) = (self.pending_count(), self.timeout, self.reading_since);
+        self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
+        before - self.pending_count()
+    }
+
+    /// Pings in flight, those in the send queue among them.
+    pub fn pending_count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.spill.as_ref().map_or(0, |spill| spill.pings.len())
+    }
+
+    /// Gives up all pings and frees what they needed.
+    pub fn clear(&mut self) {
+        self.first = None;
+        self.spill = None;
+    }
+
+    /// The time in which a ping has to be answered.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sets the time in which a ping has to be answered, for those in flight as well.
+    pub const fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    fn insert(&mut self, nonce: u64, planned: Instant, progress: Progress) -> bool {
+        let Some(nonce) = NonZeroU64::new(nonce) else { return false };
+        if self.pending_count() >= PINGS_OUTSTANDING_MAX || self.pings().any(|ping| ping.nonce == nonce) {
+            return false;
+        }
+        let ping = Ping { nonce, planned, progress };
+        match self.first {
+            None => self.first = Some(ping),
+            Some(_) => self.spill.get_or_insert_default().pings.push(ping),
+        }
+        true
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Ping) -> bool) {
+        self.first = self.first.filter(&keep);
+        if let Some(spill) = &mut self.spill {
+            spill.pings.retain(&keep);
+            if spill.pings.is_empty() && spill.pings.capacity() > Spill::KEPT_PINGS {
+                self.spill = None;
+            }
+        }
+    }
+
+    fn deadline_of(&self, ping: &Ping) -> Option<Instant> {
+        ping.deadline(self.timeout, self.reading_since)
+    }
+
+    fn pings(&self) -> impl Iterator<Item = &Ping> {
+        self.first.iter().chain(self.spill.iter().flat_map(|spill| &spill.pings))
+    }
+}
+
+impl Answered {
+    /// From when the ping was due to its pong: what someone who keeps a schedule waited.
+    pub const fn latency(&self) -> Duration {
+        self.answered.since(self.planned)
+    }
+
+    /// From when the ping was sent to its pong.
+    pub const fn round_trip(&self) -> Duration {
+        self.answered.since(self.sent)
+    }
+}
+
+impl Ping {
+    fn deadline(&self, timeout: Duration, reading_since: Instant) -> Option<Instant> {
+        match self.progress {
+            Progress::Queued { .. } => None,
+            Progress::Sent { at } => Some(at.max(reading_since).plus(timeout)),
+        }
+    }
+}
+
+impl Spill {
+    /// Room that is kept when it is empty, 128 bytes.
+    const KEPT_PINGS: usize = 4;
+}
+
+impl Default for Spill {
+    fn default() -> Self {
+        Self { pings: Vec::with_capacity(Self::KEPT_PINGS) }
+    }
+}
+
+impl fmt::Display for PongError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownNonce => "the pong answers no ping in flight",
+            Self::BeforePing => "the pong came before its ping was sent, so its nonce was guessed",
+        })
+    }
+}
+
+impl std::error::Error for PongError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_pings(count: usize) -> PingPongState {
+        let mut pings = PingPongState::new(Duration::from_secs(30));
+        for nonce in 1..=count as u64 {
+            assert!(pings.record_ping(nonce, Instant::ZERO));
+        }
+        pings
+    }
+
+    fn settle_all(pings: &mut PingPongState) {
+        for nonce in 1..=PINGS_OUTSTANDING_MAX as u64 {
+            let _ = pings.settle(nonce, Instant::ZERO);
+        }
+        assert_eq!(pings.pending_count(), 0);
+    }
+
+    #[test]
+    fn one_ping_at_a_time_needs_no_box() {
+        let mut pings = with_pings(1);
+        assert!(pings.spill.is_none());
+        settle_all(&mut pings);
+        assert!(pings.record_ping(2, Instant::ZERO) && pings.spill.is_none());
+    }
+
+    #[test]
+    fn a_few_spilled_pings_keep_their_room() {
+        let mut pings = with_pings(1 + Spill::KEPT_PINGS);
+        settle_all(&mut pings);
+        assert_eq!(pings.spill.as_ref().map(|spill| spill.pings.capacity()), Some(Spill::KEPT_PINGS));
+    }
+
+    #[test]
+    fn a_large_spill_is_freed_when_it_is_empty() {
+        let mut pings = with_pings(2 + Spill::KEPT_PINGS);
+        settle_all(&mut pings);
+        assert!(pings.spill.is_none());
+
+        let mut pings = with_pings(PINGS_OUTSTANDING_MAX);
+        assert_eq!(pings.remove_timed_out(Instant::MAX), PINGS_OUTSTANDING_MAX);
+        assert!(pings.spill.is_none());
+    }
+
+    #[test]
+    fn a_full_spill_has_room_for_no_more_than_the_limit() {
+        let pings = with_pings(PINGS_OUTSTANDING_MAX);
+        assert!(pings.spill.is_some_and(|spill| spill.pings.capacity() <= PINGS_OUTSTANDING_MAX));
+    }
+}

@@ -1,0 +1,97 @@
+//! Restarts are granted by number and window, and only to connections that this side dialled.
+
+use super::{address, at};
+use peerloop::peer::{ConnectionState, PeerConnection, RestartTracking};
+use peerloop::time::Instant;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[test]
+fn seed_e18_three_restarts_per_hour_counted_from_the_first() {
+    let mut restarts = RestartTracking::new(3, HOUR);
+    assert!(restarts.try_restart(at(100)));
+    assert!(restarts.try_restart(at(200)));
+    assert!(restarts.try_restart(at(3_000)));
+    assert!(!restarts.try_restart(at(3_001)), "the window has none left");
+    assert!(!restarts.try_restart(at(100 + 3_600).minus(Duration::from_nanos(1))), "the window is not over");
+    assert_eq!(restarts.restarts(), 3, "a refusal takes nothing");
+    assert!(restarts.try_restart(at(100 + 3_600)), "a new window begins");
+    assert_eq!(restarts.restarts(), 1);
+}
+
+#[test]
+fn seed_e18_success_resets_the_count_and_the_window() {
+    let mut restarts = RestartTracking::new(2, HOUR);
+    assert!(restarts.try_restart(at(0)) && restarts.try_restart(at(1)) && !restarts.try_restart(at(2)));
+    restarts.reset();
+    assert_eq!(restarts.restarts(), 0);
+    assert!(restarts.try_restart(at(3_000)) && restarts.try_restart(at(3_001)));
+    assert!(!restarts.try_restart(at(3_700)), "the new window began at the first restart behind the reset");
+}
+
+#[test]
+fn seed_e18_an_accepted_connection_has_no_restarts() {
+    let ping_timeout = Duration::from_secs(30);
+    for mut conn in [
+        PeerConnection::new_inbound(address(), ping_timeout),
+        PeerConnection::new_over_capacity(address(), ping_timeout),
+    ] {
+        assert!(conn.restart().is_none() && conn.restart_mut().is_none());
+    }
+}
+
+#[test]
+fn seed_e19_a_restart_goes_from_failed_to_connecting_at_once() {
+    let mut conn = PeerConnection::new_outbound(address(), (1, HOUR), Duration::from_secs(30));
+    conn.transition_to_connecting(at(1)).unwrap();
+    conn.transition_to_failed(at(2)).unwrap();
+    assert!(conn.restart_mut().unwrap().try_restart(at(2)));
+    conn.transition_to_connecting(at(2)).unwrap();
+    assert_eq!((conn.state(), conn.since()), (ConnectionState::Connecting, at(2)));
+    assert_eq!(conn.restart().unwrap().restarts(), 1, "the count outlives the restart");
+    conn.transition_to_failed(at(3)).unwrap();
+    assert!(!conn.restart_mut().unwrap().try_restart(at(3)));
+}
+
+#[test]
+fn no_restarts_are_granted_when_none_are_allowed() {
+    let mut restarts = RestartTracking::new(0, HOUR);
+    assert!(!restarts.try_restart(Instant::ZERO) && !restarts.try_restart(Instant::MAX));
+}
+
+#[test]
+fn a_clock_that_stands_still_or_runs_back_ends_no_window() {
+    let mut restarts = RestartTracking::new(1, HOUR);
+    assert!(restarts.try_restart(at(9_000)));
+    assert!(!restarts.try_restart(at(9_000)) && !restarts.try_restart(at(0)));
+}
+
+proptest! {
+    /// The model keeps every granted restart and looks for the windows anew each time.
+    #[test]
+    fn grants_are_those_of_a_list_of_windows(
+        max_restarts in 0u32..4,
+        window_secs in 1u64..20,
+        pauses in prop::collection::vec(0u64..8, 0..60),
+    ) {
+        let mut restarts = RestartTracking::new(max_restarts, Duration::from_secs(window_secs));
+        let mut granted: Vec<u64> = Vec::new();
+        let mut now = 0;
+        for pause in pauses {
+            now += pause;
+            let mut window: Vec<u64> = Vec::new();
+            for &grant in &granted {
+                match window.first() {
+                    Some(start) if grant < start + window_secs => window.push(grant),
+                    Some(_) | None => window = vec![grant],
+                }
+            }
+            let is_over = window.first().is_none_or(|start| now >= start + window_secs);
+            let expected = max_restarts > 0 && (is_over || window.len() < max_restarts as usize);
+            prop_assert_eq!(restarts.try_restart(at(now)), expected);
+            granted.extend(expected.then_some(now));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Which user agents are those of peers for us: by default, by pattern, and against a naive matcher.
+
+use super::version;
+use peerloop::config::VersionRules;
+use peerloop::error::Incompatibility;
+use peerloop::peer::validate_version;
+use peerloop::protocol::Network;
+use proptest::prelude::*;
+
+fn judge(agent: &[u8], rules: &VersionRules) -> Result<(), Incompatibility> {
+    validate_version(&version(Some(agent)), Some(Network::Mainnet), Network::Mainnet, rules)
+}
+
+fn banning(patterns: &[&str]) -> VersionRules {
+    VersionRules {
+        banned_agents: patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
+        bitcoin_sv_agents: Vec::new(),
+        other_chain_agents: Vec::new(),
+        ..VersionRules::default()
+    }
+}
+
+fn is_banned(pattern: &str, agent: &str) -> bool {
+    judge(agent.as_bytes(), &banning(&[pattern])) == Err(Incompatibility::BannedUserAgent)
+}
+
+#[test]
+fn seed_e07_agents_of_bitcoin_sv_and_unknown_ones_are_accepted() {
+    for agent in [
+        "/Bitcoin SV:1.2.2/",
+        "/Bitcoin SV:1.0.13(EB128.0; AD)/",
+        "/bitcoin sv:1.0.0/",
+        "/BitcoinSV:0.2.1/",
+        "/BITCOINSV/",
+        "bsv/1.0",
+        "/bsv-p2p-manager:0.1.0/",
+        "/BSV:1/",
+        "/peerloop:0.1.0/",
+        "/teranode/",
+        "/Teranode:0.9/",
+        "/Bitcoin Unlimited:1.9/",
+        "/somebody:9/",
+        "",
+    ] {
+        assert_eq!(judge(agent.as_bytes(), &VersionRules::default()), Ok(()), "{agent}");
+    }
+}
+
+#[test]
+fn seed_e07_agents_of_other_chains_are_refused() {
+    for agent in [
+        "/Satoshi:27.0.0/",
+        "/SATOSHI/",
+        "/Bitcoin Core:1/",
+        "/btcd:0.24.0/",
+        "/btcwire:0.5.0/btcd:0.24.0/",
+        "/Bitcoin ABC:0.29.4(EB32.0)/",
+        "/Bitcoin Cash Node:27.1.0(EB32.0)/",
+        "/bch:1/",
+        "/BCHN:1/",
+    ] {
+        assert_eq!(judge(agent.as_bytes(), &VersionRules::default()), Err(Incompatibility::Blockchain), "{agent}");
+    }
+}
+
+#[test]
+fn seed_e07_bitcoin_sv_is_looked_for_before_other_chains() {
+    assert_eq!(judge(b"/Bitcoin SV:1.2.2/btc-bridge:1/", &VersionRules::default()), Ok(()));
+    assert_eq!(judge(b"/peerloop:0.1.0(not satoshi)/", &VersionRules::default()), Ok(()));
+}
+
+#[test]
+fn seed_e08_a_ban_comes_before_every_other_list() {
+    let rules = VersionRules { banned_agents: vec!["/Bitcoin SV:1.0.*/".to_owned()], ..VersionRules::default() };
+    assert_eq!(judge(b"/Bitcoin SV:1.0.13/", &rules), Err(Incompatibility::BannedUserAgent));
+    assert_eq!(judge(b"/bitcoin sv:1.0./", &rules), Err(Incompatibility::BannedUserAgent));
+    assert_eq!(judge(b"/Bitcoin SV:1.2.2/", &rules), Ok(()));
+    assert_eq!(judge(b"x/Bitcoin SV:1.0.13/", &rules), Ok(()), "a pattern with a star names the whole agent");
+}
+
+#[test]
+fn seed_e08_patterns_with_stars_match_the_whole_agent_and_others_any_part() {
+    for (pattern, agent, banned) in [
+        ("spy", "/i spy/", true),
+        ("SPY", "/i spy/", true),
+        ("spy", "/i SPY/", true),
+        ("spy", "/sp y/", false),
+        ("spy", "sp", false),
+        ("*spy*", "/i spy/", true),
+        ("spy*", "/i spy/", false),
+        ("*spy", "/i spy/", false),
+        ("*spy/", "/i spy/", true),
+        ("*SPY", "i spy", true),
+        ("I*sPy", "i spy", true),
+        ("/i*/", "/i spy/", true),
+        ("/i*spy*y/", "/i spy/", false),
+        ("ab*ba", "aba", false),
+        ("ab*ba", "abba", true),
+        ("ab*ba", "ab-ba", true),
+        ("a*b*c", "acbc", true),
+        ("a*b*c", "acb", false),
+        ("*aab*", "aaab", true),
+        ("*", "", true),
+        ("*", "anything", true),
+        ("**", "anything", true),
+        ("a**b", "ab", true),
+        ("a*", "", false),
+        ("x", "", false),
+    ] {
+        assert_eq!(is_banned(pattern, agent), banned, "{pattern} against {agent}");
+    }
+}
+
+#[test]
+fn an_empty_pattern_names_nobody() {
+    assert!(!is_banned("", "anything") && !is_banned("", ""));
+}
+
+#[test]
+fn a_peer_without_a_user_agent_is_accepted_whatever_is_banned() {
+    let verdict = validate_version(&version(None), None, Network::Mainnet, &banning(&["*"]));
+    assert_eq!(verdict, Ok(()));
+}
+
+#[test]
+fn bytes_that_do_not_print_cannot_hide_an_agent() {
+    let agents: [&[u8]; 4] = [b"/Sato\0shi:27/", b"/Sat\xffosh\x1bi/", b"/S*a*t*o*s*h*i/", b"\xf0\x9f\x98\x80core"];
+    for agent in agents {
+        assert_eq!(judge(agent, &VersionRules::default()), Err(Incompatibility::Blockchain), "{agent:?}");
+    }
+}
+
+#[test]
+fn a_star_of_the_peer_is_no_wildcard() {
+    assert!(!is_banned("/abc/", "/*/"));
+    assert!(is_banned("/abc/", "/a*bc/"), "it does not print");
+}
+
+#[test]
+fn the_longest_agent_meets_the_worst_patterns() {
+    let agent = "a".repeat(256);
+    let worst = format!("{}b", "*a".repeat(200));
+    assert!(!is_banned(&worst, &agent));
+    assert!(is_banned(&"*a".repeat(256), &agent));
+    assert!(!is_banned(&"*a".repeat(257), &agent));
+    assert!(is_banned(&"*".repeat(10_000), &agent));
+    assert!(!is_banned(&format!("*{}b*", "a".repeat(128)), &agent));
+    assert!(!is_banned(&"a".repeat(100_000), &agent));
+    assert!(!is_banned("\u{e9}*\u{1f600}", &agent), "patterns need not be ASCII");
+}
+
+/// A matcher that tries everything.
+fn names(pattern: &[u8], agent: &[u8]) -> bool {
+    match (pattern, agent) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=agent.len()).any(|skipped| names(rest, &agent[skipped..])),
+        ([one, pattern @ ..], [other, agent @ ..]) => one.eq_ignore_ascii_case(other) && names(pattern, agent),
+        ([], [_, ..]) | ([_, ..], []) => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn patterns_match_as_a_matcher_that_tries_everything(pattern in "[abA*]{0,6}", agent in "[aBb]{0,8}") {
+        let expected = match pattern.contains('*') {
+            true => names(pattern.as_bytes(), agent.as_bytes()),
+            false => !pattern.is_empty() && agent.to_lowercase().contains(&pattern.to_lowercase()),
+        };
+        prop_assert_eq!(is_banned(&pattern, &agent), expected);
+    }
+
+    #[test]
+    fn no_agent_and_no_pattern_panics(pattern in any::<String>(), agent in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = judge(&agent, &banning(&[&pattern]));
+        let _ = judge(&agent, &VersionRules::default());
+    }
+}
