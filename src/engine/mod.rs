@@ -218,13 +218,15 @@ impl Engine {
             ConnectionType::Outbound => {}
         }
         let ended = match reason {
-            CloseReason::Incompatible(_) | CloseReason::RejectedByPeer(_) => link.peer.transition_to_rejected(now),
+            CloseReason::Incompatible(_)
+            | CloseReason::RejectedByPeer(_)
+            | CloseReason::Local(LocalCause::OverCapacity) => link.peer.transition_to_rejected(now),
             CloseReason::ClosedByPeer | CloseReason::Local(_) => link.peer.transition_to_disconnected(now),
             CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::TimedOut(_) | CloseReason::Network(_) => {
                 link.peer.transition_to_failed(now)
             }
         };
-        debug_assert!(ended.is_ok() || state == ConnectionState::Rejected, "{state:?} cannot end by {reason:?}");
+        debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
         self.state.counters.closed += 1;
         self.tell(id, Event::Closed { reason, state }, handler);
         self.state.wheel.disarm(id.slot() as u32);
