@@ -4,7 +4,7 @@
 //! the queue is full it gives the command back. It is not for use inside a handler, which has its
 //! [`Ctx`](crate::Ctx).
 
-use crate::api::{Answer, Command, Pending, Stats};
+use crate::api::{Command, Pending, Stats};
 use crate::error::CommandError;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
@@ -64,7 +64,7 @@ impl<C> Handle<C> {
         address: SocketAddr,
         source: Option<IpAddr>,
     ) -> Result<Pending<Result<PeerId, CommandError>>, Refused<C>> {
-        let (answer, pending) = Answer::new();
+        let (answer, pending) = Pending::new();
         self.try_send(Command::Connect { address, source, answer })?;
         Ok(pending)
     }
@@ -93,7 +93,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, Refused<C>> {
-        let (answer, pending) = Answer::new();
+        let (answer, pending) = Pending::new();
         self.try_send(Command::Stats { answer })?;
         Ok(pending)
     }

@@ -11,6 +11,7 @@ pub mod handle;
 pub mod histogram;
 pub mod id;
 pub mod limits;
+pub mod load;
 pub mod net;
 pub mod peer;
 pub mod protocol;

@@ -71,14 +71,8 @@ pub struct Stats {
 pub struct Answer<T>(SyncSender<T>);
 
 impl<T> Answer<T> {
-    /// A connected pair.
-    pub(crate) fn new() -> (Self, Pending<T>) {
-        let (sender, receiver) = sync_channel(1);
-        (Self(sender), Pending(receiver))
-    }
-
     /// Gives the answer; nobody may be waiting for it any more.
-    pub(crate) fn give(self, answer: T) {
+    pub fn give(self, answer: T) {
         let _ = self.0.try_send(answer);
     }
 }
@@ -88,6 +82,12 @@ impl<T> Answer<T> {
 pub struct Pending<T>(Receiver<T>);
 
 impl<T> Pending<T> {
+    /// A connected pair, for a command of the handler's own that has an answer.
+    pub fn new() -> (Answer<T>, Self) {
+        let (sender, receiver) = sync_channel(1);
+        (Answer(sender), Self(receiver))
+    }
+
     /// Waits for the answer. Not for use inside a handler, where it would wait for itself.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::wire::{MessageRef, Version};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// What a handler can see and do while it is called.
 ///
@@ -49,6 +50,11 @@ impl<'a> Ctx<'a> {
     /// What the loop has counted.
     pub fn counters(&self) -> &Counters {
         &self.state.counters
+    }
+
+    /// Time that the loop has spent at work, not waiting, up to the last turn.
+    pub fn busy(&self) -> Duration {
+        self.state.busy
     }
 
     /// A peer, if it is not gone.

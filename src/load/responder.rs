@@ -1,0 +1,71 @@
+//! The responder: a node that shakes hands and answers pings, and counts who comes and goes.
+//!
+//! All that it answers, the engine answers for it; it wants no other message and keeps none.
+
+use crate::api::{Answer, Ctx, Event, Handler};
+use crate::histogram::Counters;
+use crate::id::PeerId;
+use crate::peer::ConnectionState;
+
+/// A node for a [`Generator`](super::Generator) to talk to.
+#[derive(Debug, Default)]
+pub struct Responder {
+    peak: usize,
+    lost: u64,
+    failed: u64,
+}
+
+/// What other threads can ask of a responder.
+#[derive(Debug)]
+pub enum ResponderCommand {
+    /// How it stands.
+    Snapshot(Answer<Snapshot>),
+}
+
+/// How a responder stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Peers whose handshake is complete.
+    pub ready: usize,
+    /// The most of them at once.
+    pub peak: usize,
+    /// Peers that are gone after their handshake.
+    pub lost: u64,
+    /// Connections that ended before their handshake was complete.
+    pub failed: u64,
+    /// What the loop has counted.
+    pub counters: Counters,
+}
+
+impl Responder {
+    /// How it stands; between turns, for its own thread.
+    pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
+        Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
+    }
+}
+
+impl Handler for Responder {
+    type Command = ResponderCommand;
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => self.peak = self.peak.max(ctx.ready_peers()),
+            Event::Closed { state: ConnectionState::Connected, .. } => self.lost += 1,
+            Event::Closed { .. } => self.failed += 1,
+            Event::Opened { .. }
+            | Event::Pong { .. }
+            | Event::LimitsAnnounced { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_) => {}
+        }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: ResponderCommand) {
+        match command {
+            ResponderCommand::Snapshot(answer) => {
+                answer.give(self.snapshot(ctx.ready_peers(), ctx.counters()));
+            }
+        }
+    }
+}
