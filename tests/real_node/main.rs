@@ -1,8 +1,8 @@
 //! Tests against a real Bitcoin SV node, which each of them starts for itself.
 //!
-//! They run where `PEERLOOP_REAL_NODE` names the folder of the node's programs, as `tools/test real-node` does, and there
-//! they fail if the node does not start. Without it they say loudly that they did not run and pass, but never if `CI` is
-//! set.
+//! They run where `PEERLOOP_REAL_NODE` names the folder of the node's programs, as under `tools/test real-node`, and
+//! there they fail if the node does not start. Without it they say loudly that they did not run and pass, but never if
+//! `CI` is set.
 
 mod node;
 

@@ -1,7 +1,7 @@
 //! A real Bitcoin SV node on regtest, for as long as a test needs it.
 //!
-//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. It is killed by its process id and
-//! its folder removed when the value is dropped, also by a panic. Nothing outside that folder is written.
+//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. It is killed by its process id
+//! and its folder removed when the value is dropped, also by a panic. Nothing outside that folder is written.
 
 use std::env;
 use std::fs::{self, File};
