@@ -65,6 +65,8 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
             }
         }
     }
+    // One list of names is one breach.
+    violations.dedup();
     violations
 }
 
@@ -116,7 +118,7 @@ fn add_targets(code: &str, at: usize, base: &[String], offset: usize, found: &mu
     if name.is_empty() && rest.starts_with('}') {
         return;
     }
-    let path = [base, &[name.clone()]].concat();
+    let path = [base, std::slice::from_ref(&name)].concat();
     let after = rest[name.len()..].trim_start();
     // Two names tell a module, and a path may end before.
     match after.strip_prefix("::").filter(|_| path.len() < 2) {
