@@ -114,7 +114,7 @@ pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Viol
     let clocks = CLOCKS.iter().flat_map(|name| words(&code, name).map(move |at| (at, *name)));
     let mio = words(&code, "mio").filter(|&at| is_the_crate_mio(&code[..at])).map(|at| (at, "mio"));
     let forbid = |(at, name)| {
-        source.violation(at, format!("`{name}` belongs into {KERNEL_FILE} only; ask trait Net, or put it there"))
+        source.violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; ask trait Net, or put it there"))
     };
     clocks.chain(mio).map(forbid).collect()
 }
