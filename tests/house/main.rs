@@ -23,9 +23,17 @@ fn files_say_what_they_are() {
 }
 
 #[test]
-fn files_functions_and_lines_are_short() {
+fn files_are_short() {
     check_each(rules::file_is_short);
+}
+
+#[test]
+fn functions_are_short() {
     check_each(rules::functions_are_short);
+}
+
+#[test]
+fn lines_are_short() {
     check_each(rules::lines_are_short);
 }
 
