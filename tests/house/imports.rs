@@ -1,0 +1,264 @@
+//! Who may import whom: the modules of the library stand in rows, and no row imports a higher one.
+//!
+//! [`ROWS`] is the architecture. A new module fails until it has a place there. Checked is every path that begins at
+//! `crate` or `super`, in an import or in the midst of code; documentation, tests and `lib.rs` may name anything.
+
+use crate::source::{Source, Violation, after_matching, is_word_char, words};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
+const ROWS: [&[&str]; 12] = [
+    &["limits", "time", "id", "protocol"],
+    &["error", "net"],
+    &["wire", "buffer", "wheel", "histogram", "config"],
+    &["framer", "peer"],
+    &["table"],
+    &["api"],
+    &["dial", "ban", "store", "load", "relay"],
+    &["engine"],
+    &["handle", "net::mio"],
+    &["reactor"],
+    &["sim"],
+    // Documentation only.
+    &["manual"],
+];
+
+/// What every embedder can do is all that these may do.
+const LIKE_EMBEDDERS: [&str; 2] = ["load", "relay"];
+const NOT_FOR_EMBEDDERS: [&str; 2] = ["table", "engine"];
+
+/// Checks the whole library at once.
+pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
+    let test_files = test_files(sources);
+    let shipped = |source: &&Source| {
+        source.is_library()
+            && source.path != "src/lib.rs"
+            && !test_files.iter().any(|file| is_under(&source.path, file))
+    };
+    let mut violations = Vec::new();
+    let mut within_row: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources.iter().filter(shipped) {
+        let path = module_path(&source.path);
+        let module = module_name(&path).expect("a file of the library has a name");
+        let Some(row) = row_of(&module) else {
+            violations.push(source.violation(0, format!("give the module `{module}` a place in {}", file!())));
+            continue;
+        };
+        for Import { offset, target } in imports(source, &path) {
+            let Some((target, target_row)) = target.and_then(|name| row_of(&name).map(|row| (name, row))) else {
+                let remedy = "name the module where it is defined, `crate::module::Name`, so that its row is known";
+                violations.push(source.violation(offset, remedy));
+                continue;
+            };
+            if target_row > row {
+                let remedy = format!("`{module}` is below `{target}` and may not use it; turn the dependency round");
+                violations.push(source.violation(offset, remedy));
+            } else if LIKE_EMBEDDERS.contains(&&*module) && NOT_FOR_EMBEDDERS.contains(&&*target) {
+                let remedy = format!("`{module}` may do what embedders can; use `api` instead of `{target}`");
+                violations.push(source.violation(offset, remedy));
+            } else if target_row == row && target != module {
+                if reaches(&within_row, &target, &module) {
+                    let remedy = format!("`{target}` uses `{module}` already; a circle has no bottom to begin reading");
+                    violations.push(source.violation(offset, remedy));
+                }
+                within_row.entry(module.clone()).or_default().insert(target);
+            }
+        }
+    }
+    // One list of names is one breach.
+    violations.dedup();
+    violations
+}
+
+#[derive(Debug)]
+struct Import {
+    offset: usize,
+    /// `None` if the path names no module of the crate.
+    target: Option<String>,
+}
+
+fn imports(source: &Source, module: &[String]) -> Vec<Import> {
+    let code = source.shipped_code();
+    let mut found = Vec::new();
+    for start in words(&code, "crate").filter(|&at| code[at + 5..].trim_start().starts_with("::")) {
+        let path = code[start + 5..].trim_start();
+        add_targets(&code, code.len() - path.len() + 2, &[], start, &mut found);
+    }
+    for start in words(&code, "super").filter(|&at| !code[..at].trim_end().ends_with("super::")) {
+        let mut base = [module, &inline_modules(&code, start)].concat();
+        let mut rest = &code[start..];
+        let mut is_path = false;
+        while let Some(after) = rest.strip_prefix("super").and_then(|after| after.trim_start().strip_prefix("::")) {
+            base.pop();
+            rest = after.trim_start();
+            is_path = true;
+        }
+        if is_path {
+            add_targets(&code, code.len() - rest.len(), &base, start, &mut found);
+        }
+    }
+    found
+}
+
+/// Adds the module of each path of the tree at `at`, which goes on from `base`; what follows a path is not looked at.
+fn add_targets(code: &str, at: usize, base: &[String], offset: usize, found: &mut Vec<Import>) {
+    let rest = code[at..].trim_start();
+    let at = code.len() - rest.len();
+    if rest.starts_with('{') {
+        let end = after_matching(code, at) - 1;
+        let mut branch = at + 1;
+        while branch < end {
+            let name = code.len() - code[branch..].trim_start().len();
+            add_targets(code, name, base, name, found);
+            branch = next_branch(code, branch, end);
+        }
+        return;
+    }
+    let name: String = rest.chars().take_while(|&c| is_word_char(c)).collect();
+    if name.is_empty() && rest.starts_with('}') {
+        return;
+    }
+    let path = [base, std::slice::from_ref(&name)].concat();
+    let after = rest[name.len()..].trim_start();
+    // Two names tell a module, and a path may end before.
+    match after.strip_prefix("::").filter(|_| path.len() < 2) {
+        Some(after) if !after.starts_with('<') => add_targets(code, code.len() - after.len(), &path, offset, found),
+        _ => found.push(Import { offset, target: module_name(&path) }),
+    }
+}
+
+/// The place after the next comma that belongs to the list itself.
+fn next_branch(code: &str, mut at: usize, end: usize) -> usize {
+    while at < end {
+        match code.as_bytes()[at] {
+            b'{' => at = after_matching(code, at),
+            b',' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    end
+}
+
+/// The inline modules around `offset`, outermost first.
+fn inline_modules(code: &str, offset: usize) -> Vec<String> {
+    let around = words(&code[..offset], "mod").filter_map(|at| {
+        let name: String = code[at + 3..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
+        let open = at + code[at..].find(['{', ';'])?;
+        (code[open..].starts_with('{') && after_matching(code, open) > offset).then_some(name)
+    });
+    around.collect()
+}
+
+/// The module of a file: `src/wire/header.rs` is `wire::header`.
+fn module_path(path: &str) -> Vec<String> {
+    let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    inner.split('/').map(str::to_owned).collect()
+}
+
+/// The name in [`ROWS`] of what stands at `path`.
+fn module_name(path: &[String]) -> Option<String> {
+    match path {
+        [net, mio, ..] if net == "net" && mio == "mio" => Some("net::mio".to_owned()),
+        [first, ..] => Some(first.clone()),
+        [] => None,
+    }
+}
+
+fn row_of(module: &str) -> Option<usize> {
+    ROWS.iter().position(|row| row.contains(&module))
+}
+
+/// The modules in files of their own that exist in tests only, as paths without an extension.
+fn test_files(sources: &[Source]) -> Vec<String> {
+    let of_file = |source: &Source| {
+        let folder = match source.path.strip_suffix("lib.rs").or_else(|| source.path.strip_suffix("mod.rs")) {
+            Some(folder) => folder.to_owned(),
+            None => format!("{}/", source.path.trim_end_matches(".rs")),
+        };
+        source.test_module_files().into_iter().map(move |name| format!("{folder}{name}")).collect::<Vec<_>>()
+    };
+    sources.iter().filter(|source| source.is_library()).flat_map(of_file).collect()
+}
+
+fn is_under(path: &str, module_file: &str) -> bool {
+    path.strip_prefix(module_file).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![from];
+    while let Some(next) = waiting.pop() {
+        if next == to {
+            return true;
+        }
+        if seen.insert(next) {
+            waiting.extend(edges.get(next).into_iter().flatten().map(String::as_str));
+        }
+    }
+    false
+}
+
+fn lines_of(files: &[(&str, &str)]) -> Vec<String> {
+    let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    check(&sources).iter().map(|found| format!("{}:{}", found.path, found.line)).collect()
+}
+
+#[test]
+fn a_lower_row_may_not_import_a_higher_one() {
+    let lines = |path, text| lines_of(&[(path, text)]);
+    assert_eq!(lines("src/wheel.rs", "use crate::time::Instant;\nuse crate::engine::Engine;"), ["src/wheel.rs:2"]);
+    assert_eq!(lines("src/peer/restart.rs", "\nfn a() { crate::table::b() }"), ["src/peer/restart.rs:2"]);
+    assert_eq!(lines("src/peer/mod.rs", "use crate::{time::Instant,\n table::{A, B}};"), ["src/peer/mod.rs:2"]);
+    assert_eq!(lines("src/peer/ping.rs", "use super::super::api::Event;"), ["src/peer/ping.rs:1"]);
+    assert_eq!(lines("src/wheel.rs", "use super::api::Event;"), ["src/wheel.rs:1"]);
+    assert_eq!(lines("src/wheel.rs", "mod a { use super::super::api::Event; }"), ["src/wheel.rs:1"]);
+    assert_eq!(lines("src/net.rs", "use crate::net::mio::MioNet;"), ["src/net.rs:1"]);
+    assert_eq!(lines("src/engine.rs", "use crate::{error::A, net::{self, mio::MioNet}};"), ["src/engine.rs:1"]);
+    assert_eq!(lines("src/time.rs", "macro_rules! a { () => { $crate::wire::b() } }"), ["src/time.rs:1"]);
+    assert_eq!(lines("src/time.rs", "pub(in crate::wire) fn a() {}"), ["src/time.rs:1"]);
+}
+
+#[test]
+fn the_library_may_import_downwards_and_itself() {
+    let fine = [
+        ("src/net/mio.rs", "use super::Net; use crate::net::Readiness; use crate::{id::{LinkId, Token}, time};"),
+        ("src/reactor.rs", "use crate::net::mio::MioNet; use crate::net; pub(crate) fn a() { crate::engine::b() }"),
+        ("src/wire/tx.rs", "use super::header::Header; mod a { use super::Tx; } pub(super) fn b() {}"),
+        ("src/time.rs", "//! [`Net`](crate::net::Net)\n#[cfg(test)] mod tests { use crate::sim::Clock; }"),
+        ("src/lib.rs", "pub use crate::sim::Clock; #[cfg(test)] mod fakes;"),
+        ("src/fakes.rs", "use crate::sim::Clock;"),
+        ("src/table.rs", "#[cfg(test)] mod model;"),
+        ("src/table/model.rs", "use crate::engine::Engine;"),
+        ("src/api/ctx.rs", "use crate::table::Table; static A: &str = \"crate::engine::A\";"),
+    ];
+    assert_eq!(lines_of(&fine), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_from_the_root_hides_its_row_and_is_refused() {
+    assert_eq!(lines_of(&[("src/handle.rs", "use crate::Config;")]), ["src/handle.rs:1"]);
+    assert_eq!(lines_of(&[("src/handle.rs", "use crate::*;")]), ["src/handle.rs:1"]);
+    assert_eq!(lines_of(&[("src/handle.rs", "use super::{Config};")]), ["src/handle.rs:1"]);
+}
+
+#[test]
+fn a_module_without_a_row_is_refused() {
+    assert_eq!(lines_of(&[("src/utils.rs", "//! Things.")]), ["src/utils.rs:1"]);
+    assert_eq!(lines_of(&[("src/wire/utils.rs", "//! Things.")]), Vec::<String>::new());
+}
+
+#[test]
+fn modules_of_one_row_do_not_import_each_other_in_a_circle() {
+    let dial = ("src/dial.rs", "use crate::ban::List;");
+    let ban = ("src/ban.rs", "use crate::store::Book;");
+    let store = ("src/store/mod.rs", "use crate::dial::Dialler;");
+    assert_eq!(lines_of(&[dial, ban]), Vec::<String>::new());
+    assert_eq!(lines_of(&[dial, ban, store]), ["src/store/mod.rs:1"]);
+}
+
+#[test]
+fn load_and_relay_do_what_embedders_can() {
+    assert_eq!(lines_of(&[("src/load/schedule.rs", "use crate::{api::Ctx,\ntable};")]), ["src/load/schedule.rs:2"]);
+    assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::table::Table;")]), ["src/relay/mod.rs:1"]);
+    assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::engine::Engine;")]), ["src/relay/mod.rs:1"]);
+}

@@ -1,0 +1,141 @@
+//! The house rules: what this repository asks of every file in it, checked on all of them.
+//!
+//! A breach fails with `file:line: what to do`. There are no exceptions to switch on; a rule that is wrong is changed
+//! here, for everybody.
+
+mod imports;
+mod rules;
+mod source;
+
+use source::{Source, Violation};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn imports_go_downwards() {
+    assert_none(imports::check(&sources()));
+}
+
+#[test]
+fn files_say_what_they_are() {
+    check_each(rules::begins_with_a_header);
+}
+
+#[test]
+fn files_are_short() {
+    check_each(rules::file_is_short);
+}
+
+#[test]
+fn functions_are_short() {
+    check_each(rules::functions_are_short);
+}
+
+#[test]
+fn lines_are_short() {
+    check_each(rules::lines_are_short);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    check_each(rules::nothing_is_unfinished);
+}
+
+#[test]
+fn lints_are_allowed_for_a_reason() {
+    check_each(rules::allowances_have_reasons);
+}
+
+#[test]
+fn one_file_speaks_to_the_operating_system() {
+    check_each(rules::only_the_kernel_file_knows_the_kernel);
+}
+
+#[test]
+fn the_library_is_safe_code() {
+    check_each(rules::the_library_has_no_unsafe_code);
+    let root = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a root");
+    assert!(root.contains("\n#![forbid(unsafe_code)]\n"), "src/lib.rs:1: forbid(unsafe_code) for the whole library");
+}
+
+#[test]
+fn no_file_depends_on_one_machine() {
+    check_each(rules::no_path_of_one_machine);
+}
+
+#[test]
+fn pages_name_files_that_exist() {
+    let mut paths = Vec::new();
+    add_files(&root(), "", &mut paths);
+    assert_none(sources().iter().flat_map(|source| rules::named_files_exist(source, &paths)).collect());
+}
+
+#[test]
+fn the_lock_file_is_committed() {
+    // A checkout without it fails here by itself; where it was built first, being ignored is what would keep it out.
+    let ignored = fs::read_to_string(root().join(".gitignore")).expect("what is built is ignored");
+    let is_kept = root().join("Cargo.lock").is_file() && !ignored.contains(".lock");
+    assert!(is_kept, "Cargo.lock:0: commit it, so that every machine builds the same dependencies");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_commands_are_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    for path in ["tools/test", "tools/real-node", ".ci/run"] {
+        let mode =
+            fs::metadata(root().join(path)).unwrap_or_else(|error| panic!("{path}:0: {error}")).permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{path}:0: chmod +x {path}");
+    }
+}
+
+#[test]
+fn the_rules_see_the_repository() {
+    let sources = sources();
+    for path in ["src/lib.rs", "tests/house/main.rs", "tools/peerloop/src/main.rs", "tools/test", "Cargo.toml"] {
+        assert!(sources.iter().any(|source| source.path == path), "{path} is not looked at");
+    }
+    assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "what is built is not ours to judge");
+}
+
+#[track_caller]
+fn check_each(rule: fn(&Source) -> Vec<Violation>) {
+    assert_none(sources().iter().flat_map(rule).collect());
+}
+
+#[track_caller]
+fn assert_none(mut violations: Vec<Violation>) {
+    violations.sort_by(|one, two| (&one.path, one.line).cmp(&(&two.path, two.line)));
+    let lines: Vec<String> = violations.iter().map(Violation::to_string).collect();
+    assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
+}
+
+/// Every text file of the repository.
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    add_files(&root(), "", &mut paths);
+    let read = |path: &String| {
+        let bytes = fs::read(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        Some(Source::new(path, &String::from_utf8(bytes).ok()?))
+    };
+    paths.iter().filter_map(read).collect()
+}
+
+/// Adds the files below `folder`, but neither what is built nor what git keeps for itself.
+fn add_files(folder: &Path, prefix: &str, paths: &mut Vec<String>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for entry in entries.map(|entry| entry.expect("the folder can be listed")) {
+        let name = entry.file_name().into_string().expect("file names are UTF-8");
+        let kind = entry.file_type().expect("the file is there");
+        if kind.is_file() {
+            paths.push(format!("{prefix}{name}"));
+        } else if kind.is_dir() && name != ".git" && name != "target" {
+            add_files(&entry.path(), &format!("{prefix}{name}/"), paths);
+        }
+    }
+    paths.sort_unstable();
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,295 @@
+//! The rules that look at one file at a time.
+//!
+//! Each takes a [`Source`] and returns what breaks it; which files it concerns, it knows itself. The tests below feed
+//! every rule something that breaks it, so that none of them can pass for want of looking.
+
+use crate::source::{
+    Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
+};
+
+pub(crate) const FILE_MAX_LINES: usize = 600;
+pub(crate) const FUNCTION_MAX_LINES: usize = 70;
+pub(crate) const LINE_MAX_COLUMNS: usize = 120;
+
+/// The one file of the library that speaks to the operating system.
+const KERNEL_FILE: &str = "src/net/mio.rs";
+
+pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
+    if !source.is_rust() || source.text.starts_with("//!") {
+        return Vec::new();
+    }
+    vec![source.violation(0, "begin the file with `//!`: what it is, what it promises, what it never does")]
+}
+
+pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
+    let lines = source.text.lines().count();
+    if !source.is_rust() || lines <= FILE_MAX_LINES {
+        return Vec::new();
+    }
+    let beyond = source.text.match_indices('\n').nth(FILE_MAX_LINES - 1).map_or(0, |(at, _)| at + 1);
+    vec![source.violation(beyond, format!("the file has {lines} lines; split it, {FILE_MAX_LINES} is the most"))]
+}
+
+pub(crate) fn lines_are_short(source: &Source) -> Vec<Violation> {
+    if !source.is_rust() {
+        return Vec::new();
+    }
+    let columns = source.text.lines().map(|line| line.chars().count()).enumerate();
+    let long = columns.filter(|&(_, columns)| columns > LINE_MAX_COLUMNS);
+    long.map(|(index, columns)| Violation {
+        path: source.path.clone(),
+        line: index + 1,
+        remedy: format!("the line has {columns} columns; break it, {LINE_MAX_COLUMNS} is the most"),
+    })
+    .collect()
+}
+
+pub(crate) fn functions_are_short(source: &Source) -> Vec<Violation> {
+    let code = &source.code;
+    let mut violations = Vec::new();
+    for start in words(code, "fn") {
+        let name: String = code[start + 2..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
+        if name.is_empty() {
+            continue;
+        }
+        let end = after_body(code, body_or_semicolon(code, start));
+        let lines = source.line_of(end - 1) - source.line_of(start) + 1;
+        if lines > FUNCTION_MAX_LINES {
+            let remedy = format!("`{name}` has {lines} lines; split it, {FUNCTION_MAX_LINES} is the most");
+            violations.push(source.violation(start, remedy));
+        }
+    }
+    violations
+}
+
+pub(crate) fn nothing_is_unfinished(source: &Source) -> Vec<Violation> {
+    // Put together here, or this file would break its own rule.
+    const MARKS: [&str; 5] =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("for", " now")];
+    const MACROS: [&str; 3] = ["todo!", "dbg!", "unimplemented!"];
+    if is_written_elsewhere(source) {
+        return Vec::new();
+    }
+    let lowercase = source.text.to_ascii_lowercase();
+    let marked = MARKS.iter().flat_map(|mark| {
+        let text = if mark.contains(' ') { &lowercase } else { &source.text };
+        words(text, mark).map(move |at| (at, mark))
+    });
+    let called = MACROS.iter().flat_map(|name| words(&source.code, name).map(move |at| (at, name)));
+    let finish = |(at, mark): (usize, &&str)| source.violation(at, format!("`{mark}`: finish this, or leave it out"));
+    marked.chain(called).map(finish).collect()
+}
+
+pub(crate) fn allowances_have_reasons(source: &Source) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for attribute in attributes(&source.code) {
+        let text = &source.code[attribute.clone()];
+        for lint in ["allow", "expect"].iter().flat_map(|name| words(text, name)) {
+            let open = lint + text[lint..].find('(').unwrap_or(text.len() - lint);
+            let inside = &text[open.min(text.len())..after_matching(text, open)];
+            if words(inside, "reason").next().is_none() {
+                let remedy = "say why: `reason = \"...\"` within the parentheses, or mend what the lint found";
+                violations.push(source.violation(attribute.start + lint, remedy));
+            }
+        }
+    }
+    violations
+}
+
+pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Violation> {
+    const CLOCKS: [&str; 8] = [
+        "Instant::now",
+        "SystemTime",
+        "UNIX_EPOCH",
+        "thread::sleep",
+        "thread::spawn",
+        "thread::scope",
+        "thread::Builder",
+        "thread::park",
+    ];
+    if !source.is_library() || source.path == KERNEL_FILE {
+        return Vec::new();
+    }
+    let code = source.shipped_code();
+    let clocks = CLOCKS.iter().flat_map(|name| words(&code, name).map(move |at| (at, *name)));
+    let mio = words(&code, "mio").filter(|&at| is_the_crate_mio(&code[..at])).map(|at| (at, "mio"));
+    let forbid = |(at, name)| {
+        source.violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; ask trait Net, or put it there"))
+    };
+    clocks.chain(mio).map(forbid).collect()
+}
+
+/// Whether `mio` after this code is the crate, and not our module `net::mio`.
+fn is_the_crate_mio(before: &str) -> bool {
+    let before = before.trim_end();
+    if before.ends_with("::") || before.ends_with(" mod") || before == "mod" {
+        return false;
+    }
+    let mut depth = 0_usize;
+    for (at, byte) in before.bytes().enumerate().rev() {
+        match byte {
+            b'}' => depth += 1,
+            b'{' if depth > 0 => depth -= 1,
+            b'{' => return !before[..at].trim_end().ends_with("net::"),
+            _ => {}
+        }
+    }
+    true
+}
+
+pub(crate) fn the_library_has_no_unsafe_code(source: &Source) -> Vec<Violation> {
+    if !source.is_library() {
+        return Vec::new();
+    }
+    words(&source.code, "unsafe").map(|at| source.violation(at, "find a safe way; the library has no others")).collect()
+}
+
+pub(crate) fn no_path_of_one_machine(source: &Source) -> Vec<Violation> {
+    const ROOTS: [&str; 4] = ["work", "tmp", "home", "root"];
+    if is_written_elsewhere(source) {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    for root in ROOTS {
+        let path = format!("/{root}");
+        for (at, _) in source.text.match_indices(&path) {
+            let is_path_char = |c: char| is_word_char(c) || matches!(c, '.' | '-' | '/' | '~' | '}');
+            let goes_on = |c: char| is_word_char(c) || c == '-';
+            if !source.text[..at].ends_with(is_path_char) && !source.text[at + path.len()..].starts_with(goes_on) {
+                violations.push(source.violation(at, format!("`{path}` may not exist elsewhere; use a relative path")));
+            }
+        }
+    }
+    violations
+}
+
+/// Checks a page against the paths of all files of the repository.
+pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violation> {
+    const FOLDERS: [&str; 6] = ["src/", "tests/", "benches/", "examples/", "tools/", ".ci/"];
+    if !page.path.ends_with(".md") {
+        return Vec::new();
+    }
+    let exists = |name: &str| {
+        let name = name.trim_end_matches('/');
+        paths
+            .iter()
+            .any(|path| path == name || path.ends_with(&format!("/{name}")) || path.starts_with(&format!("{name}/")))
+    };
+    let is_path_char = |c: char| is_word_char(c) || "./-*<>{}".contains(c);
+    let mut violations = Vec::new();
+    let mut at = 0;
+    for word in page.text.split(|c| !is_path_char(c)) {
+        let name = word.trim_start_matches("./").trim_end_matches('.');
+        let end = at + word.len();
+        // A name before a colon is that of a protocol or of a crate.
+        let is_link =
+            page.text[..at].ends_with("](") && !page.text[end..].starts_with(':') && name.contains(['.', '/']);
+        let is_elsewhere = name.starts_with("//") || name.contains(['*', '<', '>', '{', '}']);
+        let names_a_file = FOLDERS.iter().any(|folder| name.starts_with(folder)) || name.ends_with(".rs") || is_link;
+        if names_a_file && !is_elsewhere && !exists(name.trim_start_matches("../")) {
+            violations.push(page.violation(at, format!("there is no `{name}`; mend the page, or add the file")));
+        }
+        at = end + page.text[end..].chars().next().map_or(0, char::len_utf8);
+    }
+    violations
+}
+
+/// Texts that are not ours to word.
+fn is_written_elsewhere(source: &Source) -> bool {
+    source.path.starts_with("LICENSE") || source.path == "Cargo.lock"
+}
+
+fn lines(rule: fn(&Source) -> Vec<Violation>, path: &str, text: &str) -> Vec<usize> {
+    rule(&Source::new(path, text)).iter().map(|violation| violation.line).collect()
+}
+
+#[test]
+fn a_file_without_a_header_is_found() {
+    assert_eq!(lines(begins_with_a_header, "src/a.rs", "use a;\n//! Late.\n"), [1]);
+    assert_eq!(lines(begins_with_a_header, "src/a.rs", "//! What it is.\n"), []);
+    assert_eq!(lines(begins_with_a_header, "a.toml", "[package]\n"), []);
+}
+
+#[test]
+fn a_long_file_is_found() {
+    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES + 1)), [FILE_MAX_LINES + 1]);
+    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES)), []);
+}
+
+#[test]
+fn a_long_line_is_found() {
+    let fits = "\u{e9}".repeat(LINE_MAX_COLUMNS);
+    assert_eq!(lines(lines_are_short, "benches/a.rs", &format!("{fits}\n{fits}a\n")), [2]);
+}
+
+#[test]
+fn a_long_function_is_found() {
+    let function = |lines: usize| format!("a\nfn b(\n) -> [u8; 4] {{\n{}}}\nfn c() {{}}", "'{';\n".repeat(lines - 3));
+    assert_eq!(lines(functions_are_short, "src/a.rs", &function(FUNCTION_MAX_LINES)), []);
+    assert_eq!(lines(functions_are_short, "src/a.rs", &function(FUNCTION_MAX_LINES + 1)), [2]);
+    let declared = format!("trait A {{ fn a(&self);{}}} struct B(fn(u8) -> u8);{0}", "\n".repeat(FUNCTION_MAX_LINES));
+    assert_eq!(lines(functions_are_short, "src/a.rs", &declared), []);
+}
+
+#[test]
+fn unfinished_work_is_found() {
+    for mark in [concat!("FIX", "ME"), concat!("HA", "CK"), concat!("XX", "X"), concat!("TO", "DO")] {
+        assert_eq!(lines(nothing_is_unfinished, "tools/a", &format!("a\n# {mark}: b")), [2]);
+        assert_eq!(lines(nothing_is_unfinished, "src/a.rs", &format!("\"a{mark}\"")), []);
+    }
+    assert_eq!(lines(nothing_is_unfinished, "README.md", concat!("It waits, For", " now.")), [1]);
+    assert_eq!(lines(nothing_is_unfinished, "src/a.rs", "fn a() {\ntodo!()\n}"), [2]);
+    assert_eq!(lines(nothing_is_unfinished, "src/a.rs", "dbg!(a); unimplemented!()"), [1, 1]);
+}
+
+#[test]
+fn an_allowance_without_a_reason_is_found() {
+    assert_eq!(lines(allowances_have_reasons, "src/a.rs", "#![allow(dead_code)]"), [1]);
+    assert_eq!(lines(allowances_have_reasons, "src/a.rs", "#[cfg_attr(test,\nexpect(dead_code))]"), [2]);
+    assert_eq!(lines(allowances_have_reasons, "src/a.rs", "#[allow(a, reason = \"b\")] #[allow(c)]"), [1]);
+    assert_eq!(lines(allowances_have_reasons, "src/a.rs", "#[allow(dead_code, reason = \"b\")] fn allow() {}"), []);
+}
+
+#[test]
+fn the_kernel_is_found_everywhere_else() {
+    let rule = only_the_kernel_file_knows_the_kernel;
+    assert_eq!(lines(rule, "src/engine.rs", "\nlet now = std::time::Instant::now();"), [2]);
+    assert_eq!(lines(rule, "src/handle.rs", "use std::{thread, time::SystemTime};\nthread::spawn(a);"), [1, 2]);
+    assert_eq!(
+        lines(rule, "src/reactor.rs", "use mio::Poll;\nuse crate::net::mio::MioNet;\nfn a(b: mio::Token)"),
+        [1, 3]
+    );
+    assert_eq!(lines(rule, "src/reactor.rs", "use {a::{b}, mio::Poll};"), [1]);
+    assert_eq!(lines(rule, "src/lib.rs", "pub use net::{Net, a::{b}, mio::MioNet}; // mio::Poll"), []);
+    assert_eq!(lines(rule, "src/net.rs", "pub mod mio;\n#[cfg(test)] mod tests { use mio::Poll; }"), []);
+    assert_eq!(lines(rule, KERNEL_FILE, "use mio::Poll; fn a() { Instant::now() }"), []);
+    assert_eq!(lines(rule, "tools/peerloop/src/main.rs", "Instant::now()"), []);
+}
+
+#[test]
+fn unsafe_code_is_found() {
+    assert_eq!(lines(the_library_has_no_unsafe_code, "src/a.rs", "#![forbid(unsafe_code)]\nunsafe { a }"), [2]);
+}
+
+#[test]
+fn a_path_of_one_machine_is_found() {
+    for root in ["work", "tmp", "home", "root"] {
+        assert_eq!(lines(no_path_of_one_machine, "README.md", &format!("a\nsee /{root}/a")), [2]);
+        assert_eq!(lines(no_path_of_one_machine, "src/a.rs", &format!("//! A.\n\"/{root}\"")), [2]);
+        assert_eq!(lines(no_path_of_one_machine, "a.toml", &format!("target/{root} /{root}s https://a.b/{root}/")), []);
+    }
+}
+
+#[test]
+fn a_page_that_names_a_missing_file_is_found() {
+    let paths = ["src/net/mio.rs", "tools/test", "LICENSE-MIT", "src/manual/testing.md"].map(str::to_owned);
+    let lines = |text: &str| -> Vec<usize> {
+        let page = Source::new("README.md", text);
+        named_files_exist(&page, &paths).iter().map(|violation| violation.line).collect()
+    };
+    assert_eq!(lines("a\nrun `tools/tests`."), [2]);
+    assert_eq!(lines("é `src/gone.rs`\n`gone.rs` and\n[a](gone.md)"), [1, 2, 3]);
+    assert_eq!(lines("`tools/test --long`, src/net/mio.rs, `mio.rs`, src/net/, (tools/test). ./tools/test"), []);
+    assert_eq!(lines("[a](LICENSE-MIT) [b](https://a.b/src/c.rs) [c](src/manual/testing.md#d) [e](#f)"), []);
+    assert_eq!(lines("`src/*.rs`, `tests/<name>.rs`"), []);
+}

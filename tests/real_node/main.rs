@@ -1,0 +1,40 @@
+//! Tests against a real Bitcoin SV node, which each of them starts for itself.
+//!
+//! They run where `PEERLOOP_REAL_NODE` names the folder of the node's programs, as under `tools/test real-node`, and
+//! there they fail if the node does not start. Without it they say loudly that they did not run and pass, but never if
+//! `CI` is set.
+
+#![allow(clippy::disallowed_methods, reason = "the node is a process of its own; waiting for it takes a sleep")]
+
+mod node;
+
+use node::Node;
+
+#[test]
+fn the_node_starts_and_answers_rpc() {
+    let Some(node) = Node::start() else { return };
+    assert_eq!(node.cli(&["getblockcount"]), "0");
+    assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "another node answers");
+    let (command, address) = (["getpeerinfo"], node.address());
+    assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "nobody is connected to {address}");
+    std::net::TcpStream::connect(address).expect("it listens for peers");
+}
+
+#[test]
+fn nodes_live_side_by_side_and_leave_nothing_behind() {
+    let Some(one) = Node::start() else { return };
+    let Some(two) = Node::start() else { return };
+    assert_ne!(one.address(), two.address());
+    one.cli(&["generate", "1"]);
+    assert_eq!([one.cli(&["getblockcount"]), two.cli(&["getblockcount"])], ["1", "0"]);
+
+    let (address, folder) = (one.address(), one.data_folder().to_owned());
+    assert!(folder.is_dir());
+    let ended = std::thread::spawn(move || {
+        let _node = one;
+        panic!("as intended: a failing test ends its node too");
+    });
+    ended.join().expect_err("the thread panicked");
+    assert!(!folder.exists());
+    std::net::TcpStream::connect(address).expect_err("the node is gone");
+}

@@ -1,0 +1,174 @@
+//! A real Bitcoin SV node on regtest, for as long as a test needs it.
+//!
+//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. It is killed by its process id
+//! and its folder removed when the value is dropped, also by a panic. Nothing outside that folder is written.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The variable that names the folder of `bitcoind` and `bitcoin-cli`.
+const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
+/// Starts attempted: a free port may be taken between finding it and the node's use of it.
+const STARTS_MAX: usize = 3;
+const ANSWER_POLL: Duration = Duration::from_millis(50);
+/// Asking for an answer this often takes a minute at least.
+const ANSWER_POLLS_MAX: usize = 1_200;
+
+/// A running node; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    process: Child,
+    cli: PathBuf,
+    data: DataFolder,
+    address: SocketAddr,
+    rpc_port: u16,
+}
+
+impl Node {
+    /// Starts a node and waits until it answers; `None` if this machine was not given one.
+    ///
+    /// # Panics
+    ///
+    /// When the node does not start, or none was given although `CI` is set.
+    pub(crate) fn start() -> Option<Self> {
+        let programs = programs()?;
+        for _ in 1..STARTS_MAX {
+            if let Ok(node) = Self::try_start(&programs) {
+                return Some(node);
+            }
+        }
+        Some(Self::try_start(&programs).unwrap_or_else(|problem| panic!("the real node does not start: {problem}")))
+    }
+
+    /// What `bitcoin-cli` prints for a command, without the line's end.
+    ///
+    /// # Panics
+    ///
+    /// When the command fails.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        self.try_cli(arguments).unwrap_or_else(|problem| panic!("bitcoin-cli {arguments:?}: {problem}"))
+    }
+
+    /// Where it listens for peers.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder of its data, which holds its log in `regtest/bitcoind.log`.
+    pub(crate) fn data_folder(&self) -> &Path {
+        &self.data.0
+    }
+
+    fn try_start(programs: &Path) -> Result<Self, String> {
+        let data = DataFolder::new();
+        let [address, rpc_address] = free_addresses();
+        let rpc_port = rpc_address.port();
+        let output = File::create(data.0.join("output")).expect("the folder was just made");
+        let process = Command::new(programs.join("bitcoind"))
+            .args(["-regtest", "-server", "-listen", "-dnsseed=0", "-printtoconsole=0"])
+            .args([format!("-bind={address}"), format!("-port={}", address.port())])
+            .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
+            .args([format!("-rpcport={rpc_port}"), format!("-datadir={}", data.0.display())])
+            // The node does not start without these three.
+            .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
+            .arg("-minminingtxfee=0.00000001")
+            // It lowers this to 865 itself, of which 856 places are for inbound peers.
+            .arg("-maxconnections=1000")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("one more descriptor"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()));
+        let mut node = Self { process, cli: programs.join("bitcoin-cli"), data, address, rpc_port };
+        node.wait_until_it_answers().map(|()| node)
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+        let mut problem = String::new();
+        for _ in 0..ANSWER_POLLS_MAX {
+            if let Some(status) = self.process.try_wait().expect("the node is our child") {
+                let output = fs::read_to_string(self.data.0.join("output")).unwrap_or_default();
+                return Err(format!("it ended with {status}: {output}"));
+            }
+            match self.try_cli(&["getblockcount"]) {
+                Ok(_) => return Ok(()),
+                Err(error) => problem = error,
+            }
+            thread::sleep(ANSWER_POLL);
+        }
+        Err(format!("it does not answer: {problem}"))
+    }
+
+    fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.cli)
+            .arg("-regtest")
+            // The node leaves a password in its folder: another node that got hold of the port would not know it.
+            .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.0.display())])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("{} does not run: {error}", self.cli.display()))?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Errors mean that it is gone already. The folder goes after the process: fields are dropped after this.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A folder that is removed with the value.
+#[derive(Debug)]
+struct DataFolder(PathBuf);
+
+impl DataFolder {
+    fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("peerloop-real-node-{}-{number}", process::id()));
+        fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        Self(folder)
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The folder of the node's programs, or `None` after saying loudly that there is none.
+fn programs() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
+    if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {
+        return Some(PathBuf::from(folder));
+    }
+    let ci = env::var("CI").unwrap_or_default();
+    assert!(["", "0", "false"].contains(&ci.as_str()), "CI is set, but {PROGRAMS_VARIABLE} is not: run tools/test");
+    SAID.call_once(|| {
+        // Written past the test harness, which would keep the line of a test that passes to itself.
+        let line = "!!! SKIPPED: the tests against a real node did NOT run; run them with: tools/test real-node\n";
+        io::stderr().write_all(line.as_bytes()).expect("standard error is open");
+    });
+    None
+}
+
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+}
