@@ -135,7 +135,11 @@ fn small_frames_are_kept_whatever_the_large_ones_take() {
 fn a_drop_for_want_of_room_allocates_nothing() {
     let mut memory = FramerMemory::new(0);
     let (mut framer, bytes) = (MessageFramer::default(), frame("tx", &payload(100_000)));
+    let small = frame("ping", b"12345678");
     let mut drop_one = || {
+        // A large frame begins in a buffer of the pool, which has to go back there.
+        assert_eq!(feed(&mut framer, &small[..30], &mut memory, Delivery::Buffer), 0);
+        assert_eq!(feed(&mut framer, &small[30..], &mut memory, Delivery::Buffer), 1);
         assert_eq!(feed(&mut framer, &bytes[..1_000], &mut memory, Delivery::Buffer), 0);
         assert_eq!(feed(&mut framer, &bytes[1_000..50_000], &mut memory, Delivery::Buffer), 0);
         assert!(framer.direct_room(&mut memory).is_none());
