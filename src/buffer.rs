@@ -92,14 +92,16 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// An empty buffer with room for [`POOLED_BUFFER_MAX_BYTES`] after its first use.
+    /// An empty buffer, which owns nothing before its first use. Users give it room for [`POOLED_BUFFER_MAX_BYTES`] at
+    /// once, so that it never has to grow again.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back; one that has grown large, or is one too many, is freed.
+    /// Takes a buffer back; one that has grown large, or is one too many, is freed. One that owns nothing takes no place.
     pub fn put(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() <= POOLED_BUFFER_MAX_BYTES && self.buffers.len() < POOLED_BUFFERS_MAX {
+        let is_pooled = (1..=POOLED_BUFFER_MAX_BYTES).contains(&buffer.capacity());
+        if is_pooled && self.buffers.len() < POOLED_BUFFERS_MAX {
             buffer.clear();
             self.buffers.push(buffer);
         }
@@ -183,6 +185,7 @@ impl SendQueue {
             }
             Some(Segment::Copied(_) | Segment::Shared(_)) | None => {
                 let mut buffer = pool.take();
+                buffer.reserve_exact(POOLED_BUFFER_MAX_BYTES);
                 buffer.extend_from_slice(frame);
                 queue.segments.push_back(Segment::Copied(buffer));
             }
@@ -276,12 +279,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn waiting(queue: &SendQueue) -> Vec<u8> {
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-        let filled = queue.fill_slices(&mut slices);
-        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
-    }
-
     #[test]
     fn a_block_of_which_nothing_is_kept_is_the_same_block_again() {
         let mut block = ReadBlock::new();
@@ -332,6 +329,25 @@ mod tests {
         assert_eq!(pool.buffers.len(), POOLED_BUFFERS_MAX);
     }
 
+    #[test]
+    fn a_buffer_that_owns_nothing_takes_no_place_in_the_pool() {
+        let mut pool = BufferPool::default();
+        pool.put(Vec::new());
+        assert!(pool.buffers.is_empty());
+    }
+
+    #[test]
+    fn a_queue_of_small_frames_gives_all_its_buffers_back_to_the_pool() {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
+        for _ in 0..3 {
+            queue.push_copy(&[0; 3_000], &mut pool);
+            queue.push_copy(&[0; 1_000], &mut pool);
+        }
+        queue.advance(12_000, &mut pool);
+        let capacities: Vec<usize> = pool.buffers.iter().map(Vec::capacity).collect();
+        assert_eq!(capacities, [POOLED_BUFFER_MAX_BYTES; 3]);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Copy(usize),
@@ -339,8 +355,10 @@ mod tests {
         Write(usize),
     }
 
+    const STEP_MAX_BYTES: usize = 10_000;
+
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let len = prop_oneof![0..64usize, 0..10_000usize];
+        let len = prop_oneof![0..64usize, 0..STEP_MAX_BYTES];
         let step = prop_oneof![
             len.clone().prop_map(Step::Copy),
             len.clone().prop_map(Step::Share),
@@ -349,31 +367,60 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
+    /// The byte at each position of an endless stream; its period is prime, so that no shift by a buffer's size fits.
+    struct Pattern(Bytes);
+
+    impl Pattern {
+        const PERIOD: usize = 251;
+
+        fn new() -> Self {
+            Self((0..STEP_MAX_BYTES + Self::PERIOD).map(|at| (at % Self::PERIOD) as u8).collect())
+        }
+
+        fn part(&self, position: usize, len: usize) -> Bytes {
+            self.0.slice(position % Self::PERIOD..).slice(..len)
+        }
+    }
+
+    /// Compares what waits with the stream from `position` on and returns how much of it is in one gathered write.
+    fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize) -> usize {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let filled = queue.fill_slices(&mut slices);
+        let mut seen = 0;
+        for slice in &slices[..filled] {
+            assert_eq!(slice[..], pattern.part(position + seen, slice.len()));
+            seen += slice.len();
+        }
+        seen
+    }
+
     proptest! {
         #[test]
         fn what_comes_out_is_what_went_in(steps in steps()) {
-            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
-            let (mut model, mut next) = (VecDeque::new(), 0_u8);
+            let (mut queue, mut pool, pattern) = (SendQueue::default(), BufferPool::default(), Pattern::new());
+            let (mut pushed, mut written, mut emptied_at) = (0, 0, 0);
             for step in steps {
                 match step {
-                    Step::Copy(len) | Step::Share(len) => {
-                        let frame: Vec<u8> = (0..len).map(|_| { next = next.wrapping_add(1); next }).collect();
-                        model.extend(&frame);
-                        match step {
-                            Step::Copy(_) => queue.push_copy(&frame, &mut pool),
-                            Step::Share(_) | Step::Write(_) => queue.push_shared(frame.into(), &mut pool),
-                        }
+                    Step::Copy(len) => {
+                        queue.push_copy(&pattern.part(pushed, len), &mut pool);
+                        pushed += len;
+                    }
+                    Step::Share(len) => {
+                        queue.push_shared(pattern.part(pushed, len), &mut pool);
+                        pushed += len;
                     }
                     Step::Write(len) => {
-                        let front = waiting(&queue);
-                        let written = len.min(front.len());
-                        let taken: Vec<u8> = model.drain(..written).collect();
-                        prop_assert_eq!(&taken[..], &front[..written]);
-                        queue.advance(written, &mut pool);
+                        let len = len.min(check_waiting(&queue, &pattern, written));
+                        written += len;
+                        prop_assert_eq!(queue.advance(len, &mut pool), (written - emptied_at) as u64);
                     }
                 }
-                prop_assert_eq!(queue.waiting_bytes(), model.len());
-                prop_assert_eq!(queue.is_empty(), model.is_empty());
+                if pushed == written {
+                    emptied_at = written;
+                }
+                prop_assert_eq!(queue.waiting_bytes(), pushed - written);
+                prop_assert_eq!(queue.end_offset(), (pushed - emptied_at) as u64);
+                prop_assert_eq!(queue.is_empty(), pushed == written);
             }
         }
     }

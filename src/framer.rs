@@ -181,17 +181,18 @@ impl FramerMemory {
         self.buffers.put(payload);
     }
 
-    /// Makes room for `more` bytes in `gathered`; `false` if the bound does not allow it.
-    fn reserve(&mut self, gathered: &mut Vec<u8>, more: usize, payload_len: u64) -> bool {
-        if gathered.capacity() - gathered.len() >= more {
+    /// Makes room for `more` bytes after the `received` ones in `gathered`; `false` if the bound does not allow it.
+    fn reserve(&mut self, gathered: &mut Vec<u8>, received: u64, more: usize, payload_len: u64) -> bool {
+        if gathered.capacity() as u64 - received >= more as u64 {
             return true;
         }
         if payload_len <= POOLED_BUFFER_MAX_BYTES as u64 {
-            gathered.reserve_exact(payload_len as usize - gathered.len());
+            // Every pooled buffer has the same room, so that one kind of frame never has to enlarge another's.
+            gathered.reserve_exact(POOLED_BUFFER_MAX_BYTES - gathered.len());
             return true;
         }
-        let left = payload_len - gathered.len() as u64;
-        let target = gathered.len() as u64 + left.min(more.max(BUFFER_GROWTH_BYTES) as u64);
+        let left = payload_len - received;
+        let target = received + left.min(more.max(BUFFER_GROWTH_BYTES) as u64);
         let charge = target - charged(gathered);
         if self.gathered_bytes + charge > self.gathered_max_bytes {
             return false;
@@ -204,6 +205,12 @@ impl FramerMemory {
 
     fn release(&mut self, gathered: &Vec<u8>) {
         self.gathered_bytes -= charged(gathered);
+    }
+
+    /// Takes back a buffer whose payload is given up.
+    fn abandon(&mut self, gathered: &mut Vec<u8>) {
+        self.release(gathered);
+        self.buffers.put(mem::take(gathered));
     }
 }
 
@@ -233,6 +240,7 @@ struct Partial {
     head: [u8; HEADER_LEN_BYTES],
     head_len: usize,
     body: Option<Body>,
+    /// What was received of the payload, and behind it room that is zeroed once and may be received into.
     gathered: Vec<u8>,
     /// What a streamed payload has hashed to so far; fresh otherwise.
     hasher: Sha256,
@@ -301,27 +309,32 @@ impl MessageFramer {
         if !matches!(body.fate, Fate::Gather) || left < DIRECT_READ_MIN_BYTES {
             return None;
         }
-        let more = left.min(BUFFER_GROWTH_BYTES as u64) as usize;
-        let spare = gathered.capacity() - gathered.len();
-        let room = if spare > 0 { spare.min(more) } else { more };
-        if !memory.reserve(gathered, room, body.header.payload_len) {
+        let most = left.min(BUFFER_GROWTH_BYTES as u64);
+        let spare = gathered.capacity() as u64 - body.received;
+        let room = if spare < DIRECT_READ_MIN_BYTES { most } else { most.min(spare) } as usize;
+        if !memory.reserve(gathered, body.received, room, body.header.payload_len) {
             body.fate = Fate::Drop(DropCause::NoBufferRoom);
-            memory.release(gathered);
-            *gathered = Vec::new();
+            memory.abandon(gathered);
             return None;
         }
-        let start = gathered.len();
-        gathered.resize(start + room, 0);
-        Some(&mut gathered[start..])
+        let start = body.received as usize;
+        if gathered.len() < start + room {
+            gathered.resize(start + room, 0);
+        }
+        Some(&mut gathered[start..start + room])
     }
 
     /// Says how much of [`MessageFramer::direct_room`] was filled: 0 if nothing came. A frame that this completes comes out
     /// of the next call of [`MessageFramer::next`].
+    ///
+    /// # Panics
+    ///
+    /// If more is said to be filled than there was room, which no kernel does.
     pub fn received_directly(&mut self, len: usize, now: Instant) {
         let State::Within(partial) = &mut self.state else { return };
         let Some(body) = &mut partial.body else { return };
+        assert!(len as u64 <= body.header.payload_len - body.received, "no more is filled than there was room");
         body.received += len as u64;
-        partial.gathered.truncate(body.received as usize);
         partial.progress.note(len, now);
     }
 
@@ -357,7 +370,7 @@ impl MessageFramer {
         }
     }
 
-    /// Gives up whatever has begun and returns its memory.
+    /// Gives up whatever has begun, or the error, and returns the memory: due before a framer is dropped.
     pub fn reset(&mut self, memory: &mut FramerMemory) {
         if let State::Within(partial) = mem::take(&mut self.state) {
             memory.retire(partial);
@@ -441,11 +454,11 @@ impl MessageFramer {
         let complete = body.received == header.payload_len;
         match body.fate {
             Fate::Gather => {
-                if memory.reserve(gathered, bytes.len(), header.payload_len) {
+                if memory.reserve(gathered, offset, bytes.len(), header.payload_len) {
+                    gathered.truncate(offset as usize);
                     gathered.extend_from_slice(bytes);
                 } else {
-                    memory.release(gathered);
-                    *gathered = Vec::new();
+                    memory.abandon(gathered);
                     body.fate = Fate::Drop(DropCause::NoBufferRoom);
                 }
             }
@@ -501,9 +514,7 @@ impl FramerMemory {
     }
 
     fn retire(&mut self, mut partial: Box<Partial>) {
-        let gathered = mem::take(&mut partial.gathered);
-        self.release(&gathered);
-        self.buffers.put(gathered);
+        self.abandon(&mut partial.gathered);
         partial.head_len = 0;
         if let Some(Body { fate: Fate::Stream, .. }) = partial.body.take() {
             partial.hasher = Sha256::new();

@@ -1,0 +1,129 @@
+//! What does framing cost beside the checksum that every message needs anyway?
+//!
+//! Each group reads the same bytes twice: `framer` takes frames out of them, and `checksum` only hashes their payloads, with
+//! the boundaries known beforehand. The difference is the framer's own. The groups are a block full of pings (many
+//! headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB, once gathered
+//! through the block, once received directly and once streamed.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use peerloop::Network;
+use peerloop::framer::{Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::limits::{BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::protocol::CommandName;
+use peerloop::time::Instant;
+use peerloop::wire::header::checksum;
+use peerloop::wire::{Header, PayloadLimits};
+use std::hint::black_box;
+
+const MAGIC: [u8; 4] = Network::Mainnet.magic();
+const RULES: FramerRules = FramerRules {
+    magic: MAGIC,
+    limits: PayloadLimits { message_max_bytes: 2 << 20, block_max_bytes: u64::MAX },
+    buffered_message_max_bytes: BUFFERED_MESSAGE_MAX_BYTES,
+};
+
+fn frame(command: CommandName, payload_len: usize) -> Vec<u8> {
+    let payload = vec![0x5a; payload_len];
+    [&Header::of(command, &payload).encode(MAGIC)[..], &payload].concat()
+}
+
+struct Link {
+    framer: MessageFramer,
+    memory: FramerMemory,
+}
+
+impl Link {
+    fn new() -> Self {
+        Self { framer: MessageFramer::default(), memory: FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES) }
+    }
+
+    /// Parses one block and returns how many frames it completed.
+    fn parse(&mut self, block: &[u8], delivery: Delivery) -> usize {
+        let (mut input, mut frames) = (Input::new(block), 0);
+        let admit = |_: &Header| Ok(delivery);
+        while let Some(framed) =
+            self.framer.next(&mut input, Instant::ZERO, &RULES, &mut self.memory, admit).expect("the frames are good")
+        {
+            match framed {
+                Framed::Chunk { last: None, bytes, .. } => {
+                    black_box(bytes);
+                    continue;
+                }
+                Framed::Frame { payload: Payload::Gathered(payload), .. } => self.memory.recycle(black_box(payload)),
+                framed @ (Framed::Frame { .. } | Framed::Chunk { .. } | Framed::Dropped { .. }) => {
+                    black_box(framed);
+                }
+            }
+            frames += 1;
+        }
+        frames
+    }
+
+    /// Receives as the loop does: the first block as it is, the rest straight into the frame where there is room.
+    fn receive_directly(&mut self, stream: &[u8]) -> usize {
+        let (block, mut rest) = stream.split_at(READ_BLOCK_BYTES);
+        let mut frames = self.parse(block, Delivery::Buffer);
+        while !rest.is_empty() {
+            let block;
+            match self.framer.direct_room(&mut self.memory) {
+                Some(room) => {
+                    let len = room.len().min(rest.len());
+                    room.copy_from_slice(&rest[..len]);
+                    self.framer.received_directly(len, Instant::ZERO);
+                    rest = &rest[len..];
+                    block = &rest[..0];
+                }
+                None => (block, rest) = rest.split_at(rest.len().min(READ_BLOCK_BYTES)),
+            }
+            frames += self.parse(block, Delivery::Buffer);
+        }
+        frames
+    }
+}
+
+/// Blocks of whole frames.
+fn whole_frames(c: &mut Criterion) {
+    for (name, command, payload_len) in
+        [("pings", CommandName::PING, 8), ("inventories", CommandName::new("inv"), 3 + 500 * 36)]
+    {
+        let frame = frame(command, payload_len);
+        let block = frame.repeat(READ_BLOCK_BYTES / frame.len());
+        let mut group = c.benchmark_group(name);
+        group.throughput(Throughput::Elements((block.len() / frame.len()) as u64));
+        let mut link = Link::new();
+        group.bench_function("framer", |b| b.iter(|| link.parse(black_box(&block), Delivery::Buffer)));
+        group.bench_function("checksum", |b| {
+            b.iter(|| {
+                for frame in black_box(&block).chunks_exact(frame.len()) {
+                    black_box(checksum(&frame[HEADER_LEN_BYTES..]));
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
+/// A message that is larger than the block.
+fn large_message(c: &mut Criterion) {
+    let stream = frame(CommandName::TX, 1 << 20);
+    let mut group = c.benchmark_group("1 MiB message");
+    group.throughput(Throughput::Bytes(stream.len() as u64));
+    for (name, delivery) in [("framer, gathered", Delivery::Buffer), ("framer, streamed", Delivery::Stream)] {
+        let mut link = Link::new();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let blocks = black_box(&stream).chunks(READ_BLOCK_BYTES);
+                assert_eq!(blocks.map(|block| link.parse(block, delivery)).sum::<usize>(), 1);
+            });
+        });
+    }
+    let mut link = Link::new();
+    group.bench_function("framer, received directly", |b| {
+        b.iter(|| assert_eq!(link.receive_directly(black_box(&stream)), 1));
+    });
+    group.bench_function("checksum", |b| b.iter(|| checksum(black_box(&stream[HEADER_LEN_BYTES..]))));
+    group.finish();
+}
+
+criterion_group!(benches, whole_frames, large_message);
+criterion_main!(benches);

@@ -1,0 +1,230 @@
+//! Receiving straight into a frame: never beyond it, never with a hole, whatever the kernel fills.
+
+use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules};
+use peerloop::framer::{Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES};
+use peerloop::time::Instant;
+use proptest::prelude::*;
+
+/// The least rest of a frame that is worth a read of its own.
+const DIRECT_MIN: usize = 16 * 1_024;
+const GROWTH: usize = BUFFER_GROWTH_BYTES;
+const BUFFERED_MAX: usize = 3 * GROWTH + 100;
+
+fn bounded() -> FramerRules {
+    FramerRules { buffered_message_max_bytes: BUFFERED_MAX as u64, ..rules() }
+}
+
+/// Every length at which something changes, and its neighbours.
+fn edges() -> Vec<usize> {
+    [POOLED_BUFFER_MAX_BYTES, DIRECT_MIN, GROWTH, GROWTH + DIRECT_MIN, 2 * GROWTH, 3 * GROWTH, BUFFERED_MAX]
+        .into_iter()
+        .flat_map(|edge| [edge - 1, edge, edge + 1])
+        .collect()
+}
+
+/// Starts a frame of `len` bytes of which `received` are in, and returns it with the bytes to come.
+fn begun(len: usize, received: usize, memory: &mut FramerMemory) -> (MessageFramer, Vec<u8>) {
+    let mut bytes = frame("tx", &payload(len));
+    let rest = bytes.split_off(24 + received);
+    let (mut framer, mut input) = (MessageFramer::default(), Input::new(&bytes));
+    let next = framer.next(&mut input, Instant::ZERO, &bounded(), memory, |_| Ok(Delivery::Buffer));
+    assert_eq!(next, Ok(None));
+    (framer, rest)
+}
+
+fn finish(framer: &mut MessageFramer, bytes: &[u8], memory: &mut FramerMemory) -> Option<Vec<u8>> {
+    let next = framer.next(&mut Input::new(bytes), Instant::ZERO, &bounded(), memory, |_| panic!("it was asked"));
+    match next {
+        Ok(Some(Framed::Frame { payload, .. })) => Some(payload.as_slice().to_vec()),
+        Ok(Some(Framed::Chunk { .. } | Framed::Dropped { .. }) | None) | Err(_) => None,
+    }
+}
+
+#[test]
+fn every_size_at_an_edge_arrives_in_every_step() {
+    let choices = [Choice::BUFFER];
+    for len in edges() {
+        let stream = [frame("tx", &payload(len)), frame("ping", b"12345678"), frame("tx", &payload(len))].concat();
+        let expected = read_whole(&stream, &bounded(), &choices);
+        for step in [1_460, DIRECT_MIN - 1, DIRECT_MIN, GROWTH - 1, GROWTH, GROWTH + 1, usize::MAX] {
+            // The first block ends with the header, so that the payload has to come by the room.
+            for first in [24, 25, 24 + len / 2] {
+                let arrivals = [&[Arrival::Block(first)][..], &[Arrival::Direct(step); 1_000]].concat();
+                assert_eq!(read_arriving(&stream, &arrivals, &bounded(), &choices), expected, "{len} by {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_room_only_while_enough_is_missing() {
+    for len in edges().into_iter().filter(|&len| len <= BUFFERED_MAX) {
+        for received in [0, 1, len / 2, len - DIRECT_MIN.min(len), len - (DIRECT_MIN - 1).min(len), len - 1] {
+            let mut memory = memory();
+            let (mut framer, rest) = begun(len, received, &mut memory);
+            let room = framer.direct_room(&mut memory).map(|room| room.len());
+            match room {
+                None => assert!(rest.len() < DIRECT_MIN),
+                Some(room) => {
+                    assert!(rest.len() >= DIRECT_MIN && room <= rest.len().min(GROWTH));
+                    assert!(room >= DIRECT_MIN, "a read into {room} bytes is not worth it");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_no_room_for_what_is_not_gathered() {
+    for choice in [Choice::STREAM, Choice::DISCARD] {
+        let (rules, choices, mut memory) = (rules(), [choice], memory());
+        let stream = frame("tx", &payload(100_000));
+        let mut link = Link::new(&rules, &choices);
+        assert!(link.framer.direct_room(&mut memory).is_none(), "nothing has begun");
+        link.arrive(&stream, Arrival::Block(10), &mut memory);
+        assert!(link.framer.direct_room(&mut memory).is_none(), "the header is not complete");
+        link.arrive(&stream[10..], Arrival::Block(100), &mut memory);
+        assert!(link.framer.direct_room(&mut memory).is_none());
+    }
+    let mut memory = memory();
+    let (mut framer, _) = begun(BUFFERED_MAX + 1, 0, &mut memory);
+    assert!(framer.direct_room(&mut memory).is_none(), "more than may be gathered");
+}
+
+#[test]
+fn a_frame_that_a_direct_read_completes_comes_out_of_the_next_call() {
+    let mut memory = memory();
+    let (mut framer, rest) = begun(DIRECT_MIN, 0, &mut memory);
+    framer.direct_room(&mut memory).unwrap().copy_from_slice(&rest);
+    framer.received_directly(rest.len(), Instant::ZERO);
+    assert!(framer.direct_room(&mut memory).is_none());
+    let next_frame = frame("ping", b"12345678");
+    let mut input = Input::new(&next_frame);
+    let next = framer.next(&mut input, Instant::ZERO, &bounded(), &mut memory, |_| panic!("it was asked"));
+    assert!(matches!(next, Ok(Some(Framed::Frame { payload: Payload::Gathered(_), .. }))));
+    assert_eq!(input.rest(), next_frame, "the next frame is not touched");
+    assert!(!framer.is_within_frame());
+}
+
+#[test]
+fn a_read_that_fails_leaves_no_hole() {
+    for fills_room in [false, true] {
+        let mut memory = memory();
+        let (mut framer, rest) = begun(100_000, 1_000, &mut memory);
+        for _ in 0..3 {
+            let room = framer.direct_room(&mut memory).unwrap();
+            if fills_room {
+                room.fill(0xee);
+            }
+        }
+        framer.received_directly(0, Instant::ZERO);
+        let room = framer.direct_room(&mut memory).unwrap();
+        room[..500].copy_from_slice(&rest[..500]);
+        framer.received_directly(500, Instant::ZERO);
+        // The caller had room, and then took the block after all.
+        assert!(framer.direct_room(&mut memory).is_some());
+        assert_eq!(finish(&mut framer, &rest[500..], &mut memory), Some(payload(100_000)));
+        assert_eq!(memory.gathered_bytes(), 0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "no more is filled than there was room")]
+fn more_than_the_frame_is_never_said_to_be_received() {
+    let mut memory = memory();
+    let (mut framer, _) = begun(20_000, 0, &mut memory);
+    let room = framer.direct_room(&mut memory).unwrap().len();
+    framer.received_directly(room + 1, Instant::ZERO);
+}
+
+#[test]
+fn receiving_nothing_without_room_is_nothing() {
+    let (mut framer, mut memory) = (MessageFramer::default(), memory());
+    framer.received_directly(0, Instant::ZERO);
+    assert!(!framer.is_within_frame());
+    let (mut framer, rest) = begun(100, 50, &mut memory);
+    framer.received_directly(0, Instant::ZERO);
+    assert_eq!(finish(&mut framer, &rest, &mut memory), Some(payload(100)));
+}
+
+#[test]
+fn room_that_the_total_bound_refuses_drops_the_frame_and_keeps_the_link() {
+    for bound in [0, 1_000, GROWTH as u64 - 1, GROWTH as u64, 2 * GROWTH as u64] {
+        let (rules, choices, mut memory) = (bounded(), [Choice::BUFFER], FramerMemory::new(bound));
+        let stream = [frame("tx", &payload(3 * GROWTH)), frame("ping", b"12345678")].concat();
+        let mut link = Link::new(&rules, &choices);
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            let arrival = if rest.len() == stream.len() { Arrival::Block(24) } else { Arrival::Direct(50_000) };
+            rest = &rest[link.arrive(rest, arrival, &mut memory)..];
+            assert!(memory.gathered_bytes() <= bound);
+        }
+        assert_eq!(memory.gathered_bytes(), 0);
+        assert_eq!(link.story.outcomes.len(), 2);
+        assert!(matches!(&link.story.outcomes[0], Outcome::Dropped { .. }), "{bound}");
+        let ping = Outcome::Frame { command: command(b"ping"), payload: b"12345678".to_vec() };
+        assert_eq!(link.story.outcomes[1], ping);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Room is taken and this much of it filled.
+    Direct(usize),
+    /// Room is taken and then not used.
+    Unused,
+    /// A block of this many bytes.
+    Block(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let most = prop_oneof![Just(0), 1..3_000usize, 1..GROWTH + 1, Just(usize::MAX)];
+    let step = (0..5u8, most).prop_map(|(kind, most)| match kind {
+        0 => Step::Unused,
+        1 => Step::Block(most),
+        2.. => Step::Direct(most),
+    });
+    prop::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_mixture_of_rooms_and_blocks_gathers_the_payload(
+        len in prop_oneof![prop::sample::select(edges()), 1..BUFFERED_MAX],
+        start in 0..20_000usize,
+        steps in steps(),
+    ) {
+        let len = len.min(BUFFERED_MAX);
+        let mut memory = memory();
+        let (mut framer, rest) = begun(len, start.min(len - 1), &mut memory);
+        let mut rest = &rest[..];
+        for step in steps {
+            let taken = match step {
+                Step::Unused => framer.direct_room(&mut memory).map_or(0, |_| 0),
+                Step::Block(most) => {
+                    // The last byte is kept for the end.
+                    let (block, _) = rest.split_at(most.min(rest.len() - 1));
+                    prop_assert_eq!(finish(&mut framer, block, &mut memory), None);
+                    block.len()
+                }
+                Step::Direct(most) => match framer.direct_room(&mut memory) {
+                    None => 0,
+                    Some(room) => {
+                        let taken = most.min(room.len()).min(rest.len() - 1);
+                        room[..taken].copy_from_slice(&rest[..taken]);
+                        framer.received_directly(taken, Instant::ZERO);
+                        taken
+                    }
+                },
+            };
+            rest = &rest[taken..];
+            let received = (24 + len - rest.len()) as u64;
+            prop_assert!(memory.gathered_bytes() <= received + GROWTH as u64);
+        }
+        prop_assert_eq!(finish(&mut framer, rest, &mut memory), Some(payload(len)));
+        prop_assert_eq!(memory.gathered_bytes(), 0);
+    }
+}

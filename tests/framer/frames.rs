@@ -1,0 +1,183 @@
+//! Frames of the specification, byte for byte, and frames at the edges of what a frame may be.
+
+use crate::model::{
+    Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, hex, memory, payload, read_arriving, read_whole,
+    rules, sha256_twice,
+};
+use peerloop::framer::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, MessageFramer, Payload};
+use peerloop::time::Instant;
+
+/// (command, header, payload), all on the main network.
+const FRAMES: [(&str, &str, &str); 9] = [
+    (
+        "version",
+        "e3e1f3e876657273696f6e0000000000750000005462ca7e",
+        "80110100210000000000000000f15365000000000000000000000000000000000000000000000000000000000000210000000000000000000\
+         000000000000000000000000000000001020304050607080d2f6578616d706c653a302e312f00350c00011100101112131415161718191a1b\
+         1c1d1e1f",
+    ),
+    ("verack", "e3e1f3e876657261636b000000000000000000005df6e0e2", ""),
+    ("protoconf", "e3e1f3e870726f746f636f6e6600000005000000 9cc68f5e", "0100001000"),
+    ("ping", "e3e1f3e870696e670000000000000000080000002502fa94", "0102030405060708"),
+    ("pong", "e3e1f3e8706f6e670000000000000000080000002502fa94", "0102030405060708"),
+    (
+        "inv",
+        "e3e1f3e8696e7600000000000000000025000000df22b967",
+        "01010000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a",
+    ),
+    ("headers", "e3e1f3e8686561646572730000000000010000001406e058", "00"),
+    ("sendcmpct", "e3e1f3e873656e64636d70637400000009000000ccfe104a", "000100000000000000"),
+    ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2", ""),
+];
+
+/// All frames of the specification one behind the other, and what they are.
+pub(crate) fn specified() -> (Vec<u8>, Vec<Outcome>) {
+    let mut stream = Vec::new();
+    let mut outcomes = Vec::new();
+    for (name, header, payload) in FRAMES {
+        stream.extend(hex(header));
+        stream.extend(hex(payload));
+        outcomes.push(Outcome::Frame { command: command(name.as_bytes()), payload: hex(payload) });
+    }
+    (stream, outcomes)
+}
+
+fn read(stream: &[u8], choice: Choice) -> Story {
+    read_arriving(stream, &[Arrival::Block(usize::MAX)], &rules(), &[choice])
+}
+
+#[test]
+fn the_frames_of_the_specification_come_out_as_they_are_written_there() {
+    let (stream, outcomes) = specified();
+    let expected = Story { asked: outcomes.len(), outcomes, ..Story::default() };
+    assert_eq!(read(&stream, Choice::BUFFER), expected);
+    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model reads them too");
+}
+
+#[test]
+fn a_frame_that_lies_whole_in_the_input_is_not_copied() {
+    let block = [frame("ping", b"12345678"), frame("inv", &payload(1_000))].concat();
+    let (mut framer, mut memory, mut input) = (MessageFramer::default(), memory(), Input::new(&block));
+    for (start, len) in [(24, 8), (24 + 8 + 24, 1_000)] {
+        let next = framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| Ok(Delivery::Buffer));
+        let Ok(Some(Framed::Frame { payload: Payload::InPlace(bytes), .. })) = next else { panic!("{next:?}") };
+        assert_eq!(bytes.as_ptr_range(), block[start..start + len].as_ptr_range());
+    }
+}
+
+#[test]
+fn only_the_part_that_is_missing_from_a_header_decides_where_a_payload_begins() {
+    let stream = frame("ping", b"12345678");
+    for cut in 1..24 {
+        let (mut framer, mut memory) = (MessageFramer::default(), memory());
+        let mut next = |bytes| {
+            let mut input = Input::new(bytes);
+            framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| Ok(Delivery::Buffer))
+        };
+        assert_eq!(next(&stream[..cut]), Ok(None));
+        let whole = next(&stream[cut..]);
+        assert!(matches!(whole, Ok(Some(Framed::Frame { payload: Payload::InPlace(b"12345678"), .. }))), "{whole:?}");
+    }
+}
+
+#[test]
+fn nothing_is_a_payload_however_it_is_delivered() {
+    let stream = [frame("verack", b""), frame("verack", b"")].concat();
+    let verack = command(b"verack");
+    let nothing = Outcome::Frame { command: verack, payload: vec![] };
+    assert_eq!(read(&stream, Choice::BUFFER).outcomes, [nothing.clone(), nothing]);
+    let nothing = Outcome::Streamed { command: verack, payload: vec![], verdict: ChecksumVerdict::Correct };
+    assert_eq!(read(&stream, Choice::STREAM).outcomes, [nothing.clone(), nothing]);
+    let nothing = Outcome::Dropped { command: verack, payload_len: 0, cause: DropCause::Discarded };
+    assert_eq!(read(&stream, Choice::DISCARD).outcomes, [nothing.clone(), nothing]);
+}
+
+#[test]
+fn a_wrong_checksum_drops_a_gathered_frame_and_condemns_a_streamed_one() {
+    let body = payload(300);
+    for wrong_bit in 0..32 {
+        let mut checksum = sha256_twice(&body);
+        checksum[wrong_bit / 8] ^= 1 << (wrong_bit % 8);
+        let name = command(b"inv");
+        let stream = [head(name, 300, checksum), body.clone(), frame("verack", b"")].concat();
+        let verack = command(b"verack");
+
+        let gathered = read(&stream, Choice::BUFFER);
+        let dropped = Outcome::Dropped { command: name, payload_len: 300, cause: DropCause::BadChecksum };
+        assert_eq!(gathered.outcomes, [dropped, Outcome::Frame { command: verack, payload: vec![] }]);
+        assert_eq!(gathered.error, None, "a wrong checksum does not end the link");
+
+        let streamed = read(&stream, Choice::STREAM);
+        let condemned = Outcome::Streamed { command: name, payload: body.clone(), verdict: ChecksumVerdict::Wrong };
+        assert_eq!(streamed.outcomes[0], condemned);
+        assert_eq!(streamed.outcomes.len(), 2);
+    }
+}
+
+#[test]
+fn nothing_with_the_checksum_of_something_is_wrong() {
+    let stream = head(command(b"verack"), 0, [0; 4]);
+    let dropped = Outcome::Dropped { command: command(b"verack"), payload_len: 0, cause: DropCause::BadChecksum };
+    assert_eq!(read(&stream, Choice::BUFFER).outcomes, [dropped]);
+}
+
+#[test]
+fn a_malformed_command_is_dropped_without_a_question() {
+    for malformed in [*b"ping\0x\0\0\0\0\0\0", *b"pi\x1fng\0\0\0\0\0\0\0", *b"\0inv\0\0\0\0\0\0\0\0", [0xff; 12]] {
+        let body = payload(100);
+        let stream = [head(malformed, 100, sha256_twice(&body)), body, frame("ping", b"12345678")].concat();
+        for arrival in [Arrival::Block(usize::MAX), Arrival::Block(1), Arrival::Block(50)] {
+            for choice in [Choice::BUFFER, Choice::STREAM, Choice::DISCARD] {
+                let story = read_arriving(&stream, &[arrival], &rules(), &[choice]);
+                let cause = DropCause::MalformedCommand;
+                let dropped = Outcome::Dropped { command: malformed, payload_len: 100, cause };
+                assert_eq!(story.outcomes[0], dropped);
+                assert_eq!(story.asked, 1, "only the ping is asked about");
+                assert_eq!(story.error, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_and_nameless_commands_are_frames_like_any_other() {
+    for name in ["", "~", "twelve bytes", "no such"] {
+        let story = read(&frame(name, b"?"), Choice::BUFFER);
+        assert_eq!(story.outcomes, [Outcome::Frame { command: command(name.as_bytes()), payload: b"?".to_vec() }]);
+    }
+}
+
+#[test]
+fn more_than_may_be_gathered_is_dropped_and_exactly_that_is_not() {
+    let rules = FramerRules { buffered_message_max_bytes: 5_000, ..rules() };
+    for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
+        let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();
+        let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
+        let whole = Outcome::Frame { command: command(b"inv"), payload: payload(5_000) };
+        let cause = DropCause::OverBufferLimit;
+        let dropped = Outcome::Dropped { command: command(b"inv"), payload_len: 5_001, cause };
+        assert_eq!(story.outcomes[..2], [whole, dropped]);
+        assert_eq!(story.outcomes.len(), 3);
+    }
+    let story = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
+    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "what is streamed is not gathered");
+}
+
+#[test]
+fn a_framer_takes_two_words() {
+    assert!(size_of::<MessageFramer>() <= 16);
+}
+
+#[test]
+fn the_magic_of_the_rules_is_the_only_one() {
+    let rules = FramerRules { magic: *b"mine", ..rules() };
+    let mut stream = frame("verack", b"");
+    stream[..4].copy_from_slice(b"mine");
+    let (mut framer, mut memory) = (MessageFramer::default(), memory());
+    let mut next = |bytes| {
+        let mut input = Input::new(bytes);
+        framer.next(&mut input, Instant::ZERO, &rules, &mut memory, |_| Ok(Delivery::Buffer)).is_ok()
+    };
+    assert!(next(&stream[..]));
+    assert!(!next(&MAGIC[..1]));
+}

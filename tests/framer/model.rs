@@ -1,0 +1,361 @@
+//! A reader that has the whole stream, and a driver that gives it to a framer in pieces.
+
+use peerloop::error::WireError;
+use peerloop::framer::{
+    ChecksumVerdict, Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
+};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES};
+use peerloop::protocol::{CommandName, Network};
+use peerloop::time::Instant;
+use peerloop::wire::{Header, PayloadLimits};
+use sha2::{Digest, Sha256};
+
+pub(crate) const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+
+pub(crate) fn rules() -> FramerRules {
+    FramerRules {
+        magic: MAGIC,
+        limits: PayloadLimits::default(),
+        buffered_message_max_bytes: BUFFERED_MESSAGE_MAX_BYTES,
+    }
+}
+
+pub(crate) fn memory() -> FramerMemory {
+    FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES)
+}
+
+/// What the caller of the framer decides when it is asked about a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Deliver(Delivery),
+    Refuse,
+}
+
+impl Choice {
+    pub(crate) const BUFFER: Self = Self::Deliver(Delivery::Buffer);
+    pub(crate) const STREAM: Self = Self::Deliver(Delivery::Stream);
+    pub(crate) const DISCARD: Self = Self::Deliver(Delivery::Discard);
+
+    fn decide(self, header: &Header) -> Result<Delivery, WireError> {
+        match self {
+            Self::Deliver(delivery) => Ok(delivery),
+            Self::Refuse => Err(WireError::BadValue { command: header.command }),
+        }
+    }
+}
+
+/// What became of one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Frame { command: [u8; 12], payload: Vec<u8> },
+    Streamed { command: [u8; 12], payload: Vec<u8>, verdict: ChecksumVerdict },
+    Dropped { command: [u8; 12], payload_len: u64, cause: DropCause },
+}
+
+/// What became of one stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Story {
+    pub(crate) outcomes: Vec<Outcome>,
+    /// What was delivered of a streamed frame whose end did not come.
+    pub(crate) unfinished: Vec<u8>,
+    pub(crate) error: Option<WireError>,
+    /// How often the caller was asked about a header.
+    pub(crate) asked: usize,
+}
+
+pub(crate) fn sha256_twice(payload: &[u8]) -> [u8; 4] {
+    Sha256::digest(Sha256::digest(payload))[..4].try_into().unwrap()
+}
+
+pub(crate) fn command(text: &[u8]) -> [u8; 12] {
+    let mut command = [0; 12];
+    command[..text.len()].copy_from_slice(text);
+    command
+}
+
+pub(crate) fn head(command: [u8; 12], len_bytes: u32, checksum: [u8; 4]) -> Vec<u8> {
+    [&MAGIC[..], &command, &len_bytes.to_le_bytes(), &checksum].concat()
+}
+
+pub(crate) fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = head(command(name.as_bytes()), payload.len() as u32, sha256_twice(payload));
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A payload that no shift or repetition leaves unchanged.
+pub(crate) fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
+}
+
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|digit| !digit.is_ascii_whitespace()).collect();
+    let value = |digit: u8| (digit as char).to_digit(16).expect("a hexadecimal digit") as u8;
+    digits.chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+}
+
+/// The limits once more, in the words of the specification.
+fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
+    let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
+    if command[name.len()..].iter().any(|&byte| byte != 0) {
+        return rules.limits.message_max_bytes;
+    }
+    match &name[..] {
+        b"protoconf" => 1_048_576,
+        b"tx" | b"datareftx" => 1_000_000_000,
+        b"block" | b"cmpctblock" | b"blocktxn" | b"hdrsen" => rules.limits.block_max_bytes,
+        b"getblocktxn" => {
+            let indexes = rules.limits.block_max_bytes / 215 * 6;
+            indexes + if indexes > 0xffff_ffff { 44 } else { 24 }
+        }
+        _ => rules.limits.message_max_bytes,
+    }
+}
+
+fn is_well_formed(command: [u8; 12]) -> bool {
+    let mut name_has_ended = false;
+    command.iter().all(|&byte| {
+        name_has_ended |= byte == 0;
+        if name_has_ended { byte == 0 } else { (b' '..=b'~').contains(&byte) }
+    })
+}
+
+/// The error for bytes whose first wrong one stands at `wrong`; what follows it in the magic is left open.
+fn bad_magic(found: &[u8], wrong: usize) -> WireError {
+    let mut decided = [0; 4];
+    decided[..=wrong].copy_from_slice(&found[..=wrong]);
+    WireError::BadMagic { found: decided, network: None }
+}
+
+/// An error without what depends on how much had arrived: the part of a wrong magic behind its first wrong byte.
+pub(crate) fn decided(error: WireError) -> WireError {
+    match error {
+        WireError::BadMagic { found, network } => {
+            assert!(network.is_none() || network == Network::from_magic(found));
+            bad_magic(&found, (0..4).find(|&at| found[at] != MAGIC[at]).expect("one of the four is wrong"))
+        }
+        other => other,
+    }
+}
+
+/// Reads the whole stream. The n-th question about a header is answered with the n-th choice, over and over.
+pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Story {
+    let mut story = Story::default();
+    let mut rest = stream;
+    loop {
+        if let Some(wrong) = rest.iter().zip(&MAGIC).position(|(found, expected)| found != expected) {
+            story.error = Some(bad_magic(rest, wrong));
+            return story;
+        }
+        if rest.len() < 24 {
+            return story;
+        }
+        let command: [u8; 12] = rest[4..16].try_into().unwrap();
+        let payload_len = u32::from_le_bytes(rest[16..20].try_into().unwrap());
+        let checksum: [u8; 4] = rest[20..24].try_into().unwrap();
+        let header =
+            Header { command: CommandName::from_bytes(command), payload_len: u64::from(payload_len), checksum };
+        if header.payload_len > limit(command, rules) {
+            story.error = Some(WireError::OverLimit { command: header.command, len_bytes: header.payload_len });
+            return story;
+        }
+        let mut delivery = None;
+        if is_well_formed(command) {
+            match choices[story.asked % choices.len()].decide(&header) {
+                Ok(chosen) => delivery = Some(chosen),
+                Err(error) => story.error = Some(error),
+            }
+            story.asked += 1;
+        }
+        if story.error.is_some() {
+            return story;
+        }
+        let Some(payload) = rest[24..].get(..payload_len as usize) else {
+            if delivery == Some(Delivery::Stream) {
+                story.unfinished = rest[24..].to_vec();
+            }
+            return story;
+        };
+        rest = &rest[24 + payload.len()..];
+        story.outcomes.push(outcome(&header, payload, delivery, rules));
+    }
+}
+
+fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &FramerRules) -> Outcome {
+    let command = *header.command.as_bytes();
+    let is_correct = sha256_twice(payload) == header.checksum;
+    let dropped = |cause| Outcome::Dropped { command, payload_len: payload.len() as u64, cause };
+    match delivery {
+        None => dropped(DropCause::MalformedCommand),
+        Some(Delivery::Discard) => dropped(DropCause::Discarded),
+        Some(Delivery::Stream) => {
+            let verdict = if is_correct { ChecksumVerdict::Correct } else { ChecksumVerdict::Wrong };
+            Outcome::Streamed { command, payload: payload.to_vec(), verdict }
+        }
+        Some(Delivery::Buffer) if payload.len() as u64 > rules.buffered_message_max_bytes => {
+            dropped(DropCause::OverBufferLimit)
+        }
+        Some(Delivery::Buffer) if is_correct => Outcome::Frame { command, payload: payload.to_vec() },
+        Some(Delivery::Buffer) => dropped(DropCause::BadChecksum),
+    }
+}
+
+/// How the next bytes arrive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arrival {
+    /// In a block of at most this many bytes.
+    Block(usize),
+    /// At most this many straight into the framer's room, or as a block if it offers none.
+    Direct(usize),
+}
+
+/// One link: a framer and what it has told so far.
+pub(crate) struct Link<'a> {
+    pub(crate) framer: MessageFramer,
+    pub(crate) story: Story,
+    rules: &'a FramerRules,
+    choices: &'a [Choice],
+    fed_bytes: u64,
+    /// Bytes of all frames that came out whole.
+    finished_bytes: u64,
+    /// What the last header that was asked about claims.
+    payload_len: u64,
+    /// How often there was room to receive into.
+    pub(crate) rooms_offered: usize,
+}
+
+impl<'a> Link<'a> {
+    pub(crate) fn new(rules: &'a FramerRules, choices: &'a [Choice]) -> Self {
+        Self {
+            framer: MessageFramer::default(),
+            story: Story::default(),
+            rules,
+            choices,
+            fed_bytes: 0,
+            finished_bytes: 0,
+            payload_len: 0,
+            rooms_offered: 0,
+        }
+    }
+
+    /// Lets the beginning of `rest` arrive and returns how much of it did.
+    pub(crate) fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
+        let taken = match arrival {
+            Arrival::Direct(most) => self.arrive_directly(&rest[..most.min(rest.len())], memory),
+            Arrival::Block(_) => None,
+        };
+        if let Some(taken) = taken {
+            self.parse(&[], memory);
+            return taken;
+        }
+        let (Arrival::Block(most) | Arrival::Direct(most)) = arrival;
+        let block = &rest[..most.min(rest.len())];
+        self.fed_bytes += block.len() as u64;
+        self.parse(block, memory);
+        block.len()
+    }
+
+    fn arrive_directly(&mut self, bytes: &[u8], memory: &mut FramerMemory) -> Option<usize> {
+        let within = self.fed_bytes - self.finished_bytes;
+        let room = self.framer.direct_room(memory)?;
+        self.rooms_offered += 1;
+        assert!(!room.is_empty() && room.len() <= BUFFER_GROWTH_BYTES);
+        assert!(within >= 24, "there is no room before the header is complete");
+        assert!(within + room.len() as u64 <= 24 + self.payload_len, "the room ends with the frame");
+        let taken = bytes.len().min(room.len());
+        room[..taken].copy_from_slice(&bytes[..taken]);
+        self.framer.received_directly(taken, Instant::ZERO);
+        self.fed_bytes += taken as u64;
+        Some(taken)
+    }
+
+    fn parse(&mut self, block: &[u8], memory: &mut FramerMemory) {
+        let mut input = Input::new(block);
+        while self.story.error.is_none() {
+            let (asked, payload_len, choices) = (&mut self.story.asked, &mut self.payload_len, self.choices);
+            let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |header| {
+                *asked += 1;
+                *payload_len = header.payload_len;
+                choices[(*asked - 1) % choices.len()].decide(header)
+            });
+            match next {
+                Ok(Some(framed)) => self.note(framed, memory),
+                Ok(None) => break,
+                Err(error) => self.fail(error, memory),
+            }
+        }
+        if self.story.error.is_none() {
+            assert!(input.rest().is_empty(), "all of the input is taken in");
+            assert_eq!(self.framer.is_within_frame(), self.fed_bytes > self.finished_bytes);
+            assert_eq!(self.framer.deadline().is_some(), self.framer.is_within_frame());
+        }
+    }
+
+    fn note(&mut self, framed: Framed<'_>, memory: &mut FramerMemory) {
+        let (header, outcome) = match framed {
+            Framed::Frame { header, payload } => {
+                let command = *header.command.as_bytes();
+                let outcome = Outcome::Frame { command, payload: payload.as_slice().to_vec() };
+                match payload {
+                    Payload::InPlace(_) => {}
+                    Payload::Gathered(payload) => memory.recycle(payload),
+                }
+                (header, outcome)
+            }
+            Framed::Chunk { header, offset, bytes, last } => {
+                assert_eq!(offset, self.story.unfinished.len() as u64, "chunks follow each other");
+                assert!(!bytes.is_empty() || header.payload_len == 0, "only nothing is an empty chunk");
+                self.story.unfinished.extend_from_slice(bytes);
+                let is_whole = self.story.unfinished.len() as u64 == header.payload_len;
+                assert_eq!(last.is_some(), is_whole, "the verdict comes with the last byte");
+                let Some(verdict) = last else { return };
+                let payload = std::mem::take(&mut self.story.unfinished);
+                (header, Outcome::Streamed { command: *header.command.as_bytes(), payload, verdict })
+            }
+            Framed::Dropped { header, cause } => {
+                let command = *header.command.as_bytes();
+                (header, Outcome::Dropped { command, payload_len: header.payload_len, cause })
+            }
+        };
+        self.finished_bytes += 24 + header.payload_len;
+        assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than what was fed");
+        self.story.outcomes.push(outcome);
+    }
+
+    /// Notes the error and makes sure that it stays the only thing to be had.
+    fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
+        self.story.error = Some(decided(error));
+        let good = frame("verack", b"");
+        for block in [&good[..], &good[..1], &[]] {
+            let mut input = Input::new(block);
+            let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |_| panic!("it is not asked"));
+            assert_eq!(next, Err(error));
+            assert_eq!(input.rest(), block, "nothing is taken in after an error");
+        }
+        assert!(!self.framer.is_within_frame());
+        assert!(self.framer.direct_room(memory).is_none());
+        assert_eq!(self.framer.deadline(), None);
+        assert_eq!(self.framer.overdue(Instant::MAX), None);
+    }
+}
+
+/// Reads the stream through a framer, with the arrivals repeated over and over; they must not all be empty.
+pub(crate) fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> Story {
+    let mut memory = memory();
+    let mut link = Link::new(rules, choices);
+    let mut rest = stream;
+    for arrival in arrivals.iter().cycle() {
+        if rest.is_empty() || link.story.error.is_some() {
+            break;
+        }
+        rest = &rest[link.arrive(rest, *arrival, &mut memory)..];
+        let within = link.fed_bytes - link.finished_bytes;
+        assert!(memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64, "memory follows what was received");
+        if !link.framer.is_within_frame() {
+            assert_eq!(memory.gathered_bytes(), 0, "between frames nothing is owned");
+        }
+    }
+    link.framer.reset(&mut memory);
+    assert_eq!(memory.gathered_bytes(), 0, "a reset returns all memory");
+    link.story
+}
