@@ -1,8 +1,9 @@
 //! The bytes between the kernel and the messages: one read block, one write block, and queues that exist while needed.
 //!
-//! All links are read into the same [`ReadBlock`] and answer through the same [`WriteBlock`]; only what the kernel or the
-//! peer does not take at once costs memory of its own, in a [`SendQueue`] made of pooled buffers. An idle link owns none.
-//! Nothing here knows messages, sockets or time, and nothing grows without a limit that its caller enforces.
+//! All links are read into the same [`ReadBlock`] and answer through the same [`WriteBlock`]; only what the kernel or
+//! the peer does not take at once costs memory of its own, in a [`SendQueue`] made of pooled buffers. An idle link
+//! owns none. Nothing here knows messages, sockets or time, and nothing grows without a limit that its caller
+//! enforces.
 
 use crate::limits::{
     POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES, SLICES_PER_WRITE, WRITE_BLOCK_BYTES,
@@ -49,8 +50,8 @@ impl Default for ReadBlock {
     }
 }
 
-/// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one is
-/// copied: otherwise a few kept inventories would pin hundreds of megabytes.
+/// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one
+/// is copied: otherwise a few kept inventories would pin hundreds of megabytes.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
     part_len >= block_len / 4
 }
@@ -98,7 +99,8 @@ impl BufferPool {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back; one that has grown large, or is one too many, is freed. One that owns nothing takes no place.
+    /// Takes a buffer back; one that has grown large, or is one too many, is freed. One that owns nothing takes no
+    /// place.
     pub fn put(&mut self, mut buffer: Vec<u8>) {
         let is_pooled = (1..=POOLED_BUFFER_MAX_BYTES).contains(&buffer.capacity());
         if is_pooled && self.buffers.len() < POOLED_BUFFERS_MAX {

@@ -137,9 +137,9 @@ impl Default for Config {
 
 /// Which `version` messages are acceptable.
 ///
-/// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for any
-/// text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order of the fields; an agent that is in
-/// none of them is accepted, for no list of good nodes is ever complete.
+/// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
+/// any text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order of
+/// the fields; an agent that is in none of them is accepted, for no list of good nodes is ever complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRules {
     /// Lowest protocol version. Default 31800.

@@ -2,10 +2,10 @@
 //!
 //! A [`CloseReason`] says why a connection ended and is `Copy`, free of text, and never made from anything but facts:
 //! [`WireError`] if the peer's bytes are wrong, [`Misbehaviour`] if they are right but the moment is not,
-//! [`Incompatibility`] if the peer is honest but not for us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the
-//! operating system gave up on it, [`LocalCause`] if we wanted it so. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why it
-//! failed and, where one can do something, what to do.
+//! [`Incompatibility`] if the peer is honest but not for us, [`Deadline`] if it was too slow, [`NetworkFailure`] if
+//! the operating system gave up on it, [`LocalCause`] if we wanted it so. Mistakes of the embedder are
+//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why
+//! it failed and, where one can do something, what to do.
 
 use crate::protocol::{CommandName, Network};
 use std::fmt;

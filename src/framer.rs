@@ -1,14 +1,15 @@
 //! Bytes to frames, resumable at every byte.
 //!
-//! A [`MessageFramer`] is the receiving half of one link. Each call of [`MessageFramer::next`] takes the next thing out of the
-//! input: a whole frame, a chunk of a streamed one, or the news that one was dropped. It promises that
+//! A [`MessageFramer`] is the receiving half of one link. Each call of [`MessageFramer::next`] takes the next thing
+//! out of the input: a whole frame, a chunk of a streamed one, or the news that one was dropped. It promises that
 //!
-//! - the first byte that cannot belong to the network's magic ends the link, and a length above the command's limit does
-//!   so as soon as the header is complete, before any payload is looked at; after an error nothing more comes out;
+//! - the first byte that cannot belong to the network's magic ends the link, and a length above the command's limit
+//!   does so as soon as the header is complete, before any payload is looked at; after an error nothing more comes
+//!   out;
 //! - what comes out does not depend on how the bytes were cut;
-//! - a frame that lies whole in the input is handed out in place, and only one that does not is gathered in memory of the
-//!   link's own, which grows with the bytes received and never with the bytes claimed, and is bounded per message and for
-//!   all links together ([`FramerMemory`]); beyond either bound the payload is discarded and counted;
+//! - a frame that lies whole in the input is handed out in place, and only one that does not is gathered in memory of
+//!   the link's own, which grows with the bytes received and never with the bytes claimed, and is bounded per message
+//!   and for all links together ([`FramerMemory`]); beyond either bound the payload is discarded and counted;
 //! - between frames it owns nothing.
 //!
 //! It never interprets a payload, never reads a clock and never asks anyone but its caller what to do with a frame.
@@ -324,8 +325,8 @@ impl MessageFramer {
         Some(&mut gathered[start..start + room])
     }
 
-    /// Says how much of [`MessageFramer::direct_room`] was filled: 0 if nothing came. A frame that this completes comes out
-    /// of the next call of [`MessageFramer::next`].
+    /// Says how much of [`MessageFramer::direct_room`] was filled: 0 if nothing came. A frame that this completes
+    /// comes out of the next call of [`MessageFramer::next`].
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! The remote control of a loop, for other threads.
 //!
-//! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks and never waits for the loop; when
-//! the queue is full it gives the command back. It is not for use inside a handler, which has its
+//! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks and never waits for the loop;
+//! when the queue is full it gives the command back. It is not for use inside a handler, which has its
 //! [`Ctx`](crate::Ctx).
 
 use crate::api::{Command, Pending, Stats};

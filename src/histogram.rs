@@ -1,8 +1,9 @@
 //! Latency histograms, and the counters of a loop.
 //!
-//! Every latency is recorded in nanoseconds, from one nanosecond to a minute, with three significant digits; what is longer
-//! counts as a minute. A histogram is a fixed 220 KiB, of which a loop touches the pages it needs. Nothing here is ever
-//! serialised in the loop: a reader on another thread gets a whole histogram and gives a spare one for it.
+//! Every latency is recorded in nanoseconds, from one nanosecond to a minute, with three significant digits; what is
+//! longer counts as a minute. A histogram is a fixed 220 KiB, of which a loop touches the pages it needs. Nothing
+//! here is ever serialised in the loop: a reader on another thread gets a whole histogram and gives a spare one for
+//! it.
 
 use hdrhistogram::Histogram;
 use std::time::Duration;

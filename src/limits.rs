@@ -1,8 +1,9 @@
 //! Every bound of the library, in one place.
 //!
-//! Each constant names its unit, its reason and the most memory it can cost. Those that an embedder may change are the
-//! defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here depends
-//! on anything else in the crate. The assertions at the end tie together the bounds that only make sense as a pair.
+//! Each constant names its unit, its reason and the most memory it can cost. Those that an embedder may change are
+//! the defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
+//! depends on anything else in the crate. The assertions at the end tie together the bounds that only make sense as a
+//! pair.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! Work happens in turns, and each turn does the same in the same order:
 //!
-//! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by sleeping to
-//!    a millisecond before it and polling from there.
+//! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
+//!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed.
 //! 3. **Commands** from other threads, bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; a shortage of
@@ -11,13 +11,14 @@
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`] in all. Replies go out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded.
 //! 7. **Flush** what was queued, one gathered write per link where the kernel takes it.
-//! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this turn
-//!    can reach a later owner of it.
+//! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
+//!    turn can reach a later owner of it.
 //!
-//! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A read that
-//! does not fill its room has drained the socket, unless the kernel announced the end, because data and end may share one
-//! edge. Error and hang-up flags are never acted on; the next call reports what they meant. Between turns a link with
-//! unread data is on the ready list or held, one with queued bytes is on the dirty list or believed unwritable.
+//! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A
+//! read that does not fill its room has drained the socket, unless the kernel announced the end, because data and end
+//! may share one edge. Error and hang-up flags are never acted on; the next call reports what they meant. Between
+//! turns a link with unread data is on the ready list or held, one with queued bytes is on the dirty list or believed
+//! unwritable.
 //!
 //! A peer's failure ends that peer; only the poller itself can end the loop.
 
@@ -152,7 +153,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         })
     }
 
-    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that was 0.
+    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
+    /// was 0.
     ///
     /// # Errors
     ///
@@ -209,8 +211,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         Ok(())
     }
 
-    /// Runs one turn that waits for `timeout` at the most, and returns whether the loop goes on. For an embedder's own loop:
-    /// call it when the poller's descriptor is readable and at [`Reactor::next_deadline`].
+    /// Runs one turn that waits for `timeout` at the most, and returns whether the loop goes on. For an embedder's
+    /// own loop: call it when the poller's descriptor is readable and at [`Reactor::next_deadline`].
     ///
     /// # Errors
     ///

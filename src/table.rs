@@ -1,9 +1,9 @@
 //! The table: one row per link, and the lists of links that have something to do.
 //!
 //! A row holds all that a connection owns, except its socket, which lies under the same slot inside the
-//! [`Net`](crate::net::Net). Ids carry a generation, so a stale one finds nothing; a slot whose generations are used up is never
-//! given out again. Each link stands in each list at most once. Nothing here acts on a row: the lists say who is next, the
-//! engine says what happens.
+//! [`Net`](crate::net::Net). Ids carry a generation, so a stale one finds nothing; a slot whose generations are used
+//! up is never given out again. Each link stands in each list at most once. Nothing here acts on a row: the lists say
+//! who is next, the engine says what happens.
 
 use crate::buffer::SendQueue;
 use crate::error::CloseReason;

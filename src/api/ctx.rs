@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// What a handler can see and do while it is called.
 ///
-/// Everything is done at once on queues and lists; nothing blocks, and nothing calls the handler back before it returns.
+/// Everything is done at once on queues and lists; nothing blocks, and nothing calls the handler back before it
+/// returns.
 #[derive(Debug)]
 pub struct Ctx<'a> {
     state: &'a mut LoopState,
@@ -159,8 +160,8 @@ impl<'a> Ctx<'a> {
         self.state.release(peer.link(), |hold| hold.paused = false);
     }
 
-    /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it to spin.
-    /// Of several moments asked for, the earliest is kept.
+    /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it
+    /// to spin. Of several moments asked for, the earliest is kept.
     pub fn wake_at(&mut self, moment: Instant) {
         let earlier = self.state.wake_at.map_or(moment, |asked| asked.min(moment));
         self.state.wake_at = Some(earlier);

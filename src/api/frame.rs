@@ -45,7 +45,8 @@ impl<'a> Frame<'a> {
         MessageRef::decode(self.header.command, self.payload)
     }
 
-    /// The payload to keep: shared without a copy if it is large, copied if sharing would keep a much larger block alive.
+    /// The payload to keep: shared without a copy if it is large, copied if sharing would keep a much larger block
+    /// alive.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }

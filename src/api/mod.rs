@@ -1,8 +1,8 @@
 //! What an embedder writes against: a [`Handler`] that is called inline, and the [`Ctx`] it acts through.
 //!
-//! A handler is called on the loop's own thread, where things happen, and never while it is already being called: what it
-//! causes is heard later in the same turn or in the next one. It must not block. What it asks of its [`Ctx`] is done at once
-//! on queues and lists, and the loop carries it out before it sleeps.
+//! A handler is called on the loop's own thread, where things happen, and never while it is already being called:
+//! what it causes is heard later in the same turn or in the next one. It must not block. What it asks of its [`Ctx`]
+//! is done at once on queues and lists, and the loop carries it out before it sleeps.
 
 mod command;
 mod ctx;
@@ -23,8 +23,9 @@ use crate::wire::Header;
 
 /// What an embedder does with its peers. Every method may be left out.
 ///
-/// Handshake, pings and pongs, `protoconf` and `sendheaders` are the engine's own affair and show as [`Event`]s; every other
-/// message that arrives after the handshake is announced to [`Handler::on_header`] and delivered as it says.
+/// Handshake, pings and pongs, `protoconf` and `sendheaders` are the engine's own affair and show as [`Event`]s;
+/// every other message that arrives after the handshake is announced to [`Handler::on_header`] and delivered as it
+/// says.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};

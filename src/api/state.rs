@@ -1,8 +1,9 @@
-//! What the engine and the handler's [`Ctx`](super::Ctx) both act on: the table, the wheel, the rng, and the bytes on their way out.
+//! What the engine and the handler's [`Ctx`](super::Ctx) both act on: the table, the wheel, the rng, and the bytes on
+//! their way out.
 //!
-//! Everything that can be sent goes through here, so the one order of a link's bytes is kept in one place: first what is
-//! gathered in the write block while the link is being read, then its queue, and never the block while the queue holds
-//! anything. No call here reaches a socket or a clock.
+//! Everything that can be sent goes through here, so the one order of a link's bytes is kept in one place: first what
+//! is gathered in the write block while the link is being read, then its queue, and never the block while the queue
+//! holds anything. No call here reaches a socket or a clock.
 
 use crate::buffer::{BufferPool, WriteBlock};
 use crate::config::Config;
@@ -285,8 +286,8 @@ impl LoopState {
 
     // --- Timers -----------------------------------------------------------------------------------------------------
 
-    /// Sees to it that the link's timer goes off no later than its earliest deadline. A deadline that moves away is left
-    /// to the timer to find out.
+    /// Sees to it that the link's timer goes off no later than its earliest deadline. A deadline that moves away is
+    /// left to the timer to find out.
     pub(crate) fn rearm(&mut self, id: LinkId) {
         let Some(link) = self.table.get(id) else { return };
         let deadline = earliest_deadline(link, &self.config);

@@ -10,8 +10,8 @@ use crate::table::Ending;
 use crate::time::Instant;
 
 impl Engine {
-    /// The timer of the link in `slot` has gone off: either one of its deadlines has passed, or they have all moved and the
-    /// timer is set again.
+    /// The timer of the link in `slot` has gone off: either one of its deadlines has passed, or they have all moved
+    /// and the timer is set again.
     pub(crate) fn timer_due(&mut self, slot: u32) {
         let Some(id) = self.state.table.id_at(slot) else { return };
         let now = self.state.now;

@@ -1,8 +1,8 @@
 //! How a connection becomes a peer: version, verack, protoconf and sendheaders, in both directions.
 //!
-//! The dialler says `version` at once; the acceptor waits for it and answers with everything it has to say in one write.
-//! Version and verack are taken in any order. A peer that is refused for what it is gets a `reject` where the node sends
-//! one, and is closed gracefully so that it can read it.
+//! The dialler says `version` at once; the acceptor waits for it and answers with everything it has to say in one
+//! write. Version and verack are taken in any order. A peer that is refused for what it is gets a `reject` where the
+//! node sends one, and is closed gracefully so that it can read it.
 
 use super::Engine;
 use crate::api::{Event, Handler};

@@ -36,8 +36,8 @@ impl Engine {
         self.parse(id, block, len, handler);
     }
 
-    /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do anything to
-    /// any peer, this one included.
+    /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do
+    /// anything to any peer, this one included.
     fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
         let (now, rules) = (self.state.now, self.state.rules);
         let Some(link) = self.state.table.get_mut(id) else { return };

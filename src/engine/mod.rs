@@ -1,9 +1,9 @@
 //! The engine: what happens to links, in the steps that the turn takes.
 //!
-//! It owns the table, the wheel, the rng and every policy, and it knows no socket, no clock and no thread: bytes, moments and
-//! failures are given to it, and what it wants done stands in lists and queues that the [`Reactor`](crate::Reactor) works
-//! through. The same seed and the same inputs give the same outputs, byte for byte. Whatever a peer sends, no call here
-//! panics, and what a call may cost is bounded by what it was given.
+//! It owns the table, the wheel, the rng and every policy, and it knows no socket, no clock and no thread: bytes,
+//! moments and failures are given to it, and what it wants done stands in lists and queues that the
+//! [`Reactor`](crate::Reactor) works through. The same seed and the same inputs give the same outputs, byte for byte.
+//! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
 
 mod deadlines;
 mod handshake;

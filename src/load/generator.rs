@@ -1,8 +1,8 @@
 //! The generator: opens the planned connections, pings them by the schedule, and keeps the account.
 //!
-//! It goes through its [`Phase`]s in order and never back. All of its timing is one exact wake-up at a time: the next dial,
-//! the next ping or the end of the phase, whichever is sooner. A ping that falls due is sent whatever became of those
-//! before it; one that cannot be sent is counted as unsent and not caught up.
+//! It goes through its [`Phase`]s in order and never back. All of its timing is one exact wake-up at a time: the next
+//! dial, the next ping or the end of the phase, whichever is sooner. A ping that falls due is sent whatever became of
+//! those before it; one that cannot be sent is counted as unsent and not caught up.
 
 use super::plan::{Plan, Schedule};
 use super::report::{Accounts, PeerCounts, Report};

@@ -1,8 +1,8 @@
 //! The real kernel, through mio: the only file that names it or reads a clock.
 //!
-//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed when its link is. Listeners
-//! get a deep backlog and options that accepted sockets inherit, which saves a system call for each. Nothing here decides
-//! anything: errors go up as they are, except `Interrupted`, which is retried.
+//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed when its link is.
+//! Listeners get a deep backlog and options that accepted sockets inherit, which saves a system call for each.
+//! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
 
 use super::{Net, Readiness, Wake};
 use crate::id::{LinkId, Token};

@@ -1,8 +1,8 @@
 //! The message header: 24 bytes, what they claim, and how much of it is believed.
 //!
 //! A header is decoded without judging it; [`payload_limit`] says what its command may carry and the
-//! [`MessageFramer`](crate::MessageFramer) compares the two before a single byte of payload is looked at. The magic is not part of
-//! [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
+//! [`MessageFramer`](crate::MessageFramer) compares the two before a single byte of payload is looked at. The magic
+//! is not part of [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
 
 use crate::limits::{
     BLOCK_PAYLOAD_MAX_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
@@ -87,8 +87,8 @@ pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
 /// What a node accepts as payload (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// Bytes of every command without a limit of its own, unknown ones too; this is also what our `protoconf` announces.
-    /// Default 2 MiB, at least 1 MiB.
+    /// Bytes of every command without a limit of its own, unknown ones too; this is also what our `protoconf`
+    /// announces. Default 2 MiB, at least 1 MiB.
     pub message_max_bytes: u64,
     /// Bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
     pub block_max_bytes: u64,

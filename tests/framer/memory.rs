@@ -88,7 +88,8 @@ proptest! {
     ) {
         let (stream, mut memory) = (small_stream(), memory());
         let mut framers: Vec<MessageFramer> = (0..links).map(|_| MessageFramer::default()).collect();
-        // Warm is when as many links as there are have each gathered a frame at the same time, the smallest one there is.
+        // Warm is when as many links as there are have each gathered a frame at the same time, the smallest one there
+        // is.
         for bytes in [&stream[..24 + 24 + 1], &stream[24 + 24 + 1..24 + 24 + 8]] {
             for framer in &mut framers {
                 feed(framer, bytes, &mut memory, Delivery::Buffer);
