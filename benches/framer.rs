@@ -1,9 +1,9 @@
 //! What does framing cost beside the checksum that every message needs anyway?
 //!
-//! Each group reads the same bytes twice: `framer` takes frames out of them, and `checksum` only hashes their
-//! payloads, with the boundaries known beforehand. The difference is the framer's own. The groups are a block full of
-//! pings (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64
-//! KiB, once gathered through the block, once received directly and once streamed.
+//! Each group reads the same bytes twice: `framer` takes frames out of them, and `checksum` only hashes their payloads,
+//! with the boundaries known beforehand. The difference is the framer's own. The groups are a block full of pings (many
+//! headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB, gathered
+//! through the block, received directly or streamed.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;

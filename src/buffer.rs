@@ -99,7 +99,7 @@ impl BufferPool {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back; one that has grown large, or is one too many, is freed. One that owns nothing takes no
+    /// Takes a buffer back; one that has grown large, or is one too many, is freed, and one that owns nothing takes no
     /// place.
     pub fn put(&mut self, mut buffer: Vec<u8>) {
         let is_pooled = (1..=POOLED_BUFFER_MAX_BYTES).contains(&buffer.capacity());

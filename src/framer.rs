@@ -334,7 +334,8 @@ impl MessageFramer {
     pub fn received_directly(&mut self, len: usize, now: Instant) {
         let State::Within(partial) = &mut self.state else { return };
         let Some(body) = &mut partial.body else { return };
-        assert!(len as u64 <= body.header.payload_len - body.received, "no more is filled than there was room");
+        let room = (partial.gathered.len() as u64).saturating_sub(body.received);
+        assert!(len as u64 <= room, "no more is filled than there was room");
         body.received += len as u64;
         partial.progress.note(len, now);
     }

@@ -25,7 +25,9 @@ fn small_stream() -> Vec<u8> {
 /// Feeds one block and returns how many frames came out; gathered ones go back to the memory.
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
-    while let Some(framed) = framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).unwrap() {
+    while let Some(framed) =
+        framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).expect("good bytes")
+    {
         match framed {
             Framed::Frame { payload: Payload::Gathered(payload), .. } => memory.recycle(payload),
             Framed::Frame { payload: Payload::InPlace(_), .. } | Framed::Dropped { .. } => {}
@@ -88,8 +90,7 @@ proptest! {
     ) {
         let (stream, mut memory) = (small_stream(), memory());
         let mut framers: Vec<MessageFramer> = (0..links).map(|_| MessageFramer::default()).collect();
-        // Warm is when as many links as there are have each gathered a frame at the same time, the smallest one there
-        // is.
+        // Warm is when all links have gathered a frame at the same time, however small.
         for bytes in [&stream[..24 + 24 + 1], &stream[24 + 24 + 1..24 + 24 + 8]] {
             for framer in &mut framers {
                 feed(framer, bytes, &mut memory, Delivery::Buffer);

@@ -64,7 +64,7 @@ pub(crate) struct Story {
 }
 
 pub(crate) fn sha256_twice(payload: &[u8]) -> [u8; 4] {
-    Sha256::digest(Sha256::digest(payload))[..4].try_into().unwrap()
+    *Sha256::digest(Sha256::digest(payload)).first_chunk().expect("a digest has 32 bytes")
 }
 
 pub(crate) fn command(text: &[u8]) -> [u8; 12] {
@@ -150,9 +150,9 @@ pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice])
         if rest.len() < 24 {
             return story;
         }
-        let command: [u8; 12] = rest[4..16].try_into().unwrap();
-        let payload_len = u32::from_le_bytes(rest[16..20].try_into().unwrap());
-        let checksum: [u8; 4] = rest[20..24].try_into().unwrap();
+        let command: [u8; 12] = rest[4..16].try_into().expect("the range is as long");
+        let payload_len = u32::from_le_bytes(rest[16..20].try_into().expect("the range is as long"));
+        let checksum: [u8; 4] = rest[20..24].try_into().expect("the range is as long");
         let header =
             Header { command: CommandName::from_bytes(command), payload_len: u64::from(payload_len), checksum };
         if header.payload_len > limit(command, rules) {

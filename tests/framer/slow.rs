@@ -33,7 +33,11 @@ impl Link {
         let (mut input, mut parts) = (Input::new(bytes), 0);
         let delivery = self.delivery;
         loop {
-            match self.framer.next(&mut input, now, &self.rules, &mut self.memory, |_| Ok(delivery)).unwrap() {
+            match self
+                .framer
+                .next(&mut input, now, &self.rules, &mut self.memory, |_| Ok(delivery))
+                .expect("good bytes")
+            {
                 Some(Framed::Frame { .. } | Framed::Chunk { .. } | Framed::Dropped { .. }) => parts += 1,
                 None => return parts,
             }
@@ -168,6 +172,20 @@ fn a_fast_beginning_does_not_excuse_a_slow_rest() {
         assert_eq!(link.framer.overdue(at(sec)), None);
     }
     assert_eq!(link.framer.overdue(at(120)), Some(Deadline::Body));
+}
+
+#[test]
+fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
+    for delivery in DELIVERIES {
+        let mut link = Link::new(delivery);
+        link.feed(&head(command(b"tx"), 2_000_000, [0; 4]), at(0));
+        link.feed(&payload(1_000_000), at(25));
+        assert_eq!(link.framer.deadline(), Some(at(60)));
+        assert_eq!(link.framer.overdue(at(60)), None);
+        assert_eq!(link.framer.deadline(), Some(at(85)));
+        assert_eq!(link.framer.overdue(at(84)), None);
+        assert_eq!(link.framer.overdue(at(85)), Some(Deadline::Body));
+    }
 }
 
 #[test]
