@@ -14,212 +14,25 @@
 //!
 //! It never interprets a payload, never reads a clock and never asks anyone but its caller what to do with a frame.
 
-use crate::buffer::BufferPool;
+mod framed;
+mod memory;
+mod partial;
+
+pub use framed::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, Payload};
+pub use memory::FramerMemory;
+
 use crate::error::{Deadline, WireError};
-use crate::limits::{
-    BODY_WINDOW, BODY_WINDOW_LEAST_BYTES, BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT,
-    POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX,
-};
+use crate::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
 use crate::protocol::Network;
 use crate::time::Instant;
-use crate::wire::header::{Header, PayloadLimits, checksum, finish_checksum, payload_limit};
-use sha2::{Digest, Sha256};
+use crate::wire::header::{Header, checksum, finish_checksum, payload_limit};
+use partial::{Body, Fate, Partial, Progress};
+use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
 /// Least part of a payload that is received straight into the link's own buffer.
 const DIRECT_READ_MIN_BYTES: u64 = 16 * 1024;
-
-/// What becomes of a payload, chosen when its header is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// It is delivered whole, if the configured bounds allow it.
-    Buffer,
-    /// It is delivered in chunks as they arrive, in constant memory.
-    Stream,
-    /// It is skipped, unchecked.
-    Discard,
-}
-
-/// Whether a streamed payload had the checksum of its header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChecksumVerdict {
-    /// It had.
-    Correct,
-    /// It had not: what was delivered must not be believed.
-    Wrong,
-}
-
-/// Why a frame was not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropCause {
-    /// Its checksum is wrong.
-    BadChecksum,
-    /// Its command is not a legal name.
-    MalformedCommand,
-    /// It was to be discarded.
-    Discarded,
-    /// It is larger than what is gathered for one message.
-    OverBufferLimit,
-    /// All links together gather as much as they may.
-    NoBufferRoom,
-}
-
-/// A whole payload.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// It lies in the input.
-    InPlace(&'a [u8]),
-    /// It was gathered from several inputs; hand it back with [`FramerMemory::recycle`].
-    Gathered(Vec<u8>),
-}
-
-impl Payload<'_> {
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::InPlace(bytes) => bytes,
-            Self::Gathered(bytes) => bytes,
-        }
-    }
-}
-
-/// What [`MessageFramer::next`] takes out of the input.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Framed<'a> {
-    /// A whole frame with a correct checksum.
-    Frame {
-        /// Its header.
-        header: Header,
-        /// Its payload.
-        payload: Payload<'a>,
-    },
-    /// A part of a streamed frame.
-    Chunk {
-        /// The frame's header.
-        header: Header,
-        /// Where in the payload the part lies.
-        offset: u64,
-        /// The part; empty only for a frame without payload.
-        bytes: &'a [u8],
-        /// Set on the last part.
-        last: Option<ChecksumVerdict>,
-    },
-    /// A frame that is not delivered.
-    Dropped {
-        /// Its header.
-        header: Header,
-        /// Why.
-        cause: DropCause,
-    },
-}
-
-/// Received bytes and how far they are parsed.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    /// Nothing parsed yet.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
-    }
-
-    /// What is not parsed yet.
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    fn take(&mut self, len: usize) -> &'a [u8] {
-        let (taken, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        taken
-    }
-}
-
-/// What frames must be like.
-#[derive(Clone, Copy, Debug)]
-pub struct FramerRules {
-    /// The bytes that begin every frame.
-    pub magic: [u8; 4],
-    /// The most that each command may claim.
-    pub limits: PayloadLimits,
-    /// The most that is gathered for one message.
-    pub buffered_message_max_bytes: u64,
-}
-
-/// Memory shared by the framers of one loop: pooled buffers, and the account of what they all gather.
-#[derive(Debug)]
-pub struct FramerMemory {
-    buffers: BufferPool,
-    /// Records that wait to be used again; boxed because a link's row has room for a pointer only.
-    #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
-    partials: Vec<Box<Partial>>,
-    gathered_bytes: u64,
-    gathered_max_bytes: u64,
-}
-
-impl FramerMemory {
-    /// Memory in which at most `gathered_max_bytes` of large frames are gathered at once. Frames up to
-    /// [`POOLED_BUFFER_MAX_BYTES`] are not counted, so that nobody's large frames can push out another's small ones.
-    pub fn new(gathered_max_bytes: u64) -> Self {
-        Self { buffers: BufferPool::default(), partials: Vec::new(), gathered_bytes: 0, gathered_max_bytes }
-    }
-
-    /// Bytes held for large frames that are being gathered.
-    pub fn gathered_bytes(&self) -> u64 {
-        self.gathered_bytes
-    }
-
-    /// The pool of small buffers.
-    pub fn buffers(&mut self) -> &mut BufferPool {
-        &mut self.buffers
-    }
-
-    /// Takes a gathered payload back.
-    pub fn recycle(&mut self, payload: Vec<u8>) {
-        self.buffers.put(payload);
-    }
-
-    /// Makes room for `more` bytes after the `received` ones in `gathered`; `false` if the bound does not allow it.
-    fn reserve(&mut self, gathered: &mut Vec<u8>, received: u64, more: usize, payload_len: u64) -> bool {
-        if gathered.capacity() as u64 - received >= more as u64 {
-            return true;
-        }
-        if payload_len <= POOLED_BUFFER_MAX_BYTES as u64 {
-            // Every pooled buffer has the same room, so that one kind of frame never has to enlarge another's.
-            gathered.reserve_exact(POOLED_BUFFER_MAX_BYTES - gathered.len());
-            return true;
-        }
-        let left = payload_len - received;
-        let target = received + left.min(more.max(BUFFER_GROWTH_BYTES) as u64);
-        let charge = target - charged(gathered);
-        if self.gathered_bytes + charge > self.gathered_max_bytes {
-            return false;
-        }
-        self.gathered_bytes -= charged(gathered);
-        gathered.reserve_exact(target as usize - gathered.len());
-        self.gathered_bytes += charged(gathered);
-        true
-    }
-
-    fn release(&mut self, gathered: &Vec<u8>) {
-        self.gathered_bytes -= charged(gathered);
-    }
-
-    /// Takes back a buffer whose payload is given up.
-    fn abandon(&mut self, gathered: &mut Vec<u8>) {
-        self.release(gathered);
-        self.buffers.put(mem::take(gathered));
-    }
-}
-
-/// What a buffer counts in the account: nothing while it is small enough for the pool.
-fn charged(gathered: &Vec<u8>) -> u64 {
-    let capacity = gathered.capacity();
-    if capacity > POOLED_BUFFER_MAX_BYTES { capacity as u64 } else { 0 }
-}
 
 /// The receiving half of a link.
 #[derive(Debug, Default)]
@@ -233,42 +46,6 @@ enum State {
     BetweenFrames,
     Within(Box<Partial>),
     Failed(Box<WireError>),
-}
-
-/// A frame of which only a part has arrived.
-#[derive(Debug, Default)]
-struct Partial {
-    head: [u8; HEADER_LEN_BYTES],
-    head_len: usize,
-    body: Option<Body>,
-    /// What was received of the payload, and behind it room that is zeroed once and may be received into.
-    gathered: Vec<u8>,
-    /// What a streamed payload has hashed to so far; fresh otherwise.
-    hasher: Sha256,
-    progress: Progress,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Body {
-    header: Header,
-    fate: Fate,
-    received: u64,
-}
-
-/// What becomes of a body after all bounds are considered.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    Gather,
-    Stream,
-    Drop(DropCause),
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    began: Instant,
-    last_received: Instant,
-    window_began: Instant,
-    window_bytes: u64,
 }
 
 impl MessageFramer {
@@ -504,71 +281,6 @@ impl MessageFramer {
         };
         memory.retire(partial);
         Some(framed)
-    }
-}
-
-impl FramerMemory {
-    fn partial(&mut self, now: Instant) -> Box<Partial> {
-        let mut partial = self.partials.pop().unwrap_or_default();
-        partial.progress = Progress::new(now);
-        partial.gathered = self.buffers.take();
-        partial
-    }
-
-    fn retire(&mut self, mut partial: Box<Partial>) {
-        self.abandon(&mut partial.gathered);
-        partial.head_len = 0;
-        if let Some(Body { fate: Fate::Stream, .. }) = partial.body.take() {
-            partial.hasher = Sha256::new();
-        }
-        if self.partials.len() < POOLED_BUFFERS_MAX {
-            self.partials.push(partial);
-        }
-    }
-}
-
-impl Partial {
-    fn take_head(&mut self, input: &mut Input<'_>) {
-        let wanted = (HEADER_LEN_BYTES - self.head_len).min(input.rest.len());
-        self.head[self.head_len..self.head_len + wanted].copy_from_slice(input.take(wanted));
-        self.head_len += wanted;
-    }
-
-    fn deadline(&self) -> Instant {
-        let Progress { began, last_received, window_began, window_bytes: _ } = self.progress;
-        match self.body {
-            None => began.plus(HEADER_TIMEOUT),
-            Some(_) => window_began.min(last_received).plus(BODY_WINDOW),
-        }
-    }
-
-    fn overdue(&mut self, now: Instant) -> Option<Deadline> {
-        if now < self.deadline() {
-            return None;
-        }
-        if self.body.is_none() {
-            return Some(Deadline::Header);
-        }
-        let stands_still = now >= self.progress.last_received.plus(BODY_WINDOW);
-        if stands_still || self.progress.window_bytes < BODY_WINDOW_LEAST_BYTES {
-            return Some(Deadline::Body);
-        }
-        self.progress.window_began = now;
-        self.progress.window_bytes = 0;
-        None
-    }
-}
-
-impl Progress {
-    fn new(now: Instant) -> Self {
-        Self { began: now, last_received: now, window_began: now, window_bytes: 0 }
-    }
-
-    fn note(&mut self, len: usize, now: Instant) {
-        if len > 0 {
-            self.last_received = now;
-            self.window_bytes += len as u64;
-        }
     }
 }
 

@@ -1,0 +1,89 @@
+//! A frame of which only a part has arrived: what is known of it, and whether it moves.
+
+use super::framed::{DropCause, Input};
+use crate::error::Deadline;
+use crate::limits::{BODY_WINDOW, BODY_WINDOW_LEAST_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT};
+use crate::time::Instant;
+use crate::wire::header::Header;
+use sha2::Sha256;
+
+/// A frame of which only a part has arrived.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    pub(super) head: [u8; HEADER_LEN_BYTES],
+    pub(super) head_len: usize,
+    pub(super) body: Option<Body>,
+    /// What was received of the payload, and behind it room that is zeroed once and may be received into.
+    pub(super) gathered: Vec<u8>,
+    /// What a streamed payload has hashed to so far; fresh otherwise.
+    pub(super) hasher: Sha256,
+    pub(super) progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body {
+    pub(super) header: Header,
+    pub(super) fate: Fate,
+    pub(super) received: u64,
+}
+
+/// What becomes of a body after all bounds are considered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    Gather,
+    Stream,
+    Drop(DropCause),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) began: Instant,
+    pub(super) last_received: Instant,
+    pub(super) window_began: Instant,
+    pub(super) window_bytes: u64,
+}
+
+impl Partial {
+    pub(super) fn take_head(&mut self, input: &mut Input<'_>) {
+        let wanted = (HEADER_LEN_BYTES - self.head_len).min(input.rest.len());
+        self.head[self.head_len..self.head_len + wanted].copy_from_slice(input.take(wanted));
+        self.head_len += wanted;
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let Progress { began, last_received, window_began, window_bytes: _ } = self.progress;
+        match self.body {
+            None => began.plus(HEADER_TIMEOUT),
+            Some(_) => window_began.min(last_received).plus(BODY_WINDOW),
+        }
+    }
+
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<Deadline> {
+        if now < self.deadline() {
+            return None;
+        }
+        if self.body.is_none() {
+            return Some(Deadline::Header);
+        }
+        let stands_still = now >= self.progress.last_received.plus(BODY_WINDOW);
+        if stands_still || self.progress.window_bytes < BODY_WINDOW_LEAST_BYTES {
+            return Some(Deadline::Body);
+        }
+        self.progress.window_began = now;
+        self.progress.window_bytes = 0;
+        None
+    }
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, last_received: now, window_began: now, window_bytes: 0 }
+    }
+
+    pub(super) fn note(&mut self, len: usize, now: Instant) {
+        if len > 0 {
+            self.last_received = now;
+            self.window_bytes += len as u64;
+        }
+    }
+}
