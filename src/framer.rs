@@ -130,8 +130,9 @@ impl MessageFramer {
         }
     }
 
-    /// Whether the frame that has begun is too slow: a header that takes longer than [`HEADER_TIMEOUT`], or a body that
-    /// stands still or falls below its least rate for [`BODY_WINDOW`]. A body that moves may take any time.
+    /// Whether the frame that has begun is too slow: a header that takes longer than
+    /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or a body that stands still or falls below its least rate
+    /// for [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body that moves may take any time.
     pub fn overdue(&mut self, now: Instant) -> Option<Deadline> {
         match &mut self.state {
             State::Within(partial) => partial.overdue(now),

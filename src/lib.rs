@@ -1,4 +1,76 @@
-//! Thousands of Bitcoin SV peers on one thread.
+//! Thousands of Bitcoin SV peers on one thread, and how each of them behaves, in microseconds.
+//!
+//! peerloop is a peer-to-peer engine for the Bitcoin SV network: a hand-written readiness loop that dials, accepts,
+//! shakes hands, answers pings, frames and checks every message, and keeps every deadline of every peer, without a
+//! thread, a task or a lock per peer. An idle peer costs a row of at most 320 bytes and what it said of itself.
+//! Whatever a peer sends, it can neither panic the loop, nor make it grow beyond a named limit, nor keep it from the
+//! others.
+//!
+//! ```text
+//!   other threads ── Handle ──► bounded queue ─┐
+//!                                              ▼
+//!   kernel ─► Net ─► Reactor: wait · clock · commands · accept · read · timers · flush · close
+//!                        │ bytes, moments, failures                    ▲ lists and queues
+//!                        ▼                                             │
+//!                      Engine: Table of links · timer wheel · MessageFramer · PeerConnection
+//!                        │ events, headers, messages                   ▲ send, ping, close, connect
+//!                        ▼                                             │
+//!                      your Handler ───────────────────────────────── Ctx
+//! ```
+//!
+//! # Begin here
+//!
+//! - [`Handler`] is what you write, [`Ctx`] what it acts through, [`Reactor`] what runs it, [`Handle`] how other
+//!   threads reach it, [`Config`] what you may choose.
+//! - [`load`] is a load generator and a responder, written as plain handlers.
+//! - [`wire`] is the protocol alone, [`MessageFramer`] and the types in [`peer`] are its state machines; none of them
+//!   touches a socket or a clock, and each can be used on its own.
+//! - [`manual`] has the architecture, the turn of the loop and how all this is tested.
+//!
+//! # A peer's states
+//!
+//! The types that the loop runs on are the ones that you see:
+//!
+//! ```
+//! # use peerloop::peer::{HandshakeState, PeerConnection, PingPongState};
+//! # use peerloop::time::Instant;
+//! # use peerloop::wire::{NetAddress, Version};
+//! # use rand::SeedableRng;
+//! # use std::time::Duration;
+//! # let mut rng = rand::rngs::StdRng::seed_from_u64(7);
+//! # let now = Instant::from_nanos(1_000);
+//! # let later = now.plus(Duration::from_millis(3));
+//! # let peer: std::net::SocketAddr = "127.0.0.1:8333".parse()?;
+//! # let mut payload = vec![0; 46];
+//! # payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
+//! # let peer_version = Version::decode(&payload)?;
+//! let mut handshake = HandshakeState::new();
+//! handshake.start(now);
+//! handshake.mark_version_sent();
+//! handshake.mark_version_received(peer_version);
+//! handshake.mark_verack_sent();
+//! handshake.mark_verack_received();
+//! assert!(handshake.is_complete());
+//!
+//! let mut ping_pong = PingPongState::new(Duration::from_secs(30));
+//! let nonce = PingPongState::generate_nonce(&mut rng);
+//! ping_pong.record_ping(nonce, now);
+//! let rtt = ping_pong.validate_pong(nonce, later).unwrap();
+//! # assert_eq!(rtt, Duration::from_millis(3));
+//!
+//! let mut conn = PeerConnection::new_outbound(peer, (3, Duration::from_secs(60)), Duration::from_secs(30));
+//! conn.transition_to_connecting(now)?;
+//! conn.transition_to_awaiting_handshake(now)?;
+//! // ... complete the handshake ...
+//! # let handshake = conn.handshake_mut();
+//! # handshake.mark_version_sent();
+//! # handshake.mark_version_received(Version::decode(&payload)?);
+//! # handshake.mark_verack_sent();
+//! # handshake.mark_verack_received();
+//! conn.transition_to_connected(now)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -12,6 +84,7 @@ pub mod histogram;
 pub mod id;
 pub mod limits;
 pub mod load;
+pub mod manual;
 pub mod net;
 pub mod peer;
 pub mod protocol;
@@ -21,10 +94,19 @@ pub mod time;
 pub mod wheel;
 pub mod wire;
 
-pub use api::{Chunk, Ctx, Event, Frame, Handler};
+pub use api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
 pub use config::Config;
+pub use error::CloseReason;
 pub use framer::MessageFramer;
 pub use handle::Handle;
 pub use id::PeerId;
+pub use peer::{
+    ConnectionState, ConnectionType, HandshakeState, PeerConnection, PingPongState, RestartTracking, validate_version,
+};
 pub use protocol::Network;
 pub use reactor::Reactor;
+pub use wire::{Message, MessageRef};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,7 +2,7 @@
 
 use super::state::LoopState;
 use crate::config::Config;
-use crate::error::{CloseReason, CommandError, LocalCause};
+use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
 use crate::peer::{ConnectionState, PeerConnection};
@@ -91,13 +91,13 @@ impl<'a> Ctx<'a> {
         self.state.connect(address, Some(source)).map(PeerId::of)
     }
 
-    /// Closes a peer after what waits for it is sent.
-    pub fn close(&mut self, peer: PeerId) {
-        self.state.close(peer.link(), LocalCause::Requested.into());
+    /// Closes a peer after what waits for it is sent; `reason` comes back in its `Closed` event.
+    pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
+        self.state.close(peer.link(), reason);
     }
 
-    /// Closes a peer at once because it did wrong in the handler's eyes; what waits for it is dropped.
-    pub fn disconnect(&mut self, peer: PeerId, reason: CloseReason) {
+    /// Closes a peer at the end of this turn, whatever waits for it.
+    pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
         self.state.abort(peer.link(), reason);
     }
 

@@ -42,7 +42,7 @@ pub enum DropCause {
 pub enum Payload<'a> {
     /// It lies in the input.
     InPlace(&'a [u8]),
-    /// It was gathered from several inputs; hand it back with [`FramerMemory::recycle`].
+    /// It was gathered from several inputs; hand it back with [`FramerMemory::recycle`](super::FramerMemory::recycle).
     Gathered(Vec<u8>),
 }
 
@@ -56,7 +56,7 @@ impl Payload<'_> {
     }
 }
 
-/// What [`MessageFramer::next`] takes out of the input.
+/// What [`MessageFramer::next`](super::MessageFramer::next) takes out of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
     /// A whole frame with a correct checksum.
