@@ -10,7 +10,7 @@
 //!    descriptors or memory arms a retry, always, because an edge-triggered listener never reminds.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`] in all. Replies go out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded.
-//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it.
+//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, for at most [`FLUSH_STEP_MAX`].
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
 //!
@@ -30,8 +30,9 @@ use crate::error::{IoStep, NetworkFailure, Shortage};
 use crate::handle::Handle;
 use crate::id::{LinkId, Token};
 use crate::limits::{
-    ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, COMMANDS_PER_TURN, DIALS_PER_TURN, EVENTS_PER_TURN,
-    EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, READ_STEP_MAX, SHUTDOWN_GRACE, SLICES_PER_WRITE, WRITES_PER_TURN,
+    ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, CLOSES_PER_TURN, COMMANDS_PER_TURN, DIALS_PER_TURN,
+    EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SHUTDOWN_GRACE,
+    SLICES_PER_WRITE, WRITES_PER_TURN,
 };
 use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
@@ -536,45 +537,51 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     // --- 7: flush ---------------------------------------------------------------------------------------------------
 
     fn flush(&mut self) {
+        let until = self.engine.state.now.plus(FLUSH_STEP_MAX);
         for _ in 0..self.engine.state.table.dirty_len() {
             let Some(id) = self.engine.state.table.pop_dirty() else { return };
-            self.flush_link(id);
+            if self.flush_link(id) >= until {
+                return;
+            }
         }
     }
 
-    fn flush_link(&mut self, id: LinkId) {
+    /// Sends what waits, and returns when the last write began.
+    fn flush_link(&mut self, id: LinkId) -> Instant {
+        let mut at = Instant::ZERO;
         for _ in 0..WRITES_PER_TURN {
-            let Some(link) = self.engine.state.table.get(id) else { return };
+            let Some(link) = self.engine.state.table.get(id) else { return at };
             if link.queue.is_empty() || !link.readiness.writable || matches!(link.ending, Ending::Ended(_)) {
-                return;
+                return at;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let filled = link.queue.fill_slices(&mut slices);
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            let at = self.net.now();
+            at = self.net.now();
             let written = match &slices[..filled] {
                 [slice] => self.net.write(id, slice),
                 slices => self.net.write_gathered(id, slices),
             };
             match written {
-                Ok(0) => return self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
+                Ok(0) => self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     if written < offered {
                         self.engine.state.not_writable(id);
                     }
                     self.engine.wrote_queued(id, written, at, &mut self.handler);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.engine.state.not_writable(id),
-                Err(error) => return self.engine.failed(id, IoStep::Write, &error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.engine.state.not_writable(id),
+                Err(error) => self.engine.failed(id, IoStep::Write, &error),
             }
         }
         self.engine.state.table.mark_dirty(id);
+        at
     }
 
     // --- 8: close ---------------------------------------------------------------------------------------------------
 
     fn close(&mut self) {
-        for _ in 0..self.engine.state.table.closing_len() {
+        for _ in 0..self.engine.state.table.closing_len().min(CLOSES_PER_TURN) {
             let Some(id) = self.engine.state.table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {
                 CloseStep::Wait => {}

@@ -74,6 +74,7 @@ impl Engine {
         let interval = self.state.config.ping_interval;
         let Some(link) = self.state.table.get_mut(id) else { return };
         if link.peer.state() != ConnectionState::Connected || now < link.ping_due {
+            self.state.counters.timers_rearmed += 1;
             return;
         }
         let planned = link.ping_due;
