@@ -66,7 +66,8 @@ pub struct PeerConnection {
     since: Instant,
     handshake: HandshakeState,
     ping_pong: PingPongState,
-    restart: Option<RestartTracking>,
+    /// Boxed, because accepted connections have none.
+    restart: Option<Box<RestartTracking>>,
     max_recv_payload: u32,
     state: ConnectionState,
     connection_type: ConnectionType,
@@ -125,10 +126,10 @@ impl ConnectionType {
 
 impl PeerConnection {
     /// A connection that this side is going to open, with its restarts as number and window.
-    pub const fn new_outbound(peer: SocketAddr, restarts: (u32, Duration), ping_timeout: Duration) -> Self {
+    pub fn new_outbound(peer: SocketAddr, restarts: (u32, Duration), ping_timeout: Duration) -> Self {
         let (max_restarts, restart_window) = restarts;
         let restart = RestartTracking::new(max_restarts, restart_window);
-        Self::new(peer, ConnectionType::Outbound, Some(restart), ping_timeout)
+        Self::new(peer, ConnectionType::Outbound, Some(Box::new(restart)), ping_timeout)
     }
 
     /// A connection that was accepted.
@@ -257,13 +258,13 @@ impl PeerConnection {
     }
 
     /// The restarts of an outbound connection; none for an accepted one, which is never restarted.
-    pub const fn restart(&self) -> Option<&RestartTracking> {
-        self.restart.as_ref()
+    pub fn restart(&self) -> Option<&RestartTracking> {
+        self.restart.as_deref()
     }
 
     /// The restarts of an outbound connection, to be taken or reset.
-    pub const fn restart_mut(&mut self) -> Option<&mut RestartTracking> {
-        self.restart.as_mut()
+    pub fn restart_mut(&mut self) -> Option<&mut RestartTracking> {
+        self.restart.as_deref_mut()
     }
 
     /// Whether the peer asked to hear of new blocks by `headers`.
@@ -299,7 +300,7 @@ impl PeerConnection {
     const fn new(
         address: SocketAddr,
         connection_type: ConnectionType,
-        restart: Option<RestartTracking>,
+        restart: Option<Box<RestartTracking>>,
         ping_timeout: Duration,
     ) -> Self {
         Self {
