@@ -24,14 +24,14 @@ fn check_every_cut(stream: &[u8], choices: &[Choice]) {
 }
 
 #[test]
-fn the_frames_of_the_specification_may_be_cut_anywhere() {
+fn seed_e49_the_frames_of_the_specification_may_be_cut_anywhere() {
     let (stream, outcomes) = specified();
     assert_eq!(read_whole(&stream, &tight(), &[Choice::BUFFER]).outcomes, outcomes);
     check_every_cut(&stream, &[Choice::BUFFER]);
 }
 
 #[test]
-fn every_delivery_may_be_cut_anywhere() {
+fn seed_e22_every_delivery_may_be_cut_anywhere() {
     let (stream, outcomes) = specified();
     let choices = [Choice::STREAM, Choice::DISCARD, Choice::BUFFER, Choice::STREAM];
     assert_eq!(read_whole(&stream, &tight(), &choices).outcomes.len(), outcomes.len());

@@ -55,7 +55,7 @@ fn the_frames_of_the_specification_come_out_as_they_are_written_there() {
 }
 
 #[test]
-fn a_frame_that_lies_whole_in_the_input_is_not_copied() {
+fn seed_e49_a_frame_that_lies_whole_in_the_input_is_not_copied() {
     let block = [frame("ping", b"12345678"), frame("inv", &payload(1_000))].concat();
     let (mut framer, mut memory, mut input) = (MessageFramer::default(), memory(), Input::new(&block));
     for (start, len) in [(24, 8), (24 + 8 + 24, 1_000)] {
@@ -93,7 +93,7 @@ fn nothing_is_a_payload_however_it_is_delivered() {
 }
 
 #[test]
-fn a_wrong_checksum_drops_a_gathered_frame_and_condemns_a_streamed_one() {
+fn seed_e50_a_wrong_checksum_drops_a_gathered_frame_and_condemns_a_streamed_one() {
     let body = payload(300);
     for wrong_bit in 0..32 {
         let mut checksum = sha256_twice(&body);

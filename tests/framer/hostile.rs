@@ -124,7 +124,7 @@ fn limited() -> FramerRules {
 }
 
 #[test]
-fn a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_complete() {
+fn seed_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_complete() {
     for (name, limit) in LIMITS {
         let name = command(name.as_bytes());
         let expected = WireError::OverLimit { command: CommandName::from_bytes(name), len_bytes: u64::from(limit) + 1 };

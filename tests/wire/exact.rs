@@ -93,13 +93,28 @@ fn reject(message: &[u8], code: RejectCode, reason: &[u8], hash: Option<[u8; 32]
 }
 
 #[test]
-fn magics_of_the_tests_are_those_of_the_networks() {
+fn seed_e09_magics_are_in_wire_order() {
     assert_eq!(Network::Mainnet.magic(), MAIN);
+    assert_eq!(Network::Testnet.magic(), [0xf4, 0xe5, 0xf3, 0xf4]);
+    assert_eq!(Network::Stn.magic(), [0xfb, 0xce, 0xc4, 0xf9]);
     assert_eq!(Network::Regtest.magic(), REGTEST);
 }
 
 #[test]
-fn versions_are_exact() {
+fn seed_e10_port_8333_is_written_as_20_8d() {
+    let version = Version {
+        receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("it is an address")),
+        ..example_version(AssociationId::Empty)
+    };
+    let mut payload = Vec::new();
+    version.encode(&mut payload);
+    let address = hex("210000000000000000000000000000000000ffff01020304208d");
+    assert_eq!(payload[20..46], address, "it follows version, services and time");
+    assert_eq!(Version::decode(&payload).map(|version| version.receiver.port), Ok(8_333));
+}
+
+#[test]
+fn seed_e48_versions_are_exact() {
     let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
     for (frame, association_id) in [
         (frames::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
@@ -174,7 +189,7 @@ fn rejects_are_exact() {
 }
 
 #[test]
-fn all_other_messages_pass_through_unchanged() {
+fn seed_e48_all_other_messages_pass_through_unchanged() {
     for (magic, known) in [(MAIN, &OPAQUE[..]), (REGTEST, &NODE_OPAQUE)] {
         for (command, text) in known {
             let payload = hex(text).split_off(24).into();
