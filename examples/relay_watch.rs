@@ -1,0 +1,55 @@
+//! Connects to the nodes given as arguments and prints every transaction and block that they announce.
+//!
+//! Try `cargo run --example relay_watch 127.0.0.1:18444` beside a node on regtest.
+
+use peerloop::protocol::CommandName;
+use peerloop::wire::Header;
+use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
+use std::net::SocketAddr;
+
+struct Watch {
+    nodes: Vec<SocketAddr>,
+}
+
+impl Handler for Watch {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for &node in &self.nodes {
+            if let Err(error) = ctx.connect(node) {
+                eprintln!("cannot connect to {node}: {error}");
+            }
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let Some(view) = ctx.peer(peer) else { return };
+        match event {
+            Event::Ready { handshake } => println!("{} is ready after {handshake:?}", view.address()),
+            Event::Closed { reason, .. } => println!("{} is gone: {reason}", view.address()),
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::new("inv") { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        // An inventory is a count and items of 36 bytes: a type and a hash, which is displayed backwards.
+        for item in frame.payload().get(1..).unwrap_or_default().chunks_exact(36) {
+            let hash: String = item[4..].iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            println!("{peer} announces type {} {hash}", item[0]);
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let nodes = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<Vec<SocketAddr>, _>>()?;
+    if nodes.is_empty() {
+        return Err("name at least one node, as ADDRESS:PORT".into());
+    }
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Watch { nodes })?;
+    reactor.run()?;
+    Ok(())
+}
