@@ -4,6 +4,7 @@
 
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
+use peerloop::wire::codec::Reader;
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
 use std::net::SocketAddr;
 
@@ -36,10 +37,14 @@ impl Handler for Watch {
     }
 
     fn on_message(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
-        // An inventory is a count and items of 36 bytes: a type and a hash, which is displayed backwards.
-        for item in frame.payload().get(1..).unwrap_or_default().chunks_exact(36) {
-            let hash: String = item[4..].iter().rev().map(|byte| format!("{byte:02x}")).collect();
-            println!("{peer} announces type {} {hash}", item[0]);
+        // An inventory is a count, then that many items: a type of four bytes and a hash, which is displayed backwards.
+        let mut inventory = Reader::new(frame.command(), frame.payload());
+        if inventory.compact_size().is_err() {
+            return;
+        }
+        while let (Ok(kind), Ok(hash)) = (inventory.u32(), inventory.array::<32>()) {
+            let hash: String = hash.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            println!("{peer} announces type {kind} {hash}");
         }
     }
 }
