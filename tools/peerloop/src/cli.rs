@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Open many peers, ping them by a schedule, and report the latencies
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Be a node: shake hands and answer pings
     #[command(visible_alias = "listen")]
     Serve(ServeArgs),

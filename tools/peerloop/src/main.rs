@@ -36,7 +36,7 @@ fn main() -> std::process::ExitCode {
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         None => output::print(&Cli::command().render_help().to_string()).map(|()| Exit::Success),
-        Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Probe(args)) => probe::run(args),
         Some(Command::Completions { shell }) => {

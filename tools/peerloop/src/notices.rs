@@ -5,7 +5,7 @@
 use crate::exit::{Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -62,10 +62,7 @@ impl Notices {
     /// The next notice; none when `timeout` passes first. Without a timeout it waits for as long as it takes.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Option<Notice> {
         let Some(timeout) = timeout else { return self.receiver.recv().ok() };
-        match self.receiver.recv_timeout(timeout) {
-            Ok(notice) => Some(notice),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(timeout).ok()
     }
 }
 

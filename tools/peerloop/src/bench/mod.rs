@@ -34,11 +34,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     setup.targets.extend(node.as_ref().map(|node| node.address));
     let start = SystemTime::now();
     let (course, report) = generate(&setup, &notices)?;
-    if let Some(node) = node {
-        node.stop()?;
-    }
+    let node_ended = node.map_or(Ok(()), BuiltInNode::stop);
     let outcome = Outcome::new(&setup, start, course, report);
     write(&mut setup, &outcome)?;
+    node_ended?;
     match outcome.failure() {
         Some(failure) => Err(failure),
         None => Ok(outcome.exit()),
@@ -77,17 +76,15 @@ fn drive(
     Ok(reactor.into_handler().into_report())
 }
 
+/// Files first: a terminal that is gone must not cost them.
 fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
     let text = (!setup.has_no_stdout()).then(|| report::text::summary(setup, outcome));
     let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
     let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(outcome.report.ping_rtt_planned.as_hdr()));
-    if let Some(text) = text {
-        output::print(&text)?;
-    }
     for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {
         if let (Some(sink), Some(content)) = (sink, content) {
             sink.write(&content)?;
         }
     }
-    Ok(())
+    text.map_or(Ok(()), |text| output::print(&text))
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
+/// How long the loop gets for an answer before it is looked for.
+const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 /// The time that a row of the timeline covers, at the least.
 pub(crate) const TIMELINE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,7 +52,8 @@ pub(crate) fn watch(
     let mut progress = Progress::new(quiet);
     let mut watch = Watch::new(plan);
     loop {
-        match notices.next(Some(progress.interval())) {
+        let pause = if watch.pending.is_some() { ANSWER_PAUSE } else { progress.interval() };
+        match notices.next(Some(pause)) {
             Some(Notice::Ended) => {
                 progress.clear();
                 return Ok(watch.course);
@@ -68,11 +71,11 @@ pub(crate) fn watch(
                     message: format!("stopped at once by a second {}; no results were written", stop.signal()),
                 });
             }
+            None if watch.pending.is_none() => watch.ask(handle),
             None => {
                 if let Some(line) = watch.take_progress() {
                     progress.show(&line);
                 }
-                watch.ask(handle);
             }
         }
     }
@@ -83,6 +86,8 @@ pub(crate) fn watch(
 struct Watch<'a> {
     plan: &'a Plan,
     began: Instant,
+    /// When the pending question was asked.
+    asked_at: Duration,
     course: Course,
     pending: Option<Pending<load::Progress>>,
     /// Goes to the loop in exchange for the one that it filled.
@@ -102,6 +107,7 @@ impl<'a> Watch<'a> {
         Self {
             plan,
             began: Instant::now(),
+            asked_at: Duration::ZERO,
             course: Course::default(),
             pending: None,
             spare: Some(Box::default()),
@@ -113,19 +119,22 @@ impl<'a> Watch<'a> {
     }
 
     fn ask(&mut self, handle: &Handle<GeneratorCommand>) {
-        if self.pending.is_some() {
-            return;
-        }
         let (answer, pending) = Pending::new();
         let spare = self.spare.take().unwrap_or_default();
+        // A loop that does not take it has ended, and that is a notice of its own.
         if handle.command(GeneratorCommand::Progress { spare, answer }).is_ok() {
+            self.asked_at = self.began.elapsed();
             self.pending = Some(pending);
         }
     }
 
     /// The line that describes the answer, if there is one.
     fn take_progress(&mut self) -> Option<String> {
-        let mut now = self.pending.as_ref()?.try_take().ok().flatten()?;
+        let Ok(answer) = self.pending.as_ref()?.try_take() else {
+            self.pending = None;
+            return None;
+        };
+        let mut now = answer?;
         self.pending = None;
         self.note_ramp(&now);
         if matches!(now.phase, Phase::Run | Phase::Drain) {
@@ -147,7 +156,7 @@ impl<'a> Watch<'a> {
             Phase::Run => now.phase_elapsed + self.plan.warmup,
             Phase::Ramp | Phase::Drain | Phase::Done => return,
         };
-        self.course.ramp_time.get_or_insert_with(|| self.began.elapsed().saturating_sub(after_ramp));
+        self.course.ramp_time.get_or_insert_with(|| self.asked_at.saturating_sub(after_ramp));
     }
 
     fn note_row(&mut self, now: &load::Progress) {
@@ -175,7 +184,7 @@ impl<'a> Watch<'a> {
                 "warmup  {} of {}  {} peers",
                 show_seconds(now.phase_elapsed),
                 show_seconds(self.plan.warmup),
-                peers.ready - peers.lost
+                peers.ready.saturating_sub(peers.lost)
             ),
             Phase::Run => self.run_line(now),
             Phase::Drain => format!("drain   {} of {} answered", now.answered, now.sent),

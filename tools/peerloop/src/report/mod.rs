@@ -6,7 +6,6 @@ pub(crate) mod text;
 
 use crate::bench::{Course, Setup};
 use crate::exit::{Exit, Failure};
-use peerloop::error::{CloseReason, Side};
 use peerloop::load::{self, Report};
 use peerloop::peer::ConnectionState;
 use std::time::SystemTime;
@@ -79,19 +78,20 @@ pub(crate) fn stage(state: ConnectionState) -> &'static str {
 
 /// What may be behind a cause that the peer does not tell.
 fn hint(failure: &load::Failure) -> Option<&'static str> {
-    let is_ready = failure.state == ConnectionState::Connected;
-    let is_closed_remotely = failure.side == Side::Remote
-        && matches!(
-            failure.example,
-            Some(CloseReason::ClosedByPeer | CloseReason::RejectedByPeer(_) | CloseReason::Network(_))
-        );
-    match (is_closed_remotely, is_ready, failure.label) {
-        (_, _, "refused") => Some("is a node listening there?"),
-        (_, _, "connect_timeout") => Some("is the address right, and no firewall between?"),
-        (true, true, _) => Some("a full SV Node drops older peers for newer ones"),
-        (true, false, "closed_by_peer" | "rejected_by_peer" | "reset") => {
+    match (failure.label, stage(failure.state)) {
+        ("refused", _) => Some("is a node listening there?"),
+        ("connect_timeout" | "host_unreachable" | "network_unreachable", _) => {
+            Some("is the address right, and no firewall between?")
+        }
+        ("rejected_by_peer", _) => {
             Some("is the node full? one SV Node takes 856 inbound peers at most, 116 by default")
         }
+        ("closed_by_peer" | "reset", "ready") => {
+            Some("a full SV Node drops older peers for newer ones: it takes 856 inbound at most, 116 by default")
+        }
+        ("closed_by_peer" | "reset", _) => Some(
+            "is --network right, and the node not full? one SV Node takes 856 inbound peers at most, 116 by default",
+        ),
         _ => None,
     }
 }

@@ -140,7 +140,7 @@ fn gap_remark(report: &Report) -> String {
     let gap = report.send_lag.percentile(99.0);
     let verdict = match gap < GAP_TO_MENTION {
         true => "schedule kept",
-        false => "pings left late; the row above counts the wait",
+        false => "pings left late",
     };
     format!("   gap p99 {}: {verdict}", show_latency(gap))
 }
@@ -152,6 +152,9 @@ fn failures(page: &mut Page, report: &Report) {
     let on = |side: Side| report.failures.iter().filter(move |failure| failure.side == side);
     for (side, name) in [(Side::Local, "local"), (Side::Remote, "remote")] {
         let total: u64 = on(side).map(|failure| failure.count).sum();
+        if total == 0 {
+            continue;
+        }
         page.line(format_args!("Failed     {name} {total}"));
         for failure in on(side) {
             page.line(format_args!("  {:<20}{:>7}  {}", failure.label, failure.count, explain(failure)));
