@@ -1,0 +1,52 @@
+//! Dials: established, refused, undecided; and what a version says of its moment.
+
+use crate::support::{Node, Player, RawPeer, config, secs};
+use peerloop::Config;
+use peerloop::error::{CloseReason, Deadline, IoStep, NetworkFailure};
+use peerloop::limits::DIALS_PER_TURN;
+use peerloop::peer::ConnectionState;
+use peerloop::sim::{Driver, World};
+use peerloop::time::Instant;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[test]
+fn a_refused_dial_is_closed_without_being_opened() {
+    let world = World::new(1, Instant::ZERO);
+    let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
+    let mut node = Node::new(&world, config(), Player::dialling(nobody));
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
+    let failure = NetworkFailure { step: IoStep::Connect, kind: ErrorKind::ConnectionRefused, code: 0 };
+    let closed = node.closed();
+    assert_eq!((closed.reason, closed.state), (CloseReason::Network(failure), ConnectionState::Connecting));
+    assert_eq!((node.seen().opened, node.reactor.net().open_connections()), (0, 0));
+}
+
+#[test]
+fn an_undecided_dial_is_given_up_after_five_seconds_exactly() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_backlog(0);
+    let mut raw = RawPeer::new(&world);
+    let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO.plus(secs(5) - Duration::from_nanos(1)), &mut [&mut node.reactor]).unwrap();
+    assert_eq!(node.seen().closed, []);
+    driver.run_until(Instant::ZERO.plus(secs(5)), &mut [&mut node.reactor]).unwrap();
+    let closed = node.closed();
+    assert_eq!(closed.reason, CloseReason::TimedOut(Deadline::Connect));
+    assert_eq!((closed.at, node.seen().opened), (Instant::ZERO.plus(secs(5)), 0));
+    assert_eq!(node.reactor.net().open_connections(), 0);
+}
+
+#[test]
+fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_backlog(7);
+    let mut node = Node::new(&world, config(), Player::default());
+    let count = 2 * DIALS_PER_TURN + 3;
+    let player = Player { dials: vec![node.address; count], ..Player::default() };
+    let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor, &mut dialler.reactor]).unwrap();
+    assert_eq!((node.seen().ready.len(), dialler.seen().ready.len()), (count, count));
+}
