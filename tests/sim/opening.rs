@@ -50,3 +50,15 @@ fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
     Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor, &mut dialler.reactor]).unwrap();
     assert_eq!((node.seen().ready.len(), dialler.seen().ready.len()), (count, count));
 }
+
+#[test]
+fn a_version_says_the_wall_time_of_its_moment() {
+    let world = World::new(1, Instant::from_nanos(77));
+    let mut raw = RawPeer::new(&world);
+    let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
+    world.advance(Duration::from_millis(100_500));
+    Driver::new(&world).run_until(world.now(), &mut [&mut node.reactor]).unwrap();
+    raw.accept();
+    let version = raw.receive().split_off(24);
+    assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
+}
