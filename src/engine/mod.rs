@@ -254,8 +254,11 @@ impl Engine {
     /// The kernel has taken `written` bytes of the gathered replies at `at`; the rest has to wait.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
         let gathered = self.state.write_block.gathered().len();
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.table.get_mut(id)
+            && link.peer.ping_pong().pending_count() > 0
+        {
             link.peer.ping_pong_mut().mark_written(written as u64, at);
+            self.state.rearm(id);
         }
         self.state.counters.bytes_sent += written as u64;
         if written < gathered {

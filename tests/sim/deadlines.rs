@@ -3,6 +3,7 @@
 use crate::support::{
     Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, header, ping, pong, secs, verack, version,
 };
+use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline, Misbehaviour, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -152,6 +153,27 @@ fn a_peer_that_answers_is_pinged_every_two_minutes() {
     }
     assert_eq!(stage.node.seen().closed, []);
     stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_ping_that_leaves_with_the_replies_has_its_deadline_too() {
+    for ping_interval in [secs(120), Duration::ZERO] {
+        let player = Player {
+            on_message: Some(|ctx, peer| {
+                ctx.ping(peer, ctx.now()).unwrap();
+            }),
+            ..Player::default()
+        };
+        let mut stage = Stage::with(Config { ping_interval, ..config() }, player);
+        let mut peer = stage.ready_peer();
+        // Until then the timer of the handshake looks after the link.
+        stage.run_for(secs(20));
+        peer.send(&frame("question", b""));
+        stage.settle();
+        assert_eq!(commands(&peer.receive()), ["ping"]);
+        assert_nobody_is_closed_before(&mut stage, secs(30));
+        assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+    }
 }
 
 #[test]
