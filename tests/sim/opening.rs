@@ -1,12 +1,13 @@
 //! Dials: established, refused, undecided; and what a version says of its moment.
 
 use crate::support::{Node, Player, RawPeer, config, secs};
-use peerloop::Config;
-use peerloop::error::{CloseReason, Deadline, IoStep, NetworkFailure};
+use peerloop::api::{Event, Handler};
+use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
+use peerloop::{Config, Ctx, PeerId, Reactor};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,4 +62,41 @@ fn a_version_says_the_wall_time_of_its_moment() {
     raw.accept();
     let version = raw.receive().split_off(24);
     assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
+}
+
+/// Dials and has second thoughts: before the connection is decided, or when it is established.
+struct Fickle {
+    address: SocketAddr,
+    aborts_dial: bool,
+    closed: Vec<(CloseReason, ConnectionState)>,
+}
+
+impl Handler for Fickle {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        let peer = ctx.connect(self.address).unwrap();
+        if self.aborts_dial {
+            ctx.abort(peer, Incompatibility::BannedUserAgent.into());
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Opened { .. } => ctx.close(peer, LocalCause::Requested.into()),
+            Event::Closed { reason, state } => self.closed.push((reason, state)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_dial_that_is_given_up_for_any_reason_ends_with_that_reason() {
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    let fickle = Fickle { address: raw.listen(), aborts_dial: true, closed: Vec::new() };
+    let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    let reason = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
+    assert_eq!(reactor.handler().closed, [(reason, ConnectionState::Connecting)]);
 }
