@@ -140,7 +140,7 @@ impl Engine {
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         self.state.rearm(id);
         self.tell(id, Event::Opened { connect }, handler);
-        if was_dialled {
+        if was_dialled && self.is_open(id) {
             self.send_version(id);
         }
     }

@@ -100,3 +100,19 @@ fn a_dial_that_is_given_up_for_any_reason_ends_with_that_reason() {
     let reason = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
     assert_eq!(reactor.handler().closed, [(reason, ConnectionState::Connecting)]);
 }
+
+#[test]
+fn who_is_closed_when_it_is_opened_hears_no_version() {
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    let fickle = Fickle { address: raw.listen(), aborts_dial: false, closed: Vec::new() };
+    let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    raw.accept();
+    assert_eq!((raw.receive(), raw.has_seen_end), (vec![], true));
+    raw.close();
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    let reason = CloseReason::Local(LocalCause::Requested);
+    assert_eq!(reactor.handler().closed, [(reason, ConnectionState::AwaitingHandshake)]);
+}
