@@ -243,6 +243,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.wait(timeout)?;
         self.read_clock();
+        self.engine.state.unix_time = self.net.unix_time();
         let began = self.engine.state.now;
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();

@@ -34,7 +34,7 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) pool: BufferPool,
     pub(crate) now: Instant,
-    /// The wall time at `now`, for version stamps.
+    /// The wall time when the turn began, for version stamps.
     pub(crate) unix_time: UnixTime,
     /// The earliest moment that the handler asked for.
     pub(crate) wake_at: Option<Instant>,

@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    fn is_open(&self, id: LinkId) -> bool {
+    pub(super) fn is_open(&self, id: LinkId) -> bool {
         self.state.table.get(id).is_some_and(|link| link.ending == Ending::Open)
     }
 
