@@ -4,7 +4,7 @@
 //!
 //! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
 //!    sleeping to a millisecond before it and polling from there.
-//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed.
+//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Commands** from other threads, bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; a shortage of
 //!    descriptors or memory arms a retry, always, because an edge-triggered listener never reminds.
