@@ -27,7 +27,7 @@ pub enum CloseReason {
     Network(NetworkFailure),
     /// The peer closed the connection in an orderly way.
     ClosedByPeer,
-    /// The peer closed the connection after it had sent a `reject` with this code.
+    /// The peer closed the connection, and the last message it sent before was a `reject` with this code.
     RejectedByPeer(u8),
     /// This side closed the connection.
     Local(LocalCause),

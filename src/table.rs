@@ -36,7 +36,7 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the peer's version is one that has pongs.
     pub(crate) answers_pings: bool,
-    /// The code of the last `reject` that the peer sent.
+    /// The code of the peer's `reject`, if that is the last message it sent.
     pub(crate) reject_code: Option<u8>,
     generation: u32,
     listed: Listed,

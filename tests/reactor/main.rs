@@ -2,4 +2,5 @@
 
 #![allow(clippy::disallowed_methods, reason = "the loop's clock is compared with the system's")]
 
+mod reject;
 mod version;
