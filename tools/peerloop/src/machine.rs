@@ -9,6 +9,9 @@ use std::num::NonZeroUsize;
 /// Descriptors for everything that is no peer: standard streams, files, pollers, wakers, listeners.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
+/// What POSIX systems have given at the least for decades.
+const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
+
 /// The limits of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
@@ -27,7 +30,7 @@ impl Machine {
     pub(crate) fn survey() -> Self {
         let read = |path| std::fs::read_to_string(path).ok();
         Self {
-            descriptors: rlimit::increase_nofile_limit(u64::MAX).unwrap_or(256),
+            descriptors: rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_IF_UNKNOWN),
             ports: read("/proc/sys/net/ipv4/ip_local_port_range").as_deref().and_then(parse_port_range),
             backlog: read("/proc/sys/net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
             cpus: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -51,8 +54,8 @@ impl Machine {
         };
         let (has, fits) = (self.descriptors, self.peers_max(descriptors_per_peer));
         Err(Failure::machine(format!(
-            "{peers} peers need {needed} descriptors ({each}, and {DESCRIPTORS_BESIDE_PEERS} besides), but this process \
-             may open {has}; use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
+            "{peers} peers need {needed} descriptors ({each}, and {DESCRIPTORS_BESIDE_PEERS} besides), but this \
+             process may open {has}; use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
         )))
     }
 

@@ -19,6 +19,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+/// The default maximum, however many descriptors there are.
+const DEFAULT_PEERS_MAX: usize = 1_000_000;
 /// How often the status line changes.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,7 +61,7 @@ fn max_peers(machine: &Machine, asked: Option<usize>) -> Result<usize, Failure> 
     let Some(asked) = asked else {
         let fitting = usize::try_from(machine.peers_max(1)).unwrap_or(usize::MAX);
         // Those above the maximum need descriptors too, while they are told so.
-        return Ok(fitting.saturating_sub(OVER_CAPACITY_MAX).clamp(1, 1 << 20));
+        return Ok(fitting.saturating_sub(OVER_CAPACITY_MAX).clamp(1, DEFAULT_PEERS_MAX));
     };
     machine.check_descriptors(asked, 1)?;
     Ok(asked)

@@ -24,7 +24,7 @@ pub(crate) use watch::{Course, TIMELINE_INTERVAL};
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
     let notices = Notices::new()?;
-    if !setup.has_no_stdout() {
+    if !setup.stdout_is_taken() {
         output::print(&report::text::preamble(&setup))?;
     }
     let node = match setup.is_built_in() {
@@ -78,7 +78,7 @@ fn drive(
 
 /// Files first: a terminal that is gone must not cost them.
 fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
-    let text = (!setup.has_no_stdout()).then(|| report::text::summary(setup, outcome));
+    let text = (!setup.stdout_is_taken()).then(|| report::text::summary(setup, outcome));
     let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
     let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(outcome.report.ping_rtt_planned.as_hdr()));
     for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {

@@ -47,6 +47,9 @@ impl Setup {
         let network = args.network.unwrap_or(if is_built_in { Network::Regtest } else { Network::Mainnet });
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
         let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
+        if args.json.is_some() && args.json == args.hgrm {
+            return Err(Failure::usage("only one of --json and --hgrm can go to the same place; name another file"));
+        }
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -79,9 +82,6 @@ impl Setup {
         setup.check_machine()?;
         setup.json = args.json.as_deref().map(Sink::open).transpose()?;
         setup.hgrm = args.hgrm.as_deref().map(Sink::open).transpose()?;
-        if setup.takes_stdout(&setup.json) && setup.takes_stdout(&setup.hgrm) {
-            return Err(Failure::usage("only one of --json and --hgrm can go to stdout; name a file for the other"));
-        }
         Ok(setup)
     }
 
@@ -90,9 +90,9 @@ impl Setup {
         self.names.is_empty()
     }
 
-    /// Whether stdout is left to a result file.
-    pub(crate) fn has_no_stdout(&self) -> bool {
-        self.takes_stdout(&self.json) || self.takes_stdout(&self.hgrm)
+    /// Whether a result goes to stdout, which then carries nothing else.
+    pub(crate) fn stdout_is_taken(&self) -> bool {
+        [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
 
     /// How the pings of one peer come, on average.
@@ -129,10 +129,6 @@ impl Setup {
             duration: self.duration,
             drain: self.drain,
         }
-    }
-
-    fn takes_stdout(&self, sink: &Option<Sink>) -> bool {
-        sink.as_ref().is_some_and(Sink::is_stdout)
     }
 
     fn check_machine(&self) -> Result<(), Failure> {

@@ -153,7 +153,7 @@ impl<'a> Watch<'a> {
     fn note_ramp(&mut self, now: &load::Progress) {
         let after_ramp = match now.phase {
             Phase::Warmup => now.phase_elapsed,
-            Phase::Run => now.phase_elapsed + self.plan.warmup,
+            Phase::Run => now.phase_elapsed.saturating_add(self.plan.warmup),
             Phase::Ramp | Phase::Drain | Phase::Done => return,
         };
         self.course.ramp_time.get_or_insert_with(|| self.asked_at.saturating_sub(after_ramp));
@@ -198,9 +198,9 @@ impl<'a> Watch<'a> {
         let seconds = now.phase_elapsed.saturating_sub(before).as_secs_f64();
         let rate = if seconds > 0.0 { (now.answered - answered_before) as f64 / seconds } else { 0.0 };
         format!(
-            "run     {} {} of {}  {} ping/s  p50 {}  p99 {}  lost {}",
+            "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
             bar(now.phase_elapsed, self.plan.duration),
-            show_seconds(now.phase_elapsed),
+            now.phase_elapsed.as_secs_f64(),
             show_seconds(self.plan.duration),
             rate.round(),
             show_latency(self.total.percentile(50.0)),

@@ -22,10 +22,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
         let mut outcome = Self { start, course, report, reason: String::new() };
-        outcome.reason = match (outcome.exit(), outcome.course.stop) {
-            (Exit::Stopped(_), Some(stop)) => format!("stopped by {}", stop.signal()),
-            (Exit::Success, _) => "finished".to_owned(),
-            _ => no_peer_ready(setup, &outcome.report),
+        outcome.reason = match outcome.exit() {
+            Exit::Stopped(stop) => format!("stopped by {}", stop.signal()),
+            Exit::Success => "finished".to_owned(),
+            Exit::RunFailed | Exit::Usage | Exit::MachineCannot => no_peer_ready(setup, &outcome.report),
         };
         outcome
     }

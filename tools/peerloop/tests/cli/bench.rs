@@ -227,3 +227,11 @@ fn a_reader_that_leaves_is_no_failure() {
     let run = run.finish();
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_the_run() {
+    let run = short(&["--json", "/dev/full"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.complaint().contains("writing /dev/full: "), "{}", run.complaint());
+}

@@ -29,6 +29,7 @@ fn every_mistake_has_its_line() {
     refused(&["bench", "--network", "bitcoin"], 2, &["unknown network"]);
     refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
     refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["only one"]);
+    refused(&["bench", "--json", "one", "--hgrm", "one"], 2, &["same place"]);
     refused(&["bench", "http://node"], 2, &["`http://node` is no target"]);
     refused(&["bench", "[::1]:9", "--source-ip", "127.0.0.1"], 2, &["family"]);
     refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
