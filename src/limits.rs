@@ -128,6 +128,8 @@ pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
+pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const RESTARTS_MAX: u32 = 3;
 /// Window in which [`RESTARTS_MAX`] counts.

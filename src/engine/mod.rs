@@ -191,7 +191,10 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
         match link.ending {
             Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
-            Ending::Draining(_) if !link.queue.is_empty() => CloseStep::Wait,
+            Ending::Draining(_) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+                self.state.rearm(id);
+                CloseStep::Wait
+            }
             Ending::Draining(reason) => {
                 link.ending = Ending::Lingering(reason, now);
                 self.state.rearm(id);

@@ -5,7 +5,7 @@ use crate::support::{
 };
 use peerloop::Config;
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use peerloop::limits::{CLOSE_GRACE, REJECT_READ_TIME, SHUTDOWN_GRACE};
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -53,12 +53,19 @@ fn who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
     let answer = frames(&peer.receive());
     assert_eq!(answer.len(), 1);
     assert_eq!((answer[0].0.as_str(), &answer[0].1[..9]), ("reject", &b"\x07version\x44"[..]));
-    assert!(peer.has_seen_end, "writing is shut down behind it");
+    assert!(!peer.has_seen_end, "a node drops what it has not looked at when it hears the end");
+    stage.run_for(REJECT_READ_TIME - INSTANT_BEFORE);
+    peer.receive();
+    assert!(!peer.has_seen_end);
+    stage.run_for(INSTANT_BEFORE);
+    peer.receive();
+    assert!(peer.has_seen_end, "writing is shut down when it had time to read");
     assert_eq!(stage.node.seen().closed, [], "the peer has not closed yet");
     peer.close();
     stage.settle();
     let Closed { reason, state, at, .. } = stage.closed();
-    assert_eq!((reason, state, at), (over_capacity(), ConnectionState::AwaitingHandshake, Instant::ZERO));
+    let end = Instant::ZERO.plus(REJECT_READ_TIME);
+    assert_eq!((reason, state, at), (over_capacity(), ConnectionState::AwaitingHandshake, end));
     assert_eq!(stage.node.seen().ready.len(), 1);
     assert_eq!(stage.node.reactor.stats().counters.handshakes, 1);
 }
@@ -69,7 +76,7 @@ fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
     let mut peer = stage.peer();
     peer.send(&version());
     peer.send(&verack());
-    stage.run_for(CLOSE_GRACE - INSTANT_BEFORE);
+    stage.run_for(REJECT_READ_TIME + CLOSE_GRACE - INSTANT_BEFORE);
     assert_eq!(commands(&peer.receive()), ["version", "verack", "reject"]);
     for _ in 0..10 {
         peer.send(&ping());

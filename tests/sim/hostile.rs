@@ -3,6 +3,7 @@
 use crate::support::{REGTEST, Stage, commands, frame, frames, header, ping, pong, protoconf, verack, version};
 use peerloop::Network;
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
+use peerloop::limits::REJECT_READ_TIME;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 
@@ -214,7 +215,7 @@ fn an_obsolete_peer_is_told_so_and_closed() {
         let mut stage = Stage::new();
         let mut peer = stage.peer();
         peer.send(&version_with(&[(PROTOCOL_VERSION, &claimed.to_le_bytes())]));
-        stage.settle();
+        stage.run_for(REJECT_READ_TIME);
         let answer = frames(&peer.receive());
         assert!(peer.has_seen_end, "writing is shut down behind the reject");
         let (command, payload) = &answer[answer.len() - 1];
