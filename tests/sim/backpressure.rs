@@ -77,6 +77,18 @@ fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
 }
 
 #[test]
+fn a_reset_is_noticed_though_the_peer_is_not_read() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    ping_until_blocked(&mut stage, &mut peer);
+    peer.close();
+    let at = stage.world.now();
+    stage.settle();
+    let CloseReason::Network(failure) = stage.closed().reason else { panic!("{:?}", stage.closed()) };
+    assert_eq!((failure.kind, stage.closed().at), (ErrorKind::ConnectionReset, at));
+}
+
+#[test]
 fn a_little_progress_is_progress() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
