@@ -63,6 +63,7 @@ fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
         received.extend(more);
         stage.settle();
     }
+    assert_eq!(received.len(), sent - sent % ping().len(), "what lay unread was read without another event");
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);
     sent += rest;

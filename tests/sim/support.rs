@@ -135,6 +135,7 @@ pub(crate) struct Player {
     /// Dialled whenever a peer has ended.
     pub(crate) redials: Option<SocketAddr>,
     pub(crate) on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
+    pub(crate) on_command: Option<fn(&mut Ctx<'_>)>,
 }
 
 impl Player {
@@ -194,6 +195,9 @@ impl Handler for Player {
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, (): ()) {
         self.journal.borrow_mut().waiting = ctx.peers().map(|peer| peer.waiting_bytes()).collect();
+        if let Some(script) = self.on_command {
+            script(ctx);
+        }
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
