@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// Something that happened to a peer.
 ///
-/// For each peer there is exactly one [`Event::Opened`] or, if the connection cannot be had, none, then at most one [`Event::Ready`],
-/// and exactly one [`Event::Closed`], which is the last.
+/// For each peer there is exactly one [`Event::Opened`] or, if the connection cannot be had, none, then at most one
+/// [`Event::Ready`], and exactly one [`Event::Closed`], which is the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {

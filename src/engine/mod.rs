@@ -282,8 +282,8 @@ impl Engine {
     }
 }
 
-/// The state in which a connection ends that was in `state`. The embedder may give any reason at any time, so a dial that
-/// is not decided can have one that supposes a peer.
+/// The state in which a connection ends that was in `state`. The embedder may give any reason at any time, so a dial
+/// that is not decided can have one that supposes a peer.
 fn end_of(state: ConnectionState, reason: CloseReason) -> ConnectionState {
     let refused_in_state = match state {
         ConnectionState::AwaitingHandshake | ConnectionState::Connected => ConnectionState::Rejected,

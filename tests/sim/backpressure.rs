@@ -63,6 +63,7 @@ fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
         received.extend(more);
         stage.settle();
     }
+    assert_eq!(received.len(), sent - sent % ping().len(), "what lay unread was read without another event");
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);
     sent += rest;
@@ -74,6 +75,18 @@ fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
     assert_eq!(stage.node.seen().closed, []);
     assert_eq!(longest_queue(&mut stage), 0);
     stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_reset_is_noticed_though_the_peer_is_not_read() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    ping_until_blocked(&mut stage, &mut peer);
+    peer.close();
+    let at = stage.world.now();
+    stage.settle();
+    let CloseReason::Network(failure) = stage.closed().reason else { panic!("{:?}", stage.closed()) };
+    assert_eq!((failure.kind, stage.closed().at), (ErrorKind::ConnectionReset, at));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::support::{
 };
 use peerloop::Config;
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::limits::{CLOSE_GRACE, REJECT_READ_TIME, SHUTDOWN_GRACE};
+use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SHUTDOWN_GRACE};
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -86,6 +86,23 @@ fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
     stage.run_for(INSTANT_BEFORE);
     assert_eq!(stage.closed().reason, over_capacity());
     assert_eq!(peer.receive(), []);
+}
+
+#[test]
+fn beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
+    let mut stage = full_stage();
+    let mut told: Vec<RawPeer> = (0..OVER_CAPACITY_MAX).map(|_| stage.peer()).collect();
+    let mut refused = stage.peer();
+    assert_eq!((refused.receive(), refused.has_seen_end), (vec![], true));
+    let counters = stage.node.reactor.stats().counters;
+    assert_eq!((counters.accepted, counters.refused), (1 + OVER_CAPACITY_MAX as u64, 1));
+    told.pop().expect("there are many").close();
+    stage.settle();
+    let mut next = stage.peer();
+    next.send(&version());
+    stage.settle();
+    assert_eq!(commands(&next.receive()), ["version", "verack"]);
+    stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]

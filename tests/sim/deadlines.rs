@@ -3,12 +3,12 @@
 use crate::support::{
     Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, header, ping, pong, secs, verack, version,
 };
-use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline, Misbehaviour, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
+use peerloop::{Config, PeerId};
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
@@ -235,4 +235,42 @@ fn a_body_that_moves_may_take_its_time() {
     stage.settle();
     assert_eq!(peer.receive(), pong());
     stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            let view = ctx.peer(peer).unwrap();
+            if view.connection().ping_pong().pending_count() == 0 {
+                ctx.ping(peer, ctx.now()).unwrap();
+            } else {
+                ctx.pause(peer);
+            }
+        }),
+        on_command: Some(|ctx| {
+            let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
+            peers.into_iter().for_each(|peer| ctx.resume(peer));
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(Config { ping_interval: Duration::ZERO, ..config() }, player);
+    let mut peer = stage.ready_peer();
+    // A ping is in flight, its timer set, and a header has begun when reading stops.
+    stage.run_for(secs(20));
+    peer.send(&frame("question", b""));
+    stage.run_for(secs(10));
+    peer.send(&[frame("question", b""), ping()[..10].to_vec()].concat());
+    stage.settle();
+    let pings = frames(&peer.receive());
+    peer.send(&[&ping()[10..], &frame("pong", &pings[0].1)].concat());
+    stage.run_for(secs(100));
+    assert_eq!((stage.node.seen().closed, stage.node.seen().pongs), (vec![], vec![]));
+    stage.node.reactor.handle().command(()).unwrap();
+    stage.settle();
+    assert_eq!((peer.receive(), stage.node.seen().pongs.len()), (pong(), 1));
+    peer.send(&ping()[..10]);
+    stage.settle();
+    assert_nobody_is_closed_before(&mut stage, secs(20));
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Header));
 }

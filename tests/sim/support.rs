@@ -135,6 +135,7 @@ pub(crate) struct Player {
     /// Dialled whenever a peer has ended.
     pub(crate) redials: Option<SocketAddr>,
     pub(crate) on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
+    pub(crate) on_command: Option<fn(&mut Ctx<'_>)>,
 }
 
 impl Player {
@@ -165,7 +166,7 @@ impl Handler for Player {
             Event::Opened { .. } => journal.opened += 1,
             Event::Ready { .. } => journal.ready.push(peer),
             Event::Pong { nonce, .. } => journal.pongs.push(nonce),
-            Event::LimitsAnnounced { max_recv_payload_bytes } => journal.limits.push(max_recv_payload_bytes),
+            Event::LimitsAnnounced { max_recv_payload_bytes, .. } => journal.limits.push(max_recv_payload_bytes),
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
@@ -194,6 +195,9 @@ impl Handler for Player {
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, (): ()) {
         self.journal.borrow_mut().waiting = ctx.peers().map(|peer| peer.waiting_bytes()).collect();
+        if let Some(script) = self.on_command {
+            script(ctx);
+        }
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {

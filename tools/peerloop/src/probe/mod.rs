@@ -25,12 +25,16 @@ const REJECTS_MAX: usize = 8;
 pub(crate) struct Findings {
     resolve: Duration,
     connect: Option<Duration>,
-    handshake: Option<Duration>,
+    /// From the established connection to the peer's version.
+    version_after: Option<Duration>,
+    /// From the peer's version to the end of the handshake.
+    verack_after: Option<Duration>,
     pings: Vec<Duration>,
     version: Option<Version>,
     /// The peer's clock less ours, in seconds.
     clock_offset_secs: Option<i64>,
     max_recv_payload_bytes: Option<u32>,
+    stream_policies: Option<String>,
     send_headers: bool,
     rejects: Vec<String>,
     failed: Option<String>,
@@ -40,6 +44,7 @@ pub(crate) struct Findings {
 #[derive(Debug)]
 struct Prober {
     target: SocketAddr,
+    opened_at: peerloop::time::Instant,
     findings: Findings,
 }
 
@@ -55,7 +60,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         ..Config::new(args.network)
     };
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
-    let mut reactor = Reactor::new(config, Prober { target, findings })
+    let mut reactor = Reactor::new(config, Prober { target, opened_at: peerloop::time::Instant::ZERO, findings })
         .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
     reactor.run().map_err(|error| Failure::run(format!("probing {target}: waiting for the network: {error}")))?;
     let findings = reactor.into_handler().findings;
@@ -96,9 +101,12 @@ impl Prober {
     fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
         if self.findings.pings.len() < PINGS {
             self.note_version(ctx, peer);
-            let next = match (self.findings.connect, self.findings.handshake) {
+            let next = match (self.findings.connect, self.findings.verack_after) {
                 (None, _) => "connecting".to_owned(),
-                (Some(_), None) => "in the handshake".to_owned(),
+                (Some(_), None) => match self.findings.version_after {
+                    None => "waiting for version".to_owned(),
+                    Some(_) => "waiting for verack".to_owned(),
+                },
                 (Some(_), Some(_)) => format!("at ping {}", self.findings.pings.len() + 1),
             };
             self.findings.failed.get_or_insert_with(|| format!("{next}: {reason}; {}", advice(&reason)));
@@ -118,18 +126,26 @@ impl Handler for Prober {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
-            Event::Opened { connect } => self.findings.connect = connect,
-            Event::Ready { handshake } => {
-                self.findings.handshake = Some(handshake);
+            Event::Opened { connect } => {
+                self.opened_at = ctx.now();
+                self.findings.connect = connect;
+            }
+            Event::VersionReceived => {
+                self.findings.version_after = Some(ctx.now().since(self.opened_at));
                 self.note_version(ctx, peer);
+            }
+            Event::Ready { handshake } => {
+                let version_after = self.findings.version_after.unwrap_or_default();
+                self.findings.verack_after = Some(handshake.saturating_sub(version_after));
                 self.ping(ctx, peer);
             }
             Event::Pong { sent, received, .. } => {
                 self.findings.pings.push(received.since(sent));
                 self.ping(ctx, peer);
             }
-            Event::LimitsAnnounced { max_recv_payload_bytes } => {
+            Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies } => {
                 self.findings.max_recv_payload_bytes = Some(max_recv_payload_bytes);
+                self.findings.stream_policies = stream_policies.map(|names| names.escape_ascii().to_string());
             }
             Event::SendHeaders => self.findings.send_headers = true,
             Event::Rejected(reject) if self.findings.rejects.len() < REJECTS_MAX => {

@@ -56,6 +56,7 @@ struct Peer {
     clock_offset_s: Option<i64>,
     relay: bool,
     max_recv_payload_bytes: Option<u32>,
+    stream_policies: Option<String>,
     send_headers: bool,
 }
 
@@ -66,8 +67,11 @@ pub(super) fn text(name: &str, address: SocketAddr, network: Network, findings: 
     if let Some(connect) = findings.connect {
         lines.push(format!("{:<12}{:>9}", "connect", show_latency(connect)));
     }
-    if let Some(handshake) = findings.handshake {
-        lines.push(format!("{:<12}{:>9}   version and verack, both ways", "handshake", show_latency(handshake)));
+    if let Some(version) = findings.version_after {
+        lines.push(format!("{:<12}{:>9}   ours sent, theirs received", "version", show_latency(version)));
+    }
+    if let Some(verack) = findings.verack_after {
+        lines.push(format!("{:<12}{:>9}   the handshake is complete", "verack", show_latency(verack)));
     }
     for (index, ping) in findings.pings.iter().enumerate() {
         lines.push(format!("{:<12}{:>9}", format!("ping {}", index + 1), show_latency(*ping)));
@@ -89,7 +93,8 @@ pub(super) fn json(name: &str, address: SocketAddr, network: Network, findings: 
     let steps = [
         step("resolve", Some(findings.resolve)),
         step("connect", findings.connect),
-        step("handshake", findings.handshake),
+        step("version", findings.version_after),
+        step("verack", findings.verack_after),
     ];
     let peer = findings.version.as_ref().map(|version| Peer {
         agent: version.printable_user_agent(),
@@ -100,6 +105,7 @@ pub(super) fn json(name: &str, address: SocketAddr, network: Network, findings: 
         clock_offset_s: findings.clock_offset_secs,
         relay: version.relays(),
         max_recv_payload_bytes: findings.max_recv_payload_bytes,
+        stream_policies: findings.stream_policies.clone(),
         send_headers: findings.send_headers,
     });
     pretty(&Document {
@@ -149,6 +155,7 @@ fn peer_lines(version: &Version, findings: &Findings) -> Vec<String> {
             .max_recv_payload_bytes
             .map(|bytes| ("protoconf", format!("takes messages of up to {}", show_bytes(u64::from(bytes))))),
     );
+    facts.extend(findings.stream_policies.clone().map(|names| ("streams", names)));
     if findings.send_headers {
         facts.push(("sendheaders", "wants new blocks announced by their headers".to_owned()));
     }

@@ -12,7 +12,8 @@ fn each_step_is_timed_and_the_peer_is_described() {
     for part in [
         "resolve ",
         "connect ",
-        "handshake ",
+        "version ",
+        "verack ",
         "ping 1 ",
         "ping 10 ",
         "10 of 10 answered",
@@ -36,7 +37,7 @@ fn the_json_has_the_same() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
     let steps: Vec<&Value> = json["steps"].as_array().unwrap().iter().map(|step| &step["name"]).collect();
-    assert_eq!(steps, ["resolve", "connect", "handshake"]);
+    assert_eq!(steps, ["resolve", "connect", "version", "verack"]);
     assert_eq!(json["pings_ns"].as_array().unwrap().len(), 10);
     assert_eq!(json["peer"]["protocol"], 70_016);
     assert_eq!(json["peer"]["services"], 0x21);
@@ -54,7 +55,7 @@ fn a_failed_step_is_named_with_what_to_do() {
     let (_node, address) = Running::serve(&[]);
     let stranger = peerloop(&["probe", &address, "--network", "stn"]);
     assert_eq!(stranger.code, Some(1));
-    assert!(stranger.complaint().contains("in the handshake"), "{}", stranger.complaint());
+    assert!(stranger.complaint().contains("waiting for version"), "{}", stranger.complaint());
     assert!(stranger.stdout.contains("connect "), "what was learned is still told: {}", stranger.stdout);
 }
 
