@@ -154,6 +154,7 @@ impl Handler for Record {
             Event::Ready { .. } => Happened::Ready,
             Event::Pong { nonce, planned, sent, received } => Happened::Pong { nonce, planned, sent, received },
             Event::LimitsAnnounced { max_recv_payload_bytes, .. } => Happened::LimitsAnnounced(max_recv_payload_bytes),
+            Event::VersionReceived => return,
             Event::SendHeaders => Happened::SendHeaders,
             Event::Rejected(reject) => match MessageRef::Reject(reject).into_owned() {
                 Message::Reject(reject) => Happened::Rejected(reject),

@@ -167,6 +167,7 @@ impl Handler for Player {
             Event::Ready { .. } => journal.ready.push(peer),
             Event::Pong { nonce, .. } => journal.pongs.push(nonce),
             Event::LimitsAnnounced { max_recv_payload_bytes, .. } => journal.limits.push(max_recv_payload_bytes),
+            Event::VersionReceived => {}
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
