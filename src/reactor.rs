@@ -226,7 +226,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     /// How long nothing needs to be done unless the poller's descriptor becomes readable. It changes with every turn.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
-        if self.commands_pending || !self.started || self.listeners.iter().any(Listener::is_due) {
+        // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
+        let more_events = self.ready.len() >= EVENTS_PER_TURN;
+        let more_commands = self.commands_pending || !self.started;
+        if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
             wait = Wait::Zero;
         }
         for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
