@@ -25,7 +25,9 @@ fn what_comes_with_the_end_is_delivered_before_it() {
             socket
         });
         if len_bytes < 100_000 {
-            while !writer.is_finished() {}
+            while !writer.is_finished() {
+                std::thread::yield_now();
+            }
         }
         until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
         let seen = node.seen_of(peer);
