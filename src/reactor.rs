@@ -76,7 +76,8 @@ pub struct Reactor<N: Net, H: Handler> {
     engine: Engine,
     handler: H,
     handle: Handle<H::Command>,
-    commands: Receiver<Command<H::Command>>,
+    /// None once the loop has ended, so that handles hear of it.
+    commands: Option<Receiver<Command<H::Command>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
     listeners: Vec<Listener>,
@@ -143,7 +144,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             engine,
             handler,
             handle,
-            commands,
+            commands: Some(commands),
             commands_pending: true,
             listeners: Vec::new(),
             read_block: ReadBlock::new(),
@@ -225,7 +226,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     /// How long nothing needs to be done unless the poller's descriptor becomes readable. It changes with every turn.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
-        if self.commands_pending || !self.started || self.listeners.iter().any(Listener::is_due) {
+        // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
+        let more_events = self.ready.len() >= EVENTS_PER_TURN;
+        let more_commands = self.commands_pending || !self.started;
+        if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
             wait = Wait::Zero;
         }
         for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
@@ -256,6 +260,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.flush();
         self.close();
         let goes_on = self.stop_if_asked();
+        if !goes_on {
+            self.commands = None;
+        }
         self.measure_turn(began, was_idle);
         Ok(goes_on)
     }
@@ -345,7 +352,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             return;
         }
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
+            let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 return;
             };

@@ -1,6 +1,21 @@
-//! The loop on the real network, against plain sockets that see every byte of it.
+//! The loop over the real kernel, on loopback: whole nodes on both ends, bare sockets where a peer has to misbehave.
+//!
+//! No test asserts a duration. Whatever has to happen is waited for, with one generous deadline for all of it.
 
-#![allow(clippy::disallowed_methods, reason = "the loop's clock is compared with the system's")]
+#![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
+mod capacity;
+mod descriptors;
+mod dialling;
+mod embedding;
+mod half_close;
+mod handle;
+mod messages;
+mod probe;
+mod registration;
 mod reject;
+mod shake_hands;
+mod sigpipe;
+mod storm;
 mod version;
