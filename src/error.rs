@@ -384,7 +384,9 @@ impl fmt::Display for NetworkFailure {
         };
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
-            Some(Shortage::Ports) => "; no local port is left for this address, or it is none of this machine's: check or add source addresses",
+            Some(Shortage::Ports) => {
+                "; the source address has no port left, or is not one of this machine: add or check source addresses"
+            }
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
             None => "",
         };

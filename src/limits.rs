@@ -45,8 +45,8 @@ pub const ROW_MAX_BYTES: usize = 320;
 pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
 /// Largest payload before the handshake is complete; the longest `version` that every field limit allows has 474 bytes.
 pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
-/// Pings in flight per peer: one inline in the row, the rest (32 bytes each) spilled to a box.
-pub const PINGS_OUTSTANDING_MAX: usize = 64;
+/// Pings in flight per peer, all of our own making: one inline in the row, the rest (32 bytes each) spilled to a box.
+pub const PINGS_OUTSTANDING_MAX: usize = 256;
 /// Largest payload that is gathered in memory for a handler, per message.
 pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Largest sum of all payloads that are being gathered, for the whole loop.
