@@ -18,12 +18,14 @@
 //! field can break the one behind it.
 
 pub mod codec;
+pub mod hash;
 pub mod header;
 pub mod message;
 pub mod protoconf;
 pub mod reject;
 pub mod version;
 
+pub use hash::{Hash256, InvalidHash};
 pub use header::{Header, PayloadLimits};
 pub use message::{Message, MessageRef, put_frame, put_pong};
 pub use protoconf::{Protoconf, ProtoconfRef};
