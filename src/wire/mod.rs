@@ -20,6 +20,7 @@
 pub mod codec;
 pub mod hash;
 pub mod header;
+pub mod headers;
 pub mod message;
 pub mod protoconf;
 pub mod reject;
@@ -27,6 +28,7 @@ pub mod version;
 
 pub use hash::{Hash256, InvalidHash};
 pub use header::{Header, PayloadLimits};
+pub use headers::BlockHeader;
 pub use message::{Message, MessageRef, put_frame, put_pong};
 pub use protoconf::{Protoconf, ProtoconfRef};
 pub use reject::{Reject, RejectCode, RejectRef};
