@@ -1,11 +1,20 @@
 //! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and
 //! properties that hold for any bytes.
 
+mod block;
+mod block_stream;
+mod chain;
 mod codec;
+mod compact;
 mod control;
+mod double_spend;
+mod enriched;
 mod exact;
+mod filter;
 mod frames;
+mod merkle;
 mod properties;
+mod transaction;
 mod version;
 
 /// The bytes of hexadecimal text.
