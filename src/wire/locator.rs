@@ -83,7 +83,7 @@ impl Locator {
 }
 
 /// The heights that the locator of a chain names, from `tip` to 0: eleven steps of one, then each step is twice the one
-/// before (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 44.
+/// before (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 of them.
 pub fn locator_heights(tip: u32) -> impl Iterator<Item = u32> + Clone {
     const STEPS_OF_ONE: u32 = 11;
     let step_behind = |index: u32| 1 << (index + 1).saturating_sub(STEPS_OF_ONE).min(u32::BITS - 1);

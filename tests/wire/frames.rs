@@ -81,8 +81,8 @@ pub(crate) const NODE_REJECT_TX: &str = "dab5bffa72656a6563740000000000003400000
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
-/// Computed frames of messages that are not taken apart.
-pub(crate) const OPAQUE: [(&str, &str); 15] = [
+/// Computed frames of all other messages, by command.
+pub(crate) const COMPUTED: [(&str, &str); 19] = [
     ("sendhdrsen", "e3e1f3e873656e6468647273656e0000000000005df6e0e2"),
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2"),
     (
@@ -151,10 +151,35 @@ pub(crate) const OPAQUE: [(&str, &str); 15] = [
         "e3e1f3e86d656d706f6f6c0000000000090000001c5070a1\
          01100e000000000000",
     ),
+    (
+        "getblocks",
+        "e3e1f3e8676574626c6f636b73000000450000001d36fe53\
+         80110100016fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d61900000000000000000000000000000000\
+         000000000000000000000000000000000000000000",
+    ),
+    (
+        "gethdrsen",
+        "e3e1f3e867657468647273656e00000025000000c19a8538\
+         80110100006fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000",
+    ),
+    (
+        "authresp",
+        "e3e1f3e861757468726573700000000071000000e75578ff\
+         2102aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0102030405060708463044022011\
+         111111111111111111111111111111111111111111111111111111111111110220222222222222222222222222222222\
+         2222222222222222222222222222222222",
+    ),
+    (
+        "revokemid",
+        "e3e1f3e87265766f6b656d69640000007b000000210d4ac5\
+         0000000002a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a102b2b2b2b2b2b2b2b2b2b2\
+         b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b202c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3\
+         c3c3c3c3c3c3c31308300602010102010109300702010202020080",
+    ),
 ];
 
 /// What a node sent of such messages.
-pub(crate) const NODE_OPAQUE: [(&str, &str); 10] = [
+pub(crate) const RECORDED: [(&str, &str); 11] = [
     (
         "authch",
         "dab5bffa617574686368000000000000280000008302cbf6\
@@ -212,5 +237,11 @@ pub(crate) const NODE_OPAQUE: [(&str, &str); 10] = [
         "notfound",
         "dab5bffa6e6f74666f756e6400000000250000006e29604a\
          01010000001111111111111111111111111111111111111111111111111111111111111111",
+    ),
+    (
+        "headers",
+        "dab5bffa68656164657273000000000052000000da993c02\
+         010000002035cfcc4ffa6ba080dbea9c831f9d5d1f3c3c2e4f299d5a8cbbc866d849f7e76a7b63fe1740eaeee4aebb8a\
+         7a5f3cae536c92c457b7118322cc330beb169138c98199026bffff7f200200000000",
     ),
 ];
