@@ -46,6 +46,12 @@ pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
 pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
 /// Bytes of the reason in `reject`.
 pub const REJECT_REASON_MAX_BYTES: usize = 111;
+/// Bytes of a bloom filter in `filterload`.
+pub const BLOOM_FILTER_MAX_BYTES: usize = 36_000;
+/// Hash functions of a bloom filter.
+pub const BLOOM_HASHES_MAX: u32 = 50;
+/// Bytes of an element of a bloom filter, and so of `filteradd`.
+pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
 
 // --- What one peer may cost -----------------------------------------------------------------------------------------
 

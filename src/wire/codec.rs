@@ -30,6 +30,11 @@ impl<'a> Reader<'a> {
         self.unread.len()
     }
 
+    /// The bytes that are not read yet.
+    pub const fn unread(&self) -> &'a [u8] {
+        self.unread
+    }
+
     /// Reads a field that older peers leave out: `None` if the payload ends before it.
     ///
     /// # Errors

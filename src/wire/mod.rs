@@ -44,9 +44,9 @@
 //! | `filteradd` | to | message | what the filter shall match | [`FilterAddRef`] |
 //! | `filterclear` | to | message | empty | [`MessageRef::FilterClear`] |
 //! | `reject` | both | message | command, [`RejectCode`], reason, for `tx` and `block` a hash | [`RejectRef`] |
-//! | `dsdetected` | both | message | version 1, list of forks with headers, transaction and proof | [`DsDetectedRef`] |
+//! | `dsdetected` | both | message | version 1, list of forks with headers, transaction and proof | [`DoubleSpendRef`] |
 //! | `revokemid` | both | message | version 0, three keys, two signatures | [`RevokeMidRef`] |
-//! | `datareftx` | from | 1 GB | transaction, proof | [`DataRefTxRef`] |
+//! | `datareftx` | from | 1 GB | transaction, proof | [`ProvenTxRef`] |
 //! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
 //!
 //! The limit is what [`payload_limit`](header::payload_limit) says. `message` is
@@ -65,33 +65,57 @@
 
 pub mod address;
 pub mod auth;
+pub mod block;
+pub mod block_stream;
 pub mod codec;
+pub mod compact;
+pub mod double_spend;
+pub mod enriched;
+pub mod filter;
 pub mod hash;
 pub mod header;
 pub mod headers;
 pub mod inventory;
 pub mod locator;
+pub mod merkle;
+pub mod merkle_block;
 pub mod message;
 pub mod miner;
 pub mod protoconf;
+pub mod proven_tx;
 pub mod reject;
 pub mod services;
 pub mod settings;
+pub mod siphash;
 pub mod streams;
+pub mod transaction;
 pub mod version;
 
 pub use address::{AddressEntry, Addresses, AddressesRef};
 pub use auth::{AuthChallenge, AuthResponse, AuthResponseRef};
+pub use block::{Block, BlockRef};
+pub use block_stream::{BlockStreamEvent, BlockStreamParser, StreamedBlock, StreamedTx, TxStreamParser};
+pub use compact::{
+    BlockTxn, BlockTxnRef, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef, PrefilledTx, ShortIds,
+};
+pub use double_spend::{DoubleSpend, DoubleSpendFault, DoubleSpendRef, ForkRef};
+pub use enriched::{EnrichedHeaderRef, EnrichedHeaders, EnrichedHeadersRef};
+pub use filter::{BloomFilter, FilterAdd, FilterAddRef, FilterLoadRef};
 pub use hash::{Hash256, InvalidHash};
 pub use header::{Header, PayloadLimits};
 pub use headers::{BlockHeader, Headers, HeadersIter, HeadersRef, ListedHeader};
 pub use inventory::{Inventory, InventoryItem, InventoryKind, InventoryRef};
 pub use locator::{Locator, LocatorRef, locator_heights};
+pub use merkle::{MerkleFrontier, MerkleProof, MerkleProofRef, MerkleVerdict, ProofSubject, ProofTarget};
+pub use merkle_block::{MerkleBlock, MerkleBlockRef, MerkleMatch};
 pub use message::{Message, MessageRef, put_frame, put_pong};
 pub use miner::{RevokeMid, RevokeMidRef};
 pub use protoconf::{Protoconf, ProtoconfRef};
+pub use proven_tx::{ProvenTx, ProvenTxRef};
 pub use reject::{Reject, RejectCode, RejectRef};
 pub use services::Services;
 pub use settings::{FeeFilter, Mempool, SendCmpct};
+pub use siphash::SipKey;
 pub use streams::{CreateStream, CreateStreamRef, StreamAck, StreamType};
+pub use transaction::{Tx, TxInRef, TxListRef, TxOutRef, TxRef};
 pub use version::{AssociationId, NetAddress, Sender, Version};
