@@ -6,16 +6,24 @@
 
 use super::address::{Addresses, AddressesRef};
 use super::auth::{AuthChallenge, AuthResponse, AuthResponseRef};
+use super::block::{Block, BlockRef};
 use super::codec::Reader;
+use super::compact::{BlockTxn, BlockTxnRef, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef};
+use super::double_spend::{DoubleSpend, DoubleSpendRef};
+use super::enriched::{EnrichedHeaders, EnrichedHeadersRef};
+use super::filter::{BloomFilter, FilterAdd, FilterAddRef, FilterLoadRef};
 use super::header::Header;
 use super::headers::{Headers, HeadersRef};
 use super::inventory::{Inventory, InventoryRef};
 use super::locator::{Locator, LocatorRef};
+use super::merkle_block::{MerkleBlock, MerkleBlockRef};
 use super::miner::{RevokeMid, RevokeMidRef};
 use super::protoconf::{Protoconf, ProtoconfRef};
+use super::proven_tx::{ProvenTx, ProvenTxRef};
 use super::reject::{Reject, RejectRef};
 use super::settings::{FeeFilter, Mempool, SendCmpct};
 use super::streams::{CreateStream, CreateStreamRef, StreamAck};
+use super::transaction::{Tx, TxRef};
 use super::version::Version;
 use crate::error::WireError;
 use crate::limits::HEADER_LEN_BYTES;
@@ -76,12 +84,36 @@ pub enum MessageRef<'a> {
     Headers(HeadersRef<'a>),
     /// `gethdrsen`: asks for the `hdrsen` that follow a locator.
     GetHdrsEn(LocatorRef<'a>),
+    /// `hdrsen`: headers with the proof of how many transactions there are.
+    HdrsEn(EnrichedHeadersRef<'a>),
+    /// `tx`: a transaction.
+    Tx(TxRef<'a>),
+    /// `block`: a block.
+    Block(BlockRef<'a>),
+    /// `merkleblock`: a block as far as it matches a filter.
+    MerkleBlock(MerkleBlockRef<'a>),
+    /// `cmpctblock`: a block for who has most of its transactions.
+    CmpctBlock(CompactBlockRef<'a>),
+    /// `getblocktxn`: asks for transactions of a `cmpctblock`.
+    GetBlockTxn(GetBlockTxnRef<'a>),
+    /// `blocktxn`: answers a `getblocktxn`.
+    BlockTxn(BlockTxnRef<'a>),
     /// `mempool`: asks for an `inv` of unconfirmed transactions.
     Mempool(Mempool),
+    /// `filterload`: the peer wants only transactions that match.
+    FilterLoad(FilterLoadRef<'a>),
+    /// `filteradd`: the filter shall match more.
+    FilterAdd(FilterAddRef<'a>),
+    /// `filterclear`: the peer wants all transactions again.
+    FilterClear,
     /// `reject`: the peer did not take a message.
     Reject(RejectRef<'a>),
+    /// `dsdetected`: branches of the chain spend the same output.
+    DsDetected(DoubleSpendRef<'a>),
     /// `revokemid`: a miner takes back an id.
     RevokeMid(RevokeMidRef<'a>),
+    /// `datareftx`: a transaction and the proof that it is in a block.
+    DataRefTx(ProvenTxRef<'a>),
     /// Any other message.
     Opaque {
         /// The command.
@@ -145,12 +177,36 @@ pub enum Message {
     Headers(Headers),
     /// `gethdrsen`: asks for the `hdrsen` that follow a locator.
     GetHdrsEn(Locator),
+    /// `hdrsen`: headers with the proof of how many transactions there are.
+    HdrsEn(EnrichedHeaders),
+    /// `tx`: a transaction.
+    Tx(Tx),
+    /// `block`: a block.
+    Block(Block),
+    /// `merkleblock`: a block as far as it matches a filter.
+    MerkleBlock(MerkleBlock),
+    /// `cmpctblock`: a block for who has most of its transactions.
+    CmpctBlock(CompactBlock),
+    /// `getblocktxn`: asks for transactions of a `cmpctblock`.
+    GetBlockTxn(GetBlockTxn),
+    /// `blocktxn`: answers a `getblocktxn`.
+    BlockTxn(BlockTxn),
     /// `mempool`: asks for an `inv` of unconfirmed transactions.
     Mempool(Mempool),
+    /// `filterload`: the peer wants only transactions that match.
+    FilterLoad(BloomFilter),
+    /// `filteradd`: the filter shall match more.
+    FilterAdd(FilterAdd),
+    /// `filterclear`: the peer wants all transactions again.
+    FilterClear,
     /// `reject`: the peer did not take a message.
     Reject(Reject),
+    /// `dsdetected`: branches of the chain spend the same output.
+    DsDetected(DoubleSpend),
     /// `revokemid`: a miner takes back an id.
     RevokeMid(Box<RevokeMid>),
+    /// `datareftx`: a transaction and the proof that it is in a block.
+    DataRefTx(Box<ProvenTx>),
     /// Any other message.
     Opaque {
         /// The command.
@@ -192,9 +248,21 @@ impl<'a> MessageRef<'a> {
             CommandName::GETHEADERS => Self::GetHeaders(LocatorRef::decode(command, payload)?),
             CommandName::HEADERS => Self::Headers(HeadersRef::decode(payload)?),
             CommandName::GETHDRSEN => Self::GetHdrsEn(LocatorRef::decode(command, payload)?),
+            CommandName::HDRSEN => Self::HdrsEn(EnrichedHeadersRef::decode(payload)?),
+            CommandName::TX => Self::Tx(TxRef::decode(payload)?),
+            CommandName::BLOCK => Self::Block(BlockRef::decode(payload)?),
+            CommandName::MERKLEBLOCK => Self::MerkleBlock(MerkleBlockRef::decode(payload)?),
+            CommandName::CMPCTBLOCK => Self::CmpctBlock(CompactBlockRef::decode(payload)?),
+            CommandName::GETBLOCKTXN => Self::GetBlockTxn(GetBlockTxnRef::decode(payload)?),
+            CommandName::BLOCKTXN => Self::BlockTxn(BlockTxnRef::decode(payload)?),
             CommandName::MEMPOOL => Self::Mempool(Mempool::decode(payload)?),
+            CommandName::FILTERLOAD => Self::FilterLoad(FilterLoadRef::decode(payload)?),
+            CommandName::FILTERADD => Self::FilterAdd(FilterAddRef::decode(payload)?),
+            CommandName::FILTERCLEAR => Self::FilterClear,
             CommandName::REJECT => Self::Reject(RejectRef::decode(payload)?),
+            CommandName::DSDETECTED => Self::DsDetected(DoubleSpendRef::decode(payload)?),
             CommandName::REVOKEMID => Self::RevokeMid(RevokeMidRef::decode(payload)?),
+            CommandName::DATAREFTX => Self::DataRefTx(ProvenTxRef::decode(payload)?),
             _ => Self::Opaque { command, payload },
         })
     }
@@ -224,9 +292,21 @@ impl<'a> MessageRef<'a> {
             Self::GetHeaders(_) => CommandName::GETHEADERS,
             Self::Headers(_) => CommandName::HEADERS,
             Self::GetHdrsEn(_) => CommandName::GETHDRSEN,
+            Self::HdrsEn(_) => CommandName::HDRSEN,
+            Self::Tx(_) => CommandName::TX,
+            Self::Block(_) => CommandName::BLOCK,
+            Self::MerkleBlock(_) => CommandName::MERKLEBLOCK,
+            Self::CmpctBlock(_) => CommandName::CMPCTBLOCK,
+            Self::GetBlockTxn(_) => CommandName::GETBLOCKTXN,
+            Self::BlockTxn(_) => CommandName::BLOCKTXN,
             Self::Mempool(_) => CommandName::MEMPOOL,
+            Self::FilterLoad(_) => CommandName::FILTERLOAD,
+            Self::FilterAdd(_) => CommandName::FILTERADD,
+            Self::FilterClear => CommandName::FILTERCLEAR,
             Self::Reject(_) => CommandName::REJECT,
+            Self::DsDetected(_) => CommandName::DSDETECTED,
             Self::RevokeMid(_) => CommandName::REVOKEMID,
+            Self::DataRefTx(_) => CommandName::DATAREFTX,
             Self::Opaque { command, .. } => *command,
         }
     }
@@ -234,7 +314,7 @@ impl<'a> MessageRef<'a> {
     /// Appends the payload alone.
     pub fn encode_payload(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Verack | Self::SendHeaders | Self::SendHdrsEn | Self::GetAddr => {}
+            Self::Verack | Self::SendHeaders | Self::SendHdrsEn | Self::GetAddr | Self::FilterClear => {}
             Self::Ping { nonce } | Self::Pong { nonce } => out.extend_from_slice(&nonce.to_le_bytes()),
             Self::Version(message) => message.encode(out),
             Self::Protoconf(message) => message.encode(out),
@@ -248,9 +328,20 @@ impl<'a> MessageRef<'a> {
             Self::Inv(message) | Self::GetData(message) | Self::NotFound(message) => message.encode(out),
             Self::GetBlocks(message) | Self::GetHeaders(message) | Self::GetHdrsEn(message) => message.encode(out),
             Self::Headers(message) => message.encode(out),
+            Self::HdrsEn(message) => message.encode(out),
+            Self::Tx(message) => message.encode(out),
+            Self::Block(message) => message.encode(out),
+            Self::MerkleBlock(message) => message.encode(out),
+            Self::CmpctBlock(message) => message.encode(out),
+            Self::GetBlockTxn(message) => message.encode(out),
+            Self::BlockTxn(message) => message.encode(out),
             Self::Mempool(message) => message.encode(out),
+            Self::FilterLoad(message) => message.encode(out),
+            Self::FilterAdd(message) => message.encode(out),
             Self::Reject(message) => message.encode(out),
+            Self::DsDetected(message) => message.encode(out),
             Self::RevokeMid(message) => message.encode(out),
+            Self::DataRefTx(message) => message.encode(out),
             Self::Opaque { payload, .. } => out.extend_from_slice(payload),
         }
     }
@@ -294,9 +385,21 @@ impl<'a> MessageRef<'a> {
             Self::GetHeaders(message) => Message::GetHeaders(message.into_owned()),
             Self::Headers(message) => Message::Headers(message.into_owned()),
             Self::GetHdrsEn(message) => Message::GetHdrsEn(message.into_owned()),
+            Self::HdrsEn(message) => Message::HdrsEn(message.into_owned()),
+            Self::Tx(message) => Message::Tx(message.into_owned()),
+            Self::Block(message) => Message::Block(message.into_owned()),
+            Self::MerkleBlock(message) => Message::MerkleBlock(message.into_owned()),
+            Self::CmpctBlock(message) => Message::CmpctBlock(message.into_owned()),
+            Self::GetBlockTxn(message) => Message::GetBlockTxn(message.into_owned()),
+            Self::BlockTxn(message) => Message::BlockTxn(message.into_owned()),
             Self::Mempool(message) => Message::Mempool(message),
+            Self::FilterLoad(message) => Message::FilterLoad(message.into_owned()),
+            Self::FilterAdd(message) => Message::FilterAdd(message.into_owned()),
+            Self::FilterClear => Message::FilterClear,
             Self::Reject(message) => Message::Reject(message.into_owned()),
+            Self::DsDetected(message) => Message::DsDetected(message.into_owned()),
             Self::RevokeMid(message) => Message::RevokeMid(Box::new(message.into_owned())),
+            Self::DataRefTx(message) => Message::DataRefTx(Box::new(message.into_owned())),
             Self::Opaque { command, payload } => Message::Opaque { command, payload: payload.into() },
         }
     }
@@ -328,9 +431,21 @@ impl Message {
             Self::GetHeaders(message) => MessageRef::GetHeaders(message.as_ref()),
             Self::Headers(message) => MessageRef::Headers(message.as_ref()),
             Self::GetHdrsEn(message) => MessageRef::GetHdrsEn(message.as_ref()),
+            Self::HdrsEn(message) => MessageRef::HdrsEn(message.as_ref()),
+            Self::Tx(message) => MessageRef::Tx(message.as_ref()),
+            Self::Block(message) => MessageRef::Block(message.as_ref()),
+            Self::MerkleBlock(message) => MessageRef::MerkleBlock(message.as_ref()),
+            Self::CmpctBlock(message) => MessageRef::CmpctBlock(message.as_ref()),
+            Self::GetBlockTxn(message) => MessageRef::GetBlockTxn(message.as_ref()),
+            Self::BlockTxn(message) => MessageRef::BlockTxn(message.as_ref()),
             Self::Mempool(message) => MessageRef::Mempool(*message),
+            Self::FilterLoad(message) => MessageRef::FilterLoad(message.as_ref()),
+            Self::FilterAdd(message) => MessageRef::FilterAdd(message.as_ref()),
+            Self::FilterClear => MessageRef::FilterClear,
             Self::Reject(message) => MessageRef::Reject(message.as_ref()),
+            Self::DsDetected(message) => MessageRef::DsDetected(message.as_ref()),
             Self::RevokeMid(message) => MessageRef::RevokeMid(RevokeMid::as_ref(message)),
+            Self::DataRefTx(message) => MessageRef::DataRefTx(ProvenTx::as_ref(message)),
             Self::Opaque { command, payload } => MessageRef::Opaque { command: *command, payload },
         }
     }
