@@ -350,7 +350,7 @@ impl<'a> MessageRef<'a> {
     ///
     /// # Panics
     ///
-    /// If an opaque payload has more than 4 GiB - 1 bytes.
+    /// If the payload has more than 4 GiB - 1 bytes.
     pub fn encode_frame(&self, magic: [u8; 4], out: &mut Vec<u8>) {
         let header_at = out.len();
         let payload_at = header_at + HEADER_LEN_BYTES;

@@ -44,7 +44,7 @@
 //! | `filteradd` | to | message | what the filter shall match | [`FilterAddRef`] |
 //! | `filterclear` | to | message | empty | [`MessageRef::FilterClear`] |
 //! | `reject` | both | message | command, [`RejectCode`], reason, for `tx` and `block` a hash | [`RejectRef`] |
-//! | `dsdetected` | both | message | version 1, list of forks with headers, transaction and proof | [`DoubleSpendRef`] |
+//! | `dsdetected` | both | message | version 1, list of forks: headers, transaction and proof | [`DoubleSpendRef`] |
 //! | `revokemid` | both | message | version 0, three keys, two signatures | [`RevokeMidRef`] |
 //! | `datareftx` | from | 1 GB | transaction, proof | [`ProvenTxRef`] |
 //! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
