@@ -61,8 +61,8 @@ pub const ROW_MAX_BYTES: usize = 320;
 pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
 /// Largest payload before the handshake is complete; the longest `version` that every field limit allows has 474 bytes.
 pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
-/// Pings in flight per peer: one inline in the row, the rest (32 bytes each) spilled to a box.
-pub const PINGS_OUTSTANDING_MAX: usize = 64;
+/// Pings in flight per peer, all of our own making: one inline in the row, the rest (32 bytes each) spilled to a box.
+pub const PINGS_OUTSTANDING_MAX: usize = 256;
 /// Largest payload that is gathered in memory for a handler, per message.
 pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Largest sum of all payloads that are being gathered, for the whole loop.
@@ -144,6 +144,8 @@ pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
+pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const RESTARTS_MAX: u32 = 3;
 /// Window in which [`RESTARTS_MAX`] counts.
