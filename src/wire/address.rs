@@ -83,8 +83,9 @@ impl<'a> AddressesRef<'a> {
 impl Addresses {
     /// The message with these addresses.
     pub fn from_entries(entries: impl IntoIterator<Item = AddressEntry>) -> Self {
-        let mut bytes = Vec::new();
-        entries.into_iter().for_each(|entry| entry.write(&mut bytes));
+        let entries = entries.into_iter();
+        let mut bytes = Vec::with_capacity(entries.size_hint().0.saturating_mul(AddressEntry::LEN_BYTES));
+        entries.for_each(|entry| entry.write(&mut bytes));
         Self { entries: bytes.into() }
     }
 

@@ -128,7 +128,7 @@ proptest! {
         prop_assert_eq!(encode(owned.as_ref()), naive.clone());
         let decoded = InventoryRef::decode(CommandName::INV, &naive).unwrap();
         prop_assert_eq!(decoded.iter().len(), items.len());
-        prop_assert_eq!(decoded.iter().collect::<Vec<_>>(), items.clone());
+        prop_assert_eq!(decoded.iter().collect::<Vec<_>>(), items.as_slice());
         prop_assert_eq!(decoded.iter().rev().collect::<Vec<_>>(), items.into_iter().rev().collect::<Vec<_>>());
         prop_assert_eq!(decoded.into_owned(), owned);
     }

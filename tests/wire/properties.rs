@@ -85,7 +85,8 @@ fn any_locator() -> impl Strategy<Value = Locator> {
 /// Messages that are lists.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
-    let header = any::<[[u8; 16]; 5]>().prop_map(|bytes| BlockHeader::decode(bytes.as_flattened().try_into().unwrap()));
+    let header = any::<[[u8; 16]; 5]>()
+        .prop_map(|bytes| BlockHeader::decode(bytes.as_flattened().try_into().expect("80 bytes")));
     prop_oneof![
         any_inventory().prop_map(Message::Inv),
         any_inventory().prop_map(Message::GetData),

@@ -56,12 +56,12 @@ fn a_stream_has_one_of_six_types() {
     ];
     for byte in 0..=u8::MAX {
         let expected = types.get(usize::from(byte)).copied();
-        let bad_value = |command| WireError::BadValue { command };
+        let expect = |command| expected.ok_or(WireError::BadValue { command });
         let create = [0, byte, 0];
         let created = CreateStreamRef::decode(&create).map(|message| message.stream_type);
-        assert_eq!(created, expected.ok_or(bad_value(CREATESTRM)));
+        assert_eq!(created, expect(CREATESTRM));
         let acknowledged = StreamAck::decode(&create[..2]).map(|message| message.stream_type);
-        assert_eq!(acknowledged, expected.ok_or(bad_value(CommandName::STREAMACK)));
+        assert_eq!(acknowledged, expect(CommandName::STREAMACK));
         if let Some(stream_type) = expected {
             let mut encoded = Vec::new();
             StreamAck { association_id: AssociationId::Empty, stream_type }.encode(&mut encoded);
