@@ -27,7 +27,7 @@ pub enum CloseReason {
     Network(NetworkFailure),
     /// The peer closed the connection in an orderly way.
     ClosedByPeer,
-    /// The peer closed the connection after it had sent a `reject` with this code.
+    /// The peer closed the connection, and the last message it sent before was a `reject` with this code.
     RejectedByPeer(u8),
     /// This side closed the connection.
     Local(LocalCause),
@@ -384,7 +384,9 @@ impl fmt::Display for NetworkFailure {
         };
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
-            Some(Shortage::Ports) => "; no local port is left for this address, add source addresses",
+            Some(Shortage::Ports) => {
+                "; the source address has no port left, or is not one of this machine: add or check source addresses"
+            }
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
             None => "",
         };

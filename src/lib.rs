@@ -89,6 +89,8 @@ pub mod net;
 pub mod peer;
 pub mod protocol;
 pub mod reactor;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod table;
 pub mod time;
 pub mod wheel;

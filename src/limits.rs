@@ -32,6 +32,16 @@ pub const USER_AGENT_MAX_BYTES: usize = 256;
 pub const ASSOCIATION_ID_MAX_BYTES: usize = 129;
 /// Bytes of the stream policy list in `protoconf`: ten names of 64 characters and a comma each.
 pub const STREAM_POLICIES_MAX_BYTES: usize = 650;
+/// Bytes of the stream policy that a `createstrm` names.
+pub const STREAM_POLICY_MAX_BYTES: usize = 64;
+/// Bytes of a compressed public key, in `authresp` and `revokemid`.
+pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
+/// Least bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MIN_BYTES: usize = 70;
+/// Most bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MAX_BYTES: usize = 72;
+/// Most bytes of each of the two signatures in `revokemid`: what one byte of length can say.
+pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
 /// Bytes of the message name in `reject`.
 pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
 /// Bytes of the reason in `reject`.
@@ -51,8 +61,8 @@ pub const ROW_MAX_BYTES: usize = 320;
 pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
 /// Largest payload before the handshake is complete; the longest `version` that every field limit allows has 474 bytes.
 pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
-/// Pings in flight per peer: one inline in the row, the rest (32 bytes each) spilled to a box.
-pub const PINGS_OUTSTANDING_MAX: usize = 64;
+/// Pings in flight per peer, all of our own making: one inline in the row, the rest (32 bytes each) spilled to a box.
+pub const PINGS_OUTSTANDING_MAX: usize = 256;
 /// Largest payload that is gathered in memory for a handler, per message.
 pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Largest sum of all payloads that are being gathered, for the whole loop.
@@ -134,6 +144,8 @@ pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
+pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const RESTARTS_MAX: u32 = 3;
 /// Window in which [`RESTARTS_MAX`] counts.

@@ -4,13 +4,15 @@
 //!
 //! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
 //!    sleeping to a millisecond before it and polling from there.
-//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed.
+//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Commands** from other threads, bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; a shortage of
 //!    descriptors or memory arms a retry, always, because an edge-triggered listener never reminds.
-//! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`] in all. Replies go out in one write per link.
+//! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
+//!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded.
-//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, for at most [`FLUSH_STEP_MAX`].
+//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, for at most
+//!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX).
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
 //!
@@ -22,27 +24,25 @@
 //!
 //! A peer's failure ends that peer; only the poller itself can end the loop.
 
+mod accept;
+mod transfer;
+
 use crate::api::{Command, Ctx, Handler, Stats};
 use crate::buffer::ReadBlock;
 use crate::config::{Config, ConfigError};
-use crate::engine::{CloseStep, Engine};
-use crate::error::{IoStep, NetworkFailure, Shortage};
+use crate::engine::Engine;
 use crate::handle::Handle;
 use crate::id::{LinkId, Token};
-use crate::limits::{
-    ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, CLOSES_PER_TURN, COMMANDS_PER_TURN, DIALS_PER_TURN,
-    EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SHUTDOWN_GRACE,
-    SLICES_PER_WRITE, WRITES_PER_TURN,
-};
+use crate::limits::{COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE};
 use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
-use crate::table::Ending;
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
+use accept::Listener;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -76,7 +76,8 @@ pub struct Reactor<N: Net, H: Handler> {
     engine: Engine,
     handler: H,
     handle: Handle<H::Command>,
-    commands: Receiver<Command<H::Command>>,
+    /// None once the loop has ended, so that handles hear of it.
+    commands: Option<Receiver<Command<H::Command>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
     listeners: Vec<Listener>,
@@ -86,21 +87,6 @@ pub struct Reactor<N: Net, H: Handler> {
     /// When stopping began.
     stopping_since: Option<Instant>,
     started: bool,
-}
-
-#[derive(Debug)]
-struct Listener {
-    address: SocketAddr,
-    /// More connections may wait than were accepted.
-    ready: bool,
-    /// Accepting pauses until then, for want of descriptors or memory.
-    retry: Option<Retry>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    at: Instant,
-    pause: Duration,
 }
 
 /// A loop that could not be made.
@@ -143,7 +129,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             engine,
             handler,
             handle,
-            commands,
+            commands: Some(commands),
             commands_pending: true,
             listeners: Vec::new(),
             read_block: ReadBlock::new(),
@@ -225,7 +211,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     /// How long nothing needs to be done unless the poller's descriptor becomes readable. It changes with every turn.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
-        if self.commands_pending || !self.started || self.listeners.iter().any(Listener::is_due) {
+        // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
+        let more_events = self.ready.len() >= EVENTS_PER_TURN;
+        let more_commands = self.commands_pending || !self.started;
+        if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
             wait = Wait::Zero;
         }
         for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
@@ -243,6 +232,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.wait(timeout)?;
         self.read_clock();
+        self.engine.state.unix_time = self.net.unix_time();
         let began = self.engine.state.now;
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
@@ -255,6 +245,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.flush();
         self.close();
         let goes_on = self.stop_if_asked();
+        if !goes_on {
+            self.commands = None;
+        }
         self.measure_turn(began, was_idle);
         Ok(goes_on)
     }
@@ -344,180 +337,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             return;
         }
         for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
+            let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 return;
             };
             self.engine.command(command, &mut self.handler);
-        }
-    }
-
-    // --- 4: accept and dial -----------------------------------------------------------------------------------------
-
-    fn accept(&mut self) {
-        let now = self.engine.state.now;
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
-            if listener.retry.is_some_and(|retry| retry.at <= now) {
-                listener.ready = true;
-            }
-            if !listener.ready || listener.retry.is_some_and(|retry| retry.at > now) {
-                continue;
-            }
-            for _ in 0..ACCEPTS_PER_TURN {
-                if !self.accept_one(index) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Accepts one connection and returns whether there may be more.
-    fn accept_one(&mut self, index: usize) -> bool {
-        let (socket, address) = match self.net.accept(index as u32) {
-            Ok(accepted) => accepted,
-            Err(error) => return self.accept_failed(index, &error),
-        };
-        self.listeners[index].retry = None;
-        let Some(id) = self.engine.accept(address) else { return true };
-        match self.net.attach(id, socket) {
-            Ok(()) => self.engine.opened(id, &mut self.handler),
-            Err(error) => self.engine.failed(id, IoStep::Register, &error),
-        }
-        true
-    }
-
-    fn accept_failed(&mut self, index: usize, error: &io::Error) -> bool {
-        let now = self.engine.state.now;
-        let listener = &mut self.listeners[index];
-        if error.kind() == ErrorKind::WouldBlock {
-            listener.ready = false;
-            listener.retry = None;
-            return false;
-        }
-        match NetworkFailure::new(IoStep::Connect, error).shortage() {
-            Some(Shortage::Descriptors | Shortage::Memory) => {
-                let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
-                listener.retry = Some(Retry { at: now.plus(pause), pause });
-                if self.engine.state.counters.accept_shortages == 0 {
-                    log::warn!("accepting at {} pauses: {error}", listener.address);
-                }
-                self.engine.state.counters.accept_shortages += 1;
-                false
-            }
-            Some(Shortage::Ports) | None => {
-                self.engine.state.counters.accept_failures += 1;
-                true
-            }
-        }
-    }
-
-    fn dial(&mut self) {
-        for _ in 0..DIALS_PER_TURN {
-            let Some(dial) = self.engine.state.table.pop_dial() else { return };
-            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.ending == Ending::Open) {
-                continue;
-            }
-            match self.net.connect(dial.link, dial.address, dial.source) {
-                Ok(()) => self.engine.dialling(dial.link),
-                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
-            }
-        }
-    }
-
-    fn finish_connect(&mut self, id: LinkId) {
-        match self.net.connected(id) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.engine.opened(id, &mut self.handler);
-                self.engine.state.table.mark_ready(id);
-            }
-            Err(error) => self.engine.failed(id, IoStep::Connect, &error),
-        }
-    }
-
-    // --- 5: read ----------------------------------------------------------------------------------------------------
-
-    fn read(&mut self) {
-        let until = self.engine.state.now.plus(READ_STEP_MAX);
-        for _ in 0..self.engine.state.table.ready_len() {
-            let Some(id) = self.engine.state.table.pop_ready() else { return };
-            self.read_link(id);
-            if self.engine.state.now >= until {
-                return;
-            }
-        }
-    }
-
-    fn read_link(&mut self, id: LinkId) {
-        let Some(link) = self.engine.state.table.get(id) else { return };
-        if link.hold.is_held() || matches!(link.ending, Ending::Ended(_)) {
-            return;
-        }
-        let (received, room_len, direct) = match self.engine.direct_room(id) {
-            Some(room) => (self.net.read(id, room), room.len(), true),
-            None => {
-                let room = self.read_block.room();
-                (self.net.read(id, room), room.len(), false)
-            }
-        };
-        self.read_clock();
-        let len = *received.as_ref().unwrap_or(&0);
-        if direct {
-            self.parse(id, |engine, handler| engine.received_directly(id, len, handler));
-        } else if len > 0 {
-            let block = self.read_block.freeze();
-            self.parse(id, |engine, handler| engine.received(id, &block, len, handler));
-            self.read_block.thaw(block);
-        }
-        self.conclude_read(id, received, room_len);
-    }
-
-    /// Lets the engine parse, then writes what it had to reply, with one call if the kernel takes it.
-    fn parse(&mut self, id: LinkId, parse: impl FnOnce(&mut Engine, &mut H)) {
-        self.engine.state.begin_replies(id);
-        parse(&mut self.engine, &mut self.handler);
-        let gathered = self.engine.state.write_block.gathered();
-        if !gathered.is_empty() {
-            let at = self.net.now();
-            let written = match self.net.write(id, gathered) {
-                Ok(0) => Err(ErrorKind::WriteZero.into()),
-                result => result,
-            };
-            match written {
-                Ok(written) => {
-                    if written < gathered.len() {
-                        self.engine.state.not_writable(id);
-                    }
-                    self.engine.wrote_replies(id, written, at);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.engine.state.not_writable(id);
-                    self.engine.wrote_replies(id, 0, at);
-                }
-                Err(error) => self.engine.failed(id, IoStep::Write, &error),
-            }
-        }
-        self.engine.state.end_replies();
-    }
-
-    /// Decides from the result of a read whether there is more to be read.
-    fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
-        match received {
-            Ok(0) => self.engine.ended_by_peer(id),
-            Ok(len) => {
-                let state = &mut self.engine.state;
-                if let Some(link) = state.table.get_mut(id) {
-                    link.readiness.readable = len == room_len || link.readiness.hung_up;
-                    state.table.mark_ready(id);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if let Some(link) = self.engine.state.table.get_mut(id) {
-                    link.readiness.readable = false;
-                }
-            }
-            Err(error) => self.engine.failed(id, IoStep::Read, &error),
         }
     }
 
@@ -532,63 +356,6 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             self.engine.timer_due(self.due[index]);
         }
         self.engine.handler_timer_due(&mut self.handler);
-    }
-
-    // --- 7: flush ---------------------------------------------------------------------------------------------------
-
-    fn flush(&mut self) {
-        let until = self.engine.state.now.plus(FLUSH_STEP_MAX);
-        for _ in 0..self.engine.state.table.dirty_len() {
-            let Some(id) = self.engine.state.table.pop_dirty() else { return };
-            if self.flush_link(id) >= until {
-                return;
-            }
-        }
-    }
-
-    /// Sends what waits, and returns when the last write began.
-    fn flush_link(&mut self, id: LinkId) -> Instant {
-        let mut at = Instant::ZERO;
-        for _ in 0..WRITES_PER_TURN {
-            let Some(link) = self.engine.state.table.get(id) else { return at };
-            if link.queue.is_empty() || !link.readiness.writable || matches!(link.ending, Ending::Ended(_)) {
-                return at;
-            }
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = link.queue.fill_slices(&mut slices);
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            at = self.net.now();
-            let written = match &slices[..filled] {
-                [slice] => self.net.write(id, slice),
-                slices => self.net.write_gathered(id, slices),
-            };
-            match written {
-                Ok(0) => self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    if written < offered {
-                        self.engine.state.not_writable(id);
-                    }
-                    self.engine.wrote_queued(id, written, at, &mut self.handler);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.engine.state.not_writable(id),
-                Err(error) => self.engine.failed(id, IoStep::Write, &error),
-            }
-        }
-        self.engine.state.table.mark_dirty(id);
-        at
-    }
-
-    // --- 8: close ---------------------------------------------------------------------------------------------------
-
-    fn close(&mut self) {
-        for _ in 0..self.engine.state.table.closing_len().min(CLOSES_PER_TURN) {
-            let Some(id) = self.engine.state.table.pop_closing() else { return };
-            match self.engine.close_step(id, &mut self.handler) {
-                CloseStep::Wait => {}
-                CloseStep::ShutDownWriting => self.net.shut_down_writing(id),
-                CloseStep::Close => self.net.close(id),
-            }
-        }
     }
 
     /// Ends all listeners and peers once the loop is to stop, and returns whether it goes on.
@@ -619,12 +386,6 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             self.engine.state.turn.record(took);
             self.engine.state.busy += took;
         }
-    }
-}
-
-impl Listener {
-    fn is_due(&self) -> bool {
-        self.ready && self.retry.is_none()
     }
 }
 

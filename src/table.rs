@@ -9,7 +9,7 @@ use crate::buffer::SendQueue;
 use crate::error::CloseReason;
 use crate::framer::MessageFramer;
 use crate::id::LinkId;
-use crate::limits::ROW_MAX_BYTES;
+use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::time::Instant;
 use slab::Slab;
@@ -34,15 +34,23 @@ pub(crate) struct Link {
     pub(crate) ending: Ending,
     pub(crate) readiness: LinkReadiness,
     pub(crate) hold: Hold,
+    /// Whether the last that the peer hears is a `reject`.
+    pub(crate) said_reject: bool,
     /// Whether the peer's version is one that has pongs.
     pub(crate) answers_pings: bool,
-    /// The code of the last `reject` that the peer sent.
+    /// The code of the peer's `reject`, if that is the last message it sent.
     pub(crate) reject_code: Option<u8>,
     generation: u32,
     listed: Listed,
 }
 
 impl Link {
+    /// When the graceful end of a link with nothing left to send may go on. A node drops what it has received and not
+    /// yet looked at when it hears the end, so a `reject` would go unread (seen with SV Node 1.0.13).
+    pub(crate) fn may_shut_down_at(&self) -> Instant {
+        if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
+    }
+
     /// Whether its TCP connection is not decided yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open
@@ -54,7 +62,7 @@ impl Link {
 pub(crate) enum Ending {
     /// It is not ending.
     Open,
-    /// What waits is sent, then writing is shut down.
+    /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
     Draining(CloseReason),
     /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
     Lingering(CloseReason, Instant),
@@ -147,6 +155,7 @@ impl Table {
             ending: Ending::Open,
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
+            said_reject: false,
             answers_pings: false,
             reject_code: None,
             generation,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// Something that happened to a peer.
 ///
-/// For each peer there is exactly one [`Event::Opened`] or, if a dial fails, none, then at most one [`Event::Ready`],
-/// and exactly one [`Event::Closed`], which is the last.
+/// For each peer there is exactly one [`Event::Opened`] or, if the connection cannot be had, none, then at most one
+/// [`Event::Ready`], and exactly one [`Event::Closed`], which is the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -18,6 +18,8 @@ pub enum Event<'a> {
         /// How long it took, for a connection that was dialled.
         connect: Option<Duration>,
     },
+    /// The peer has said who it is, and is one that we talk to; see [`PeerView::version`](super::PeerView::version).
+    VersionReceived,
     /// The handshake is complete; messages may be sent from here on.
     Ready {
         /// How long the handshake took, from the established connection.
@@ -38,6 +40,8 @@ pub enum Event<'a> {
     LimitsAnnounced {
         /// Bytes of payload.
         max_recv_payload_bytes: u32,
+        /// The names of the stream policies that it knows, with commas between them.
+        stream_policies: Option<&'a [u8]>,
     },
     /// The peer wants new blocks announced by `headers`.
     SendHeaders,

@@ -34,7 +34,7 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) pool: BufferPool,
     pub(crate) now: Instant,
-    /// The wall time at `now`, for version stamps.
+    /// The wall time when the turn began, for version stamps.
     pub(crate) unix_time: UnixTime,
     /// The earliest moment that the handler asked for.
     pub(crate) wake_at: Option<Instant>,
@@ -308,6 +308,7 @@ pub(crate) fn earliest_deadline(link: &Link, config: &Config) -> Instant {
     let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
     match link.ending {
         Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
+        Ending::Draining(_) if link.queue.is_empty() => return link.may_shut_down_at(),
         Ending::Draining(_) => return link.send_progress.plus(CLOSE_GRACE),
         Ending::Ended(_) => return Instant::MAX,
         Ending::Open => {}

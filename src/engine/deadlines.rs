@@ -24,6 +24,7 @@ impl Engine {
                 }
                 None => self.ping_if_due(id, now),
             },
+            Ending::Draining(_) if link.queue.is_empty() => self.state.table.mark_closing(id),
             Ending::Draining(reason) if now >= link.send_progress.plus(CLOSE_GRACE) => self.state.abort(id, reason),
             Ending::Lingering(reason, since) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
             Ending::Draining(_) | Ending::Lingering(..) | Ending::Ended(_) => {}

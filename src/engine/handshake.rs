@@ -86,8 +86,8 @@ impl Engine {
             Ok(version) => version,
             Err(error) => return self.state.abort(id, error.into()),
         };
-        let negotiated = version.negotiated_version();
         let config = &self.state.config;
+        let negotiated = version.negotiated_version().min(config.protocol_version);
         // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
         let heard_on = config.magic.is_none().then_some(config.network);
         let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
@@ -97,6 +97,7 @@ impl Engine {
             return self.refuse(id, cause);
         }
         self.answer_version(id, negotiated);
+        self.tell(id, Event::VersionReceived, handler);
         self.complete_handshake(id, handler);
     }
 
@@ -176,7 +177,11 @@ impl Engine {
         self.state.close(id, LocalCause::OverCapacity.into());
     }
 
+    /// Sends a `reject`, which the peer gets time to read before the connection ends.
     fn send_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.said_reject = true;
+        }
         let reject = RejectRef { message: b"version", code, reason, hash: None };
         let mut payload = self.state.pool.take();
         reject.encode(&mut payload);
@@ -194,15 +199,15 @@ impl Engine {
     // --- What follows the handshake ---------------------------------------------------------------------------------
 
     pub(super) fn on_protoconf<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        let max_recv_payload_bytes = match ProtoconfRef::decode(payload) {
-            Ok(protoconf) => protoconf.max_recv_payload_bytes,
+        let ProtoconfRef { max_recv_payload_bytes, stream_policies } = match ProtoconfRef::decode(payload) {
+            Ok(protoconf) => protoconf,
             Err(error) => return self.state.abort(id, error.into()),
         };
         let Some(link) = self.state.table.get_mut(id) else { return };
         if !link.peer.apply_protoconf(max_recv_payload_bytes) {
             return self.state.abort(id, Misbehaviour::SecondProtoconf.into());
         }
-        self.tell(id, Event::LimitsAnnounced { max_recv_payload_bytes }, handler);
+        self.tell(id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, handler);
     }
 
     pub(super) fn on_sendheaders<H: Handler>(&mut self, id: LinkId, handler: &mut H) {

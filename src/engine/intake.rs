@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    fn is_open(&self, id: LinkId) -> bool {
+    pub(super) fn is_open(&self, id: LinkId) -> bool {
         self.state.table.get(id).is_some_and(|link| link.ending == Ending::Open)
     }
 
@@ -108,10 +108,11 @@ impl Engine {
     /// Counts a frame, and ends a handshake that consists of too many.
     fn count_frame(&mut self, id: LinkId) {
         self.state.counters.frames_received += 1;
-        if let Some(link) = self.state.table.get_mut(id)
-            && link.peer.state() == ConnectionState::AwaitingHandshake
-            && !link.peer.handshake_mut().count_message()
-        {
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        // Only the last thing that a peer says can be its reason to leave.
+        link.reject_code = None;
+        let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
+        if is_awaited && !link.peer.handshake_mut().count_message() {
             self.state.abort(id, Misbehaviour::TooManyHandshakeMessages.into());
         }
     }

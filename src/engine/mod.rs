@@ -140,7 +140,7 @@ impl Engine {
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         self.state.rearm(id);
         self.tell(id, Event::Opened { connect }, handler);
-        if was_dialled {
+        if was_dialled && self.is_open(id) {
             self.send_version(id);
         }
     }
@@ -191,7 +191,10 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
         match link.ending {
             Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
-            Ending::Draining(_) if !link.queue.is_empty() => CloseStep::Wait,
+            Ending::Draining(_) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+                self.state.rearm(id);
+                CloseStep::Wait
+            }
             Ending::Draining(reason) => {
                 link.ending = Ending::Lingering(reason, now);
                 self.state.rearm(id);
@@ -217,14 +220,16 @@ impl Engine {
             ConnectionType::OverCapacity => self.over_capacity -= 1,
             ConnectionType::Outbound => {}
         }
-        let ended = match reason {
-            CloseReason::Incompatible(_)
-            | CloseReason::RejectedByPeer(_)
-            | CloseReason::Local(LocalCause::OverCapacity) => link.peer.transition_to_rejected(now),
-            CloseReason::ClosedByPeer | CloseReason::Local(_) => link.peer.transition_to_disconnected(now),
-            CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::TimedOut(_) | CloseReason::Network(_) => {
-                link.peer.transition_to_failed(now)
-            }
+        let end = end_of(state, reason);
+        let ended = match end {
+            ConnectionState::Rejected => link.peer.transition_to_rejected(now),
+            ConnectionState::Failed => link.peer.transition_to_failed(now),
+            // A connection that could not be registered was never anything else.
+            ConnectionState::Disconnected if state == end => Ok(()),
+            ConnectionState::Disconnected
+            | ConnectionState::Connecting
+            | ConnectionState::AwaitingHandshake
+            | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
         self.state.counters.closed += 1;
@@ -254,8 +259,11 @@ impl Engine {
     /// The kernel has taken `written` bytes of the gathered replies at `at`; the rest has to wait.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
         let gathered = self.state.write_block.gathered().len();
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.table.get_mut(id)
+            && link.peer.ping_pong().pending_count() > 0
+        {
             link.peer.ping_pong_mut().mark_written(written as u64, at);
+            self.state.rearm(id);
         }
         self.state.counters.bytes_sent += written as u64;
         if written < gathered {
@@ -271,5 +279,72 @@ impl Engine {
             return Wait::Zero;
         }
         self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
+    }
+}
+
+/// The state in which a connection ends that was in `state`. The embedder may give any reason at any time, so a dial
+/// that is not decided can have one that supposes a peer.
+fn end_of(state: ConnectionState, reason: CloseReason) -> ConnectionState {
+    let refused_in_state = match state {
+        ConnectionState::AwaitingHandshake | ConnectionState::Connected => ConnectionState::Rejected,
+        ConnectionState::Connecting => ConnectionState::Failed,
+        ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => return state,
+    };
+    match reason {
+        CloseReason::Incompatible(_)
+        | CloseReason::RejectedByPeer(_)
+        | CloseReason::Local(LocalCause::OverCapacity) => refused_in_state,
+        CloseReason::ClosedByPeer | CloseReason::Local(_) => ConnectionState::Disconnected,
+        CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::TimedOut(_) | CloseReason::Network(_) => {
+            ConnectionState::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Deadline, Incompatibility, Misbehaviour, WireError};
+    use crate::protocol::Network;
+    use rand::SeedableRng;
+
+    struct Deaf;
+
+    impl Handler for Deaf {
+        type Command = ();
+    }
+
+    #[test]
+    fn an_accepted_connection_that_cannot_be_registered_is_freed() {
+        let config = Config::new(Network::Regtest);
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
+        engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
+        assert_eq!(engine.close_step(id, &mut Deaf), CloseStep::Close);
+        assert_eq!((engine.state.table.len(), engine.inbound), (0, 0));
+    }
+
+    #[test]
+    fn every_connection_can_end_for_every_reason() {
+        use ConnectionState::{AwaitingHandshake, Connected, Connecting};
+        let reasons = [
+            CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
+            CloseReason::Misbehaved(Misbehaviour::SecondProtoconf),
+            CloseReason::Incompatible(Incompatibility::Blockchain),
+            CloseReason::TimedOut(Deadline::Connect),
+            CloseReason::Network(NetworkFailure::new(IoStep::Read, &io::ErrorKind::Other.into())),
+            CloseReason::ClosedByPeer,
+            CloseReason::RejectedByPeer(0x44),
+            CloseReason::Local(LocalCause::OverCapacity),
+            CloseReason::Local(LocalCause::Requested),
+        ];
+        for reason in reasons {
+            for state in [Connecting, AwaitingHandshake, Connected] {
+                let end = end_of(state, reason);
+                assert!(state.may_become(end, ConnectionType::Outbound), "{state:?} {reason:?}");
+            }
+            let end = end_of(AwaitingHandshake, reason);
+            assert!(AwaitingHandshake.may_become(end, ConnectionType::OverCapacity), "{reason:?}");
+        }
     }
 }

@@ -74,6 +74,7 @@ pub struct Generator {
     plan: Plan,
     phase: Phase,
     phase_began: Instant,
+    ramp_began: Instant,
     /// The dials, then the pings.
     schedule: Schedule,
     next_index: u64,
@@ -103,6 +104,7 @@ impl Generator {
             plan,
             phase: Phase::Ramp,
             phase_began: Instant::ZERO,
+            ramp_began: Instant::ZERO,
             next_index: 0,
             asked_for: None,
             ready: Vec::new(),
@@ -130,7 +132,10 @@ impl Generator {
         self.phase_began = ctx.now();
         match phase {
             Phase::Ramp => {}
-            Phase::Warmup => self.begin_schedule(ctx.now()),
+            Phase::Warmup => {
+                self.accounts.ramp_time = self.phase_began.since(self.ramp_began);
+                self.begin_schedule(ctx.now());
+            }
             Phase::Run => {
                 self.begin_schedule(ctx.now());
                 self.accounts.begin_run(ctx);
@@ -156,18 +161,23 @@ impl Generator {
         }
     }
 
-    /// Goes on to the next phase if this one is over.
+    /// Goes on to the next phase if this one is over, and on from there if there is nothing to do in it.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
-        let is_over = ctx.now() >= self.phase_end();
+        while let Some(next) = self.next_phase(ctx.now()) {
+            self.enter(ctx, next);
+        }
+    }
+
+    fn next_phase(&self, now: Instant) -> Option<Phase> {
+        let is_over = now >= self.phase_end();
         match self.phase {
-            Phase::Ramp if self.accounts.peers.is_decided() => {
-                let next = if self.ready.is_empty() { Phase::Done } else { Phase::Warmup };
-                self.enter(ctx, next);
-            }
-            Phase::Warmup if is_over => self.enter(ctx, Phase::Run),
-            Phase::Run if is_over || self.ready.is_empty() => self.enter(ctx, Phase::Drain),
-            Phase::Drain if is_over || self.accounts.work.is_settled() => self.enter(ctx, Phase::Done),
-            Phase::Ramp | Phase::Warmup | Phase::Run | Phase::Drain | Phase::Done => {}
+            Phase::Ramp if !self.accounts.peers.is_decided() => None,
+            Phase::Ramp if self.ready.is_empty() => Some(Phase::Done),
+            Phase::Ramp => Some(Phase::Warmup),
+            Phase::Warmup => is_over.then_some(Phase::Run),
+            Phase::Run => (is_over || self.ready.is_empty()).then_some(Phase::Drain),
+            Phase::Drain => (is_over || self.accounts.work.is_settled()).then_some(Phase::Done),
+            Phase::Done => None,
         }
     }
 
@@ -277,6 +287,7 @@ impl Handler for Generator {
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.phase_began = ctx.now();
+        self.ramp_began = ctx.now();
         self.schedule = Schedule::new(ctx.now(), self.plan.connect_rate);
         self.advance(ctx);
         self.wake(ctx);
@@ -324,7 +335,7 @@ impl Handler for Generator {
                     self.advance(ctx);
                 }
             }
-            Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {}
+            Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {}
         }
     }
 

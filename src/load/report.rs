@@ -164,6 +164,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// What the peers said of themselves; most frequent first.
     pub agents: Vec<Agent>,
+    /// How long it took until every connection was ready or had failed; zero if it never came to that.
+    pub ramp_time: Duration,
     /// How long the counted part of the run took.
     pub run_time: Duration,
     /// The share of it for which the generator's thread worked.
@@ -190,6 +192,7 @@ pub(super) struct Accounts {
     agents: Vec<Agent>,
     run: Option<Run>,
     traffic: Traffic,
+    pub(super) ramp_time: Duration,
     run_time: Duration,
     busy: Duration,
 }
@@ -225,6 +228,7 @@ impl Accounts {
             agents: Vec::new(),
             run: None,
             traffic: Traffic::default(),
+            ramp_time: Duration::ZERO,
             run_time: Duration::ZERO,
             busy: Duration::ZERO,
         }
@@ -330,6 +334,7 @@ impl Accounts {
             loop_lag: self.loop_lag,
             failures: self.failures,
             agents: self.agents,
+            ramp_time: self.ramp_time,
             run_time: self.run_time,
             busy,
             is_partial: self.is_partial,
@@ -366,11 +371,13 @@ impl fmt::Display for Doubt {
         match self {
             Self::SendLag { p99 } => write!(
                 f,
-                "pings left up to {p99:?} later than planned (p99); lower the rate or free a CPU for the generator"
+                "pings left up to {:.1} ms later than planned (p99); lower the rate or free a CPU for the generator",
+                p99.as_secs_f64() * 1e3
             ),
             Self::LoopLag { p99 } => write!(
                 f,
-                "the loop woke up to {p99:?} late (p99); this machine is busy with something else, or spinning is off"
+                "the loop woke up to {:.1} ms late (p99); this machine is busy with something else, or spinning is off",
+                p99.as_secs_f64() * 1e3
             ),
             Self::Busy { share } => write!(
                 f,

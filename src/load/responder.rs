@@ -54,6 +54,7 @@ impl Handler for Responder {
             Event::Closed { state: ConnectionState::Connected, .. } => self.lost += 1,
             Event::Closed { .. } => self.failed += 1,
             Event::Opened { .. }
+            | Event::VersionReceived
             | Event::Pong { .. }
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders

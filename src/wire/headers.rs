@@ -158,8 +158,9 @@ impl<'a> HeadersRef<'a> {
 impl Headers {
     /// The message with these headers; 2,000 are the most that a node takes.
     pub fn from_headers(headers: impl IntoIterator<Item = BlockHeader>) -> Self {
+        let headers = headers.into_iter();
         let mut len = 0;
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(headers.size_hint().0.saturating_mul(ListedHeader::MIN_BYTES));
         for header in headers {
             len += 1;
             items.extend_from_slice(&header.encode());

@@ -267,7 +267,7 @@ struct Model {
 
 impl Model {
     fn insert(&mut self, nonce: u64, waiting: Waiting) -> bool {
-        let is_taken = nonce != 0 && self.pings.len() < 64 && !self.pings.contains_key(&nonce);
+        let is_taken = nonce != 0 && self.pings.len() < PINGS_OUTSTANDING_MAX && !self.pings.contains_key(&nonce);
         if is_taken {
             self.pings.insert(nonce, waiting);
         }

@@ -4,9 +4,18 @@
 //! there they fail if the node does not start. Without it they say loudly that they did not run and pass, but never if
 //! `CI` is set.
 
-#![allow(clippy::disallowed_methods, reason = "the node is a process of its own; waiting for it takes a sleep")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the node is a process of its own; waiting for it takes a sleep and a clock"
+)]
 
+mod announcements;
+mod drops;
+mod handshake;
+mod many_peers;
 mod node;
+mod observer;
+mod pings;
 
 use node::Node;
 

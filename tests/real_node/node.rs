@@ -3,6 +3,7 @@
 //! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. It is killed by its process id
 //! and its folder removed when the value is dropped, also by a panic. Nothing outside that folder is written.
 
+use serde_json::Value;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -39,13 +40,19 @@ impl Node {
     ///
     /// When the node does not start, or none was given although `CI` is set.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// [`Node::start`] with more options, which override those that every node gets.
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let programs = programs()?;
+        let start = || Self::try_start(&programs, options);
         for _ in 1..STARTS_MAX {
-            if let Ok(node) = Self::try_start(&programs) {
+            if let Ok(node) = start() {
                 return Some(node);
             }
         }
-        Some(Self::try_start(&programs).unwrap_or_else(|problem| panic!("the real node does not start: {problem}")))
+        Some(start().unwrap_or_else(|problem| panic!("the real node does not start: {problem}")))
     }
 
     /// What `bitcoin-cli` prints for a command, without the line's end.
@@ -55,6 +62,52 @@ impl Node {
     /// When the command fails.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("bitcoin-cli {arguments:?}: {problem}"))
+    }
+
+    /// What `bitcoin-cli` prints for a command whose answer is JSON.
+    ///
+    /// # Panics
+    ///
+    /// When the command fails.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.cli(arguments)).expect("the answer is JSON")
+    }
+
+    /// What it says of its one peer, once `holds` holds for that.
+    ///
+    /// # Panics
+    ///
+    /// When it has more than one, or when it takes a minute.
+    pub(crate) fn peer_once(&self, holds: impl Fn(&Value) -> bool) -> Value {
+        let mut peers = Value::Null;
+        for _ in 0..ANSWER_POLLS_MAX {
+            peers = self.json(&["getpeerinfo"]);
+            let peers = peers.as_array().expect("it answers with a list");
+            assert!(peers.len() <= 1, "the node has more peers than ours: {peers:?}");
+            if let Some(peer) = peers.first().filter(|peer| holds(peer)) {
+                return peer.clone();
+            }
+            thread::sleep(ANSWER_POLL);
+        }
+        panic!("in vain waited for in the node's view of its peer: {peers:#}");
+    }
+
+    /// Waits until its log, of which `-debug=net` makes it say more, has a line with `text`, and returns the log.
+    ///
+    /// # Panics
+    ///
+    /// When it takes a minute.
+    pub(crate) fn log_once_it_says(&self, text: &str) -> String {
+        let mut log = String::new();
+        for _ in 0..ANSWER_POLLS_MAX {
+            let bytes = fs::read(self.data.0.join("regtest").join("bitcoind.log")).expect("it keeps a log");
+            log = String::from_utf8_lossy(&bytes).into_owned();
+            if log.contains(text) {
+                return log;
+            }
+            thread::sleep(ANSWER_POLL);
+        }
+        panic!("the node's log does not say {text:?}: {log}");
     }
 
     /// Where it listens for peers.
@@ -67,7 +120,7 @@ impl Node {
         &self.data.0
     }
 
-    fn try_start(programs: &Path) -> Result<Self, String> {
+    fn try_start(programs: &Path, options: &[&str]) -> Result<Self, String> {
         let data = DataFolder::new();
         let [address, rpc_address] = free_addresses();
         let rpc_port = rpc_address.port();
@@ -80,8 +133,11 @@ impl Node {
             // The node does not start without these three.
             .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
             .arg("-minminingtxfee=0.00000001")
+            // Making the 2,000 keys that it keeps by default takes most of its start.
+            .arg("-keypool=1")
             // It lowers this to 865 itself, of which 856 places are for inbound peers.
             .arg("-maxconnections=1000")
+            .args(options)
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("one more descriptor"))
             .stderr(output)
@@ -109,7 +165,7 @@ impl Node {
 
     fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(&self.cli)
-            .arg("-regtest")
+            .args(["-regtest", "-rpcclienttimeout=60"])
             // The node leaves a password in its folder: another node that got hold of the port would not know it.
             .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.0.display())])
             .args(arguments)

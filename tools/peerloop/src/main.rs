@@ -1,14 +1,48 @@
-//! The command-line program.
-use peerloop::*;
-struct R;
-impl Handler for R {
-    type Command = ();
+//! The command-line program: parses, dispatches, and ends with the code that the outcome calls for.
+//!
+//! Whatever goes wrong is told in one line on stderr and never as a panic.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod cli;
+mod exit;
+mod machine;
+mod notices;
+mod output;
+mod probe;
+mod progress;
+mod report;
+mod serve;
+mod sources;
+mod targets;
+mod units;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+use exit::{Exit, Failure};
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => cli::explain(&error),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        output::complain(&failure.message);
+        failure.exit
+    });
+    exit.into()
 }
-fn main() {
-    let mut c = Config::new(Network::Regtest);
-    c.max_inbound = 19000;
-    let mut r = Reactor::new(c, R).unwrap();
-    let a = std::env::args().nth(1).unwrap();
-    r.listen(a.parse().unwrap()).unwrap();
-    r.run().unwrap();
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        None => output::print(&Cli::command().render_help().to_string()).map(|()| Exit::Success),
+        Some(Command::Bench(args)) => bench::run(*args),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Probe(args)) => probe::run(args),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "peerloop", &mut script);
+            output::print(&String::from_utf8_lossy(&script)).map(|()| Exit::Success)
+        }
+    }
 }

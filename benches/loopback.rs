@@ -1,0 +1,167 @@
+//! What does a ping cost through the whole loop, beside the least that a readiness loop can do for the same bytes?
+//!
+//! The same client drives two servers in the same way, over 64 connections of loopback: `peerloop` is a reactor whose
+//! peers have shaken hands, and `bare mio` reads what is readable and writes it back, without framing, checksum, timers
+//! or accounting. Each iteration writes one ping to every connection and then reads every answer, so the servers see
+//! their readiness in batches. The client's own cost is in both; the difference of the two is what the engine adds to
+//! 64 pings.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::UnixTime;
+use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::{Config, Handler, Network, Reactor};
+use std::borrow::Cow;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{Sender as Report, channel};
+use std::thread;
+use std::time::Duration;
+
+const CONNECTIONS: usize = 64;
+const MAGIC: [u8; 4] = Network::Regtest.magic();
+const PING_LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
+const ANY_PORT: SocketAddr = SocketAddr::new(net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Wants nothing: the engine answers pings by itself.
+struct Silent;
+
+impl Handler for Silent {
+    type Command = ();
+}
+
+fn run_peerloop(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Silent).expect("the kernel gives a poller");
+    let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
+    started.send((address, Some(reactor.handle()))).expect("the client waits for it");
+    reactor.run().expect("the poller works");
+}
+
+/// Runs until the last of its connections is closed.
+fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
+    let mut poll = Poll::new().expect("the kernel gives a poller");
+    let mut listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
+    let listening = Token(usize::MAX);
+    poll.registry().register(&mut listener, listening, Interest::READABLE).expect("it can be polled");
+    started.send((listener.local_addr().expect("it is bound"), None)).expect("the client waits for it");
+    let mut events = Events::with_capacity(1_024);
+    let mut sockets: Vec<TcpStream> = Vec::new();
+    let mut block = vec![0; READ_BLOCK_BYTES];
+    let mut ended = 0;
+    while ended < CONNECTIONS {
+        poll.poll(&mut events, None).expect("the poller works");
+        for event in &events {
+            if event.token() == listening {
+                while let Ok((mut socket, _)) = listener.accept() {
+                    let token = Token(sockets.len());
+                    socket.set_nodelay(true).expect("it is connected");
+                    poll.registry()
+                        .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+                        .expect("it can be polled");
+                    sockets.push(socket);
+                }
+            } else if event.is_readable() {
+                let socket = &mut sockets[event.token().0];
+                match socket.read(&mut block) {
+                    Ok(0) => ended += 1,
+                    Ok(len) => socket.write_all(&block[..len]).expect("so little always fits"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+        }
+    }
+}
+
+/// The same for both servers: blocking sockets, one ping on each, then one answer from each.
+struct Client {
+    sockets: Vec<net::TcpStream>,
+    ping: Vec<u8>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let connect = |_| {
+            let socket = net::TcpStream::connect(address).expect("the server listens");
+            socket.set_nodelay(true).expect("it is connected");
+            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("it is connected");
+            socket
+        };
+        Self { sockets: (0..CONNECTIONS).map(connect).collect(), ping: frame(&MessageRef::Ping { nonce: 7 }) }
+    }
+
+    fn shake_hands(&mut self) {
+        let greeting = greeting();
+        for socket in &mut self.sockets {
+            socket.write_all(&greeting).expect("it is connected");
+            loop {
+                let mut header = [0; HEADER_LEN_BYTES];
+                socket.read_exact(&mut header).expect("the server greets");
+                let header = Header::decode(&header);
+                socket.read_exact(&mut vec![0; header.payload_len as usize]).expect("the server greets");
+                if header.command == CommandName::SENDHEADERS {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        for socket in &mut self.sockets {
+            socket.write_all(&self.ping).expect("it is connected");
+        }
+        let mut answer = [0; PING_LEN_BYTES];
+        for socket in &mut self.sockets {
+            socket.read_exact(&mut answer).expect("each ping is answered");
+        }
+        assert_eq!(answer[HEADER_LEN_BYTES..], self.ping[HEADER_LEN_BYTES..]);
+    }
+}
+
+fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode_frame(MAGIC, &mut bytes);
+    bytes
+}
+
+fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
+}
+
+fn pings(c: &mut Criterion) {
+    let mut group = c.benchmark_group("64 pings answered");
+    group.throughput(Throughput::Elements(CONNECTIONS as u64));
+    group.measurement_time(Duration::from_secs(8)).noise_threshold(0.1);
+    for (name, run, speaks) in [("bare mio", run_bare_mio as fn(&_), false), ("peerloop", run_peerloop, true)] {
+        let (started, server) = channel();
+        let thread = thread::spawn(move || run(&started));
+        let (address, handle) = server.recv().expect("the server starts");
+        let mut client = Client::connect(address);
+        if speaks {
+            client.shake_hands();
+        }
+        group.bench_function(name, |b| b.iter(|| client.round()));
+        drop(client);
+        if let Some(handle) = handle {
+            handle.stop().expect("the server runs");
+        }
+        thread.join().expect("the server ends");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pings);
+criterion_main!(benches);

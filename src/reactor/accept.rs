@@ -1,0 +1,118 @@
+//! Step 4 of the turn: connections that come and connections that are opened.
+
+use super::Reactor;
+use crate::api::Handler;
+use crate::error::{IoStep, NetworkFailure, Shortage};
+use crate::id::LinkId;
+use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN};
+use crate::net::Net;
+use crate::table::Ending;
+use crate::time::Instant;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    /// More connections may wait than were accepted.
+    pub(super) ready: bool,
+    /// Accepting pauses until then, for want of descriptors or memory.
+    pub(super) retry: Option<Retry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    pub(super) at: Instant,
+    pause: Duration,
+}
+
+impl Listener {
+    pub(super) fn is_due(&self) -> bool {
+        self.ready && self.retry.is_none()
+    }
+}
+
+impl<N: Net, H: Handler> Reactor<N, H> {
+    pub(super) fn accept(&mut self) {
+        let now = self.engine.state.now;
+        for index in 0..self.listeners.len() {
+            let listener = &mut self.listeners[index];
+            if listener.retry.is_some_and(|retry| retry.at <= now) {
+                listener.ready = true;
+            }
+            if !listener.ready || listener.retry.is_some_and(|retry| retry.at > now) {
+                continue;
+            }
+            for _ in 0..ACCEPTS_PER_TURN {
+                if !self.accept_one(index) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Accepts one connection and returns whether there may be more.
+    fn accept_one(&mut self, index: usize) -> bool {
+        let (socket, address) = match self.net.accept(index as u32) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.accept_failed(index, &error),
+        };
+        self.listeners[index].retry = None;
+        let Some(id) = self.engine.accept(address) else { return true };
+        match self.net.attach(id, socket) {
+            Ok(()) => self.engine.opened(id, &mut self.handler),
+            Err(error) => self.engine.failed(id, IoStep::Register, &error),
+        }
+        true
+    }
+
+    fn accept_failed(&mut self, index: usize, error: &io::Error) -> bool {
+        let now = self.engine.state.now;
+        let listener = &mut self.listeners[index];
+        if error.kind() == ErrorKind::WouldBlock {
+            listener.ready = false;
+            listener.retry = None;
+            return false;
+        }
+        match NetworkFailure::new(IoStep::Connect, error).shortage() {
+            Some(Shortage::Descriptors | Shortage::Memory) => {
+                let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
+                listener.retry = Some(Retry { at: now.plus(pause), pause });
+                if self.engine.state.counters.accept_shortages == 0 {
+                    log::warn!("accepting at {} pauses: {error}", listener.address);
+                }
+                self.engine.state.counters.accept_shortages += 1;
+                false
+            }
+            Some(Shortage::Ports) | None => {
+                self.engine.state.counters.accept_failures += 1;
+                true
+            }
+        }
+    }
+
+    pub(super) fn dial(&mut self) {
+        for _ in 0..DIALS_PER_TURN {
+            let Some(dial) = self.engine.state.table.pop_dial() else { return };
+            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.ending == Ending::Open) {
+                continue;
+            }
+            match self.net.connect(dial.link, dial.address, dial.source) {
+                Ok(()) => self.engine.dialling(dial.link),
+                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
+            }
+        }
+    }
+
+    pub(super) fn finish_connect(&mut self, id: LinkId) {
+        match self.net.connected(id) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.engine.opened(id, &mut self.handler);
+                self.engine.state.table.mark_ready(id);
+            }
+            Err(error) => self.engine.failed(id, IoStep::Connect, &error),
+        }
+    }
+}

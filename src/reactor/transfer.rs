@@ -1,0 +1,150 @@
+//! Steps 5, 7 and 8 of the turn: bytes in, bytes out, and the ends of connections.
+
+use super::Reactor;
+use crate::api::Handler;
+use crate::engine::{CloseStep, Engine};
+use crate::error::IoStep;
+use crate::id::LinkId;
+use crate::limits::{CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN};
+use crate::net::Net;
+use crate::table::Ending;
+use crate::time::Instant;
+use std::io::{self, ErrorKind, IoSlice};
+
+impl<N: Net, H: Handler> Reactor<N, H> {
+    pub(super) fn read(&mut self) {
+        let until = self.engine.state.now.plus(READ_STEP_MAX);
+        for _ in 0..self.engine.state.table.ready_len() {
+            let Some(id) = self.engine.state.table.pop_ready() else { return };
+            self.read_link(id);
+            if self.engine.state.now >= until {
+                return;
+            }
+        }
+    }
+
+    fn read_link(&mut self, id: LinkId) {
+        let Some(link) = self.engine.state.table.get(id) else { return };
+        if link.hold.is_held() || matches!(link.ending, Ending::Ended(_)) {
+            return;
+        }
+        let (received, room_len, direct) = match self.engine.direct_room(id) {
+            Some(room) => (self.net.read(id, room), room.len(), true),
+            None => {
+                let room = self.read_block.room();
+                (self.net.read(id, room), room.len(), false)
+            }
+        };
+        self.read_clock();
+        let len = *received.as_ref().unwrap_or(&0);
+        if direct {
+            self.parse(id, |engine, handler| engine.received_directly(id, len, handler));
+        } else if len > 0 {
+            let block = self.read_block.freeze();
+            self.parse(id, |engine, handler| engine.received(id, &block, len, handler));
+            self.read_block.thaw(block);
+        }
+        self.conclude_read(id, received, room_len);
+    }
+
+    /// Lets the engine parse, then writes what it had to reply, with one call if the kernel takes it.
+    fn parse(&mut self, id: LinkId, parse: impl FnOnce(&mut Engine, &mut H)) {
+        self.engine.state.begin_replies(id);
+        parse(&mut self.engine, &mut self.handler);
+        let gathered = self.engine.state.write_block.gathered();
+        if !gathered.is_empty() {
+            let at = self.net.now();
+            let written = match self.net.write(id, gathered) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                result => result,
+            };
+            match written {
+                Ok(written) => {
+                    if written < gathered.len() {
+                        self.engine.state.not_writable(id);
+                    }
+                    self.engine.wrote_replies(id, written, at);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.engine.state.not_writable(id);
+                    self.engine.wrote_replies(id, 0, at);
+                }
+                Err(error) => self.engine.failed(id, IoStep::Write, &error),
+            }
+        }
+        self.engine.state.end_replies();
+    }
+
+    /// Decides from the result of a read whether there is more to be read.
+    fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
+        match received {
+            Ok(0) => self.engine.ended_by_peer(id),
+            Ok(len) => {
+                let state = &mut self.engine.state;
+                if let Some(link) = state.table.get_mut(id) {
+                    link.readiness.readable = len == room_len || link.readiness.hung_up;
+                    state.table.mark_ready(id);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if let Some(link) = self.engine.state.table.get_mut(id) {
+                    link.readiness.readable = false;
+                }
+            }
+            Err(error) => self.engine.failed(id, IoStep::Read, &error),
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let until = self.engine.state.now.plus(FLUSH_STEP_MAX);
+        for _ in 0..self.engine.state.table.dirty_len() {
+            let Some(id) = self.engine.state.table.pop_dirty() else { return };
+            if self.flush_link(id) >= until {
+                return;
+            }
+        }
+    }
+
+    /// Sends what waits, and returns when the last write began.
+    fn flush_link(&mut self, id: LinkId) -> Instant {
+        let mut at = Instant::ZERO;
+        for _ in 0..WRITES_PER_TURN {
+            let Some(link) = self.engine.state.table.get(id) else { return at };
+            if link.queue.is_empty() || !link.readiness.writable || matches!(link.ending, Ending::Ended(_)) {
+                return at;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let filled = link.queue.fill_slices(&mut slices);
+            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            at = self.net.now();
+            let written = match &slices[..filled] {
+                [slice] => self.net.write(id, slice),
+                slices => self.net.write_gathered(id, slices),
+            };
+            match written {
+                Ok(0) => self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    if written < offered {
+                        self.engine.state.not_writable(id);
+                    }
+                    self.engine.wrote_queued(id, written, at, &mut self.handler);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.engine.state.not_writable(id),
+                Err(error) => self.engine.failed(id, IoStep::Write, &error),
+            }
+        }
+        self.engine.state.table.mark_dirty(id);
+        at
+    }
+
+    pub(super) fn close(&mut self) {
+        for _ in 0..self.engine.state.table.closing_len().min(CLOSES_PER_TURN) {
+            let Some(id) = self.engine.state.table.pop_closing() else { return };
+            match self.engine.close_step(id, &mut self.handler) {
+                CloseStep::Wait => {}
+                CloseStep::ShutDownWriting => self.net.shut_down_writing(id),
+                CloseStep::Close => self.net.close(id),
+            }
+        }
+    }
+}

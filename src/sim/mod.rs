@@ -1,0 +1,57 @@
+//! A virtual kernel and clock that the very same loop runs on.
+//!
+//! A [`World`] holds hosts, connections, a clock that only its driver moves, and one seeded source of chance. A
+//! [`SimNet`] is one host's network: the [`Net`](crate::net::Net) that a [`Reactor`](crate::Reactor) takes for the
+//! real one, or that a test drives call by call. [`Driver`] runs any number of loops until nobody has work and only
+//! then lets time pass, so that nothing ever depends on how fast the machine is. How streams are cut into pieces, and
+//! how much a pipe holds, is chosen per connection by [`Conditions`].
+//!
+//! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. Nothing here
+//! sleeps, reads a clock, opens a socket or starts a thread, and nothing outside this module knows that it exists.
+//!
+//! ```
+//! use peerloop::api::Handler;
+//! use peerloop::sim::{Driver, World};
+//! use peerloop::time::Instant;
+//! use peerloop::{Config, Ctx, Network, Reactor};
+//!
+//! struct Dialler;
+//!
+//! impl Handler for Dialler {
+//!     type Command = ();
+//!
+//!     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+//!         ctx.connect("10.0.0.1:18444".parse().expect("an address")).expect("the table has room");
+//!     }
+//! }
+//!
+//! struct Acceptor;
+//!
+//! impl Handler for Acceptor {
+//!     type Command = ();
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let world = World::new(7, Instant::ZERO);
+//! let config = Config { seed: Some(1), ..Config::new(Network::Regtest) };
+//! let mut acceptor = Reactor::with_net(config.clone(), world.host(), Acceptor)?;
+//! acceptor.listen("10.0.0.1:18444".parse()?)?;
+//! let mut dialler = Reactor::with_net(config, world.host(), Dialler)?;
+//! Driver::new(&world).run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])?;
+//! assert_eq!((acceptor.stats().ready, dialler.stats().ready), (1, 1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod driver;
+mod kernel;
+mod net;
+mod trace;
+mod world;
+
+pub use connection::{Conditions, Cut, Cuts};
+pub use driver::{Actor, Driver, RunError, RunOutcome};
+pub use net::{SimNet, SimSocket};
+pub use trace::{Call, Entry, Trace};
+pub use world::World;

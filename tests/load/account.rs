@@ -1,0 +1,113 @@
+//! Every connection and every ping is accounted for, whatever becomes of it.
+
+use crate::stage::{Stage, config};
+use peerloop::Config;
+use peerloop::error::Side;
+use peerloop::load::{Doubt, GeneratorCommand, Plan, Verdict};
+use peerloop::peer::ConnectionState;
+use std::time::Duration;
+
+#[test]
+fn a_refused_connection_is_a_failure_of_the_other_side() {
+    let nobody = "10.0.0.1:1".parse().unwrap();
+    let stage = Stage::with(|plan| Plan { targets: vec![nobody], ..plan });
+    let report = stage.finish();
+    assert_eq!((report.peers.asked, report.peers.opened, report.peers.failed), (10, 0, 10));
+    let [failure] = report.failures[..] else { panic!("{:?}", report.failures) };
+    assert_eq!((failure.label, failure.side, failure.count), ("refused", Side::Remote, 10));
+    assert_eq!(failure.state, ConnectionState::Connecting);
+    assert_eq!((report.work.planned, report.ramp_time), (0, Duration::ZERO));
+}
+
+#[test]
+fn some_targets_may_be_dead() {
+    let nobody = "10.0.0.1:1".parse().unwrap();
+    let stage = Stage::with(|plan| Plan { targets: vec![plan.targets[0], nobody], ..plan });
+    let report = stage.finish();
+    assert_eq!((report.peers.ready, report.peers.failed), (5, 5));
+    assert_eq!((report.work.planned, report.work.answered), (1_000, 1_000), "the rate is that of all together");
+    assert_eq!(report.agents.len(), 1);
+    assert_eq!((report.agents[0].user_agent.as_str(), report.agents[0].count), (config().user_agent.as_str(), 5));
+}
+
+#[test]
+fn who_is_turned_away_after_the_handshake_is_lost() {
+    let full = Config { max_inbound: 4, ..config() };
+    let report = Stage::on(full, |plan| plan).finish();
+    assert_eq!((report.peers.ready, report.peers.lost), (10, 6));
+    assert_eq!(report.failures[0].label, "rejected_by_peer");
+    assert_eq!(report.failures[0].count, 6);
+    assert_eq!(report.work.sent, report.work.answered + report.work.timed_out);
+}
+
+#[test]
+fn when_the_node_goes_all_is_accounted_for() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_secs(5));
+    stage.node.handle().stop().unwrap();
+    let report = stage.finish();
+    assert_eq!((report.peers.ready, report.peers.lost), (10, 10));
+    let work = report.work;
+    assert!(work.planned > 0 && work.planned < 1_000, "{work:?}: the run ends when nobody is left");
+    assert_eq!(work.planned, work.sent + work.unsent);
+    assert_eq!(work.sent, work.answered + work.timed_out);
+    assert_eq!(report.failures[0].state, ConnectionState::Connected);
+}
+
+#[test]
+fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_secs(10));
+    stage.stall_node(Duration::from_secs(5));
+    let report = stage.finish();
+    let work = report.work;
+    assert_eq!((work.planned, work.sent), (1_000, 1_000));
+    assert!((140..=150).contains(&work.timed_out), "{work:?}: 1.45 s of the run");
+    assert_eq!(report.ping_rtt_planned.count(), work.answered, "failures are kept out of the latencies");
+}
+
+#[test]
+fn nothing_answered_is_nothing_to_be_trusted() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_millis(1_400));
+    stage.stall_node(Duration::from_secs(20));
+    let report = stage.finish();
+    assert_eq!((report.work.planned, report.work.answered, report.work.timed_out), (1_000, 0, 1_000));
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    assert_eq!(doubts, [Doubt::NothingAnswered]);
+}
+
+#[test]
+fn finishing_early_is_said() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_secs(5));
+    stage.command(GeneratorCommand::Finish);
+    let report = stage.finish();
+    assert!(report.is_partial);
+    assert!(report.work.planned > 300 && report.work.planned < 400, "{:?}", report.work);
+    assert_eq!(report.work.answered, report.work.sent);
+
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_millis(100));
+    stage.command(GeneratorCommand::Finish);
+    let report = stage.finish();
+    assert!(report.is_partial);
+    assert_eq!((report.work.planned, report.peers.ready), (0, 3));
+}
+
+#[test]
+fn intervals_add_up_to_what_was_answered_so_far() {
+    let mut stage = Stage::new();
+    let mut sum = peerloop::histogram::LatencyHistogram::new();
+    for _ in 0..11 {
+        stage.run_for(Duration::from_secs(1));
+        let progress = stage.progress();
+        sum.merge(&progress.interval);
+        assert_eq!(sum.count(), progress.answered);
+    }
+    // The last answers come with the end of the run, after which nobody can ask.
+    assert!((950..1_000).contains(&sum.count()));
+    let report = stage.finish();
+    assert_eq!(report.ping_rtt_planned.count(), 1_000);
+    assert!(sum.max() <= report.ping_rtt_planned.max());
+}

@@ -1,0 +1,8 @@
+//! The load generator in a virtual world, where every latency is known beforehand.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+mod account;
+mod lag;
+mod schedule;
+mod stage;

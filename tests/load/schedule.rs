@@ -1,0 +1,59 @@
+//! Connections and pings come when they are planned.
+
+use crate::stage::{RATE, Stage};
+use peerloop::load::{Phase, Verdict};
+use std::time::Duration;
+
+#[test]
+fn connections_are_opened_at_the_rate_that_was_asked() {
+    let mut stage = Stage::new();
+    for opened in 1..=9 {
+        stage.run_for(Duration::from_millis(if opened == 1 { 0 } else { 50 }));
+        let progress = stage.progress();
+        assert_eq!((progress.phase, progress.peers.ready), (Phase::Ramp, opened));
+    }
+    stage.run_for(Duration::from_millis(50));
+    assert_eq!(stage.progress().phase, Phase::Warmup, "it begins as soon as the last is ready");
+}
+
+#[test]
+fn pings_are_evenly_spaced_and_go_round_the_peers() {
+    let mut stage = Stage::with(|plan| peerloop::load::Plan { warmup: Duration::ZERO, ..plan });
+    stage.run_for(Duration::from_millis(450));
+    assert_eq!(stage.progress().planned, 1, "the first is due at once");
+    for planned in 2..=101_u64 {
+        stage.run_for(Duration::from_secs_f64(1.0 / RATE));
+        let progress = stage.progress();
+        assert_eq!((progress.planned, progress.sent, progress.answered), (planned, planned, planned));
+    }
+    let counters = stage.node.stats().counters;
+    assert_eq!(counters.pings_answered, 101);
+    let report = stage.finish();
+    assert_eq!(report.work.planned, 1_000);
+}
+
+#[test]
+fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
+    let mut stage = Stage::new();
+    let began = stage.world.now();
+    stage.run_for(Duration::from_secs(1));
+    let progress = stage.progress();
+    assert_eq!((progress.phase, progress.planned, progress.interval.count()), (Phase::Warmup, 0, 0));
+    while stage.generator.handler().phase() != Phase::Done {
+        stage.run_for(Duration::from_millis(10));
+    }
+    let took = stage.world.now().since(began);
+    assert!(took < Duration::from_millis(11_500), "{took:?}: ramp 0.45 s, warm-up 1 s, run 10 s");
+    assert_eq!(stage.node.stats().counters.pings_answered, 1_100);
+    let report = stage.finish();
+    assert_eq!((report.work.planned, report.work.answered, report.verdict), (1_000, 1_000, Verdict::Trusted));
+}
+
+#[test]
+fn no_rate_sends_no_pings_and_holds_the_peers() {
+    let mut stage = Stage::with(|plan| peerloop::load::Plan { rate: 0.0, ..plan });
+    stage.run_for(Duration::from_secs(11));
+    assert_eq!(stage.node.stats().ready, 10);
+    let report = stage.finish();
+    assert_eq!((report.peers.ready, report.work.planned, report.verdict), (10, 0, Verdict::Trusted));
+}

@@ -1,0 +1,93 @@
+//! A generator and the node that it loads, in one virtual world.
+
+use peerloop::api::Pending;
+use peerloop::load::{Generator, GeneratorCommand, Plan, Progress, Report, Responder};
+use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
+use peerloop::time::Instant;
+use peerloop::{Config, Network, Reactor};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(crate) const RATE: f64 = 100.0;
+
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) node: Reactor<SimNet, Responder>,
+    pub(crate) generator: Reactor<SimNet, Generator>,
+}
+
+/// Ten peers, a hundred pings a second, a second of warm-up, ten seconds of run, two of drain.
+pub(crate) fn plan(target: SocketAddr) -> Plan {
+    Plan {
+        targets: vec![target],
+        sources: Vec::new(),
+        connections: 10,
+        connect_rate: 20.0,
+        rate: RATE,
+        warmup: Duration::from_secs(1),
+        duration: Duration::from_secs(10),
+        drain: Duration::from_secs(2),
+    }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self::with(|plan| plan)
+    }
+
+    pub(crate) fn with(change: impl FnOnce(Plan) -> Plan) -> Self {
+        Self::on(Config { max_links: 1_000, ..config() }, change)
+    }
+
+    /// A stage whose node is configured by the test.
+    pub(crate) fn on(node_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
+        let world = World::new(7, Instant::from_nanos(123_456_789));
+        let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
+        let address = SocketAddr::new(node.net().ip(), 18_444);
+        node.listen(address).unwrap();
+        let generator = Generator::new(change(plan(address)));
+        let generator = Reactor::with_net(config(), world.host(), generator).unwrap();
+        Self { world, node, generator }
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) -> RunOutcome {
+        let actors: &mut [&mut dyn Actor] = &mut [&mut self.generator, &mut self.node];
+        Driver::new(&self.world).run_until(self.world.now().plus(time), actors).unwrap()
+    }
+
+    /// Lets time pass without the generator's loop, as when its thread gets no CPU.
+    pub(crate) fn stall_generator(&self, time: Duration) {
+        self.world.advance(time);
+    }
+
+    /// Lets time pass without the node's loop.
+    pub(crate) fn stall_node(&mut self, time: Duration) {
+        let until = self.world.now().plus(time);
+        Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
+    }
+
+    pub(crate) fn command(&self, command: GeneratorCommand) {
+        self.generator.handle().command(command).unwrap();
+    }
+
+    pub(crate) fn progress(&mut self) -> Progress {
+        let (answer, pending) = Pending::new();
+        self.command(GeneratorCommand::Progress { spare: Box::default(), answer });
+        self.run_for(Duration::ZERO);
+        pending.wait().unwrap()
+    }
+
+    /// Runs to the end, which must come within a minute.
+    pub(crate) fn finish(mut self) -> Report {
+        let driver = Driver::new(&self.world);
+        let until = self.world.now().plus(Duration::from_secs(60));
+        let actors: &mut [&mut dyn Actor] = &mut [&mut self.generator, &mut self.node];
+        driver.run_until(until, actors).unwrap();
+        assert_eq!(self.generator.stats().links, 0, "all peers are closed");
+        self.generator.into_handler().into_report()
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config { seed: Some(11), ping_interval: Duration::ZERO, ..Config::new(Network::Regtest) }
+}

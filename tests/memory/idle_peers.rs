@@ -1,0 +1,65 @@
+//! What an accepted, handshaked, idle peer costs beyond its socket.
+
+use crate::node::{FarEnd, Node, Pings, Request};
+use allocation_counter::{AllocationInfo, measure};
+
+/// The most that a peer may cost, the growth of every table included.
+const PEER_MAX_BYTES: u64 = 1_024;
+
+fn allow_descriptors(needed: u64) {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    assert!(
+        limit >= needed,
+        "this test needs {needed} descriptors and gets {limit}; raise the hard limit (ulimit -Hn)"
+    );
+}
+
+/// Lets peers come until `total` are settled.
+fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
+    far_end.ask(Request::Dial { address: node.address, peers });
+    measure(|| node.until(|tally| tally.settled == total))
+}
+
+#[test]
+fn an_idle_peer_costs_less_than_a_kibibyte() {
+    allow_descriptors(5_000);
+    let (mut node, far_end) = (Node::new(Pings::Never), FarEnd::start());
+    // The tables double at powers of two: a thousand is just before that, and one more than 1,024 just behind it.
+    let mut total = 0;
+    let mut held_bytes = 0;
+    for peers in [24, 976, 25, 975] {
+        total += peers;
+        let info = welcome(&mut node, &far_end, peers, total);
+        held_bytes += info.bytes_current;
+        println!(
+            "{peers:>4} more idle peers: {:>5} bytes and {:.2} blocks each; all {total}: {:>4} bytes each",
+            info.bytes_current / peers as i64,
+            info.count_current as f64 / peers as f64,
+            held_bytes / total as i64,
+        );
+        if total >= 1_000 {
+            let each = u64::try_from(held_bytes).expect("peers cost memory") / total as u64;
+            assert!(each <= PEER_MAX_BYTES, "{total} peers cost {each} bytes each");
+        }
+    }
+    far_end.stop(&mut node);
+}
+
+#[test]
+fn peers_that_come_after_others_have_gone_cost_nothing_new() {
+    const PEERS: usize = 300;
+    allow_descriptors(2_000);
+    let (mut node, far_end) = (Node::new(Pings::Never), FarEnd::start());
+    let mut wave = |number: usize| {
+        let came = welcome(&mut node, &far_end, PEERS, number * PEERS);
+        far_end.ask(Request::CloseAll);
+        let went = measure(|| node.until(|tally| tally.closed == number * PEERS));
+        came.bytes_current + went.bytes_current
+    };
+    // The first waves leave tables and pooled buffers behind, whose sizes depend on how many came in one turn.
+    let warm_up: i64 = (1..=5).map(&mut wave).sum();
+    let later: i64 = (6..=15).map(&mut wave).sum();
+    println!("{PEERS} peers leave {warm_up} bytes behind, and ten times as many after them {later}");
+    assert!(later <= 16_384, "ten waves of {PEERS} peers left {later} bytes behind");
+    far_end.stop(&mut node);
+}

@@ -1,0 +1,183 @@
+//! A node that allocates nothing by itself, so that what is counted is the loop's own.
+
+use peerloop::limits::SHUTDOWN_GRACE;
+use peerloop::net::mio::MioNet;
+use peerloop::wire::Header;
+use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Longer than anything takes, so that a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When a node pings its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pings {
+    Never,
+    /// Each time a peer has answered, from within the reading of that answer.
+    AfterEachPong,
+    /// Every millisecond, each peer that has answered, from the timer.
+    ByTimer,
+}
+
+/// A handler that counts.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pings: Pings,
+    peers: Vec<PeerId>,
+    /// Peers whose handshake is complete with all that belongs to it.
+    pub(crate) settled: usize,
+    pub(crate) pongs: u64,
+    pub(crate) messages: u64,
+    pub(crate) payload_bytes: usize,
+    pub(crate) closed: usize,
+}
+
+/// What a test asks of a node on another thread.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Dial { address: SocketAddr, peers: usize },
+    CloseAll,
+}
+
+impl Tally {
+    fn new(pings: Pings) -> Self {
+        let peers = Vec::with_capacity(64);
+        Self { pings, peers, settled: 0, pongs: 0, messages: 0, payload_bytes: 0, closed: 0 }
+    }
+
+    fn next_round(ctx: &mut Ctx<'_>) {
+        ctx.wake_at(ctx.now().plus(Duration::from_millis(1)));
+    }
+}
+
+impl Handler for Tally {
+    type Command = Request;
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        if self.pings == Pings::ByTimer {
+            Self::next_round(ctx);
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::SendHeaders => {
+                self.settled += 1;
+                if self.pings != Pings::Never {
+                    self.peers.push(peer);
+                    ctx.ping(peer, ctx.now()).expect("it is ready");
+                }
+            }
+            Event::Pong { .. } => {
+                self.pongs += 1;
+                if self.pings == Pings::AfterEachPong {
+                    ctx.ping(peer, ctx.now()).expect("it is ready");
+                }
+            }
+            Event::Closed { .. } => self.closed += 1,
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        Delivery::Buffer
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
+        self.messages += 1;
+        self.payload_bytes += frame.payload().len();
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        for &peer in &self.peers {
+            // More than a few pings in flight cost a peer some memory of its own.
+            let is_free = ctx.peer(peer).is_some_and(|view| view.connection().ping_pong().pending_count() == 0);
+            if is_free {
+                ctx.ping(peer, ctx.now()).expect("it is ready");
+            }
+        }
+        Self::next_round(ctx);
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, request: Request) {
+        match request {
+            Request::Dial { address, peers } => {
+                for _ in 0..peers {
+                    ctx.connect(address).expect("the table has room");
+                }
+            }
+            Request::CloseAll => {
+                let peers: Vec<PeerId> = ctx.peers().map(|view| view.id()).collect();
+                for peer in peers {
+                    ctx.close(peer, peerloop::error::LocalCause::Requested.into());
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) reactor: Reactor<MioNet, Tally>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Node {
+    pub(crate) fn new(pings: Pings) -> Self {
+        let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+        let mut reactor = Reactor::new(config, Tally::new(pings)).expect("the kernel gives a poller");
+        let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+        Self { reactor, address }
+    }
+
+    pub(crate) fn turn(&mut self) {
+        self.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+    }
+
+    /// Turns until `done`, and allocates nothing for that.
+    pub(crate) fn until(&mut self, done: impl Fn(&Tally) -> bool) {
+        let began = std::time::Instant::now();
+        while !done(self.reactor.handler()) {
+            assert!(began.elapsed() < PATIENCE, "it never came: {:?}", self.reactor.handler());
+            self.turn();
+        }
+    }
+}
+
+/// The far end, on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct FarEnd {
+    handle: peerloop::Handle<Request>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FarEnd {
+    pub(crate) fn start() -> Self {
+        let (sender, receiver) = channel();
+        let thread = thread::spawn(move || {
+            let mut node = Node::new(Pings::Never);
+            sender.send(node.reactor.handle()).expect("the test waits for it");
+            node.reactor.run().expect("the poller works");
+        });
+        Self { handle: receiver.recv().expect("the far end starts"), thread: Some(thread) }
+    }
+
+    pub(crate) fn ask(&self, request: Request) {
+        self.handle.command(request).expect("the queue has room");
+    }
+
+    /// Ends the far end while `node` sees its own peers off.
+    pub(crate) fn stop(mut self, node: &mut Node) {
+        self.handle.stop().expect("the queue has room");
+        let thread = self.thread.take().expect("it is stopped once");
+        let began = std::time::Instant::now();
+        while !thread.is_finished() {
+            assert!(began.elapsed() < PATIENCE + SHUTDOWN_GRACE, "the far end does not stop");
+            node.turn();
+        }
+        thread.join().expect("the far end did not panic");
+    }
+}

@@ -1,0 +1,108 @@
+//! What small messages cost once a loop is warm: no allocation.
+
+use crate::node::{Node, Pings, Request};
+use allocation_counter::measure;
+use peerloop::Network;
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::UnixTime;
+use peerloop::wire::{MessageRef, NetAddress, Sender, Version};
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+
+const MAGIC: [u8; 4] = Network::Regtest.magic();
+
+/// Two nodes ping each other; returns how often each of them allocated while it received `PONGS` pongs.
+fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
+    const PEERS: usize = 16;
+    const PONGS: u64 = 5_000;
+    static MEASURED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+    let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
+    let run = move |mut node: Node| {
+        node.until(|tally| tally.settled == PEERS && tally.pongs >= 1_000);
+        let warm = node.reactor.handler().pongs;
+        let info = measure(|| node.until(|tally| tally.pongs >= warm + PONGS));
+        assert_eq!(node.reactor.handler().closed, 0);
+        measured.fetch_add(1, Ordering::SeqCst);
+        // The other end may still need answers.
+        while measured.load(Ordering::SeqCst) < 2 {
+            node.turn();
+        }
+        info.count_total
+    };
+    let (sender, receiver) = channel();
+    let far = thread::spawn(move || {
+        let node = Node::new(pings);
+        sender.send(node.reactor.handle()).expect("the test waits for it");
+        run(node)
+    });
+    let node = Node::new(pings);
+    let far_handle = receiver.recv().expect("the far end starts");
+    far_handle.command(Request::Dial { address: node.address, peers: PEERS }).expect("the queue has room");
+    let here = run(node);
+    [here, far.join().expect("the far end did not panic")]
+}
+
+#[test]
+fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
+    assert_eq!(allocations_of_both_ends(Pings::AfterEachPong), [0, 0]);
+}
+
+#[test]
+fn pings_from_the_timer_allocate_nothing_on_either_end() {
+    assert_eq!(allocations_of_both_ends(Pings::ByTimer), [0, 0]);
+}
+
+fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode_frame(MAGIC, &mut bytes);
+    bytes
+}
+
+fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    [MessageRef::Version(Cow::Owned(version)), MessageRef::Verack, MessageRef::SendHeaders].map(|m| frame(&m)).concat()
+}
+
+#[test]
+fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
+    let mut node = Node::new(Pings::Never);
+    let mut socket = TcpStream::connect(node.address).expect("it listens");
+    socket.set_nodelay(true).expect("the socket is open");
+    socket.write_all(&greeting()).expect("the kernel takes it");
+    node.until(|tally| tally.settled == 1);
+    let inv = frame(&MessageRef::Opaque { command: CommandName::new("inv"), payload: &[7; 37] });
+    let ping = frame(&MessageRef::Ping { nonce: 7 });
+    let mut answers = [0; 65_536];
+    let mut round = |node: &mut Node| {
+        for message in [&inv, &ping] {
+            for cut in 1..message.len() {
+                for part in [&message[..cut], &message[cut..]] {
+                    socket.write_all(part).expect("the kernel takes it");
+                    // On loopback what is written can be read at once.
+                    node.turn();
+                }
+            }
+        }
+    };
+    round(&mut node);
+    let before = node.reactor.handler().messages;
+    let info = measure(|| round(&mut node));
+    assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "each part was read by itself");
+    assert_eq!(node.reactor.stats().counters.pings_answered, 2 * (ping.len() as u64 - 1));
+    assert_eq!(info.count_total, 0);
+    assert_ne!(socket.read(&mut answers).expect("it is connected"), 0);
+}

@@ -1,0 +1,83 @@
+//! A process that has run out of descriptors: it waits, says so, and goes on by itself once there are some again.
+
+use crate::probe::{BareSocket, Node, Seen, in_a_child, until};
+use peerloop::error::{CloseReason, Shortage, Side};
+use peerloop::peer::ConnectionState;
+use peerloop::time::Wait;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+const LIMIT: u64 = 128;
+const WAITING: usize = 20;
+const SPARE: usize = 5;
+
+/// Takes every descriptor that is left.
+fn hoard() -> Vec<OwnedFd> {
+    let any = || File::open(std::env::current_exe().expect("this program has a path")).map(OwnedFd::from);
+    std::iter::from_fn(|| any().ok()).collect()
+}
+
+fn lower_the_limit() {
+    rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("a limit may be lowered");
+}
+
+#[test]
+fn waiting_connections_are_accepted_once_descriptors_are_free_again() {
+    let ended = in_a_child("descriptors::waiting_connections_are_accepted_once_descriptors_are_free_again", || {
+        lower_the_limit();
+        let mut node = Node::new();
+        node.turn();
+        let sockets: Vec<BareSocket> = (0..WAITING).map(|_| BareSocket::connect(node.address)).collect();
+        let mut hoard = hoard();
+        hoard.truncate(hoard.len() - SPARE);
+        until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_shortages > 0);
+        assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
+        assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
+        until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_shortages >= 3);
+        drop(hoard);
+        // Nobody connects any more, so the kernel has nothing to announce.
+        let is_opened = |seen: &Seen| *seen == Seen::Opened;
+        until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
+        assert_eq!(node.reactor.stats().links, WAITING, "nobody was lost");
+        drop(sockets);
+    });
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn peers_that_are_connected_already_are_served_while_descriptors_are_short() {
+    let ended =
+        in_a_child("descriptors::peers_that_are_connected_already_are_served_while_descriptors_are_short", || {
+            lower_the_limit();
+            let mut node = Node::new();
+            let (mut socket, _) = BareSocket::ready(&mut node);
+            let _waits = BareSocket::connect(node.address);
+            let _hoard = hoard();
+            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_shortages > 0);
+            socket.write(&crate::probe::ping(3));
+            until([&mut node], "it is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+        });
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
+    let ended = in_a_child("descriptors::a_dial_without_a_descriptor_is_a_shortage_of_this_side", || {
+        lower_the_limit();
+        let (mut node, two) = (Node::new(), Node::new());
+        let hoard = hoard();
+        let peer = node.dial(two.address);
+        until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
+        match node.end_of(peer) {
+            Some((reason @ CloseReason::Network(failure), ConnectionState::Connecting)) => {
+                assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::Descriptors), Side::Local));
+            }
+            other => panic!("it ended by {other:?}"),
+        }
+        assert_eq!(node.seen_of(peer).len(), 1, "it never was opened");
+        drop(hoard);
+        let peer = node.dial(two.address);
+        until([&mut node], "the next dial succeeds", |[node]| node.seen_of(peer) == [Seen::Opened]);
+    });
+    assert!(ended.success(), "{ended}");
+}

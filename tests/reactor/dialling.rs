@@ -1,0 +1,134 @@
+//! Dials that come to nothing, and what the embedder hears of each.
+
+use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
+use peerloop::Config;
+use peerloop::error::{
+    CloseReason, CommandError, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, Shortage, Side,
+};
+use peerloop::peer::ConnectionState;
+use socket2::{Domain, Socket, Type};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+/// An address at which nobody listens.
+fn deserted() -> SocketAddr {
+    TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr()).expect("a loopback port is free")
+}
+
+#[test]
+fn a_refused_connection_is_the_peers_doing() {
+    let mut node = Node::new();
+    let peer = node.dial(deserted());
+    until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
+    let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
+        panic!("it ended by {:?}", node.end_of(peer))
+    };
+    assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::ConnectionRefused));
+    assert_eq!((state, reason.side(), reason.is_transient()), (ConnectionState::Connecting, Side::Remote, true));
+    assert_eq!(node.seen_of(peer).len(), 1, "it never was opened");
+    assert_eq!(node.reactor.stats().links, 0);
+}
+
+#[test]
+fn a_source_address_that_is_not_ours_is_this_sides_doing() {
+    let mut node = Node::new();
+    let target = Node::new();
+    // Reserved for documentation, so no machine has it.
+    let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let address = target.address;
+    let peer = node.act(move |ctx| ctx.connect_from(foreign, address)).expect("the table has room");
+    until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
+    let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
+        panic!("it ended by {:?}", node.end_of(peer))
+    };
+    assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::AddrNotAvailable));
+    assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::Ports), Side::Local));
+    assert_eq!(state, ConnectionState::Connecting);
+}
+
+#[test]
+fn a_source_address_of_ours_is_what_the_peer_sees() {
+    let (mut one, mut two) = (Node::new(), Node::new());
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
+    let address = two.address;
+    one.act(move |ctx| ctx.connect_from(source, address)).expect("the table has room");
+    until([&mut one, &mut two], "they are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    let seen = two.act(|ctx| ctx.peers().map(|view| view.address().ip()).collect::<Vec<_>>());
+    assert_eq!(seen, [source]);
+}
+
+#[test]
+fn a_dial_that_nobody_answers_times_out() {
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the kernel gives a socket");
+    full.bind(&ANY_PORT.into()).expect("a loopback port is free");
+    full.listen(0).expect("it is bound");
+    let address = full.local_addr().expect("it is bound").as_socket().expect("it is an IP address");
+    // The kernel holds one connection more than the backlog; further ones it does not answer.
+    let _holds = TcpStream::connect(address).expect("the backlog has room");
+    let mut node = Node::with(Config { connect_timeout: Duration::from_millis(50), ..regtest() });
+    let peer = node.dial(address);
+    until([&mut node], "the dial is given up", |[node]| node.end_of(peer).is_some());
+    let timed_out = CloseReason::TimedOut(Deadline::Connect);
+    assert_eq!(node.seen_of(peer), [Seen::Closed(timed_out, ConnectionState::Connecting)]);
+    assert_eq!(node.reactor.stats().links, 0);
+}
+
+#[test]
+fn a_dial_that_is_closed_before_it_is_decided_ends_as_asked() {
+    let mut node = Node::new();
+    let address = node.address;
+    let peer = node.act(move |ctx| {
+        let peer = ctx.connect(address).expect("the table has room");
+        ctx.close(peer, LocalCause::Requested.into());
+        peer
+    });
+    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    let requested = CloseReason::Local(LocalCause::Requested);
+    assert_eq!(node.seen_of(peer), [Seen::Closed(requested, ConnectionState::Connecting)]);
+}
+
+#[test]
+fn a_dial_ends_for_any_reason_that_an_embedder_may_have() {
+    for reason in [
+        CloseReason::Incompatible(Incompatibility::Blockchain),
+        CloseReason::RejectedByPeer(0x10),
+        CloseReason::ClosedByPeer,
+        CloseReason::Local(LocalCause::OverCapacity),
+        CloseReason::Misbehaved(Misbehaviour::SecondProtoconf),
+        CloseReason::TimedOut(Deadline::Pong),
+    ] {
+        let mut node = Node::new();
+        let address = node.address;
+        let peer = node.act(move |ctx| {
+            let peer = ctx.connect(address).expect("the table has room");
+            ctx.abort(peer, reason);
+            peer
+        });
+        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        assert_eq!(node.seen_of(peer), [Seen::Closed(reason, ConnectionState::Connecting)]);
+    }
+}
+
+#[test]
+fn a_full_table_refuses_a_dial_and_a_stopping_loop_does_too() {
+    let mut node = Node::with(Config { max_links: 1, ..regtest() });
+    let target = Node::new();
+    node.dial(target.address);
+    let address = target.address;
+    assert_eq!(node.act(move |ctx| ctx.connect(address)), Err(CommandError::TableFull));
+    assert_eq!(
+        node.act(move |ctx| {
+            ctx.stop();
+            ctx.connect(address)
+        }),
+        Err(CommandError::Stopped)
+    );
+}
+
+#[test]
+fn a_node_that_dials_itself_has_two_peers() {
+    let mut node = Node::new();
+    node.dial(node.address);
+    until([&mut node], "both ends are ready", |[node]| node.ready().len() == 2);
+}

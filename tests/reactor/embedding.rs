@@ -1,0 +1,118 @@
+//! A loop nested in somebody else's, which turns it only when it asks for that: by its descriptor or by its deadline.
+
+use crate::probe::{BareSocket, Node, PATIENCE, Seen, greeting, ping, regtest};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use peerloop::Config;
+use peerloop::limits::EVENTS_PER_TURN;
+use peerloop::net::Net;
+use peerloop::protocol::CommandName;
+use peerloop::time::Wait;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// The embedder's own loop; like the loop inside, it hears each edge once.
+struct Outer {
+    poll: Poll,
+    events: Events,
+}
+
+impl Outer {
+    fn around(node: &Node) -> Self {
+        let poll = Poll::new().expect("the kernel gives a poller");
+        poll.registry()
+            .register(&mut SourceFd(&node.reactor.as_raw_fd()), Token(0), Interest::READABLE)
+            .expect("a poller can be polled");
+        Self { poll, events: Events::with_capacity(8) }
+    }
+
+    /// Whether the node is to be turned now.
+    fn is_due(&mut self, node: &Node) -> bool {
+        self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
+        node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()
+    }
+
+    /// Turns the node when it is due, and never otherwise, until `done`.
+    fn run(&mut self, node: &mut Node, what: &str, done: impl Fn(&Node) -> bool) {
+        let began = std::time::Instant::now();
+        while !done(node) {
+            let timeout = match node.reactor.next_deadline() {
+                Wait::Zero => Duration::ZERO,
+                Wait::Until(moment) => moment.since(node.reactor.net().now()),
+                Wait::Forever => PATIENCE,
+            };
+            let is_due = timeout.is_zero();
+            self.poll.poll(&mut self.events, Some(timeout.min(PATIENCE))).expect("the poller works");
+            assert!(began.elapsed() < PATIENCE, "it never came that {what}");
+            if is_due || !self.events.is_empty() {
+                node.turn();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nested_loop_shakes_hands_and_answers() {
+    let mut node = Node::new();
+    let mut outer = Outer::around(&node);
+    let mut socket = BareSocket::connect(node.address);
+    socket.write(&greeting());
+    outer.run(&mut node, "it is ready", |node| node.ready().len() == 1);
+    while socket.read_frame().0 != CommandName::SENDHEADERS {}
+    for nonce in 1..=100 {
+        socket.write(&ping(nonce));
+        outer.run(&mut node, "a ping is answered", |node| node.reactor.stats().counters.pings_answered == nonce);
+        assert_eq!(socket.read_frame(), (CommandName::PONG, nonce.to_le_bytes().to_vec()));
+    }
+}
+
+#[test]
+fn a_command_wakes_the_outer_loop() {
+    let mut node = Node::new();
+    let mut outer = Outer::around(&node);
+    outer.run(&mut node, "it sleeps", |node| node.reactor.next_deadline() == Wait::Forever);
+    let handle = node.reactor.handle();
+    let pending = std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("it is sent");
+    outer.run(&mut node, "the command is taken", |_| pending.try_take().expect("it runs").is_some());
+}
+
+#[test]
+fn a_deadline_turns_the_loop_though_nothing_comes() {
+    let mut node = Node::with(Config { handshake_timeout: Duration::from_millis(20), ..regtest() });
+    let mut outer = Outer::around(&node);
+    let _socket = BareSocket::connect(node.address);
+    let is_closed = |seen: &Seen| matches!(seen, Seen::Closed(..));
+    outer.run(&mut node, "the silent peer is closed", |node| node.count(is_closed) == 1);
+}
+
+#[test]
+fn more_events_than_one_turn_takes_are_not_forgotten() {
+    const ROUNDS: usize = 12;
+    const EACH: usize = 100;
+    const PEERS: usize = ROUNDS * EACH;
+    const { assert!(PEERS > EVENTS_PER_TURN) };
+    crate::capacity::allow_descriptors(2 * PEERS as u64 + 500);
+    let mut node = Node::new();
+    let mut outer = Outer::around(&node);
+    let mut sockets = Vec::new();
+    for _ in 0..ROUNDS {
+        for _ in 0..EACH {
+            let mut socket = BareSocket::connect(node.address);
+            socket.write(&greeting());
+            sockets.push(socket);
+        }
+        outer.run(&mut node, "they are ready", |node| node.ready().len() == sockets.len());
+    }
+    // Peers that are not read make no work of their own that would turn the loop again.
+    node.act(|ctx| {
+        let peers: Vec<_> = ctx.peers().map(|view| view.id()).collect();
+        peers.into_iter().for_each(|peer| ctx.pause(peer));
+    });
+    for socket in &mut sockets {
+        socket.write(&ping(7));
+    }
+    while outer.is_due(&node) {
+        node.turn();
+    }
+    assert!(!Outer::around(&node).is_due(&node), "events are left, and nobody will be told of them again");
+}

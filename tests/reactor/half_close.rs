@@ -1,0 +1,94 @@
+//! Peers that end one direction only, or say their last word and the end of it in one go.
+
+use crate::probe::{BareSocket, Node, Seen, frame, pattern, ping, regtest, until};
+use peerloop::Config;
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::CommandName;
+use peerloop::wire::MessageRef;
+use std::net::Shutdown;
+use std::time::Duration;
+
+const INV: CommandName = CommandName::new("inv");
+
+#[test]
+fn what_comes_with_the_end_is_delivered_before_it() {
+    let mut node = Node::new();
+    // Less than one read, exactly one, several, and one that is received into a buffer of its own.
+    for len_bytes in [0, 36, 65_536 - 24, 65_536, 300_000, 1_500_000] {
+        let (mut socket, peer) = BareSocket::ready(&mut node);
+        let payload = pattern(len_bytes);
+        let bytes = [frame(&MessageRef::Opaque { command: INV, payload: &payload }), ping(9)].concat();
+        let writer = std::thread::spawn(move || {
+            socket.write(&bytes);
+            socket.shut_down(Shutdown::Write);
+            socket
+        });
+        if len_bytes < 100_000 {
+            while !writer.is_finished() {
+                std::thread::yield_now();
+            }
+        }
+        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        let seen = node.seen_of(peer);
+        assert_eq!(
+            seen[2..],
+            [Seen::Message(INV, payload.into()), Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]
+        );
+        let mut socket = writer.join().expect("all is written");
+        assert_eq!(socket.read_frame(), (CommandName::PONG, 9_u64.to_le_bytes().to_vec()));
+        assert!(socket.is_at_end());
+    }
+}
+
+#[test]
+fn a_message_that_the_end_cuts_short_is_not_delivered() {
+    let mut node = Node::new();
+    let whole = frame(&MessageRef::Opaque { command: INV, payload: &pattern(100_000) });
+    for cut in [1, 23, 24, 25, 65_536, whole.len() - 1] {
+        let (mut socket, peer) = BareSocket::ready(&mut node);
+        socket.write(&whole[..cut]);
+        socket.shut_down(Shutdown::Write);
+        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        assert_eq!(node.seen_of(peer)[2..], [Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]);
+    }
+    assert_eq!(node.reactor.stats().gathered_bytes, 0, "what was gathered is freed");
+}
+
+#[test]
+fn an_end_that_is_alone_is_heard_at_once() {
+    let mut node = Node::new();
+    let (socket, peer) = BareSocket::ready(&mut node);
+    until([&mut node], "it sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);
+    socket.shut_down(Shutdown::Write);
+    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    assert_eq!(node.end_of(peer), Some((CloseReason::ClosedByPeer, ConnectionState::Connected)));
+}
+
+#[test]
+fn a_paused_peer_that_ends_is_heard_to_the_end_when_it_is_resumed() {
+    let mut node = Node::new();
+    let (mut socket, peer) = BareSocket::ready(&mut node);
+    node.act(move |ctx| ctx.pause(peer));
+    socket.write(&frame(&MessageRef::Opaque { command: INV, payload: b"last" }));
+    drop(socket);
+    for _ in 0..5 {
+        node.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+    }
+    assert_eq!(node.seen_of(peer).len(), 2, "who is paused is not read");
+    node.act(move |ctx| ctx.resume(peer));
+    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    assert_eq!(node.seen_of(peer)[2], Seen::Message(INV, b"last".as_slice().into()));
+}
+
+#[test]
+fn a_peer_that_does_not_listen_any_more_misses_its_pong() {
+    let mut node = Node::with(Config { pong_timeout: Duration::from_millis(50), ..regtest() });
+    let (mut socket, peer) = BareSocket::ready(&mut node);
+    socket.shut_down(Shutdown::Read);
+    socket.write(&ping(1));
+    until([&mut node], "its ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+    node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
+    until([&mut node], "it is given up", |[node]| node.end_of(peer).is_some());
+    assert_eq!(node.end_of(peer), Some((CloseReason::TimedOut(Deadline::Pong), ConnectionState::Connected)));
+}

@@ -1,0 +1,137 @@
+//! A loop on a thread of its own, controlled from another.
+
+use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
+use bytes::Bytes;
+use peerloop::api::{Command, Pending};
+use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::handle::Refused;
+use peerloop::limits::HANDLE_QUEUE_MAX;
+use peerloop::protocol::CommandName;
+use peerloop::wire::MessageRef;
+use peerloop::{Ctx, Handle, Reactor};
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+
+/// Runs a node on a thread of its own, which gives back what it has seen.
+fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
+    let (sender, receiver) = channel();
+    let thread = thread::spawn(move || {
+        let mut reactor = Reactor::new(regtest(), Probe::default()).expect("the kernel gives a poller");
+        let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
+        sender.send((address, reactor.handle())).expect("the test waits for it");
+        reactor.run().expect("the poller works");
+        reactor.into_handler()
+    });
+    let (address, handle) = receiver.recv().expect("the node starts");
+    (address, handle, thread)
+}
+
+fn ask<T: Send + 'static>(handle: &Handle<Task>, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
+    let (answer, pending) = Pending::new();
+    handle.command(Task::new(move |ctx| answer.give(act(ctx)))).expect("the queue has room");
+    pending.wait().expect("the loop has not ended")
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "it never came that {what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn two_sleeping_loops_are_controlled_from_a_third_thread() {
+    let (_, one, one_thread) = spawn();
+    let (address, two, two_thread) = spawn();
+    let there = one.connect(address, None).expect("the queue has room").wait().expect("it runs").expect("it has room");
+    wait_for("both are ready", || [&one, &two].iter().all(|handle| ask(handle, |ctx| ctx.ready_peers()) == 1));
+
+    for command in ["inv", "addr"].map(CommandName::new) {
+        let frame = ask(&one, move |ctx| ctx.encode(&MessageRef::Opaque { command, payload: &pattern(73) }));
+        one.send(there, frame).expect("the queue has room");
+    }
+    let stats = |handle: &Handle<Task>| handle.stats().expect("the queue has room").wait().expect("it runs");
+    wait_for("the second message is skipped", || stats(&two).counters.discarded == 1);
+    assert_eq!((stats(&one).links, stats(&one).ready, stats(&one).counters.dialled), (1, 1, 1));
+
+    one.close(there).expect("the queue has room");
+    wait_for("both have parted", || stats(&one).links + stats(&two).links == 0);
+    one.stop().expect("the queue has room");
+    two.stop().expect("the queue has room");
+    let (one_probe, two_probe) = (one_thread.join().expect("it ends"), two_thread.join().expect("it ends"));
+    assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Local(LocalCause::Requested), _)));
+    assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
+    assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
+    assert!(matches!(one.stop(), Err(Refused::Stopped(Command::Stop))));
+    assert!(matches!(one.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
+}
+
+#[test]
+fn a_full_queue_gives_the_command_back() {
+    let ([mut one, mut two], [there, _]) = Node::pair();
+    let handle = one.reactor.handle();
+    for _ in 0..HANDLE_QUEUE_MAX {
+        handle.close(there).expect("the queue has room");
+    }
+    let frame = Bytes::from_static(b"mine");
+    match handle.send(there, frame.clone()) {
+        Err(Refused::Full(Command::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
+        other => panic!("the queue was full, but {other:?}"),
+    }
+    one.turn();
+    handle.send(there, Bytes::from_static(b"mine")).expect("one turn empties the queue");
+    crate::probe::until([&mut one, &mut two], "it is closed", |[one, _]| one.end_of(there).is_some());
+}
+
+#[test]
+fn commands_of_many_threads_are_all_taken() {
+    const THREADS: usize = 8;
+    const EACH: usize = 2_000;
+    let (_, handle, thread) = spawn();
+    let (sender, receiver) = channel();
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (handle, sender) = (handle.clone(), sender.clone());
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    let sender = sender.clone();
+                    let mut command = Command::Handler(Task::new(move |_| sender.send(()).expect("it counts")));
+                    while let Err(refused) = handle.try_send(command) {
+                        command = match refused {
+                            Refused::Full(command) => command,
+                            other => panic!("the loop runs, but {other}"),
+                        };
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    drop(sender);
+    handle.stop().expect("the queue has room");
+    thread.join().expect("it ends");
+    assert_eq!(receiver.iter().count(), THREADS * EACH);
+}
+
+#[test]
+fn who_waits_for_an_answer_hears_that_the_loop_is_gone() {
+    let node = Node::new();
+    let handle = node.reactor.handle();
+    let pending = handle.stats().expect("the queue has room");
+    drop(node);
+    assert_eq!(pending.wait().map(|_| ()), Err(CommandError::Stopped));
+    assert!(matches!(handle.stop(), Err(Refused::Stopped(Command::Stop))));
+}
+
+#[test]
+fn a_loop_that_has_ended_but_is_kept_takes_no_more_commands() {
+    let mut node = Node::new();
+    let handle = node.reactor.handle();
+    handle.stop().expect("the queue has room");
+    let unheard = handle.stats().expect("the queue has room");
+    while node.turn() {}
+    assert!(matches!(handle.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
+    assert!(unheard.wait().is_ok(), "what was asked before the end is answered");
+}

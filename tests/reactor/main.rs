@@ -1,0 +1,21 @@
+//! The loop over the real kernel, on loopback: whole nodes on both ends, bare sockets where a peer has to misbehave.
+//!
+//! No test asserts a duration. Whatever has to happen is waited for, with one generous deadline for all of it.
+
+#![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
+
+mod capacity;
+mod descriptors;
+mod dialling;
+mod embedding;
+mod half_close;
+mod handle;
+mod messages;
+mod probe;
+mod registration;
+mod reject;
+mod shake_hands;
+mod sigpipe;
+mod storm;
+mod version;

@@ -1,0 +1,112 @@
+//! Messages of an embedder's own: small and large, whole, streamed and skipped, to one peer and to many.
+
+use crate::probe::{BareSocket, Node, Seen, frame, pattern, until};
+use bytes::Bytes;
+use peerloop::error::CommandError;
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::protocol::CommandName;
+use peerloop::wire::MessageRef;
+
+const INV: CommandName = CommandName::new("inv");
+const ADDR: CommandName = CommandName::new("addr");
+
+fn opaque(command: CommandName, payload: &[u8]) -> MessageRef<'_> {
+    MessageRef::Opaque { command, payload }
+}
+
+#[test]
+fn messages_arrive_whole_and_in_order_and_the_unwanted_are_skipped() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    let payloads: Vec<Vec<u8>> = [0, 1, 36, 4_096, 4_097, 70_000].map(pattern).to_vec();
+    let sent = payloads.clone();
+    one.act(move |ctx| {
+        for payload in &sent {
+            ctx.send(there, &opaque(ADDR, payload)).expect("the queue has room");
+            ctx.send(there, &opaque(INV, payload)).expect("the queue has room");
+        }
+    });
+    until([&mut one, &mut two], "all have arrived", |[_, two]| two.seen_of(here).len() == 2 + payloads.len());
+    let expected: Vec<Seen> = payloads.into_iter().map(|payload| Seen::Message(INV, payload.into())).collect();
+    assert_eq!(two.seen_of(here)[2..], expected);
+    assert_eq!(two.reactor.stats().counters.discarded, 6);
+}
+
+#[test]
+fn a_message_of_a_mebibyte_is_gathered() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    let payload = pattern(1 << 20);
+    let sent = payload.clone();
+    one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue takes it"));
+    until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3);
+    assert_eq!(two.seen_of(here)[2], Seen::Message(INV, payload.into()));
+    assert_eq!(two.reactor.stats().gathered_bytes, 0, "it was delivered");
+}
+
+#[test]
+fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_judged() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    let payload = pattern(16 << 20);
+    let correct = frame(&opaque(CommandName::BLOCK, &payload));
+    let mut wrong = correct.clone();
+    *wrong.last_mut().expect("a frame has bytes") ^= 1;
+    for (index, (block, verdict)) in
+        [(correct, ChecksumVerdict::Correct), (wrong, ChecksumVerdict::Wrong)].into_iter().enumerate()
+    {
+        let block = Bytes::from(block);
+        let sent = block.clone();
+        one.act(move |ctx| ctx.send_shared(there, &sent).expect("an empty queue takes it"));
+        until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3 + index);
+        assert_eq!(two.seen_of(here)[2 + index], Seen::Streamed { len_bytes: 16 << 20, verdict });
+        assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the bytes are the same");
+    }
+    assert_eq!(two.end_of(here), None, "what a wrong checksum means is the handler's affair");
+}
+
+#[test]
+fn one_frame_reaches_many_peers() {
+    const PEERS: usize = 50;
+    let (mut one, mut two) = (Node::new(), Node::new());
+    for _ in 0..PEERS {
+        one.dial(two.address);
+    }
+    until([&mut one, &mut two], "all are ready", |nodes| nodes.iter().all(|node| node.ready().len() == PEERS));
+    let payload = pattern(36_003);
+    let shared = Bytes::from(frame(&opaque(INV, &payload)));
+    one.act(move |ctx| {
+        let peers: Vec<_> = ctx.peers().map(|view| view.id()).collect();
+        for peer in peers {
+            ctx.send_shared(peer, &shared).expect("the queue has room");
+        }
+    });
+    let is_message = |seen: &Seen| matches!(seen, Seen::Message(..));
+    until([&mut one, &mut two], "all have it", |[_, two]| two.count(is_message) == PEERS);
+    for peer in two.ready() {
+        assert_eq!(two.seen_of(peer)[2..], [Seen::Message(INV, payload.clone().into())]);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_fills_its_queue_and_then_gets_all_of_it() {
+    let mut node = Node::new();
+    let (mut socket, peer) = BareSocket::ready(&mut node);
+    let payload = Bytes::from(frame(&opaque(INV, &pattern(256 << 10))));
+    let mut sent = 0;
+    loop {
+        let shared = payload.clone();
+        match node.act(move |ctx| ctx.send_shared(peer, &shared)) {
+            Ok(()) => sent += 1,
+            Err(error) => break assert_eq!(error, CommandError::QueueFull),
+        }
+        assert!(sent < 1_000, "neither the kernel nor the queue is that large");
+    }
+    let reader = std::thread::spawn(move || {
+        for _ in 0..sent {
+            assert_eq!(socket.read_frame(), (INV, pattern(256 << 10)));
+        }
+        socket
+    });
+    until([&mut node], "all is read", |_| reader.is_finished());
+    reader.join().expect("the frames are whole and in order");
+    assert_eq!(node.act(move |ctx| ctx.peer(peer).map(|view| view.waiting_bytes())), Some(0));
+}

@@ -1,0 +1,311 @@
+//! Both ends of a test: a [`Node`] whose handler remembers all it hears, and a [`BareSocket`] that does as it likes.
+
+use bytes::Bytes;
+use peerloop::api::{Delivery, Pending};
+use peerloop::error::CloseReason;
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::net::mio::MioNet;
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::{Instant, UnixTime};
+use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::{Chunk, Config, Ctx, Event, Frame, Handler, Network, PeerId, Reactor};
+use socket2::SockRef;
+use std::borrow::Cow;
+use std::env;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// Longer than anything takes, so that a test fails instead of hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const MAGIC: [u8; 4] = Network::Regtest.magic();
+
+/// A port of this machine's own choice.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// What a handler hears of a peer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Seen {
+    Opened,
+    Ready,
+    Pong { nonce: u64, planned: Instant, sent: Instant, received: Instant },
+    Rejected(u8),
+    Message(CommandName, Bytes),
+    Streamed { len_bytes: u64, verdict: ChecksumVerdict },
+    Closed(CloseReason, ConnectionState),
+}
+
+/// A handler that remembers. It streams blocks, discards `addr` and takes everything else whole.
+#[derive(Debug, Default)]
+pub(crate) struct Probe {
+    pub(crate) seen: Vec<(PeerId, Seen)>,
+    /// The payload that is being streamed, or was last.
+    pub(crate) streamed: Vec<u8>,
+}
+
+/// Something to be done inside the loop.
+pub(crate) struct Task(Box<dyn FnOnce(&mut Ctx<'_>) + Send>);
+
+impl Task {
+    pub(crate) fn new(task: impl FnOnce(&mut Ctx<'_>) + Send + 'static) -> Self {
+        Self(Box::new(task))
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
+
+impl Handler for Probe {
+    type Command = Task;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let seen = match event {
+            Event::Opened { .. } => Seen::Opened,
+            Event::Ready { .. } => Seen::Ready,
+            Event::Pong { nonce, planned, sent, received } => Seen::Pong { nonce, planned, sent, received },
+            Event::Rejected(reject) => Seen::Rejected(reject.code.0),
+            Event::Closed { reason, state } => Seen::Closed(reason, state),
+            _ => return,
+        };
+        self.seen.push((peer, seen));
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        match header.command {
+            CommandName::BLOCK => Delivery::Stream,
+            command if command == CommandName::new("addr") => Delivery::Discard,
+            _ => Delivery::Buffer,
+        }
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.seen.push((peer, Seen::Message(frame.command(), frame.to_bytes())));
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        if chunk.offset() == 0 {
+            self.streamed.clear();
+        }
+        assert_eq!(chunk.offset(), self.streamed.len() as u64, "chunks come in order and without gaps");
+        self.streamed.extend_from_slice(chunk.bytes());
+        if let Some(verdict) = chunk.last() {
+            self.seen.push((peer, Seen::Streamed { len_bytes: chunk.total(), verdict }));
+        }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
+        task(ctx);
+    }
+}
+
+/// A loop on the real kernel, turned by the test.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) reactor: Reactor<MioNet, Probe>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Node {
+    /// A node that listens on loopback.
+    pub(crate) fn new() -> Self {
+        Self::with(regtest())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        Self::listening_at(config, ANY_PORT)
+    }
+
+    pub(crate) fn listening_at(config: Config, address: SocketAddr) -> Self {
+        let mut reactor = Reactor::new(config, Probe::default()).expect("the kernel gives a poller");
+        let address = reactor.listen(address).expect("a loopback port is free");
+        Self { reactor, address }
+    }
+
+    /// Two nodes, and the id under which each of them knows the other; the first has dialled.
+    pub(crate) fn pair() -> ([Self; 2], [PeerId; 2]) {
+        let (mut one, mut two) = (Self::new(), Self::new());
+        let there = one.dial(two.address);
+        until([&mut one, &mut two], "the handshake is complete", |nodes| {
+            nodes.iter().all(|node| node.ready().len() == 1)
+        });
+        let here = two.ready()[0];
+        ([one, two], [there, here])
+    }
+
+    /// One turn that does not wait; returns whether the loop goes on.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.reactor.poll_once(Duration::ZERO).expect("the poller works")
+    }
+
+    /// Does something inside the loop.
+    pub(crate) fn act<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
+        let (answer, pending) = Pending::new();
+        let task = Task::new(move |ctx| answer.give(act(ctx)));
+        self.reactor.handle().command(task).expect("the queue has room");
+        let began = std::time::Instant::now();
+        loop {
+            self.turn();
+            match pending.try_take().expect("the loop has not ended") {
+                Some(answer) => return answer,
+                // A turn that is full of events hears of commands in a later one.
+                None => assert!(began.elapsed() < PATIENCE, "the command is not taken"),
+            }
+        }
+    }
+
+    pub(crate) fn dial(&mut self, address: SocketAddr) -> PeerId {
+        self.act(move |ctx| ctx.connect(address).expect("the table has room"))
+    }
+
+    pub(crate) fn seen(&self) -> &[(PeerId, Seen)] {
+        &self.reactor.handler().seen
+    }
+
+    /// All that was heard of `peer`, in order.
+    pub(crate) fn seen_of(&self, peer: PeerId) -> Vec<Seen> {
+        self.seen().iter().filter(|(of, _)| *of == peer).map(|(_, seen)| seen.clone()).collect()
+    }
+
+    pub(crate) fn count(&self, matches: impl Fn(&Seen) -> bool) -> usize {
+        self.seen().iter().filter(|(_, seen)| matches(seen)).count()
+    }
+
+    /// All peers that ever were ready.
+    pub(crate) fn ready(&self) -> Vec<PeerId> {
+        self.seen().iter().filter(|(_, seen)| *seen == Seen::Ready).map(|(peer, _)| *peer).collect()
+    }
+
+    /// How `peer` ended, if it has.
+    pub(crate) fn end_of(&self, peer: PeerId) -> Option<(CloseReason, ConnectionState)> {
+        self.seen_of(peer).into_iter().find_map(|seen| match seen {
+            Seen::Closed(reason, state) => Some((reason, state)),
+            _ => None,
+        })
+    }
+}
+
+pub(crate) fn regtest() -> Config {
+    Config { seed: Some(7), ..Config::new(Network::Regtest) }
+}
+
+/// Turns the nodes until `done`.
+///
+/// # Panics
+///
+/// After [`PATIENCE`].
+pub(crate) fn until<const N: usize>(mut nodes: [&mut Node; N], what: &str, done: impl Fn([&Node; N]) -> bool) {
+    let began = std::time::Instant::now();
+    let wait = if N == 1 { Duration::from_millis(1) } else { Duration::ZERO };
+    while !done(nodes.each_ref().map(|node| &**node)) {
+        let heard = nodes.each_ref().map(|node| node.seen().last());
+        assert!(began.elapsed() < PATIENCE, "it never came that {what}; last heard: {heard:?}");
+        for node in &mut nodes {
+            node.reactor.poll_once(wait).expect("the poller works");
+        }
+    }
+}
+
+/// A peer without an engine. Its calls block, so a node must have been turned before something is read.
+#[derive(Debug)]
+pub(crate) struct BareSocket(pub(crate) TcpStream);
+
+impl BareSocket {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("somebody listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
+        socket.set_nodelay(true).expect("the socket is open");
+        Self(socket)
+    }
+
+    /// A connection to `node` whose handshake is complete and whose input is read up to there.
+    pub(crate) fn ready(node: &mut Node) -> (Self, PeerId) {
+        let before = node.ready().len();
+        let mut socket = Self::connect(node.address);
+        socket.write(&greeting());
+        until([node], "a bare socket is ready", |[node]| node.ready().len() > before);
+        while socket.read_frame().0 != CommandName::SENDHEADERS {}
+        (socket, node.ready()[before])
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("the kernel takes it");
+    }
+
+    pub(crate) fn read_frame(&mut self) -> (CommandName, Vec<u8>) {
+        let mut header = [0; HEADER_LEN_BYTES];
+        self.0.read_exact(&mut header).expect("a header comes");
+        assert_eq!(header[..4], MAGIC);
+        let header = Header::decode(&header);
+        let mut payload = vec![0; header.payload_len as usize];
+        self.0.read_exact(&mut payload).expect("a payload comes");
+        (header.command, payload)
+    }
+
+    /// Whether the node has closed its side and sent nothing more.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.0.read(&mut [0]).expect("an end comes") == 0
+    }
+
+    pub(crate) fn shut_down(&self, which: Shutdown) {
+        self.0.shutdown(which).expect("the socket is open");
+    }
+
+    /// Closes the connection with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).expect("the socket is open");
+    }
+}
+
+pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode_frame(MAGIC, &mut bytes);
+    bytes
+}
+
+pub(crate) fn ping(nonce: u64) -> Vec<u8> {
+    frame(&MessageRef::Ping { nonce })
+}
+
+/// What a dialler says to be a peer: `version` and `verack`.
+pub(crate) fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
+}
+
+/// Bytes without a short period, so that no part can stand for another.
+pub(crate) fn pattern(len_bytes: usize) -> Vec<u8> {
+    (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+/// Runs `body` in a child process, because it changes what the whole process shares; `name` is the path of the calling
+/// test. Returns how the child ended, and inside the child does not return.
+pub(crate) fn in_a_child(name: &str, body: impl FnOnce()) -> ExitStatus {
+    const VARIABLE: &str = "PEERLOOP_TEST_CHILD";
+    if env::var(VARIABLE).is_ok_and(|child| child == name) {
+        body();
+        std::process::exit(0);
+    }
+    Command::new(env::current_exe().expect("this program has a path"))
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, name)
+        .status()
+        .expect("this program runs again")
+}

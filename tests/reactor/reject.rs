@@ -1,0 +1,75 @@
+//! Whether a `reject` is the reason of a connection's end.
+
+use peerloop::error::CloseReason;
+use peerloop::time::UnixTime;
+use peerloop::wire::{MessageRef, NetAddress, RejectCode, RejectRef, Version};
+use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
+use std::borrow::Cow;
+use std::io::Write;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why the connection ended, once it has.
+#[derive(Default)]
+struct Ended(Option<CloseReason>);
+
+impl Handler for Ended {
+    type Command = ();
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
+        if let Event::Closed { reason, .. } = event {
+            self.0 = Some(reason);
+        }
+    }
+}
+
+/// The reason that is given for the end of a peer that shakes hands, says `last` and leaves.
+fn reason_after(last: &[MessageRef<'_>]) -> CloseReason {
+    let network = Network::Regtest;
+    let mut reactor = Reactor::new(Config::new(network), Ended::default()).expect("the defaults are valid");
+    let address = reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free");
+    let version = Version {
+        protocol_version: 70_016,
+        services: 0,
+        time: UnixTime::default(),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: None,
+        user_agent: None,
+        start_height: None,
+        relay: None,
+        association_id: None,
+    };
+    let mut bytes = Vec::new();
+    for message in [MessageRef::Version(Cow::Owned(version)), MessageRef::Verack].iter().chain(last) {
+        message.encode_frame(network.magic(), &mut bytes);
+    }
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    socket.write_all(&bytes).expect("the kernel has room for so little");
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    let began = Instant::now();
+    loop {
+        if let Some(reason) = reactor.handler().0 {
+            return reason;
+        }
+        assert!(began.elapsed() < PATIENCE, "the connection does not end");
+        reactor.poll_once(Duration::from_millis(100)).expect("the poller works");
+    }
+}
+
+const REJECT: MessageRef<'_> =
+    MessageRef::Reject(RejectRef { message: b"version", code: RejectCode::OBSOLETE, reason: b"too old", hash: None });
+const PING: MessageRef<'_> = MessageRef::Ping { nonce: 1 };
+
+#[test]
+fn a_reject_that_is_the_last_word_is_the_reason() {
+    assert_eq!(reason_after(&[REJECT]), CloseReason::RejectedByPeer(0x11));
+    assert_eq!(reason_after(&[REJECT, PING, REJECT]), CloseReason::RejectedByPeer(0x11));
+}
+
+#[test]
+fn a_reject_that_other_messages_follow_is_not_the_reason() {
+    assert_eq!(reason_after(&[REJECT, PING]), CloseReason::ClosedByPeer);
+    assert_eq!(reason_after(&[]), CloseReason::ClosedByPeer);
+}

@@ -1,0 +1,51 @@
+//! Writing to a connection that is gone is an error and never a signal, even where that signal would kill.
+
+use crate::probe::{BareSocket, Node, in_a_child, until};
+use bytes::Bytes;
+use peerloop::error::{CloseReason, IoStep};
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::os::unix::process::ExitStatusExt;
+
+const SIGPIPE: i32 = 13;
+
+#[test]
+fn writing_to_a_dead_peer_does_not_kill_the_process() {
+    let ended = in_a_child("sigpipe::writing_to_a_dead_peer_does_not_kill_the_process", || {
+        sigpipe::reset();
+        let mut node = Node::new();
+        // One frame leaves by a plain write, two by a gathered one.
+        for frames in [1, 2] {
+            let (socket, peer) = BareSocket::ready(&mut node);
+            // Who reads would hear of the end before writing.
+            node.act(move |ctx| ctx.pause(peer));
+            // After an orderly end a reset makes the next write a broken pipe.
+            socket.shut_down(Shutdown::Write);
+            socket.reset();
+            node.act(move |ctx| {
+                for _ in 0..frames {
+                    ctx.send_shared(peer, &Bytes::from_static(&[0; 32])).expect("the peer is ready");
+                }
+            });
+            until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+            match node.end_of(peer) {
+                Some((CloseReason::Network(failure), _)) => {
+                    assert_eq!((failure.step, failure.kind), (IoStep::Write, ErrorKind::BrokenPipe));
+                }
+                other => panic!("it ended by {other:?}"),
+            }
+        }
+    });
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn the_signal_would_kill_a_process_that_raises_it() {
+    let ended = in_a_child("sigpipe::the_signal_would_kill_a_process_that_raises_it", || {
+        sigpipe::reset();
+        let (reader, mut writer) = std::io::pipe().expect("the kernel gives a pipe");
+        drop(reader);
+        writer.write_all(b"x").expect_err("nobody reads");
+    });
+    assert_eq!(ended.signal(), Some(SIGPIPE), "{ended}");
+}

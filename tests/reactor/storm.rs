@@ -1,0 +1,94 @@
+//! Peers that go as soon as they have come, by the thousand.
+
+use crate::probe::{BareSocket, Node, PATIENCE, Seen, greeting};
+use log::{Log, Metadata, Record};
+use peerloop::error::{CloseReason, IoStep};
+use peerloop::limits::ACCEPTS_PER_TURN;
+use std::cell::Cell;
+use std::io;
+
+const CYCLES: usize = 10_000;
+const AT_ONCE: usize = 100;
+
+thread_local! {
+    static LINES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the lines that each thread logs, so that other tests do not count.
+struct LineCounter;
+
+impl Log for LineCounter {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &Record<'_>) {
+        LINES.set(LINES.get() + 1);
+    }
+
+    fn flush(&self) {}
+}
+
+/// Lets sockets come in hundreds; `go` ends each hundred, some before and some after it was accepted.
+fn storm(node: &mut Node, go: impl Fn(BareSocket)) {
+    let began = std::time::Instant::now();
+    for round in 0..CYCLES / AT_ONCE {
+        let mut sockets: Vec<BareSocket> = (0..AT_ONCE).map(|_| BareSocket::connect(node.address)).collect();
+        sockets.drain(..AT_ONCE / 3).for_each(&go);
+        node.turn();
+        sockets.drain(..AT_ONCE / 3).for_each(&go);
+        for socket in &mut sockets {
+            socket.write(&greeting());
+        }
+        node.turn();
+        sockets.drain(..).for_each(&go);
+        let so_far = ((round + 1) * AT_ONCE) as u64;
+        while node.reactor.stats().counters.closed < so_far {
+            assert!(began.elapsed() < PATIENCE, "not all of them are closed");
+            node.turn();
+        }
+    }
+}
+
+/// Checks that every peer came and went in order, in few rows, without a line in the log.
+fn check(node: &Node) {
+    let stats = node.reactor.stats();
+    assert_eq!((stats.links, stats.ready), (0, 0));
+    assert_eq!((stats.counters.accepted, stats.counters.closed), (CYCLES as u64, CYCLES as u64));
+    let is_end = |seen: &Seen| matches!(seen, Seen::Closed(..));
+    assert_eq!((node.count(|seen| *seen == Seen::Opened), node.count(is_end)), (CYCLES, CYCLES));
+    let slots = node.seen().iter().map(|(peer, _)| peer.slot()).max().expect("peers were seen") + 1;
+    assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows for {AT_ONCE} peers at once");
+    assert_eq!(LINES.get(), 0, "what peers do is no news");
+}
+
+fn count_lines() {
+    static COUNTER: LineCounter = LineCounter;
+    // Another test of this process may have been first.
+    let _ = log::set_logger(&COUNTER);
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
+#[test]
+fn a_storm_of_resets_leaves_nothing_behind() {
+    count_lines();
+    let mut node = Node::new();
+    storm(&mut node, BareSocket::reset);
+    check(&node);
+    for (_, seen) in node.seen() {
+        if let Seen::Closed(CloseReason::Network(failure), _) = seen {
+            assert_eq!(failure.kind, io::ErrorKind::ConnectionReset);
+            assert!(matches!(failure.step, IoStep::Read | IoStep::Write), "{failure}");
+        }
+    }
+    let is_reset = |seen: &Seen| matches!(seen, Seen::Closed(CloseReason::Network(_), _));
+    assert_eq!(node.count(is_reset), CYCLES);
+}
+
+#[test]
+fn a_storm_of_hasty_visitors_leaves_nothing_behind() {
+    count_lines();
+    let mut node = Node::new();
+    storm(&mut node, drop);
+    check(&node);
+}

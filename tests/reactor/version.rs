@@ -1,0 +1,43 @@
+//! What the loop says of itself when it dials.
+
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::wire::Version;
+use peerloop::{Config, Ctx, Handler, Network, Reactor};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Connects to one address and does nothing else.
+struct Dialler(SocketAddr);
+
+impl Handler for Dialler {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.connect(self.0).expect("the table is empty");
+    }
+}
+
+fn unix_time_secs() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(since.as_secs()).expect("it is before the end of time")
+}
+
+#[test]
+fn our_version_carries_the_time_of_day() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Dialler(address)).expect("the defaults are valid");
+    let earliest = unix_time_secs();
+    while reactor.stats().counters.bytes_sent == 0 {
+        reactor.poll_once(Duration::from_secs(1)).expect("the poller works");
+    }
+    let latest = unix_time_secs();
+
+    let (mut socket, _) = listener.accept().expect("it was dialled");
+    let mut frame = vec![0; usize::try_from(reactor.stats().counters.bytes_sent).expect("it is small")];
+    socket.read_exact(&mut frame).expect("so much was sent");
+    let version = Version::decode(&frame[HEADER_LEN_BYTES..]).expect("it is a version");
+    let time = version.time.as_secs();
+    assert!((earliest..=latest).contains(&time), "{time} is not between {earliest} and {latest}");
+}

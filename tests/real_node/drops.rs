@@ -1,0 +1,146 @@
+//! Peers that go, by the node's wish or by ours, and the reason that is given for each.
+
+use crate::handshake::is_end_or_reset;
+use crate::node::Node;
+use crate::observer::{Happened, Observer, config};
+use peerloop::Config;
+use peerloop::config::VersionRules;
+use peerloop::error::{CloseReason, Incompatibility, LocalCause, Side};
+use peerloop::peer::ConnectionState;
+use peerloop::wire::{Reject, RejectCode};
+use serde_json::json;
+
+#[test]
+fn a_version_that_the_node_rejects_is_reported_in_its_words() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(Config { protocol_version: 31_799, ..config() });
+    let peer = observer.connect(node.address());
+    assert_eq!(observer.closed(peer), (CloseReason::RejectedByPeer(0x11), ConnectionState::AwaitingHandshake));
+    let reject = Reject {
+        message: b"version".as_slice().into(),
+        code: RejectCode::OBSOLETE,
+        reason: b"Version must be 31800 or greater".as_slice().into(),
+        hash: None,
+    };
+    let [opened, rejected, _closed] = observer.happened(peer).try_into().expect("three things happen");
+    assert_eq!((opened, rejected), (Happened::Opened { accepted: false }, Happened::Rejected(reject)));
+
+    let mut observer = Observer::new(Config { protocol_version: 31_800, ..config() });
+    let peer = observer.connect(node.address());
+    observer.until("completed handshake", peer, |happened| *happened == Happened::Ready);
+}
+
+#[test]
+fn a_user_agent_that_the_node_bans_is_an_end_without_a_word() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(Config { user_agent: "/cash:1/".to_owned(), ..config() });
+    let peer = observer.connect(node.address());
+    let (reason, state) = observer.closed(peer);
+    assert_eq!(state, ConnectionState::AwaitingHandshake);
+    assert!(is_end_or_reset(reason), "{reason:?}");
+    assert_eq!(observer.happened(peer).len(), 2, "opened and closed, and nothing between");
+    assert_eq!(reason.side(), Side::Remote);
+}
+
+#[test]
+fn seed_e19_a_node_that_stops_is_an_end_after_which_one_may_try_again() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let peer = observer.ready(node.address());
+    node.cli(&["stop"]);
+    let (reason, state) = observer.closed(peer);
+    assert_eq!(state, ConnectionState::Connected);
+    assert!(is_end_or_reset(reason) && reason.is_transient(), "{reason:?}");
+    assert_eq!(observer.ask(|ctx| (ctx.ready_peers(), ctx.peers().count())), (0, 0));
+}
+
+#[test]
+fn a_node_that_is_killed_is_an_end_too() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let address = node.address();
+    let peer = observer.ready(address);
+    drop(node);
+    let (reason, state) = observer.closed(peer);
+    assert_eq!(state, ConnectionState::Connected);
+    assert!(is_end_or_reset(reason), "{reason:?}");
+
+    let again = observer.connect(address);
+    let (reason, state) = observer.closed(again);
+    assert_eq!((reason.label(), state), ("refused", ConnectionState::Connecting));
+    assert_eq!(observer.happened(again).len(), 1, "what never opened is only closed");
+}
+
+#[test]
+fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let peer = observer.ready(node.address());
+    observer.send(peer, "ping", vec![0; 3]);
+    let reject = observer.until("reject", peer, |happened| matches!(happened, Happened::Rejected(_)));
+    let Happened::Rejected(reject) = reject else { panic!("{reject:?} is no reject") };
+    assert_eq!((&*reject.message, reject.code), (b"ping".as_slice(), RejectCode::MALFORMED));
+    observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("it is ready, whatever it rejected");
+    observer.until("pong", peer, |happened| matches!(happened, Happened::Pong { .. }));
+
+    node.cli(&["disconnectnode", node.peer_once(|_| true)["addr"].as_str().expect("it has an address")]);
+    let (reason, _) = observer.closed(peer);
+    assert!(is_end_or_reset(reason) && reason.is_transient(), "{reason:?}");
+}
+
+#[test]
+fn the_one_peer_that_the_node_disconnects_is_the_one_that_ends() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let staying = observer.ready(node.address());
+    let going = observer.ready(node.address());
+    let peers = node.json(&["getpeerinfo"]);
+    node.cli(&["disconnectnode", peers[1]["addr"].as_str().expect("it has an address")]);
+    let (reason, state) = observer.closed(going);
+    assert_eq!(state, ConnectionState::Connected);
+    assert!(is_end_or_reset(reason), "{reason:?}");
+
+    let nonce = observer.ask(move |ctx| ctx.ping(staying, ctx.now())).expect("it is ready");
+    observer.until("pong", staying, |happened| matches!(*happened, Happened::Pong { nonce: n, .. } if n == nonce));
+    assert!(observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(), "its id is not valid any more");
+}
+
+#[test]
+fn a_full_node_closes_before_it_says_who_it_is() {
+    // Nine of its places are for peers that it dials itself.
+    let Some(node) = Node::start_with(&["-maxconnections=10"]) else { return };
+    let mut observer = Observer::new(config());
+    let first = observer.ready(node.address());
+    let second = observer.connect(node.address());
+    let (reason, state) = observer.closed(second);
+    assert_eq!(state, ConnectionState::AwaitingHandshake);
+    assert!(is_end_or_reset(reason), "{reason:?}");
+    assert!(!observer.happened(second).contains(&Happened::Ready));
+    assert!(observer.ask(move |ctx| ctx.peer(first).is_some_and(|view| view.is_ready())), "the first one stays");
+}
+
+#[test]
+fn seed_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
+    let Some(node) = Node::start() else { return };
+    let version_rules = VersionRules { banned_agents: vec!["/bitcoin sv:1.0.*/".to_owned()], ..Default::default() };
+    let mut observer = Observer::new(Config { version_rules, ..config() });
+    let peer = observer.connect(node.address());
+    let banned = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
+    assert_eq!(observer.closed(peer), (banned, ConnectionState::AwaitingHandshake));
+}
+
+#[test]
+fn seed_e24_a_node_beyond_our_maximum_is_turned_away_after_its_handshake() {
+    let Some(node) = Node::start_with(&["-debug=net"]) else { return };
+    let mut observer = Observer::new(Config { max_inbound: 0, ..config() });
+    let address = observer.listen().to_string();
+    node.cli(&["addnode", &address, "onetry"]);
+    let peer = observer.accepted();
+    let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
+    assert_eq!(observer.closed(peer), (over_capacity, ConnectionState::AwaitingHandshake));
+    assert!(!observer.happened(peer).contains(&Happened::Ready), "it never counts as a peer");
+    // A node throws away what it has not read when the end comes, so our reject may not show in its log.
+    let log = node.log_once_it_says("Removing peer=0");
+    assert!(log.contains("stream socket gracefully closed by peer=0"), "it was not reset: {log}");
+    assert_eq!(node.json(&["getconnectioncount"]), json!(0));
+}

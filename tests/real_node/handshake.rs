@@ -1,0 +1,179 @@
+//! The handshake in both directions, judged by what each side then says of the other.
+//!
+//! Whatever we write, the node reads back to us by RPC: a field in the wrong byte order, and be it wrong in the same
+//! way on our reading side, cannot pass.
+
+use crate::node::Node;
+use crate::observer::{Observer, config};
+use peerloop::error::{CloseReason, IoStep, WireError};
+use peerloop::peer::{ConnectionState, ConnectionType};
+use peerloop::wire::{AssociationId, NetAddress};
+use peerloop::{Config, Network, PeerId};
+use serde_json::json;
+
+/// No field of it reads the same backwards.
+fn unmistakable() -> Config {
+    Config {
+        protocol_version: 70_015,
+        services: 0x0102_0304_0506_0721,
+        user_agent: "/peerloop:0.1.0(real; node)/".to_owned(),
+        start_height: 0x0012_d687,
+        relay: false,
+        ..config()
+    }
+}
+
+/// Compares what the node says of us with [`unmistakable`].
+fn assert_the_node_knows_us(seen: &serde_json::Value) {
+    let claimed = unmistakable();
+    assert_eq!(seen["version"], json!(claimed.protocol_version));
+    assert_eq!(seen["services"], json!(format!("{:016x}", claimed.services)));
+    assert_eq!(seen["subver"], json!(claimed.user_agent));
+    assert_eq!(seen["startingheight"], json!(claimed.start_height));
+    assert_eq!(seen["relaytxes"], json!(claimed.relay));
+    assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our clock arrived: {seen}");
+    assert_eq!(seen["banscore"], json!(0), "nothing that we sent offended it");
+    assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
+}
+
+/// Checks what the node said of itself, and that all four steps of the handshake are marked.
+fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
+    let version = observer.version(peer);
+    assert_eq!(version.user_agent.as_deref(), Some(b"/Bitcoin SV:1.0.13/".as_slice()));
+    assert_eq!(version.protocol_version, 70_016);
+    assert_eq!(version.services, 0x21);
+    assert_eq!(version.start_height, Some(height));
+    assert_eq!(version.relay, Some(true));
+    let sender = version.sender.expect("it says so much");
+    assert_eq!(sender.address, NetAddress { services: 0x21, ..NetAddress::UNSPECIFIED });
+    assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "a loopback address is not told");
+    let marks = observer.ask(move |ctx| {
+        let handshake = ctx.peer(peer).expect("it is there").connection().handshake();
+        [
+            handshake.version_sent(),
+            handshake.version_received(),
+            handshake.verack_sent(),
+            handshake.verack_received(),
+            handshake.is_complete(),
+        ]
+    });
+    assert_eq!(marks, [true; 5]);
+    let clock = observer.ask(|ctx| ctx.unix_time());
+    assert!(clock.as_secs().abs_diff(version.time.as_secs()) < 100, "{:?} is not now, {clock:?}", version.time);
+}
+
+fn connection_type(observer: &mut Observer, peer: PeerId) -> ConnectionType {
+    observer.ask(move |ctx| ctx.peer(peer).expect("it is there").connection().connection_type())
+}
+
+#[test]
+fn seed_e52_we_dial_the_node_and_each_knows_the_other() {
+    let Some(node) = Node::start() else { return };
+    node.cli(&["generate", "3"]);
+    let mut observer = Observer::new(unmistakable());
+    let peer = observer.ready(node.address());
+
+    assert_we_know_the_node(&mut observer, peer, 3);
+    assert_eq!(connection_type(&mut observer, peer), ConnectionType::Outbound);
+    assert_eq!(observer.version(peer).association_id, Some(AssociationId::Empty), "it answers ours with the same");
+    let seen = node.peer_once(|_| true);
+    assert_the_node_knows_us(&seen);
+    assert_eq!(seen["inbound"], json!(true));
+}
+
+#[test]
+fn seed_e52_the_node_dials_us_and_each_knows_the_other() {
+    let Some(node) = Node::start() else { return };
+    node.cli(&["generate", "2"]);
+    let mut observer = Observer::new(unmistakable());
+    let address = observer.listen().to_string();
+    node.cli(&["addnode", &address, "onetry"]);
+    let peer = observer.accepted();
+    observer.until_ready(peer);
+
+    assert_we_know_the_node(&mut observer, peer, 2);
+    assert_eq!(connection_type(&mut observer, peer), ConnectionType::Inbound);
+    let association_id = observer.version(peer).association_id;
+    assert!(matches!(association_id, Some(AssociationId::Uuid(_))), "it offers further streams: {association_id:?}");
+    let seen = node.peer_once(|peer| peer["bytesrecv_per_msg"]["protoconf"] == json!(51));
+    assert_the_node_knows_us(&seen);
+    assert_eq!(seen["inbound"], json!(false));
+    assert_eq!(seen["addr"], json!(address));
+    let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("it is there").address());
+    assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "we tell it where we see it");
+    let streams = seen["streams"].as_array().expect("it lists them");
+    assert_eq!(streams.len(), 1, "our empty answer to its association id keeps it from opening more");
+    assert_eq!(observer.ask(|ctx| ctx.peers().count()), 1);
+}
+
+#[test]
+fn seed_e05_what_we_say_comes_in_the_order_that_the_node_wants() {
+    let Some(node) = Node::start_with(&["-debug=net"]) else { return };
+    let mut observer = Observer::new(config());
+    let address = observer.listen().to_string();
+    observer.ready(node.address());
+    node.cli(&["addnode", &address, "onetry"]);
+    let peer = observer.accepted();
+    observer.until_ready(peer);
+
+    for number in [0, 1] {
+        let last = format!("received: sendheaders (0 bytes) peer={number}");
+        let log = node.log_once_it_says(&last);
+        let of_peer = format!("peer={number}");
+        let received = log.lines().filter(|line| line.ends_with(&of_peer));
+        let commands: Vec<_> = received
+            .filter_map(|line| line.split_once("received: "))
+            .map(|(_, rest)| rest.split(' ').next().expect("a line has a first word"))
+            .filter(|command| *command != "pong")
+            .collect();
+        assert_eq!(commands, ["version", "verack", "protoconf", "sendheaders"], "from {of_peer}");
+    }
+}
+
+#[test]
+fn seed_e09_the_magic_is_taken_in_wire_order_and_not_reversed() {
+    let Some(node) = Node::start() else { return };
+    let mut reversed = Network::Regtest.magic();
+    reversed.reverse();
+    let mut observer = Observer::new(Config { magic: Some(reversed), ..config() });
+    let peer = observer.connect(node.address());
+    let (reason, state) = observer.closed(peer);
+    assert_eq!(state, ConnectionState::AwaitingHandshake);
+    assert!(is_end_or_reset(reason), "{reason:?}");
+    assert_eq!(node.json(&["listbanned"])[0]["address"], json!("127.0.0.1/32"), "so it answers a wrong magic");
+
+    node.cli(&["clearbanned"]);
+    let mut observer = Observer::new(config());
+    observer.ready(node.address());
+}
+
+#[test]
+fn a_node_of_another_network_is_named_and_closed() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(Config { network: Network::Mainnet, ..config() });
+    let address = observer.listen().to_string();
+    node.cli(&["addnode", &address, "onetry"]);
+    let peer = observer.accepted();
+    let (reason, state) = observer.closed(peer);
+    assert_eq!(state, ConnectionState::AwaitingHandshake);
+    let expected = WireError::BadMagic { found: Network::Regtest.magic(), network: Some(Network::Regtest) };
+    assert_eq!(reason, CloseReason::Wire(expected));
+}
+
+#[test]
+fn seed_e10_address_and_port_arrive_as_they_are() {
+    let Some(node) = Node::start_with(&["-debug=net"]) else { return };
+    let mut observer = Observer::new(config());
+    observer.ready(node.address());
+    assert_eq!(node.peer_once(|_| true)["addrlocal"], json!(node.address().to_string()));
+    node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
+}
+
+/// Whether the connection ended by the other side's doing: orderly, or by a reset if it had not read all.
+pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
+    match reason {
+        CloseReason::ClosedByPeer => true,
+        CloseReason::Network(failure) => failure.step != IoStep::Connect && failure.shortage().is_none(),
+        _ => false,
+    }
+}

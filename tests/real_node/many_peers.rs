@@ -1,0 +1,55 @@
+//! As many peers as one node takes with room to spare, all at once, by the load generator.
+
+use crate::node::Node;
+use crate::observer::config;
+use peerloop::load::{Generator, PeerCounts, Phase, Plan};
+use peerloop::{Config, Reactor};
+use std::time::{Duration, Instant};
+
+const PEERS: usize = 800;
+const HOLD: Duration = Duration::from_secs(10);
+/// A node that has not done with them by then never will.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[test]
+fn eight_hundred_peers_are_held_and_none_is_lost() {
+    let Some(node) = Node::start() else { return };
+    let plan = Plan {
+        targets: vec![node.address()],
+        sources: Vec::new(),
+        connections: PEERS,
+        connect_rate: 200.0,
+        rate: PEERS as f64,
+        warmup: Duration::ZERO,
+        duration: HOLD,
+        drain: Duration::from_secs(30),
+    };
+    // Whether an answer comes is judged; that it comes late on a busy machine is not.
+    let config = Config { pong_timeout: PATIENCE, handshake_timeout: PATIENCE, ..config() };
+    let mut reactor = Reactor::new(config, Generator::new(plan)).expect("the configuration is valid");
+    let began = Instant::now();
+    let mut held_by_the_node = None;
+    while reactor.poll_once(Duration::from_millis(100)).expect("the poller works") {
+        if reactor.handler().phase() == Phase::Run && held_by_the_node.is_none() {
+            held_by_the_node = Some(node.cli(&["getconnectioncount"]));
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not come to its end: {:?}", reactor.handler());
+    }
+
+    assert_eq!(held_by_the_node.as_deref(), Some("800"));
+    let counters = reactor.stats().counters;
+    let report = reactor.into_handler().into_report();
+    let all = PeerCounts { asked: PEERS, opened: PEERS, ready: PEERS, lost: 0, failed: 0 };
+    assert_eq!(report.peers, all, "{:?}", report.failures);
+    assert_eq!(report.failures, []);
+    let planned = PEERS as u64 * HOLD.as_secs();
+    assert_eq!((report.work.planned, report.work.unsent), (planned, 0));
+    assert_eq!((report.work.sent, report.work.answered, report.work.timed_out), (planned, planned, 0));
+    assert_eq!([report.ping_rtt_planned.count(), report.ping_rtt_sent.count()], [planned; 2]);
+    assert_eq!([report.connect.count(), report.handshake.count()], [PEERS as u64; 2]);
+    assert!(!report.is_partial);
+    let agents: Vec<_> = report.agents.iter().map(|agent| (agent.user_agent.as_str(), agent.count)).collect();
+    assert_eq!(agents, [("/Bitcoin SV:1.0.13/", PEERS)]);
+    assert_eq!(counters.pings_answered, PEERS as u64, "the node pings each of its peers once, as soon as it knows it");
+    assert_eq!((counters.pongs_unmatched, counters.bad_checksums, counters.undecodable), (0, 0, 0));
+}

@@ -1,0 +1,177 @@
+//! A loop whose handler writes down what its peers do, for a test to wait for and to judge.
+//!
+//! The test's own thread turns the loop, and only while it waits for something; whoever waits too long panics with all
+//! that happened instead. So no test hangs, and none depends on how fast the node is.
+
+use peerloop::api::{Delivery, Pending};
+use peerloop::error::CloseReason;
+use peerloop::net::mio::MioNet;
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Header, Message, MessageRef, Reject, Version};
+use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor, time};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Far beyond anything that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TURN_MAX: Duration = Duration::from_millis(100);
+
+/// A loop and the record of what happened in it.
+pub(crate) struct Observer {
+    reactor: Reactor<MioNet, Record>,
+}
+
+/// Who did what, in order.
+#[derive(Debug, Default)]
+struct Record(Vec<(PeerId, Happened)>);
+
+/// An [`Event`] to keep, or a message that the engine left to the handler.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Happened {
+    Opened { accepted: bool },
+    Ready,
+    Pong { nonce: u64, planned: time::Instant, sent: time::Instant, received: time::Instant },
+    LimitsAnnounced(u32),
+    SendHeaders,
+    Rejected(Reject),
+    Message(CommandName),
+    Closed { reason: CloseReason, state: ConnectionState },
+}
+
+/// Our configuration on the node's network, without pings of the engine's own.
+pub(crate) fn config() -> Config {
+    Config { ping_interval: Duration::ZERO, ..Config::new(Network::Regtest) }
+}
+
+impl Observer {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { reactor: Reactor::new(config, Record::default()).expect("the configuration is valid") }
+    }
+
+    /// Listens on a free loopback port.
+    pub(crate) fn listen(&mut self) -> SocketAddr {
+        self.reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free")
+    }
+
+    pub(crate) fn connect(&mut self, address: SocketAddr) -> PeerId {
+        self.ask(move |ctx| ctx.connect(address)).expect("the table has room")
+    }
+
+    /// Connects and waits until the handshake is complete for both sides.
+    pub(crate) fn ready(&mut self, address: SocketAddr) -> PeerId {
+        let peer = self.connect(address);
+        self.until_ready(peer);
+        peer
+    }
+
+    /// Waits until `peer` is ready and knows that we are: on our `verack` the node says `sendheaders`.
+    pub(crate) fn until_ready(&mut self, peer: PeerId) {
+        self.until("completed handshake", peer, |happened| *happened == Happened::Ready);
+        self.until("sendheaders", peer, |happened| *happened == Happened::SendHeaders);
+    }
+
+    /// Runs `question` between two messages of the loop and brings its answer.
+    pub(crate) fn ask<T: Send + 'static>(&mut self, question: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
+        let (answer, pending) = Pending::new();
+        let command: <Record as Handler>::Command = Box::new(move |ctx| answer.give(question(ctx)));
+        assert!(self.reactor.handle().command(command).is_ok(), "the queue has room");
+        self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
+    }
+
+    /// Sends a message of the test's making.
+    pub(crate) fn send(&mut self, peer: PeerId, command: &str, payload: Vec<u8>) {
+        let command = CommandName::new(command);
+        let message = move |ctx: &mut Ctx<'_>| ctx.send(peer, &MessageRef::Opaque { command, payload: &payload });
+        self.ask(message).expect("the peer is ready");
+    }
+
+    /// Waits for a peer that has connected to us.
+    pub(crate) fn accepted(&mut self) -> PeerId {
+        self.turn_until("accepted connection", |record| {
+            let accepted = record.0.iter().find(|(_, happened)| *happened == Happened::Opened { accepted: true });
+            accepted.map(|&(peer, _)| peer)
+        })
+    }
+
+    /// Waits for something that `peer` does.
+    pub(crate) fn until(&mut self, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) -> Happened {
+        self.turn_until(what, |record| record.of(peer).find(|happened| is_it(happened)).cloned())
+    }
+
+    /// Waits until `peer` has done it `count` times.
+    pub(crate) fn until_times(&mut self, count: usize, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) {
+        self.turn_until(what, |record| {
+            let times = record.of(peer).filter(|happened| is_it(happened)).count();
+            (times >= count).then_some(())
+        });
+    }
+
+    /// Waits for the end of `peer`: why it ended, and how far it had come.
+    pub(crate) fn closed(&mut self, peer: PeerId) -> (CloseReason, ConnectionState) {
+        self.turn_until("closed connection", |record| {
+            record.of(peer).find_map(|happened| match *happened {
+                Happened::Closed { reason, state } => Some((reason, state)),
+                _ => None,
+            })
+        })
+    }
+
+    /// What `peer` has done so far.
+    pub(crate) fn happened(&self, peer: PeerId) -> Vec<Happened> {
+        self.reactor.handler().of(peer).cloned().collect()
+    }
+
+    /// What `peer` said of itself.
+    pub(crate) fn version(&mut self, peer: PeerId) -> Version {
+        self.ask(move |ctx| ctx.peer(peer).and_then(|view| view.version().cloned())).expect("it said who it is")
+    }
+
+    fn turn_until<T>(&mut self, what: &str, find: impl Fn(&Record) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = find(self.reactor.handler()) {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "no {what}; what happened: {:#?}", self.reactor.handler());
+            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+        }
+    }
+}
+
+impl Record {
+    fn of(&self, peer: PeerId) -> impl Iterator<Item = &Happened> {
+        self.0.iter().filter(move |(who, _)| *who == peer).map(|(_, happened)| happened)
+    }
+}
+
+impl Handler for Record {
+    type Command = Box<dyn FnOnce(&mut Ctx<'_>) + Send>;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let happened = match event {
+            Event::Opened { connect } => Happened::Opened { accepted: connect.is_none() },
+            Event::Ready { .. } => Happened::Ready,
+            Event::Pong { nonce, planned, sent, received } => Happened::Pong { nonce, planned, sent, received },
+            Event::LimitsAnnounced { max_recv_payload_bytes, .. } => Happened::LimitsAnnounced(max_recv_payload_bytes),
+            Event::VersionReceived => return,
+            Event::SendHeaders => Happened::SendHeaders,
+            Event::Rejected(reject) => match MessageRef::Reject(reject).into_owned() {
+                Message::Reject(reject) => Happened::Rejected(reject),
+                other => panic!("{other:?} is no reject"),
+            },
+            Event::Closed { reason, state } => Happened::Closed { reason, state },
+            other => panic!("an event that is not judged here: {other:?}"),
+        };
+        self.0.push((peer, happened));
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        self.0.push((peer, Happened::Message(header.command)));
+        Delivery::Discard
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
+        command(ctx);
+    }
+}

@@ -1,0 +1,93 @@
+//! Pings both ways, each with its own nonce and both of its latencies.
+
+use crate::node::Node;
+use crate::observer::{Happened, Observer, config};
+use peerloop::limits::PINGS_OUTSTANDING_MAX;
+use peerloop::protocol::CommandName;
+use peerloop::{Config, Ctx, PeerId};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Header and nonce.
+const PING_BYTES: usize = 32;
+
+fn is_pong(happened: &Happened) -> bool {
+    matches!(happened, Happened::Pong { .. })
+}
+
+/// Sends `count` pings at once and returns their nonces.
+fn ping(observer: &mut Observer, peer: PeerId, count: usize) -> Vec<u64> {
+    let send = move |ctx: &mut Ctx<'_>| {
+        let now = ctx.now();
+        (0..count).map(|_| ctx.ping(peer, now)).collect::<Result<_, _>>()
+    };
+    observer.ask(send).expect("so many may be in flight")
+}
+
+#[test]
+fn seed_e12_a_hundred_pings_are_each_answered_once() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let peer = observer.ready(node.address());
+
+    let mut nonces = ping(&mut observer, peer, PINGS_OUTSTANDING_MAX);
+    observer.until_times(nonces.len(), "pongs to a volley", peer, is_pong);
+    while nonces.len() < 100 {
+        nonces.extend(ping(&mut observer, peer, 1));
+        observer.until_times(nonces.len(), "pong", peer, is_pong);
+    }
+
+    let mut answered = Vec::new();
+    for happened in observer.happened(peer) {
+        if let Happened::Pong { nonce, planned, sent, received } = happened {
+            assert!(planned <= sent, "sent at {sent:?} before it was due at {planned:?}");
+            assert!(sent < received, "answered at {received:?} before it was sent at {sent:?}");
+            answered.push(nonce);
+        }
+    }
+    assert_eq!(answered, nonces, "the node answers in order");
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 100, "no nonce comes twice");
+    assert_eq!(
+        observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().ping_pong().pending_count())),
+        Some(0)
+    );
+    let (matched, unmatched) = observer.ask(|ctx| (ctx.counters().pongs_received, ctx.counters().pongs_unmatched));
+    assert_eq!((matched, unmatched), (100, 0));
+    let seen = node.peer_once(|_| true);
+    assert_eq!(seen["bytesrecv_per_msg"]["ping"], json!(100 * PING_BYTES));
+    assert_eq!(seen["bytessent_per_msg"]["pong"], json!(100 * PING_BYTES));
+}
+
+#[test]
+fn seed_e13_the_nodes_own_ping_gets_the_nonce_that_it_sent() {
+    let Some(node) = Node::start() else { return };
+    let mut observer = Observer::new(config());
+    let peer = observer.ready(node.address());
+    // The node pings us as soon as it knows us, and before it says this.
+    let getheaders = Happened::Message(CommandName::new("getheaders"));
+    observer.until("getheaders", peer, |happened| *happened == getheaders);
+    assert_eq!(observer.ask(|ctx| ctx.counters().pings_answered), 1);
+    let seen = node.peer_once(|peer| peer["pingtime"].is_number());
+    assert_eq!(seen["bytesrecv_per_msg"]["pong"], json!(PING_BYTES));
+    assert_eq!(seen.get("pingwait"), None, "no ping of its waits for an answer: {seen}");
+}
+
+#[test]
+fn seed_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
+    let Some(node) = Node::start() else { return };
+    let interval = Duration::from_millis(50);
+    let mut observer = Observer::new(Config { ping_interval: interval, ..config() });
+    let peer = observer.ready(node.address());
+    observer.until_times(3, "pongs to the engine's own pings", peer, is_pong);
+    let pongs = observer.happened(peer).into_iter().filter_map(|happened| match happened {
+        Happened::Pong { planned, sent, .. } => Some((planned, sent)),
+        _ => None,
+    });
+    let moments: Vec<_> = pongs.collect();
+    for pair in moments.windows(2) {
+        let [(earlier, _), (later, sent)] = [pair[0], pair[1]];
+        assert!(later.since(earlier) >= interval, "{earlier:?} and {later:?} are less than {interval:?} apart");
+        assert!(sent >= later);
+    }
+}

@@ -1,0 +1,244 @@
+//! Ends: what was queued is sent first, what comes afterwards is dropped, and nobody can hold one up for long.
+
+use crate::support::{
+    Closed, Node, Player, RawPeer, Stage, commands, config, frame, frames, ping, raw_link, secs, verack, version,
+};
+use peerloop::Config;
+use peerloop::error::{CloseReason, LocalCause};
+use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SHUTDOWN_GRACE};
+use peerloop::net::Net;
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Conditions, Driver, RunOutcome, World};
+use peerloop::time::Instant;
+use peerloop::wire::MessageRef;
+use std::time::Duration;
+
+const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
+/// What [`farewell`] sends, header and payload.
+const FAREWELL_LEN: usize = 24 + 10_000;
+
+fn over_capacity() -> CloseReason {
+    CloseReason::Local(LocalCause::OverCapacity)
+}
+
+/// A node that has room for one accepted peer, which the honest one is.
+fn full_stage() -> Stage {
+    Stage::with(Config { max_inbound: 1, ..config() }, Player::default())
+}
+
+/// A node that answers any message with a large one and closes.
+fn farewell() -> Player {
+    Player {
+        on_message: Some(|ctx, peer| {
+            let command = CommandName::from_bytes(*b"farewell\0\0\0\0");
+            ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; FAREWELL_LEN - 24] }).unwrap();
+            ctx.close(peer, LocalCause::Requested.into());
+            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent behind the end");
+        }),
+        ..Player::default()
+    }
+}
+
+#[test]
+fn who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
+    let mut stage = full_stage();
+    let mut peer = stage.peer();
+    peer.send(&version());
+    stage.settle();
+    assert_eq!(commands(&peer.receive()), ["version", "verack"]);
+    assert!(!peer.has_seen_end);
+    peer.send(&verack());
+    stage.settle();
+    let answer = frames(&peer.receive());
+    assert_eq!(answer.len(), 1);
+    assert_eq!((answer[0].0.as_str(), &answer[0].1[..9]), ("reject", &b"\x07version\x44"[..]));
+    assert!(!peer.has_seen_end, "a node drops what it has not looked at when it hears the end");
+    stage.run_for(REJECT_READ_TIME - INSTANT_BEFORE);
+    peer.receive();
+    assert!(!peer.has_seen_end);
+    stage.run_for(INSTANT_BEFORE);
+    peer.receive();
+    assert!(peer.has_seen_end, "writing is shut down when it had time to read");
+    assert_eq!(stage.node.seen().closed, [], "the peer has not closed yet");
+    peer.close();
+    stage.settle();
+    let Closed { reason, state, at, .. } = stage.closed();
+    let end = Instant::ZERO.plus(REJECT_READ_TIME);
+    assert_eq!((reason, state, at), (over_capacity(), ConnectionState::AwaitingHandshake, end));
+    assert_eq!(stage.node.seen().ready.len(), 1);
+    assert_eq!(stage.node.reactor.stats().counters.handshakes, 1);
+}
+
+#[test]
+fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
+    let mut stage = full_stage();
+    let mut peer = stage.peer();
+    peer.send(&version());
+    peer.send(&verack());
+    stage.run_for(REJECT_READ_TIME + CLOSE_GRACE - INSTANT_BEFORE);
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "reject"]);
+    for _ in 0..10 {
+        peer.send(&ping());
+    }
+    stage.settle();
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(INSTANT_BEFORE);
+    assert_eq!(stage.closed().reason, over_capacity());
+    assert_eq!(peer.receive(), []);
+}
+
+#[test]
+fn beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
+    let mut stage = full_stage();
+    let mut told: Vec<RawPeer> = (0..OVER_CAPACITY_MAX).map(|_| stage.peer()).collect();
+    let mut refused = stage.peer();
+    assert_eq!((refused.receive(), refused.has_seen_end), (vec![], true));
+    let counters = stage.node.reactor.stats().counters;
+    assert_eq!((counters.accepted, counters.refused), (1 + OVER_CAPACITY_MAX as u64, 1));
+    told.pop().expect("there are many").close();
+    stage.settle();
+    let mut next = stage.peer();
+    next.send(&version());
+    stage.settle();
+    assert_eq!(commands(&next.receive()), ["version", "verack"]);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn the_place_of_a_peer_that_left_is_free_again() {
+    let mut stage = Stage::with(Config { max_inbound: 2, ..config() }, Player::default());
+    for round in 1..=3 {
+        let mut peer = stage.ready_peer();
+        assert_eq!(stage.node.seen().ready.len(), 1 + round);
+        peer.close();
+        stage.settle();
+        assert_eq!(stage.node.seen().closed.len(), round);
+    }
+    assert!(stage.node.seen().closed.iter().all(|closed| closed.reason == CloseReason::ClosedByPeer));
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn what_was_queued_leaves_before_the_end() {
+    for capacity_bytes in [256, 1_000, 1 << 20] {
+        let mut stage = Stage::with(config(), farewell());
+        stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
+        let mut peer = stage.peer();
+        peer.send(&version());
+        peer.send(&verack());
+        peer.send(&frame("question", b""));
+        let mut received = Vec::new();
+        while !peer.has_seen_end {
+            stage.run_for(Duration::from_millis(1));
+            let more = peer.receive();
+            assert!(peer.has_seen_end || !more.is_empty(), "nothing more came, and no end");
+            received.extend(more);
+        }
+        let last = frames(&received).pop().unwrap();
+        assert_eq!(last, ("farewell".to_owned(), vec![7; FAREWELL_LEN - 24]));
+        peer.close();
+        stage.settle();
+        assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+        assert_eq!(stage.closed().state, ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn who_does_not_take_the_last_words_is_closed_without_them() {
+    let mut stage = Stage::with(config(), farewell());
+    stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.run_for(CLOSE_GRACE - INSTANT_BEFORE);
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(INSTANT_BEFORE);
+    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+}
+
+#[test]
+fn nothing_is_delivered_behind_the_end() {
+    let mut stage = Stage::with(config(), farewell());
+    let mut peer = stage.ready_peer();
+    for _ in 0..3 {
+        peer.send(&frame("question", b""));
+    }
+    stage.settle();
+    peer.send(&frame("question", b""));
+    peer.send(b"garbage");
+    stage.settle();
+    assert_eq!(stage.node.seen().messages.len(), 1);
+    assert_eq!(commands(&peer.receive()), ["farewell"]);
+    peer.close();
+    stage.settle();
+    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+}
+
+#[test]
+fn a_stopped_loop_closes_everybody_and_ends() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
+    let mut silent = RawPeer::new(&world);
+    silent.dial(node.address);
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut node.reactor, &mut peer.reactor]).unwrap();
+    assert_eq!(node.reactor.stats().links, 2);
+    node.reactor.handle().stop().unwrap();
+    driver.run_until(Instant::ZERO, &mut [&mut node.reactor, &mut peer.reactor]).unwrap();
+    assert_eq!((silent.receive(), silent.has_seen_end), (vec![], true));
+    silent.close();
+    let end = Instant::ZERO.plus(secs(60));
+    assert_eq!(driver.run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
+    assert_eq!(world.now(), Instant::ZERO, "nobody kept it waiting");
+    let seen = node.seen();
+    assert_eq!(seen.closed.len(), 2);
+    assert!(seen.closed.iter().all(|closed| closed.reason == CloseReason::Local(LocalCause::Shutdown)));
+    let stats = node.reactor.stats();
+    assert_eq!((stats.links, stats.ready, node.reactor.net().open_connections()), (0, 0, 0));
+    assert_eq!(peer.closed().reason, CloseReason::ClosedByPeer);
+    let mut late = RawPeer::new(&world);
+    late.dial(node.address);
+    assert!(late.net.connected(raw_link()).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_stopped_loop_with_nobody_to_close_ends_at_once() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let end = Instant::ZERO.plus(secs(60));
+    node.reactor.handle().stop().unwrap();
+    assert_eq!(Driver::new(&world).run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
+    assert_eq!(world.now(), Instant::ZERO);
+}
+
+#[test]
+fn a_peer_that_never_closes_holds_a_stopping_loop_up_for_the_grace() {
+    let mut stage = Stage::new();
+    let _peer = stage.ready_peer();
+    stage.node.reactor.handle().stop().unwrap();
+    let driver = Driver::new(&stage.world);
+    let end = Instant::ZERO.plus(secs(60));
+    assert_eq!(driver.run_until(end, &mut [&mut stage.node.reactor]).unwrap(), RunOutcome::AllEnded);
+    assert_eq!(stage.world.now(), Instant::ZERO.plus(CLOSE_GRACE));
+    assert_eq!(stage.node.reactor.stats().links, 0);
+}
+
+#[test]
+fn a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five_seconds() {
+    let mut stage = Stage::with(config(), farewell());
+    stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.settle();
+    stage.node.reactor.handle().stop().unwrap();
+    let driver = Driver::new(&stage.world);
+    for second in 1..5 {
+        let now = Instant::ZERO.plus(secs(second));
+        assert_eq!(driver.run_until(now, &mut [&mut stage.node.reactor]).unwrap(), RunOutcome::TimeOver);
+        peer.net.read(raw_link(), &mut [0; 10]).unwrap();
+    }
+    let end = Instant::ZERO.plus(secs(60));
+    assert_eq!(driver.run_until(end, &mut [&mut stage.node.reactor]).unwrap(), RunOutcome::AllEnded);
+    assert_eq!(stage.world.now(), Instant::ZERO.plus(SHUTDOWN_GRACE));
+}

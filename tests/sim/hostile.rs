@@ -1,0 +1,257 @@
+//! Bytes that no correct peer sends, and right ones at the wrong moment; an honest peer beside them notices nothing.
+
+use crate::support::{REGTEST, Stage, commands, frame, frames, header, ping, pong, protoconf, verack, version};
+use peerloop::Network;
+use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
+use peerloop::limits::REJECT_READ_TIME;
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::CommandName;
+
+/// Fields of the node's version by their offset in the payload.
+const PROTOCOL_VERSION: usize = 0;
+const SERVICES: usize = 4;
+const TIME: usize = 12;
+const HEIGHT: usize = 99;
+
+/// The node's version with other bytes at some places.
+fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut payload = version().split_off(24);
+    for (at, bytes) in changes {
+        payload[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    frame("version", &payload)
+}
+
+#[test]
+fn the_first_byte_that_is_not_the_magics_closes() {
+    for right in 0..4 {
+        for is_ready in [false, true] {
+            let mut stage = Stage::new();
+            let mut peer = if is_ready { stage.ready_peer() } else { stage.peer() };
+            peer.send(&REGTEST[..right]);
+            stage.settle();
+            assert_eq!(stage.node.seen().closed, []);
+            peer.send(&[0x00]);
+            stage.settle();
+            let mut found = [0; 4];
+            found[..right].copy_from_slice(&REGTEST[..right]);
+            let closed = stage.closed();
+            assert_eq!(closed.reason, CloseReason::Wire(WireError::BadMagic { found, network: None }));
+            assert_eq!(closed.at, stage.world.now());
+            peer.receive();
+            assert!(peer.has_seen_end);
+        }
+    }
+}
+
+#[test]
+fn garbage_after_a_good_frame_closes_and_the_frame_counts() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    let mut bytes = ping();
+    bytes.extend_from_slice(b"garbage");
+    peer.send(&bytes);
+    stage.settle();
+    assert!(matches!(stage.closed().reason, CloseReason::Wire(WireError::BadMagic { .. })));
+    assert_eq!(stage.node.reactor.stats().counters.pings_answered, 1);
+}
+
+#[test]
+fn the_magic_of_another_network_is_named() {
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    let found = [0xe3, 0xe1, 0xf3, 0xe8];
+    peer.send(&[&found[..], &version()[4..]].concat());
+    stage.settle();
+    let network = Some(Network::Mainnet);
+    assert_eq!(stage.closed().reason, CloseReason::Wire(WireError::BadMagic { found, network }));
+}
+
+#[test]
+fn a_wrong_checksum_is_dropped_and_counted_and_the_peer_stays() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    for round in 1..=200 {
+        let mut bad = ping();
+        bad[20] ^= 1;
+        peer.send(&bad);
+        stage.settle();
+        assert_eq!(peer.receive(), []);
+        assert_eq!(stage.node.reactor.stats().counters.bad_checksums, round);
+    }
+    peer.send(&ping());
+    stage.settle();
+    assert_eq!(peer.receive(), pong());
+    assert_eq!(stage.node.seen().closed, []);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_version_with_a_wrong_checksum_is_none() {
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    let mut bad = version();
+    bad[20] ^= 1;
+    peer.send(&bad);
+    stage.settle();
+    assert_eq!(peer.receive(), []);
+    peer.send(&version());
+    stage.settle();
+    assert_eq!(commands(&peer.receive())[0], "version");
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_length_above_the_limit_closes_at_the_header() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    let bytes = header("addr", 2_097_153, &[0; 4]);
+    peer.send(&bytes[..23]);
+    stage.settle();
+    assert_eq!(stage.node.seen().closed, []);
+    peer.send(&bytes[23..]);
+    stage.settle();
+    let command = CommandName::from_bytes(*b"addr\0\0\0\0\0\0\0\0");
+    assert_eq!(stage.closed().reason, CloseReason::Wire(WireError::OverLimit { command, len_bytes: 2_097_153 }));
+    assert_eq!(stage.node.seen().messages, []);
+}
+
+#[test]
+fn a_second_version_and_a_second_verack_change_nothing() {
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    for bytes in [version(), version_with(&[(HEIGHT, &[9, 9, 9, 9])]), verack(), verack(), version(), verack()] {
+        peer.send(&bytes);
+        stage.settle();
+    }
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf", "sendheaders"]);
+    let seen = stage.node.seen();
+    assert_eq!((seen.ready.len(), seen.closed), (2, vec![]));
+    assert_eq!(stage.node.reactor.stats().counters.duplicate_handshakes, 4);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_verack_may_come_first() {
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    peer.send(&verack());
+    stage.settle();
+    assert_eq!((peer.receive(), stage.node.seen().ready.len()), (vec![], 1));
+    peer.send(&version());
+    stage.settle();
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf", "sendheaders"]);
+    assert_eq!(stage.node.seen().ready.len(), 2);
+    assert_eq!(stage.node.reactor.stats().counters.early_veracks, 1);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_second_protoconf_closes() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    peer.send(&protoconf());
+    stage.settle();
+    assert_eq!(stage.node.seen().limits.len(), 2, "the honest peer's and this one's");
+    assert_eq!(stage.node.seen().closed, []);
+    peer.send(&protoconf());
+    stage.settle();
+    assert_eq!(stage.closed().reason, CloseReason::Misbehaved(Misbehaviour::SecondProtoconf));
+    assert_eq!(stage.node.seen().limits.len(), 2);
+}
+
+#[test]
+fn an_empty_or_too_small_protoconf_closes() {
+    let (empty, none, small) = (&[][..], &[0][..], [&[1][..], &1_048_575_u32.to_le_bytes()].concat());
+    for payload in [empty, none, &small] {
+        let mut stage = Stage::new();
+        let mut peer = stage.ready_peer();
+        peer.send(&frame("protoconf", payload));
+        stage.settle();
+        assert!(matches!(stage.closed().reason, CloseReason::Wire(_)), "{payload:?}: {:?}", stage.closed());
+        assert_eq!(stage.node.seen().limits.len(), 1, "the honest peer's");
+    }
+}
+
+#[test]
+fn the_least_protoconf_and_the_largest_are_taken() {
+    for limit in [1_048_576_u32, u32::MAX] {
+        let mut stage = Stage::new();
+        let mut peer = stage.ready_peer();
+        peer.send(&frame("protoconf", &[&[1][..], &limit.to_le_bytes()].concat()));
+        stage.settle();
+        assert_eq!(stage.node.seen().limits.last(), Some(&limit));
+        stage.assert_honest_peer_is_unaffected();
+    }
+}
+
+#[test]
+fn claims_of_a_version_are_only_claims() {
+    for time in [i64::MIN, -1, 0, i64::MAX] {
+        for height in [i32::MIN, -1, i32::MAX] {
+            for services in [0, u64::MAX] {
+                let mut stage = Stage::new();
+                let mut peer = stage.peer();
+                peer.send(&version_with(&[
+                    (TIME, &time.to_le_bytes()),
+                    (HEIGHT, &height.to_le_bytes()),
+                    (SERVICES, &services.to_le_bytes()),
+                ]));
+                peer.send(&verack());
+                peer.send(&ping());
+                stage.settle();
+                let answer = frames(&peer.receive());
+                assert_eq!(answer.last().map(|(command, _)| command.as_str()), Some("pong"), "{time} {height}");
+                assert_eq!(stage.node.seen().ready.len(), 2);
+                stage.assert_honest_peer_is_unaffected();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_obsolete_peer_is_told_so_and_closed() {
+    for claimed in [31_799_i32, 0, -1, i32::MIN] {
+        let mut stage = Stage::new();
+        let mut peer = stage.peer();
+        peer.send(&version_with(&[(PROTOCOL_VERSION, &claimed.to_le_bytes())]));
+        stage.run_for(REJECT_READ_TIME);
+        let answer = frames(&peer.receive());
+        assert!(peer.has_seen_end, "writing is shut down behind the reject");
+        let (command, payload) = &answer[answer.len() - 1];
+        assert_eq!((command.as_str(), &payload[..9]), ("reject", &b"\x07version\x11"[..]), "{claimed}");
+        assert!(!commands(&peer.receive()).iter().any(|name| name == "verack"));
+        peer.close();
+        stage.settle();
+        let closed = stage.closed();
+        assert!(matches!(closed.reason, CloseReason::Incompatible(Incompatibility::ProtocolVersion { .. })));
+        assert_eq!(closed.state, ConnectionState::AwaitingHandshake);
+    }
+}
+
+#[test]
+fn who_rejects_and_closes_is_remembered_for_its_code() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("reject", b"\x07version\x44\x04full"));
+    peer.close();
+    stage.settle();
+    assert_eq!(stage.closed().reason, CloseReason::RejectedByPeer(0x44));
+    assert_eq!(stage.node.seen().rejects, [(0x44, b"full".to_vec())]);
+}
+
+#[test]
+fn messages_that_cannot_be_decoded_are_counted_or_close_but_never_panic() {
+    let commands = ["version", "verack", "ping", "pong", "protoconf", "sendheaders", "reject"];
+    for command in commands {
+        for len in [0, 1, 7, 8, 9, 50, 300] {
+            for is_ready in [false, true] {
+                let mut stage = Stage::new();
+                let mut peer = if is_ready { stage.ready_peer() } else { stage.peer() };
+                peer.send(&frame(command, &vec![0xff; len]));
+                stage.settle();
+                stage.assert_honest_peer_is_unaffected();
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The loop in a virtual world: every split point, every deadline to the tick, hostile peers driven by hand, and the
+//! virtual kernel itself against what the loop relies on.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+mod backpressure;
+mod closing;
+mod deadlines;
+mod determinism;
+mod hostile;
+mod kernel;
+mod opening;
+mod pongs;
+mod splits;
+mod stale;
+mod support;
+mod wraps;

@@ -1,0 +1,118 @@
+//! Dials: established, refused, undecided; and what a version says of its moment.
+
+use crate::support::{Node, Player, RawPeer, config, secs};
+use peerloop::api::{Event, Handler};
+use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
+use peerloop::limits::DIALS_PER_TURN;
+use peerloop::peer::ConnectionState;
+use peerloop::sim::{Driver, World};
+use peerloop::time::Instant;
+use peerloop::{Config, Ctx, PeerId, Reactor};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[test]
+fn a_refused_dial_is_closed_without_being_opened() {
+    let world = World::new(1, Instant::ZERO);
+    let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
+    let mut node = Node::new(&world, config(), Player::dialling(nobody));
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
+    let failure = NetworkFailure { step: IoStep::Connect, kind: ErrorKind::ConnectionRefused, code: 0 };
+    let closed = node.closed();
+    assert_eq!((closed.reason, closed.state), (CloseReason::Network(failure), ConnectionState::Connecting));
+    assert_eq!((node.seen().opened, node.reactor.net().open_connections()), (0, 0));
+}
+
+#[test]
+fn an_undecided_dial_is_given_up_after_five_seconds_exactly() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_backlog(0);
+    let mut raw = RawPeer::new(&world);
+    let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO.plus(secs(5) - Duration::from_nanos(1)), &mut [&mut node.reactor]).unwrap();
+    assert_eq!(node.seen().closed, []);
+    driver.run_until(Instant::ZERO.plus(secs(5)), &mut [&mut node.reactor]).unwrap();
+    let closed = node.closed();
+    assert_eq!(closed.reason, CloseReason::TimedOut(Deadline::Connect));
+    assert_eq!((closed.at, node.seen().opened), (Instant::ZERO.plus(secs(5)), 0));
+    assert_eq!(node.reactor.net().open_connections(), 0);
+}
+
+#[test]
+fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_backlog(7);
+    let mut node = Node::new(&world, config(), Player::default());
+    let count = 2 * DIALS_PER_TURN + 3;
+    let player = Player { dials: vec![node.address; count], ..Player::default() };
+    let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor, &mut dialler.reactor]).unwrap();
+    assert_eq!((node.seen().ready.len(), dialler.seen().ready.len()), (count, count));
+}
+
+#[test]
+fn a_version_says_the_wall_time_of_its_moment() {
+    let world = World::new(1, Instant::from_nanos(77));
+    let mut raw = RawPeer::new(&world);
+    let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
+    world.advance(Duration::from_millis(100_500));
+    Driver::new(&world).run_until(world.now(), &mut [&mut node.reactor]).unwrap();
+    raw.accept();
+    let version = raw.receive().split_off(24);
+    assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
+}
+
+/// Dials and has second thoughts: before the connection is decided, or when it is established.
+struct Fickle {
+    address: SocketAddr,
+    aborts_dial: bool,
+    closed: Vec<(CloseReason, ConnectionState)>,
+}
+
+impl Handler for Fickle {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        let peer = ctx.connect(self.address).unwrap();
+        if self.aborts_dial {
+            ctx.abort(peer, Incompatibility::BannedUserAgent.into());
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Opened { .. } => ctx.close(peer, LocalCause::Requested.into()),
+            Event::Closed { reason, state } => self.closed.push((reason, state)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_dial_that_is_given_up_for_any_reason_ends_with_that_reason() {
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    let fickle = Fickle { address: raw.listen(), aborts_dial: true, closed: Vec::new() };
+    let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
+    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    let reason = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
+    assert_eq!(reactor.handler().closed, [(reason, ConnectionState::Connecting)]);
+}
+
+#[test]
+fn who_is_closed_when_it_is_opened_hears_no_version() {
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    let fickle = Fickle { address: raw.listen(), aborts_dial: false, closed: Vec::new() };
+    let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    raw.accept();
+    assert_eq!((raw.receive(), raw.has_seen_end), (vec![], true));
+    raw.close();
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    let reason = CloseReason::Local(LocalCause::Requested);
+    assert_eq!(reactor.handler().closed, [(reason, ConnectionState::AwaitingHandshake)]);
+}

@@ -1,0 +1,107 @@
+//! Pongs that answer nothing prove nothing.
+
+use crate::support::{Player, Stage, config, frame, frames, secs};
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::protocol::CommandName;
+use peerloop::sim::Conditions;
+use peerloop::time::Instant;
+use peerloop::wire::MessageRef;
+
+#[test]
+fn a_pong_that_nobody_asked_for_is_counted_and_forgotten() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    let before = stage.node.seen();
+    for payload in [&[][..], &[0; 8], &[1; 7], &[1; 8], &[1; 9]] {
+        peer.send(&frame("pong", payload));
+    }
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, 5);
+    assert_eq!(stage.node.seen(), before);
+    assert_eq!(peer.receive(), []);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn wrong_pongs_keep_nobody_alive() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    for nonce in 1..=149_u64 {
+        stage.run_for(secs(1));
+        peer.send(&frame("pong", &nonce.to_le_bytes()));
+        peer.send(&frame("pong", &[]));
+    }
+    stage.settle();
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(secs(1));
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+    assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(150)));
+    assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, 2 * 149);
+}
+
+#[test]
+fn a_pong_counts_once() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(secs(120));
+    let pings = frames(&peer.receive());
+    let pong = frame("pong", &pings[0].1);
+    for unmatched in 0..3 {
+        peer.send(&pong);
+        stage.settle();
+        assert_eq!(stage.node.seen().pongs.len(), 2, "the keepalive of the honest peer, and this one");
+        assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, unmatched);
+    }
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_pong_before_its_ping_was_sent_is_a_guess() {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            // A message that fills the pipe, so that the ping behind it has to wait.
+            ctx.send(
+                peer,
+                &MessageRef::Opaque { command: CommandName::from_bytes(*b"filler\0\0\0\0\0\0"), payload: &[0; 900] },
+            )
+            .unwrap();
+            ctx.ping(peer, ctx.now()).unwrap();
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    stage.world.set_conditions(Conditions { capacity_bytes: 600, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", &[]));
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.pings_sent, 1);
+    // Everything is drawn from seeds, so another run knows what nobody could guess.
+    let nonce = nonce_of_a_like_run();
+    peer.send(&frame("pong", &nonce));
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, 1);
+    assert_eq!(stage.node.seen().pongs, []);
+    let mut received = peer.receive();
+    stage.settle();
+    received.extend(peer.receive());
+    assert_eq!(frames(&received)[1], ("ping".to_owned(), nonce.clone()), "the guess was right");
+    peer.send(&frame("pong", &nonce));
+    stage.settle();
+    assert_eq!(stage.node.seen().pongs.len(), 1);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+/// The nonce of the first ping to the second peer of a loop with the same seed.
+fn nonce_of_a_like_run() -> Vec<u8> {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            ctx.ping(peer, ctx.now()).unwrap();
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", &[]));
+    stage.settle();
+    frames(&peer.receive())[0].1.clone()
+}

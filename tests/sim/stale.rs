@@ -1,0 +1,93 @@
+//! Events that outlived their link, and rows that must not be used again too soon.
+
+use crate::support::{Player, RawPeer, Stage, config, frame, ping, pong};
+use peerloop::PeerId;
+use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::id::LinkId;
+use peerloop::net::Readiness;
+use peerloop::sim::World;
+
+const REASON: CloseReason = CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages);
+
+fn forge(world: &World, stage: &Stage, token: u64) {
+    let readiness = Readiness { token, readable: true, writable: true, hung_up: true };
+    world.forge(stage.node.reactor.net(), readiness);
+}
+
+/// A stage whose node aborts all but the honest peer and the one that spoke first.
+fn jealous_stage() -> Stage {
+    let player = Player {
+        on_message: Some(|ctx, speaker| {
+            let honest = ctx.peers().map(|peer| peer.id()).next();
+            let others: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
+            for peer in others.into_iter().filter(|peer| *peer != speaker && Some(*peer) != honest) {
+                ctx.abort(peer, REASON);
+            }
+        }),
+        ..Player::default()
+    };
+    Stage::with(config(), player)
+}
+
+#[test]
+fn a_peer_closed_by_a_handler_is_not_heard_though_its_event_is_in_the_same_batch() {
+    let mut stage = jealous_stage();
+    let mut first = stage.ready_peer();
+    let mut second = stage.ready_peer();
+    first.send(&frame("question", b""));
+    second.send(&frame("question", b""));
+    stage.settle();
+    let seen = stage.node.seen();
+    assert_eq!(seen.messages.len(), 1, "{:?}", seen.messages);
+    let (speaker, _, _) = seen.messages[0];
+    let closed = stage.closed();
+    assert_eq!((closed.peer, closed.reason), (seen.ready[2], REASON));
+    assert_eq!(speaker, seen.ready[1]);
+    second.receive();
+    assert!(second.has_seen_end);
+    first.send(&ping());
+    stage.settle();
+    assert_eq!(first.receive(), pong(), "the first goes on");
+}
+
+#[test]
+fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
+    let mut stage = Stage::new();
+    let mut listener = RawPeer::new(&stage.world);
+    stage.node.reactor.handler_mut().redials = Some(listener.listen());
+    let mut peer = stage.ready_peer();
+    peer.close();
+    stage.settle();
+    let closed = stage.closed().peer;
+    let first = stage.node.seen().dialled[0];
+    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its end is told");
+    let third = stage.peer();
+    let opened = stage.node.seen().opened;
+    assert_eq!(opened, 4, "two accepted, one dialled, one accepted into the freed row");
+    let stale = LinkId::from_u64(closed.slot() as u64);
+    forge(&stage.world.clone(), &stage, stale.to_u64());
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.stale_events, 1);
+    let reused = LinkId::from_u64(1 << 32 | closed.slot() as u64);
+    forge(&stage.world.clone(), &stage, reused.to_u64());
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.stale_events, 1, "the row has its second generation");
+    assert_eq!(stage.node.seen().closed.len(), 1, "an event without cause does nothing");
+    drop(third);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn events_for_nobody_are_counted_and_ignored() {
+    let mut stage = Stage::new();
+    let world = stage.world.clone();
+    for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {
+        forge(&world, &stage, token);
+    }
+    // A listener that there is not, and one without connections.
+    forge(&world, &stage, u64::from(u32::MAX) << 32 | 9);
+    forge(&world, &stage, u64::from(u32::MAX) << 32);
+    stage.settle();
+    assert_eq!(stage.node.reactor.stats().counters.stale_events, 4);
+    stage.assert_honest_peer_is_unaffected();
+}

@@ -1,0 +1,51 @@
+//! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or of nothing.
+
+use crate::support::{Closed, Node, Player, RawPeer, TICK, config, secs};
+use peerloop::Config;
+use peerloop::sim::{Actor, Driver, World};
+use peerloop::time::Instant;
+use std::time::Duration;
+
+const RING_MILLIS: u64 = 65_536;
+
+/// When a silent peer was closed, in nanoseconds since the world began; how many pongs a ready one gave, to forty pings
+/// and the node's keepalives; how many keepalives of its own it sent.
+fn outcome(start: Instant) -> (u128, usize, usize) {
+    let world = World::new(1, start);
+    let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);
+    let mut node = Node::new(&world, config(), player);
+    let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
+    let mut silent = RawPeer::new(&world);
+    silent.dial(node.address);
+    let actors: &mut [&mut dyn Actor] = &mut [&mut node.reactor, &mut peer.reactor];
+    Driver::new(&world).run_until(start.plus(secs(300)), actors).unwrap();
+    let Closed { at, .. } = node.closed();
+    let seen = node.seen();
+    assert!(seen.pings.iter().all(|nonce| seen.pongs.contains(nonce)), "a ping was not answered");
+    let keepalives = peer.reactor.stats().counters.pings_sent;
+    (at.since(start).as_nanos(), seen.pongs.len(), usize::try_from(keepalives).unwrap())
+}
+
+#[test]
+fn a_run_is_the_same_wherever_the_clock_begins() {
+    let expected = outcome(Instant::ZERO);
+    assert_eq!(expected, (10_000_000_000, 42, 2));
+    let wraps = [1 << 31, 1 << 32, RING_MILLIS, 2 * RING_MILLIS, 1_000_003 * RING_MILLIS, RING_MILLIS << 16];
+    for wrap in wraps {
+        for before_millis in [0, 1, 9_999, 10_000, 10_001, 30_000, 120_000] {
+            let start = Instant::from_nanos(wrap * 1_000_000).minus(Duration::from_millis(before_millis));
+            assert_eq!(outcome(start), expected, "{before_millis} ms before {wrap} ms");
+        }
+    }
+}
+
+#[test]
+fn within_a_tick_no_deadline_comes_early_or_more_than_a_tick_late() {
+    for offset in [1, 499_999, 500_000, 999_999] {
+        let start = Instant::from_nanos((RING_MILLIS - 5_000) * 1_000_000 + offset);
+        let (closed_after, pongs, keepalives) = outcome(start);
+        let late = closed_after - secs(10).as_nanos();
+        assert!(late <= TICK.as_nanos(), "{late} ns late");
+        assert_eq!((pongs, keepalives), (42, 2));
+    }
+}

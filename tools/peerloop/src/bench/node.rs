@@ -1,0 +1,65 @@
+//! The node of our own that `bench` talks to when it has no target: its own loop on its own thread, on loopback.
+
+use crate::exit::Failure;
+use peerloop::load::{Responder, ResponderCommand};
+use peerloop::net::mio::MioNet;
+use peerloop::{Config, Handle, Network, Reactor};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+/// Rows beyond the peers expected, so that a link on its way out takes no new one's place.
+const SPARE_LINKS: usize = 64;
+
+/// A running node.
+#[derive(Debug)]
+pub(crate) struct BuiltInNode {
+    pub(crate) address: SocketAddr,
+    handle: Handle<ResponderCommand>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+/// What the node's thread sends back when it is ready.
+#[derive(Debug)]
+struct Ready {
+    address: SocketAddr,
+    handle: Handle<ResponderCommand>,
+}
+
+impl BuiltInNode {
+    /// Starts a node for so many peers; its loop is built where it runs.
+    pub(crate) fn start(network: Network, peers: usize) -> Result<Self, Failure> {
+        let (sender, receiver) = sync_channel(1);
+        let config = Config { max_links: peers + SPARE_LINKS, ..Config::new(network) };
+        let failed = |error: String| Failure::machine(format!("starting the built-in node on 127.0.0.1: {error}"));
+        let thread = Builder::new().name("node".to_owned()).spawn(move || run(config, sender));
+        let thread = thread.map_err(|error| failed(error.to_string()))?;
+        match receiver.recv() {
+            Ok(Ready { address, handle }) => Ok(Self { address, handle, thread }),
+            Err(_) => Err(failed(outcome(thread).err().unwrap_or_else(|| "it ended at once".to_owned()))),
+        }
+    }
+
+    /// Stops it, and tells whether it ran well until then.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        // It can only refuse by having ended.
+        let _ = self.handle.stop();
+        outcome(self.thread).map_err(|error| Failure::run(format!("running the built-in node: {error}")))
+    }
+}
+
+fn run(config: Config, ready: SyncSender<Ready>) -> Result<(), String> {
+    let mut reactor: Reactor<MioNet, Responder> =
+        Reactor::new(config, Responder::default()).map_err(|error| error.to_string())?;
+    let address = reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).map_err(|error| error.to_string())?;
+    let sent = ready.send(Ready { address, handle: reactor.handle() });
+    drop(ready);
+    match sent {
+        Ok(()) => reactor.run().map_err(|error| error.to_string()),
+        Err(_) => Ok(()),
+    }
+}
+
+fn outcome(thread: JoinHandle<Result<(), String>>) -> Result<(), String> {
+    thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()))
+}

@@ -1,0 +1,152 @@
+//! What a bench is going to do: the arguments with all defaults filled in, checked against this machine.
+//!
+//! Nothing is connected here. What cannot work is refused before anything begins, files included.
+
+use crate::cli::BenchArgs;
+use crate::exit::Failure;
+use crate::machine::{self, Machine};
+use crate::output::Sink;
+use crate::targets::{self, Family};
+use crate::units::{Percentiles, Rate};
+use peerloop::load::Plan;
+use peerloop::{Config, Network};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Rows beyond the planned connections, so that a link on its way out takes no new one's place.
+const SPARE_LINKS: usize = 64;
+
+/// A bench, ready to begin.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The targets as they were typed; none for the built-in node.
+    pub(crate) names: Vec<String>,
+    pub(crate) targets: Vec<SocketAddr>,
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) network: Network,
+    pub(crate) connections: usize,
+    pub(crate) rate: Rate,
+    pub(crate) connect_rate: Rate,
+    pub(crate) warmup: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) percentiles: Percentiles,
+    pub(crate) seed: Option<u64>,
+    pub(crate) spin: bool,
+    pub(crate) quiet: bool,
+    pub(crate) machine: Machine,
+    pub(crate) json: Option<Sink>,
+    pub(crate) hgrm: Option<Sink>,
+}
+
+impl Setup {
+    /// Fills in the defaults, resolves the targets, checks everything and opens the files.
+    pub(crate) fn new(args: BenchArgs) -> Result<Self, Failure> {
+        let is_built_in = args.targets.is_empty();
+        let network = args.network.unwrap_or(if is_built_in { Network::Regtest } else { Network::Mainnet });
+        let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
+        let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
+        if args.json.is_some() && args.json == args.hgrm {
+            return Err(Failure::usage("only one of --json and --hgrm can go to the same place; name another file"));
+        }
+        let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let family = one_family(&sources)?;
+        if is_built_in && family == Family::V6 {
+            return Err(Failure::usage("the built-in node listens at 127.0.0.1; use IPv4 addresses with --source-ip"));
+        }
+        let resolve = |name: &String| targets::resolve(name, network, family);
+        let mut setup = Self {
+            targets: args.targets.iter().map(resolve).collect::<Result<_, _>>()?,
+            names: args.targets,
+            sources,
+            network,
+            connections,
+            rate: args.rate.unwrap_or(Rate(rate_per_peer.0 * connections as f64)),
+            connect_rate: args.connect_rate.unwrap_or(Rate(if is_built_in { 1_000.0 } else { 100.0 })),
+            warmup: args.warmup,
+            duration: args.duration,
+            drain: args.drain,
+            timeout: args.timeout,
+            percentiles: args.percentiles,
+            seed: args.seed,
+            spin: !args.no_spin,
+            quiet: args.quiet,
+            machine: Machine::survey(),
+            json: None,
+            hgrm: None,
+        };
+        targets::guard(&setup.targets, connections, args.yes)?;
+        setup.check_machine()?;
+        setup.json = args.json.as_deref().map(Sink::open).transpose()?;
+        setup.hgrm = args.hgrm.as_deref().map(Sink::open).transpose()?;
+        Ok(setup)
+    }
+
+    /// Whether the peers connect to a node of our own.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether a result goes to stdout, which then carries nothing else.
+    pub(crate) fn stdout_is_taken(&self) -> bool {
+        [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
+    }
+
+    /// How the pings of one peer come, on average.
+    pub(crate) fn rate_per_peer(&self) -> Rate {
+        Rate(self.rate.0 / self.connections as f64)
+    }
+
+    /// The targets as one word of a message.
+    pub(crate) fn target_text(&self) -> String {
+        if self.is_built_in() { "the built-in node".to_owned() } else { self.names.join(", ") }
+    }
+
+    /// How the generator's loop behaves: it sends no pings but those of the schedule.
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            max_links: self.connections + SPARE_LINKS,
+            ping_interval: Duration::ZERO,
+            pong_timeout: self.timeout,
+            spin: self.spin,
+            seed: self.seed,
+            ..Config::new(self.network)
+        }
+    }
+
+    /// What the generator does.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            targets: self.targets.clone(),
+            sources: self.sources.clone(),
+            connections: self.connections,
+            connect_rate: self.connect_rate.0,
+            rate: self.rate.0,
+            warmup: self.warmup,
+            duration: self.duration,
+            drain: self.drain,
+        }
+    }
+
+    fn check_machine(&self) -> Result<(), Failure> {
+        let descriptors_per_peer = if self.is_built_in() { 2 } else { 1 };
+        self.machine.check_descriptors(self.connections, descriptors_per_peer)?;
+        let mut targets = self.targets.clone();
+        targets.sort_unstable();
+        targets.dedup();
+        self.machine.check_ports(self.connections, targets.len(), self.sources.len())?;
+        machine::check_sources(&self.sources)
+    }
+}
+
+/// The family that all source addresses have.
+fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
+    let Some(first) = sources.first() else { return Ok(Family::Any) };
+    match sources.iter().all(|source| source.is_ipv4() == first.is_ipv4()) {
+        true => Ok(Family::of(*first)),
+        false => Err(Failure::usage("the source addresses are of both families; use either IPv4 or IPv6 ones")),
+    }
+}

@@ -1,0 +1,203 @@
+//! What can be typed: commands, flags, defaults, and what is said about a mistake in them.
+
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::sources::Source;
+use crate::units::{
+    Percentiles, Rate, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
+    parse_rate_above_zero,
+};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use peerloop::Network;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  peerloop bench                               this machine's floor, against a node of its own
+  peerloop bench 127.0.0.1 --network regtest   load on a node, 100 peers with 1 ping a second each
+  peerloop serve --network regtest             a node to be loaded
+  peerloop probe HOST                          one peer, step by step
+
+Exit codes: 0 finished, 1 the run failed, 2 wrong usage, 3 this machine cannot do it, 129/130/143 ended by a signal";
+
+/// Thousands of Bitcoin SV peers on one thread, and how each of them behaves, in microseconds
+#[derive(Debug, Parser)]
+#[command(name = "peerloop", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Open many peers, ping them by a schedule, and report the latencies
+    Bench(Box<BenchArgs>),
+    /// Be a node: shake hands and answer pings
+    #[command(visible_alias = "listen")]
+    Serve(ServeArgs),
+    /// Look at one node, step by step
+    Probe(ProbeArgs),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Nodes to connect to, in turn: host, host:port or [ipv6]:port [default: a node of our own on another thread]
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// mainnet, testnet, stn or regtest [default: mainnet; regtest without a target]
+    #[arg(long)]
+    pub(crate) network: Option<Network>,
+    /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
+    #[arg(short, long, value_name = "N", value_parser = parse_count)]
+    pub(crate) connections: Option<usize>,
+    /// How long to measure
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    pub(crate) duration: Duration,
+    /// Pings of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
+    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
+    pub(crate) rate: Option<Rate>,
+    /// Pings of each peer [default: 1/s; 10/s without a target]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) rate_per_peer: Option<Rate>,
+    /// Connections to open a second [default: 100/s; 1000/s without a target]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
+    pub(crate) connect_rate: Option<Rate>,
+    /// How long to ping before measuring
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub(crate) warmup: Duration,
+    /// How long to wait for the last answers; what comes later counts as timed out
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub(crate) drain: Duration,
+    /// Time for a pong, after which its peer is closed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    pub(crate) timeout: Duration,
+    /// Percentiles to report
+    #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
+    pub(crate) percentiles: Percentiles,
+    /// Local address to connect from; with a prefix, that one and all that follow in its network; repeatable
+    #[arg(long, value_name = "IP[/PREFIX]")]
+    pub(crate) source_ip: Vec<Source>,
+    /// Write the results as JSON; - is stdout, which then carries nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the percentile spectrum of ping_rtt, in milliseconds, for the HdrHistogram plotter
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Open more than 8 peers to a public address
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Seed of all randomness [default: from the system]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
+    #[arg(long)]
+    pub(crate) no_spin: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Address to listen at; repeatable [default: 127.0.0.1 with the network's port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// mainnet, testnet, stn or regtest
+    #[arg(long, default_value = "mainnet")]
+    pub(crate) network: Network,
+    /// Peers at once; 1k is 1000 [default: what the limit of open files allows]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) max_peers: Option<usize>,
+    /// Show no status line
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProbeArgs {
+    /// The node: host, host:port or [ipv6]:port
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) target: String,
+    /// mainnet, testnet, stn or regtest
+    #[arg(long, default_value = "mainnet")]
+    pub(crate) network: Network,
+    /// Time for each step
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    pub(crate) timeout: Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What becomes of arguments that make no command: help and version are printed, a mistake is told in one line.
+pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&text).map(|()| Exit::Success),
+        _ => Err(Failure::usage(one_line(&text))),
+    }
+}
+
+/// The paragraphs of a parser's message before its usage, as one line.
+fn one_line(text: &str) -> String {
+    let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let mut message = String::new();
+    for line in told.filter(|line| !line.is_empty() && !line.starts_with("For more information")) {
+        let line = line.trim_start_matches("error: ").trim_start_matches("tip: ");
+        match message.chars().last() {
+            None => {}
+            Some(':') => message.push(' '),
+            Some(_) => message.push_str("; "),
+        }
+        message.push_str(line);
+    }
+    message + "; see --help"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_mistake_is_one_line() {
+        let mistakes: [&[&str]; 8] = [
+            &["peerloop", "benhc"],
+            &["peerloop", "bench", "--conections", "5"],
+            &["peerloop", "bench", "-c", "0"],
+            &["peerloop", "bench", "-r", "1", "--rate-per-peer", "1"],
+            &["peerloop", "bench", "--network", "bitcoin"],
+            &["peerloop", "probe"],
+            &["peerloop", "completions", "cmd"],
+            &["peerloop", "serve", "--listen", "localhost"],
+        ];
+        for arguments in mistakes {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            let failure = explain(&error).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(!failure.message.contains('\n'), "{}", failure.message);
+            assert!(failure.message.ends_with("see --help"), "{}", failure.message);
+            assert!(!failure.message.contains("error:"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn lines_are_joined_as_a_sentence() {
+        let text = "error: it is wrong\n\n  tip: try this\n\nUsage: peerloop\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(text), "it is wrong; try this; see --help");
+        assert_eq!(one_line("error: these are missing:\n  <HOST>\n"), "these are missing: <HOST>; see --help");
+    }
+}

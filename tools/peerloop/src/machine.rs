@@ -1,0 +1,159 @@
+//! What this machine allows: descriptors, ports and source addresses, checked before a run begins.
+//!
+//! Each refusal shows its arithmetic, so that the reader can see which number to change.
+
+use crate::exit::Failure;
+use std::net::{IpAddr, UdpSocket};
+use std::num::NonZeroUsize;
+
+/// Descriptors for everything that is no peer: standard streams, files, pollers, wakers, listeners.
+const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
+
+/// What POSIX systems have given at the least for decades.
+const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
+
+/// The limits of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// Files and sockets that this process may have open.
+    pub(crate) descriptors: u64,
+    /// The first and the last port that the system hands out, if it tells.
+    pub(crate) ports: Option<(u16, u16)>,
+    /// Connections that may wait to be accepted, if the system tells.
+    pub(crate) backlog: Option<u32>,
+    /// CPUs that this process may use.
+    pub(crate) cpus: usize,
+}
+
+impl Machine {
+    /// Raises the limit of open files as far as it goes and asks for all others.
+    pub(crate) fn survey() -> Self {
+        let read = |path| std::fs::read_to_string(path).ok();
+        Self {
+            descriptors: rlimit::increase_nofile_limit(u64::MAX).unwrap_or(DESCRIPTORS_IF_UNKNOWN),
+            ports: read("/proc/sys/net/ipv4/ip_local_port_range").as_deref().and_then(parse_port_range),
+            backlog: read("/proc/sys/net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
+            cpus: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+
+    /// The most peers that the descriptors allow.
+    pub(crate) fn peers_max(&self, descriptors_per_peer: u64) -> u64 {
+        self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS) / descriptors_per_peer
+    }
+
+    /// Whether there are descriptors for so many peers.
+    pub(crate) fn check_descriptors(&self, peers: usize, descriptors_per_peer: u64) -> Result<(), Failure> {
+        let needed = (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS);
+        if needed <= self.descriptors {
+            return Ok(());
+        }
+        let each = match descriptors_per_peer {
+            1 => "one for each",
+            _ => "two for each, as both ends are here",
+        };
+        let (has, fits) = (self.descriptors, self.peers_max(descriptors_per_peer));
+        Err(Failure::machine(format!(
+            "{peers} peers need {needed} descriptors ({each}, and {DESCRIPTORS_BESIDE_PEERS} besides), but this \
+             process may open {has}; use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
+        )))
+    }
+
+    /// The number of ports that the system hands out per source address.
+    pub(crate) fn port_count(&self) -> Option<u64> {
+        self.ports.map(|(first, last)| u64::from(last) - u64::from(first) + 1)
+    }
+
+    /// Whether there are ports for so many connections. Without source addresses each target has all ports to itself;
+    /// a source address has them once, whatever the target.
+    pub(crate) fn check_ports(&self, connections: usize, targets: usize, sources: usize) -> Result<(), Failure> {
+        let Some(ports) = self.port_count() else { return Ok(()) };
+        let (places, place) = match (sources, targets.max(1)) {
+            (0, 1) => (1, "target"),
+            (0, targets) => (targets, "targets"),
+            (1, _) => (1, "source address"),
+            (sources, _) => (sources, "source addresses"),
+        };
+        let share = connections.div_ceil(places) as u64;
+        if share <= ports {
+            return Ok(());
+        }
+        let more = (connections as u64).div_ceil(ports);
+        let (first, last) = self.ports.unwrap_or_default();
+        Err(Failure::machine(format!(
+            "{connections} connections over {places} {place} need {share} local ports each, but there are {ports} \
+             ({first} to {last}); add --source-ip until there are {more} addresses, or widen \
+             net.ipv4.ip_local_port_range"
+        )))
+    }
+}
+
+/// Whether this machine has these addresses.
+pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
+    for source in sources {
+        if let Err(error) = UdpSocket::bind((*source, 0)) {
+            return Err(Failure::machine(format!(
+                "binding the source address {source}: {error}; use one that an interface of this machine has"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn parse_port_range(text: &str) -> Option<(u16, u16)> {
+    let mut numbers = text.split_whitespace().map(str::parse::<u16>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) if first <= last => Some((first, last)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    const MACHINE: Machine =
+        Machine { descriptors: 20_000, ports: Some((32_768, 60_999)), backlog: Some(4_096), cpus: 2 };
+
+    #[test]
+    fn descriptors_are_counted_to_the_last_one() {
+        assert_eq!(MACHINE.check_descriptors(19_968, 1), Ok(()));
+        assert_eq!(MACHINE.check_descriptors(9_984, 2), Ok(()));
+        let refused = MACHINE.check_descriptors(9_985, 2).unwrap_err();
+        assert_eq!(refused.exit, Exit::MachineCannot);
+        for number in ["9985", "20002", "20000", "9984"] {
+            assert!(refused.message.contains(number), "{number}: {}", refused.message);
+        }
+        assert!(MACHINE.check_descriptors(usize::MAX, 2).is_err());
+    }
+
+    #[test]
+    fn ports_are_counted_per_target_or_per_source() {
+        assert_eq!(MACHINE.check_ports(28_232, 1, 0), Ok(()));
+        assert_eq!(MACHINE.check_ports(2 * 28_232, 2, 0), Ok(()));
+        assert_eq!(MACHINE.check_ports(3 * 28_232, 1, 3), Ok(()));
+        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source has its ports once, whatever the targets");
+        let refused = MACHINE.check_ports(28_233, 1, 0).unwrap_err();
+        assert_eq!(refused.exit, Exit::MachineCannot);
+        for part in ["28233", "28232", "32768 to 60999", "--source-ip", "2 addresses"] {
+            assert!(refused.message.contains(part), "{part}: {}", refused.message);
+        }
+        assert_eq!(Machine { ports: None, ..MACHINE }.check_ports(usize::MAX, 1, 0), Ok(()));
+    }
+
+    #[test]
+    fn the_port_range_is_read_as_the_kernel_writes_it() {
+        assert_eq!(parse_port_range("32768\t60999\n"), Some((32_768, 60_999)));
+        for wrong in ["", "1", "x y", "5 4", "1 70000"] {
+            assert_eq!(parse_port_range(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_ours_is_named() {
+        assert_eq!(check_sources(&["127.0.0.3".parse().unwrap()]), Ok(()));
+        let refused = check_sources(&["203.0.113.7".parse().unwrap()]).unwrap_err();
+        assert!(refused.message.contains("203.0.113.7"), "{}", refused.message);
+    }
+}

@@ -1,0 +1,60 @@
+//! The live line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when quiet.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// How wide the line may be: no terminal is narrower, and a line that wraps cannot be redrawn.
+const LINE_MAX_CHARS: usize = 79;
+
+/// Shows what is happening now.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    style: Style,
+    shown: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Redrawn,
+    Plain,
+    Quiet,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let style = match (quiet, io::stderr().is_terminal()) {
+            (true, _) => Style::Quiet,
+            (false, true) => Style::Redrawn,
+            (false, false) => Style::Plain,
+        };
+        Self { style, shown: None }
+    }
+
+    /// Whether the line is redrawn on a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.style == Style::Redrawn
+    }
+
+    /// How often it is worth calling [`Progress::show`].
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_millis(if self.is_live() { 200 } else { 1_000 })
+    }
+
+    /// Shows `line` in place of the one before. A closed terminal loses the line and nothing else.
+    pub(crate) fn show(&mut self, line: &str) {
+        let line: String = line.chars().take(LINE_MAX_CHARS).collect();
+        let _ = match self.style {
+            Style::Quiet => return,
+            Style::Redrawn => write!(io::stderr(), "\r\x1b[K{line}"),
+            Style::Plain => writeln!(io::stderr(), "{line}"),
+        };
+        self.shown = Some(Instant::now());
+    }
+
+    /// Removes the line, so that what is printed next begins on a clean one.
+    pub(crate) fn clear(&mut self) {
+        if self.is_live() && self.shown.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

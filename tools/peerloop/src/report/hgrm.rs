@@ -1,0 +1,104 @@
+//! The percentile spectrum of a histogram as text, in the form that the public HdrHistogram plotter reads.
+//!
+//! Four columns: value in milliseconds, percentile as a ratio, count up to it, and `1/(1-percentile)`, which the last
+//! row has not, being infinite. The steps between percentiles halve with the distance to 100 %.
+
+use hdrhistogram::Histogram;
+use std::fmt::Write;
+
+/// Rows for each halving of the distance to 100 %.
+const TICKS_PER_HALF_DISTANCE: u32 = 5;
+const NANOS_PER_MILLI: f64 = 1e6;
+
+/// The spectrum of a histogram of nanoseconds.
+pub(crate) fn render(histogram: &Histogram<u64>) -> String {
+    let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut count = 0;
+    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
+        count += step.count_since_last_iteration();
+        let (value, quantile) = (step.value_iterated_to() as f64 / NANOS_PER_MILLI, step.quantile_iterated_to());
+        put(&mut text, format_args!("{value:12.6} {quantile:2.12} {count:10}"));
+        if quantile < 1.0 {
+            put(&mut text, format_args!(" {:14.2}", 1.0 / (1.0 - quantile)));
+        }
+        text.push('\n');
+    }
+    let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
+    let max = histogram.max() as f64 / NANOS_PER_MILLI;
+    put(&mut text, format_args!("#[Mean    = {mean:12.6}, StdDeviation   = {deviation:12.6}]\n"));
+    put(&mut text, format_args!("#[Max     = {max:12.6}, Total count    = {:12}]\n", histogram.len()));
+    put(
+        &mut text,
+        format_args!("#[Buckets = {:12}, SubBuckets     = {:12}]\n", histogram.buckets(), sub_buckets(histogram)),
+    );
+    text
+}
+
+/// The slots of one bucket: twice the number of values that are told apart, as a power of two.
+fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
+    (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two()
+}
+
+fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
+    text.write_fmt(part).expect("a string takes all that is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(nanos: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+        nanos.into_iter().for_each(|nanos| histogram.record(nanos).unwrap());
+        histogram
+    }
+
+    #[test]
+    fn a_known_histogram_is_written_as_the_plotter_reads_it() {
+        let text = render(&of([1_000_000, 1_000_000, 2_000_000, 4_000_000]));
+        let expected = "       Value     Percentile TotalCount 1/(1-Percentile)
+
+    1.000447 0.000000000000          2           1.00
+    1.000447 0.100000000000          2           1.11
+    1.000447 0.200000000000          2           1.25
+    1.000447 0.300000000000          2           1.43
+    1.000447 0.400000000000          2           1.67
+    1.000447 0.500000000000          2           2.00
+    2.000895 0.550000000000          3           2.22
+    2.000895 0.600000000000          3           2.50
+    2.000895 0.650000000000          3           2.86
+    2.000895 0.700000000000          3           3.33
+    4.001791 0.750000000000          4           4.00
+    4.001791 1.000000000000          4
+#[Mean    =     2.000384, StdDeviation   =     1.224980]
+#[Max     =     4.001791, Total count    =            4]
+#[Buckets =           26, SubBuckets     =         2048]
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_rows_that_mislead() {
+        let text = render(&of([]));
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        assert!(text.contains("Total count    =            0]"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn values_and_counts_rise_to_the_last_of_all(nanos in proptest::collection::vec(1u64..60_000_000_000, 1..200)) {
+            let text = render(&of(nanos.iter().copied()));
+            let rows: Vec<Vec<f64>> = text
+                .lines()
+                .skip(2)
+                .take_while(|line| !line.starts_with('#'))
+                .map(|line| line.split_whitespace().map(|column| column.parse().unwrap()).collect())
+                .collect();
+            prop_assert!(rows.windows(2).all(|pair| (0..3).all(|column| pair[0][column] <= pair[1][column])));
+            let last = rows.last().unwrap();
+            prop_assert_eq!((last[1], last[2], last.len()), (1.0, nanos.len() as f64, 3));
+            prop_assert!(rows[..rows.len() - 1].iter().all(|row| row.len() == 4 && row[3].is_finite()));
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The report for programs: one JSON object, all times in nanoseconds.
+//!
+//! Each metric carries its whole histogram (HdrHistogram V2, deflated, base64), so that several files can be merged
+//! exactly. What failed is counted apart from the latencies; `p_with_failures` takes it as infinitely slow.
+
+use super::{Outcome, stage};
+use crate::bench::{Setup, TIMELINE_INTERVAL};
+use crate::units::Percentiles;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
+use peerloop::error::Side;
+use peerloop::histogram::LatencyHistogram;
+use peerloop::load::{Report, Verdict};
+use serde::Serialize;
+use serde::ser::Serializer;
+use std::time::Duration;
+
+/// The form of the object; it rises when the meaning of a key changes.
+pub(crate) const SCHEMA: u32 = 1;
+
+#[derive(Debug, Serialize)]
+struct Document {
+    schema: u32,
+    tool: Tool,
+    run: Run,
+    host: Host,
+    config: Settings,
+    targets: Vec<Target>,
+    agents: Vec<Agent>,
+    counts: Counts,
+    metrics: Vec<Metric>,
+    timeline: Timeline,
+    generator: Generator,
+    exit: Exit,
+}
+
+/// Who wrote the file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Run {
+    start: String,
+    duration_ns: u64,
+    ramp_ns: Option<u64>,
+    partial: bool,
+    seed: Option<u64>,
+    command: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    os: &'static str,
+    cpus: usize,
+    clock: &'static str,
+    nofile: u64,
+    ports: Option<(u16, u16)>,
+    backlog: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Settings {
+    network: &'static str,
+    built_in_node: bool,
+    connections: usize,
+    rate_per_s: f64,
+    rate_per_peer_per_s: f64,
+    connect_rate_per_s: f64,
+    warmup_ns: u64,
+    duration_ns: u64,
+    drain_ns: u64,
+    timeout_ns: u64,
+    source_ips: Vec<String>,
+    spin: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Target {
+    addr: String,
+    /// Known if there is one target and all its peers say the same.
+    agent: Option<String>,
+    protocol: Option<i32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Agent {
+    agent: String,
+    protocol: i32,
+    peers: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
+    asked: usize,
+    opened: usize,
+    ready: usize,
+    lost: usize,
+    failed: usize,
+    planned: u64,
+    sent: u64,
+    unsent: u64,
+    answered: u64,
+    timed_out: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
+    errors: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failed {
+    cause: &'static str,
+    side: &'static str,
+    stage: &'static str,
+    count: u64,
+    example: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned: Option<View>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<View>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<View>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<FailedPings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p_with_failures: Option<Table>,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    count: u64,
+    min: u64,
+    mean: u64,
+    max: u64,
+    percentiles: Table,
+    hdr: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedPings {
+    timeout: u64,
+    unsent: u64,
+}
+
+/// Percentiles by the text that named them, in the order they were asked for; none is beyond every answer.
+#[derive(Debug)]
+struct Table(Vec<(String, Option<u64>)>);
+
+#[derive(Debug, Serialize)]
+struct Timeline {
+    interval_ns: u64,
+    columns: [&'static str; 6],
+    rows: Vec<[u64; 6]>,
+}
+
+#[derive(Debug, Serialize)]
+struct Generator {
+    /// The share of the counted part of the run for which the loop's thread worked.
+    cpu: f64,
+    verdict: &'static str,
+    reasons: Vec<String>,
+}
+
+/// How the program ended.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exit {
+    pub(crate) code: u8,
+    pub(crate) reason: String,
+}
+
+impl Tool {
+    pub(crate) const THIS: Self = Self { name: "peerloop", version: env!("CARGO_PKG_VERSION") };
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(label, nanos)| (label, nanos)))
+    }
+}
+
+/// The whole report.
+pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
+    let report = &outcome.report;
+    pretty(&Document {
+        schema: SCHEMA,
+        tool: Tool::THIS,
+        run: Run {
+            start: humantime::format_rfc3339_millis(outcome.start).to_string(),
+            duration_ns: nanos(report.run_time),
+            ramp_ns: outcome.course.ramp_time.map(nanos),
+            partial: report.is_partial || outcome.course.stop.is_some(),
+            seed: setup.seed,
+            command: std::env::args().skip(1).collect(),
+        },
+        host: host(setup),
+        config: settings(setup),
+        targets: targets(setup, report),
+        agents: agents(report),
+        counts: counts(report),
+        metrics: metrics(&setup.percentiles, report),
+        timeline: timeline(outcome),
+        generator: generator(report),
+        exit: Exit { code: outcome.exit().code(), reason: outcome.reason().to_owned() },
+    })
+}
+
+/// Any object as text that ends with a line break.
+pub(crate) fn pretty(object: &impl Serialize) -> String {
+    serde_json::to_string_pretty(object).expect("numbers, texts and lists can always be written") + "\n"
+}
+
+/// A duration as the files carry it.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn host(setup: &Setup) -> Host {
+    Host {
+        os: std::env::consts::OS,
+        cpus: setup.machine.cpus,
+        clock: "monotonic",
+        nofile: setup.machine.descriptors,
+        ports: setup.machine.ports,
+        backlog: setup.machine.backlog,
+    }
+}
+
+fn settings(setup: &Setup) -> Settings {
+    Settings {
+        network: setup.network.name(),
+        built_in_node: setup.is_built_in(),
+        connections: setup.connections,
+        rate_per_s: setup.rate.0,
+        rate_per_peer_per_s: setup.rate_per_peer().0,
+        connect_rate_per_s: setup.connect_rate.0,
+        warmup_ns: nanos(setup.warmup),
+        duration_ns: nanos(setup.duration),
+        drain_ns: nanos(setup.drain),
+        timeout_ns: nanos(setup.timeout),
+        source_ips: setup.sources.iter().map(ToString::to_string).collect(),
+        spin: setup.spin,
+    }
+}
+
+fn targets(setup: &Setup, report: &Report) -> Vec<Target> {
+    let known = match (&setup.targets[..], &report.agents[..]) {
+        ([_], [agent]) => Some(agent),
+        _ => None,
+    };
+    let target = |addr: String| Target {
+        addr,
+        agent: known.map(|agent| agent.user_agent.clone()),
+        protocol: known.map(|agent| agent.protocol_version),
+    };
+    setup.targets.iter().map(|address| target(address.to_string())).collect()
+}
+
+fn agents(report: &Report) -> Vec<Agent> {
+    let agents = report.agents.iter();
+    agents
+        .map(|agent| Agent { agent: agent.user_agent.clone(), protocol: agent.protocol_version, peers: agent.count })
+        .collect()
+}
+
+fn counts(report: &Report) -> Counts {
+    let (peers, work, traffic) = (report.peers, report.work, report.traffic);
+    let failed = report.failures.iter().map(|failure| Failed {
+        cause: failure.label,
+        side: match failure.side {
+            Side::Local => "local",
+            Side::Remote => "remote",
+        },
+        stage: stage(failure.state),
+        count: failure.count,
+        example: failure.example.map(|reason| reason.to_string()),
+    });
+    Counts {
+        asked: peers.asked,
+        opened: peers.opened,
+        ready: peers.ready,
+        lost: peers.lost,
+        failed: peers.failed,
+        planned: work.planned,
+        sent: work.sent,
+        unsent: work.unsent,
+        answered: work.answered,
+        timed_out: work.timed_out,
+        sent_bytes: traffic.sent_bytes,
+        received_bytes: traffic.received_bytes,
+        errors: failed.collect(),
+    }
+}
+
+fn metrics(percentiles: &Percentiles, report: &Report) -> Vec<Metric> {
+    let view = |histogram: &LatencyHistogram| Some(view(percentiles, histogram));
+    let measured = |name, histogram| Metric {
+        name,
+        unit: "ns",
+        planned: None,
+        sent: None,
+        measured: view(histogram),
+        failed: None,
+        p_with_failures: None,
+    };
+    let ping_rtt = Metric {
+        name: "ping_rtt",
+        unit: "ns",
+        planned: view(&report.ping_rtt_planned),
+        sent: view(&report.ping_rtt_sent),
+        measured: None,
+        failed: Some(FailedPings { timeout: report.work.timed_out, unsent: report.work.unsent }),
+        p_with_failures: Some(with_failures(
+            percentiles,
+            &report.ping_rtt_planned,
+            report.work.timed_out + report.work.unsent,
+        )),
+    };
+    vec![
+        measured("connect", &report.connect),
+        measured("handshake", &report.handshake),
+        ping_rtt,
+        measured("send_lag", &report.send_lag),
+        measured("loop_lag", &report.loop_lag),
+    ]
+}
+
+fn view(percentiles: &Percentiles, histogram: &LatencyHistogram) -> View {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram.as_hdr(), &mut bytes)
+        .expect("memory takes a histogram of this size");
+    View {
+        count: histogram.count(),
+        min: nanos(histogram.min()),
+        mean: nanos(histogram.mean()),
+        max: nanos(histogram.max()),
+        percentiles: with_failures(percentiles, histogram, 0),
+        hdr: STANDARD.encode(bytes),
+    }
+}
+
+/// The percentiles over all operations, of which `failures` took for ever.
+fn with_failures(percentiles: &Percentiles, histogram: &LatencyHistogram, failures: u64) -> Table {
+    let all = histogram.count() + failures;
+    let value = |percent: f64| {
+        let of_answered = percent * all as f64 / histogram.count().max(1) as f64;
+        // A rounding error must not push the largest answer out.
+        let is_answered = failures == 0 || of_answered <= 100.0 + 1e-9;
+        is_answered.then(|| nanos(histogram.percentile(of_answered.min(100.0))))
+    };
+    Table(percentiles.0.iter().map(|one| (one.label.clone(), value(one.percent))).collect())
+}
+
+fn timeline(outcome: &Outcome) -> Timeline {
+    let rows = outcome.course.timeline.iter();
+    Timeline {
+        interval_ns: nanos(TIMELINE_INTERVAL),
+        columns: ["t", "sent", "answered", "p50", "p99", "max"],
+        rows: rows
+            .map(|row| [nanos(row.end), row.sent, row.answered, nanos(row.p50), nanos(row.p99), nanos(row.max)])
+            .collect(),
+    }
+}
+
+fn generator(report: &Report) -> Generator {
+    let (verdict, reasons) = match &report.verdict {
+        Verdict::Trusted => ("trusted", Vec::new()),
+        Verdict::NotTrusted(doubts) => ("not_trusted", doubts.iter().map(ToString::to_string).collect()),
+    };
+    Generator { cpu: report.busy, verdict, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::parse_percentiles;
+    use hdrhistogram::Histogram;
+    use hdrhistogram::serialization::Deserializer;
+
+    fn one_to(count: u64) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::new();
+        (1..=count).for_each(|nanos| histogram.record(Duration::from_nanos(nanos)));
+        histogram
+    }
+
+    #[test]
+    fn a_view_carries_the_whole_histogram() {
+        let histogram = one_to(1_000);
+        let view = view(&parse_percentiles("50,100").unwrap(), &histogram);
+        assert_eq!((view.count, view.min, view.max), (1_000, 1, 1_000));
+        let bytes = STANDARD.decode(&view.hdr).unwrap();
+        let back: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+        assert_eq!(&back, histogram.as_hdr());
+        assert_eq!(serde_json::to_string(&view.percentiles).unwrap(), r#"{"50":500,"100":1000}"#);
+    }
+
+    #[test]
+    fn failures_count_as_slower_than_everything() {
+        let percentiles = parse_percentiles("25,50,75,90,100").unwrap();
+        let Table(rows) = with_failures(&percentiles, &one_to(100), 100);
+        let values: Vec<Option<u64>> = rows.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [Some(50), Some(100), None, None, None]);
+        let Table(rows) = with_failures(&percentiles, &LatencyHistogram::new(), 5);
+        assert!(rows.iter().all(|(_, value)| value.is_none()), "nothing was answered");
+    }
+
+    #[test]
+    fn an_empty_histogram_is_all_zero() {
+        let view = view(&parse_percentiles("50").unwrap(), &LatencyHistogram::new());
+        assert_eq!((view.count, view.min, view.mean, view.max), (0, 0, 0, 0));
+    }
+}

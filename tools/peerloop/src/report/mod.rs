@@ -1,0 +1,105 @@
+//! What came out of a bench, and its three forms: [`text`] for people, [`json`] for programs, [`hgrm`] for plots.
+
+pub(crate) mod hgrm;
+pub(crate) mod json;
+pub(crate) mod text;
+
+use crate::bench::{Course, Setup};
+use crate::exit::{Exit, Failure};
+use peerloop::load::{self, Report};
+use peerloop::peer::ConnectionState;
+use std::time::SystemTime;
+
+/// A bench that has ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) start: SystemTime,
+    pub(crate) course: Course,
+    pub(crate) report: Report,
+    reason: String,
+}
+
+impl Outcome {
+    pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
+        let mut outcome = Self { start, course, report, reason: String::new() };
+        outcome.reason = match outcome.exit() {
+            Exit::Stopped(stop) => format!("stopped by {}", stop.signal()),
+            Exit::Success => "finished".to_owned(),
+            Exit::RunFailed | Exit::Usage | Exit::MachineCannot => no_peer_ready(setup, &outcome.report),
+        };
+        outcome
+    }
+
+    /// How the program ends.
+    pub(crate) fn exit(&self) -> Exit {
+        match self.course.stop {
+            Some(stop) => Exit::Stopped(stop),
+            None if self.report.peers.ready == 0 => Exit::RunFailed,
+            None => Exit::Success,
+        }
+    }
+
+    /// The same in words.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The line to end with, if the run failed.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        (self.exit() == Exit::RunFailed).then(|| Failure::run(self.reason.clone()))
+    }
+}
+
+/// What is known of a cause beyond its name: where the connections stood, and what to do.
+pub(crate) fn explain(failure: &load::Failure) -> String {
+    let at = match stage(failure.state) {
+        "ready" => "after the handshake",
+        "handshake" => "before the handshake was complete",
+        _ => "while connecting",
+    };
+    let cause = match failure.example {
+        Some(reason) => reason.to_string(),
+        None => "the loop had no room".to_owned(),
+    };
+    match hint(failure) {
+        Some(hint) => format!("{at}: {cause}; {hint}"),
+        None => format!("{at}: {cause}"),
+    }
+}
+
+/// How far a connection had come, from a closed list for result files.
+pub(crate) fn stage(state: ConnectionState) -> &'static str {
+    match state {
+        ConnectionState::Connected => "ready",
+        ConnectionState::AwaitingHandshake | ConnectionState::Rejected => "handshake",
+        ConnectionState::Connecting | ConnectionState::Disconnected | ConnectionState::Failed => "connecting",
+    }
+}
+
+/// What may be behind a cause that the peer does not tell.
+fn hint(failure: &load::Failure) -> Option<&'static str> {
+    match (failure.label, stage(failure.state)) {
+        ("refused", _) => Some("is a node listening there?"),
+        ("connect_timeout" | "host_unreachable" | "network_unreachable", _) => {
+            Some("is the address right, and no firewall between?")
+        }
+        ("rejected_by_peer", _) => {
+            Some("is the node full? one SV Node takes 856 inbound peers at most, 116 by default")
+        }
+        ("closed_by_peer" | "reset", "ready") => {
+            Some("a full SV Node drops older peers for newer ones: it takes 856 inbound at most, 116 by default")
+        }
+        ("closed_by_peer" | "reset", _) => Some(
+            "is --network right, and the node not full? one SV Node takes 856 inbound peers at most, 116 by default",
+        ),
+        _ => None,
+    }
+}
+
+fn no_peer_ready(setup: &Setup, report: &Report) -> String {
+    let cause = match report.failures.first() {
+        Some(failure) => format!("{} of {} failed {}", failure.count, report.peers.asked, explain(failure)),
+        None => format!("none of {} connections got that far", report.peers.asked),
+    };
+    format!("bench {}: no peer became ready; {cause}", setup.target_text())
+}

@@ -1,0 +1,164 @@
+//! `serve`: a node that shakes hands and answers pings, until a signal ends it.
+//!
+//! The loop has a thread of its own. This thread sleeps until a signal comes; only a status line makes it wake up once
+//! a second, and that only on a terminal.
+
+use crate::cli::ServeArgs;
+use crate::exit::{Exit, Failure};
+use crate::machine::Machine;
+use crate::notices::{Notice, Notices};
+use crate::output;
+use crate::progress::Progress;
+use crate::units::{show_bytes, show_seconds};
+use peerloop::api::{Pending, Stats};
+use peerloop::limits::OVER_CAPACITY_MAX;
+use peerloop::load::{Responder, ResponderCommand, Snapshot};
+use peerloop::net::mio::MioNet;
+use peerloop::{Config, Handle, Network, Reactor};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// The default maximum, however many descriptors there are.
+const DEFAULT_PEERS_MAX: usize = 1_000_000;
+/// How often the status line changes.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the loop's thread sends back when it listens.
+#[derive(Debug)]
+struct Listening {
+    addresses: Vec<SocketAddr>,
+    handle: Handle<ResponderCommand>,
+}
+
+pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
+    let machine = Machine::survey();
+    let max_peers = max_peers(&machine, args.max_peers)?;
+    let addresses = match args.listen.is_empty() {
+        true => vec![(Ipv4Addr::LOCALHOST, args.network.default_port()).into()],
+        false => args.listen,
+    };
+    let config =
+        Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(args.network) };
+    let notices = Notices::new()?;
+    let (sender, receiver) = sync_channel(1);
+    let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;
+    let began = Instant::now();
+    if let Ok(listening) = receiver.recv() {
+        output::print(&greeting(&listening.addresses, args.network, max_peers))?;
+        wait(&notices, &listening.handle, args.quiet);
+        // It can only refuse by having ended.
+        let _ = listening.handle.stop();
+    }
+    let panicked = || Err(Failure::run("serving: the loop's thread panicked"));
+    let snapshot = thread.join().unwrap_or_else(|_| panicked())?;
+    output::print(&summary(&snapshot, began.elapsed()))?;
+    Ok(Exit::Success)
+}
+
+/// Peers at once: as many as asked for, or as the descriptors allow.
+fn max_peers(machine: &Machine, asked: Option<usize>) -> Result<usize, Failure> {
+    let Some(asked) = asked else {
+        let fitting = usize::try_from(machine.peers_max(1)).unwrap_or(usize::MAX);
+        // Those above the maximum need descriptors too, while they are told so.
+        return Ok(fitting.saturating_sub(OVER_CAPACITY_MAX).clamp(1, DEFAULT_PEERS_MAX));
+    };
+    machine.check_descriptors(asked, 1)?;
+    Ok(asked)
+}
+
+/// Builds the loop where it runs, and runs it.
+fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>) -> Result<Snapshot, Failure> {
+    let mut reactor: Reactor<MioNet, Responder> = Reactor::new(config, Responder::default())
+        .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
+    for &address in addresses {
+        reactor.listen(address).map_err(|error| {
+            Failure::run(format!(
+                "listening at {address}: {error}; use --listen with an address of this machine and a port that is free"
+            ))
+        })?;
+    }
+    // The reporting thread waits for it and is still there.
+    let _ = ready.send(Listening { addresses: reactor.listening_at().collect(), handle: reactor.handle() });
+    drop(ready);
+    reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")))?;
+    let stats = reactor.stats();
+    Ok(reactor.handler().snapshot(stats.ready, &stats.counters))
+}
+
+/// Returns when a signal came or the loop has ended.
+fn wait(notices: &Notices, handle: &Handle<ResponderCommand>, quiet: bool) {
+    let mut progress = Progress::new(quiet);
+    if !progress.is_live() {
+        notices.next(None);
+        return;
+    }
+    let mut before = Stats::default();
+    let mut pending: Option<Pending<Stats>> = handle.stats().ok();
+    loop {
+        match notices.next(Some(STATUS_INTERVAL)) {
+            Some(Notice::Stop(_) | Notice::Ended) => return progress.clear(),
+            None => {}
+        }
+        if let Some(stats) = pending.take().and_then(|pending| pending.try_take().ok().flatten()) {
+            progress.show(&status(&stats, &before));
+            before = stats;
+        }
+        pending = handle.stats().ok();
+    }
+}
+
+fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    format!("listening at {}  network {network}  at most {max_peers} peers\n", addresses.join(" "))
+}
+
+fn status(now: &Stats, before: &Stats) -> String {
+    let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64();
+    let per_second = |now: u64, before: u64| {
+        let rate = now.saturating_sub(before) as f64 / seconds;
+        if rate.is_finite() { rate.round() as u64 } else { 0 }
+    };
+    let (counters, earlier) = (&now.counters, &before.counters);
+    format!(
+        "peers {}  handshakes {}/s  pings {}/s  in {}/s  out {}/s",
+        now.ready,
+        per_second(counters.handshakes, earlier.handshakes),
+        per_second(counters.pings_answered, earlier.pings_answered),
+        show_bytes(per_second(counters.bytes_received, earlier.bytes_received)),
+        show_bytes(per_second(counters.bytes_sent, earlier.bytes_sent))
+    )
+}
+
+fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
+    let counters = &snapshot.counters;
+    format!(
+        "served {}: {} accepted, {} handshakes, at most {} peers at once, {} pings answered, in {}, out {}\n",
+        show_seconds(uptime),
+        counters.accepted,
+        counters.handshakes,
+        snapshot.peak,
+        counters.pings_answered,
+        show_bytes(counters.bytes_received),
+        show_bytes(counters.bytes_sent)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_without_time_between_has_no_rates() {
+        let line = status(&Stats::default(), &Stats::default());
+        assert_eq!(line, "peers 0  handshakes 0/s  pings 0/s  in 0 B/s  out 0 B/s");
+    }
+
+    #[test]
+    fn the_default_maximum_leaves_descriptors_for_those_who_are_turned_away() {
+        let machine = Machine { descriptors: 1_024, ports: None, backlog: None, cpus: 1 };
+        assert_eq!(max_peers(&machine, None), Ok(1_024 - 32 - OVER_CAPACITY_MAX));
+        assert_eq!(max_peers(&machine, Some(992)), Ok(992));
+        assert_eq!(max_peers(&machine, Some(993)).unwrap_err().exit, Exit::MachineCannot);
+    }
+}

@@ -1,0 +1,256 @@
+//! Numbers with units, as people type and read them.
+//!
+//! A duration always carries its unit, a rate is per second unless it says otherwise, a count may end in `k` or `m`.
+//! Nothing is guessed: what is not understood is refused with an example of what would be.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Operations per second.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Rate(pub(crate) f64);
+
+/// A percentile together with the text that named it, which also names it in the results.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Percentile {
+    pub(crate) label: String,
+    pub(crate) percent: f64,
+}
+
+/// The percentiles that a report shows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
+
+/// The columns that fit a line.
+const PERCENTILES_MAX: usize = 12;
+
+/// A count above zero: `1000`, `1k`, `2m`.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
+    let refused = || format!("`{text}` is no count: use a number above zero, for example 1000 or 1k");
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
+        Some(_) | None => (text, 1),
+    };
+    let count = digits.parse::<usize>().ok().and_then(|count| count.checked_mul(factor));
+    count.filter(|&count| count > 0).ok_or_else(refused)
+}
+
+/// A rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`.
+pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
+    let refused = || format!("`{text}` is no rate: use a number with /s, /ms or /m, for example 500/s");
+    let (amount, per_second) = match text.split_once('/') {
+        None | Some((_, "s")) => (text.split('/').next().unwrap_or(text), 1.0),
+        Some((amount, "ms")) => (amount, 1_000.0),
+        Some((amount, "m" | "min")) => (amount, 1.0 / 60.0),
+        Some(_) => return Err(refused()),
+    };
+    let (digits, factor) = match amount.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1_000.0),
+        None => (amount, 1.0),
+    };
+    // The parser of floats takes `inf`, `nan` and signs, none of which is a rate.
+    if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return Err(refused());
+    }
+    let rate = digits.parse::<f64>().map_err(|_| refused())? * factor * per_second;
+    if rate.is_finite() { Ok(Rate(rate)) } else { Err(refused()) }
+}
+
+/// A rate above zero.
+pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
+    parse_rate(text).and_then(|rate| match rate.0 > 0.0 {
+        true => Ok(rate),
+        false => Err(format!("`{text}` must be above zero")),
+    })
+}
+
+/// A duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is no duration ({error}): write the unit, for example 10s or 250ms"))
+}
+
+/// A duration above zero.
+pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> {
+    parse_duration(text).and_then(|duration| match duration.is_zero() {
+        true => Err(format!("`{text}` must be longer than zero")),
+        false => Ok(duration),
+    })
+}
+
+/// Percentiles with commas between them, each above 0 and up to 100: `50,90,99,99.9,100`.
+pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
+    let list: Vec<Percentile> =
+        text.split(',').map(|label| parse_percentile(label.trim())).collect::<Result<_, _>>()?;
+    match list.len() <= PERCENTILES_MAX {
+        true => Ok(Percentiles(list)),
+        false => Err(format!("more than {PERCENTILES_MAX} percentiles do not fit a line")),
+    }
+}
+
+fn parse_percentile(label: &str) -> Result<Percentile, String> {
+    let percent = label.parse::<f64>().ok().filter(|&percent| percent > 0.0 && percent <= 100.0);
+    match percent {
+        Some(percent) => Ok(Percentile { label: label.to_owned(), percent }),
+        None => Err(format!("`{label}` is no percentile: use numbers above 0 and up to 100, for example 50,99,99.9")),
+    }
+}
+
+impl Percentile {
+    /// The head of its column.
+    pub(crate) fn heading(&self) -> String {
+        if self.percent == 100.0 { "max".to_owned() } else { format!("p{}", self.label) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            rate if rate >= 1_000.0 || rate.fract() == 0.0 => write!(f, "{rate:.0}/s"),
+            rate if rate >= 0.1 || rate == 0.0 => write!(f, "{rate:.1}/s"),
+            rate => write!(f, "{rate:.4}/s"),
+        }
+    }
+}
+
+/// A latency with three digits at the most: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+pub(crate) fn show_latency(latency: Duration) -> String {
+    let nanos = latency.as_nanos() as f64;
+    match latency.as_nanos() {
+        0..1_000 => format!("{nanos:.0} ns"),
+        1_000..9_950 => format!("{:.1} us", nanos / 1e3),
+        9_950..999_500 => format!("{:.0} us", nanos / 1e3),
+        999_500..9_995_000 => format!("{:.2} ms", nanos / 1e6),
+        9_995_000..99_950_000 => format!("{:.1} ms", nanos / 1e6),
+        99_950_000..999_500_000 => format!("{:.0} ms", nanos / 1e6),
+        _ => format!("{:.2} s", nanos / 1e9),
+    }
+}
+
+/// A time of run, in seconds: `10 s`, `2.5 s`.
+pub(crate) fn show_seconds(time: Duration) -> String {
+    match time.subsec_millis() / 100 {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
+
+/// An amount of bytes: `512 B`, `46.9 KiB`.
+pub(crate) fn show_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1_024.0;
+    let mut unit = 0;
+    while amount >= 1_024.0 && unit + 1 < UNITS.len() {
+        amount /= 1_024.0;
+        unit += 1;
+    }
+    format!("{amount:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn counts_take_the_suffixes_of_thousand_and_million() {
+        assert_eq!(parse_count("19000"), Ok(19_000));
+        assert_eq!(parse_count("19k"), Ok(19_000));
+        assert_eq!(parse_count("2M"), Ok(2_000_000));
+        for wrong in ["", "0", "0k", "k", "-1", "1.5", "1kk", "1 000", "99999999999999999999", "20000000000000000k"] {
+            assert!(parse_count(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_per_second_unless_they_say_otherwise() {
+        for (text, per_second) in [
+            ("500", 500.0),
+            ("500/s", 500.0),
+            ("10/ms", 10_000.0),
+            ("60/m", 1.0),
+            ("1.5k/s", 1_500.0),
+            (".5", 0.5),
+            ("0", 0.0),
+        ] {
+            assert_eq!(parse_rate(text), Ok(Rate(per_second)), "{text}");
+        }
+        let wrong = ["", "/s", "5/h", "5/", "-5", "+5", "nan", "inf", "1e999", "k", "5/s/s", "5 /s"];
+        for text in wrong {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+        assert!(parse_rate_above_zero("0").is_err());
+        assert_eq!(parse_rate_above_zero("0.5"), Ok(Rate(0.5)));
+    }
+
+    #[test]
+    fn durations_need_their_unit() {
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
+        let refused = parse_duration("10").unwrap_err();
+        assert!(refused.contains("10s"), "{refused}");
+        assert!(parse_duration("").is_err());
+        assert!(parse_duration("-1s").is_err());
+        assert!(parse_duration_above_zero("0ms").is_err());
+    }
+
+    #[test]
+    fn percentiles_keep_the_text_that_named_them() {
+        let Percentiles(list) = parse_percentiles("50, 99.90,100").unwrap();
+        let headings: Vec<String> = list.iter().map(Percentile::heading).collect();
+        assert_eq!(headings, ["p50", "p99.90", "max"]);
+        for wrong in ["", "0", "-1", "100.1", "50,,99", "p50", "nan", "1,2,3,4,5,6,7,8,9,10,11,12,13"] {
+            assert!(parse_percentiles(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn latencies_have_three_digits_at_every_border() {
+        for (nanos, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.0 us"),
+            (9_949, "9.9 us"),
+            (9_950, "10 us"),
+            (999_499, "999 us"),
+            (999_500, "1.00 ms"),
+            (9_994_999, "9.99 ms"),
+            (9_995_000, "10.0 ms"),
+            (99_950_000, "100 ms"),
+            (999_500_000, "1.00 s"),
+            (61_000_000_000, "61.00 s"),
+        ] {
+            assert_eq!(show_latency(Duration::from_nanos(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn bytes_and_rates_read_well() {
+        assert_eq!(show_bytes(1_023), "1023 B");
+        assert_eq!(show_bytes(48_026), "46.9 KiB");
+        assert_eq!(show_bytes(u64::MAX), "16777216.0 TiB");
+        assert_eq!(Rate(100.0).to_string(), "100/s");
+        assert_eq!(Rate(99.96).to_string(), "100.0/s");
+        assert_eq!(Rate(0.0125).to_string(), "0.0125/s");
+        assert_eq!(show_seconds(Duration::from_millis(2_510)), "2.5 s");
+        assert_eq!(show_seconds(Duration::from_secs(10)), "10 s");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC{0,12}") {
+            let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text), parse_percentiles(&text));
+        }
+
+        #[test]
+        fn a_rate_that_is_accepted_is_a_number_of_operations(text in "[0-9a-z./+-]{0,8}") {
+            if let Ok(Rate(rate)) = parse_rate(&text) {
+                prop_assert!(rate.is_finite() && rate >= 0.0);
+            }
+        }
+    }
+}

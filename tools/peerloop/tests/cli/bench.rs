@@ -1,0 +1,237 @@
+//! `bench`: its table, its files, and the ways in which it ends.
+
+use crate::{ResultFile, Running, peerloop};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use serde_json::Value;
+
+const SHORT: [&str; 8] = ["bench", "-c", "20", "-d", "1s", "--warmup", "0s", "-q"];
+
+fn short(more: &[&str]) -> crate::Finished {
+    peerloop(&[&SHORT, more].concat())
+}
+
+fn number(json: &Value, pointer: &str) -> u64 {
+    json.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {pointer}: {json}"))
+}
+
+/// All counts fit each other, whatever they are.
+fn assert_counts_add_up(json: &Value) {
+    let count = |name: &str| number(json, &format!("/counts/{name}"));
+    assert_eq!(count("planned"), count("sent") + count("unsent"));
+    assert_eq!(count("sent"), count("answered") + count("timed_out"));
+    assert!(count("ready") <= count("opened") && count("opened") <= count("asked"));
+    assert!(count("lost") <= count("ready"));
+    let errors = json["counts"]["errors"].as_array().into_iter().flatten();
+    let failed: u64 = errors.map(|error| number(error, "/count")).sum();
+    assert_eq!(failed, count("failed") + count("lost"));
+    let ping_rtt = &json["metrics"][2];
+    assert_eq!(ping_rtt["name"], "ping_rtt");
+    assert_eq!(number(ping_rtt, "/planned/count"), count("answered"));
+    assert_eq!(number(ping_rtt, "/sent/count"), count("answered"));
+    assert_eq!(number(ping_rtt, "/failed/timeout"), count("timed_out"));
+}
+
+#[test]
+fn the_table_shows_every_part() {
+    let run = short(&[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.stderr, "", "-q leaves stderr empty");
+    for part in [
+        "no target given",
+        "checks  fds",
+        "ramp    20/20 peers",
+        "Peers      opened 20   ready 20   lost 0   failed 0",
+        "Work       200 planned   200 sent   200 answered   0 timed out",
+        "Traffic    out ",
+        "Latency",
+        "p99.9       max",
+        "connect ",
+        "handshake ",
+        "ping_rtt ",
+        "  from send ",
+        "gap p99",
+        "Generator  loop lag p99",
+        "verdict: ",
+        "Files      none",
+        "Next       peerloop probe",
+    ] {
+        assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn the_json_file_has_its_keys_and_counts_that_add_up() {
+    let file = ResultFile::new("keys.json");
+    let run = short(&["--json", file.path(), "--seed", "7", "--percentiles", "50,99.99"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains(file.path()), "the table names the file");
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert_eq!(number(&json, "/schema"), 1);
+    assert_eq!(number(&json, "/run/seed"), 7);
+    assert_eq!(number(&json, "/counts/ready"), 20);
+    assert_eq!(number(&json, "/counts/planned"), 200);
+    assert_eq!(number(&json, "/config/duration_ns"), 1_000_000_000);
+    assert_eq!(number(&json, "/targets/0/protocol"), 70_016);
+    assert_eq!(number(&json, "/exit/code"), 0);
+    assert_eq!(json["run"]["partial"], false);
+    assert_eq!(json["tool"]["name"], "peerloop");
+    let names: Vec<&str> =
+        json["metrics"].as_array().unwrap().iter().map(|metric| metric["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["connect", "handshake", "ping_rtt", "send_lag", "loop_lag"]);
+    let percentiles = json.pointer("/metrics/2/planned/percentiles").and_then(Value::as_object).unwrap();
+    assert_eq!(percentiles.keys().collect::<Vec<_>>(), ["50", "99.99"]);
+}
+
+#[test]
+fn the_histogram_in_the_json_is_whole() {
+    let file = ResultFile::new("whole.json");
+    assert_eq!(short(&["--json", file.path()]).code, Some(0));
+    let planned = &file.json()["metrics"][2]["planned"];
+    let bytes = STANDARD.decode(planned["hdr"].as_str().unwrap()).unwrap();
+    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+    assert_eq!(histogram.len(), number(planned, "/count"));
+    assert_eq!(histogram.value_at_quantile(0.5), number(planned, "/percentiles/50"));
+}
+
+#[test]
+fn json_on_stdout_leaves_it_pure() {
+    let run = short(&["--json", "-"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_counts_add_up(&serde_json::from_str(&run.stdout).unwrap());
+}
+
+#[test]
+fn an_older_result_is_replaced_as_a_whole() {
+    let file = ResultFile::new("older.hgrm");
+    std::fs::write(file.path(), "~".repeat(1 << 20)).unwrap();
+    assert_eq!(short(&["--hgrm", file.path()]).code, Some(0));
+    let text = file.read();
+    assert!(text.starts_with("       Value     Percentile TotalCount 1/(1-Percentile)\n\n"), "{text}");
+    assert!(text.trim_end().ends_with(']') && !text.contains('~'), "{text}");
+}
+
+#[test]
+fn progress_is_plain_lines_where_nobody_watches() {
+    let run = peerloop(&["bench", "-c", "5", "-d", "2s", "--warmup", "0s"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("run     ["), "{}", run.stderr);
+    assert!(!run.stderr.contains(['\r', '\x1b']), "{:?}", run.stderr);
+}
+
+#[test]
+fn a_refused_port_fails_the_run_and_says_why() {
+    let file = ResultFile::new("refused.json");
+    // The reserved port 1 has no listener.
+    let run = peerloop(&["bench", "127.0.0.1:1", "-c", "5", "--json", file.path(), "-q"]);
+    assert_eq!(run.code, Some(1));
+    let complaint = run.complaint();
+    for part in ["bench 127.0.0.1:1", "no peer became ready", "5 of 5", "refused", "is a node listening there?"] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert_eq!(number(&json, "/counts/failed"), 5);
+    assert_eq!(json["counts"]["errors"][0]["cause"], "refused");
+    assert_eq!(json["counts"]["errors"][0]["side"], "remote");
+    assert_eq!(number(&json, "/exit/code"), 1);
+}
+
+#[test]
+fn a_full_node_is_told_from_a_dead_one() {
+    let (_node, address) = Running::serve(&["--max-peers", "5"]);
+    let file = ResultFile::new("full.json");
+    let target = [address.as_str(), "--network", "regtest", "--json", file.path()];
+    let run = peerloop(&[&SHORT, &target[..]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_counts_add_up(&file.json());
+    assert_eq!(number(&file.json(), "/counts/errors/0/count"), 15);
+    assert!(run.stdout.contains("Failed     remote 15"), "{}", run.stdout);
+    assert!(run.stdout.contains("856 inbound"), "{}", run.stdout);
+}
+
+#[test]
+fn another_network_is_suspected() {
+    let (_node, address) = Running::serve(&[]);
+    let run = peerloop(&["bench", &address, "--network", "testnet", "-c", "2", "-q"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.complaint().contains("is --network right"), "{}", run.complaint());
+}
+
+#[test]
+fn source_addresses_are_used_in_turn() {
+    let run = short(&["--source-ip", "127.0.0.2/30", "--source-ip", "127.0.0.9"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("ready 20   lost 0"), "{}", run.stdout);
+}
+
+#[test]
+fn the_first_interrupt_drains_and_reports() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let file = ResultFile::new(&format!("{signal}.json"));
+        let mut run = Running::start(&["bench", "-c", "5", "-d", "1h", "--warmup", "0s", "--json", file.path()]);
+        run.wait_for("run ");
+        run.signal(signal);
+        let run = run.finish();
+        assert_eq!(run.code, Some(code), "{}", run.stderr);
+        assert!(run.stdout.contains(&format!("partial stopped by SIG{signal}")), "{}", run.stdout);
+        let json = file.json();
+        assert_counts_add_up(&json);
+        assert_eq!(json["run"]["partial"], true);
+        assert_eq!(number(&json, "/exit/code"), code as u64);
+        assert!(number(&json, "/counts/answered") > 0);
+    }
+}
+
+#[test]
+fn an_interrupt_before_the_run_still_reports() {
+    let file = ResultFile::new("early.json");
+    let mut run = Running::start(&["bench", "-c", "5", "--warmup", "1h", "--json", file.path()]);
+    run.wait_for("warmup ");
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert_eq!(number(&json, "/counts/planned"), 0);
+    assert_eq!(json["run"]["partial"], true);
+}
+
+#[test]
+fn the_second_interrupt_stops_at_once() {
+    let (node, address) = Running::serve(&[]);
+    let file = ResultFile::new("second.json");
+    let target = [address.as_str(), "--network", "regtest", "-c", "5", "-r", "100", "-d", "1h", "--warmup", "0s"];
+    let rest = ["--drain", "1h", "--timeout", "1h", "--json", file.path()];
+    let mut run = Running::start(&[&["bench"], &target[..], &rest[..]].concat());
+    run.wait_for("run ");
+    // A node that stands still leaves pings unanswered, so the drain goes on.
+    node.signal("STOP");
+    run.wait_for("run ");
+    run.signal("INT");
+    run.wait_for("stopping");
+    run.signal("INT");
+    let run = run.finish();
+    node.signal("CONT");
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.complaint().contains("no results were written"), "{}", run.complaint());
+    assert_eq!(file.read(), "");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mut run = Running::start(&SHORT);
+    run.close_stdout();
+    let run = run.finish();
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_the_run() {
+    let run = short(&["--json", "/dev/full"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.complaint().contains("writing /dev/full: "), "{}", run.complaint());
+}

@@ -1,0 +1,154 @@
+//! The program as its users meet it: run as a process, judged by exit code, stdout and stderr.
+//!
+//! Everything stays on loopback. No test depends on how long something takes.
+
+mod bench;
+mod probe;
+mod serve;
+mod usage;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+/// What a finished run left.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// The one line on stderr that says what went wrong.
+    #[track_caller]
+    pub(crate) fn complaint(&self) -> &str {
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("peerloop: ")).collect();
+        assert_eq!(lines.len(), 1, "one line tells what went wrong: {}", self.stderr);
+        lines[0]
+    }
+}
+
+/// Runs the program to its end.
+pub(crate) fn peerloop(arguments: &[&str]) -> Finished {
+    let output = command(arguments).output().expect("the program starts");
+    Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("the program writes UTF-8")
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peerloop"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The program while it runs; it is killed when the test gives up.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: BufReader<ChildStderr>,
+    /// What was read of stderr so far.
+    told: String,
+}
+
+impl Running {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = child.stdout.take().map(BufReader::new);
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self { child, stdout, stderr, told: String::new() }
+    }
+
+    /// A node on a free port, and its address.
+    pub(crate) fn serve(arguments: &[&str]) -> (Self, String) {
+        let listen = ["serve", "--network", "regtest", "--listen", "127.0.0.1:0"];
+        let mut node = Self::start(&[&listen, arguments].concat());
+        let line = node.greeting();
+        let address = line.strip_prefix("listening at ").and_then(|rest| rest.split_whitespace().next());
+        let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
+        (node, address)
+    }
+
+    /// The first line on stdout.
+    pub(crate) fn greeting(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.stdout.as_mut().expect("it is open");
+        stdout.read_line(&mut line).expect("it can be read");
+        line
+    }
+
+    /// Nobody reads its stdout any more.
+    pub(crate) fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Reads stderr up to a line that begins so.
+    pub(crate) fn wait_for(&mut self, beginning: &str) {
+        loop {
+            let mut line = String::new();
+            let len = self.stderr.read_line(&mut line).expect("it can be read");
+            assert_ne!(len, 0, "`{beginning}` never came: {}", self.told);
+            self.told += &line;
+            if line.starts_with(beginning) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+        assert!(status.success(), "{kill}");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finish(mut self) -> Finished {
+        let mut stdout = String::new();
+        if let Some(rest) = &mut self.stdout {
+            rest.read_to_string(&mut stdout).expect("it can be read");
+        }
+        self.stderr.read_to_string(&mut self.told).expect("it can be read");
+        let code = self.child.wait().expect("it ends").code();
+        Finished { code, stdout, stderr: std::mem::take(&mut self.told) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file for results, removed with the value.
+#[derive(Debug)]
+pub(crate) struct ResultFile(PathBuf);
+
+impl ResultFile {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("the path is text")
+    }
+
+    pub(crate) fn read(&self) -> String {
+        std::fs::read_to_string(&self.0).expect("the file is there")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.read()).expect("it is JSON")
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,72 @@
+//! `probe`: every step of a good peer, and the step at which a bad one fails.
+
+use crate::{Running, peerloop};
+use serde_json::Value;
+use std::net::TcpListener;
+
+#[test]
+fn each_step_is_timed_and_the_peer_is_described() {
+    let (_node, address) = Running::serve(&[]);
+    let run = peerloop(&["probe", &address, "--network", "regtest"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    for part in [
+        "resolve ",
+        "connect ",
+        "version ",
+        "verack ",
+        "ping 1 ",
+        "ping 10 ",
+        "10 of 10 answered",
+        "user agent  /peerloop:",
+        "protocol    70016",
+        "services    0x21: serves the whole chain, Bitcoin SV",
+        "height      0",
+        "clock ",
+        "relay ",
+        "protoconf   takes messages of up to 2.0 MiB",
+        "sendheaders ",
+    ] {
+        assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn the_json_has_the_same() {
+    let (_node, address) = Running::serve(&[]);
+    let run = peerloop(&["probe", &address, "--network", "regtest", "--json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let steps: Vec<&Value> = json["steps"].as_array().unwrap().iter().map(|step| &step["name"]).collect();
+    assert_eq!(steps, ["resolve", "connect", "version", "verack"]);
+    assert_eq!(json["pings_ns"].as_array().unwrap().len(), 10);
+    assert_eq!(json["peer"]["protocol"], 70_016);
+    assert_eq!(json["peer"]["services"], 0x21);
+    assert_eq!(json["exit"]["code"], 0);
+}
+
+#[test]
+fn a_failed_step_is_named_with_what_to_do() {
+    let refused = peerloop(&["probe", "127.0.0.1:1"]);
+    assert_eq!(refused.code, Some(1));
+    let complaint = refused.complaint();
+    assert!(complaint.contains("127.0.0.1:1 on mainnet: connecting:"), "{complaint}");
+    assert!(complaint.contains("is a node listening there?"), "{complaint}");
+
+    let (_node, address) = Running::serve(&[]);
+    let stranger = peerloop(&["probe", &address, "--network", "stn"]);
+    assert_eq!(stranger.code, Some(1));
+    assert!(stranger.complaint().contains("waiting for version"), "{}", stranger.complaint());
+    assert!(stranger.stdout.contains("connect "), "what was learned is still told: {}", stranger.stdout);
+}
+
+#[test]
+fn a_silent_peer_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let run = peerloop(&["probe", &address, "--timeout", "100ms", "--json"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.complaint().contains("the handshake was not completed"), "{}", run.complaint());
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(json["exit"]["code"], 1);
+    assert_eq!(json["peer"], Value::Null);
+}

@@ -1,0 +1,68 @@
+//! `serve`: it holds peers, answers them, and ends when it is told to.
+
+use crate::{Running, peerloop};
+use std::net::TcpListener;
+
+#[test]
+fn a_signal_ends_it_with_a_summary() {
+    for signal in ["TERM", "INT"] {
+        let (node, address) = Running::serve(&["-q"]);
+        let load =
+            peerloop(&["bench", &address, "--network", "regtest", "-c", "8", "-d", "1s", "--warmup", "0s", "-q"]);
+        assert_eq!(load.code, Some(0), "{}", load.stderr);
+        assert!(load.stdout.contains("ready 8   lost 0"), "{}", load.stdout);
+        node.signal(signal);
+        let served = node.finish();
+        assert_eq!((served.code, served.stderr.as_str()), (Some(0), ""));
+        assert!(
+            served.stdout.contains("8 accepted, 8 handshakes, at most 8 peers at once, 8 pings"),
+            "{}",
+            served.stdout
+        );
+    }
+}
+
+#[test]
+fn it_stops_while_peers_are_connected() {
+    let (node, address) = Running::serve(&[]);
+    let target = ["bench", address.as_str(), "--network", "regtest", "-c", "5", "-d", "1h", "--warmup", "0s"];
+    let mut load = Running::start(&target);
+    load.wait_for("run ");
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+    let load = load.finish();
+    assert_eq!(load.code, Some(0), "{}", load.stderr);
+    assert!(load.stdout.contains("ready 5   lost 5"), "{}", load.stdout);
+    assert!(load.stdout.contains("closed_by_peer"), "{}", load.stdout);
+}
+
+#[test]
+fn it_listens_at_several_addresses_under_its_other_name() {
+    let arguments = ["listen", "--network", "regtest", "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"];
+    let mut node = Running::start(&arguments);
+    let greeting = node.greeting();
+    let addresses: Vec<&str> = greeting.split_whitespace().filter(|word| word.starts_with("127.")).collect();
+    assert_eq!(addresses.len(), 2, "{greeting}");
+    for address in addresses {
+        assert_eq!(peerloop(&["probe", address, "--network", "regtest"]).code, Some(0), "{address}");
+    }
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = peerloop(&["serve", "--listen", &address]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+    assert!(run.complaint().contains(&format!("listening at {address}: ")), "{}", run.complaint());
+    assert!(run.complaint().contains("--listen"), "{}", run.complaint());
+}
+
+#[test]
+fn more_peers_than_descriptors_are_refused() {
+    let run = peerloop(&["serve", "--max-peers", "900000000"]);
+    assert_eq!(run.code, Some(3));
+    assert!(run.complaint().contains("900000032 descriptors"), "{}", run.complaint());
+}

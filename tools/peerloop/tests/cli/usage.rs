@@ -1,0 +1,94 @@
+//! What is typed wrong, and what cannot work: one clear line and the right code, before anything begins.
+
+use crate::{ResultFile, peerloop};
+
+/// Runs the arguments and checks the code, the one line, and that stdout stays empty.
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
+    let run = peerloop(arguments);
+    assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
+    assert_eq!(run.stdout, "", "{arguments:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{arguments:?}: {}", run.stderr);
+    for part in parts {
+        assert!(run.complaint().contains(part), "{part}: {}", run.complaint());
+    }
+}
+
+#[test]
+fn every_mistake_has_its_line() {
+    refused(&["benhc"], 2, &["benhc", "bench", "--help"]);
+    refused(&["bench", "--conections", "5"], 2, &["--conections", "--connections"]);
+    refused(&["bench", "-c", "0"], 2, &["`0` is no count"]);
+    refused(&["bench", "-c", "many"], 2, &["`many` is no count"]);
+    refused(&["bench", "-d", "10"], 2, &["-d", "10s"]);
+    refused(&["bench", "-d", "0s"], 2, &["longer than zero"]);
+    refused(&["bench", "-r", "fast"], 2, &["`fast` is no rate"]);
+    refused(&["bench", "-r", "1", "--rate-per-peer", "1"], 2, &["cannot be used with"]);
+    refused(&["bench", "--connect-rate", "0"], 2, &["above zero"]);
+    refused(&["bench", "--percentiles", "101"], 2, &["`101` is no percentile"]);
+    refused(&["bench", "--network", "bitcoin"], 2, &["unknown network"]);
+    refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
+    refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["only one"]);
+    refused(&["bench", "--json", "one", "--hgrm", "one"], 2, &["same place"]);
+    refused(&["bench", "http://node"], 2, &["`http://node` is no target"]);
+    refused(&["bench", "[::1]:9", "--source-ip", "127.0.0.1"], 2, &["family"]);
+    refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
+    refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
+    refused(&["probe"], 2, &["HOST[:PORT]"]);
+    refused(&["serve", "--listen", "localhost"], 2, &["--listen"]);
+    refused(&["completions", "cmd"], 2, &["bash"]);
+}
+
+#[test]
+fn a_public_address_is_not_loaded_unasked() {
+    // The address is set aside for documentation (RFC 5737); the refusal comes before any packet.
+    refused(&["bench", "203.0.113.1"], 2, &["203.0.113.1:8333", "public", "--yes"]);
+    refused(&["bench", "203.0.113.1:9", "-c", "9"], 2, &["more than the 8"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_fails_the_run() {
+    refused(&["bench", "nohost.invalid"], 1, &["resolving nohost.invalid", "check the name"]);
+    refused(&["probe", "nohost.invalid:8333"], 1, &["resolving nohost.invalid"]);
+}
+
+#[test]
+fn more_than_this_machine_can_do_is_shown_with_the_arithmetic() {
+    refused(&["bench", "-c", "90m"], 3, &["90000000 peers", "180000032 descriptors", "two for each", "ulimit -Hn"]);
+    refused(&["bench", "127.0.0.1", "-c", "90m"], 3, &["90000032 descriptors", "one for each"]);
+    refused(&["bench", "--source-ip", "203.0.113.9"], 3, &["203.0.113.9", "an interface"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_found_before_the_run() {
+    for flag in ["--json", "--hgrm"] {
+        refused(&["bench", flag, "/no/such/folder/result"], 1, &["/no/such/folder/result"]);
+        refused(&["bench", flag, "/"], 1, &["opening /"]);
+    }
+}
+
+#[test]
+fn a_refused_run_leaves_older_results_alone() {
+    let file = ResultFile::new("kept.json");
+    std::fs::write(file.path(), "kept").unwrap();
+    refused(&["bench", "--json", file.path(), "--hgrm", "/no/such/folder/result"], 1, &["/no/such/folder"]);
+    assert_eq!(file.read(), "kept");
+}
+
+#[test]
+fn help_version_and_completions_go_to_stdout() {
+    let cases: [(&[&str], &str); 6] = [
+        (&[], "Usage: peerloop"),
+        (&["--help"], "Exit codes"),
+        (&["--version"], concat!("peerloop ", env!("CARGO_PKG_VERSION"))),
+        (&["bench", "--help"], "--source-ip"),
+        (&["completions", "bash"], "_peerloop"),
+        (&["completions", "fish"], "complete -c peerloop"),
+    ];
+    for (arguments, part) in cases {
+        let run = peerloop(arguments);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+        assert!(!run.stdout.contains('\x1b'), "{arguments:?} has colours");
+    }
+}
