@@ -1,8 +1,8 @@
 //! Blocks: the header at once, the transactions one by one, and nothing after the first that is broken.
 
-use crate::chain::{NODE_BLOCK, NODE_CMPCTBLOCK, any_block, any_header, assert_every_cut_fails, block_of, encoded};
+use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};
-use crate::{hex, payload};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -14,7 +14,7 @@ const TRUNCATED: WireError = WireError::Truncated { command: CommandName::BLOCK 
 
 #[test]
 fn the_block_of_a_live_node_is_exact() {
-    let payload = payload(NODE_BLOCK);
+    let payload = known_payload("block");
     let block = BlockRef::decode(&payload).unwrap();
     assert_eq!(block.hash().to_string(), "6ac0cb6affd76abf66320aee66556f4ae5ffcf3585da6141c3dac2495430c7a6");
     assert_eq!((block.header.version, block.header.bits, block.header.nonce), (0x2000_0000, 0x207f_ffff, 2));
@@ -30,7 +30,7 @@ fn the_block_of_a_live_node_is_exact() {
 
 #[test]
 fn a_cut_block_is_found_by_walking_it() {
-    let payload = payload(NODE_BLOCK);
+    let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
         assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count is not believed");
@@ -62,7 +62,7 @@ fn an_error_is_the_last_transaction() {
 
 #[test]
 fn bytes_behind_the_last_transaction_are_not_emitted() {
-    let payload = payload(NODE_BLOCK);
+    let payload = known_payload("block");
     let longer = [&payload[..], b"more"].concat();
     let block = BlockRef::decode(&longer).unwrap();
     assert_eq!(encoded(|out| block.encode(out)), payload);
@@ -74,7 +74,7 @@ fn a_count_bomb_costs_nothing() {
     let mut payload = any_block_header().encode().to_vec();
     payload.extend_from_slice(&hex("feffffffff"));
     payload.resize(payload.len() + 1_000, 0);
-    let node_block = crate::payload(NODE_BLOCK);
+    let node_block = known_payload("block");
     let used = measure(|| {
         assert_eq!(BlockRef::decode(&payload), Err(TRUNCATED));
         assert_eq!(BlockRef::decode(&node_block).unwrap().validate(), Ok(()));
@@ -105,7 +105,7 @@ fn a_repeated_transaction_is_seen_as_a_mutation() {
 
 #[test]
 fn the_answer_to_getblocktxn_is_exact() {
-    let compact = payload(NODE_CMPCTBLOCK);
+    let compact = known_payload("cmpctblock");
     let block_hash = Hash256::of(&compact[..80]);
     let transactions = [numbered_tx(1), numbered_tx(3)];
     let answer = BlockTxn::from_transactions(block_hash, transactions.iter().map(Tx::as_ref));

@@ -1,7 +1,7 @@
 //! Blocks in pieces: whatever the pieces are, what comes out is what the whole would have given.
 
-use crate::chain::{NODE_BLOCK, any_block, any_tx, block_of, encoded, numbered_tx};
-use crate::{hex, payload};
+use crate::chain::{any_block, any_tx, block_of, encoded, numbered_tx};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -75,7 +75,8 @@ fn block_payload(transactions: &[Tx]) -> Vec<u8> {
 
 #[test]
 fn every_split_into_two_gives_the_whole() {
-    for payload in [payload(NODE_BLOCK), block_payload(&[wide_tx(), numbered_tx(1), wide_tx()]), block_payload(&[])] {
+    for payload in [known_payload("block"), block_payload(&[wide_tx(), numbered_tx(1), wide_tx()]), block_payload(&[])]
+    {
         let expected = whole(&payload).unwrap();
         for at in 0..=payload.len() {
             let (first, second) = payload.split_at(at);
@@ -97,7 +98,7 @@ fn every_cut_is_known_to_be_one() {
 
 #[test]
 fn bytes_behind_the_end_are_ignored() {
-    let payload = payload(NODE_BLOCK);
+    let payload = known_payload("block");
     let expected = whole(&payload).unwrap();
     let longer = [&payload[..], b"more"].concat();
     assert_eq!(stream([&longer[..]]), (expected.clone(), Ok(true)));

@@ -1,41 +1,11 @@
-//! What the tests of transactions and blocks share: frames of a live node, and any transaction, header and block.
+//! What the tests of transactions and blocks share: any transaction, header and block, and how they are checked.
 
 use peerloop::error::WireError;
 use peerloop::wire::{Block, BlockHeader, Hash256, MerkleFrontier, Tx, TxInRef, TxOutRef};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A block with its coinbase alone, as a live node sent it.
-pub(crate) const NODE_BLOCK: &str = "\
-    dab5bffa626c6f636b00000000000000a90000002450d4f30000002035cfcc4ffa6ba080dbea9c831f9d5d1f3c3c2e4f299d\
-    5a8cbbc866d849f7e76a7b63fe1740eaeee4aebb8a7a5f3cae536c92c457b7118322cc330beb169138c98199026bffff7f20\
-    020000000102000000010000000000000000000000000000000000000000000000000000000000000000ffffffff03530101\
-    ffffffff0100f2052a010000001976a914000000000000000000000000000000000000000088ac00000000";
-
-/// The same block to a peer without a filter, for which every transaction matches.
-pub(crate) const NODE_MERKLEBLOCK: &str = "\
-    dab5bffa6d65726b6c65626c6f636b0077000000d718b23c0000002035cfcc4ffa6ba080dbea9c831f9d5d1f3c3c2e4f299d\
-    5a8cbbc866d849f7e76a7b63fe1740eaeee4aebb8a7a5f3cae536c92c457b7118322cc330beb169138c98199026bffff7f20\
-    0200000001000000017b63fe1740eaeee4aebb8a7a5f3cae536c92c457b7118322cc330beb169138c90101";
-
-/// The next block, announced to a peer that said `sendhdrsen`.
-pub(crate) const NODE_HDRSEN: &str = "\
-    dab5bffa68647273656e000000000000f1000000f27df9a3010000002086cd0b64ebce9dcdbffed61c9010eacb12846ea4e9\
-    eb4edfdc01fa462e51445f5db1647fb0a2fa984198819f824ab242b6c9d815f7fa7caa6f110f161086fad2d899026bffff7f\
-    200300000001010102000000010000000000000000000000000000000000000000000000000000000000000000ffffffff04\
-    016a0101ffffffff0100f2052a010000001976a914a5f735491ef2c88b975fc7c4ba16042ade8e081288ac0000000000005d\
-    b1647fb0a2fa984198819f824ab242b6c9d815f7fa7caa6f110f161086fad264ac1dbc1f5ea613f133174abdb6978aa5c1cf\
-    a2b77fba32bd23e2da3a3bee720000";
-
-/// A block of five transactions in short, of which the coinbase is prefilled.
-pub(crate) const NODE_CMPCTBLOCK: &str = "\
-    dab5bffa636d706374626c6f636b0000cc000000b47a6ea100000020da2e31ca183a6014b88ac04121ca547bb18c69d9583b\
-    1a9da31b4497e7c00373f629d5185d1c01e97cb0f1f20061e9336a2ef64531cdce79da637ce81fc6ff34039b026bffff7f20\
-    0000000070c84a2de0255f0e049c882421cd9ce792799a241a112f411b7dbce4cecfdb4aad01000200000001000000000000\
-    0000000000000000000000000000000000000000000000000000ffffffff04016e0101ffffffff01a038062a010000001976\
-    a91483e295d4816a6c024e44576fdc590c231024c84588ac00000000";
-
-/// The ids of the five transactions of [`NODE_CMPCTBLOCK`].
+/// The ids of the five transactions of the recorded `cmpctblock`.
 pub(crate) const COMPACT_TXIDS: [&str; 5] = [
     "5b48b130079deec6deff928b57889d08dc60bdbd126de32dadc34f720412f85b",
     "0dc5fa03358168387936de8f6ea43ab8c071816d0e28a5fa4632c601f32b5408",

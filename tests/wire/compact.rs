@@ -1,7 +1,7 @@
 //! Blocks in short: the vector of a live node, positions that add up, and those that do not.
 
-use crate::chain::{NODE_CMPCTBLOCK, any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
-use crate::{hex, payload};
+use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -20,7 +20,7 @@ mod cmpctblock {
 
     #[test]
     fn the_block_of_a_live_node_is_exact() {
-        let payload = payload(NODE_CMPCTBLOCK);
+        let payload = known_payload("cmpctblock");
         let block = CompactBlockRef::decode(&payload).unwrap();
         assert!(block.header.hash().to_string().starts_with("779f3507"));
         assert_eq!(block.nonce, u64::from_le_bytes(hex("70c84a2de0255f0e").try_into().unwrap()));
@@ -42,7 +42,7 @@ mod cmpctblock {
 
     /// A block of `short_ids` short ids and the transactions in `prefilled`, each behind its distance.
     fn block(short_ids: u8, prefilled: &[&str]) -> Vec<u8> {
-        let mut payload = payload(NODE_CMPCTBLOCK)[..88].to_vec();
+        let mut payload = known_payload("cmpctblock")[..88].to_vec();
         payload.push(short_ids);
         payload.resize(payload.len() + SHORT_ID_BYTES * usize::from(short_ids), 7);
         payload.push(prefilled.len() as u8);
@@ -138,7 +138,7 @@ mod getblocktxn {
 
     #[test]
     fn the_request_of_the_specification_is_exact() {
-        let block_hash = Hash256::of(&payload(NODE_CMPCTBLOCK)[..80]);
+        let block_hash = Hash256::of(&known_payload("cmpctblock")[..80]);
         let message = GetBlockTxn::from_indexes(block_hash, [1, 3]);
         let payload = encoded(|out| message.as_ref().encode(out));
         assert_eq!(payload, [&block_hash.to_bytes()[..], &[2, 1, 1]].concat());

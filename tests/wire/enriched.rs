@@ -1,7 +1,7 @@
 //! Headers with proofs, and transactions with proofs.
 
-use crate::chain::{NODE_HDRSEN, any_hash, any_header, any_tx, assert_every_cut_fails, encoded, numbered_tx};
-use crate::{hex, payload};
+use crate::chain::{any_hash, any_header, any_tx, assert_every_cut_fails, encoded, numbered_tx};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -17,7 +17,7 @@ const TRUNCATED: WireError = WireError::Truncated { command: CommandName::HDRSEN
 
 #[test]
 fn the_header_of_a_live_node_is_exact() {
-    let payload = payload(NODE_HDRSEN);
+    let payload = known_payload("hdrsen");
     let message = EnrichedHeadersRef::decode(&payload).unwrap();
     assert_eq!((message.len(), message.is_empty(), message.iter().len()), (1, false, 1));
     let entry = message.iter().next().unwrap();
@@ -74,6 +74,18 @@ fn no_headers_are_a_message() {
 }
 
 #[test]
+fn anything_but_zero_is_yes() {
+    let mut payload = known_payload("hdrsen");
+    payload[1 + 80 + 1] = 0x7f;
+    payload[1 + 80 + 2] = 0x80;
+    let entry = EnrichedHeadersRef::decode(&payload).unwrap().iter().next().unwrap();
+    assert!(entry.no_more_headers && entry.coinbase.is_some());
+    let last = payload.len() - 1;
+    payload[last] = 2;
+    assert_eq!(EnrichedHeadersRef::decode(&payload), Err(TRUNCATED), "the miner's transaction is missing");
+}
+
+#[test]
 fn nested_counts_are_not_believed() {
     let headers = hex(&format!("feffffff7f{}", "00".repeat(200)));
     let nodes = hex(&format!(
@@ -95,7 +107,7 @@ fn nested_counts_are_not_believed() {
 
 #[test]
 fn a_broken_transaction_breaks_the_message() {
-    let mut payload = payload(NODE_HDRSEN);
+    let mut payload = known_payload("hdrsen");
     // The count of the coinbase's inputs.
     assert_eq!(payload[1 + 80 + 3 + 4], 1);
     payload[1 + 80 + 3 + 4] = 0xff;

@@ -1,9 +1,7 @@
 //! Merkle trees against the plain definition, proofs against the trees, and partial trees against both.
 
-use crate::chain::{
-    NODE_HDRSEN, NODE_MERKLEBLOCK, any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx,
-};
-use crate::{hex, payload};
+use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -50,7 +48,7 @@ mod frontier {
 
     #[test]
     fn the_root_of_a_live_block_is_that_of_its_header() {
-        let header = payload(crate::chain::NODE_CMPCTBLOCK);
+        let header = known_payload("cmpctblock");
         let root = Hash256::from_bytes(header[36..68].try_into().unwrap());
         let tree: MerkleFrontier = compact_txids().into_iter().collect();
         assert_eq!(tree.root(), Some(root));
@@ -98,7 +96,7 @@ mod proof {
 
     #[test]
     fn the_proof_of_a_live_node_leads_to_its_header() {
-        let payload = payload(NODE_HDRSEN);
+        let payload = known_payload("hdrsen");
         let entry = EnrichedHeadersRef::decode(&payload).unwrap().iter().next().unwrap();
         let coinbase = entry.coinbase.unwrap();
         let proof = coinbase.proof;
@@ -208,7 +206,7 @@ mod partial_tree {
 
     #[test]
     fn the_merkleblock_of_a_live_node_is_exact() {
-        let payload = payload(NODE_MERKLEBLOCK);
+        let payload = known_payload("merkleblock");
         let message = MerkleBlockRef::decode(&payload).unwrap();
         assert_eq!((message.tx_count, message.hashes().len(), message.flags()), (1, 1, &[1][..]));
         let txid = message.header.merkle_root;

@@ -1,7 +1,7 @@
 //! Transactions: every part read where it lies, and nothing believed that is not there.
 
-use crate::chain::{NODE_BLOCK, any_tx, any_tx_parts, assert_every_cut_fails, encoded, numbered_tx};
-use crate::{hex, payload};
+use crate::chain::{any_tx, any_tx_parts, assert_every_cut_fails, encoded, numbered_tx};
+use crate::{hex, known_payload};
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -120,7 +120,7 @@ fn reading_a_transaction_allocates_nothing() {
 
 #[test]
 fn the_transaction_of_a_block_ends_where_the_block_does() {
-    let block = payload(NODE_BLOCK);
+    let block = known_payload("block");
     let (tx, rest) = TxRef::split_first(&block[81..]).unwrap();
     assert!(rest.is_empty() && tx.is_coinbase());
     assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "a tree of one leaf");
