@@ -120,7 +120,7 @@ fn the_place_of_a_peer_that_left_is_free_again() {
 }
 
 #[test]
-fn what_was_queued_leaves_before_the_end() {
+fn seed_e21_what_was_queued_leaves_before_the_end() {
     for capacity_bytes in [256, 1_000, 1 << 20] {
         let mut stage = Stage::with(config(), farewell());
         stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
@@ -175,7 +175,7 @@ fn nothing_is_delivered_behind_the_end() {
 }
 
 #[test]
-fn a_stopped_loop_closes_everybody_and_ends() {
+fn seed_e21_a_stopped_loop_closes_everybody_and_ends() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));

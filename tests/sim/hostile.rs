@@ -11,7 +11,8 @@ use peerloop::protocol::CommandName;
 const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
-const HEIGHT: usize = 99;
+const USER_AGENT: usize = 81;
+const HEIGHT: usize = 100;
 
 /// The node's version with other bytes at some places.
 fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
@@ -227,6 +228,24 @@ fn an_obsolete_peer_is_told_so_and_closed() {
         assert!(matches!(closed.reason, CloseReason::Incompatible(Incompatibility::ProtocolVersion { .. })));
         assert_eq!(closed.state, ConnectionState::AwaitingHandshake);
     }
+}
+
+#[test]
+fn seed_e06_a_node_of_another_chain_is_closed_without_a_word_and_never_ready() {
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    peer.send(&version_with(&[(USER_AGENT, b"/Bitcoin ABC:0.1.3/")]));
+    peer.send(&verack());
+    stage.settle();
+    assert_eq!(peer.receive(), [], "the node says nothing either");
+    assert!(peer.has_seen_end);
+    peer.close();
+    stage.settle();
+    let closed = stage.closed();
+    assert_eq!(closed.reason, CloseReason::Incompatible(Incompatibility::Blockchain));
+    assert!(!closed.reason.is_transient(), "it is not tried again");
+    assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer only");
+    stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]

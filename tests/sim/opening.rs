@@ -25,7 +25,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
 }
 
 #[test]
-fn an_undecided_dial_is_given_up_after_five_seconds_exactly() {
+fn seed_e21_an_undecided_dial_is_given_up_after_five_seconds_exactly() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);

@@ -97,7 +97,7 @@ pub(crate) struct BenchArgs {
     /// Open more than 8 peers to a public address
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Seed of all randomness [default: from the system]
+    /// Seed of all randomness, named in the JSON [default: drawn]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late

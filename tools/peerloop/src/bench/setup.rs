@@ -10,6 +10,7 @@ use crate::targets::{self, Family};
 use crate::units::{Percentiles, Rate};
 use peerloop::load::Plan;
 use peerloop::{Config, Network};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(crate) struct Setup {
     pub(crate) drain: Duration,
     pub(crate) timeout: Duration,
     pub(crate) percentiles: Percentiles,
-    pub(crate) seed: Option<u64>,
+    pub(crate) seed: u64,
     pub(crate) spin: bool,
     pub(crate) quiet: bool,
     pub(crate) machine: Machine,
@@ -71,7 +72,7 @@ impl Setup {
             drain: args.drain,
             timeout: args.timeout,
             percentiles: args.percentiles,
-            seed: args.seed,
+            seed: args.seed.unwrap_or_else(drawn_seed),
             spin: !args.no_spin,
             quiet: args.quiet,
             machine: Machine::survey(),
@@ -112,7 +113,7 @@ impl Setup {
             ping_interval: Duration::ZERO,
             pong_timeout: self.timeout,
             spin: self.spin,
-            seed: self.seed,
+            seed: Some(self.seed),
             ..Config::new(self.network)
         }
     }
@@ -149,4 +150,10 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
         true => Ok(Family::of(*first)),
         false => Err(Failure::usage("the source addresses are of both families; use either IPv4 or IPv6 ones")),
     }
+}
+
+/// A seed that the report names, so that any run can be repeated.
+fn drawn_seed() -> u64 {
+    // The standard library keys its hashers from the system's randomness.
+    RandomState::new().build_hasher().finish()
 }

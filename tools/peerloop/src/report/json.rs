@@ -48,7 +48,7 @@ struct Run {
     duration_ns: u64,
     ramp_ns: Option<u64>,
     partial: bool,
-    seed: Option<u64>,
+    seed: u64,
     command: Vec<String>,
 }
 
