@@ -145,12 +145,10 @@ impl Engine {
             return;
         }
         let magic = self.state.rules.magic;
-        let checksum = frame.header().checksum;
-        let is_bare = frame.payload().len() == nonce.len();
-        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| {
-            if is_bare {
-                put_pong(magic, nonce, checksum, out);
-            } else {
+        let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
+        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+            Some(checksum) => put_pong(magic, nonce, checksum, out),
+            None => {
                 let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
                 put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
             }
