@@ -343,3 +343,17 @@ fn t16_abort_while_connecting_leaks_nothing() {
     Driver::new(&room.world).run_until(room.world.now().plus(secs(10)), actors).unwrap();
     assert_eq!((room.node.stats().links, room.node.net().open_connections()), (0, 0));
 }
+
+#[test]
+fn t17_the_time_in_our_own_dial_queue_is_not_the_peers() {
+    let world = World::new(1, Instant::ZERO);
+    let net = SlowNet { net: world.host(), world: world.clone() };
+    let mut listener = RawPeer::new(&world);
+    let nobody = listener.listen();
+    let config = Config { connect_timeout: Duration::from_millis(50), ..config() };
+    let mut node = Reactor::with_net(config, net, Dialler { nobody }).unwrap();
+    node.handle().command(()).unwrap();
+    for _ in 0..150 { node.poll_once(Duration::ZERO).unwrap(); }
+    let counters = node.stats().counters;
+    assert_eq!((counters.dialled, counters.timeouts), (3_200, 0), "every connect is decided at once");
+}
