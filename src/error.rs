@@ -305,6 +305,8 @@ pub enum CommandError {
     NotReady,
     /// The peer has as many pings in flight as it may.
     TooManyPings,
+    /// The peer's protocol version is one without pongs.
+    NoPongs,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
     /// The loop has stopped.
@@ -415,6 +417,7 @@ impl fmt::Display for CommandError {
             Self::QueueFull => "the peer's send queue is full; wait until it is writable",
             Self::NotReady => "the peer's handshake is not complete",
             Self::TooManyPings => "the peer has as many pings in flight as it may",
+            Self::NoPongs => "the peer's protocol version has no pongs",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Stopped => "the loop has stopped",
         })

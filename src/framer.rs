@@ -228,6 +228,8 @@ impl MessageFramer {
         progress.note(bytes.len(), now);
         let complete = body.received == header.payload_len;
         match body.fate {
+            // What came into the buffer directly is there already.
+            Fate::Gather if bytes.is_empty() => {}
             Fate::Gather => {
                 if memory.reserve(gathered, offset, bytes.len(), header.payload_len) {
                     gathered.truncate(offset as usize);

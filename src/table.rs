@@ -63,7 +63,7 @@ pub(crate) enum Ending {
     /// It is not ending.
     Open,
     /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
-    Draining(CloseReason),
+    Draining(CloseReason, Instant),
     /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
     Lingering(CloseReason, Instant),
     /// It is freed at the end of this turn.

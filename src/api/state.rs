@@ -197,7 +197,7 @@ impl LoopState {
     /// Adds a cause for not reading a link.
     pub(crate) fn hold(&mut self, id: LinkId, add: impl FnOnce(&mut Hold)) {
         let now = self.now;
-        let Some(link) = self.table.get_mut(id) else { return };
+        let Some(link) = self.table.get_mut(id).filter(|link| link.ending == Ending::Open) else { return };
         if !link.hold.is_held() {
             link.held_since = now;
         }
@@ -213,6 +213,7 @@ impl LoopState {
         if was_held && !link.hold.is_held() {
             let pause = now.since(link.held_since);
             link.framer.excuse(pause);
+            link.peer.handshake_mut().excuse(pause);
             link.peer.ping_pong_mut().resume_reading(now);
             self.table.mark_ready(id);
             self.rearm(id);
@@ -227,6 +228,9 @@ impl LoopState {
         self.check_room(id, frame_len)?;
         let nonce = PingPongState::generate_nonce(&mut self.rng);
         let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        if !link.answers_pings {
+            return Err(CommandError::NoPongs);
+        }
         if link.peer.ping_pong().pending_count() >= PINGS_OUTSTANDING_MAX {
             return Err(CommandError::TooManyPings);
         }
@@ -267,7 +271,7 @@ impl LoopState {
         if link.peer.state() == ConnectionState::Connecting {
             return self.abort(id, reason);
         }
-        link.ending = Ending::Draining(reason);
+        link.ending = Ending::Draining(reason, now);
         link.send_progress = now;
         self.release(id, |hold| *hold = Hold::default());
         self.table.mark_closing(id);
@@ -279,7 +283,7 @@ impl LoopState {
         let Some(link) = self.table.get_mut(id) else { return };
         link.ending = match link.ending {
             Ending::Open => Ending::Ended(reason),
-            Ending::Draining(first) | Ending::Lingering(first, _) | Ending::Ended(first) => Ending::Ended(first),
+            Ending::Draining(first, _) | Ending::Lingering(first, _) | Ending::Ended(first) => Ending::Ended(first),
         };
         self.table.mark_closing(id);
     }
@@ -308,13 +312,16 @@ pub(crate) fn earliest_deadline(link: &Link, config: &Config) -> Instant {
     let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
     match link.ending {
         Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
-        Ending::Draining(_) if link.queue.is_empty() => return link.may_shut_down_at(),
-        Ending::Draining(_) => return link.send_progress.plus(CLOSE_GRACE),
+        Ending::Draining(..) if link.queue.is_empty() => return link.may_shut_down_at(),
+        Ending::Draining(_, since) => {
+            return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
+        }
         Ending::Ended(_) => return Instant::MAX,
         Ending::Open => {}
     }
     match link.peer.state() {
         ConnectionState::Connecting => consider(Some(link.peer.since().plus(config.connect_timeout))),
+        ConnectionState::AwaitingHandshake if link.hold.is_held() => {}
         ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(config.handshake_timeout)),
         ConnectionState::Connected => consider(Some(link.ping_due)),
         ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => {}

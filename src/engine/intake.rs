@@ -51,7 +51,9 @@ impl Engine {
             let admit = |header: &Header| admit(state, id, header, handler);
             match framer.next(&mut input, now, &rules, &mut self.memory, admit) {
                 Ok(None) => break,
-                Ok(Some(framed)) => self.take(id, framed, block, handler),
+                Ok(Some(framed)) if self.is_open(id) => self.take(id, framed, block, handler),
+                // The handler has ended it at its header.
+                Ok(Some(_)) => break,
                 Err(error) => self.state.abort(id, error.into()),
             }
         }

@@ -145,8 +145,11 @@ impl Engine {
         }
     }
 
-    /// A dial has begun, so it has a deadline.
+    /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
     pub(crate) fn dialling(&mut self, id: LinkId) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        link.peer.restart_clock(now);
         self.state.rearm(id);
     }
 
@@ -191,11 +194,11 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
         match link.ending {
             Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
-            Ending::Draining(_) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+            Ending::Draining(..) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
                 self.state.rearm(id);
                 CloseStep::Wait
             }
-            Ending::Draining(reason) => {
+            Ending::Draining(reason, _) => {
                 link.ending = Ending::Lingering(reason, now);
                 self.state.rearm(id);
                 CloseStep::ShutDownWriting
@@ -251,7 +254,7 @@ impl Engine {
         }
         match self.state.table.get(id).map(|link| link.ending) {
             Some(Ending::Open) => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
-            Some(Ending::Draining(_)) => self.state.table.mark_closing(id),
+            Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
             Some(Ending::Lingering(..) | Ending::Ended(_)) | None => {}
         }
     }

@@ -128,6 +128,7 @@ impl Generator {
     // --- Phases -----------------------------------------------------------------------------------------------------
 
     fn enter(&mut self, ctx: &mut Ctx<'_>, phase: Phase) {
+        let run_end = self.phase_end();
         self.phase = phase;
         self.phase_began = ctx.now();
         match phase {
@@ -140,7 +141,11 @@ impl Generator {
                 self.begin_schedule(ctx.now());
                 self.accounts.begin_run(ctx);
             }
-            Phase::Drain => self.accounts.end_run(ctx),
+            Phase::Drain => {
+                let due = self.schedule.count_until(run_end.min(self.phase_began));
+                self.accounts.work.note_skipped(due.saturating_sub(self.next_index));
+                self.accounts.end_run(ctx);
+            }
             Phase::Done => ctx.stop(),
         }
         self.wake(ctx);

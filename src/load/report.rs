@@ -61,6 +61,12 @@ impl WorkCounts {
         *if sent { &mut self.sent } else { &mut self.unsent } += 1;
     }
 
+    /// Pings that were due and that the end of the run came before.
+    pub(super) fn note_skipped(&mut self, count: u64) {
+        self.planned += count;
+        self.unsent += count;
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.answered >= self.sent
     }
@@ -344,7 +350,7 @@ impl Accounts {
 
     fn verdict(&self, busy: f64) -> Verdict {
         let mut doubts = Vec::new();
-        if self.work.planned > 0 && self.work.answered == 0 {
+        if (self.run.is_none() || self.work.planned > 0) && self.work.answered == 0 {
             doubts.push(Doubt::NothingAnswered);
         }
         if busy > BUSY_MAX {

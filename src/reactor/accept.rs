@@ -93,14 +93,18 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn dial(&mut self) {
-        for _ in 0..DIALS_PER_TURN {
-            let Some(dial) = self.engine.state.table.pop_dial() else { return };
+        let mut left = DIALS_PER_TURN;
+        while left > 0
+            && let Some(dial) = self.engine.state.table.pop_dial()
+        {
             if !self.engine.state.table.get(dial.link).is_some_and(|link| link.ending == Ending::Open) {
                 continue;
             }
-            match self.net.connect(dial.link, dial.address, dial.source) {
-                Ok(()) => self.engine.dialling(dial.link),
-                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
+            left -= 1;
+            self.read_clock();
+            self.engine.dialling(dial.link);
+            if let Err(error) = self.net.connect(dial.link, dial.address, dial.source) {
+                self.engine.failed(dial.link, IoStep::Connect, &error);
             }
         }
     }

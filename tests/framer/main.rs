@@ -11,4 +11,5 @@ mod frames;
 mod hostile;
 mod memory;
 mod model;
+mod review;
 mod slow;

@@ -4,5 +4,6 @@
 
 mod account;
 mod lag;
+mod review;
 mod schedule;
 mod stage;

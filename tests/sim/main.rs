@@ -11,6 +11,7 @@ mod hostile;
 mod kernel;
 mod opening;
 mod pongs;
+mod review;
 mod splits;
 mod stale;
 mod support;
