@@ -27,7 +27,8 @@ impl Engine {
             Ending::Draining(..) if link.queue.is_empty() => self.state.table.mark_closing(id),
             Ending::Draining(reason, since)
                 if now >= link.send_progress.plus(CLOSE_GRACE) || now >= since.plus(SEND_STALL_TIMEOUT) =>
-            { self.state.abort(id, reason)
+            {
+                self.state.abort(id, reason)
             }
             Ending::Lingering(reason, since) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
             Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_) => {}
@@ -51,7 +52,9 @@ impl Engine {
             ConnectionState::Connecting if now >= link.peer.since().plus(config.connect_timeout) => {
                 return Some(Deadline::Connect);
             }
-            ConnectionState::AwaitingHandshake if !link.hold.is_held() && link.peer.handshake().is_timed_out(now, config.handshake_timeout) => {
+            ConnectionState::AwaitingHandshake
+                if !link.hold.is_held() && link.peer.handshake().is_timed_out(now, config.handshake_timeout) =>
+            {
                 return Some(Deadline::Handshake);
             }
             ConnectionState::Connecting
