@@ -307,6 +307,16 @@ pub enum CommandError {
     TooManyPings,
     /// The peer's protocol version is one without pongs.
     NoPongs,
+    /// The message is larger than the peer takes, by its `protoconf` or its protocol version.
+    TooLargeForPeer,
+    /// A message is being fed to the peer in parts; another can be begun when it is complete.
+    StreamOpen,
+    /// No message is being fed to the peer.
+    NoStream,
+    /// The part is longer than what is left of the message.
+    StreamOverrun,
+    /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
+    ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
     /// The loop has stopped.
@@ -418,6 +428,11 @@ impl fmt::Display for CommandError {
             Self::NotReady => "the peer's handshake is not complete",
             Self::TooManyPings => "the peer has as many pings in flight as it may",
             Self::NoPongs => "the peer's protocol version has no pongs",
+            Self::TooLargeForPeer => "the message is larger than the peer takes",
+            Self::StreamOpen => "a message is being fed to the peer; complete it first",
+            Self::NoStream => "no message is being fed to the peer; begin one first",
+            Self::StreamOverrun => "the part is longer than what is left of the message",
+            Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Stopped => "the loop has stopped",
         })

@@ -122,6 +122,16 @@ impl MessageFramer {
         matches!(self.state, State::Within(_))
     }
 
+    /// The header of the frame that is being streamed, and how much of its payload was handed out.
+    pub fn streaming(&self) -> Option<(Header, u64)> {
+        match &self.state {
+            State::Within(partial) => {
+                partial.body.filter(|body| matches!(body.fate, Fate::Stream)).map(|body| (body.header, body.received))
+            }
+            State::BetweenFrames | State::Failed(_) => None,
+        }
+    }
+
     /// The moment at which [`MessageFramer::overdue`] has to be asked.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {

@@ -26,6 +26,8 @@ pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
+/// What we send may be this many times what we accept, if the peer takes it (SV Node 1.2.2, `4 * own limit`).
+pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Bytes of a user agent in `version`.
 pub const USER_AGENT_MAX_BYTES: usize = 256;
 /// Bytes of an association id: a type byte and the id.
@@ -73,6 +75,11 @@ pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
 /// A queue that would grow beyond this refuses the message; the engine's own replies then close the link.
 pub const SEND_QUEUE_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// What is fed of a streamed message and not yet taken by the kernel; more is refused until it is.
+pub const STREAM_WAITING_MAX_BYTES: usize = 1024 * 1024;
+/// At this much of a streamed message waiting, the handler is told to feed more.
+pub const STREAM_REFILL_BYTES: usize = 256 * 1024;
 
 // --- What one turn may cost -----------------------------------------------------------------------------------------
 
@@ -165,6 +172,7 @@ const _: () = {
         SEND_QUEUE_PAUSE_BYTES + 2 * READ_BLOCK_BYTES <= SEND_QUEUE_MAX_BYTES,
         "replies to one more block must fit the queue after reading stops"
     );
+    assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");

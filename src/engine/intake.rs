@@ -8,7 +8,7 @@ use crate::id::{LinkId, PeerId};
 use crate::limits::{HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
-use crate::table::Ending;
+use crate::table::{Ending, Link};
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
 use std::mem;
@@ -143,7 +143,7 @@ impl Engine {
             self.state.counters.undecodable += 1;
             return;
         };
-        if !self.state.table.get(id).is_some_and(|link| link.answers_pings) {
+        if !self.state.table.get(id).is_some_and(Link::has_pongs) {
             return;
         }
         let magic = self.state.rules.magic;

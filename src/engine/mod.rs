@@ -235,12 +235,19 @@ impl Engine {
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
+        let cut = link.framer.streaming();
         self.state.counters.closed += 1;
+        if let Some((header, received)) = cut {
+            self.tell(id, Event::StreamCut { header, received, reason }, handler);
+        }
         self.tell(id, Event::Closed { reason, state }, handler);
         self.state.wheel.disarm(id.slot() as u32);
         if let Some(link) = self.state.table.get_mut(id) {
             link.framer.reset(&mut self.memory);
             link.queue.clear(&mut self.state.pool);
+            if let Some(mut stream) = link.stream.take() {
+                stream.behind.clear(&mut self.state.pool);
+            }
         }
         self.state.table.remove(id);
     }
@@ -256,21 +263,6 @@ impl Engine {
             Some(Ending::Open) => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
             Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
             Some(Ending::Lingering(..) | Ending::Ended(_)) | None => {}
-        }
-    }
-
-    /// The kernel has taken `written` bytes of the gathered replies at `at`; the rest has to wait.
-    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
-        let gathered = self.state.write_block.gathered().len();
-        if let Some(link) = self.state.table.get_mut(id)
-            && link.peer.ping_pong().pending_count() > 0
-        {
-            link.peer.ping_pong_mut().mark_written(written as u64, at);
-            self.state.rearm(id);
-        }
-        self.state.counters.bytes_sent += written as u64;
-        if written < gathered {
-            self.state.queue_rest(id, written);
         }
     }
 

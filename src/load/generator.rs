@@ -340,7 +340,11 @@ impl Handler for Generator {
                     self.advance(ctx);
                 }
             }
-            Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {}
+            Event::VersionReceived
+            | Event::LimitsAnnounced { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::StreamCut { .. } => {}
         }
     }
 

@@ -64,11 +64,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     if written < gathered.len() {
                         self.engine.state.not_writable(id);
                     }
-                    self.engine.wrote_replies(id, written, at);
+                    self.engine.state.wrote_replies(id, written, at);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.engine.state.not_writable(id);
-                    self.engine.wrote_replies(id, 0, at);
+                    self.engine.state.wrote_replies(id, 0, at);
                 }
                 Err(error) => self.engine.failed(id, IoStep::Write, &error),
             }

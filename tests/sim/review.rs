@@ -301,7 +301,8 @@ fn t7_a_closing_peer_that_trickles_is_gone_in_a_minute() {
         Scripted {
             on: Some(|ctx, peer, event| {
                 if let Event::Ready { .. } = event {
-                    ctx.send_shared(peer, &vec![7; 1_000_000].into()).unwrap();
+                    let command = peerloop::protocol::CommandName::new("farewell");
+                    ctx.send(peer, &peerloop::MessageRef::Opaque { command, payload: &[7; 1_000_000] }).unwrap();
                     ctx.close(peer, LocalCause::Requested.into());
                 }
             }),
