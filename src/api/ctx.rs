@@ -133,13 +133,13 @@ impl<'a> Ctx<'a> {
     /// Begins a message whose payload is fed in parts with [`Ctx::feed`], in constant memory. What else is sent to the
     /// peer meanwhile waits behind it.
     ///
-    /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header, which
-    /// has none. A relay passes on the header that it received.
+    /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header,
+    /// which has none. A relay passes on the header that it received.
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`]; [`CommandError::TooLargeForPeer`] also when the payload needs an extended header and the peer's
-    /// protocol version has none, [`CommandError::ChecksumMissing`], [`CommandError::StreamOpen`].
+    /// As [`Ctx::send`]; [`CommandError::TooLargeForPeer`] also when the payload needs an extended header and the
+    /// peer's protocol version has none, [`CommandError::ChecksumMissing`], [`CommandError::StreamOpen`].
     pub fn stream_to(&mut self, peer: PeerId, header: &Header) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
         self.state.begin_stream(link, header)
@@ -149,8 +149,8 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommandError::QueueFull`] when 1 MiB waits already: [`Handler::on_writable`](super::Handler::on_writable) tells
-    /// when to go on. [`CommandError::NoStream`], [`CommandError::StreamOverrun`], or as [`Ctx::send`].
+    /// [`CommandError::QueueFull`] when 1 MiB waits already: [`Handler::on_writable`](super::Handler::on_writable)
+    /// tells when to go on. [`CommandError::NoStream`], [`CommandError::StreamOverrun`], or as [`Ctx::send`].
     pub fn feed(&mut self, peer: PeerId, part: &Bytes) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
         self.state.feed_stream(link, part)

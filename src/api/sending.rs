@@ -1,9 +1,9 @@
 //! What goes out on a link, and in which order.
 //!
 //! Everything that is sent goes through here: first what is gathered in the write block while the link is being read,
-//! then its queue, and never the block while the queue holds anything. While a message is being fed in parts, all others
-//! wait behind it. A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by the write
-//! that carries it. No call here reaches a socket or a clock.
+//! then its queue, and never the block while the queue holds anything. While a message is being fed in parts, all
+//! others wait behind it. A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by
+//! the write that carries it. No call here reaches a socket or a clock.
 
 use super::state::LoopState;
 use crate::buffer::{BufferPool, SendQueue};
@@ -239,8 +239,8 @@ impl LoopState {
         }
     }
 
-    /// The kernel has taken `written` of the link's queue at `at`. Pings among it are stamped, and reading goes on if it
-    /// had to stop. Returns whether more may be sent or fed.
+    /// The kernel has taken `written` of the link's queue at `at`. Pings among it are stamped, and reading goes on if
+    /// it had to stop. Returns whether more may be sent or fed.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
         let Some(link) = self.table.get_mut(id) else { return false };
         link.queue.advance(written, &mut self.pool);

@@ -1,4 +1,5 @@
-//! What the engine and the handler's [`Ctx`](super::Ctx) both act on: the table, the wheel, the rng, and what they count.
+//! What the engine and the handler's [`Ctx`](super::Ctx) both act on: the table, the wheel, the rng, and what they
+//! count.
 //!
 //! Here links are opened, held, closed and timed; [`sending`](super::sending) has what goes out on them. No call here
 //! reaches a socket or a clock.
