@@ -68,6 +68,20 @@ fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
 
 #[test]
 fn nothing_answered_is_nothing_to_be_trusted() {
+#[test]
+fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_the_run() {
+    // The run ends 11.45 s after the beginning: a stall across it, and one that is over with it.
+    for (rate, at, stall) in [(2_000_u32, 10_000, 3_000), (10_000, 11_405, 50)] {
+        let mut stage = Stage::with(|plan| Plan { rate: f64::from(rate), ..plan });
+        stage.run_for(Duration::from_millis(at));
+        stage.stall_generator(Duration::from_millis(stall));
+        let work = stage.finish().work;
+        let planned = 10 * u64::from(rate);
+        assert_eq!((work.planned, work.sent + work.unsent), (planned, planned), "{work:?}");
+        assert!(work.unsent > 0, "{work:?}: the drain sends nothing");
+    }
+}
+
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
