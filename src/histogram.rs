@@ -102,8 +102,8 @@ pub struct Counters {
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
-    /// Times that accepting had to pause for want of descriptors or memory.
-    pub accept_shortages: u64,
+    /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
+    pub accept_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Handshakes completed.

@@ -105,7 +105,8 @@ pub const WRITES_PER_TURN: usize = 16;
 
 /// Connections that wait in the kernel for us to accept them; mio's own default of 128 loses bursts.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// First pause of a listener after a shortage of descriptors or memory; it doubles up to [`ACCEPT_RETRY_MAX`].
+/// First pause of a listener whose accept fails, as for want of descriptors or memory; it doubles up to
+/// [`ACCEPT_RETRY_MAX`].
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of a listener, and so the longest wait after descriptors are free again.
 pub const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@
 //!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Commands** from other threads, bounded.
-//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; a shortage of
-//!    descriptors or memory arms a retry, always, because an edge-triggered listener never reminds.
+//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
+//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
+mod accepting;
 mod backpressure;
 mod budget;
 mod closing;
