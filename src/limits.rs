@@ -147,6 +147,9 @@ pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
 pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
+/// Most time by which any of the peer's deadlines above is put off because what it has sent, or has made room for, was
+/// not looked at yet: after a stop of the process, or behind many others. Who floods us gains no more than this.
+pub const UNHEARD_GRACE: Duration = Duration::from_secs(30);
 /// Restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const RESTARTS_MAX: u32 = 3;
 /// Window in which [`RESTARTS_MAX`] counts.

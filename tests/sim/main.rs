@@ -16,5 +16,6 @@ mod opening;
 mod pongs;
 mod splits;
 mod stale;
+mod stopped;
 mod support;
 mod wraps;
