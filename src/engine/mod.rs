@@ -95,8 +95,8 @@ impl Engine {
             uptime: self.state.now.since(Instant::ZERO),
             busy: self.state.busy,
             counters: self.state.counters.clone(),
-            turn: self.state.turn.clone(),
-            loop_lag: self.state.loop_lag.clone(),
+            turn: self.state.turn.summary(),
+            loop_lag: self.state.loop_lag.summary(),
         }
     }
 
