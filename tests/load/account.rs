@@ -16,7 +16,9 @@ fn a_refused_connection_is_a_failure_of_the_other_side() {
     let [failure] = report.failures[..] else { panic!("{:?}", report.failures) };
     assert_eq!((failure.label, failure.side, failure.count), ("refused", Side::Remote, 10));
     assert_eq!(failure.state, ConnectionState::Connecting);
-    assert_eq!((report.work.planned, report.ramp_time), (0, Duration::ZERO));
+    assert_eq!((report.work.planned, report.ramp_time), (0, None));
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    assert_eq!(doubts, [Doubt::NothingAnswered]);
 }
 
 #[test]
@@ -67,8 +69,6 @@ fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
 }
 
 #[test]
-fn nothing_answered_is_nothing_to_be_trusted() {
-#[test]
 fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_the_run() {
     // The run ends 11.45 s after the beginning: a stall across it, and one that is over with it.
     for (rate, at, stall) in [(2_000_u32, 10_000, 3_000), (10_000, 11_405, 50)] {
@@ -82,6 +82,8 @@ fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_
     }
 }
 
+#[test]
+fn nothing_answered_is_nothing_to_be_trusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
