@@ -320,7 +320,7 @@ pub enum CommandError {
     NoSuchPeer,
     /// The peer's send queue has no room for the message; try again when it is writable.
     QueueFull,
-    /// The peer's handshake is not complete.
+    /// The peer's handshake is not complete, or the peer is being closed.
     NotReady,
     /// The peer has as many pings in flight as it may.
     TooManyPings,
@@ -434,7 +434,7 @@ impl fmt::Display for CommandError {
         f.write_str(match self {
             Self::NoSuchPeer => "the peer is gone",
             Self::QueueFull => "the peer's send queue is full; wait until it is writable",
-            Self::NotReady => "the peer's handshake is not complete",
+            Self::NotReady => "the peer is not ready: its handshake is not complete, or it is being closed",
             Self::TooManyPings => "the peer has as many pings in flight as it may",
             Self::NoPongs => "the peer's protocol version has no pongs",
             Self::TableFull => "the table has no room for another connection; raise max_links",

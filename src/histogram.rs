@@ -140,7 +140,7 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Pings answered.
     pub pings_answered: u64,
-    /// Pings sent.
+    /// Pings queued for sending; one whose peer ends before that is never sent.
     pub pings_sent: u64,
     /// Pongs that answered a ping of ours.
     pub pongs_received: u64,
