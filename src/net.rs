@@ -41,7 +41,8 @@ pub trait Net {
     fn unix_time(&self) -> UnixTime;
 
     /// Sleeps until there is readiness or the wait is over, whichever is sooner, and replaces the contents of `ready`
-    /// by at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. It may return early with none.
+    /// by at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that there are no more.
+    /// It may return early with none.
     ///
     /// # Errors
     ///

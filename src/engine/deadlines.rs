@@ -1,10 +1,13 @@
 //! What happens when something was to happen by now.
+//!
+//! A peer is judged by what it did, never by what we have not looked at yet: after a stop of the process, or behind
+//! many others, its answer may lie unread in the kernel although it came in time.
 
 use super::Engine;
 use crate::api::{Ctx, Handler};
 use crate::error::Deadline;
 use crate::id::LinkId;
-use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT};
+use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
 use crate::peer::ConnectionState;
 use crate::table::Ending;
 use crate::time::Instant;
@@ -17,7 +20,7 @@ impl Engine {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
         match link.ending {
-            Ending::Open => match self.overdue(id, now) {
+            Ending::Open => match self.overdue(id, self.heard_of(id)) {
                 Some(deadline) => {
                     self.state.counters.timeouts += 1;
                     self.state.abort(id, deadline.into());
@@ -44,7 +47,16 @@ impl Engine {
         handler.on_timer(&mut Ctx::new(&mut self.state));
     }
 
-    /// The first thing that the peer should have done by now.
+    /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
+    fn heard_of(&self, id: LinkId) -> Instant {
+        let Some(link) = self.state.table.get(id) else { return self.heard_until };
+        let is_unread = link.readiness.readable && !link.hold.is_held();
+        let is_unflushed = link.readiness.writable && !link.queue.is_empty();
+        let heard = if is_unread || is_unflushed { Instant::ZERO } else { self.heard_until };
+        heard.max(self.state.now.minus(UNHEARD_GRACE))
+    }
+
+    /// The first thing that the peer should have done by `now`.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let config = &self.state.config;
         let link = self.state.table.get_mut(id)?;

@@ -30,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) state: LoopState,
     memory: FramerMemory,
     frames: HandshakeFrames,
+    /// All that had come before this moment stands in the lists of the table, or was looked at.
+    pub(crate) heard_until: Instant,
     /// Accepted links, without those over capacity.
     inbound: usize,
     over_capacity: usize,
@@ -58,7 +60,8 @@ impl Engine {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
         let memory = FramerMemory::new(config.buffered_total_max_bytes);
         let frames = HandshakeFrames::new(&config);
-        Self { state: LoopState::new(config, rng, now), memory, frames, inbound: 0, over_capacity: 0 }
+        let state = LoopState::new(config, rng, now);
+        Self { state, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
     }
 
     /// Calls the handler about a peer.
@@ -92,8 +95,8 @@ impl Engine {
             uptime: self.state.now.since(Instant::ZERO),
             busy: self.state.busy,
             counters: self.state.counters.clone(),
-            turn: self.state.turn.clone(),
-            loop_lag: self.state.loop_lag.clone(),
+            turn: self.state.turn.summary(),
+            loop_lag: self.state.loop_lag.summary(),
         }
     }
 

@@ -134,7 +134,7 @@ impl Generator {
         match phase {
             Phase::Ramp => {}
             Phase::Warmup => {
-                self.accounts.ramp_time = self.phase_began.since(self.ramp_began);
+                self.accounts.ramp_time = Some(self.phase_began.since(self.ramp_began));
                 self.begin_schedule(ctx.now());
             }
             Phase::Run => {

@@ -11,5 +11,4 @@ mod frames;
 mod hostile;
 mod memory;
 mod model;
-mod review;
 mod slow;

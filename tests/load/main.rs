@@ -4,6 +4,5 @@
 
 mod account;
 mod lag;
-mod review;
 mod schedule;
 mod stage;
