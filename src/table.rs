@@ -67,6 +67,11 @@ impl Link {
         queue.waiting_bytes()
     }
 
+    /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.ready || self.listed.dirty
+    }
+
     /// Whether its TCP connection is not decided yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open

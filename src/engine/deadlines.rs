@@ -9,7 +9,7 @@ use crate::error::Deadline;
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
 use crate::peer::ConnectionState;
-use crate::table::Ending;
+use crate::table::{Ending, Link};
 use crate::time::Instant;
 
 impl Engine {
@@ -49,10 +49,8 @@ impl Engine {
 
     /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
     fn heard_of(&self, id: LinkId) -> Instant {
-        let Some(link) = self.state.table.get(id) else { return self.heard_until };
-        let is_unread = link.readiness.readable && !link.hold.is_held();
-        let is_unflushed = link.readiness.writable && !link.queue.is_empty();
-        let heard = if is_unread || is_unflushed { Instant::ZERO } else { self.heard_until };
+        let is_listed = self.state.table.get(id).is_some_and(Link::is_listed);
+        let heard = if is_listed { Instant::ZERO } else { self.heard_until };
         heard.max(self.state.now.minus(UNHEARD_GRACE))
     }
 
