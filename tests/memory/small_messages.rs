@@ -15,10 +15,11 @@ use std::thread;
 
 const MAGIC: [u8; 4] = Network::Regtest.magic();
 
+const PEERS: usize = 16;
+const PONGS: u64 = 5_000;
+
 /// Two nodes ping each other; returns how often each of them allocated while it received `PONGS` pongs.
 fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
-    const PEERS: usize = 16;
-    const PONGS: u64 = 5_000;
     static MEASURED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
     let run = move |mut node: Node| {
@@ -52,8 +53,12 @@ fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
 }
 
 #[test]
-fn pings_from_the_timer_allocate_nothing_on_either_end() {
-    assert_eq!(allocations_of_both_ends(Pings::ByTimer), [0, 0]);
+fn pings_from_the_timer_allocate_nothing_but_what_the_pool_keeps() {
+    // How many queues are in use at once depends on when the answers come. The pool learns that once: a queue, its list
+    // and a buffer for each peer at the most, whatever the number of pings.
+    for allocations in allocations_of_both_ends(Pings::ByTimer) {
+        assert!(allocations <= 3 * PEERS as u64, "{allocations} allocations in {PONGS} pings");
+    }
 }
 
 fn frame(message: &MessageRef<'_>) -> Vec<u8> {
