@@ -1,20 +1,21 @@
 //! This protocol's own messages beside the crate `chain-gang`: `protoconf`, streams, authentication and the association
 //! of a `version`, and what no other codec has, the content of a bloom filter. Common messages go through it once more.
 //!
-//! Damaged messages are judged alike but for these differences, and both read the same from what both accept:
+//! Damaged messages are judged alike but for these differences, and what both accept they read as the same;
+//! [`Difference`] says why.
 //!
-//! | difference | we | `chain-gang` | why |
-//! |---|---|---|---|
-//! | [`Form`](Difference::Form) | refuse a size in a longer form than needed | accepts it | so does the node |
-//! | [`Limit`](Difference::Limit) | refuse texts above the node's limits | knows none | a peer that sends them is punished |
-//! | [`Association`](Difference::Association) | refuse an association that is no UUID; take a lone type for none | accepts any bytes, wants some in a stream's message | the node knows UUIDs only |
-//! | [`Stream`](Difference::Stream) | know the types 0 to 5 | 1 to 4 | the node knows six |
-//! | [`Policy`](Difference::Policy) | want the policy of a stream, which may be empty | takes it for optional | the node wants it |
-//! | [`Flag`](Difference::Flag) | take any byte but zero of `relay` for yes | takes only one for yes | so does the node |
-//! | [`Text`](Difference::Text) | take any bytes for a text | refuses all but UTF-8 | the node does not look |
-//! | [`Fields`](Difference::Fields) | accept a `protoconf` of any number of fields, and read the known ones | knows one and two | the node accepts it |
-//! | [`Challenge`](Difference::Challenge) | want a challenge of 32 bytes | accepts any length | the node wants 32 |
-//! | [`Version`](Difference::Version) | accept any version number, and a `version` that ends behind any field | wants 70,001, and all up to `relay` | the node accepts 31,800, and says so by a `reject` |
+//! | difference | we | `chain-gang` |
+//! |---|---|---|
+//! | `Form` | refuse a size in a longer form than needed | accepts it |
+//! | `Limit` | refuse texts above the node's limits | knows no limits |
+//! | `Association` | know UUIDs; take none, or a type alone, for no association | any bytes; some in a stream's message |
+//! | `Stream` | know the types 0 to 5 | 1 to 4 |
+//! | `Policy` | want the policy of a stream, which may be empty | takes it for optional |
+//! | `Flag` | take any byte of `relay` but zero for yes | takes 1 alone for yes |
+//! | `Text` | take any bytes for a text | refuses all but UTF-8 |
+//! | `Fields` | read the known fields of a `protoconf` with more | knows one or two |
+//! | `Challenge` | want a challenge of 32 bytes | accepts any length |
+//! | `Version` | accept any version number, and a `version` that ends early | wants 70,001, and all up to `relay` |
 
 use crate::values::{any_common, any_filter, any_hash, any_merkle_block, any_text, any_version};
 use crate::{MAGIC, compare_all, frame_of, payload_of};
@@ -33,18 +34,28 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Why two verdicts differ; the table above says more.
+/// Why two verdicts differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
+    /// So does the node.
     Form,
+    /// The node ends the connection, or gives up the message.
     Limit,
+    /// The node knows UUIDs only, and finds no association by another name.
     Association,
+    /// The node knows six.
     Stream,
+    /// So does the node.
     Policy,
+    /// So does the node.
     Flag,
+    /// The node does not look into them.
     Text,
+    /// So does the node.
     Fields,
+    /// So does the node.
     Challenge,
+    /// The node accepts all from 31,800 on, and tells others why it does not.
     Version,
 }
 
@@ -269,7 +280,7 @@ fn every_own_message_is_the_same_both_ways() {
         let read =
             TheirMessage::read(&mut frame.as_slice(), MAGIC).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(&read, &theirs);
-        prop_assert_eq!(frame_of_theirs(&theirs), frame.clone());
+        prop_assert_eq!(&frame_of_theirs(&theirs), &frame);
         prop_assert_eq!(MessageRef::decode(ours.command(), &frame[24..]), Ok(ours.clone()));
         *counts.borrow_mut().entry(ours.command().to_string()).or_default() += 1;
         Ok(2)

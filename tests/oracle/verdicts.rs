@@ -1,22 +1,22 @@
 //! Damaged messages: what we refuse the crate `bitcoin` refuses, and what we accept it reads as the same.
 //!
-//! These differences are meant to be, and no other is let pass:
+//! These differences are meant to be, and no other is let pass; [`Difference`] says why.
 //!
-//! | difference | we | `bitcoin` | why |
-//! |---|---|---|---|
-//! | [`Tail`](Difference::Tail) | ignore bytes behind the message | refuses them | the node ignores them; of a `version` and a `mempool` they may be this protocol's own fields |
-//! | [`ShortVersion`](Difference::ShortVersion) | accept a `version` that ends behind any field from the receiver on | wants all up to `relay` | the node accepts it |
-//! | [`Text`](Difference::Text) | take any bytes for a text | refuses all but UTF-8 | the node does not look |
-//! | [`Limit`](Difference::Limit) | refuse texts, filters and elements above the node's limits | knows none | a peer that sends them is punished |
-//! | [`NoInputs`](Difference::NoInputs) | read a transaction without inputs as such | reads a witness marker | this protocol has no witnesses |
-//! | [`Flag`](Difference::Flag) | take any byte but zero of `sendcmpct` for yes, and any flags of `filterload` | refuses unknown ones | so does the node |
-//! | [`HeaderTxCount`](Difference::HeaderTxCount) | accept any count behind a header of `headers` | refuses all but zero | the node reads and drops it |
-//! | [`RejectCode`](Difference::RejectCode) | accept any code of `reject` | refuses what it cannot name | newer nodes have more |
-//! | [`RejectHash`](Difference::RejectHash) | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one | the node sends it so |
-//! | [`Fee`](Difference::Fee) | accept any rate of `feefilter` | refuses impossible ones | the node ignores it without punishment |
-//! | [`CompactPosition`](Difference::CompactPosition) | refuse a `cmpctblock` that is empty, has no target or a position with nothing in front of it | does not look | the node punishes it |
-//! | [`WidePosition`](Difference::WidePosition) | read positions of 32 bits | of 16 in `cmpctblock`, of 64 in `getblocktxn` | blocks have more than 65,535 transactions, and the node reads 32 bits |
-//! | [`Size`](Difference::Size) | believe what the payload can hold | refuses more than 4,000,000 bytes of anything | blocks have no such size here |
+//! | difference | we | `bitcoin` |
+//! |---|---|---|
+//! | `Tail` | ignore bytes behind a message, or know more fields there | refuses them |
+//! | `ShortVersion` | accept a `version` that ends behind any field | wants all up to `relay` |
+//! | `Text` | take any bytes for a text | refuses all but UTF-8 |
+//! | `Limit` | refuse texts, filters and elements above the node's limits | knows no limits |
+//! | `NoInputs` | read a transaction without inputs as such | reads the marker of a witness |
+//! | `Flag` | take any byte of `sendcmpct` but zero for yes, any flags of a filter | refuses unknown ones |
+//! | `HeaderTxCount` | accept any count behind a header of `headers` | refuses all but zero |
+//! | `RejectCode` | accept any code of `reject` | refuses what it cannot name |
+//! | `RejectHash` | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one |
+//! | `Fee` | accept any rate of `feefilter` | refuses impossible ones |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not look |
+//! | `WidePosition` | read positions of 32 bits | 16 in `cmpctblock`, 64 in `getblocktxn` |
+//! | `Size` | believe what the payload can hold | refuses more than 4,000,000 bytes of indexes |
 
 use crate::against_bitcoin::{assert_same, decode, frame_of_theirs};
 use crate::values::any_common;
@@ -33,21 +33,34 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Why two verdicts differ; the table above says more.
+/// Why two verdicts differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
+    /// The node ignores them. This protocol alone has an association in `version` and an age in `mempool`.
     Tail,
+    /// So does the node.
     ShortVersion,
+    /// The node does not look into them.
     Text,
+    /// The node punishes what is above, or gives up the message.
     Limit,
+    /// This protocol has no witnesses.
     NoInputs,
+    /// So does the node.
     Flag,
+    /// The node reads it and drops it.
     HeaderTxCount,
+    /// Each new version of the node may have new ones.
     RejectCode,
+    /// The node sends it so.
     RejectHash,
+    /// The node ignores impossible ones, and punishes nobody for them.
     Fee,
+    /// The node punishes it.
     CompactPosition,
+    /// The node reads 32 bits; its blocks have more than 65,535 transactions.
     WidePosition,
+    /// Blocks have no such size in this protocol.
     Size,
 }
 

@@ -1,107 +1,12 @@
 //! A chain that the node mines, and what it tells of it in every form it has, judged by what it says over RPC.
 
+use crate::mined::{Chain, MATURITY, payload};
 use crate::node::Node;
 use crate::observer::{Observer, config};
-use peerloop::PeerId;
 use peerloop::wire::{
-    BlockHeader, BlockRef, BloomFilter, GetBlockTxn, Hash256, Inventory, InventoryItem, InventoryKind, Locator,
-    Mempool, MerkleVerdict, Message, ProofSubject, ProofTarget, SendCmpct,
+    BlockRef, BloomFilter, GetBlockTxn, Hash256, InventoryItem, InventoryKind, Mempool, MerkleVerdict, Message,
+    ProofSubject, ProofTarget, SendCmpct,
 };
-use serde_json::Value;
-
-/// A coinbase may be spent behind so many blocks.
-const MATURITY: usize = 100;
-
-/// A node with a chain whose last block has transactions beside the coinbase.
-struct Chain {
-    node: Node,
-    observer: Observer,
-    peer: PeerId,
-    address: String,
-}
-
-impl Chain {
-    fn start_with(options: &[&str]) -> Option<Self> {
-        let node = Node::start_with(options)?;
-        node.cli(&["generate", &(MATURITY + 4).to_string()]);
-        let address = node.cli(&["getnewaddress"]);
-        let mut observer = Observer::new(config());
-        let peer = observer.ready(node.address());
-        let mut chain = Self { node, observer, peer, address };
-        chain.pay(4);
-        chain.mine();
-        Some(chain)
-    }
-
-    /// Makes transactions, which the node keeps until it mines, and returns their ids.
-    fn pay(&mut self, count: usize) -> Vec<Hash256> {
-        (0..count).map(|_| hash(&self.node.cli(&["sendtoaddress", &self.address, "1"]))).collect()
-    }
-
-    /// Mines a block of all that waits and returns its hash.
-    fn mine(&mut self) -> Hash256 {
-        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("it is a hash"))
-    }
-
-    fn best_block(&self) -> Hash256 {
-        hash(&self.node.cli(&["getbestblockhash"]))
-    }
-
-    /// The ids of all transactions of a block, as RPC has them.
-    fn txids(&self, block: Hash256) -> Vec<Hash256> {
-        let block = self.node.json(&["getblock", &block.to_string()]);
-        let txids = block["tx"].as_array().expect("it has transactions");
-        txids.iter().map(|txid| hash(txid.as_str().expect("it is a hash"))).collect()
-    }
-
-    /// What RPC prints as hexadecimal.
-    fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
-        let text = self.node.cli(arguments);
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
-    }
-
-    fn say(&mut self, message: Message) {
-        self.observer.say(self.peer, message);
-    }
-
-    fn ask_for(&mut self, kind: InventoryKind, hash: Hash256) {
-        self.say(Message::GetData(Inventory::from_items([InventoryItem { kind, hash }])));
-    }
-
-    fn hear<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
-        self.observer.hear(what, self.peer, find)
-    }
-
-    /// Asks for all headers, behind which the node knows that we have these blocks.
-    fn headers(&mut self) -> Vec<BlockHeader> {
-        self.say(Message::GetHeaders(self.locator()));
-        self.hear("headers", |message| match message {
-            Message::Headers(headers) => Some(headers.as_ref().iter().map(|listed| listed.header).collect()),
-            _ => None,
-        })
-    }
-
-    fn locator(&self) -> Locator {
-        Locator::from_hashes(70_016, [hash(&self.node.cli(&["getblockhash", "0"]))], Hash256::ZERO)
-    }
-
-    /// Holds that nothing we said offended the node.
-    fn assert_in_good_standing(mut self) {
-        self.observer.settle(self.peer);
-        let seen = self.node.peer_once(|_| true);
-        assert_eq!(seen["banscore"], Value::from(0), "{seen}");
-    }
-}
-
-fn hash(text: &str) -> Hash256 {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-fn payload(message: &Message) -> Vec<u8> {
-    let mut payload = Vec::new();
-    message.as_ref().encode_payload(&mut payload);
-    payload
-}
 
 fn txids_of(block: &BlockRef<'_>) -> Vec<Hash256> {
     block.transactions.iter().map(|tx| tx.expect("it was walked").txid()).collect()
@@ -113,7 +18,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
     let best = chain.best_block();
     let headers = chain.headers();
     assert_eq!(headers.len(), MATURITY + 5);
-    let mut previous = hash(&chain.node.cli(&["getblockhash", "0"]));
+    let mut previous = chain.genesis();
     for header in &headers {
         assert_eq!(header.prev_hash, previous);
         previous = header.hash();
@@ -247,15 +152,17 @@ fn an_enriched_header_proves_the_coinbase_and_the_count() {
 
 #[test]
 fn what_waits_is_listed_and_given_and_what_is_unknown_is_not_found() {
-    let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0", "-broadcastdelay=0"];
+    let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0"];
     let Some(mut chain) = Chain::start_with(&options) else { return };
     let mut waiting = chain.pay(3);
     waiting.sort_unstable();
+    chain.reconnect();
     chain.say(Message::Mempool(Mempool { age_secs: None }));
     let listed = |message: &Message| match message {
         Message::Inv(inventory) => {
             let mut items: Vec<_> = inventory.as_ref().iter().collect();
             items.sort_unstable();
+            items.dedup();
             Some(items)
         }
         _ => None,

@@ -109,6 +109,12 @@ impl Observer {
         found
     }
 
+    /// The first message of `peer` so far that `find` finds something in.
+    pub(crate) fn first<T>(&self, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> Option<T> {
+        let messages = self.reactor.handler().messages.iter();
+        messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))
+    }
+
     /// Waits until the node has dealt with all that was said to it: it answers in order.
     pub(crate) fn settle(&mut self, peer: PeerId) {
         let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
