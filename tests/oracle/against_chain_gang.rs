@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | knows no limits |
-//! | `Association` | know UUIDs; take none, or a type alone, for no association | any bytes; some in a stream's message |
+//! | `Association` | know UUIDs; take none, or a type alone, for no association | any bytes, some for a stream |
 //! | `Stream` | know the types 0 to 5 | 1 to 4 |
 //! | `Policy` | want the policy of a stream, which may be empty | takes it for optional |
 //! | `Flag` | take any byte of `relay` but zero for yes | takes 1 alone for yes |

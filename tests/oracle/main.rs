@@ -19,6 +19,9 @@ use std::cell::Cell;
 /// The magic of the frames that are compared; any would do.
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
+/// Attempts to find a smaller failure; each may compare thousands of payloads.
+const SHRINKS_MAX: u32 = 100;
+
 /// Runs `compare`, which returns how many comparisons it made, on `cases` of `values`.
 ///
 /// # Panics
@@ -31,7 +34,8 @@ fn compare_all<S: Strategy>(
     compare: impl Fn(S::Value) -> Result<u64, TestCaseError>,
 ) {
     let compared = Cell::new(0);
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(cases) });
+    let config = Config { failure_persistence: None, max_shrink_iters: SHRINKS_MAX, ..Config::with_cases(cases) };
+    let mut runner = TestRunner::new(config);
     let result = runner.run(&values, |value| {
         compared.set(compared.get() + compare(value)?);
         Ok(())

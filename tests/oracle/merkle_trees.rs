@@ -51,7 +51,7 @@ fn the_same_choice_makes_the_same_tree() {
 fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
     let accepted = std::cell::Cell::new(0);
     let damage = vec((any::<Index>(), 0..8_u8), 0..3);
-    compare_all("damaged trees beside bitcoin", 4_000, (any_merkle_block(), damage), |(block, damage)| {
+    compare_all("damaged trees beside bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
         let mut bytes = Vec::new();
         block.as_ref().encode(&mut bytes);
         // Behind the header, so that the root is what it was.
