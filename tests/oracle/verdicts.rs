@@ -284,9 +284,12 @@ fn every_cut_and_every_value_of_every_byte_is_judged_alike() {
     compare_all("verdicts on all neighbours", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());
+        // A long one differs from a short one only in the length of some script.
+        if payload.len() > 2_000 {
+            return Ok(0);
+        }
         let mut compared = 0;
-        // All of a short payload, the first bytes and with them most of the structure of a long one.
-        for at in 0..payload.len().min(300) {
+        for at in 0..payload.len() {
             judge(command, &payload[..at])?;
             for byte in [0, 1, payload[at] ^ 0x80, 0xfd, 0xfe, 0xff] {
                 let mut damaged = payload.clone();
