@@ -4,8 +4,7 @@
 
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
-use peerloop::wire::codec::Reader;
-use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
+use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, Network, PeerId, Reactor};
 use std::net::SocketAddr;
 
 struct Watch {
@@ -33,18 +32,18 @@ impl Handler for Watch {
     }
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        if header.command == CommandName::new("inv") { Delivery::Buffer } else { Delivery::Discard }
+        if header.command == CommandName::INV { Delivery::Buffer } else { Delivery::Discard }
     }
 
     fn on_message(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
-        // An inventory is a count, then that many items: a type of four bytes and a hash, which is displayed backwards.
-        let mut inventory = Reader::new(frame.command(), frame.payload());
-        if inventory.compact_size().is_err() {
-            return;
-        }
-        while let (Ok(kind), Ok(hash)) = (inventory.u32(), inventory.array::<32>()) {
-            let hash: String = hash.iter().rev().map(|byte| format!("{byte:02x}")).collect();
-            println!("{peer} announces type {kind} {hash}");
+        match frame.decode() {
+            Ok(MessageRef::Inv(inventory)) => {
+                for item in inventory.iter() {
+                    println!("{peer} announces {} {}", item.kind, item.hash);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => println!("{peer} sent what it should not: {error}"),
         }
     }
 }

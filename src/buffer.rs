@@ -114,7 +114,6 @@ impl BufferPool {
     }
 
     fn put_queue(&mut self, mut queue: Box<Queue>) {
-        queue.written_bytes = 0;
         queue.head_written = 0;
         if queue.segments.capacity() <= SLICES_PER_WRITE && self.queues.len() < POOLED_BUFFERS_MAX {
             self.queues.push(queue);
@@ -124,8 +123,7 @@ impl BufferPool {
 
 /// What waits to be sent on one link: nothing at all when nothing waits.
 ///
-/// Small frames are copied together, large and shared ones are held as [`Bytes`]. Offsets count the bytes that went
-/// through since the queue was last empty, so that a frame can be recognised as written.
+/// Small frames are copied together, large and shared ones are held as [`Bytes`].
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: Option<Box<Queue>>,
@@ -137,7 +135,6 @@ struct Queue {
     /// Bytes of the first segment that are written already.
     head_written: usize,
     waiting_bytes: usize,
-    written_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -166,11 +163,6 @@ impl SendQueue {
         self.queue.as_ref().map_or(0, |queue| queue.waiting_bytes)
     }
 
-    /// Offset at which what is queued so far ends.
-    pub fn end_offset(&self) -> u64 {
-        self.queue.as_ref().map_or(0, |queue| queue.written_bytes + queue.waiting_bytes as u64)
-    }
-
     /// Queues a copy of `frame`.
     pub fn push_copy(&mut self, frame: &[u8], pool: &mut BufferPool) {
         if frame.is_empty() {
@@ -191,20 +183,6 @@ impl SendQueue {
                 buffer.extend_from_slice(frame);
                 queue.segments.push_back(Segment::Copied(buffer));
             }
-        }
-    }
-
-    /// Queues what is left of `block` after the first `written` bytes went out without waiting; offsets count from the
-    /// block's beginning.
-    ///
-    /// # Panics
-    ///
-    /// If something waits already, which would have had to go first.
-    pub fn push_rest(&mut self, block: &[u8], written: usize, pool: &mut BufferPool) {
-        assert!(self.is_empty(), "a block is written past no queue");
-        self.push_copy(&block[written..], pool);
-        if let Some(queue) = &mut self.queue {
-            queue.written_bytes = written as u64;
         }
     }
 
@@ -230,20 +208,28 @@ impl SendQueue {
         filled
     }
 
-    /// Removes `written` bytes from the front and returns the offset up to which everything is written.
+    /// Queues all that waits in `other` behind what waits here, and leaves `other` empty.
+    pub fn push_queue(&mut self, other: &mut Self, pool: &mut BufferPool) {
+        let Some(mut theirs) = other.queue.take() else { return };
+        assert!(theirs.head_written == 0, "nothing of a queue that waits behind another is written");
+        let ours = self.queue.get_or_insert_with(|| pool.take_queue());
+        ours.waiting_bytes += mem::take(&mut theirs.waiting_bytes);
+        ours.segments.append(&mut theirs.segments);
+        pool.put_queue(theirs);
+    }
+
+    /// Removes `written` bytes from the front.
     ///
     /// # Panics
     ///
     /// If more is said to be written than waits, which no kernel does.
-    pub fn advance(&mut self, written: usize, pool: &mut BufferPool) -> u64 {
+    pub fn advance(&mut self, written: usize, pool: &mut BufferPool) {
         let Some(queue) = &mut self.queue else {
             assert!(written == 0, "nothing waits, so nothing was written");
-            return 0;
+            return;
         };
         assert!(written <= queue.waiting_bytes, "no more is written than waits");
         queue.waiting_bytes -= written;
-        queue.written_bytes += written as u64;
-        let written_bytes = queue.written_bytes;
         let mut left = written + mem::take(&mut queue.head_written);
         while let Some(head) = queue.segments.front() {
             let len = head.as_slice().len();
@@ -259,7 +245,6 @@ impl SendQueue {
         if queue.waiting_bytes == 0 {
             self.clear(pool);
         }
-        written_bytes
     }
 
     /// Drops everything that waits.
@@ -315,7 +300,7 @@ mod tests {
         assert!(queue.is_empty());
         queue.push_copy(b"ping", &mut pool);
         assert!(!queue.is_empty());
-        assert_eq!(queue.advance(4, &mut pool), 4);
+        queue.advance(4, &mut pool);
         assert!(queue.is_empty());
         assert_eq!(size_of::<SendQueue>(), 8);
     }
@@ -354,6 +339,7 @@ mod tests {
     enum Step {
         Copy(usize),
         Share(usize),
+        Queue(usize),
         Write(usize),
     }
 
@@ -364,6 +350,7 @@ mod tests {
         let step = prop_oneof![
             len.clone().prop_map(Step::Copy),
             len.clone().prop_map(Step::Share),
+            len.clone().prop_map(Step::Queue),
             len.prop_map(Step::Write),
         ];
         prop::collection::vec(step, 0..200)
@@ -400,7 +387,7 @@ mod tests {
         #[test]
         fn what_comes_out_is_what_went_in(steps in steps()) {
             let (mut queue, mut pool, pattern) = (SendQueue::default(), BufferPool::default(), Pattern::new());
-            let (mut pushed, mut written, mut emptied_at) = (0, 0, 0);
+            let (mut pushed, mut written) = (0, 0);
             for step in steps {
                 match step {
                     Step::Copy(len) => {
@@ -411,17 +398,21 @@ mod tests {
                         queue.push_shared(pattern.part(pushed, len), &mut pool);
                         pushed += len;
                     }
+                    Step::Queue(len) => {
+                        let mut behind = SendQueue::default();
+                        behind.push_copy(&pattern.part(pushed, len), &mut pool);
+                        behind.push_shared(pattern.part(pushed + len, len), &mut pool);
+                        queue.push_queue(&mut behind, &mut pool);
+                        prop_assert!(behind.is_empty());
+                        pushed += 2 * len;
+                    }
                     Step::Write(len) => {
                         let len = len.min(check_waiting(&queue, &pattern, written));
                         written += len;
-                        prop_assert_eq!(queue.advance(len, &mut pool), (written - emptied_at) as u64);
+                        queue.advance(len, &mut pool);
                     }
                 }
-                if pushed == written {
-                    emptied_at = written;
-                }
                 prop_assert_eq!(queue.waiting_bytes(), pushed - written);
-                prop_assert_eq!(queue.end_offset(), (pushed - emptied_at) as u64);
                 prop_assert_eq!(queue.is_empty(), pushed == written);
             }
         }

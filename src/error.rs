@@ -242,6 +242,10 @@ impl NetworkFailure {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    const EPROTO: i32 = if cfg!(target_os = "linux") { 71 } else { 100 };
+    const ENOPROTOOPT: i32 = if cfg!(target_os = "linux") { 92 } else { 42 };
+    const EHOSTDOWN: i32 = if cfg!(target_os = "linux") { 112 } else { 64 };
+    const ENONET: i32 = 64;
 
     /// What `error` says about `step`.
     pub fn new(step: IoStep, error: &io::Error) -> Self {
@@ -257,6 +261,21 @@ impl NetworkFailure {
                 io::ErrorKind::AddrNotAvailable => Some(Shortage::Ports),
                 _ => None,
             },
+        }
+    }
+
+    /// Whether it is a failed accept that concerns the one connection that was to be accepted: Linux reports there what
+    /// had befallen it before (accept(2), "Error handling").
+    pub(crate) const fn is_of_one_connection(&self) -> bool {
+        match self.kind {
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable => true,
+            _ => matches!(self.code, Self::EPROTO | Self::ENOPROTOOPT | Self::EHOSTDOWN | Self::ENONET),
         }
     }
 
@@ -301,10 +320,22 @@ pub enum CommandError {
     NoSuchPeer,
     /// The peer's send queue has no room for the message; try again when it is writable.
     QueueFull,
-    /// The peer's handshake is not complete.
+    /// The peer's handshake is not complete, or the peer is being closed.
     NotReady,
     /// The peer has as many pings in flight as it may.
     TooManyPings,
+    /// The peer's protocol version is one without pongs.
+    NoPongs,
+    /// The message is larger than the peer takes, by its `protoconf` or its protocol version.
+    TooLargeForPeer,
+    /// A message is being fed to the peer in parts; another can be begun when it is complete.
+    StreamOpen,
+    /// No message is being fed to the peer.
+    NoStream,
+    /// The part is longer than what is left of the message.
+    StreamOverrun,
+    /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
+    ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
     /// The loop has stopped.
@@ -413,8 +444,14 @@ impl fmt::Display for CommandError {
         f.write_str(match self {
             Self::NoSuchPeer => "the peer is gone",
             Self::QueueFull => "the peer's send queue is full; wait until it is writable",
-            Self::NotReady => "the peer's handshake is not complete",
+            Self::NotReady => "the peer is not ready: its handshake is not complete, or it is being closed",
             Self::TooManyPings => "the peer has as many pings in flight as it may",
+            Self::NoPongs => "the peer's protocol version has no pongs",
+            Self::TooLargeForPeer => "the message is larger than the peer takes",
+            Self::StreamOpen => "a message is being fed to the peer; complete it first",
+            Self::NoStream => "no message is being fed to the peer; begin one first",
+            Self::StreamOverrun => "the part is longer than what is left of the message",
+            Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Stopped => "the loop has stopped",
         })

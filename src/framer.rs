@@ -22,7 +22,7 @@ pub use framed::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Inpu
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
-use crate::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
+use crate::limits::BUFFER_GROWTH_BYTES;
 use crate::protocol::Network;
 use crate::time::Instant;
 use crate::wire::header::{Header, checksum, finish_checksum, payload_limit};
@@ -122,6 +122,16 @@ impl MessageFramer {
         matches!(self.state, State::Within(_))
     }
 
+    /// The header of the frame that is being streamed, and how much of its payload was handed out.
+    pub fn streaming(&self) -> Option<(Header, u64)> {
+        match &self.state {
+            State::Within(partial) => {
+                partial.body.filter(|body| matches!(body.fate, Fate::Stream)).map(|body| (body.header, body.received))
+            }
+            State::BetweenFrames | State::Failed(_) => None,
+        }
+    }
+
     /// The moment at which [`MessageFramer::overdue`] has to be asked.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
@@ -165,8 +175,8 @@ impl MessageFramer {
         memory: &mut FramerMemory,
         admit: impl FnOnce(&Header) -> Result<Delivery, WireError>,
     ) -> Result<Option<Framed<'a>>, WireError> {
-        let Some((head, _)) = input.rest.split_first_chunk::<HEADER_LEN_BYTES>() else {
-            check_magic(input.rest, rules.magic)?;
+        check_magic(input.rest, rules.magic)?;
+        let Some(head) = whole_head(input.rest) else {
             if !input.rest.is_empty() {
                 let mut partial = memory.partial(now);
                 partial.take_head(input);
@@ -174,10 +184,8 @@ impl MessageFramer {
             }
             return Ok(None);
         };
-        check_magic(head, rules.magic)?;
-        let header = Header::decode(head);
-        let fate = judge(&header, rules, admit)?;
-        input.take(HEADER_LEN_BYTES);
+        let (header, fate) = judge(head, rules, admit)?;
+        input.take(head.len());
         if let Some(payload) = input.rest.get(..header.payload_len as usize) {
             input.take(payload.len());
             return Ok(Some(finish_in_place(header, fate, payload)));
@@ -202,11 +210,8 @@ impl MessageFramer {
         }
         partial.take_head(input);
         check_magic(&partial.head[..partial.head_len], rules.magic)?;
-        if partial.head_len < HEADER_LEN_BYTES {
-            return Ok(None);
-        }
-        let header = Header::decode(&partial.head);
-        let fate = judge(&header, rules, admit)?;
+        let Some(head) = partial.whole_head() else { return Ok(None) };
+        let (header, fate) = judge(head, rules, admit)?;
         if let Some(payload) = input.rest.get(..header.payload_len as usize) {
             input.take(payload.len());
             self.reset(memory);
@@ -233,6 +238,8 @@ impl MessageFramer {
         progress.note(bytes.len(), now);
         let complete = body.received == header.payload_len;
         match body.fate {
+            // What came into the buffer directly is there already.
+            Fate::Gather if bytes.is_empty() => {}
             Fate::Gather => {
                 if memory.reserve(gathered, offset, bytes.len(), header.payload_len) {
                     gathered.truncate(offset as usize);
@@ -246,7 +253,9 @@ impl MessageFramer {
                 if bytes.is_empty() {
                     return Ok(None);
                 }
-                hasher.update(bytes);
+                if !header.is_extended() {
+                    hasher.update(bytes);
+                }
                 if !complete {
                     return Ok(Some(Framed::Chunk { header, offset, bytes, last: None }));
                 }
@@ -267,7 +276,7 @@ impl MessageFramer {
             Fate::Gather => {
                 let payload = mem::take(&mut partial.gathered);
                 memory.release(&payload);
-                if checksum(&payload) == header.checksum {
+                if verdict(&header, || checksum(&payload)) != ChecksumVerdict::Wrong {
                     Framed::Frame { header, payload: Payload::Gathered(payload) }
                 } else {
                     memory.recycle(payload);
@@ -275,7 +284,7 @@ impl MessageFramer {
                 }
             }
             Fate::Stream => {
-                let last = Some(verdict(finish_checksum(mem::take(&mut partial.hasher)), &header));
+                let last = Some(verdict(&header, || finish_checksum(mem::take(&mut partial.hasher))));
                 Framed::Chunk { header, offset, bytes, last }
             }
             Fate::Drop(cause) => Framed::Dropped { header, cause },
@@ -296,39 +305,53 @@ fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     Err(WireError::BadMagic { found, network: Network::from_magic(found) })
 }
 
+/// The header's bytes at the beginning of `bytes`, if all of them are there.
+fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..Header::len_of(bytes.first_chunk()?))
+}
+
+/// Reads a whole header and decides what becomes of its payload.
 fn judge(
-    header: &Header,
+    head: &[u8],
     rules: &FramerRules,
     admit: impl FnOnce(&Header) -> Result<Delivery, WireError>,
-) -> Result<Fate, WireError> {
-    let Header { command, payload_len, .. } = *header;
+) -> Result<(Header, Fate), WireError> {
+    let basic = Header::decode(head.first_chunk().expect("a header has its basic part"));
+    let header = head.first_chunk().map_or(basic, Header::decode_extended);
+    let Header { command, payload_len, .. } = header;
     if payload_len > payload_limit(command, &rules.limits) {
         return Err(WireError::OverLimit { command, len_bytes: payload_len });
     }
-    if !command.is_well_formed() {
-        return Ok(Fate::Drop(DropCause::MalformedCommand));
+    if !basic.command.is_well_formed() || !command.is_well_formed() {
+        return Ok((header, Fate::Drop(DropCause::MalformedCommand)));
     }
-    Ok(match admit(header)? {
+    let fate = match admit(&header)? {
         Delivery::Buffer if payload_len > rules.buffered_message_max_bytes => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
         Delivery::Stream => Fate::Stream,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),
-    })
+    };
+    Ok((header, fate))
 }
 
 fn finish_in_place(header: Header, fate: Fate, payload: &[u8]) -> Framed<'_> {
     match fate {
-        Fate::Gather if checksum(payload) == header.checksum => {
+        Fate::Gather if verdict(&header, || checksum(payload)) != ChecksumVerdict::Wrong => {
             Framed::Frame { header, payload: Payload::InPlace(payload) }
         }
         Fate::Gather => Framed::Dropped { header, cause: DropCause::BadChecksum },
         Fate::Stream => {
-            Framed::Chunk { header, offset: 0, bytes: payload, last: Some(verdict(checksum(payload), &header)) }
+            let last = Some(verdict(&header, || checksum(payload)));
+            Framed::Chunk { header, offset: 0, bytes: payload, last }
         }
         Fate::Drop(cause) => Framed::Dropped { header, cause },
     }
 }
 
-fn verdict(checksum: [u8; 4], header: &Header) -> ChecksumVerdict {
-    if checksum == header.checksum { ChecksumVerdict::Correct } else { ChecksumVerdict::Wrong }
+fn verdict(header: &Header, actual: impl FnOnce() -> [u8; 4]) -> ChecksumVerdict {
+    match header.checksum {
+        None => ChecksumVerdict::Absent,
+        Some(claimed) if claimed == actual() => ChecksumVerdict::Correct,
+        Some(_) => ChecksumVerdict::Wrong,
+    }
 }

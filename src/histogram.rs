@@ -3,7 +3,7 @@
 //! Every latency is recorded in nanoseconds, from one nanosecond to a minute, with three significant digits; what is
 //! longer counts as a minute. A histogram is a fixed 220 KiB, of which a loop touches the pages it needs. Nothing
 //! here is ever serialised in the loop: a reader on another thread gets a whole histogram and gives a spare one for
-//! it.
+//! it, or gets a summary.
 
 use hdrhistogram::Histogram;
 use std::fmt;
@@ -56,6 +56,17 @@ impl LatencyHistogram {
         Duration::from_nanos(self.histogram.mean() as u64)
     }
 
+    /// The shape of it, in a few numbers.
+    pub fn summary(&self) -> LatencySummary {
+        LatencySummary {
+            count: self.count(),
+            p50: self.percentile(50.0),
+            p99: self.percentile(99.0),
+            p999: self.percentile(99.9),
+            max: self.max(),
+        }
+    }
+
     /// Adds all that `other` holds.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("all latency histograms have the same bounds");
@@ -75,12 +86,7 @@ impl LatencyHistogram {
 impl fmt::Debug for LatencyHistogram {
     /// The shape of it; its thousands of slots would drown any message that mentions it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LatencyHistogram")
-            .field("count", &self.count())
-            .field("p50", &self.percentile(50.0))
-            .field("p99", &self.percentile(99.0))
-            .field("max", &self.max())
-            .finish()
+        f.debug_tuple("LatencyHistogram").field(&self.summary()).finish()
     }
 }
 
@@ -88,6 +94,22 @@ impl Default for LatencyHistogram {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The shape of a histogram: what a report needs of it, without its 220 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LatencySummary {
+    /// How many were recorded; all else is zero while none was.
+    pub count: u64,
+    /// The latency that half of them do not exceed.
+    pub p50: Duration,
+    /// The latency that 99 % of them do not exceed.
+    pub p99: Duration,
+    /// The latency that 99.9 % of them do not exceed.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// What a loop has counted since it began.
@@ -102,8 +124,8 @@ pub struct Counters {
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
-    /// Times that accepting had to pause for want of descriptors or memory.
-    pub accept_shortages: u64,
+    /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
+    pub accept_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Handshakes completed.
@@ -118,7 +140,7 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Pings answered.
     pub pings_answered: u64,
-    /// Pings sent.
+    /// Pings queued for sending; one whose peer ends before that is never sent.
     pub pings_sent: u64,
     /// Pongs that answered a ping of ours.
     pub pongs_received: u64,
@@ -164,6 +186,18 @@ mod tests {
         assert_eq!(histogram.min(), Duration::from_nanos(1));
         let max = histogram.max().as_nanos() as f64;
         assert!((max / LATENCY_MAX_NANOS as f64 - 1.0).abs() < 0.001);
+    }
+
+    #[test]
+    fn a_summary_tells_the_few_from_the_many() {
+        let mut histogram = LatencyHistogram::new();
+        assert_eq!(histogram.summary(), LatencySummary::default());
+        for tenths in 1..=10_000 {
+            histogram.record(Duration::from_micros(100 * tenths));
+        }
+        let LatencySummary { count, p50, p99, p999, max } = histogram.summary();
+        assert_eq!(count, 10_000);
+        assert_eq!([p50, p99, p999, max].map(|latency| latency.as_millis()), [500, 990, 999, 1_000]);
     }
 
     #[test]

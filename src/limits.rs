@@ -26,6 +26,8 @@ pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
+/// What we send may be this many times what we accept, if the peer takes it (SV Node 1.2.2, `4 * own limit`).
+pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Bytes of a user agent in `version`.
 pub const USER_AGENT_MAX_BYTES: usize = 256;
 /// Bytes of an association id: a type byte and the id.
@@ -63,16 +65,25 @@ pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
 pub const HANDSHAKE_PAYLOAD_MAX_BYTES: u64 = 2_048;
 /// Pings in flight per peer, all of our own making: one inline in the row, the rest (32 bytes each) spilled to a box.
 pub const PINGS_OUTSTANDING_MAX: usize = 256;
-/// Largest payload that is gathered in memory for a handler, per message.
+/// Largest payload that is gathered in memory for a handler, per message and so per link.
 pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
-/// Largest sum of all payloads that are being gathered, for the whole loop.
+/// Largest sum of all payloads that are being gathered, for the whole loop. Those of at most
+/// [`POOLED_BUFFER_MAX_BYTES`] are not counted: one per link, so `max_links` times 4 KiB beside this at the worst.
 pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Step in which the buffer of a large frame grows: never more than this beyond what was received.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
-/// A queue longer than this stops the reading of its link: who does not take our replies gets no more of them.
+/// A queue longer than this stops the reading of its link: who does not take our replies gets no more of them. With the
+/// replies to the block that went beyond it, a peer can make us hold less than 570 KB, and all peers together
+/// `max_links` times that.
 pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
-/// A queue that would grow beyond this refuses the message; the engine's own replies then close the link.
+/// A queue that would grow beyond this refuses the message; the engine's own replies then close the link. One that is
+/// empty takes a message of any size. Only what the embedder sends goes beyond [`SEND_QUEUE_PAUSE_BYTES`] this far.
 pub const SEND_QUEUE_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// What is fed of a streamed message and not yet taken by the kernel; more is refused until it is.
+pub const STREAM_WAITING_MAX_BYTES: usize = 1024 * 1024;
+/// At this much of a streamed message waiting, the handler is told to feed more.
+pub const STREAM_REFILL_BYTES: usize = 256 * 1024;
 
 // --- What one turn may cost -----------------------------------------------------------------------------------------
 
@@ -105,7 +116,8 @@ pub const WRITES_PER_TURN: usize = 16;
 
 /// Connections that wait in the kernel for us to accept them; mio's own default of 128 loses bursts.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// First pause of a listener after a shortage of descriptors or memory; it doubles up to [`ACCEPT_RETRY_MAX`].
+/// First pause of a listener whose accept fails, as for want of descriptors or memory; it doubles up to
+/// [`ACCEPT_RETRY_MAX`].
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of a listener, and so the longest wait after descriptors are free again.
 pub const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
@@ -142,6 +154,9 @@ pub const BODY_WINDOW: Duration = Duration::from_secs(60);
 pub const BODY_WINDOW_LEAST_BYTES: u64 = 60 * 1_024;
 /// Time in which a waiting queue must make some progress.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most time by which any of the peer's deadlines above is put off because what it has sent, or has made room for, was
+/// not looked at yet: after a stop of the process, or behind many others. Who floods us gains no more than this.
+pub const UNHEARD_GRACE: Duration = Duration::from_secs(30);
 /// Time for which a gracefully closed link drops the peer's input, so that our last bytes are not lost to a reset.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
@@ -165,6 +180,7 @@ const _: () = {
         SEND_QUEUE_PAUSE_BYTES + 2 * READ_BLOCK_BYTES <= SEND_QUEUE_MAX_BYTES,
         "replies to one more block must fit the queue after reading stops"
     );
+    assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");

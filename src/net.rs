@@ -1,7 +1,7 @@
 //! The seam to the kernel: every system call, both clocks, and nothing else.
 //!
 //! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
-//! real sockets and [`SimNet`](crate::sim::SimNet) with a virtual kernel; the loop above cannot tell them apart.
+//! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
 //! Sockets live inside the implementation under the slot of their link, so nothing above this trait carries its type.
 //! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`].
 
@@ -41,7 +41,8 @@ pub trait Net {
     fn unix_time(&self) -> UnixTime;
 
     /// Sleeps until there is readiness or the wait is over, whichever is sooner, and replaces the contents of `ready`
-    /// by at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. It may return early with none.
+    /// by at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that there are no more.
+    /// It may return early with none.
     ///
     /// # Errors
     ///

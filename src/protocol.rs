@@ -13,6 +13,8 @@ pub const PROTOCOL_VERSION_MIN: u32 = 31_800;
 pub const PONG_ABOVE_VERSION: u32 = 60_000;
 /// From this version on a peer understands `sendheaders`.
 pub const SENDHEADERS_VERSION: u32 = 70_012;
+/// From this version on a peer understands extended headers.
+pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
 /// Service bit that marks Bitcoin SV nodes; its name is older than they are (NODE_BITCOIN_CASH).

@@ -6,11 +6,12 @@
 //!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Commands** from other threads, bounded.
-//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; a shortage of
-//!    descriptors or memory arms a retry, always, because an edge-triggered listener never reminds.
+//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
+//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
 //!    out in one write per link.
-//! 6. **Timers**, every turn, whatever woke us, bounded.
+//! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
+//!    looked at, so that a stop of the process costs nobody a connection who answered in time.
 //! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, for at most
 //!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX).
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
@@ -234,6 +235,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.read_clock();
         self.engine.state.unix_time = self.net.unix_time();
         let began = self.engine.state.now;
+        if self.ready.len() < EVENTS_PER_TURN {
+            self.engine.heard_until = began;
+        }
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
         self.note_readiness();

@@ -11,6 +11,7 @@ use crate::framer::MessageFramer;
 use crate::id::LinkId;
 use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES};
 use crate::peer::{ConnectionState, PeerConnection};
+use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -25,6 +26,10 @@ pub(crate) struct Link {
     pub(crate) peer: PeerConnection,
     pub(crate) framer: MessageFramer,
     pub(crate) queue: SendQueue,
+    /// The message that is being fed in parts, if there is one.
+    pub(crate) stream: Option<Box<OutgoingStream>>,
+    /// Bytes that the kernel has taken in the link's life.
+    pub(crate) bytes_written: u64,
     /// When the next ping of ours is due; [`Instant::MAX`] for never.
     pub(crate) ping_due: Instant,
     /// When the peer last took something of what waits for it, or when that began to wait.
@@ -36,8 +41,8 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// Whether the peer's version is one that has pongs.
-    pub(crate) answers_pings: bool,
+    /// The lower of the peer's protocol version and ours; 0 before the peer's version is known.
+    pub(crate) negotiated_version: u32,
     /// The code of the peer's `reject`, if that is the last message it sent.
     pub(crate) reject_code: Option<u8>,
     generation: u32,
@@ -51,10 +56,34 @@ impl Link {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
+    /// Whether the peer's protocol version is one with pongs.
+    pub(crate) fn has_pongs(&self) -> bool {
+        self.negotiated_version > PONG_ABOVE_VERSION
+    }
+
+    /// Bytes of whole messages that wait; what was fed of a stream is not among them.
+    pub(crate) fn messages_waiting_bytes(&self) -> usize {
+        let queue = self.stream.as_ref().map_or(&self.queue, |stream| &stream.behind);
+        queue.waiting_bytes()
+    }
+
+    /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.ready || self.listed.dirty
+    }
+
     /// Whether its TCP connection is not decided yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open
     }
+}
+
+/// A message that is sent in parts as they become available; whatever else is sent waits behind it.
+#[derive(Debug)]
+pub(crate) struct OutgoingStream {
+    /// Bytes of payload that are still to be fed. Never 0: the last one ends the stream.
+    pub(crate) left: u64,
+    pub(crate) behind: SendQueue,
 }
 
 /// How far the end of a link has come.
@@ -63,7 +92,7 @@ pub(crate) enum Ending {
     /// It is not ending.
     Open,
     /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
-    Draining(CloseReason),
+    Draining(CloseReason, Instant),
     /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
     Lingering(CloseReason, Instant),
     /// It is freed at the end of this turn.
@@ -149,6 +178,8 @@ impl Table {
             peer,
             framer: MessageFramer::default(),
             queue: SendQueue::default(),
+            stream: None,
+            bytes_written: 0,
             ping_due: Instant::MAX,
             send_progress: Instant::ZERO,
             held_since: Instant::ZERO,
@@ -156,7 +187,7 @@ impl Table {
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,
-            answers_pings: false,
+            negotiated_version: 0,
             reject_code: None,
             generation,
             listed: Listed::default(),

@@ -1,7 +1,7 @@
 //! What other threads ask of a loop, and how they get their answers.
 
 use crate::error::CommandError;
-use crate::histogram::{Counters, LatencyHistogram};
+use crate::histogram::{Counters, LatencySummary};
 use crate::id::PeerId;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -61,9 +61,9 @@ pub struct Stats {
     /// All counters.
     pub counters: Counters,
     /// How long each turn's work took.
-    pub turn: LatencyHistogram,
+    pub turn: LatencySummary,
     /// How late the exact wake-ups were.
-    pub loop_lag: LatencyHistogram,
+    pub loop_lag: LatencySummary,
 }
 
 /// The sending end of a [`Pending`].

@@ -8,7 +8,7 @@ use crate::id::{LinkId, PeerId};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::table::{Ending, Link};
 use crate::time::{Instant, UnixTime};
-use crate::wire::{MessageRef, Version};
+use crate::wire::{Header, MessageRef, Version};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
@@ -101,23 +101,16 @@ impl<'a> Ctx<'a> {
         self.state.abort(peer.link(), reason);
     }
 
-    /// Sends a message.
+    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several.
     ///
     /// # Errors
     ///
     /// [`CommandError::NoSuchPeer`], [`CommandError::NotReady`] before the handshake is complete or after the peer was
-    /// closed, [`CommandError::QueueFull`] when the peer does not take what it was sent before.
+    /// closed, [`CommandError::QueueFull`] when the peer does not take what it was sent before, and
+    /// [`CommandError::TooLargeForPeer`] when it said that it does not take messages as large.
     pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
-        let magic = self.state.rules.magic;
-        let mut frame = self.state.pool.take();
-        message.encode_frame(magic, &mut frame);
-        let sent = self.state.check_room(link, frame.len());
-        if sent.is_ok() {
-            self.state.append(link, frame.len(), |out| out.extend_from_slice(&frame));
-        }
-        self.state.pool.put(frame);
-        sent
+        self.state.send(link, message)
     }
 
     /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
@@ -134,9 +127,33 @@ impl<'a> Ctx<'a> {
     /// As [`Ctx::send`].
     pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
-        self.state.check_room(link, frame.len())?;
-        self.state.append_shared(link, frame.clone());
-        Ok(())
+        self.state.send_shared(link, frame)
+    }
+
+    /// Begins a message whose payload is fed in parts with [`Ctx::feed`], in constant memory. What else is sent to the
+    /// peer meanwhile waits behind it.
+    ///
+    /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header,
+    /// which has none. A relay passes on the header that it received.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::send`]; [`CommandError::TooLargeForPeer`] also when the payload needs an extended header and the
+    /// peer's protocol version has none, [`CommandError::ChecksumMissing`], [`CommandError::StreamOpen`].
+    pub fn stream_to(&mut self, peer: PeerId, header: &Header) -> Result<(), CommandError> {
+        let link = self.sendable(peer)?;
+        self.state.begin_stream(link, header)
+    }
+
+    /// Feeds the next part of the message begun with [`Ctx::stream_to`]. A part is taken whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::QueueFull`] when 1 MiB waits already: [`Handler::on_writable`](super::Handler::on_writable)
+    /// tells when to go on. [`CommandError::NoStream`], [`CommandError::StreamOverrun`], or as [`Ctx::send`].
+    pub fn feed(&mut self, peer: PeerId, part: &Bytes) -> Result<(), CommandError> {
+        let link = self.sendable(peer)?;
+        self.state.feed_stream(link, part)
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](super::Event::Pong) brings both
@@ -212,6 +229,11 @@ impl<'a> PeerView<'a> {
     /// What it said of itself, once it has.
     pub fn version(&self) -> Option<&'a Version> {
         self.link.peer.handshake().peer_version()
+    }
+
+    /// Bytes of the message that is being fed to it which are still to be fed; none if there is no such message.
+    pub fn stream_left(&self) -> Option<u64> {
+        self.link.stream.as_ref().map(|stream| stream.left)
     }
 
     /// Bytes that wait to be sent to it.

@@ -3,7 +3,7 @@
 use crate::error::CloseReason;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
-use crate::wire::RejectRef;
+use crate::wire::{Header, RejectRef};
 use std::time::Duration;
 
 /// Something that happened to a peer.
@@ -47,6 +47,15 @@ pub enum Event<'a> {
     SendHeaders,
     /// The peer refuses something; it often closes the connection next.
     Rejected(RejectRef<'a>),
+    /// A message that was being streamed will not be completed, because the connection ends; `Closed` follows.
+    StreamCut {
+        /// The header of the message.
+        header: Header,
+        /// How much of its payload was delivered.
+        received: u64,
+        /// Why the connection ends.
+        reason: CloseReason,
+    },
     /// The peer is gone, and its id is not valid after this event.
     Closed {
         /// Why.

@@ -8,6 +8,7 @@ mod command;
 mod ctx;
 mod event;
 mod frame;
+mod sending;
 mod state;
 
 pub use command::{Answer, Command, Pending, Stats};

@@ -1,12 +1,15 @@
 //! What happens when something was to happen by now.
+//!
+//! A peer is judged by what it did, never by what we have not looked at yet: after a stop of the process, or behind
+//! many others, its answer may lie unread in the kernel although it came in time.
 
 use super::Engine;
 use crate::api::{Ctx, Handler};
 use crate::error::Deadline;
 use crate::id::LinkId;
-use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT};
+use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
 use crate::peer::ConnectionState;
-use crate::table::Ending;
+use crate::table::{Ending, Link};
 use crate::time::Instant;
 
 impl Engine {
@@ -17,17 +20,21 @@ impl Engine {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
         match link.ending {
-            Ending::Open => match self.overdue(id, now) {
+            Ending::Open => match self.overdue(id, self.heard_of(id)) {
                 Some(deadline) => {
                     self.state.counters.timeouts += 1;
                     self.state.abort(id, deadline.into());
                 }
                 None => self.ping_if_due(id, now),
             },
-            Ending::Draining(_) if link.queue.is_empty() => self.state.table.mark_closing(id),
-            Ending::Draining(reason) if now >= link.send_progress.plus(CLOSE_GRACE) => self.state.abort(id, reason),
+            Ending::Draining(..) if link.queue.is_empty() => self.state.table.mark_closing(id),
+            Ending::Draining(reason, since)
+                if now >= link.send_progress.plus(CLOSE_GRACE) || now >= since.plus(SEND_STALL_TIMEOUT) =>
+            {
+                self.state.abort(id, reason)
+            }
             Ending::Lingering(reason, since) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
-            Ending::Draining(_) | Ending::Lingering(..) | Ending::Ended(_) => {}
+            Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_) => {}
         }
         self.state.rearm(id);
     }
@@ -40,7 +47,14 @@ impl Engine {
         handler.on_timer(&mut Ctx::new(&mut self.state));
     }
 
-    /// The first thing that the peer should have done by now.
+    /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
+    fn heard_of(&self, id: LinkId) -> Instant {
+        let is_listed = self.state.table.get(id).is_some_and(Link::is_listed);
+        let heard = if is_listed { Instant::ZERO } else { self.heard_until };
+        heard.max(self.state.now.minus(UNHEARD_GRACE))
+    }
+
+    /// The first thing that the peer should have done by `now`.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let config = &self.state.config;
         let link = self.state.table.get_mut(id)?;
@@ -48,7 +62,9 @@ impl Engine {
             ConnectionState::Connecting if now >= link.peer.since().plus(config.connect_timeout) => {
                 return Some(Deadline::Connect);
             }
-            ConnectionState::AwaitingHandshake if link.peer.handshake().is_timed_out(now, config.handshake_timeout) => {
+            ConnectionState::AwaitingHandshake
+                if !link.hold.is_held() && link.peer.handshake().is_timed_out(now, config.handshake_timeout) =>
+            {
                 return Some(Deadline::Handshake);
             }
             ConnectionState::Connecting

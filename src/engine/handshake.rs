@@ -11,7 +11,8 @@ use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
 use crate::id::LinkId;
 use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
-use crate::protocol::{CommandName, PONG_ABOVE_VERSION, SENDHEADERS_VERSION};
+use crate::protocol::{CommandName, SENDHEADERS_VERSION};
+use crate::table::Ending;
 use crate::time::Instant;
 use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
@@ -78,7 +79,7 @@ impl Engine {
 
     pub(super) fn on_version<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
         let Some(link) = self.state.table.get_mut(id) else { return };
-        if link.peer.handshake().version_received() {
+        if link.peer.handshake_mut().repeats_version() {
             self.state.counters.duplicate_handshakes += 1;
             return;
         }
@@ -91,7 +92,7 @@ impl Engine {
         // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
         let heard_on = config.magic.is_none().then_some(config.network);
         let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
-        link.answers_pings = negotiated > PONG_ABOVE_VERSION;
+        link.negotiated_version = negotiated;
         link.peer.handshake_mut().mark_version_received(version);
         if let Err(cause) = verdict {
             return self.refuse(id, cause);
@@ -142,7 +143,7 @@ impl Engine {
         let now = self.state.now;
         let interval = self.state.config.ping_interval;
         let Some(link) = self.state.table.get_mut(id) else { return };
-        let awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
+        let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.ending == Ending::Open;
         if !awaited || !link.peer.handshake().is_complete() {
             return;
         }
@@ -151,7 +152,7 @@ impl Engine {
         }
         let handshake = now.since(link.peer.since());
         link.peer.transition_to_connected(now).expect("its handshake is complete");
-        link.ping_due = if interval.is_zero() { Instant::MAX } else { now.plus(interval) };
+        link.ping_due = if interval.is_zero() || !link.has_pongs() { Instant::MAX } else { now.plus(interval) };
         self.state.ready_peers += 1;
         self.state.counters.handshakes += 1;
         self.state.rearm(id);

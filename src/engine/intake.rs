@@ -8,7 +8,7 @@ use crate::id::{LinkId, PeerId};
 use crate::limits::{HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
-use crate::table::Ending;
+use crate::table::{Ending, Link};
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
 use std::mem;
@@ -51,7 +51,9 @@ impl Engine {
             let admit = |header: &Header| admit(state, id, header, handler);
             match framer.next(&mut input, now, &rules, &mut self.memory, admit) {
                 Ok(None) => break,
-                Ok(Some(framed)) => self.take(id, framed, block, handler),
+                Ok(Some(framed)) if self.is_open(id) => self.take(id, framed, block, handler),
+                // The handler has ended it at its header.
+                Ok(Some(_)) => break,
                 Err(error) => self.state.abort(id, error.into()),
             }
         }
@@ -141,16 +143,14 @@ impl Engine {
             self.state.counters.undecodable += 1;
             return;
         };
-        if !self.state.table.get(id).is_some_and(|link| link.answers_pings) {
+        if !self.state.table.get(id).is_some_and(Link::has_pongs) {
             return;
         }
         let magic = self.state.rules.magic;
-        let checksum = frame.header().checksum;
-        let is_bare = frame.payload().len() == nonce.len();
-        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| {
-            if is_bare {
-                put_pong(magic, nonce, checksum, out);
-            } else {
+        let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
+        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+            Some(checksum) => put_pong(magic, nonce, checksum, out),
+            None => {
                 let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
                 put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
             }

@@ -30,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) state: LoopState,
     memory: FramerMemory,
     frames: HandshakeFrames,
+    /// All that had come before this moment stands in the lists of the table, or was looked at.
+    pub(crate) heard_until: Instant,
     /// Accepted links, without those over capacity.
     inbound: usize,
     over_capacity: usize,
@@ -58,7 +60,8 @@ impl Engine {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
         let memory = FramerMemory::new(config.buffered_total_max_bytes);
         let frames = HandshakeFrames::new(&config);
-        Self { state: LoopState::new(config, rng, now), memory, frames, inbound: 0, over_capacity: 0 }
+        let state = LoopState::new(config, rng, now);
+        Self { state, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
     }
 
     /// Calls the handler about a peer.
@@ -92,8 +95,8 @@ impl Engine {
             uptime: self.state.now.since(Instant::ZERO),
             busy: self.state.busy,
             counters: self.state.counters.clone(),
-            turn: self.state.turn.clone(),
-            loop_lag: self.state.loop_lag.clone(),
+            turn: self.state.turn.summary(),
+            loop_lag: self.state.loop_lag.summary(),
         }
     }
 
@@ -145,8 +148,11 @@ impl Engine {
         }
     }
 
-    /// A dial has begun, so it has a deadline.
+    /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
     pub(crate) fn dialling(&mut self, id: LinkId) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        link.peer.restart_clock(now);
         self.state.rearm(id);
     }
 
@@ -191,11 +197,11 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
         match link.ending {
             Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
-            Ending::Draining(_) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+            Ending::Draining(..) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
                 self.state.rearm(id);
                 CloseStep::Wait
             }
-            Ending::Draining(reason) => {
+            Ending::Draining(reason, _) => {
                 link.ending = Ending::Lingering(reason, now);
                 self.state.rearm(id);
                 CloseStep::ShutDownWriting
@@ -232,12 +238,19 @@ impl Engine {
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
+        let cut = link.framer.streaming();
         self.state.counters.closed += 1;
+        if let Some((header, received)) = cut {
+            self.tell(id, Event::StreamCut { header, received, reason }, handler);
+        }
         self.tell(id, Event::Closed { reason, state }, handler);
         self.state.wheel.disarm(id.slot() as u32);
         if let Some(link) = self.state.table.get_mut(id) {
             link.framer.reset(&mut self.memory);
             link.queue.clear(&mut self.state.pool);
+            if let Some(mut stream) = link.stream.take() {
+                stream.behind.clear(&mut self.state.pool);
+            }
         }
         self.state.table.remove(id);
     }
@@ -251,23 +264,8 @@ impl Engine {
         }
         match self.state.table.get(id).map(|link| link.ending) {
             Some(Ending::Open) => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
-            Some(Ending::Draining(_)) => self.state.table.mark_closing(id),
+            Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
             Some(Ending::Lingering(..) | Ending::Ended(_)) | None => {}
-        }
-    }
-
-    /// The kernel has taken `written` bytes of the gathered replies at `at`; the rest has to wait.
-    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
-        let gathered = self.state.write_block.gathered().len();
-        if let Some(link) = self.state.table.get_mut(id)
-            && link.peer.ping_pong().pending_count() > 0
-        {
-            link.peer.ping_pong_mut().mark_written(written as u64, at);
-            self.state.rearm(id);
-        }
-        self.state.counters.bytes_sent += written as u64;
-        if written < gathered {
-            self.state.queue_rest(id, written);
         }
     }
 

@@ -20,6 +20,8 @@ pub enum ChecksumVerdict {
     Correct,
     /// It had not: what was delivered must not be believed.
     Wrong,
+    /// The header is an extended one, which has no checksum.
+    Absent,
 }
 
 /// Why a frame was not delivered.

@@ -2,15 +2,17 @@
 
 use super::framed::{DropCause, Input};
 use crate::error::Deadline;
-use crate::limits::{BODY_WINDOW, BODY_WINDOW_LEAST_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT};
+use crate::limits::{
+    BODY_WINDOW, BODY_WINDOW_LEAST_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT,
+};
 use crate::time::Instant;
 use crate::wire::header::Header;
 use sha2::Sha256;
 
 /// A frame of which only a part has arrived.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Partial {
-    pub(super) head: [u8; HEADER_LEN_BYTES],
+    pub(super) head: [u8; EXTENDED_HEADER_LEN_BYTES],
     pub(super) head_len: usize,
     pub(super) body: Option<Body>,
     /// What was received of the payload, and behind it room that is zeroed once and may be received into.
@@ -43,11 +45,40 @@ pub(super) struct Progress {
     pub(super) window_bytes: u64,
 }
 
+impl Default for Partial {
+    fn default() -> Self {
+        Self {
+            head: [0; EXTENDED_HEADER_LEN_BYTES],
+            head_len: 0,
+            body: None,
+            gathered: Vec::new(),
+            hasher: Sha256::default(),
+            progress: Progress::default(),
+        }
+    }
+}
+
 impl Partial {
+    /// Takes what is missing of the header, as far as it is there.
     pub(super) fn take_head(&mut self, input: &mut Input<'_>) {
-        let wanted = (HEADER_LEN_BYTES - self.head_len).min(input.rest.len());
-        self.head[self.head_len..self.head_len + wanted].copy_from_slice(input.take(wanted));
-        self.head_len += wanted;
+        while self.head_len < self.wanted_head_len() && !input.rest.is_empty() {
+            let wanted = (self.wanted_head_len() - self.head_len).min(input.rest.len());
+            self.head[self.head_len..self.head_len + wanted].copy_from_slice(input.take(wanted));
+            self.head_len += wanted;
+        }
+    }
+
+    /// The header's bytes, once all of them are there.
+    pub(super) fn whole_head(&self) -> Option<&[u8]> {
+        (self.head_len == self.wanted_head_len()).then(|| &self.head[..self.head_len])
+    }
+
+    /// Whether the header is basic or extended can be told from its basic part.
+    fn wanted_head_len(&self) -> usize {
+        match self.head[..self.head_len].first_chunk() {
+            Some(basic) => Header::len_of(basic),
+            None => HEADER_LEN_BYTES,
+        }
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -128,19 +128,24 @@ impl Generator {
     // --- Phases -----------------------------------------------------------------------------------------------------
 
     fn enter(&mut self, ctx: &mut Ctx<'_>, phase: Phase) {
+        let run_end = self.phase_end();
         self.phase = phase;
         self.phase_began = ctx.now();
         match phase {
             Phase::Ramp => {}
             Phase::Warmup => {
-                self.accounts.ramp_time = self.phase_began.since(self.ramp_began);
+                self.accounts.ramp_time = Some(self.phase_began.since(self.ramp_began));
                 self.begin_schedule(ctx.now());
             }
             Phase::Run => {
                 self.begin_schedule(ctx.now());
                 self.accounts.begin_run(ctx);
             }
-            Phase::Drain => self.accounts.end_run(ctx),
+            Phase::Drain => {
+                let due = self.schedule.count_until(run_end.min(self.phase_began));
+                self.accounts.work.note_skipped(due.saturating_sub(self.next_index));
+                self.accounts.end_run(ctx);
+            }
             Phase::Done => ctx.stop(),
         }
         self.wake(ctx);
@@ -335,7 +340,11 @@ impl Handler for Generator {
                     self.advance(ctx);
                 }
             }
-            Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {}
+            Event::VersionReceived
+            | Event::LimitsAnnounced { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::StreamCut { .. } => {}
         }
     }
 

@@ -49,6 +49,11 @@ impl Schedule {
         Self { begin, per_second }
     }
 
+    /// How many moments lie before `end`.
+    pub(super) fn count_until(&self, end: Instant) -> u64 {
+        (end.since(self.begin).as_secs_f64() * self.per_second.max(0.0)).ceil() as u64
+    }
+
     /// The moment with this index; never, if the rate is zero.
     pub(super) fn moment(&self, index: u64) -> Instant {
         if self.per_second <= 0.0 {

@@ -61,6 +61,12 @@ impl WorkCounts {
         *if sent { &mut self.sent } else { &mut self.unsent } += 1;
     }
 
+    /// Pings that were due and that the end of the run came before.
+    pub(super) fn note_skipped(&mut self, count: u64) {
+        self.planned += count;
+        self.unsent += count;
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.answered >= self.sent
     }
@@ -164,8 +170,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// What the peers said of themselves; most frequent first.
     pub agents: Vec<Agent>,
-    /// How long it took until every connection was ready or had failed; zero if it never came to that.
-    pub ramp_time: Duration,
+    /// How long it took until every connection was ready or had failed, if it came to that.
+    pub ramp_time: Option<Duration>,
     /// How long the counted part of the run took.
     pub run_time: Duration,
     /// The share of it for which the generator's thread worked.
@@ -192,7 +198,7 @@ pub(super) struct Accounts {
     agents: Vec<Agent>,
     run: Option<Run>,
     traffic: Traffic,
-    pub(super) ramp_time: Duration,
+    pub(super) ramp_time: Option<Duration>,
     run_time: Duration,
     busy: Duration,
 }
@@ -228,7 +234,7 @@ impl Accounts {
             agents: Vec::new(),
             run: None,
             traffic: Traffic::default(),
-            ramp_time: Duration::ZERO,
+            ramp_time: None,
             run_time: Duration::ZERO,
             busy: Duration::ZERO,
         }
@@ -344,7 +350,7 @@ impl Accounts {
 
     fn verdict(&self, busy: f64) -> Verdict {
         let mut doubts = Vec::new();
-        if self.work.planned > 0 && self.work.answered == 0 {
+        if (self.run.is_none() || self.work.planned > 0) && self.work.answered == 0 {
             doubts.push(Doubt::NothingAnswered);
         }
         if busy > BUSY_MAX {

@@ -58,7 +58,8 @@ impl Handler for Responder {
             | Event::Pong { .. }
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders
-            | Event::Rejected(_) => {}
+            | Event::Rejected(_)
+            | Event::StreamCut { .. } => {}
         }
     }
 

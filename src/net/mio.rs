@@ -100,17 +100,20 @@ impl Net for MioNet {
     }
 
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
-        let timeout = match wait {
+        let mut timeout = match wait {
             Wait::Zero => Some(Duration::ZERO),
             Wait::Until(moment) => Some(moment.since(self.now()).min(SLEEP_MAX)),
             Wait::Forever => None,
         };
         ready.clear();
-        match self.poll.poll(&mut self.events, timeout) {
-            Ok(()) => ready.extend(self.events.iter().map(readiness)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        while let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+            // A process that was stopped in its sleep is woken without a look at what came meanwhile.
+            timeout = Some(Duration::ZERO);
         }
+        ready.extend(self.events.iter().map(readiness));
         Ok(())
     }
 

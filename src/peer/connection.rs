@@ -222,6 +222,11 @@ impl PeerConnection {
         self.since
     }
 
+    /// The state begins now: what came before was this side's own delay.
+    pub(crate) const fn restart_clock(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// Who opened it, and whether there is room for it.
     pub const fn connection_type(&self) -> ConnectionType {
         self.connection_type

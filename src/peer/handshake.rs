@@ -62,6 +62,13 @@ impl HandshakeState {
         true
     }
 
+    /// Whether a `version` that came is not the first, in which case it is counted.
+    pub const fn repeats_version(&mut self) -> bool {
+        let repeats = self.peer_version.is_some();
+        self.duplicate_versions = self.duplicate_versions.saturating_add(repeats as u8);
+        repeats
+    }
+
     /// Our `verack` is on its way.
     pub const fn mark_verack_sent(&mut self) {
         self.verack_sent = true;
@@ -126,6 +133,11 @@ impl HandshakeState {
     /// When the handshake has to be complete; none before it starts and after it is complete.
     pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
         self.started.filter(|_| !self.is_complete()).map(|started| started.plus(timeout))
+    }
+
+    /// Moves the deadline by the time for which this side did not read.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.started = self.started.map(|started| started.plus(pause));
     }
 
     /// Whether the deadline has come.

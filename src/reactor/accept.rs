@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use crate::api::Handler;
-use crate::error::{IoStep, NetworkFailure, Shortage};
+use crate::error::{IoStep, NetworkFailure};
 use crate::id::LinkId;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN};
 use crate::net::Net;
@@ -17,7 +17,7 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
     /// More connections may wait than were accepted.
     pub(super) ready: bool,
-    /// Accepting pauses until then, for want of descriptors or memory.
+    /// Accepting pauses until then, because it failed and would fail again.
     pub(super) retry: Option<Retry>,
 }
 
@@ -75,32 +75,33 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             listener.retry = None;
             return false;
         }
-        match NetworkFailure::new(IoStep::Connect, error).shortage() {
-            Some(Shortage::Descriptors | Shortage::Memory) => {
-                let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
-                listener.retry = Some(Retry { at: now.plus(pause), pause });
-                if self.engine.state.counters.accept_shortages == 0 {
-                    log::warn!("accepting at {} pauses: {error}", listener.address);
-                }
-                self.engine.state.counters.accept_shortages += 1;
-                false
-            }
-            Some(Shortage::Ports) | None => {
-                self.engine.state.counters.accept_failures += 1;
-                true
-            }
+        if NetworkFailure::new(IoStep::Connect, error).is_of_one_connection() {
+            self.engine.state.counters.accept_failures += 1;
+            return true;
         }
+        // It would fail again at once, and an edge-triggered listener never reminds.
+        let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
+        listener.retry = Some(Retry { at: now.plus(pause), pause });
+        if self.engine.state.counters.accept_pauses == 0 {
+            log::warn!("accepting at {} pauses: {error}", listener.address);
+        }
+        self.engine.state.counters.accept_pauses += 1;
+        false
     }
 
     pub(super) fn dial(&mut self) {
-        for _ in 0..DIALS_PER_TURN {
-            let Some(dial) = self.engine.state.table.pop_dial() else { return };
+        let mut left = DIALS_PER_TURN;
+        while left > 0
+            && let Some(dial) = self.engine.state.table.pop_dial()
+        {
             if !self.engine.state.table.get(dial.link).is_some_and(|link| link.ending == Ending::Open) {
                 continue;
             }
-            match self.net.connect(dial.link, dial.address, dial.source) {
-                Ok(()) => self.engine.dialling(dial.link),
-                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
+            left -= 1;
+            self.read_clock();
+            self.engine.dialling(dial.link);
+            if let Err(error) = self.net.connect(dial.link, dial.address, dial.source) {
+                self.engine.failed(dial.link, IoStep::Connect, &error);
             }
         }
     }

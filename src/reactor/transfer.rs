@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 impl<N: Net, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
+        self.read_clock();
         let until = self.engine.state.now.plus(READ_STEP_MAX);
         for _ in 0..self.engine.state.table.ready_len() {
             let Some(id) = self.engine.state.table.pop_ready() else { return };
@@ -63,11 +64,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     if written < gathered.len() {
                         self.engine.state.not_writable(id);
                     }
-                    self.engine.wrote_replies(id, written, at);
+                    self.engine.state.wrote_replies(id, written, at);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.engine.state.not_writable(id);
-                    self.engine.wrote_replies(id, 0, at);
+                    self.engine.state.wrote_replies(id, 0, at);
                 }
                 Err(error) => self.engine.failed(id, IoStep::Write, &error),
             }
@@ -96,7 +97,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn flush(&mut self) {
-        let until = self.engine.state.now.plus(FLUSH_STEP_MAX);
+        let until = self.net.now().plus(FLUSH_STEP_MAX);
         for _ in 0..self.engine.state.table.dirty_len() {
             let Some(id) = self.engine.state.table.pop_dirty() else { return };
             if self.flush_link(id) >= until {

@@ -1,12 +1,12 @@
-//! The message header: 24 bytes, what they claim, and how much of it is believed.
+//! The message header: 24 bytes, or 44 for what is larger than 4 GiB - 1, what they claim, and how much is believed.
 //!
 //! A header is decoded without judging it; [`payload_limit`] says what its command may carry and the
 //! [`MessageFramer`](crate::MessageFramer) compares the two before a single byte of payload is looked at. The magic
 //! is not part of [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
 
 use crate::limits::{
-    BLOCK_PAYLOAD_MAX_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
-    PAYLOAD_MAX_BYTES, TX_PAYLOAD_MAX_BYTES,
+    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES,
+    LEGACY_PAYLOAD_MAX_BYTES, PAYLOAD_MAX_BYTES, TX_PAYLOAD_MAX_BYTES,
 };
 use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ mod field {
     pub(super) const COMMAND: Range<usize> = 4..16;
     pub(super) const PAYLOAD_LEN: Range<usize> = 16..20;
     pub(super) const CHECKSUM: Range<usize> = 20..24;
+    pub(super) const REAL_COMMAND: Range<usize> = 24..36;
+    pub(super) const REAL_PAYLOAD_LEN: Range<usize> = 36..44;
 }
 
 /// The first four bytes of SHA-256 applied twice to nothing, as every message without payload carries it.
@@ -32,8 +34,8 @@ pub struct Header {
     pub command: CommandName,
     /// Bytes of payload that follow.
     pub payload_len: u64,
-    /// The first four bytes of SHA-256 applied twice to the payload.
-    pub checksum: [u8; 4],
+    /// The first four bytes of SHA-256 applied twice to the payload; the extended form has none.
+    pub checksum: Option<[u8; 4]>,
 }
 
 impl Header {
@@ -44,33 +46,73 @@ impl Header {
     /// If the payload has more bytes than the basic header can say, 4 GiB - 1.
     pub fn of(command: CommandName, payload: &[u8]) -> Self {
         assert!(u32::try_from(payload.len()).is_ok(), "a basic header holds 32 bits of length");
-        Self { command, payload_len: payload.len() as u64, checksum: checksum(payload) }
+        Self { command, payload_len: payload.len() as u64, checksum: Some(checksum(payload)) }
     }
 
-    /// Reads the fields behind the magic, which the caller has compared.
+    /// Bytes of the header that begins with these: the node looks at the first six bytes of the command only (SV Node
+    /// 1.2.2, protocol.cpp CMessageHeader::IsExtended).
+    pub fn len_of(basic: &[u8; HEADER_LEN_BYTES]) -> usize {
+        if basic[field::COMMAND].starts_with(b"extmsg") { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
+    }
+
+    /// Bytes of this header on the wire.
+    pub const fn len_bytes(&self) -> usize {
+        if self.is_extended() { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
+    }
+
+    /// Whether it has the extended form.
+    pub const fn is_extended(&self) -> bool {
+        self.checksum.is_none()
+    }
+
+    /// Reads the fields of a basic header behind the magic, which the caller has compared.
     pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
-        let len_bytes: [u8; 4] = bytes[field::PAYLOAD_LEN].try_into().expect("the field has four bytes");
         Self {
             command: CommandName::from_bytes(bytes[field::COMMAND].try_into().expect("the field has twelve bytes")),
-            payload_len: u64::from(u32::from_le_bytes(len_bytes)),
-            checksum: bytes[field::CHECKSUM].try_into().expect("the field has four bytes"),
+            payload_len: u64::from(u32::from_le_bytes(four(&bytes[field::PAYLOAD_LEN]))),
+            checksum: Some(four(&bytes[field::CHECKSUM])),
         }
     }
 
-    /// Writes the header with a network's magic.
+    /// Reads an extended header behind the magic. Like the node it ignores the outer length and checksum.
+    pub fn decode_extended(bytes: &[u8; EXTENDED_HEADER_LEN_BYTES]) -> Self {
+        let command = bytes[field::REAL_COMMAND].try_into().expect("the field has twelve bytes");
+        let payload_len = bytes[field::REAL_PAYLOAD_LEN].try_into().expect("the field has eight bytes");
+        Self { command: CommandName::from_bytes(command), payload_len: u64::from_le_bytes(payload_len), checksum: None }
+    }
+
+    /// Writes a basic header with a network's magic.
     ///
     /// # Panics
     ///
-    /// If the payload length does not fit 32 bits.
+    /// If the header is extended, or the payload length does not fit 32 bits.
     pub fn encode(&self, magic: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
+        let checksum = self.checksum.expect("a basic header has a checksum");
         let len = u32::try_from(self.payload_len).expect("a basic header holds 32 bits of length");
-        let mut bytes = [0; HEADER_LEN_BYTES];
-        bytes[field::MAGIC].copy_from_slice(&magic);
-        bytes[field::COMMAND].copy_from_slice(self.command.as_bytes());
-        bytes[field::PAYLOAD_LEN].copy_from_slice(&len.to_le_bytes());
-        bytes[field::CHECKSUM].copy_from_slice(&self.checksum);
+        basic(magic, self.command, len, checksum)
+    }
+
+    /// Writes an extended header with a network's magic.
+    pub fn encode_extended(&self, magic: [u8; 4]) -> [u8; EXTENDED_HEADER_LEN_BYTES] {
+        let mut bytes = [0; EXTENDED_HEADER_LEN_BYTES];
+        bytes[..HEADER_LEN_BYTES].copy_from_slice(&basic(magic, CommandName::EXTMSG, u32::MAX, [0; 4]));
+        bytes[field::REAL_COMMAND].copy_from_slice(self.command.as_bytes());
+        bytes[field::REAL_PAYLOAD_LEN].copy_from_slice(&self.payload_len.to_le_bytes());
         bytes
     }
+}
+
+fn basic(magic: [u8; 4], command: CommandName, len: u32, checksum: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
+    let mut bytes = [0; HEADER_LEN_BYTES];
+    bytes[field::MAGIC].copy_from_slice(&magic);
+    bytes[field::COMMAND].copy_from_slice(command.as_bytes());
+    bytes[field::PAYLOAD_LEN].copy_from_slice(&len.to_le_bytes());
+    bytes[field::CHECKSUM].copy_from_slice(&checksum);
+    bytes
+}
+
+fn four(field: &[u8]) -> [u8; 4] {
+    field.try_into().expect("the field has four bytes")
 }
 
 /// The first four bytes of SHA-256 applied twice.
@@ -134,6 +176,26 @@ mod tests {
         assert_eq!(header.payload_len, 8);
         assert_eq!(header, Header::of(CommandName::PING, &[1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!(header.encode([0xe3, 0xe1, 0xf3, 0xe8]), PING);
+    }
+
+    #[test]
+    fn the_extended_block_header_of_the_specification_reads_and_writes() {
+        let text = *b"\xe3\xe1\xf3\xe8extmsg\0\0\0\0\0\0\xff\xff\xff\xff\0\0\0\0block\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0";
+        assert_eq!(Header::len_of(text.first_chunk().expect("it is longer")), 44);
+        let header = Header::decode_extended(&text);
+        assert_eq!(header, Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None });
+        assert_eq!((header.is_extended(), header.len_bytes()), (true, 44));
+        assert_eq!(header.encode_extended([0xe3, 0xe1, 0xf3, 0xe8]), text);
+    }
+
+    #[test]
+    fn six_bytes_make_a_header_extended() {
+        let mut head = PING;
+        assert_eq!(Header::len_of(&head), 24);
+        head[4..16].copy_from_slice(b"extmsgXYZ\0\0\0");
+        assert_eq!(Header::len_of(&head), 44);
+        head[4..16].copy_from_slice(b"extms\0\0\0\0\0\0\0");
+        assert_eq!(Header::len_of(&head), 24);
     }
 
     #[test]

@@ -129,6 +129,15 @@ impl<'a> InventoryRef<'a> {
         self.items.iter().map(InventoryItem::decode)
     }
 
+    /// The inventory in parts of at most `len` items, for peers that take no more in one message; none of nothing.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is 0.
+    pub fn chunks(&self, len: usize) -> impl Iterator<Item = Self> + use<'a> {
+        self.items.chunks(len).map(|items| Self { items })
+    }
+
     /// The inventory on its own; copies the items.
     pub fn into_owned(self) -> Inventory {
         Inventory { items: Bytes::copy_from_slice(self.items.as_flattened()) }

@@ -464,7 +464,8 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
 /// Appends the `pong` that answers a `ping` whose checksum was verified: both have the same payload, so both have the
 /// same checksum.
 pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
-    let header = Header { command: CommandName::PONG, payload_len: ping_payload.len() as u64, checksum };
+    let payload_len = ping_payload.len() as u64;
+    let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };
     out.extend_from_slice(&header.encode(magic));
     out.extend_from_slice(ping_payload);
 }

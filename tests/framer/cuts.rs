@@ -12,7 +12,7 @@ fn tight() -> FramerRules {
 }
 
 /// Checks that the framer tells the model's story in both halves of every cut, and byte by byte.
-fn check_every_cut(stream: &[u8], choices: &[Choice]) {
+pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
     let expected = read_whole(stream, &tight(), choices);
     for cut in 0..=stream.len() {
         let arrivals = [Arrival::Block(cut), Arrival::Block(usize::MAX)];

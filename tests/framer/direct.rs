@@ -130,6 +130,19 @@ fn a_read_that_fails_leaves_no_hole() {
 }
 
 #[test]
+fn room_is_prepared_once() {
+    let mut memory = memory();
+    let (mut framer, rest) = begun(BUFFERED_MAX, 0, &mut memory);
+    framer.direct_room(&mut memory).unwrap().fill(0xee);
+    framer.received_directly(1_448, Instant::ZERO);
+    // The caller looks for a whole frame between any two reads.
+    assert_eq!(finish(&mut framer, &[], &mut memory), None);
+    let room = framer.direct_room(&mut memory).unwrap();
+    assert_eq!(room.iter().filter(|&&byte| byte == 0).count(), 0, "zeroed again after a small read");
+    assert!(rest.len() > room.len());
+}
+
+#[test]
 #[should_panic(expected = "no more is filled than there was room")]
 fn more_than_the_room_is_never_said_to_be_received() {
     let mut memory = memory();

@@ -6,6 +6,7 @@
 
 mod cuts;
 mod direct;
+mod extended;
 mod frames;
 mod hostile;
 mod memory;

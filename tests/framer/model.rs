@@ -83,6 +83,15 @@ pub(crate) fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A frame with an extended header, whose outer length and checksum nobody looks at.
+pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = head(command(outer), 7, [9; 4]);
+    bytes.extend_from_slice(&command(inner));
+    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
 /// A payload that no shift or repetition leaves unchanged.
 pub(crate) fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
@@ -150,17 +159,26 @@ pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice])
         if rest.len() < 24 {
             return story;
         }
-        let command: [u8; 12] = rest[4..16].try_into().expect("the range is as long");
-        let payload_len = u32::from_le_bytes(rest[16..20].try_into().expect("the range is as long"));
-        let checksum: [u8; 4] = rest[20..24].try_into().expect("the range is as long");
-        let header =
-            Header { command: CommandName::from_bytes(command), payload_len: u64::from(payload_len), checksum };
+        let outer: [u8; 12] = rest[4..16].try_into().expect("the range is as long");
+        let is_extended = outer[..6] == *b"extmsg";
+        let head_len = if is_extended { 44 } else { 24 };
+        if rest.len() < head_len {
+            return story;
+        }
+        let (command, payload_len, checksum) = if is_extended {
+            let len = u64::from_le_bytes(rest[36..44].try_into().expect("the range is as long"));
+            (rest[24..36].try_into().expect("the range is as long"), len, None)
+        } else {
+            let len = u32::from_le_bytes(rest[16..20].try_into().expect("the range is as long"));
+            (outer, u64::from(len), Some(rest[20..24].try_into().expect("the range is as long")))
+        };
+        let header = Header { command: CommandName::from_bytes(command), payload_len, checksum };
         if header.payload_len > limit(command, rules) {
             story.error = Some(WireError::OverLimit { command: header.command, len_bytes: header.payload_len });
             return story;
         }
         let mut delivery = None;
-        if is_well_formed(command) {
+        if is_well_formed(command) && is_well_formed(outer) {
             match choices[story.asked % choices.len()].decide(&header) {
                 Ok(chosen) => delivery = Some(chosen),
                 Err(error) => story.error = Some(error),
@@ -170,26 +188,30 @@ pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice])
         if story.error.is_some() {
             return story;
         }
-        let Some(payload) = rest[24..].get(..payload_len as usize) else {
+        let Some(payload) = rest[head_len..].get(..payload_len as usize) else {
             if delivery == Some(Delivery::Stream) {
-                story.unfinished = rest[24..].to_vec();
+                story.unfinished = rest[head_len..].to_vec();
             }
             return story;
         };
-        rest = &rest[24 + payload.len()..];
+        rest = &rest[head_len + payload.len()..];
         story.outcomes.push(outcome(&header, payload, delivery, rules));
     }
 }
 
 fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &FramerRules) -> Outcome {
     let command = *header.command.as_bytes();
-    let is_correct = sha256_twice(payload) == header.checksum;
+    let is_correct = header.checksum.is_none_or(|checksum| checksum == sha256_twice(payload));
     let dropped = |cause| Outcome::Dropped { command, payload_len: payload.len() as u64, cause };
     match delivery {
         None => dropped(DropCause::MalformedCommand),
         Some(Delivery::Discard) => dropped(DropCause::Discarded),
         Some(Delivery::Stream) => {
-            let verdict = if is_correct { ChecksumVerdict::Correct } else { ChecksumVerdict::Wrong };
+            let verdict = match header.checksum {
+                None => ChecksumVerdict::Absent,
+                Some(_) if is_correct => ChecksumVerdict::Correct,
+                Some(_) => ChecksumVerdict::Wrong,
+            };
             Outcome::Streamed { command, payload: payload.to_vec(), verdict }
         }
         Some(Delivery::Buffer) if payload.len() as u64 > rules.buffered_message_max_bytes => {
@@ -218,8 +240,9 @@ pub(crate) struct Link<'a> {
     fed_bytes: u64,
     /// Bytes of all frames that came out whole.
     finished_bytes: u64,
-    /// What the last header that was asked about claims.
+    /// What the last header that was asked about claims, and its own length.
     payload_len: u64,
+    head_len: u64,
     /// How often there was room to receive into.
     pub(crate) rooms_offered: usize,
 }
@@ -234,6 +257,7 @@ impl<'a> Link<'a> {
             fed_bytes: 0,
             finished_bytes: 0,
             payload_len: 0,
+            head_len: 0,
             rooms_offered: 0,
         }
     }
@@ -260,8 +284,8 @@ impl<'a> Link<'a> {
         let room = self.framer.direct_room(memory)?;
         self.rooms_offered += 1;
         assert!(!room.is_empty() && room.len() <= BUFFER_GROWTH_BYTES);
-        assert!(within >= 24, "there is no room before the header is complete");
-        assert!(within + room.len() as u64 <= 24 + self.payload_len, "the room ends with the frame");
+        assert!(within >= self.head_len, "there is no room before the header is complete");
+        assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room ends with the frame");
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
         self.framer.received_directly(taken, Instant::ZERO);
@@ -272,10 +296,12 @@ impl<'a> Link<'a> {
     fn parse(&mut self, block: &[u8], memory: &mut FramerMemory) {
         let mut input = Input::new(block);
         while self.story.error.is_none() {
-            let (asked, payload_len, choices) = (&mut self.story.asked, &mut self.payload_len, self.choices);
+            let (asked, choices) = (&mut self.story.asked, self.choices);
+            let (payload_len, head_len) = (&mut self.payload_len, &mut self.head_len);
             let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |header| {
                 *asked += 1;
                 *payload_len = header.payload_len;
+                *head_len = header.len_bytes() as u64;
                 choices[(*asked - 1) % choices.len()].decide(header)
             });
             match next {
@@ -317,7 +343,7 @@ impl<'a> Link<'a> {
                 (header, Outcome::Dropped { command, payload_len: header.payload_len, cause })
             }
         };
-        self.finished_bytes += 24 + header.payload_len;
+        self.finished_bytes += header.len_bytes() as u64 + header.payload_len;
         assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than what was fed");
         self.story.outcomes.push(outcome);
     }

@@ -16,7 +16,9 @@ fn a_refused_connection_is_a_failure_of_the_other_side() {
     let [failure] = report.failures[..] else { panic!("{:?}", report.failures) };
     assert_eq!((failure.label, failure.side, failure.count), ("refused", Side::Remote, 10));
     assert_eq!(failure.state, ConnectionState::Connecting);
-    assert_eq!((report.work.planned, report.ramp_time), (0, Duration::ZERO));
+    assert_eq!((report.work.planned, report.ramp_time), (0, None));
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    assert_eq!(doubts, [Doubt::NothingAnswered]);
 }
 
 #[test]
@@ -64,6 +66,20 @@ fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
     assert_eq!((work.planned, work.sent), (1_000, 1_000));
     assert!((140..=150).contains(&work.timed_out), "{work:?}: 1.45 s of the run");
     assert_eq!(report.ping_rtt_planned.count(), work.answered, "failures are kept out of the latencies");
+}
+
+#[test]
+fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_the_run() {
+    // The run ends 11.45 s after the beginning: a stall across it, and one that is over with it.
+    for (rate, at, stall) in [(2_000_u32, 10_000, 3_000), (10_000, 11_405, 50)] {
+        let mut stage = Stage::with(|plan| Plan { rate: f64::from(rate), ..plan });
+        stage.run_for(Duration::from_millis(at));
+        stage.stall_generator(Duration::from_millis(stall));
+        let work = stage.finish().work;
+        let planned = 10 * u64::from(rate);
+        assert_eq!((work.planned, work.sent + work.unsent), (planned, planned), "{work:?}");
+        assert!(work.unsent > 0, "{work:?}: the drain sends nothing");
+    }
 }
 
 #[test]

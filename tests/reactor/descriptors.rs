@@ -30,10 +30,10 @@ fn waiting_connections_are_accepted_once_descriptors_are_free_again() {
         let sockets: Vec<BareSocket> = (0..WAITING).map(|_| BareSocket::connect(node.address)).collect();
         let mut hoard = hoard();
         hoard.truncate(hoard.len() - SPARE);
-        until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_shortages > 0);
+        until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
         assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
         assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
-        until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_shortages >= 3);
+        until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
         drop(hoard);
         // Nobody connects any more, so the kernel has nothing to announce.
         let is_opened = |seen: &Seen| *seen == Seen::Opened;
@@ -53,7 +53,7 @@ fn peers_that_are_connected_already_are_served_while_descriptors_are_short() {
             let (mut socket, _) = BareSocket::ready(&mut node);
             let _waits = BareSocket::connect(node.address);
             let _hoard = hoard();
-            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_shortages > 0);
+            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
             socket.write(&crate::probe::ping(3));
             until([&mut node], "it is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
         });

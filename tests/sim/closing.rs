@@ -3,15 +3,16 @@
 use crate::support::{
     Closed, Node, Player, RawPeer, Stage, commands, config, frame, frames, ping, raw_link, secs, verack, version,
 };
-use peerloop::Config;
+use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SHUTDOWN_GRACE};
+use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE};
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, RunOutcome, World};
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
+use peerloop::{Config, Ctx, PeerId};
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
@@ -157,6 +158,88 @@ fn who_does_not_take_the_last_words_is_closed_without_them() {
 }
 
 #[test]
+fn who_takes_the_last_words_bit_by_bit_is_closed_after_a_minute() {
+    let mut stage = Stage::with(config(), farewell());
+    stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.settle();
+    for second in 0..SEND_STALL_TIMEOUT.as_secs() {
+        assert_eq!(stage.node.seen().closed, [], "closed after {second} s");
+        peer.net.read(raw_link(), &mut [0; 10]).unwrap();
+        stage.run_for(secs(1));
+    }
+    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+}
+
+#[test]
+fn a_pause_after_the_close_holds_no_end_up() {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            ctx.close(peer, LocalCause::Requested.into());
+            ctx.pause(peer);
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.settle();
+    assert_eq!((peer.receive(), peer.has_seen_end), (vec![], true));
+    peer.close();
+    stage.settle();
+    assert_eq!(stage.closed().at, Instant::ZERO, "its end was read");
+}
+
+#[test]
+fn who_is_closed_at_its_version_is_never_ready() {
+    let close: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
+        if let Event::VersionReceived = event
+            && ctx.ready_peers() == 1
+        {
+            ctx.close(peer, LocalCause::Requested.into());
+        }
+    };
+    let abort: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
+        if let Event::VersionReceived = event
+            && ctx.ready_peers() == 1
+        {
+            ctx.abort(peer, LocalCause::Requested.into());
+        }
+    };
+    for script in [close, abort] {
+        let mut stage = Stage::with(config(), Player { on_event: Some(script), ..Player::default() });
+        let mut peer = stage.peer();
+        // The verack is early, so that the version completes the handshake.
+        peer.send(&verack());
+        peer.send(&version());
+        stage.run_for(CLOSE_GRACE);
+        assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer");
+        assert_eq!(stage.closed().state, ConnectionState::AwaitingHandshake);
+    }
+}
+
+#[test]
+fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
+    let buffer: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
+        ctx.abort(peer, LocalCause::Requested.into());
+        Delivery::Buffer
+    };
+    let stream: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
+        ctx.abort(peer, LocalCause::Requested.into());
+        Delivery::Stream
+    };
+    for script in [buffer, stream] {
+        let mut stage = Stage::with(config(), Player { on_header: Some(script), ..Player::default() });
+        let mut peer = stage.ready_peer();
+        peer.send(&frame("question", &[0]));
+        stage.settle();
+        assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+        assert_eq!((stage.node.seen().messages, stage.node.seen().chunks), (vec![], 0));
+    }
+}
+
+#[test]
 fn nothing_is_delivered_behind_the_end() {
     let mut stage = Stage::with(config(), farewell());
     let mut peer = stage.ready_peer();
@@ -241,4 +324,20 @@ fn a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five
     let end = Instant::ZERO.plus(secs(60));
     assert_eq!(driver.run_until(end, &mut [&mut stage.node.reactor]).unwrap(), RunOutcome::AllEnded);
     assert_eq!(stage.world.now(), Instant::ZERO.plus(SHUTDOWN_GRACE));
+}
+
+#[test]
+fn a_stopped_loop_gives_up_the_dials_that_are_undecided() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_backlog(0);
+    let mut raw = RawPeer::new(&world);
+    let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
+    assert_eq!(node.reactor.net().open_connections(), 1);
+    node.reactor.handle().stop().unwrap();
+    let end = Instant::ZERO.plus(secs(60));
+    assert_eq!(driver.run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
+    assert_eq!((world.now(), node.reactor.net().open_connections()), (Instant::ZERO, 0));
+    assert_eq!(node.closed().reason, CloseReason::Local(LocalCause::Shutdown));
 }

@@ -3,6 +3,7 @@
 use crate::support::{
     Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, header, ping, pong, secs, verack, version,
 };
+use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Misbehaviour, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -273,4 +274,31 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     stage.settle();
     assert_nobody_is_closed_before(&mut stage, secs(20));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Header));
+}
+
+#[test]
+fn the_time_for_which_a_newcomer_was_not_read_is_not_charged_to_its_handshake() {
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::Opened { .. } = event
+                && ctx.ready_peers() == 1
+            {
+                ctx.pause(peer);
+            }
+        }),
+        on_command: Some(|ctx| {
+            let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
+            peers.into_iter().for_each(|peer| ctx.resume(peer));
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    let mut peer = stage.peer();
+    peer.send(&version());
+    stage.run_for(secs(100));
+    assert_eq!(stage.node.seen().closed, []);
+    stage.node.reactor.handle().command(()).unwrap();
+    stage.settle();
+    assert_nobody_is_closed_before(&mut stage, secs(10));
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
 }

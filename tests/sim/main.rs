@@ -3,15 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
+mod accepting;
 mod backpressure;
+mod budget;
 mod closing;
 mod deadlines;
 mod determinism;
+mod host;
 mod hostile;
 mod kernel;
 mod opening;
 mod pongs;
 mod splits;
 mod stale;
+mod stopped;
 mod support;
 mod wraps;

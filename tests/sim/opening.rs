@@ -1,15 +1,17 @@
 //! Dials: established, refused, undecided; and what a version says of its moment.
 
-use crate::support::{Node, Player, RawPeer, config, secs};
+use crate::host::SlowHost;
+use crate::support::{Node, Player, RawPeer, Stage, config, secs, verack, version};
 use peerloop::api::{Event, Handler};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::{Driver, World};
-use peerloop::time::Instant;
+use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Ctx, PeerId, Reactor};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 #[test]
@@ -115,4 +117,67 @@ fn who_is_closed_when_it_is_opened_hears_no_version() {
     driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
     let reason = CloseReason::Local(LocalCause::Requested);
     assert_eq!(reactor.handler().closed, [(reason, ConnectionState::AwaitingHandshake)]);
+}
+
+#[test]
+fn dials_that_were_given_up_cost_no_turns_of_their_own() {
+    let world = World::new(1, Instant::ZERO);
+    let player = Player {
+        on_command: Some(|ctx| {
+            for _ in 0..100 * DIALS_PER_TURN {
+                let peer = ctx.connect(([10, 9, 9, 9], 18_444).into()).unwrap();
+                ctx.abort(peer, LocalCause::Requested.into());
+            }
+        }),
+        ..Player::default()
+    };
+    let mut node = Node::new(&world, config(), player);
+    node.reactor.handle().command(()).unwrap();
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    while node.reactor.stats().links > 0 {
+        node.reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    assert_eq!(node.seen().closed.len(), 100 * DIALS_PER_TURN);
+    assert_ne!(node.reactor.next_deadline(), Wait::Zero, "dials of nobody are left");
+}
+
+#[test]
+fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
+    const DIALS: usize = 100 * DIALS_PER_TURN;
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    // The last dial waits more than a hundred milliseconds for the others; each is decided as soon as it has begun.
+    let config = Config { connect_timeout: Duration::from_millis(50), ..config() };
+    let player = Player { dials: vec![raw.listen(); DIALS], ..Player::default() };
+    let journal = Rc::clone(&player.journal);
+    let mut reactor = Reactor::with_net(config, SlowHost::new(&world), player).unwrap();
+    for _ in 0..DIALS / DIALS_PER_TURN + 2 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    assert!(world.now() > Instant::ZERO.plus(Duration::from_millis(100)));
+    assert_eq!((journal.borrow().opened, reactor.stats().counters.timeouts), (DIALS, 0));
+}
+
+#[test]
+fn a_second_version_is_counted() {
+    let player = Player {
+        on_command: Some(|ctx| {
+            let repeated: Vec<u8> =
+                ctx.peers().map(|peer| peer.connection().handshake().duplicate_versions()).collect();
+            assert_eq!(repeated, [0, 2], "the honest peer, and the other");
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    let mut peer = stage.peer();
+    for _ in 0..3 {
+        peer.send(&version());
+    }
+    peer.send(&verack());
+    stage.settle();
+    assert_eq!(stage.node.seen().ready.len(), 2);
+    assert_eq!(stage.node.reactor.stats().counters.duplicate_handshakes, 2);
+    stage.node.reactor.handle().command(()).unwrap();
+    stage.settle();
+    stage.assert_honest_peer_is_unaffected();
 }

@@ -1,6 +1,6 @@
 //! Pongs that answer nothing prove nothing.
 
-use crate::support::{Player, Stage, config, frame, frames, secs};
+use crate::support::{Player, Stage, config, frame, frames, secs, verack, version};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
@@ -88,6 +88,23 @@ fn a_pong_before_its_ping_was_sent_is_a_guess() {
     peer.send(&frame("pong", &nonce));
     stage.settle();
     assert_eq!(stage.node.seen().pongs.len(), 1);
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_peer_too_old_for_pongs_is_never_pinged() {
+    const PROTOCOL_WITHOUT_PONGS: i32 = 60_000;
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    let mut payload = version().split_off(24);
+    payload[..4].copy_from_slice(&PROTOCOL_WITHOUT_PONGS.to_le_bytes());
+    peer.send(&frame("version", &payload));
+    peer.send(&verack());
+    stage.settle();
+    assert_eq!(stage.node.seen().ready.len(), 2);
+    peer.receive();
+    stage.run_for(secs(200));
+    assert_eq!((peer.receive(), stage.node.seen().closed), (vec![], vec![]));
     stage.assert_honest_peer_is_unaffected();
 }
 

@@ -1,7 +1,7 @@
 //! Two kinds of actors: a [`Player`], which is a handler that writes down what it sees, and a [`RawPeer`], which speaks
 //! in bytes that this crate's encoder had no part in.
 
-use peerloop::api::{Delivery, Event, Frame, Handler};
+use peerloop::api::{Chunk, Delivery, Event, Frame, Handler};
 use peerloop::error::CloseReason;
 use peerloop::id::LinkId;
 use peerloop::net::Net;
@@ -110,6 +110,7 @@ pub(crate) struct Journal {
     pub(crate) limits: Vec<u32>,
     pub(crate) sendheaders: usize,
     pub(crate) messages: Vec<(PeerId, String, usize)>,
+    pub(crate) chunks: usize,
     pub(crate) rejects: Vec<(u8, Vec<u8>)>,
     pub(crate) writable: usize,
     /// What waited for each peer when the handle asked.
@@ -134,6 +135,10 @@ pub(crate) struct Player {
     pub(crate) pinging: Option<(Instant, Duration, u32)>,
     /// Dialled whenever a peer has ended.
     pub(crate) redials: Option<SocketAddr>,
+    /// Called after the event was written down.
+    pub(crate) on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
+    /// Asked what becomes of a message; all are buffered if there is none.
+    pub(crate) on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
     pub(crate) on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
     pub(crate) on_command: Option<fn(&mut Ctx<'_>)>,
 }
@@ -176,10 +181,14 @@ impl Handler for Player {
         if let (Event::Closed { .. }, Some(address)) = (event, self.redials) {
             journal.dialled.push(ctx.connect(address).unwrap());
         }
+        drop(journal);
+        if let Some(script) = self.on_event {
+            script(ctx, peer, event);
+        }
     }
 
-    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
-        Delivery::Buffer
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _header: &Header) -> Delivery {
+        self.on_header.map_or(Delivery::Buffer, |script| script(ctx, peer))
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
@@ -188,6 +197,10 @@ impl Handler for Player {
         if let Some(script) = self.on_message {
             script(ctx, peer);
         }
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _chunk: Chunk<'_>) {
+        self.journal.borrow_mut().chunks += 1;
     }
 
     fn on_writable(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId) {

@@ -204,7 +204,7 @@ proptest! {
         let expected = Header {
             command: message.as_ref().command(),
             payload_len: payload.len() as u64,
-            checksum: checksum(payload),
+            checksum: Some(checksum(payload)),
         };
         prop_assert_eq!(Header::decode(header), expected);
         let decoded = MessageRef::decode(expected.command, payload).unwrap();

@@ -11,7 +11,7 @@ use peerloop::Handle;
 use peerloop::api::Pending;
 use peerloop::histogram::LatencyHistogram;
 use peerloop::load::{self, GeneratorCommand, Phase, Plan};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
@@ -25,8 +25,6 @@ pub(crate) const TIMELINE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Course {
     /// The signal that ended it before its time.
     pub(crate) stop: Option<Stop>,
-    /// How long it took to open the connections, if that was seen.
-    pub(crate) ramp_time: Option<Duration>,
     pub(crate) timeline: Vec<TimelineRow>,
 }
 
@@ -85,9 +83,6 @@ pub(crate) fn watch(
 #[derive(Debug)]
 struct Watch<'a> {
     plan: &'a Plan,
-    began: Instant,
-    /// When the pending question was asked.
-    asked_at: Duration,
     course: Course,
     pending: Option<Pending<load::Progress>>,
     /// Goes to the loop in exchange for the one that it filled.
@@ -106,8 +101,6 @@ impl<'a> Watch<'a> {
     fn new(plan: &'a Plan) -> Self {
         Self {
             plan,
-            began: Instant::now(),
-            asked_at: Duration::ZERO,
             course: Course::default(),
             pending: None,
             spare: Some(Box::default()),
@@ -123,7 +116,6 @@ impl<'a> Watch<'a> {
         let spare = self.spare.take().unwrap_or_default();
         // A loop that does not take it has ended, and that is a notice of its own.
         if handle.command(GeneratorCommand::Progress { spare, answer }).is_ok() {
-            self.asked_at = self.began.elapsed();
             self.pending = Some(pending);
         }
     }
@@ -136,7 +128,6 @@ impl<'a> Watch<'a> {
         };
         let mut now = answer?;
         self.pending = None;
-        self.note_ramp(&now);
         if matches!(now.phase, Phase::Run | Phase::Drain) {
             self.total.merge(&now.interval);
             self.since_row.merge(&now.interval);
@@ -148,15 +139,6 @@ impl<'a> Watch<'a> {
         now.interval.clear();
         self.spare = Some(now.interval);
         Some(line)
-    }
-
-    fn note_ramp(&mut self, now: &load::Progress) {
-        let after_ramp = match now.phase {
-            Phase::Warmup => now.phase_elapsed,
-            Phase::Run => now.phase_elapsed.saturating_add(self.plan.warmup),
-            Phase::Ramp | Phase::Drain | Phase::Done => return,
-        };
-        self.course.ramp_time.get_or_insert_with(|| self.asked_at.saturating_sub(after_ramp));
     }
 
     fn note_row(&mut self, now: &load::Progress) {

@@ -196,7 +196,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
         run: Run {
             start: humantime::format_rfc3339_millis(outcome.start).to_string(),
             duration_ns: nanos(report.run_time),
-            ramp_ns: outcome.course.ramp_time.map(nanos),
+            ramp_ns: report.ramp_time.map(nanos),
             partial: report.is_partial || outcome.course.stop.is_some(),
             seed: setup.seed,
             command: std::env::args().skip(1).collect(),

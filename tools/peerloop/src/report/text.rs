@@ -51,7 +51,7 @@ pub(crate) fn summary(setup: &Setup, outcome: &Outcome) -> String {
     let report = &outcome.report;
     let mut page = Page(String::new());
     let peers = report.peers;
-    let ramp = outcome.course.ramp_time.map(|time| format!(" in {:.1} s", time.as_secs_f64())).unwrap_or_default();
+    let ramp = report.ramp_time.map(|time| format!(" in {:.1} s", time.as_secs_f64())).unwrap_or_default();
     page.line(format_args!("ramp    {}/{} peers{ramp}", peers.ready, peers.asked));
     if outcome.course.stop.is_some() || report.is_partial {
         page.line(format_args!("partial {}: the numbers cover what was done until then", outcome.reason()));

@@ -1,0 +1,300 @@
+//! What goes out on a link, and in which order.
+//!
+//! Everything that is sent goes through here: first what is gathered in the write block while the link is being read,
+//! then its queue, and never the block while the queue holds anything. While a message is being fed in parts, all
+//! others wait behind it. A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by
+//! the write that carries it. No call here reaches a socket or a clock.
+
+use super::state::LoopState;
+use crate::buffer::{BufferPool, SendQueue};
+use crate::error::{CommandError, LocalCause};
+use crate::id::LinkId;
+use crate::limits::{
+    BLOCK_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, SEND_LIMIT_FACTOR,
+    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
+};
+use crate::peer::PingPongState;
+use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
+use crate::table::OutgoingStream;
+use crate::time::Instant;
+use crate::wire::header::payload_limit;
+use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};
+use bytes::Bytes;
+
+impl LoopState {
+    /// From here on replies to `id` are gathered.
+    pub(crate) fn begin_replies(&mut self, id: LinkId) {
+        self.replying = Some(id);
+    }
+
+    /// The gathered replies have been taken care of.
+    pub(crate) fn end_replies(&mut self) {
+        self.replying = None;
+        self.write_block.clear();
+    }
+
+    /// Appends what `write` writes to the link's outgoing bytes and returns where in them it ends.
+    ///
+    /// The link must be able to take it: see [`LoopState::check_room`].
+    pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let Some(link) = self.table.get(id) else { return 0 };
+        let may_gather = self.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
+        if may_gather && self.write_block.has_room(len) {
+            write(self.write_block.bytes());
+            return link.bytes_written + self.write_block.gathered().len() as u64;
+        }
+        let mut frame = self.pool.take();
+        write(&mut frame);
+        let end = self.enqueue(id, |queue, pool| queue.push_copy(&frame, pool));
+        self.pool.put(frame);
+        end
+    }
+
+    /// Appends a frame without copying it.
+    pub(crate) fn append_shared(&mut self, id: LinkId, frame: Bytes) {
+        self.enqueue(id, |queue, pool| queue.push_shared(frame, pool));
+    }
+
+    /// Sends a message of the handler's.
+    pub(crate) fn send(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+        match message {
+            MessageRef::Inv(inventory) => self.send_parts(id, *inventory, MessageRef::Inv),
+            MessageRef::GetData(inventory) => self.send_parts(id, *inventory, MessageRef::GetData),
+            _ => self.send_one(id, message),
+        }
+    }
+
+    /// Sends an inventory in as many messages as the peer's limit needs, all of them or none.
+    fn send_parts<'a>(
+        &mut self,
+        id: LinkId,
+        inventory: InventoryRef<'a>,
+        message: fn(InventoryRef<'a>) -> MessageRef<'a>,
+    ) -> Result<(), CommandError> {
+        self.check_room(id, inventory.len() * InventoryItem::LEN_BYTES)?;
+        for part in inventory.chunks(self.inventory_max_items(id)) {
+            self.send_one(id, &message(part))?;
+        }
+        Ok(())
+    }
+
+    fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+        let magic = self.rules.magic;
+        let mut frame = self.pool.take();
+        message.encode_frame(magic, &mut frame);
+        let sent = self
+            .check_size(id, message.command(), (frame.len() - HEADER_LEN_BYTES) as u64)
+            .and_then(|()| self.check_room(id, frame.len()))
+            .map(|()| self.append(id, frame.len(), |out| out.extend_from_slice(&frame)));
+        self.pool.put(frame);
+        sent.map(drop)
+    }
+
+    /// Sends a frame of the handler's that is encoded already.
+    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), CommandError> {
+        if let Some(head) = frame.first_chunk::<HEADER_LEN_BYTES>() {
+            let header = Header::decode(head);
+            self.check_size(id, header.command, header.payload_len)?;
+        }
+        self.check_room(id, frame.len())?;
+        self.append_shared(id, frame.clone());
+        Ok(())
+    }
+
+    /// Whether the peer takes a payload of `len_bytes`: by its `protoconf`, which is about everything but blocks and
+    /// transactions.
+    fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let limits = PayloadLimits {
+            message_max_bytes: u64::from(link.peer.max_recv_payload()),
+            block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES,
+        };
+        if len_bytes > payload_limit(command, &limits) {
+            return Err(CommandError::TooLargeForPeer);
+        }
+        Ok(())
+    }
+
+    /// Items of an inventory that the peer takes in one message (SV Node 1.2.2, net.cpp GetMaxInvElements).
+    fn inventory_max_items(&self, id: LinkId) -> usize {
+        let theirs = self.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
+        let ours = self.config.message_max_bytes.saturating_mul(SEND_LIMIT_FACTOR);
+        (theirs.min(ours).saturating_sub(8) / InventoryItem::LEN_BYTES as u64).max(1) as usize
+    }
+
+    /// Whether a message of `len` bytes fits the link's queue.
+    pub(crate) fn check_room(&self, id: LinkId, len: usize) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let waiting_bytes = link.messages_waiting_bytes();
+        if waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0 {
+            return Err(CommandError::QueueFull);
+        }
+        Ok(())
+    }
+
+    /// A message of the engine's own: a peer that has no room for it is closed.
+    pub(crate) fn reply(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<u64> {
+        match self.check_room(id, len) {
+            Ok(()) => Some(self.append(id, len, write)),
+            Err(_) => {
+                self.abort(id, LocalCause::SendQueueFull.into());
+                None
+            }
+        }
+    }
+
+    /// Sends a ping that was due at `planned`.
+    pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, CommandError> {
+        let frame_len = HEADER_LEN_BYTES + 8;
+        self.check_room(id, frame_len)?;
+        let nonce = PingPongState::generate_nonce(&mut self.rng);
+        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        if !link.has_pongs() {
+            return Err(CommandError::NoPongs);
+        }
+        if link.peer.ping_pong().pending_count() >= PINGS_OUTSTANDING_MAX {
+            return Err(CommandError::TooManyPings);
+        }
+        let magic = self.rules.magic;
+        let end = self.append(id, frame_len, |out| MessageRef::Ping { nonce }.encode_frame(magic, out));
+        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
+        self.counters.pings_sent += 1;
+        Ok(nonce)
+    }
+
+    // --- Messages in parts ------------------------------------------------------------------------------------------
+
+    /// Begins a message whose payload will be fed in parts.
+    pub(crate) fn begin_stream(&mut self, id: LinkId, header: &Header) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        if link.stream.is_some() {
+            return Err(CommandError::StreamOpen);
+        }
+        self.check_size(id, header.command, header.payload_len)?;
+        let needs_extension = header.payload_len > u64::from(u32::MAX);
+        if needs_extension && link.negotiated_version < EXTENDED_PAYLOAD_VERSION {
+            return Err(CommandError::TooLargeForPeer);
+        }
+        if !needs_extension && header.is_extended() {
+            return Err(CommandError::ChecksumMissing);
+        }
+        self.check_room(id, header.len_bytes())?;
+        let magic = self.rules.magic;
+        self.append(id, header.len_bytes(), |out| match needs_extension {
+            true => out.extend_from_slice(&header.encode_extended(magic)),
+            false => out.extend_from_slice(&header.encode(magic)),
+        });
+        if let Some(link) = self.table.get_mut(id)
+            && header.payload_len > 0
+        {
+            link.stream = Some(Box::new(OutgoingStream { left: header.payload_len, behind: SendQueue::default() }));
+        }
+        Ok(())
+    }
+
+    /// Takes the next part of the message that was begun; the last one lets go of what waits behind it.
+    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &Bytes) -> Result<(), CommandError> {
+        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
+        if part.len() as u64 > stream.left {
+            return Err(CommandError::StreamOverrun);
+        }
+        if link.queue.waiting_bytes() >= STREAM_WAITING_MAX_BYTES {
+            return Err(CommandError::QueueFull);
+        }
+        let Some(mut stream) = link.stream.take() else { return Err(CommandError::NoStream) };
+        self.enqueue(id, |queue, pool| match part.len() <= POOLED_BUFFER_MAX_BYTES {
+            true => queue.push_copy(part, pool),
+            false => queue.push_shared(part.clone(), pool),
+        });
+        stream.left -= part.len() as u64;
+        let Some(link) = self.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
+        if stream.left > 0 {
+            link.stream = Some(stream);
+        } else {
+            link.queue.push_queue(&mut stream.behind, &mut self.pool);
+        }
+        Ok(())
+    }
+
+    // --- What became of it ------------------------------------------------------------------------------------------
+
+    /// The kernel has taken `written` of the gathered replies at `at`; the rest goes to the link's queue.
+    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        link.bytes_written += written as u64;
+        self.counters.bytes_sent += written as u64;
+        let has_pings = link.peer.ping_pong().pending_count() > 0;
+        if has_pings {
+            link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
+        }
+        let rest = &self.write_block.gathered()[written..];
+        if !rest.is_empty() {
+            link.send_progress = self.now;
+            link.queue.push_copy(rest, &mut self.pool);
+            self.queue_grew(id);
+        } else if has_pings {
+            self.rearm(id);
+        }
+    }
+
+    /// The kernel has taken `written` of the link's queue at `at`. Pings among it are stamped, and reading goes on if
+    /// it had to stop. Returns whether more may be sent or fed.
+    pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
+        let Some(link) = self.table.get_mut(id) else { return false };
+        link.queue.advance(written, &mut self.pool);
+        link.bytes_written += written as u64;
+        link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
+        link.send_progress = self.now;
+        self.counters.bytes_sent += written as u64;
+        let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
+        let may_send = link.queue.is_empty() || is_hungry;
+        if link.hold.queue_full && link.messages_waiting_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
+            self.release(id, |hold| hold.queue_full = false);
+        }
+        self.rearm(id);
+        may_send
+    }
+
+    /// The kernel took less than it was offered: it says when there is room again.
+    pub(crate) fn not_writable(&mut self, id: LinkId) {
+        if let Some(link) = self.table.get_mut(id) {
+            link.readiness.writable = false;
+        }
+    }
+
+    /// Puts something behind all that goes out before it, and returns where in the link's outgoing bytes it ends.
+    fn enqueue(&mut self, id: LinkId, push: impl FnOnce(&mut SendQueue, &mut BufferPool)) -> u64 {
+        let (now, is_replying) = (self.now, self.replying == Some(id));
+        let Some(link) = self.table.get_mut(id) else { return 0 };
+        if link.queue.is_empty() {
+            link.send_progress = now;
+        }
+        if is_replying {
+            link.queue.push_copy(self.write_block.gathered(), &mut self.pool);
+            self.write_block.clear();
+        }
+        let before = link.bytes_written + link.queue.waiting_bytes() as u64;
+        let end = match &mut link.stream {
+            Some(stream) => {
+                push(&mut stream.behind, &mut self.pool);
+                before + stream.left + stream.behind.waiting_bytes() as u64
+            }
+            None => {
+                push(&mut link.queue, &mut self.pool);
+                link.bytes_written + link.queue.waiting_bytes() as u64
+            }
+        };
+        self.queue_grew(id);
+        end
+    }
+
+    fn queue_grew(&mut self, id: LinkId) {
+        self.table.mark_dirty(id);
+        if self.table.get(id).is_some_and(|link| link.messages_waiting_bytes() > SEND_QUEUE_PAUSE_BYTES) {
+            self.hold(id, |hold| hold.queue_full = true);
+        }
+        self.rearm(id);
+    }
+}

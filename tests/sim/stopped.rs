@@ -1,0 +1,119 @@
+//! A process that is stopped for a while, by a debugger or a host with too little to share: what came in time meanwhile
+//! is no later for being read late.
+
+use crate::host::SlowHost;
+use crate::support::{
+    Player, RawPeer, Stage, commands, config, frame, frames, header, ping, raw_link, secs, verack, version,
+};
+use peerloop::Reactor;
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
+use peerloop::net::Net;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Conditions, World};
+use peerloop::time::{Instant, Wait};
+use peerloop::wire::MessageRef;
+use std::rc::Rc;
+use std::time::Duration;
+
+#[test]
+fn whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
+    // Three waits tell of them all, and as many read steps do not get through.
+    const SILENT: usize = 10;
+    const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;
+    let world = World::new(1, Instant::ZERO);
+    let net = SlowHost::new(&world);
+    let address = net.address();
+    let player = Player::default();
+    let journal = Rc::clone(&player.journal);
+    let mut reactor = Reactor::with_net(config(), net, player).unwrap();
+    reactor.listen(address).unwrap();
+    let mut peers: Vec<RawPeer> = (0..SPEAKING + SILENT)
+        .map(|_| {
+            let mut peer = RawPeer::new(&world);
+            peer.dial(address);
+            peer
+        })
+        .collect();
+    while reactor.stats().links < peers.len() || reactor.next_deadline() == Wait::Zero {
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    for peer in &mut peers[..SPEAKING] {
+        peer.send(&version());
+        peer.send(&verack());
+    }
+    world.advance(secs(11));
+    let resumed = world.now();
+    while !is_later(reactor.next_deadline(), world.now()) {
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    assert!(world.now().since(resumed) < secs(1), "nobody waits for a grace that nobody needs");
+    let journal = journal.borrow();
+    assert_eq!((journal.ready.len(), journal.closed.len()), (SPEAKING, SILENT));
+    let reason = CloseReason::TimedOut(Deadline::Handshake);
+    assert!(journal.closed.iter().all(|closed| closed.reason == reason), "{:?}", journal.closed);
+}
+
+fn is_later(wait: Wait, now: Instant) -> bool {
+    match wait {
+        Wait::Zero => false,
+        Wait::Until(moment) => moment > now,
+        Wait::Forever => true,
+    }
+}
+
+#[test]
+fn pongs_and_the_rest_of_a_header_count_from_when_they_came() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(secs(120));
+    let pings = frames(&peer.receive());
+    peer.send(&ping()[..10]);
+    stage.settle();
+    peer.send(&ping()[10..]);
+    peer.send(&frame("pong", &pings[0].1));
+    stage.world.advance(secs(31));
+    stage.settle();
+    assert_eq!(stage.node.seen().closed, []);
+    assert_eq!(commands(&peer.receive()), ["pong"]);
+}
+
+#[test]
+fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");
+            ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; 1_000] }).unwrap();
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.run_for(SEND_STALL_TIMEOUT - secs(1));
+    peer.receive();
+    stage.world.advance(secs(2));
+    stage.settle();
+    assert_eq!(stage.node.seen().closed, []);
+    assert!(!peer.receive().is_empty(), "the rest is on its way");
+}
+
+#[test]
+fn who_always_leaves_something_unread_gains_no_more_than_the_grace() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(secs(120));
+    assert_eq!(commands(&peer.receive()), ["ping"]);
+    // Enough for the reads of a few turns, of which there is one a second.
+    peer.send(&header("block", u32::MAX, &[0; 4]));
+    let flood = vec![0; 2 * READ_BLOCK_BYTES];
+    for second in 0..30 + UNHEARD_GRACE.as_secs() {
+        assert_eq!(stage.node.seen().closed, [], "closed after {second} s");
+        let _ = peer.net.write(raw_link(), &flood);
+        stage.world.advance(secs(1));
+        stage.node.reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    stage.node.reactor.poll_once(Duration::ZERO).unwrap();
+    assert_eq!(stage.node.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+}
