@@ -48,7 +48,8 @@ impl Wire {
         self.0.read_exact(&mut header).expect("the node speaks");
         let mut payload = vec![0; Header::decode(&header).payload_len as usize];
         self.0.read_exact(&mut payload).expect("the node speaks");
-        assert_eq!((header[..4].to_vec(), Header::decode(&header).checksum), (MAGIC.to_vec(), checksum(&payload)));
+        assert_eq!(header[..4], MAGIC);
+        assert_eq!(Header::decode(&header).checksum, Some(checksum(&payload)));
         let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("it can be read");
         let mut frame = Vec::new();
         message.encode_frame(MAGIC, &mut frame);
