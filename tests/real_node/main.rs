@@ -10,12 +10,17 @@
 )]
 
 mod announcements;
+mod chain;
 mod drops;
 mod handshake;
 mod many_peers;
+mod mined;
 mod node;
 mod observer;
 mod pings;
+mod said;
+mod signed;
+mod streams;
 
 use node::Node;
 

@@ -2,13 +2,14 @@
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
-use peerloop::limits::PINGS_OUTSTANDING_MAX;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Ctx, PeerId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// Pings that are in flight at once.
+const VOLLEY: usize = 64;
 /// Header and nonce.
 const PING_BYTES: usize = 32;
 
@@ -31,7 +32,7 @@ fn seed_e12_a_hundred_pings_are_each_answered_once() {
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
 
-    let mut nonces = ping(&mut observer, peer, PINGS_OUTSTANDING_MAX);
+    let mut nonces = ping(&mut observer, peer, VOLLEY);
     observer.until_times(nonces.len(), "pongs to a volley", peer, is_pong);
     while nonces.len() < 100 {
         nonces.extend(ping(&mut observer, peer, 1));

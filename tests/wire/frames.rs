@@ -232,7 +232,7 @@ pub(crate) const COMPUTED: [(&str, &str); 27] = [
 ];
 
 /// What a node sent of such messages.
-pub(crate) const RECORDED: [(&str, &str); 13] = [
+pub(crate) const RECORDED: [(&str, &str); 14] = [
     (
         "authch",
         "dab5bffa617574686368000000000000280000008302cbf6\
@@ -315,5 +315,11 @@ pub(crate) const RECORDED: [(&str, &str); 13] = [
          92799a241a112f411b7dbce4cecfdb4aad01000200000001000000000000000000000000000000000000000000000000\
          0000000000000000ffffffff04016e0101ffffffff01a038062a010000001976a91483e295d4816a6c024e44576fdc59\
          0c231024c84588ac00000000",
+    ),
+    // A new block is announced.
+    (
+        "inv",
+        "dab5bffa696e7600000000000000000025000000a0810f0f\
+         010200000035cfcc4ffa6ba080dbea9c831f9d5d1f3c3c2e4f299d5a8cbbc866d849f7e76a",
     ),
 ];

@@ -1,0 +1,136 @@
+//! A chain that a node mines for a test, and the one peer that it has.
+
+use crate::node::Node;
+use crate::observer::{Observer, config};
+use peerloop::PeerId;
+use peerloop::error::{CloseReason, LocalCause};
+use peerloop::wire::{BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxRef};
+use serde_json::Value;
+
+/// A coinbase may be spent behind so many blocks.
+pub(crate) const MATURITY: usize = 100;
+
+/// A node with a chain whose last block has transactions beside the coinbase.
+pub(crate) struct Chain {
+    pub(crate) node: Node,
+    pub(crate) observer: Observer,
+    pub(crate) peer: PeerId,
+    address: String,
+}
+
+impl Chain {
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
+        let node = Node::start_with(options)?;
+        node.cli(&["generate", &(MATURITY + 4).to_string()]);
+        let address = node.cli(&["getnewaddress"]);
+        let mut observer = Observer::new(config());
+        let peer = observer.ready(node.address());
+        let chain = Self { node, observer, peer, address };
+        chain.pay(4);
+        chain.mine();
+        Some(chain)
+    }
+
+    /// Makes transactions, which the node keeps until it mines, and returns their ids.
+    pub(crate) fn pay(&self, count: usize) -> Vec<Hash256> {
+        (0..count).map(|_| hash(&self.node.cli(&["sendtoaddress", &self.address, "1"]))).collect()
+    }
+
+    /// Mines a block of all that waits and returns its hash.
+    pub(crate) fn mine(&self) -> Hash256 {
+        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("it is a hash"))
+    }
+
+    /// Goes and comes again, as a peer that nothing has been announced to.
+    pub(crate) fn reconnect(&mut self) {
+        let peer = self.peer;
+        self.observer.ask(move |ctx| ctx.close(peer, CloseReason::Local(LocalCause::Requested)));
+        self.observer.closed(peer);
+        self.peer = self.observer.ready(self.node.address());
+    }
+
+    pub(crate) fn best_block(&self) -> Hash256 {
+        hash(&self.node.cli(&["getbestblockhash"]))
+    }
+
+    /// The ids of all transactions of a block, as RPC has them.
+    pub(crate) fn txids(&self, block: Hash256) -> Vec<Hash256> {
+        let block = self.node.json(&["getblock", &block.to_string()]);
+        let txids = block["tx"].as_array().expect("it has transactions");
+        txids.iter().map(|txid| hash(txid.as_str().expect("it is a hash"))).collect()
+    }
+
+    /// What RPC prints as hexadecimal.
+    pub(crate) fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        from_hex(&self.node.cli(arguments))
+    }
+
+    /// A transaction that the node has signed and not kept; it spends the output of the wallet at this position.
+    pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
+        let output = &self.node.json(&["listunspent"])[position];
+        let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
+        let amount = output["amount"].as_f64().expect("it is a number") - fee.parse::<f64>().expect("it is a number");
+        let payment = format!("{{\"{}\":{amount:.8}}}", self.address);
+        let unsigned = self.node.cli(&["createrawtransaction", &input, &payment]);
+        let signed = self.node.json(&["signrawtransaction", &unsigned]);
+        assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
+        let bytes = from_hex(signed["hex"].as_str().expect("it is a transaction"));
+        let tx = TxRef::decode(&bytes).expect("it is a transaction");
+        // Put together anew, so that all of it is written by us.
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
+        Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())
+    }
+
+    pub(crate) fn say(&mut self, message: Message) {
+        self.observer.say(self.peer, message);
+    }
+
+    pub(crate) fn ask_for(&mut self, kind: InventoryKind, hash: Hash256) {
+        self.say(Message::GetData(Inventory::from_items([InventoryItem { kind, hash }])));
+    }
+
+    pub(crate) fn hear<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
+        self.observer.hear(what, self.peer, find)
+    }
+
+    /// Asks for all headers, behind which the node knows that we have these blocks.
+    pub(crate) fn headers(&mut self) -> Vec<BlockHeader> {
+        self.say(Message::GetHeaders(self.locator()));
+        self.hear("headers", |message| match message {
+            Message::Headers(headers) => Some(headers.as_ref().iter().map(|listed| listed.header).collect()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn genesis(&self) -> Hash256 {
+        hash(&self.node.cli(&["getblockhash", "0"]))
+    }
+
+    /// Asks for all that there is.
+    pub(crate) fn locator(&self) -> Locator {
+        Locator::from_hashes(70_016, [self.genesis()], Hash256::ZERO)
+    }
+
+    /// Holds that nothing we said offended the node.
+    pub(crate) fn assert_in_good_standing(mut self) {
+        self.observer.settle(self.peer);
+        let seen = self.node.peer_once(|_| true);
+        assert_eq!(seen["banscore"], Value::from(0), "{seen}");
+    }
+}
+
+/// A hash as RPC prints it.
+pub(crate) fn hash(text: &str) -> Hash256 {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+}
+
+/// The payload that we write.
+pub(crate) fn payload(message: &Message) -> Vec<u8> {
+    let mut payload = Vec::new();
+    message.as_ref().encode_payload(&mut payload);
+    payload
+}

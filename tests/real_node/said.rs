@@ -1,0 +1,239 @@
+//! Everything that we can say, said to the node: it counts each payload in full, rejects none, finds nothing in any to
+//! punish, and acts on what it is meant to act on.
+
+use crate::mined::{Chain, payload};
+use crate::observer::Happened;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{
+    AddressEntry, Addresses, AuthChallenge, Block, BlockHeader, BlockTxn, BloomFilter, CompactBlock, DoubleSpend,
+    EnrichedHeaderRef, EnrichedHeaders, FeeFilter, FilterAdd, GetBlockTxn, Hash256, Headers, Inventory, InventoryItem,
+    Mempool, MerkleBlock, MerkleFrontier, MerkleProof, Message, NetAddress, ProofSubject, ProofTarget, ProvenTx,
+    Reject, RejectCode, SendCmpct, Tx, TxInRef, TxOutRef,
+};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the engine says by itself while the peers get to know each other.
+const BY_THE_ENGINE: [CommandName; 6] = [
+    CommandName::VERSION,
+    CommandName::VERACK,
+    CommandName::PROTOCONF,
+    CommandName::SENDHEADERS,
+    CommandName::PING,
+    CommandName::PONG,
+];
+/// What is said in tests of its own.
+const ELSEWHERE: [CommandName; 4] =
+    [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
+const HEADER_BYTES: usize = 24;
+/// Asking the node so often takes many seconds.
+const POLLS_MAX: usize = 2_000;
+
+/// What was said, in bytes by command.
+struct Speaker {
+    chain: Chain,
+    said_bytes: BTreeMap<String, usize>,
+}
+
+impl Speaker {
+    fn start() -> Option<Self> {
+        let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0", "-debug=net"];
+        Chain::start_with(&options).map(|chain| Self { chain, said_bytes: BTreeMap::new() })
+    }
+
+    /// Says it, and waits until the node has dealt with it.
+    fn say(&mut self, message: Message) {
+        let command = message.as_ref().command();
+        *self.said_bytes.entry(command.to_string()).or_default() += HEADER_BYTES + payload(&message).len();
+        self.chain.observer.say(self.chain.peer, message);
+        self.chain.observer.settle(self.chain.peer);
+        let rejected = self
+            .chain
+            .observer
+            .happened(self.chain.peer)
+            .into_iter()
+            .find(|happened| matches!(happened, Happened::Rejected(_) | Happened::Closed { .. }));
+        assert_eq!(rejected, None, "{command} is not taken");
+    }
+
+    /// Holds that all of it arrived, and that nothing in it was wrong.
+    fn assert_all_was_taken(self) -> BTreeSet<String> {
+        let seen = self.chain.node.peer_once(|_| true);
+        let heard = &seen["bytesrecv_per_msg"];
+        for (command, bytes) in &self.said_bytes {
+            assert_eq!(heard[command], json!(bytes), "{command}: {heard:#}");
+        }
+        assert_eq!(seen["banscore"], json!(0), "{seen:#}");
+        assert_eq!(self.chain.node.json(&["listbanned"]), json!([]));
+        let log = self.chain.node.log_once_it_says("Added connection peer=0");
+        for complaint in ["Exception", "FAILED", "isbehaving"] {
+            assert!(!log.contains(complaint), "{complaint}: {log}");
+        }
+        self.said_bytes.into_keys().collect()
+    }
+
+    /// A header behind the best block for these transactions, with the work in it.
+    fn mined_header(&self, transactions: &[Tx]) -> BlockHeader {
+        let best = self.chain.best_block();
+        let parent = self.chain.bytes(&["getblockheader", &best.to_string(), "false"]);
+        let parent = BlockHeader::decode(parent.as_slice().try_into().expect("it has 80 bytes"));
+        let tree: MerkleFrontier = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
+        let merkle_root = tree.root().expect("there is a transaction");
+        let header = BlockHeader { prev_hash: best, merkle_root, time: parent.time + 1, ..parent };
+        let has_work = |header: &BlockHeader| header.hash().as_bytes()[31] < 0x7f;
+        (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("every other one has")
+    }
+
+    /// The coinbase of a block behind the best one; `mark` tells those of the same height apart.
+    fn coinbase(&self, mark: u8) -> Tx {
+        let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("it is a small number");
+        let script = [1, height + 1, 1, mark];
+        let input = TxInRef { prev_txid: Hash256::ZERO, prev_index: u32::MAX, script: &script, sequence: u32::MAX };
+        Tx::from_parts(1, &[input], &[TxOutRef { value: 5_000_000_000, script: &[0x51] }], 0)
+    }
+
+    fn assert_best(&self, header: &BlockHeader) {
+        let hash = header.hash();
+        assert!((0..POLLS_MAX).any(|_| self.chain.best_block() == hash), "{hash} does not become the best block");
+    }
+
+    fn mempool(&self) -> Value {
+        self.chain.node.json(&["getrawmempool"])
+    }
+}
+
+fn tx_proof(transactions: &[Tx], index: usize, target: ProofTarget) -> MerkleProof {
+    let txids: Vec<Hash256> = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
+    let nodes = MerkleProof::branch(&txids, index).expect("there is such a leaf");
+    MerkleProof::from_parts(index as u64, ProofSubject::Tx(transactions[index].clone()), target, nodes)
+}
+
+/// Requests, wishes and announcements, which change nothing.
+fn small_talk(speaker: &mut Speaker) -> Vec<Message> {
+    let chain = &mut speaker.chain;
+    let best = chain.best_block();
+    let headers = chain.headers();
+    let now = u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("it fits for a while");
+    let address = NetAddress::from_socket(0x21, ([44, 55, 66, 77], 8_333).into());
+    let unknown = InventoryItem::tx(Hash256::from_bytes([0x11; 32]));
+    let mut filter = BloomFilter::new(10, 0.001, 7, BloomFilter::UPDATE_ALL);
+    filter.insert(b"something");
+    vec![
+        Message::SendHdrsEn,
+        Message::SendCmpct(SendCmpct { announce: true, version: SendCmpct::VERSION }),
+        Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: 500 }),
+        Message::GetAddr,
+        Message::AuthCh(AuthChallenge { challenge: [0x42; 32] }),
+        Message::Addr(Addresses::from_entries([AddressEntry { time: now, address }])),
+        Message::Inv(Inventory::from_items([unknown, InventoryItem::block(best)])),
+        Message::GetData(Inventory::from_items([InventoryItem::block(best), unknown])),
+        Message::NotFound(Inventory::from_items([unknown])),
+        Message::GetBlocks(chain.locator()),
+        Message::GetHdrsEn(chain.locator()),
+        Message::Headers(Headers::from_headers(headers.iter().copied())),
+        Message::GetBlockTxn(GetBlockTxn::from_indexes(best, [0, 2, 4])),
+        Message::FilterLoad(filter),
+        Message::FilterAdd(FilterAdd { element: vec![7; 520].into() }),
+        Message::FilterClear,
+        Message::Mempool(Mempool { age_secs: None }),
+        Message::Reject(Reject {
+            message: b"tx".as_slice().into(),
+            code: RejectCode::TOO_BUSY,
+            reason: b"later".as_slice().into(),
+            hash: Some([7; 32]),
+        }),
+    ]
+}
+
+/// Messages that a node sends and does not act on.
+fn unheeded(speaker: &Speaker) -> Vec<Message> {
+    let transactions = [speaker.coinbase(1), speaker.chain.unsent_tx(0, "0.001")];
+    let header = speaker.mined_header(&transactions);
+    let txids: Vec<Hash256> = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
+    let proof = tx_proof(&transactions, 1, ProofTarget::BlockHash(header.hash()));
+    let proven = ProvenTx { tx: transactions[1].clone(), proof };
+    let item = EnrichedHeaderRef {
+        header,
+        tx_count: 2,
+        no_more_headers: true,
+        coinbase: Some(proven.as_ref()),
+        miner_info: None,
+    };
+    vec![
+        Message::MerkleBlock(MerkleBlock::from_txids(header, &txids, |index| index == 1)),
+        Message::HdrsEn(EnrichedHeaders::from_headers([item])),
+        Message::DataRefTx(Box::new(proven)),
+    ]
+}
+
+#[test]
+fn every_message_is_taken_and_none_is_held_against_us() {
+    let Some(mut speaker) = Speaker::start() else { return };
+    // This one is said while they are put together.
+    let locator = speaker.chain.locator();
+    speaker.say(Message::GetHeaders(locator));
+    let small_talk = small_talk(&mut speaker);
+    *speaker.said_bytes.get_mut("getheaders").expect("it was said") *= 2;
+    small_talk.into_iter().for_each(|message| speaker.say(message));
+    unheeded(&speaker).into_iter().for_each(|message| speaker.say(message));
+
+    say_transactions_and_blocks(&mut speaker);
+    say_a_double_spend(&mut speaker);
+
+    let said = speaker.assert_all_was_taken();
+    let all: BTreeSet<String> = CommandName::ALL.iter().map(CommandName::to_string).collect();
+    let unsaid: BTreeSet<String> = all.difference(&said).cloned().collect();
+    let elsewhere = BY_THE_ENGINE.iter().chain(&ELSEWHERE).chain(&[CommandName::EXTMSG]);
+    assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was said");
+}
+
+/// A transaction that the node keeps, and blocks that it builds upon, in each of the three ways to send one.
+fn say_transactions_and_blocks(speaker: &mut Speaker) {
+    let waiting = speaker.chain.unsent_tx(0, "0.001");
+    speaker.say(Message::Tx(waiting.clone()));
+    let kept = json!([waiting.as_ref().txid().to_string()]);
+    // It is judged while other messages are answered.
+    assert!((0..POLLS_MAX).any(|_| speaker.mempool() == kept), "it does not keep {kept}");
+
+    let whole = [speaker.coinbase(2)];
+    let header = speaker.mined_header(&whole);
+    speaker.say(Message::Block(Block::from_parts(header, whole.iter().map(Tx::as_ref))));
+    speaker.assert_best(&header);
+
+    let known = [speaker.coinbase(3), waiting];
+    let header = speaker.mined_header(&known);
+    let compact = CompactBlock::from_transactions(header, 0x5eed, known.iter().map(Tx::as_ref), |index| index == 0);
+    speaker.say(Message::CmpctBlock(compact));
+    speaker.assert_best(&header);
+    assert_eq!(speaker.mempool(), json!([]), "it found by its short id what it had");
+
+    let unknown = [speaker.coinbase(4), speaker.chain.unsent_tx(0, "0.001"), speaker.chain.unsent_tx(1, "0.001")];
+    let header = speaker.mined_header(&unknown);
+    let compact = CompactBlock::from_transactions(header, 0x5eed, unknown.iter().map(Tx::as_ref), |index| index == 0);
+    speaker.say(Message::CmpctBlock(compact));
+    let indexes: Vec<u32> = speaker.chain.hear("request for what it lacks", |message| match message {
+        Message::GetBlockTxn(request) if request.as_ref().block_hash == header.hash() => {
+            Some(request.as_ref().indexes().collect())
+        }
+        _ => None,
+    });
+    assert_eq!(indexes, [1, 2]);
+    speaker.say(Message::BlockTxn(BlockTxn::from_transactions(header.hash(), unknown[1..].iter().map(Tx::as_ref))));
+    speaker.assert_best(&header);
+}
+
+/// Two branches behind the best block, each with a transaction that spends the same output.
+fn say_a_double_spend(speaker: &mut Speaker) {
+    let fork = |speaker: &Speaker, mark: u8, fee: &str| {
+        let transactions = [speaker.coinbase(mark), speaker.chain.unsent_tx(0, fee)];
+        let header = speaker.mined_header(&transactions);
+        (header, tx_proof(&transactions, 1, ProofTarget::MerkleRoot(header.merkle_root)))
+    };
+    let forks = [fork(speaker, 5, "0.001"), fork(speaker, 6, "0.002")];
+    let message =
+        DoubleSpend::from_forks(forks.iter().map(|(header, proof)| (std::slice::from_ref(header), proof.as_ref())))
+            .expect("its proofs are of the right kind");
+    assert_eq!(message.as_ref().validate(), Ok(()));
+    speaker.say(Message::DsDetected(message));
+    speaker.chain.node.log_once_it_says("Valid double-spend detected message from peer=0");
+}

@@ -1,0 +1,85 @@
+//! The messages that miners sign, signed by us.
+//!
+//! The node checks their form and, where it gets so far, the signatures, and refuses them only because it knows of no
+//! such miner.
+
+use crate::mined::Chain;
+use crate::observer::Happened;
+use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::secp256k1::{Message as Digest, PublicKey, Secp256k1, SecretKey};
+use peerloop::wire::{AuthResponse, Message, RejectCode, RevokeMid, RevokeMidRef};
+use std::fmt::Write as _;
+
+fn key(seed: u8) -> (SecretKey, [u8; 33]) {
+    let secret = SecretKey::from_slice(&[seed; 32]).expect("it is a key");
+    (secret, PublicKey::from_secret_key(&Secp256k1::new(), &secret).serialize())
+}
+
+fn sign(digest: [u8; 32], secret: &SecretKey) -> Box<[u8]> {
+    Secp256k1::new().sign_ecdsa(&Digest::from_digest(digest), secret).serialize_der().as_ref().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a text takes all");
+        text
+    })
+}
+
+#[test]
+fn an_id_is_taken_back_by_two_signatures_that_the_node_checks() {
+    let Some(mut chain) = Chain::start_with(&["-debug=net"]) else { return };
+    let ((revocation_secret, revocation_key), (miner_secret, miner_id)) = (key(2), key(3));
+    let mut message = RevokeMid {
+        revocation_key,
+        miner_id,
+        id_to_revoke: key(4).1,
+        revocation_signature: Box::default(),
+        miner_signature: Box::default(),
+    };
+    let digest = RevokeMidRef::signed_digest(&message.as_ref());
+    assert_eq!(digest, sha256::Hash::hash(&message.id_to_revoke).to_byte_array());
+    message.revocation_signature = sign(digest, &revocation_secret);
+    message.miner_signature = sign(digest, &miner_secret);
+    let mut forged = message.clone();
+    forged.miner_signature = sign(digest, &revocation_secret);
+
+    chain.say(Message::RevokeMid(Box::new(forged)));
+    chain.node.log_once_it_says("Revokemid signature verification failed");
+    chain.say(Message::RevokeMid(Box::new(message)));
+    chain.node.log_once_it_says(&format!("Revokemid contains unknown miner ID {}", hex(&miner_id)));
+}
+
+#[test]
+fn the_answer_to_a_challenge_is_refused_for_what_we_are_and_not_for_its_form() {
+    let Some(mut chain) = Chain::start_with(&[]) else { return };
+    let peer = chain.peer;
+    let find = |message: &Message| match message {
+        Message::AuthCh(challenge) => Some(*challenge),
+        _ => None,
+    };
+    let challenge = chain.observer.first(peer, find).expect("it challenges every peer");
+    let (secret, public_key) = key(1);
+    let answer = |client_nonce| AuthResponse {
+        public_key,
+        client_nonce,
+        signature: sign(challenge.digest(client_nonce).to_bytes(), &secret),
+    };
+    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of all are so long");
+    let short = AuthResponse { signature: sound.signature[..69].into(), ..sound };
+    let reasons = [sound, short].map(|answer| {
+        let before = chain.observer.happened(peer).len();
+        chain.say(Message::AuthResp(answer));
+        chain.observer.settle(peer);
+        let rejected = chain.observer.happened(peer)[before..].iter().find_map(|happened| match happened {
+            Happened::Rejected(reject) => Some((reject.code, String::from_utf8_lossy(&reject.reason).into_owned())),
+            _ => None,
+        });
+        rejected.expect("we are no miner")
+    });
+    // It asks for the miner's address before it checks the signature.
+    let no_miner = "Public ip address does not match the one advertised in the miner info document.";
+    assert_eq!(reasons[0], (RejectCode::AUTH_CONNECTION_SETUP, no_miner.to_owned()));
+    assert_eq!(reasons[1], (RejectCode::AUTH_CONNECTION_SETUP, "Incorrect vSign.size()=69".to_owned()));
+    chain.assert_in_good_standing();
+}
