@@ -32,10 +32,26 @@ pub const USER_AGENT_MAX_BYTES: usize = 256;
 pub const ASSOCIATION_ID_MAX_BYTES: usize = 129;
 /// Bytes of the stream policy list in `protoconf`: ten names of 64 characters and a comma each.
 pub const STREAM_POLICIES_MAX_BYTES: usize = 650;
+/// Bytes of the stream policy that a `createstrm` names.
+pub const STREAM_POLICY_MAX_BYTES: usize = 64;
+/// Bytes of a compressed public key, in `authresp` and `revokemid`.
+pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
+/// Least bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MIN_BYTES: usize = 70;
+/// Most bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MAX_BYTES: usize = 72;
+/// Most bytes of each of the two signatures in `revokemid`: what one byte of length can say.
+pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
 /// Bytes of the message name in `reject`.
 pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
 /// Bytes of the reason in `reject`.
 pub const REJECT_REASON_MAX_BYTES: usize = 111;
+/// Bytes of a bloom filter in `filterload`.
+pub const BLOOM_FILTER_MAX_BYTES: usize = 36_000;
+/// Hash functions of a bloom filter.
+pub const BLOOM_HASHES_MAX: u32 = 50;
+/// Bytes of an element of a bloom filter, and so of `filteradd`.
+pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
 
 // --- What one peer may cost -----------------------------------------------------------------------------------------
 

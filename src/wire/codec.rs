@@ -30,6 +30,11 @@ impl<'a> Reader<'a> {
         self.unread.len()
     }
 
+    /// The bytes that are not read yet.
+    pub const fn unread(&self) -> &'a [u8] {
+        self.unread
+    }
+
     /// Reads a field that older peers leave out: `None` if the payload ends before it.
     ///
     /// # Errors
@@ -169,6 +174,32 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
+    /// Reads a CompactSize that counts elements of at least `element_min_bytes` bytes each: no count is believed that
+    /// the rest of the payload cannot hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::compact_size`], and [`WireError::Truncated`] if there are fewer bytes than so many elements need.
+    ///
+    /// # Panics
+    ///
+    /// If `element_min_bytes` is zero.
+    pub fn count(&mut self, element_min_bytes: usize) -> Result<usize, WireError> {
+        let count = self.compact_size()?;
+        let possible = self.unread.len() / element_min_bytes;
+        usize::try_from(count).ok().filter(|&count| count <= possible).ok_or_else(|| self.truncated())
+    }
+
+    /// Reads a CompactSize and that many items of `N` bytes, without a look at any of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::count`].
+    pub fn items<const N: usize>(&mut self) -> Result<&'a [[u8; N]], WireError> {
+        let count = self.count(N)?;
+        Ok(self.bytes(count * N)?.as_chunks().0)
+    }
+
     /// The error of a count or length above its limit.
     pub const fn too_long(&self) -> WireError {
         WireError::TooLong { command: self.command }
@@ -208,4 +239,16 @@ pub fn put_var_bytes(bytes: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
     let bytes = &bytes[..bytes.len().min(max_bytes)];
     put_compact_size(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
+}
+
+/// Appends the number of `items` and their bytes.
+pub fn put_items<const N: usize>(items: &[[u8; N]], out: &mut Vec<u8>) {
+    put_compact_size(items.len() as u64, out);
+    out.extend_from_slice(items.as_flattened());
+}
+
+/// The `N` bytes of an item of fixed size that begin at `at`; both are constants, so that the check is done once and
+/// for all.
+pub(super) fn field<const N: usize>(item: &[u8], at: usize) -> [u8; N] {
+    *item[at..].first_chunk().expect("a field lies within its item")
 }

@@ -1,31 +1,121 @@
 //! The wire: bytes to messages and back, byte for byte as the reference node has them.
 //!
-//! A message that is not in this table is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on,
-//! but its payload is not taken apart.
+//! A [`MessageRef`] borrows from its payload and a [`Message`] stands on its own; there is one conversion each way.
+//! What can be long, lists and transactions, is never taken apart in memory: the borrowed form is a slice that is read
+//! item by item, the owned form is a copy of that slice, and to send it copies it again.
 //!
-//! | command | decoded as | payload |
-//! |---|---|---|
-//! | `version` | [`Version`] | 46 bytes or more, the tail is optional |
-//! | `verack` | [`MessageRef::Verack`] | empty |
-//! | `ping` | [`MessageRef::Ping`] | a nonce of 8 bytes |
-//! | `pong` | [`MessageRef::Pong`] | the nonce of the `ping` |
-//! | `protoconf` | [`ProtoconfRef`] | field count, largest payload, stream policies |
-//! | `sendheaders` | [`MessageRef::SendHeaders`] | empty |
-//! | `reject` | [`RejectRef`] | command, [`RejectCode`], reason, for `tx` and `block` a hash |
+//! # Messages
 //!
-//! Bytes behind the last known field of a message are ignored, as the node does. Whatever the bytes, decoding never
-//! panics and allocates nothing but a user agent. A text too long for its field is cut when it is encoded, so that no
-//! field can break the one behind it.
+//! The direction is that of an SV Node: `from` it comes, `to` it goes and is acted upon.
+//!
+//! | command | direction | limit | payload | decoded as |
+//! |---|---|---|---|---|
+//! | `version` | both | message | who the peer is: 46 bytes or more, the tail is optional | [`Version`] |
+//! | `verack` | both | message | empty | [`MessageRef::Verack`] |
+//! | `protoconf` | both | 1 MiB | field count, largest payload, stream policies | [`ProtoconfRef`] |
+//! | `authch` | both | message | version 1, length 32, challenge | [`AuthChallenge`] |
+//! | `authresp` | both | message | public key, nonce, signature | [`AuthResponseRef`] |
+//! | `createstrm` | both | message | association id, stream type, stream policy | [`CreateStreamRef`] |
+//! | `streamack` | both | message | association id, stream type | [`StreamAck`] |
+//! | `sendheaders` | both | message | empty | [`MessageRef::SendHeaders`] |
+//! | `sendhdrsen` | to | message | empty | [`MessageRef::SendHdrsEn`] |
+//! | `sendcmpct` | both | message | whether to announce, version 1 | [`SendCmpct`] |
+//! | `feefilter` | both | message | satoshis per 1,000 bytes | [`FeeFilter`] |
+//! | `ping` | both | message | nonce of 8 bytes | [`MessageRef::Ping`] |
+//! | `pong` | both | message | the nonce of the `ping` | [`MessageRef::Pong`] |
+//! | `getaddr` | both | message | empty | [`MessageRef::GetAddr`] |
+//! | `addr` | both | message | list of times and addresses, 1,000 at the most | [`AddressesRef`] |
+//! | `inv` | both | message | list of types and hashes | [`InventoryRef`] |
+//! | `getdata` | both | message | as `inv` | [`InventoryRef`] |
+//! | `notfound` | from | message | as `inv` | [`InventoryRef`] |
+//! | `getblocks` | to | message | version, list of hashes, last hash; asks for 500 | [`LocatorRef`] |
+//! | `getheaders` | both | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
+//! | `headers` | both | message | list of headers, 2,000 at the most | [`HeadersRef`] |
+//! | `gethdrsen` | to | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
+//! | `hdrsen` | from | block | list of headers with coinbase and proof | [`EnrichedHeadersRef`] |
+//! | `tx` | both | 1 GB | version, inputs, outputs, lock time | [`TxRef`] |
+//! | `block` | both | block | header, list of transactions | [`BlockRef`] |
+//! | `merkleblock` | from | message | header, transaction count, hashes, bits of a partial tree | [`MerkleBlockRef`] |
+//! | `cmpctblock` | both | block | header, nonce, short ids, some transactions | [`CompactBlockRef`] |
+//! | `getblocktxn` | both | indexes | block hash, indexes of transactions | [`GetBlockTxnRef`] |
+//! | `blocktxn` | both | block | block hash, list of transactions | [`BlockTxnRef`] |
+//! | `mempool` | both | message | empty, or an age | [`Mempool`] |
+//! | `filterload` | to | message | filter, number of hash functions, tweak, flags | [`FilterLoadRef`] |
+//! | `filteradd` | to | message | what the filter shall match | [`FilterAddRef`] |
+//! | `filterclear` | to | message | empty | [`MessageRef::FilterClear`] |
+//! | `reject` | both | message | command, [`RejectCode`], reason, for `tx` and `block` a hash | [`RejectRef`] |
+//! | `dsdetected` | both | message | version 1, list of forks: headers, transaction and proof | [`DoubleSpendRef`] |
+//! | `revokemid` | both | message | version 0, three keys, two signatures | [`RevokeMidRef`] |
+//! | `datareftx` | from | 1 GB | transaction, proof | [`ProvenTxRef`] |
+//! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
+//!
+//! The limit is what [`payload_limit`](header::payload_limit) says. `message` is
+//! [`PayloadLimits::message_max_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::block_max_bytes`]; `indexes`
+//! are 6 bytes for each 215 bytes of the largest block, and 24 or 44 more. Any other command has the limit `message`
+//! and is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on, but its payload is not taken
+//! apart.
+//!
+//! # Promises
+//!
+//! Whatever the bytes, decoding never panics, and it allocates nothing but a user agent. No count is believed that the
+//! bytes behind it could not hold. Bytes behind the last known field of a message are ignored, as the node does, and
+//! never sent. A text too long for its field is cut when it is encoded, so that no field can break the one behind it.
+//!
+//! [`EXTMSG`]: crate::protocol::CommandName::EXTMSG
 
+pub mod address;
+pub mod auth;
+pub mod block;
+pub mod block_stream;
 pub mod codec;
+pub mod compact;
+pub mod double_spend;
+pub mod enriched;
+pub mod filter;
+pub mod hash;
 pub mod header;
+pub mod headers;
+pub mod inventory;
+pub mod locator;
+pub mod merkle;
+pub mod merkle_block;
 pub mod message;
+pub mod miner;
 pub mod protoconf;
+pub mod proven_tx;
 pub mod reject;
+pub mod services;
+pub mod settings;
+pub mod siphash;
+pub mod streams;
+pub mod transaction;
 pub mod version;
 
+pub use address::{AddressEntry, Addresses, AddressesRef};
+pub use auth::{AuthChallenge, AuthResponse, AuthResponseRef};
+pub use block::{Block, BlockRef};
+pub use block_stream::{BlockStreamEvent, BlockStreamParser, StreamedBlock, StreamedTx, TxStreamParser};
+pub use compact::{
+    BlockTxn, BlockTxnRef, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef, PrefilledTx, ShortIds,
+};
+pub use double_spend::{DoubleSpend, DoubleSpendFault, DoubleSpendRef, ForkRef};
+pub use enriched::{EnrichedHeaderRef, EnrichedHeaders, EnrichedHeadersRef};
+pub use filter::{BloomFilter, FilterAdd, FilterAddRef, FilterLoadRef};
+pub use hash::{Hash256, InvalidHash};
 pub use header::{Header, PayloadLimits};
+pub use headers::{BlockHeader, Headers, HeadersIter, HeadersRef, ListedHeader};
+pub use inventory::{Inventory, InventoryItem, InventoryKind, InventoryRef};
+pub use locator::{Locator, LocatorRef, locator_heights};
+pub use merkle::{MerkleFrontier, MerkleProof, MerkleProofRef, MerkleVerdict, ProofSubject, ProofTarget};
+pub use merkle_block::{MerkleBlock, MerkleBlockRef, MerkleMatch};
 pub use message::{Message, MessageRef, put_frame, put_pong};
+pub use miner::{RevokeMid, RevokeMidRef};
 pub use protoconf::{Protoconf, ProtoconfRef};
+pub use proven_tx::{ProvenTx, ProvenTxRef};
 pub use reject::{Reject, RejectCode, RejectRef};
+pub use services::Services;
+pub use settings::{FeeFilter, Mempool, SendCmpct};
+pub use siphash::SipKey;
+pub use streams::{CreateStream, CreateStreamRef, StreamAck, StreamType};
+pub use transaction::{Tx, TxInRef, TxListRef, TxOutRef, TxRef};
 pub use version::{AssociationId, NetAddress, Sender, Version};

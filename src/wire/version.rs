@@ -4,7 +4,7 @@
 //! future, a negative height or a version number out of any range are for the handshake to think about. Peers may leave
 //! out the tail of the message at any of the boundaries that [`Version`] marks with `Option`.
 
-use super::codec::{Reader, put_var_bytes};
+use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;
 use crate::limits::{ASSOCIATION_ID_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use crate::protocol::{CommandName, PROTOCOL_VERSION};
@@ -143,6 +143,8 @@ impl Sender {
 }
 
 impl NetAddress {
+    /// Bytes on the wire.
+    pub const LEN_BYTES: usize = 26;
     /// No address, no port and no services.
     pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };
 
@@ -155,11 +157,24 @@ impl NetAddress {
         Self { services, ip: ip.octets(), port: socket.port() }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { services: reader.u64()?, ip: reader.array()?, port: reader.u16_be()? })
+    /// The address of a socket, with a mapped IPv4 address as what it is.
+    pub fn to_socket(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::from(self.ip).to_canonical(), self.port)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn decode(bytes: &[u8; Self::LEN_BYTES]) -> Self {
+        Self {
+            services: u64::from_le_bytes(field(bytes, 0)),
+            ip: field(bytes, 8),
+            port: u16::from_be_bytes(field(bytes, 24)),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        reader.array().map(|bytes| Self::decode(&bytes))
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.services.to_le_bytes());
         out.extend_from_slice(&self.ip);
         out.extend_from_slice(&self.port.to_be_bytes());
@@ -171,7 +186,7 @@ impl AssociationId {
     const UUID_TYPE: u8 = 0;
 
     /// A type byte alone names nothing, whatever the type.
-    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         match reader.var_bytes(ASSOCIATION_ID_MAX_BYTES)? {
             [] | [_] => Ok(Self::Empty),
             [Self::UUID_TYPE, id @ ..] => id.try_into().map(Self::Uuid).map_err(|_| reader.bad_value()),
@@ -179,7 +194,7 @@ impl AssociationId {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Empty => out.push(0),
             Self::Uuid(id) => {

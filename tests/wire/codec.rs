@@ -1,8 +1,9 @@
 //! The reader and the writers against naive ones.
 
+use crate::hex;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::{Reader, put_compact_size, put_var_bytes};
+use peerloop::wire::codec::{Reader, put_compact_size, put_items, put_var_bytes};
 use proptest::prelude::*;
 
 const COMMAND: CommandName = CommandName::new("test");
@@ -188,4 +189,30 @@ proptest! {
             prop_assert_eq!(reader.remaining(), payload.len() - at);
         }
     }
+}
+
+#[test]
+fn p20_a_count_is_believed_up_to_what_the_rest_can_hold() {
+    let count = |text: &str, rest: usize, element_min_bytes: usize| {
+        Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(element_min_bytes)
+    };
+    assert_eq!(count("00", 0, 36), Ok(0));
+    assert_eq!(count("01", 35, 36), Err(TRUNCATED));
+    assert_eq!(count("01", 36, 36), Ok(1));
+    assert_eq!(count("02", 71, 36), Err(TRUNCATED));
+    assert_eq!(count("02", 72, 36), Ok(2));
+    assert_eq!(count("fdfd00", 252, 1), Err(TRUNCATED));
+    assert_eq!(count("fdfd00", 253, 1), Ok(253));
+    assert_eq!(count("feffffffff", 1_000, 1), Err(TRUNCATED));
+}
+
+#[test]
+fn items_are_the_slices_that_they_were_read_from() {
+    let payload = hex("02aabbccddee");
+    let mut reader = Reader::new(COMMAND, &payload);
+    assert_eq!(reader.items::<2>(), Ok(&[[0xaa, 0xbb], [0xcc, 0xdd]][..]));
+    assert_eq!(reader.remaining(), 1, "what follows is not theirs");
+    let mut out = Vec::new();
+    put_items(&[[0xaa, 0xbb], [0xcc, 0xdd]], &mut out);
+    assert_eq!(out, payload[..5]);
 }

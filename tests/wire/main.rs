@@ -1,11 +1,21 @@
 //! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and
 //! properties that hold for any bytes.
 
+mod address;
+mod auth;
 mod codec;
 mod control;
 mod exact;
 mod frames;
+mod headers;
+mod inventory;
+mod locator;
+mod memory;
+mod miner;
 mod properties;
+mod settings;
+mod streams;
+mod table;
 mod version;
 
 /// The bytes of hexadecimal text.
@@ -17,4 +27,10 @@ fn hex(text: &str) -> Vec<u8> {
 /// The payload of a frame, which stands behind 24 bytes of header.
 fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
+}
+
+/// The payload of the first computed or recorded frame of `command`.
+fn known_payload(command: &str) -> Vec<u8> {
+    let known = frames::COMPUTED.iter().chain(&frames::RECORDED).find(|(name, _)| *name == command);
+    payload(known.expect(command).1)
 }

@@ -5,25 +5,17 @@ use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
 use peerloop::wire::header::checksum;
 use peerloop::wire::{
-    AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Reject, RejectCode, Sender, Version, put_frame,
+    AddressEntry, Addresses, AssociationId, AuthChallenge, AuthResponse, BlockHeader, CreateStream, FeeFilter, Hash256,
+    Header, Headers, Inventory, InventoryItem, InventoryKind, Locator, Mempool, Message, MessageRef, NetAddress,
+    Protoconf, Reject, RejectCode, RevokeMid, SendCmpct, Sender, StreamAck, StreamType, Version, put_frame,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const UNDERSTOOD: [CommandName; 7] = [
-    CommandName::VERSION,
-    CommandName::VERACK,
-    CommandName::PING,
-    CommandName::PONG,
-    CommandName::PROTOCONF,
-    CommandName::SENDHEADERS,
-    CommandName::REJECT,
-];
-
 fn any_command() -> impl Strategy<Value = CommandName> {
     prop_oneof![
-        4 => proptest::sample::select(&UNDERSTOOD[..]),
+        8 => proptest::sample::select(&CommandName::ALL[..]),
         1 => any::<[u8; 12]>().prop_map(CommandName::from_bytes),
     ]
 }
@@ -76,10 +68,91 @@ fn any_reject() -> impl Strategy<Value = Reject> {
     prop_oneof![with_hash, other]
 }
 
+fn any_hash() -> impl Strategy<Value = Hash256> {
+    any::<[u8; 32]>().prop_map(Hash256::from_bytes)
+}
+
+fn any_inventory() -> impl Strategy<Value = Inventory> {
+    let item = (any::<u32>(), any_hash()).prop_map(|(kind, hash)| InventoryItem { kind: InventoryKind(kind), hash });
+    vec(item, 0..8).prop_map(Inventory::from_items)
+}
+
+fn any_locator() -> impl Strategy<Value = Locator> {
+    (any::<i32>(), vec(any_hash(), 0..8), any_hash())
+        .prop_map(|(protocol_version, hashes, stop)| Locator::from_hashes(protocol_version, hashes, stop))
+}
+
+/// Messages that are lists.
+fn any_list() -> impl Strategy<Value = Message> {
+    let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
+    let header = any::<[[u8; 16]; 5]>()
+        .prop_map(|bytes| BlockHeader::decode(bytes.as_flattened().try_into().expect("80 bytes")));
+    prop_oneof![
+        any_inventory().prop_map(Message::Inv),
+        any_inventory().prop_map(Message::GetData),
+        any_inventory().prop_map(Message::NotFound),
+        any_locator().prop_map(Message::GetBlocks),
+        any_locator().prop_map(Message::GetHeaders),
+        any_locator().prop_map(Message::GetHdrsEn),
+        vec(entry, 0..8).prop_map(|entries| Message::Addr(Addresses::from_entries(entries))),
+        vec(header, 0..8).prop_map(|headers| Message::Headers(Headers::from_headers(headers))),
+    ]
+}
+
+/// Messages by which connections and peers are set up.
+fn any_setting() -> impl Strategy<Value = Message> {
+    use StreamType::{Data1, Data2, Data3, Data4, General, Unknown};
+    let id = || option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));
+    let stream = || (id(), proptest::sample::select(&[Unknown, General, Data1, Data2, Data3, Data4][..]));
+    prop_oneof![
+        Just(Message::SendHeaders),
+        Just(Message::SendHdrsEn),
+        Just(Message::GetAddr),
+        any::<(bool, u64)>().prop_map(|(announce, version)| Message::SendCmpct(SendCmpct { announce, version })),
+        any::<i64>().prop_map(|rate| Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: rate })),
+        option::of(any::<i64>()).prop_map(|age_secs| Message::Mempool(Mempool { age_secs })),
+        (stream(), any_bytes(64)).prop_map(|((association_id, stream_type), policy)| {
+            Message::CreateStrm(CreateStream { association_id, stream_type, policy })
+        }),
+        stream().prop_map(|(association_id, stream_type)| {
+            Message::StreamAck(StreamAck { association_id, stream_type })
+        }),
+    ]
+}
+
+fn any_key() -> impl Strategy<Value = [u8; 33]> {
+    any::<([u8; 32], u8)>().prop_map(|(x, parity)| std::array::from_fn(|at| if at == 0 { parity } else { x[at - 1] }))
+}
+
+/// Messages that miners sign.
+fn any_signed() -> impl Strategy<Value = Message> {
+    let signature = vec(any::<u8>(), 70..=72).prop_map(Vec::into_boxed_slice);
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|challenge| Message::AuthCh(AuthChallenge { challenge })),
+        (any_key(), any::<u64>(), signature).prop_map(|(public_key, client_nonce, signature)| {
+            Message::AuthResp(AuthResponse { public_key, client_nonce, signature })
+        }),
+        ((any_key(), any_key(), any_key()), any_bytes(255), any_bytes(255)).prop_map(|(keys, first, second)| {
+            let (revocation_key, miner_id, id_to_revoke) = keys;
+            let (revocation_signature, miner_signature) = (first, second);
+            let message = RevokeMid { revocation_key, miner_id, id_to_revoke, revocation_signature, miner_signature };
+            Message::RevokeMid(Box::new(message))
+        }),
+    ]
+}
+
+/// Messages whose parts have rules among each other.
+fn any_known() -> impl Strategy<Value = Message> {
+    let known: Vec<_> = frames::COMPUTED.iter().chain(&frames::RECORDED).collect();
+    proptest::sample::select(known).prop_map(|(command, frame)| {
+        MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a known frame").into_owned()
+    })
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let opaque = ("[ -~]{0,12}", any_bytes(300))
         .prop_map(|(name, payload)| (CommandName::new(&name), payload))
-        .prop_filter("the command is understood", |(command, _)| !UNDERSTOOD.contains(command))
+        .prop_filter("the command is understood", |(command, _)| !CommandName::ALL.contains(command))
         .prop_map(|(command, payload)| Message::Opaque { command, payload });
     prop_oneof![
         any_version().prop_map(|version| Message::Version(Box::new(version))),
@@ -87,8 +160,11 @@ fn any_message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
         any::<u64>().prop_map(|nonce| Message::Pong { nonce }),
         any_protoconf().prop_map(Message::Protoconf),
-        Just(Message::SendHeaders),
         any_reject().prop_map(Message::Reject),
+        any_list(),
+        any_setting(),
+        any_signed(),
+        any_known(),
         opaque,
     ]
 }
@@ -105,9 +181,16 @@ fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseErr
     prop_assert_eq!(message.command(), command);
     let encoded = encode(&message);
     prop_assert!(encoded.len() <= payload.len(), "nothing is added");
-    prop_assert_eq!(MessageRef::decode(command, &encoded), Ok(message.clone()));
-    let owned = message.clone().into_owned();
-    prop_assert_eq!(owned.as_ref(), message);
+    let again = MessageRef::decode(command, &encoded);
+    // Lists of transactions do not know yet where they end, so these may hold what is never sent.
+    if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {
+        prop_assert_eq!(again.clone(), Ok(message.clone()));
+    }
+    let again = again.expect("what is written is read");
+    prop_assert_eq!(encode(&again), encoded.clone());
+    let owned = again.clone().into_owned();
+    prop_assert_eq!(owned.as_ref(), again);
+    prop_assert_eq!(encode(&message.into_owned().as_ref()), encoded);
     Ok(())
 }
 
@@ -161,23 +244,27 @@ proptest! {
         let may_go_on = match &message {
             Message::Version(version) => version.association_id.is_none(),
             Message::Reject(reject) => reject.hash.is_none(),
+            Message::Mempool(mempool) => mempool.age_secs.is_none(),
             Message::Opaque { .. } => true,
             _ => false,
         };
         prop_assume!(!may_go_on);
         let longer = [encode(&message.as_ref()), tail].concat();
-        prop_assert_eq!(MessageRef::decode(message.as_ref().command(), &longer), Ok(message.as_ref()));
+        let decoded = MessageRef::decode(message.as_ref().command(), &longer).unwrap();
+        prop_assert_eq!(encode(&decoded), encode(&message.as_ref()));
     }
 }
 
 #[test]
 fn any_byte_of_a_known_message_may_have_any_value() {
-    for (command, frame) in [
-        (CommandName::VERSION, frames::VERSION_WITH_ASSOCIATION),
-        (CommandName::PROTOCONF, frames::PROTOCONF_WITH_POLICIES),
-        (CommandName::REJECT, frames::REJECT_TX),
-        (CommandName::PING, frames::PING),
-    ] {
+    let others = [
+        ("version", frames::VERSION_WITH_ASSOCIATION),
+        ("protoconf", frames::PROTOCONF_WITH_POLICIES),
+        ("reject", frames::REJECT_TX),
+        ("ping", frames::PING),
+    ];
+    for (command, frame) in others.iter().chain(&frames::COMPUTED).chain(&frames::RECORDED) {
+        let command = CommandName::new(command);
         let whole = payload(frame);
         for at in 0..whole.len() {
             for byte in 0..=u8::MAX {

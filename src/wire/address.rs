@@ -1,0 +1,96 @@
+//! `addr`: where other nodes are, as far as the sender knows.
+//!
+//! Times and services in it are hearsay. Nothing is judged here, not even whether an address can be reached at all.
+
+use super::codec::{Reader, field, put_items};
+use super::version::NetAddress;
+use crate::error::WireError;
+use crate::protocol::CommandName;
+use bytes::Bytes;
+
+/// An item of `addr`, 30 bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressEntry {
+    /// When the node there was last seen, in Unix seconds.
+    pub time: u32,
+    /// The address.
+    pub address: NetAddress,
+}
+
+/// The `addr` message over the items that it was read from (SV Node 1.2.2, protocol.h CAddress).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressesRef<'a> {
+    entries: &'a [[u8; AddressEntry::LEN_BYTES]],
+}
+
+/// The `addr` message on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    entries: Bytes,
+}
+
+impl AddressEntry {
+    /// Bytes on the wire.
+    pub const LEN_BYTES: usize = 4 + NetAddress::LEN_BYTES;
+
+    fn decode(bytes: &[u8; Self::LEN_BYTES]) -> Self {
+        Self { time: u32::from_le_bytes(field(bytes, 0)), address: NetAddress::decode(&field(bytes, 4)) }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.time.to_le_bytes());
+        self.address.write(out);
+    }
+}
+
+impl<'a> AddressesRef<'a> {
+    /// Reads the payload of an `addr`; looks at the count alone.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it holds less than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::TooLong`] for the count.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_items(self.entries, out);
+    }
+
+    /// The number of addresses; a node punishes more than 1,000.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no addresses.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The addresses, read one by one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = AddressEntry> + DoubleEndedIterator + Clone + use<'a> {
+        self.entries.iter().map(AddressEntry::decode)
+    }
+
+    /// The message on its own; copies the items.
+    pub fn into_owned(self) -> Addresses {
+        Addresses { entries: Bytes::copy_from_slice(self.entries.as_flattened()) }
+    }
+}
+
+impl Addresses {
+    /// The message with these addresses.
+    pub fn from_entries(entries: impl IntoIterator<Item = AddressEntry>) -> Self {
+        let entries = entries.into_iter();
+        let mut bytes = Vec::with_capacity(entries.size_hint().0.saturating_mul(AddressEntry::LEN_BYTES));
+        entries.for_each(|entry| entry.write(&mut bytes));
+        Self { entries: bytes.into() }
+    }
+
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> AddressesRef<'_> {
+        AddressesRef { entries: self.entries.as_chunks().0 }
+    }
+}

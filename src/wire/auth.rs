@@ -1,0 +1,115 @@
+//! `authch` and `authresp`: a miner proves that it holds the key it is known by.
+//!
+//! The messages are read and written and the bytes to sign are put together; signatures are made and checked
+//! elsewhere. No peer has to answer a challenge.
+
+use super::codec::{Reader, put_var_bytes};
+use super::hash::Hash256;
+use crate::error::WireError;
+use crate::limits::{AUTH_SIGNATURE_MAX_BYTES, AUTH_SIGNATURE_MIN_BYTES, PUBLIC_KEY_LEN_BYTES};
+use crate::protocol::CommandName;
+use sha2::{Digest, Sha256};
+
+/// The `authch` message, 40 bytes (SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthChallenge {
+    /// Random bytes that the answer has to sign.
+    pub challenge: [u8; 32],
+}
+
+/// The `authresp` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
+/// ProcessAuthRespMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthResponseRef<'a> {
+    /// The miner's compressed public key.
+    pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// What the miner adds to the challenge, so that nobody else chooses all that it signs; a node never takes 0.
+    pub client_nonce: u64,
+    /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
+    pub signature: &'a [u8],
+}
+
+/// The `authresp` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthResponse {
+    /// The miner's compressed public key.
+    pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// What the miner adds to the challenge, so that nobody else chooses all that it signs; a node never takes 0.
+    pub client_nonce: u64,
+    /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
+    pub signature: Box<[u8]>,
+}
+
+impl AuthChallenge {
+    /// The only version there is.
+    const VERSION: u32 = 1;
+    const CHALLENGE_LEN_BYTES: u32 = 32;
+
+    /// Reads the payload of an `authch`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for another version than 1 or
+    /// another length than 32.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::AUTHCH, payload);
+        if reader.u32()? != Self::VERSION {
+            return Err(reader.bad_value());
+        }
+        if reader.u32()? != Self::CHALLENGE_LEN_BYTES {
+            return Err(reader.bad_value());
+        }
+        Ok(Self { challenge: reader.array()? })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&Self::VERSION.to_le_bytes());
+        out.extend_from_slice(&Self::CHALLENGE_LEN_BYTES.to_le_bytes());
+        out.extend_from_slice(&self.challenge);
+    }
+
+    /// What the signature in the answer with `client_nonce` signs.
+    pub fn digest(&self, client_nonce: u64) -> Hash256 {
+        let hasher = Sha256::new_with_prefix(self.challenge).chain_update(client_nonce.to_le_bytes());
+        Hash256::finish(hasher)
+    }
+}
+
+impl<'a> AuthResponseRef<'a> {
+    /// Reads the payload of an `authresp`; neither key nor signature are looked into.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
+    /// for the lengths of key and signature, [`WireError::BadValue`] if one of them is too short.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::AUTHRESP, payload);
+        let public_key = reader.var_bytes(PUBLIC_KEY_LEN_BYTES)?.try_into().map_err(|_| reader.bad_value())?;
+        let client_nonce = reader.u64()?;
+        let signature = reader.var_bytes(AUTH_SIGNATURE_MAX_BYTES)?;
+        if signature.len() < AUTH_SIGNATURE_MIN_BYTES {
+            return Err(reader.bad_value());
+        }
+        Ok(Self { public_key, client_nonce, signature })
+    }
+
+    /// Appends the payload; a signature that is too long is cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_var_bytes(&self.public_key, PUBLIC_KEY_LEN_BYTES, out);
+        out.extend_from_slice(&self.client_nonce.to_le_bytes());
+        put_var_bytes(self.signature, AUTH_SIGNATURE_MAX_BYTES, out);
+    }
+
+    /// The message on its own.
+    pub fn into_owned(self) -> AuthResponse {
+        AuthResponse { public_key: self.public_key, client_nonce: self.client_nonce, signature: self.signature.into() }
+    }
+}
+
+impl AuthResponse {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> AuthResponseRef<'_> {
+        AuthResponseRef { public_key: self.public_key, client_nonce: self.client_nonce, signature: &self.signature }
+    }
+}

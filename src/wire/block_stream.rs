@@ -1,0 +1,327 @@
+//! Transactions and blocks that come in pieces, of any size and in any pieces.
+//!
+//! The parsers are fed with whatever has arrived and keep nothing of it: no script is held, however large. What they
+//! keep is where they are, a SHA-256 in progress and, for a block, one hash per level of its Merkle tree: together less
+//! than 3 KiB. They judge bytes as [`TxRef`](super::TxRef) does, wherever these are cut.
+
+use super::codec::Reader;
+use super::hash::Hash256;
+use super::headers::BlockHeader;
+use super::merkle::{MerkleFrontier, MerkleVerdict};
+use crate::error::WireError;
+use crate::protocol::CommandName;
+use sha2::{Digest, Sha256};
+
+/// Reads transactions, one after the other.
+#[derive(Clone, Debug)]
+pub struct TxStreamParser {
+    command: CommandName,
+    /// Bytes to pass over before what is awaited.
+    skip_bytes: u64,
+    awaited: Awaited,
+    size: PartialSize,
+    items_left: u64,
+    read: StreamedTx,
+    hasher: Sha256,
+}
+
+/// A transaction that went by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamedTx {
+    /// Its id.
+    pub txid: Hash256,
+    /// Its bytes on the wire.
+    pub len_bytes: u64,
+    /// The number of its inputs.
+    pub input_count: u64,
+    /// The number of its outputs.
+    pub output_count: u64,
+}
+
+/// Reads one block.
+#[derive(Clone, Debug)]
+pub struct BlockStreamParser {
+    stage: Stage,
+    header: PartialHeader,
+    count: PartialSize,
+    tx_count: u64,
+    tx: TxStreamParser,
+    tree: MerkleFrontier,
+    len_bytes: u64,
+}
+
+/// Something of a block that is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockStreamEvent {
+    /// The header and the count of the transactions.
+    Header {
+        /// The header.
+        header: BlockHeader,
+        /// The number of transactions, as claimed.
+        tx_count: u64,
+    },
+    /// The next transaction.
+    Transaction(StreamedTx),
+    /// The end of the last transaction.
+    End(StreamedBlock),
+}
+
+/// A block that went by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamedBlock {
+    /// Its header.
+    pub header: BlockHeader,
+    /// The number of its transactions.
+    pub tx_count: u64,
+    /// Its bytes on the wire, header and count included.
+    pub len_bytes: u64,
+    /// Whether its transactions are those that the header names.
+    pub verdict: MerkleVerdict,
+}
+
+/// The next thing in a transaction that says how it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    InputCount,
+    InputScriptSize,
+    OutputCount,
+    OutputScriptSize,
+    End,
+}
+
+/// The next thing in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Header,
+    Count,
+    Transactions,
+    Ended,
+    Failed(WireError),
+}
+
+/// A CompactSize whose first bytes have arrived.
+#[derive(Clone, Copy, Debug, Default)]
+struct PartialSize {
+    bytes: [u8; 9],
+    len_bytes: usize,
+}
+
+/// A block header whose first bytes have arrived.
+#[derive(Clone, Copy, Debug)]
+struct PartialHeader {
+    bytes: [u8; BlockHeader::LEN_BYTES],
+    len_bytes: usize,
+}
+
+impl TxStreamParser {
+    /// A parser at the beginning of a transaction inside the payload of `command`.
+    pub fn new(command: CommandName) -> Self {
+        Self {
+            command,
+            skip_bytes: 4,
+            awaited: Awaited::InputCount,
+            size: PartialSize::default(),
+            items_left: 0,
+            read: StreamedTx { txid: Hash256::ZERO, len_bytes: 0, input_count: 0, output_count: 0 },
+            hasher: Sha256::new(),
+        }
+    }
+
+    /// Takes from the front of `unread` up to the end of the transaction, or all of it. After the end it is ready for
+    /// another transaction, after an error of no use.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the counts and sizes.
+    pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<StreamedTx>, WireError> {
+        let offered = *unread;
+        let is_complete = self.walk(unread)?;
+        let taken = &offered[..offered.len() - unread.len()];
+        self.hasher.update(taken);
+        self.read.len_bytes += taken.len() as u64;
+        if !is_complete {
+            return Ok(None);
+        }
+        let Self { hasher, read, .. } = std::mem::replace(self, Self::new(self.command));
+        Ok(Some(StreamedTx { txid: Hash256::finish(hasher), ..read }))
+    }
+
+    /// Whether nothing of a transaction has been read since the last one ended.
+    pub const fn is_at_boundary(&self) -> bool {
+        self.read.len_bytes == 0
+    }
+
+    /// Whether the end of the transaction was reached.
+    fn walk(&mut self, unread: &mut &[u8]) -> Result<bool, WireError> {
+        loop {
+            let skipped = usize::try_from(self.skip_bytes).unwrap_or(usize::MAX).min(unread.len());
+            *unread = &unread[skipped..];
+            self.skip_bytes -= skipped as u64;
+            if self.skip_bytes > 0 {
+                return Ok(false);
+            }
+            if self.awaited == Awaited::End {
+                return Ok(true);
+            }
+            let Some(size) = self.size.advance(self.command, unread)? else { return Ok(false) };
+            self.go_on(size);
+        }
+    }
+
+    /// Draws the conclusion from the size or count that was awaited.
+    fn go_on(&mut self, size: u64) {
+        match self.awaited {
+            Awaited::InputCount => {
+                self.read.input_count = size;
+                self.items_left = size;
+                self.await_input();
+            }
+            Awaited::InputScriptSize => {
+                self.skip_bytes = size + 4;
+                self.await_input();
+            }
+            Awaited::OutputCount => {
+                self.read.output_count = size;
+                self.items_left = size;
+                self.await_output();
+            }
+            Awaited::OutputScriptSize => {
+                self.skip_bytes = size;
+                self.await_output();
+            }
+            Awaited::End => {}
+        }
+    }
+
+    const fn await_input(&mut self) {
+        if self.items_left == 0 {
+            self.awaited = Awaited::OutputCount;
+        } else {
+            self.items_left -= 1;
+            self.skip_bytes += 36;
+            self.awaited = Awaited::InputScriptSize;
+        }
+    }
+
+    const fn await_output(&mut self) {
+        if self.items_left == 0 {
+            self.skip_bytes += 4;
+            self.awaited = Awaited::End;
+        } else {
+            self.items_left -= 1;
+            self.skip_bytes += 8;
+            self.awaited = Awaited::OutputScriptSize;
+        }
+    }
+}
+
+impl BlockStreamParser {
+    /// A parser at the beginning of a `block`.
+    pub fn new() -> Self {
+        Self {
+            stage: Stage::Header,
+            header: PartialHeader { bytes: [0; BlockHeader::LEN_BYTES], len_bytes: 0 },
+            count: PartialSize::default(),
+            tx_count: 0,
+            tx: TxStreamParser::new(CommandName::BLOCK),
+            tree: MerkleFrontier::new(),
+            len_bytes: 0,
+        }
+    }
+
+    /// Takes from the front of `unread` until something is complete, or all of it and returns `None`. Call it until
+    /// then: a block without transactions ends without another byte. Bytes behind the end are taken and ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for counts and sizes; from then on always the same.
+    pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
+        let offered_bytes = unread.len();
+        let event = match self.stage {
+            Stage::Header => self.advance_header(unread),
+            Stage::Count => self.advance_count(unread),
+            Stage::Transactions => self.advance_transactions(unread),
+            Stage::Ended => {
+                *unread = &[];
+                return Ok(None);
+            }
+            Stage::Failed(error) => Err(error),
+        };
+        self.len_bytes += (offered_bytes - unread.len()) as u64;
+        if let Err(error) = event {
+            self.stage = Stage::Failed(error);
+        }
+        event
+    }
+
+    /// Whether the end of the block was reached; if the payload is over and it was not, the block is truncated.
+    pub const fn is_complete(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    /// The transactions that went by so far.
+    pub const fn tx_read_count(&self) -> u64 {
+        self.tree.leaf_count()
+    }
+
+    fn advance_header(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
+        let missing = &mut self.header.bytes[self.header.len_bytes..];
+        let (taken, rest) = unread.split_at(missing.len().min(unread.len()));
+        missing[..taken.len()].copy_from_slice(taken);
+        self.header.len_bytes += taken.len();
+        *unread = rest;
+        if self.header.len_bytes < BlockHeader::LEN_BYTES {
+            return Ok(None);
+        }
+        self.stage = Stage::Count;
+        self.advance_count(unread)
+    }
+
+    fn advance_count(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
+        let Some(tx_count) = self.count.advance(CommandName::BLOCK, unread)? else { return Ok(None) };
+        self.tx_count = tx_count;
+        self.stage = Stage::Transactions;
+        Ok(Some(BlockStreamEvent::Header { header: BlockHeader::decode(&self.header.bytes), tx_count }))
+    }
+
+    fn advance_transactions(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
+        if self.tree.leaf_count() == self.tx_count {
+            self.stage = Stage::Ended;
+            let header = BlockHeader::decode(&self.header.bytes);
+            let verdict = self.tree.verdict(header.merkle_root);
+            let block = StreamedBlock { header, tx_count: self.tx_count, len_bytes: self.len_bytes, verdict };
+            return Ok(Some(BlockStreamEvent::End(block)));
+        }
+        let Some(tx) = self.tx.advance(unread)? else { return Ok(None) };
+        self.tree.push(tx.txid);
+        Ok(Some(BlockStreamEvent::Transaction(tx)))
+    }
+}
+
+impl Default for BlockStreamParser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialSize {
+    /// Takes from the front of `unread` up to the end of the size, or all of it.
+    fn advance(&mut self, command: CommandName, unread: &mut &[u8]) -> Result<Option<u64>, WireError> {
+        while let Some((&byte, rest)) = unread.split_first() {
+            *unread = rest;
+            self.bytes[self.len_bytes] = byte;
+            self.len_bytes += 1;
+            let needed_bytes = match self.bytes[0] {
+                0xfd => 3,
+                0xfe => 5,
+                0xff => 9,
+                _ => 1,
+            };
+            if self.len_bytes == needed_bytes {
+                self.len_bytes = 0;
+                return Reader::new(command, &self.bytes[..needed_bytes]).compact_size().map(Some);
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,239 @@
+//! `dsdetected`: two or more branches of the chain that spend the same output, each with its proof.
+//!
+//! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message can show by itself; that
+//! the branches have work in them and begin at a block of ours, only the chain can tell.
+
+use super::codec::{Reader, put_compact_size, put_items};
+use super::hash::Hash256;
+use super::headers::BlockHeader;
+use super::merkle::{MerkleProofRef, ProofSubject, ProofTarget};
+use super::transaction::TxRef;
+use crate::error::WireError;
+use crate::protocol::CommandName;
+use bytes::Bytes;
+use std::fmt;
+use std::iter::FusedIterator;
+
+/// The `dsdetected` message over the payload that it was read from (SV Node 1.2.2, double_spend/dsdetected_message.h
+/// DSDetected).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoubleSpendRef<'a> {
+    len: usize,
+    forks: &'a [u8],
+}
+
+/// The `dsdetected` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubleSpend {
+    len: usize,
+    forks: Bytes,
+}
+
+/// A branch of the chain with a transaction that spends what another branch spends too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForkRef<'a> {
+    /// The transaction.
+    pub tx: TxRef<'a>,
+    /// The proof that it is in the first of the blocks.
+    pub proof: MerkleProofRef<'a>,
+    headers: &'a [[u8; BlockHeader::LEN_BYTES]],
+}
+
+/// The branches of a `dsdetected`, read one by one.
+#[derive(Clone, Debug)]
+pub struct Forks<'a> {
+    unread_len: usize,
+    reader: Reader<'a>,
+}
+
+/// What is wrong with a `dsdetected` of good form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubleSpendFault {
+    /// A branch has no headers, or one that does not name the next as its parent.
+    NoChain,
+    /// A proof does not lead to the first header of its branch.
+    NotProven,
+    /// The branches do not begin at the same block.
+    NoCommonAncestor,
+    /// Two branches have the same transaction.
+    SameTransaction,
+    /// A transaction spends nothing that another branch spends too.
+    NoDoubleSpend,
+}
+
+impl<'a> DoubleSpendRef<'a> {
+    /// The only version of the message.
+    const VERSION: u16 = 1;
+
+    /// Reads the payload of a `dsdetected`, and in one pass where each branch ends.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::BadValue`] for another version than 1, fewer than two branches, and a proof that has no whole
+    /// transaction, is about a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::DSDETECTED, payload);
+        if reader.u16()? != Self::VERSION {
+            return Err(reader.bad_value());
+        }
+        let len = reader.count(ForkRef::MIN_BYTES)?;
+        if len < 2 {
+            return Err(reader.bad_value());
+        }
+        let behind_count = reader.unread();
+        for _ in 0..len {
+            ForkRef::read(&mut reader)?;
+        }
+        Ok(Self { len, forks: &behind_count[..behind_count.len() - reader.remaining()] })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&Self::VERSION.to_le_bytes());
+        put_compact_size(self.len as u64, out);
+        out.extend_from_slice(self.forks);
+    }
+
+    /// The branches.
+    pub const fn forks(&self) -> Forks<'a> {
+        Forks { unread_len: self.len, reader: Reader::new(CommandName::DSDETECTED, self.forks) }
+    }
+
+    /// Checks what the message can show by itself (SV Node 1.2.2, double_spend/dsdetected_message.cpp IsValid).
+    /// Allocates 40 bytes per input and branch, which is less than the message has.
+    ///
+    /// # Errors
+    ///
+    /// The first fault.
+    pub fn validate(&self) -> Result<(), DoubleSpendFault> {
+        self.forks().try_for_each(|fork| fork.validate())?;
+        let mut ancestors = self.forks().map(|fork| fork.ancestor());
+        let first = ancestors.next();
+        if ancestors.any(|ancestor| Some(ancestor) != first) {
+            return Err(DoubleSpendFault::NoCommonAncestor);
+        }
+        let mut txids: Vec<Hash256> = self.forks().map(|fork| fork.tx.txid()).collect();
+        txids.sort_unstable();
+        if txids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(DoubleSpendFault::SameTransaction);
+        }
+        if self.all_spend_twice() { Ok(()) } else { Err(DoubleSpendFault::NoDoubleSpend) }
+    }
+
+    /// Whether each branch spends an output that another one spends too.
+    fn all_spend_twice(&self) -> bool {
+        let outpoints = |(index, fork): (usize, ForkRef<'a>)| {
+            fork.tx.inputs().map(move |input| (input.prev_txid, input.prev_index, index as u32))
+        };
+        let mut spent: Vec<(Hash256, u32, u32)> = self.forks().enumerate().flat_map(outpoints).collect();
+        spent.sort_unstable();
+        let mut is_double = vec![false; self.len];
+        for same in spent.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            // Sorted by branch too: one that spends an output twice all alone is first and last.
+            if same.first().map(|first| first.2) != same.last().map(|last| last.2) {
+                same.iter().for_each(|&(_, _, index)| is_double[index as usize] = true);
+            }
+        }
+        !is_double.contains(&false)
+    }
+
+    /// The message on its own; copies the branches.
+    pub fn into_owned(self) -> DoubleSpend {
+        DoubleSpend { len: self.len, forks: Bytes::copy_from_slice(self.forks) }
+    }
+}
+
+impl DoubleSpend {
+    /// The message with these branches: for each its headers, from the block of the transaction back to the child of
+    /// the common ancestor, and the proof. `None` if no reader would take it, see [`DoubleSpendRef::decode`].
+    pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
+        let mut len = 0;
+        let mut encoded = Vec::new();
+        for (headers, proof) in forks {
+            len += 1;
+            let headers: Vec<_> = headers.iter().map(BlockHeader::encode).collect();
+            put_items(&headers, &mut encoded);
+            proof.encode(&mut encoded);
+            ForkRef::proven_tx(&proof)?;
+        }
+        (len >= 2).then(|| Self { len, forks: encoded.into() })
+    }
+
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> DoubleSpendRef<'_> {
+        DoubleSpendRef { len: self.len, forks: &self.forks }
+    }
+}
+
+impl<'a> ForkRef<'a> {
+    /// Bytes of the shortest branch, whose list of headers is empty.
+    const MIN_BYTES: usize = 1 + MerkleProofRef::MIN_BYTES;
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let headers = reader.items()?;
+        let proof = MerkleProofRef::read(reader)?;
+        let tx = Self::proven_tx(&proof).ok_or_else(|| reader.bad_value())?;
+        Ok(Self { tx, proof, headers })
+    }
+
+    /// The transaction of a proof such as the message demands.
+    fn proven_tx(proof: &MerkleProofRef<'a>) -> Option<TxRef<'a>> {
+        match (proof.subject, proof.target) {
+            (ProofSubject::Tx(tx), ProofTarget::MerkleRoot(_)) if proof.index != 0 => Some(tx),
+            (ProofSubject::Tx(_) | ProofSubject::Txid(_), ProofTarget::MerkleRoot(_) | ProofTarget::BlockHash(_)) => {
+                None
+            }
+        }
+    }
+
+    /// The headers, from the block of the transaction back to the child of the common ancestor.
+    pub fn headers(&self) -> impl DoubleEndedIterator<Item = BlockHeader> + ExactSizeIterator + use<'a> {
+        self.headers.iter().map(BlockHeader::decode)
+    }
+
+    /// The block that the branch goes off from.
+    fn ancestor(&self) -> Option<Hash256> {
+        self.headers().next_back().map(|header| header.prev_hash)
+    }
+
+    /// Headers that are linked by their hashes cannot repeat, so that need not be looked for.
+    fn validate(&self) -> Result<(), DoubleSpendFault> {
+        let first = self.headers().next().ok_or(DoubleSpendFault::NoChain)?;
+        let mut parents = self.headers().skip(1);
+        if self.headers().zip(parents.by_ref()).any(|(header, parent)| header.prev_hash != parent.hash()) {
+            return Err(DoubleSpendFault::NoChain);
+        }
+        if self.proof.proves(&first) { Ok(()) } else { Err(DoubleSpendFault::NotProven) }
+    }
+}
+
+impl<'a> Iterator for Forks<'a> {
+    type Item = ForkRef<'a>;
+
+    fn next(&mut self) -> Option<ForkRef<'a>> {
+        self.unread_len = self.unread_len.checked_sub(1)?;
+        // All branches were walked once, so none of them fails.
+        ForkRef::read(&mut self.reader).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.unread_len, Some(self.unread_len))
+    }
+}
+
+impl ExactSizeIterator for Forks<'_> {}
+impl FusedIterator for Forks<'_> {}
+
+impl fmt::Display for DoubleSpendFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoChain => "the headers of a branch are not a chain",
+            Self::NotProven => "a proof does not lead to its header",
+            Self::NoCommonAncestor => "the branches do not begin at the same block",
+            Self::SameTransaction => "two branches have the same transaction",
+            Self::NoDoubleSpend => "a transaction spends nothing that another branch spends too",
+        })
+    }
+}
+
+impl std::error::Error for DoubleSpendFault {}

@@ -1,0 +1,232 @@
+//! `filterload` and `filteradd`: the bloom filter by which a peer names transactions without naming them (BIP 37).
+//!
+//! A filter may match what was never put in, and never misses what was. Its bits are hashes of what it holds, so its
+//! sizes are limited where it is read: a hostile one costs 50 hashes per look and no more.
+
+use super::codec::{Reader, put_var_bytes};
+use super::hash::Hash256;
+use crate::error::WireError;
+use crate::limits::{BLOOM_ELEMENT_MAX_BYTES, BLOOM_FILTER_MAX_BYTES, BLOOM_HASHES_MAX};
+use crate::protocol::CommandName;
+use std::f64::consts::LN_2;
+
+/// The `filterload` message over the payload that it was read from (SV Node 1.2.2, bloom.h CBloomFilter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterLoadRef<'a> {
+    /// The bits, eight to a byte, the lowest first; at most [`BLOOM_FILTER_MAX_BYTES`].
+    pub bits: &'a [u8],
+    /// The number of hash functions, at most [`BLOOM_HASHES_MAX`].
+    pub hash_count: u32,
+    /// What varies the hash functions.
+    pub tweak: u32,
+    /// How the filter grows on a match, [`BloomFilter::UPDATE_NONE`] and so on in the two lowest bits.
+    pub flags: u8,
+}
+
+/// A bloom filter: the `filterload` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BloomFilter {
+    bits: Box<[u8]>,
+    hash_count: u32,
+    tweak: u32,
+    flags: u8,
+}
+
+/// The `filteradd` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
+/// ProcessFilterAddMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterAddRef<'a> {
+    /// What the filter shall match too, at most [`BLOOM_ELEMENT_MAX_BYTES`].
+    pub element: &'a [u8],
+}
+
+/// The `filteradd` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterAdd {
+    /// What the filter shall match too, at most [`BLOOM_ELEMENT_MAX_BYTES`].
+    pub element: Box<[u8]>,
+}
+
+impl<'a> FilterLoadRef<'a> {
+    /// Reads the payload of a `filterload`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`] for more bits or hash functions than allowed, [`WireError::Truncated`] and
+    /// [`WireError::NonCanonicalSize`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::FILTERLOAD, payload);
+        let bits = reader.var_bytes(BLOOM_FILTER_MAX_BYTES)?;
+        let hash_count = reader.u32()?;
+        if hash_count > BLOOM_HASHES_MAX {
+            return Err(reader.too_long());
+        }
+        Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
+    }
+
+    /// Appends the payload; bits that are too many are cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_var_bytes(self.bits, BLOOM_FILTER_MAX_BYTES, out);
+        out.extend_from_slice(&self.hash_count.to_le_bytes());
+        out.extend_from_slice(&self.tweak.to_le_bytes());
+        out.push(self.flags);
+    }
+
+    /// Whether `element` may be in the filter. A filter without bits holds everything, and none holds an element of
+    /// more than [`BLOOM_ELEMENT_MAX_BYTES`].
+    pub fn contains(&self, element: &[u8]) -> bool {
+        element.len() <= BLOOM_ELEMENT_MAX_BYTES
+            && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)
+                .all(|bit| self.bits[bit / 8] & 1 << (bit % 8) != 0)
+    }
+
+    /// Whether the output may be in the filter.
+    pub fn contains_outpoint(&self, txid: Hash256, index: u32) -> bool {
+        self.contains(&outpoint(txid, index))
+    }
+
+    /// The filter on its own; copies the bits.
+    pub fn into_owned(self) -> BloomFilter {
+        let Self { bits, hash_count, tweak, flags } = self;
+        BloomFilter { bits: bits.into(), hash_count, tweak, flags }
+    }
+}
+
+impl BloomFilter {
+    /// Nothing is added on a match.
+    pub const UPDATE_NONE: u8 = 0;
+    /// The matched output is added.
+    pub const UPDATE_ALL: u8 = 1;
+    /// The matched output is added if it pays to a bare public key or several.
+    pub const UPDATE_PUBKEYS: u8 = 2;
+
+    /// An empty filter for `element_count` elements that wrongly matches `false_positive_rate` of all others, as
+    /// nearly as the limits allow. A rate above 1 or below 0 counts as 1 or 0.
+    pub fn new(element_count: u32, false_positive_rate: f64, tweak: u32, flags: u8) -> Self {
+        let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
+        let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
+        // A float that is too large becomes the largest integer.
+        let len_bytes = (wanted_bits as usize).min(BLOOM_FILTER_MAX_BYTES * 8) / 8;
+        // The node divides integers here, and so must who wants the same filter.
+        let bits_per_element = (len_bytes * 8).checked_div(element_count as usize).unwrap_or(0);
+        let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(BLOOM_HASHES_MAX);
+        Self { bits: vec![0; len_bytes].into(), hash_count, tweak, flags }
+    }
+
+    /// Puts `element` in, unless it has more than [`BLOOM_ELEMENT_MAX_BYTES`].
+    pub fn insert(&mut self, element: &[u8]) {
+        if element.len() <= BLOOM_ELEMENT_MAX_BYTES {
+            for bit in bit_indexes(self.bits.len(), self.hash_count, self.tweak, element) {
+                self.bits[bit / 8] |= 1 << (bit % 8);
+            }
+        }
+    }
+
+    /// Puts an output in.
+    pub fn insert_outpoint(&mut self, txid: Hash256, index: u32) {
+        self.insert(&outpoint(txid, index));
+    }
+
+    /// Whether `element` may be in the filter, as [`FilterLoadRef::contains`].
+    pub fn contains(&self, element: &[u8]) -> bool {
+        self.as_ref().contains(element)
+    }
+
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        self.bits.fill(0);
+    }
+
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> FilterLoadRef<'_> {
+        FilterLoadRef { bits: &self.bits, hash_count: self.hash_count, tweak: self.tweak, flags: self.flags }
+    }
+}
+
+impl<'a> FilterAddRef<'a> {
+    /// Reads the payload of a `filteradd`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`] above [`BLOOM_ELEMENT_MAX_BYTES`], [`WireError::Truncated`] and
+    /// [`WireError::NonCanonicalSize`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::FILTERADD, payload);
+        Ok(Self { element: reader.var_bytes(BLOOM_ELEMENT_MAX_BYTES)? })
+    }
+
+    /// Appends the payload; an element that is too long is cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_var_bytes(self.element, BLOOM_ELEMENT_MAX_BYTES, out);
+    }
+
+    /// The message on its own; copies the element.
+    pub fn into_owned(self) -> FilterAdd {
+        FilterAdd { element: self.element.into() }
+    }
+}
+
+impl FilterAdd {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> FilterAddRef<'_> {
+        FilterAddRef { element: &self.element }
+    }
+}
+
+/// The bits of `element` in a filter of `len_bytes`, none in a filter without any (CVE-2013-5700).
+fn bit_indexes(len_bytes: usize, hash_count: u32, tweak: u32, element: &[u8]) -> impl Iterator<Item = usize> {
+    let hash_count = if len_bytes == 0 { 0 } else { hash_count };
+    (0..hash_count).map(move |index| {
+        let seed = index.wrapping_mul(0xfba4_c795).wrapping_add(tweak);
+        murmur3(seed, element) as usize % (len_bytes * 8)
+    })
+}
+
+fn outpoint(txid: Hash256, index: u32) -> [u8; 36] {
+    let mut bytes = [0; 36];
+    bytes[..32].copy_from_slice(txid.as_bytes());
+    bytes[32..].copy_from_slice(&index.to_le_bytes());
+    bytes
+}
+
+/// MurmurHash3, the variant of 32 bits for x86 (Austin Appleby).
+fn murmur3(seed: u32, bytes: &[u8]) -> u32 {
+    let scramble = |word: u32| word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    let (words, rest) = bytes.as_chunks();
+    let hash = words.iter().fold(seed, |hash, word| {
+        (hash ^ scramble(u32::from_le_bytes(*word))).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+    });
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut hash = hash ^ scramble(u32::from_le_bytes(last)) ^ bytes.len() as u32;
+    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashes_are_those_of_the_reference_node() {
+        for (seed, bytes, hash) in [
+            (0, &[][..], 0),
+            (0xfba4_c795, &[], 0x6a39_6f08),
+            (0xffff_ffff, &[], 0x81f1_6f39),
+            (0, &[0x00], 0x514e_28b7),
+            (0xfba4_c795, &[0x00], 0xea3f_0b17),
+            (0, &[0xff], 0xfd6c_f10d),
+            (0, &[0x00, 0x11], 0x16c6_b7ab),
+            (0, &[0x00, 0x11, 0x22], 0x8eb5_1c3d),
+            (0, &[0x00, 0x11, 0x22, 0x33], 0xb447_1bf8),
+            (0, &[0x00, 0x11, 0x22, 0x33, 0x44], 0xe230_1fa8),
+            (0, &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55], 0xfc2e_4a15),
+            (0, &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66], 0xb074_502c),
+            (0, &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77], 0x8034_d2a0),
+            (0, &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88], 0xb469_8def),
+        ] {
+            assert_eq!(murmur3(seed, bytes), hash, "{seed:#x} {bytes:x?}");
+        }
+    }
+}

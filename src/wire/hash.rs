@@ -1,0 +1,123 @@
+//! Hashes of 32 bytes: what blocks and transactions are called by.
+//!
+//! A [`Hash256`] holds the bytes in wire order, as SHA-256 gives them. People write them the other way round, and so
+//! do its text forms; nothing else ever reverses them.
+
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// A double SHA-256, 32 bytes in wire order; as text, 64 hexadecimal digits that begin with the last byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash256([u8; 32]);
+
+impl Hash256 {
+    /// The hash of no block, which genesis names as its parent and a locator as "no end".
+    pub const ZERO: Self = Self([0; 32]);
+    /// Bytes on the wire.
+    pub const LEN_BYTES: usize = 32;
+
+    /// SHA-256 applied twice.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::finish(Sha256::new_with_prefix(bytes))
+    }
+
+    /// SHA-256 of the hash of everything that went through `hasher`, for what is never held whole.
+    pub fn finish(hasher: Sha256) -> Self {
+        Self(Sha256::digest(hasher.finalize()).into())
+    }
+
+    /// The hash with these bytes, in wire order.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes in wire order.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The bytes in wire order.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl fmt::Display for Hash256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHash;
+
+impl fmt::Display for InvalidHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a hash is written as 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for InvalidHash {}
+
+impl FromStr for Hash256 {
+    type Err = InvalidHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| InvalidHash)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().rev().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn digit(byte: u8) -> Result<u8, InvalidHash> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8).ok_or(InvalidHash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GENESIS: &str = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
+
+    #[test]
+    fn text_is_the_wire_order_reversed() {
+        let hash: Hash256 = GENESIS.parse().expect("it is a hash");
+        assert_eq!(hash.as_bytes()[..4], [0x6f, 0xe2, 0x8c, 0x0a]);
+        assert_eq!(hash.as_bytes()[27..], [0; 5]);
+        assert_eq!(hash.to_string(), GENESIS);
+        assert_eq!(format!("{hash:?}"), GENESIS);
+        assert_eq!(GENESIS.to_uppercase().parse(), Ok(hash));
+    }
+
+    #[test]
+    fn text_that_is_no_hash_is_refused() {
+        let signed = format!("+{}", &GENESIS[1..]);
+        let foreign = format!("{}é", &GENESIS[2..]);
+        let spaced = format!(" {}", &GENESIS[1..]);
+        for text in ["", &GENESIS[1..], &signed, &foreign, &spaced, &format!("{GENESIS}0"), &GENESIS.replace('f', "g")]
+        {
+            assert_eq!(text.parse::<Hash256>(), Err(InvalidHash), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_sha_256_twice() {
+        let hash = Hash256::of(&[]);
+        assert_eq!(hash.to_string(), "56944c5d3f98413ef45cf54545538103cc9f298e0575820ad3591376e2e0f65d");
+        let mut hasher = Sha256::new();
+        hasher.update(b"ab");
+        hasher.update(b"c");
+        assert_eq!(Hash256::finish(hasher), Hash256::of(b"abc"));
+    }
+}

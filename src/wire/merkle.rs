@@ -1,0 +1,309 @@
+//! Merkle trees: the root over the transactions of a block, and the proof that one of them is in it.
+//!
+//! A [`MerkleFrontier`] takes the ids one by one and keeps one hash per level, at most 64 of them, so the tree over a
+//! block of any size costs 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
+
+use super::codec::{Reader, put_compact_size, put_items};
+use super::hash::Hash256;
+use super::headers::BlockHeader;
+use super::transaction::{Tx, TxRef};
+use crate::error::WireError;
+
+/// The right edge of a Merkle tree that grows by one leaf at a time (SV Node 1.2.2, consensus/merkle.cpp
+/// ComputeMerkleRoot).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MerkleFrontier {
+    leaf_count: u64,
+    is_mutated: bool,
+    /// The roots of the complete subtrees, the largest first: one for each bit that is set in the leaf count.
+    subtrees: Vec<Hash256>,
+}
+
+/// What a tree over transactions says about the root that a header claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MerkleVerdict {
+    /// The root is that of the tree.
+    Valid,
+    /// The root is that of the tree, but also that of a tree with fewer leaves; see [`MerkleFrontier::is_mutated`].
+    Mutated,
+    /// The root is another one, or there are no transactions.
+    Mismatch,
+}
+
+/// The proof that a transaction is in a block, over the bytes that it was read from (SV Node 1.2.2, merkleproof.h
+/// MerkleProof).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MerkleProofRef<'a> {
+    /// The position of the transaction in the block.
+    pub index: u64,
+    /// What is proven to be in the block.
+    pub subject: ProofSubject<TxRef<'a>>,
+    /// Where the branch ends.
+    pub target: ProofTarget,
+    nodes: &'a [[u8; NODE_BYTES]],
+}
+
+/// The proof that a transaction is in a block, on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MerkleProof {
+    index: u64,
+    subject: ProofSubject<Tx>,
+    target: ProofTarget,
+    nodes: Box<[[u8; NODE_BYTES]]>,
+}
+
+/// What a proof is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofSubject<T> {
+    /// The transaction itself.
+    Tx(T),
+    /// Its id.
+    Txid(Hash256),
+}
+
+/// What a proof leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofTarget {
+    /// The name of the block, whose header holds the root.
+    BlockHash(Hash256),
+    /// The root itself.
+    MerkleRoot(Hash256),
+}
+
+/// Bytes of a node: its type, which is always 0, and a hash.
+const NODE_BYTES: usize = 1 + Hash256::LEN_BYTES;
+
+/// The bits of the first byte of a proof that are in use.
+mod flag {
+    pub(super) const FULL_TX: u8 = 0x01;
+    pub(super) const MERKLE_ROOT: u8 = 0x04;
+}
+
+impl MerkleFrontier {
+    /// The tree without leaves.
+    pub const fn new() -> Self {
+        Self { leaf_count: 0, is_mutated: false, subtrees: Vec::new() }
+    }
+
+    /// Adds a leaf on the right.
+    pub fn push(&mut self, txid: Hash256) {
+        let mut subtree = txid;
+        let mut larger = self.leaf_count;
+        while larger & 1 == 1 {
+            let left = self.subtrees.pop().expect("every bit of the leaf count stands for a subtree");
+            self.is_mutated |= left == subtree;
+            subtree = parent(left, subtree);
+            larger >>= 1;
+        }
+        self.subtrees.push(subtree);
+        self.leaf_count += 1;
+    }
+
+    /// The number of leaves.
+    pub const fn leaf_count(&self) -> u64 {
+        self.leaf_count
+    }
+
+    /// The root over all leaves so far, `None` without any. A level of odd length repeats its last hash.
+    pub fn root(&self) -> Option<Hash256> {
+        let mut subtrees = self.subtrees.iter().rev();
+        let mut root = *subtrees.next()?;
+        let mut level = self.leaf_count.trailing_zeros();
+        let mut larger = self.leaf_count & (self.leaf_count - 1);
+        for &left in subtrees {
+            while level < larger.trailing_zeros() {
+                root = parent(root, root);
+                level += 1;
+            }
+            root = parent(left, root);
+            level += 1;
+            larger &= larger - 1;
+        }
+        Some(root)
+    }
+
+    /// Whether two neighbours were equal somewhere in the tree: then a block without the second of them has the same
+    /// root, and a bad block must not be taken for the good one of the same name (CVE-2012-2459).
+    pub const fn is_mutated(&self) -> bool {
+        self.is_mutated
+    }
+
+    /// Judges the root that a header claims.
+    pub fn verdict(&self, claimed_root: Hash256) -> MerkleVerdict {
+        match self.root() {
+            Some(root) if root == claimed_root && self.is_mutated => MerkleVerdict::Mutated,
+            Some(root) if root == claimed_root => MerkleVerdict::Valid,
+            Some(_) | None => MerkleVerdict::Mismatch,
+        }
+    }
+}
+
+impl Extend<Hash256> for MerkleFrontier {
+    fn extend<I: IntoIterator<Item = Hash256>>(&mut self, txids: I) {
+        txids.into_iter().for_each(|txid| self.push(txid));
+    }
+}
+
+impl FromIterator<Hash256> for MerkleFrontier {
+    fn from_iter<I: IntoIterator<Item = Hash256>>(txids: I) -> Self {
+        let mut tree = Self::new();
+        tree.extend(txids);
+        tree
+    }
+}
+
+impl<'a> MerkleProofRef<'a> {
+    /// Bytes of the shortest proof: flags, index, an id, a target and no nodes.
+    pub(super) const MIN_BYTES: usize = 1 + 1 + 32 + 32 + 1;
+
+    /// Reads the proof that comes next.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::BadValue`] for a flag or a node type that the node does not use, and if the transaction is not as
+    /// long as the proof says; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and [`WireError::TooLong`].
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let flags = reader.u8()?;
+        if flags & !(flag::FULL_TX | flag::MERKLE_ROOT) != 0 {
+            return Err(reader.bad_value());
+        }
+        let index = reader.compact_size()?;
+        let subject = if flags & flag::FULL_TX == 0 {
+            ProofSubject::Txid(Hash256::from_bytes(reader.array()?))
+        } else {
+            let len_bytes = reader.compact_size()?;
+            let tx = TxRef::read(reader)?;
+            if tx.encoded().len() as u64 != len_bytes {
+                return Err(reader.bad_value());
+            }
+            ProofSubject::Tx(tx)
+        };
+        let target = Hash256::from_bytes(reader.array()?);
+        let target = match flags & flag::MERKLE_ROOT {
+            0 => ProofTarget::BlockHash(target),
+            _ => ProofTarget::MerkleRoot(target),
+        };
+        let nodes: &[[u8; NODE_BYTES]] = reader.items()?;
+        if nodes.iter().any(|node| node[0] != 0) {
+            return Err(reader.bad_value());
+        }
+        Ok(Self { index, subject, target, nodes })
+    }
+
+    /// Appends the proof.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let full_tx = match self.subject {
+            ProofSubject::Tx(_) => flag::FULL_TX,
+            ProofSubject::Txid(_) => 0,
+        };
+        let (merkle_root, target) = match self.target {
+            ProofTarget::BlockHash(hash) => (0, hash),
+            ProofTarget::MerkleRoot(hash) => (flag::MERKLE_ROOT, hash),
+        };
+        out.push(full_tx | merkle_root);
+        put_compact_size(self.index, out);
+        match self.subject {
+            ProofSubject::Tx(tx) => {
+                put_compact_size(tx.encoded().len() as u64, out);
+                tx.encode(out);
+            }
+            ProofSubject::Txid(txid) => out.extend_from_slice(txid.as_bytes()),
+        }
+        out.extend_from_slice(target.as_bytes());
+        put_items(self.nodes, out);
+    }
+
+    /// The id of the transaction; hashes it if the proof carries it.
+    pub fn txid(&self) -> Hash256 {
+        match self.subject {
+            ProofSubject::Tx(tx) => tx.txid(),
+            ProofSubject::Txid(txid) => txid,
+        }
+    }
+
+    /// The hashes beside the branch, from the leaf upwards.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = Hash256> + use<'a> {
+        self.nodes.iter().map(|[_, hash @ ..]| Hash256::from_bytes(*hash))
+    }
+
+    /// The root that the branch leads to.
+    pub fn root(&self) -> Hash256 {
+        let mut index = self.index;
+        self.nodes().fold(self.txid(), |hash, node| {
+            let is_right = index & 1 == 1;
+            index >>= 1;
+            if is_right { parent(node, hash) } else { parent(hash, node) }
+        })
+    }
+
+    /// Whether the branch leads from the transaction to this header, target and position included.
+    pub fn proves(&self, header: &BlockHeader) -> bool {
+        let is_inside =
+            u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);
+        let is_target = match self.target {
+            ProofTarget::BlockHash(hash) => hash == header.hash(),
+            ProofTarget::MerkleRoot(root) => root == header.merkle_root,
+        };
+        is_inside && is_target && self.root() == header.merkle_root
+    }
+
+    /// The proof on its own; copies what it borrows.
+    pub fn into_owned(self) -> MerkleProof {
+        let subject = match self.subject {
+            ProofSubject::Tx(tx) => ProofSubject::Tx(tx.into_owned()),
+            ProofSubject::Txid(txid) => ProofSubject::Txid(txid),
+        };
+        MerkleProof { index: self.index, subject, target: self.target, nodes: self.nodes.into() }
+    }
+}
+
+impl MerkleProof {
+    /// The proof with these parts; `nodes` go from the leaf upwards.
+    pub fn from_parts(
+        index: u64,
+        subject: ProofSubject<Tx>,
+        target: ProofTarget,
+        nodes: impl IntoIterator<Item = Hash256>,
+    ) -> Self {
+        let node = |hash: Hash256| {
+            let mut node = [0; NODE_BYTES];
+            node[1..].copy_from_slice(hash.as_bytes());
+            node
+        };
+        Self { index, subject, target, nodes: nodes.into_iter().map(node).collect() }
+    }
+
+    /// The nodes that [`MerkleProof::from_parts`] needs for the leaf at `index` of a tree, `None` if there is none.
+    pub fn branch(txids: &[Hash256], index: usize) -> Option<Vec<Hash256>> {
+        let (mut level, mut at) = (txids.get(index).map(|_| txids.to_vec())?, index);
+        let mut branch = Vec::new();
+        while level.len() > 1 {
+            branch.push(*level.get(at ^ 1).unwrap_or(&level[at]));
+            level = parents(&level);
+            at /= 2;
+        }
+        Some(branch)
+    }
+
+    /// The proof, borrowed.
+    pub fn as_ref(&self) -> MerkleProofRef<'_> {
+        let subject = match &self.subject {
+            ProofSubject::Tx(tx) => ProofSubject::Tx(tx.as_ref()),
+            ProofSubject::Txid(txid) => ProofSubject::Txid(*txid),
+        };
+        MerkleProofRef { index: self.index, subject, target: self.target, nodes: &self.nodes }
+    }
+}
+
+/// The hash above two neighbours.
+pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
+    let mut pair = [0; 2 * Hash256::LEN_BYTES];
+    pair[..Hash256::LEN_BYTES].copy_from_slice(left.as_bytes());
+    pair[Hash256::LEN_BYTES..].copy_from_slice(right.as_bytes());
+    Hash256::of(&pair)
+}
+
+/// The level above a level; the last hash of an odd one is its own neighbour.
+pub(super) fn parents(level: &[Hash256]) -> Vec<Hash256> {
+    level.chunks(2).map(|pair| parent(pair[0], *pair.last().expect("a chunk is not empty"))).collect()
+}

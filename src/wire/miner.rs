@@ -1,0 +1,120 @@
+//! `revokemid`: a miner takes back a compromised id.
+//!
+//! The message is read and written and the bytes to sign are named; signatures and keys are checked elsewhere.
+
+use super::codec::{Reader, put_compact_size};
+use crate::error::WireError;
+use crate::limits::{MINER_SIGNATURE_MAX_BYTES, PUBLIC_KEY_LEN_BYTES};
+use crate::protocol::CommandName;
+use sha2::{Digest, Sha256};
+
+/// The `revokemid` message over the payload that it was read from (SV Node 1.2.2, miner_id/revokemid.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeMidRef<'a> {
+    /// The miner's compressed revocation key.
+    pub revocation_key: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The miner's id, a compressed public key.
+    pub miner_id: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The first id that is not to be trusted any more.
+    pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The DER signature of [`signed_digest`](Self::signed_digest) by the revocation key, at most
+    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    pub revocation_signature: &'a [u8],
+    /// The DER signature of [`signed_digest`](Self::signed_digest) by the miner's id, at most
+    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    pub miner_signature: &'a [u8],
+}
+
+/// The `revokemid` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokeMid {
+    /// The miner's compressed revocation key.
+    pub revocation_key: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The miner's id, a compressed public key.
+    pub miner_id: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The first id that is not to be trusted any more.
+    pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
+    /// The DER signature of [`RevokeMidRef::signed_digest`] by the revocation key, at most
+    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    pub revocation_signature: Box<[u8]>,
+    /// The DER signature of [`RevokeMidRef::signed_digest`] by the miner's id, at most [`MINER_SIGNATURE_MAX_BYTES`].
+    pub miner_signature: Box<[u8]>,
+}
+
+impl<'a> RevokeMidRef<'a> {
+    /// The only version there is.
+    const VERSION: u32 = 0;
+
+    /// Reads the payload of a `revokemid`; neither keys nor signatures are looked into.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for another version than 0 or if
+    /// the signatures do not fill their field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the
+    /// length of that field.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::REVOKEMID, payload);
+        if reader.u32()? != Self::VERSION {
+            return Err(reader.bad_value());
+        }
+        let (revocation_key, miner_id, id_to_revoke) = (reader.array()?, reader.array()?, reader.array()?);
+        let mut signatures =
+            Reader::new(CommandName::REVOKEMID, reader.var_bytes(2 * (1 + MINER_SIGNATURE_MAX_BYTES))?);
+        let revocation_signature = read_signature(&mut signatures)?;
+        let miner_signature = read_signature(&mut signatures)?;
+        if signatures.remaining() > 0 {
+            return Err(reader.bad_value());
+        }
+        Ok(Self { revocation_key, miner_id, id_to_revoke, revocation_signature, miner_signature })
+    }
+
+    /// Appends the payload; signatures that are too long are cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let signatures = [self.revocation_signature, self.miner_signature]
+            .map(|signature| &signature[..signature.len().min(MINER_SIGNATURE_MAX_BYTES)]);
+        out.extend_from_slice(&Self::VERSION.to_le_bytes());
+        for key in [self.revocation_key, self.miner_id, self.id_to_revoke] {
+            out.extend_from_slice(&key);
+        }
+        put_compact_size(signatures.iter().map(|signature| 1 + signature.len() as u64).sum(), out);
+        for signature in signatures {
+            out.push(signature.len() as u8);
+            out.extend_from_slice(signature);
+        }
+    }
+
+    /// What both signatures sign: a single SHA-256 of the id to revoke.
+    pub fn signed_digest(&self) -> [u8; 32] {
+        Sha256::digest(self.id_to_revoke).into()
+    }
+
+    /// The message on its own.
+    pub fn into_owned(self) -> RevokeMid {
+        RevokeMid {
+            revocation_key: self.revocation_key,
+            miner_id: self.miner_id,
+            id_to_revoke: self.id_to_revoke,
+            revocation_signature: self.revocation_signature.into(),
+            miner_signature: self.miner_signature.into(),
+        }
+    }
+}
+
+impl RevokeMid {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> RevokeMidRef<'_> {
+        RevokeMidRef {
+            revocation_key: self.revocation_key,
+            miner_id: self.miner_id,
+            id_to_revoke: self.id_to_revoke,
+            revocation_signature: &self.revocation_signature,
+            miner_signature: &self.miner_signature,
+        }
+    }
+}
+
+/// Its length is one byte and no CompactSize, so it needs no other limit.
+fn read_signature<'a>(signatures: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
+    let len_bytes = signatures.u8()?;
+    signatures.bytes(usize::from(len_bytes))
+}

@@ -1,0 +1,83 @@
+//! Service bits in words.
+//!
+//! Messages carry services as a plain number, because a peer may set any bit; [`Services`] is how people read it.
+
+use crate::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
+use std::fmt;
+
+/// What a node offers, as text the names of its bits with `|` between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Services(pub u64);
+
+impl Services {
+    /// It serves the whole chain.
+    pub const NETWORK: Self = Self(SERVICE_NETWORK);
+    /// It answers `getutxo`, which no node does any more.
+    pub const GETUTXO: Self = Self(0x02);
+    /// It takes `filterload` and its kin.
+    pub const BLOOM: Self = Self(0x04);
+    /// It knows Xtreme Thinblocks.
+    pub const XTHIN: Self = Self(0x10);
+    /// It is a Bitcoin SV node; the bit's name is older than they are.
+    pub const BITCOIN_CASH: Self = Self(SERVICE_BITCOIN_CASH);
+
+    /// The bits that have names, lowest first (SV Node 1.2.2, protocol.h ServiceFlags).
+    const NAMED: [(Self, &str); 5] = [
+        (Self::NETWORK, "NETWORK"),
+        (Self::GETUTXO, "GETUTXO"),
+        (Self::BLOOM, "BLOOM"),
+        (Self::XTHIN, "XTHIN"),
+        (Self::BITCOIN_CASH, "BITCOIN_CASH"),
+    ];
+
+    /// Whether everything in `wanted` is offered.
+    pub const fn contains(self, wanted: Self) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+}
+
+/// Bits without names come last, as one hexadecimal number; no bits at all are `none`.
+impl fmt::Display for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut unnamed = self.0;
+        let mut separator = "";
+        for (service, name) in Self::NAMED.iter().filter(|(service, _)| self.contains(*service)) {
+            write!(f, "{separator}{name}")?;
+            unnamed &= !service.0;
+            separator = "|";
+        }
+        match (self.0, unnamed) {
+            (0, _) => f.write_str("none"),
+            (_, 0) => Ok(()),
+            (_, unnamed) => write!(f, "{separator}{unnamed:#x}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read_in_words() {
+        for (services, text) in [
+            (0, "none"),
+            (0x21, "NETWORK|BITCOIN_CASH"),
+            (0x25, "NETWORK|BLOOM|BITCOIN_CASH"),
+            (0x37, "NETWORK|GETUTXO|BLOOM|XTHIN|BITCOIN_CASH"),
+            (0x08, "0x8"),
+            (0x8100_0001, "NETWORK|0x81000000"),
+            (u64::MAX, "NETWORK|GETUTXO|BLOOM|XTHIN|BITCOIN_CASH|0xffffffffffffffc8"),
+        ] {
+            assert_eq!(Services(services).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_offered_contains_what_is_wanted() {
+        let node = Services(0x21);
+        assert!(node.contains(Services::NETWORK) && node.contains(node) && node.contains(Services::default()));
+        assert!(!node.contains(Services::BLOOM));
+        assert!(!node.contains(Services(0x05)), "one of two is not enough");
+    }
+}

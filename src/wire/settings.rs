@@ -1,0 +1,91 @@
+//! `sendcmpct`, `feefilter` and `mempool`: what a peer wishes to be sent.
+//!
+//! Wishes are read as they are; whether one is granted, and whether its numbers make sense, is for others.
+
+use super::codec::Reader;
+use crate::error::WireError;
+use crate::protocol::CommandName;
+
+/// The `sendcmpct` message, 9 bytes: the peer understands compact blocks (SV Node 1.2.2, net_processing.cpp
+/// ProcessSendCompactMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendCmpct {
+    /// Whether new blocks are to be announced by `cmpctblock`.
+    pub announce: bool,
+    /// The version of compact blocks; a node ignores all but [`SendCmpct::VERSION`].
+    pub version: u64,
+}
+
+/// The `feefilter` message, 8 bytes: transactions that pay less are not to be announced (SV Node 1.2.2,
+/// net_processing.cpp ProcessFeeFilterMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeFilter {
+    /// The least fee in satoshis per 1,000 bytes; a node ignores what is outside 0 to 2,100,000,000,000,000.
+    pub satoshis_per_1000_bytes: i64,
+}
+
+/// The `mempool` message: the peer asks for an inventory of unconfirmed transactions (SV Node 1.2.2,
+/// net_processing.cpp ProcessMempoolMessage).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mempool {
+    /// Only transactions that are older than so many seconds; `None` asks for all.
+    pub age_secs: Option<i64>,
+}
+
+impl SendCmpct {
+    /// The only version of compact blocks there is.
+    pub const VERSION: u64 = 1;
+
+    /// Reads the payload of a `sendcmpct`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::SENDCMPCT, payload);
+        Ok(Self { announce: reader.bool()?, version: reader.u64()? })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.announce));
+        out.extend_from_slice(&self.version.to_le_bytes());
+    }
+}
+
+impl FeeFilter {
+    /// Reads the payload of a `feefilter`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`].
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        Ok(Self { satoshis_per_1000_bytes: Reader::new(CommandName::FEEFILTER, payload).i64()? })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.satoshis_per_1000_bytes.to_le_bytes());
+    }
+}
+
+impl Mempool {
+    /// Reads the payload of a `mempool`; a lone zero byte is the same as nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if an age is announced and missing.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::MEMPOOL, payload);
+        let has_age = reader.optional(Reader::bool)?.unwrap_or(false);
+        Ok(Self { age_secs: if has_age { Some(reader.i64()?) } else { None } })
+    }
+
+    /// Appends the payload, which is empty without an age: older nodes know no other form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        if let Some(age_secs) = self.age_secs {
+            out.push(1);
+            out.extend_from_slice(&age_secs.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `createstrm` and `streamack`: a further connection to a peer that is connected already.
+//!
+//! The messages only name the association and the stream; which connection belongs to which peer is not decided here.
+
+use super::codec::{Reader, put_var_bytes};
+use super::version::AssociationId;
+use crate::error::WireError;
+use crate::limits::STREAM_POLICY_MAX_BYTES;
+use crate::protocol::CommandName;
+
+/// The `createstrm` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
+/// ProcessCreateStreamMessage). It takes the place of a `version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreateStreamRef<'a> {
+    /// The association to join, from the `version` of its first connection.
+    pub association_id: AssociationId,
+    /// What the connection is for.
+    pub stream_type: StreamType,
+    /// The name of the policy that decides which messages go where, at most [`STREAM_POLICY_MAX_BYTES`]; empty keeps
+    /// the one there is.
+    pub policy: &'a [u8],
+}
+
+/// The `createstrm` message on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateStream {
+    /// The association to join, from the `version` of its first connection.
+    pub association_id: AssociationId,
+    /// What the connection is for.
+    pub stream_type: StreamType,
+    /// The name of the policy that decides which messages go where, at most [`STREAM_POLICY_MAX_BYTES`]; empty keeps
+    /// the one there is.
+    pub policy: Box<[u8]>,
+}
+
+/// The `streamack` message, which accepts a `createstrm` (SV Node 1.2.2, net_processing.cpp ProcessStreamAckMessage).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamAck {
+    /// The association that was joined.
+    pub association_id: AssociationId,
+    /// What the connection is for.
+    pub stream_type: StreamType,
+}
+
+/// What one connection of an association is for (SV Node 1.2.2, net/stream.h StreamType).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StreamType {
+    /// Not said.
+    Unknown = 0,
+    /// The first connection.
+    General = 1,
+    /// The first further one; the policy `BlockPriority` moves blocks, headers and pings to it.
+    Data1 = 2,
+    /// The second further one.
+    Data2 = 3,
+    /// The third further one.
+    Data3 = 4,
+    /// The fourth further one.
+    Data4 = 5,
+}
+
+impl<'a> CreateStreamRef<'a> {
+    /// Reads the payload of a `createstrm`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
+    /// unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the lengths of id and policy.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::CREATESTRM, payload);
+        Ok(Self {
+            association_id: AssociationId::read(&mut reader)?,
+            stream_type: StreamType::read(&mut reader)?,
+            policy: reader.var_bytes(STREAM_POLICY_MAX_BYTES)?,
+        })
+    }
+
+    /// Appends the payload; a policy that is too long is cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.association_id.write(out);
+        out.push(self.stream_type as u8);
+        put_var_bytes(self.policy, STREAM_POLICY_MAX_BYTES, out);
+    }
+
+    /// The message on its own.
+    pub fn into_owned(self) -> CreateStream {
+        CreateStream { association_id: self.association_id, stream_type: self.stream_type, policy: self.policy.into() }
+    }
+}
+
+impl CreateStream {
+    /// The message, borrowed.
+    pub fn as_ref(&self) -> CreateStreamRef<'_> {
+        CreateStreamRef { association_id: self.association_id, stream_type: self.stream_type, policy: &self.policy }
+    }
+}
+
+impl StreamAck {
+    /// Reads the payload of a `streamack`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
+    /// unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length of the id.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(CommandName::STREAMACK, payload);
+        Ok(Self { association_id: AssociationId::read(&mut reader)?, stream_type: StreamType::read(&mut reader)? })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.association_id.write(out);
+        out.push(self.stream_type as u8);
+    }
+}
+
+impl StreamType {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(match reader.u8()? {
+            0 => Self::Unknown,
+            1 => Self::General,
+            2 => Self::Data1,
+            3 => Self::Data2,
+            4 => Self::Data3,
+            5 => Self::Data4,
+            _ => return Err(reader.bad_value()),
+        })
+    }
+}

@@ -1,0 +1,383 @@
+//! `tx`: a transaction, looked at where it lies, and lists of them.
+//!
+//! A [`TxRef`] is made by one pass over the bytes, which finds out where the transaction ends and that every count and
+//! size in it is true. After that nothing in it can fail: inputs and outputs are read as they are iterated over, and no
+//! script is ever copied. What a script means, and whether the values add up, is for others to judge.
+//!
+//! A [`TxListRef`] is the body of a block. It believes nothing but its count, and reads one transaction after the other
+//! when it is asked to.
+
+use super::codec::{Reader, field, put_compact_size, put_var_bytes};
+use super::hash::Hash256;
+use crate::error::WireError;
+use crate::protocol::CommandName;
+use bytes::Bytes;
+use std::iter::FusedIterator;
+
+/// A transaction over the bytes that it was read from (SV Node 1.2.2, primitives/transaction.h CTransaction).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxRef<'a> {
+    encoded: &'a [u8],
+    layout: Layout,
+}
+
+/// A transaction on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tx {
+    encoded: Bytes,
+    layout: Layout,
+}
+
+/// Where the parts lie between the version in front and the lock time at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    input_count: usize,
+    inputs_at: usize,
+    inputs_end: usize,
+    output_count: usize,
+    outputs_at: usize,
+}
+
+/// An input: which output it spends, and by what right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxInRef<'a> {
+    /// The transaction whose output is spent, zero in a coinbase.
+    pub prev_txid: Hash256,
+    /// The position of that output, 2^32 - 1 in a coinbase.
+    pub prev_index: u32,
+    /// The unlocking script, which may be anything.
+    pub script: &'a [u8],
+    /// The sequence number.
+    pub sequence: u32,
+}
+
+/// An output: how much, and who may spend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxOutRef<'a> {
+    /// The value in satoshis, as claimed.
+    pub value: i64,
+    /// The locking script, which may be anything.
+    pub script: &'a [u8],
+}
+
+/// The inputs of a transaction, read one by one.
+#[derive(Clone, Debug)]
+pub struct TxInputs<'a> {
+    unread_len: usize,
+    reader: Reader<'a>,
+}
+
+/// The outputs of a transaction, read one by one.
+#[derive(Clone, Debug)]
+pub struct TxOutputs<'a> {
+    unread_len: usize,
+    reader: Reader<'a>,
+}
+
+/// A counted list of transactions, of which only the count has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxListRef<'a> {
+    command: CommandName,
+    len: usize,
+    /// The transactions, and whatever follows them.
+    unread: &'a [u8],
+}
+
+/// The transactions of a list, read one by one; an error is the last item.
+#[derive(Clone, Debug)]
+pub struct Transactions<'a> {
+    unread_len: usize,
+    reader: Reader<'a>,
+}
+
+impl<'a> TxRef<'a> {
+    /// Bytes of the shortest transaction, which has neither inputs nor outputs.
+    pub const MIN_BYTES: usize = 10;
+
+    /// Reads the payload of a `tx`; bytes behind the transaction are ignored.
+    ///
+    /// # Errors
+    ///
+    /// As [`TxRef::read`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
+        Self::read(&mut Reader::new(CommandName::TX, payload))
+    }
+
+    /// Reads the transaction that `bytes` begin with, and returns what follows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`TxRef::read`].
+    pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
+        let mut reader = Reader::new(CommandName::TX, bytes);
+        let tx = Self::read(&mut reader)?;
+        Ok((tx, reader.unread()))
+    }
+
+    /// Reads the transaction that comes next, in one pass.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Truncated`] if the payload ends inside it or cannot hold what it counts,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for its counts and sizes.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let bytes = reader.unread();
+        let position = |reader: &Reader<'_>| bytes.len() - reader.remaining();
+        reader.bytes(4)?;
+        let input_count = reader.count(TxInRef::MIN_BYTES)?;
+        let inputs_at = position(reader);
+        skip_items::<{ TxInRef::SCRIPT_AT }, { TxInRef::BEHIND_SCRIPT }>(reader, input_count)?;
+        let inputs_end = position(reader);
+        let output_count = reader.count(TxOutRef::MIN_BYTES)?;
+        let outputs_at = position(reader);
+        skip_items::<{ TxOutRef::SCRIPT_AT }, 0>(reader, output_count)?;
+        reader.bytes(4)?;
+        let encoded = &bytes[..position(reader)];
+        Ok(Self { encoded, layout: Layout { input_count, inputs_at, inputs_end, output_count, outputs_at } })
+    }
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.encoded);
+    }
+
+    /// The bytes of the wire.
+    pub const fn encoded(&self) -> &'a [u8] {
+        self.encoded
+    }
+
+    /// The id of the transaction: the hash of its bytes.
+    pub fn txid(&self) -> Hash256 {
+        Hash256::of(self.encoded)
+    }
+
+    /// The transaction version.
+    pub fn version(&self) -> i32 {
+        i32::from_le_bytes(field(self.encoded, 0))
+    }
+
+    /// The height or time before which the transaction is not final.
+    pub fn locktime(&self) -> u32 {
+        u32::from_le_bytes(field(self.encoded, self.encoded.len() - 4))
+    }
+
+    /// The inputs in order.
+    pub fn inputs(&self) -> TxInputs<'a> {
+        let Layout { input_count, inputs_at, inputs_end, .. } = self.layout;
+        let bytes = &self.encoded[inputs_at..inputs_end];
+        TxInputs { unread_len: input_count, reader: Reader::new(CommandName::TX, bytes) }
+    }
+
+    /// The outputs in order.
+    pub fn outputs(&self) -> TxOutputs<'a> {
+        let Layout { output_count, outputs_at, .. } = self.layout;
+        let bytes = &self.encoded[outputs_at..self.encoded.len() - 4];
+        TxOutputs { unread_len: output_count, reader: Reader::new(CommandName::TX, bytes) }
+    }
+
+    /// Whether this is the first transaction of a block, which spends nothing.
+    pub fn is_coinbase(&self) -> bool {
+        let mut inputs = self.inputs();
+        inputs.len() == 1
+            && inputs.next().is_some_and(|input| input.prev_txid == Hash256::ZERO && input.prev_index == u32::MAX)
+    }
+
+    /// The transaction on its own; copies its bytes.
+    pub fn into_owned(self) -> Tx {
+        Tx { encoded: Bytes::copy_from_slice(self.encoded), layout: self.layout }
+    }
+}
+
+impl Tx {
+    /// The transaction with these parts. No reader takes a script of 4 GiB or more.
+    pub fn from_parts(version: i32, inputs: &[TxInRef<'_>], outputs: &[TxOutRef<'_>], locktime: u32) -> Self {
+        let mut encoded = version.to_le_bytes().to_vec();
+        put_compact_size(inputs.len() as u64, &mut encoded);
+        let inputs_at = encoded.len();
+        inputs.iter().for_each(|input| input.write(&mut encoded));
+        let inputs_end = encoded.len();
+        put_compact_size(outputs.len() as u64, &mut encoded);
+        let outputs_at = encoded.len();
+        outputs.iter().for_each(|output| output.write(&mut encoded));
+        encoded.extend_from_slice(&locktime.to_le_bytes());
+        let (input_count, output_count) = (inputs.len(), outputs.len());
+        let layout = Layout { input_count, inputs_at, inputs_end, output_count, outputs_at };
+        Self { encoded: encoded.into(), layout }
+    }
+
+    /// The transaction, borrowed.
+    pub fn as_ref(&self) -> TxRef<'_> {
+        TxRef { encoded: &self.encoded, layout: self.layout }
+    }
+}
+
+impl<'a> TxInRef<'a> {
+    /// Bytes of the output's name, in front of the script.
+    const SCRIPT_AT: usize = 36;
+    /// Bytes of the sequence number.
+    const BEHIND_SCRIPT: usize = 4;
+    /// Bytes of an input with an empty script.
+    const MIN_BYTES: usize = Self::SCRIPT_AT + 1 + Self::BEHIND_SCRIPT;
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        Ok(Self {
+            prev_txid: Hash256::from_bytes(reader.array()?),
+            prev_index: reader.u32()?,
+            script: reader.var_bytes(usize::MAX)?,
+            sequence: reader.u32()?,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.prev_txid.as_bytes());
+        out.extend_from_slice(&self.prev_index.to_le_bytes());
+        put_var_bytes(self.script, usize::MAX, out);
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+    }
+}
+
+impl<'a> TxOutRef<'a> {
+    /// Bytes of the value, in front of the script.
+    const SCRIPT_AT: usize = 8;
+    /// Bytes of an output with an empty script.
+    const MIN_BYTES: usize = Self::SCRIPT_AT + 1;
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        Ok(Self { value: reader.i64()?, script: reader.var_bytes(usize::MAX)? })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.value.to_le_bytes());
+        put_var_bytes(self.script, usize::MAX, out);
+    }
+}
+
+impl<'a> TxListRef<'a> {
+    /// Reads the count; the transactions are all that follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::count`](super::codec::Reader::count).
+    pub(super) fn read(command: CommandName, reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let len = reader.count(TxRef::MIN_BYTES)?;
+        Ok(Self { command, len, unread: reader.unread() })
+    }
+
+    pub(super) const fn from_encoded(command: CommandName, len: usize, encoded: &'a [u8]) -> Self {
+        Self { command, len, unread: encoded }
+    }
+
+    /// The number of transactions, as claimed.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The transactions in order, each read when it is asked for.
+    pub const fn iter(&self) -> Transactions<'a> {
+        Transactions { unread_len: self.len, reader: Reader::new(self.command, self.unread) }
+    }
+
+    /// Walks over all transactions.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first that is broken, as [`TxRef::read`].
+    pub fn validate(&self) -> Result<(), WireError> {
+        self.iter().try_for_each(|tx| tx.map(drop))
+    }
+
+    /// The bytes of the transactions without what follows the last; all that there is, if one of them is broken.
+    pub(super) fn encoded(&self) -> &'a [u8] {
+        let mut transactions = self.iter();
+        if transactions.by_ref().all(|tx| tx.is_ok()) {
+            &self.unread[..self.unread.len() - transactions.reader.remaining()]
+        } else {
+            self.unread
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_compact_size(self.len as u64, out);
+        out.extend_from_slice(self.encoded());
+    }
+}
+
+impl<'a> IntoIterator for TxListRef<'a> {
+    type Item = Result<TxRef<'a>, WireError>;
+    type IntoIter = Transactions<'a>;
+
+    fn into_iter(self) -> Transactions<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> Iterator for TxInputs<'a> {
+    type Item = TxInRef<'a>;
+
+    fn next(&mut self) -> Option<TxInRef<'a>> {
+        self.unread_len = self.unread_len.checked_sub(1)?;
+        // All inputs were walked once, so none of them fails.
+        TxInRef::read(&mut self.reader).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.unread_len, Some(self.unread_len))
+    }
+}
+
+impl<'a> Iterator for TxOutputs<'a> {
+    type Item = TxOutRef<'a>;
+
+    fn next(&mut self) -> Option<TxOutRef<'a>> {
+        self.unread_len = self.unread_len.checked_sub(1)?;
+        // All outputs were walked once, so none of them fails.
+        TxOutRef::read(&mut self.reader).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.unread_len, Some(self.unread_len))
+    }
+}
+
+impl<'a> Iterator for Transactions<'a> {
+    type Item = Result<TxRef<'a>, WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.unread_len = self.unread_len.checked_sub(1)?;
+        let tx = TxRef::read(&mut self.reader);
+        if tx.is_err() {
+            self.unread_len = 0;
+        }
+        Some(tx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.unread_len > 0), Some(self.unread_len))
+    }
+}
+
+impl ExactSizeIterator for TxInputs<'_> {}
+impl ExactSizeIterator for TxOutputs<'_> {}
+impl FusedIterator for TxInputs<'_> {}
+impl FusedIterator for TxOutputs<'_> {}
+impl FusedIterator for Transactions<'_> {}
+
+/// Passes over `count` items that have `BEFORE` bytes in front of a script and `AFTER` behind it. Nearly all scripts
+/// say their size in one byte, and cost one look and one step.
+fn skip_items<const BEFORE: usize, const AFTER: usize>(reader: &mut Reader<'_>, count: usize) -> Result<(), WireError> {
+    for _ in 0..count {
+        if let Some(&size @ 0..=0xfc) = reader.unread().get(BEFORE) {
+            reader.bytes(BEFORE + 1 + usize::from(size) + AFTER)?;
+        } else {
+            reader.bytes(BEFORE)?;
+            reader.var_bytes(usize::MAX)?;
+            reader.bytes(AFTER)?;
+        }
+    }
+    Ok(())
+}

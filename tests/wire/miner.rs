@@ -1,0 +1,94 @@
+//! Revocations: `revokemid`.
+
+use crate::exact::{MAIN, assert_same};
+use crate::frames::COMPUTED;
+use crate::{hex, known_payload};
+use peerloop::error::WireError;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Message, RevokeMid, RevokeMidRef};
+
+const COMMAND: CommandName = CommandName::REVOKEMID;
+const KEYS_END: usize = 4 + 3 * 33;
+
+fn key(fill: u8) -> [u8; 33] {
+    let mut key = [fill; 33];
+    key[0] = 2;
+    key
+}
+
+/// A payload whose signatures are these bytes, with the length that is given.
+fn payload(len: &[u8], signatures: &[u8]) -> Vec<u8> {
+    [&known_payload("revokemid")[..KEYS_END], len, signatures].concat()
+}
+
+#[test]
+fn the_known_message_is_exact() {
+    let (_, text) = COMPUTED.iter().find(|(name, _)| *name == "revokemid").expect("it was computed");
+    let message = RevokeMid {
+        revocation_key: key(0xa1),
+        miner_id: key(0xb2),
+        id_to_revoke: key(0xc3),
+        revocation_signature: hex("3006020101020101").into(),
+        miner_signature: hex("300702010202020080").into(),
+    };
+    assert_same(text, MAIN, "revokemid", Message::RevokeMid(Box::new(message)));
+}
+
+#[test]
+fn every_cut_is_an_error() {
+    let whole = known_payload("revokemid");
+    for cut in 0..whole.len() {
+        assert_eq!(RevokeMidRef::decode(&whole[..cut]), Err(WireError::Truncated { command: COMMAND }), "{cut} bytes");
+    }
+    let longer = [&whole[..], &[0xff; 9]].concat();
+    assert_eq!(RevokeMidRef::decode(&longer), RevokeMidRef::decode(&whole));
+}
+
+#[test]
+fn there_is_no_version_but_0() {
+    for version in [1_u32, 0x0100_0000, u32::MAX] {
+        let mut payload = known_payload("revokemid");
+        payload[..4].copy_from_slice(&version.to_le_bytes());
+        assert_eq!(RevokeMidRef::decode(&payload), Err(WireError::BadValue { command: COMMAND }));
+    }
+}
+
+#[test]
+fn two_signatures_fill_their_field() {
+    let lengths = |payload: &[u8]| {
+        let message = RevokeMidRef::decode(payload)?;
+        Ok((message.revocation_signature.len(), message.miner_signature.len()))
+    };
+    let truncated = Err(WireError::Truncated { command: COMMAND });
+    assert_eq!(lengths(&payload(&[2], &[0, 0])), Ok((0, 0)));
+    assert_eq!(lengths(&payload(&[4], &[2, 9, 9, 0])), Ok((2, 0)));
+    assert_eq!(lengths(&payload(&[4], &[0, 2, 9, 9])), Ok((0, 2)));
+    assert_eq!(lengths(&payload(&[0], &[])), truncated);
+    assert_eq!(lengths(&payload(&[1], &[0])), truncated);
+    assert_eq!(lengths(&payload(&[4], &[0, 3, 9, 9])), truncated, "the second is longer than the field");
+    assert_eq!(lengths(&payload(&[4], &[4, 9, 9, 9, 9, 0])), truncated, "the first is longer than the field");
+    assert_eq!(lengths(&payload(&[4], &[0, 1, 9, 9])), Err(WireError::BadValue { command: COMMAND }));
+}
+
+#[test]
+fn a_signature_has_at_most_255_bytes() {
+    let longest = [&[255][..], &[7; 255]].concat().repeat(2);
+    let payload_of_longest = payload(&hex("fd0002"), &longest);
+    let message = RevokeMidRef::decode(&payload_of_longest).unwrap();
+    let mut encoded = Vec::new();
+    message.encode(&mut encoded);
+    assert_eq!(encoded, payload_of_longest);
+    let too_long = [7; 256];
+    let mut cut = Vec::new();
+    RevokeMidRef { revocation_signature: &too_long, miner_signature: &too_long, ..message }.encode(&mut cut);
+    assert_eq!(cut, payload_of_longest, "cut when written");
+    let decoded = RevokeMidRef::decode(&payload(&hex("fd0102"), &[0; 513])).map(|_| ());
+    assert_eq!(decoded, Err(WireError::TooLong { command: COMMAND }));
+}
+
+#[test]
+fn the_id_to_revoke_is_what_is_signed() {
+    let whole = known_payload("revokemid");
+    let digest = RevokeMidRef::decode(&whole).unwrap().signed_digest();
+    assert_eq!(digest[..], hex("6ccd1474422d54512963962243caae4879b016f64b927c92f949a4b895e01246"));
+}

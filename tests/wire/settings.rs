@@ -1,0 +1,76 @@
+//! Wishes: `sendcmpct`, `feefilter` and `mempool`.
+
+use crate::exact::{MAIN, REGTEST, assert_same};
+use crate::frames::{COMPUTED, RECORDED};
+use crate::known_payload;
+use peerloop::error::WireError;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{FeeFilter, Mempool, Message, MessageRef, SendCmpct};
+
+const MEMPOOL: CommandName = CommandName::MEMPOOL;
+
+#[test]
+fn known_messages_are_exact() {
+    let compact = |announce| Message::SendCmpct(SendCmpct { announce, version: SendCmpct::VERSION });
+    let frames = |command| COMPUTED.iter().filter(move |(name, _)| *name == command).map(|(_, frame)| *frame);
+    let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("two were computed") };
+    assert_same(low, MAIN, "sendcmpct", compact(false));
+    assert_same(high, MAIN, "sendcmpct", compact(true));
+    let (_, recorded) = RECORDED.iter().find(|(name, _)| *name == "sendcmpct").expect("it was recorded");
+    assert_same(recorded, REGTEST, "sendcmpct", compact(false));
+
+    let fee = frames("feefilter").next().expect("it was computed");
+    assert_same(fee, MAIN, "feefilter", Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: 500 }));
+
+    let aged = frames("mempool").next().expect("it was computed");
+    assert_same(aged, MAIN, "mempool", Message::Mempool(Mempool { age_secs: Some(3_600) }));
+    let empty = "e3e1f3e86d656d706f6f6c0000000000000000005df6e0e2";
+    assert_same(empty, MAIN, "mempool", Message::Mempool(Mempool { age_secs: None }));
+}
+
+#[test]
+fn every_cut_is_an_error() {
+    for command in [CommandName::SENDCMPCT, CommandName::FEEFILTER, MEMPOOL] {
+        let whole = known_payload(&command.to_string());
+        // Nothing at all asks for the whole pool.
+        let first = usize::from(command == MEMPOOL);
+        for cut in first..whole.len() {
+            let decoded = MessageRef::decode(command, &whole[..cut]);
+            assert_eq!(decoded, Err(WireError::Truncated { command }), "{cut} bytes");
+        }
+        let longer = [&whole[..], &[0xff; 9]].concat();
+        assert_eq!(MessageRef::decode(command, &longer), MessageRef::decode(command, &whole));
+    }
+}
+
+#[test]
+fn any_byte_but_zero_is_true() {
+    let decode = |byte: u8| SendCmpct::decode(&[byte, 1, 0, 0, 0, 0, 0, 0, 0x80]);
+    let version = 0x8000_0000_0000_0001;
+    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "other versions are for others to ignore");
+    for byte in 1..=u8::MAX {
+        let message = decode(byte).unwrap();
+        assert_eq!(message, SendCmpct { announce: true, version });
+        let mut encoded = Vec::new();
+        message.encode(&mut encoded);
+        assert_eq!(encoded, [1, 1, 0, 0, 0, 0, 0, 0, 0x80], "written as one");
+    }
+}
+
+#[test]
+fn a_fee_is_read_whatever_it_is() {
+    for satoshis_per_1000_bytes in [i64::MIN, -1, 0, 9_577_383, 2_100_000_000_000_001, i64::MAX] {
+        let decoded = FeeFilter::decode(&satoshis_per_1000_bytes.to_le_bytes());
+        assert_eq!(decoded, Ok(FeeFilter { satoshis_per_1000_bytes }));
+    }
+}
+
+#[test]
+fn an_age_is_there_if_the_first_byte_says_so() {
+    let age = |first: u8| Mempool::decode(&[first, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    assert_eq!(age(0), Ok(Mempool { age_secs: None }), "what follows is ignored");
+    assert_eq!(age(1), Ok(Mempool { age_secs: Some(-1) }));
+    assert_eq!(age(0xff), Ok(Mempool { age_secs: Some(-1) }));
+    assert_eq!(Mempool::decode(&[0]), Ok(Mempool { age_secs: None }));
+    assert_eq!(Mempool::decode(&[1]), Err(WireError::Truncated { command: MEMPOOL }));
+}

@@ -1,0 +1,92 @@
+//! The table in the documentation of `wire`, held against the code.
+
+use crate::frames::{self, COMPUTED, RECORDED};
+use crate::payload;
+use peerloop::protocol::CommandName;
+use peerloop::wire::header::payload_limit;
+use peerloop::wire::{MessageRef, PayloadLimits};
+
+/// Frames that stand outside the lists because other tests name them.
+const NAMED: [(&str, &str); 7] = [
+    ("version", frames::VERSION_WITH_ASSOCIATION),
+    ("verack", frames::VERACK),
+    ("protoconf", frames::PROTOCONF_WITH_POLICIES),
+    ("sendheaders", frames::SENDHEADERS),
+    ("ping", frames::PING),
+    ("pong", frames::PONG),
+    ("reject", frames::REJECT_TX),
+];
+
+struct Row {
+    command: CommandName,
+    direction: &'static str,
+    limit: &'static str,
+    decoded_as: &'static str,
+}
+
+/// The rows whose first cell is a command.
+fn rows() -> Vec<Row> {
+    let lines = include_str!("../../src/wire/mod.rs").lines().filter(|line| line.starts_with("//! | `"));
+    lines
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_start_matches("//!").split('|').map(str::trim).collect();
+            let ["", command, direction, limit, _, decoded_as, ""] = cells[..] else { panic!("five cells: {line}") };
+            Row { command: CommandName::new(command.trim_matches('`')), direction, limit, decoded_as }
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_has_its_row() {
+    let commands: Vec<CommandName> = rows().iter().map(|row| row.command).collect();
+    assert_eq!(commands, CommandName::ALL);
+    for row in rows() {
+        assert!(["both", "from", "to"].contains(&row.direction), "{}: {}", row.command, row.direction);
+        assert!(row.command.is_well_formed());
+    }
+}
+
+#[test]
+fn every_limit_is_that_of_the_code() {
+    let default = PayloadLimits::default();
+    let small = PayloadLimits { message_max_bytes: 1_048_577, block_max_bytes: 4_000_000_000 };
+    let huge = PayloadLimits { block_max_bytes: 1 << 40, ..default };
+    for limits in [default, small, huge] {
+        for row in rows() {
+            let indexes = limits.block_max_bytes / 215 * 6;
+            let expected = match row.limit {
+                "message" => limits.message_max_bytes,
+                "block" => limits.block_max_bytes,
+                "indexes" if indexes > u64::from(u32::MAX) => indexes + 44,
+                "indexes" => indexes + 24,
+                "1 MiB" => 1 << 20,
+                "1 GB" => 1_000_000_000,
+                limit => panic!("{}: what is {limit}?", row.command),
+            };
+            assert_eq!(payload_limit(row.command, &limits), expected, "{}", row.command);
+        }
+    }
+}
+
+#[test]
+fn every_message_is_decoded_as_the_table_says() {
+    for row in rows().iter().filter(|row| row.command != CommandName::EXTMSG) {
+        let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
+        let vectors: Vec<_> = known.filter(|(name, _)| CommandName::new(name) == row.command).collect();
+        assert!(!vectors.is_empty(), "there is no vector of {}", row.command);
+        // The debug form of a message begins with its variant and goes on with its type.
+        let name = row.decoded_as.trim_matches(['[', '`', ']']).trim_start_matches("MessageRef::");
+        for (_, frame) in vectors {
+            let payload = payload(frame);
+            let shown = format!("{:?}", MessageRef::decode(row.command, &payload).expect("a vector"));
+            let words: Vec<&str> = shown.split(|c: char| !c.is_alphanumeric()).take(2).collect();
+            assert!(words.contains(&name), "{} is {shown}, not {name}", row.command);
+        }
+    }
+}
+
+#[test]
+fn an_extended_header_is_no_message() {
+    let command = CommandName::EXTMSG;
+    assert_eq!(MessageRef::decode(command, b"any"), Ok(MessageRef::Opaque { command, payload: b"any" }));
+}
