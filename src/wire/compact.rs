@@ -3,7 +3,7 @@
 //! Positions travel as distances, each counted from behind the one before. They are added up here, once, with every sum
 //! checked, so that who reads them sees positions in the block and nothing else.
 
-use super::codec::{Reader, put_compact_size, put_items};
+use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;
 use super::headers::BlockHeader;
 use super::siphash::SipKey;
@@ -239,13 +239,13 @@ impl ShortIds {
         let mut hasher = Sha256::new_with_prefix(header.encode());
         hasher.update(nonce.to_le_bytes());
         let seed: [u8; 32] = hasher.finalize().into();
-        let half = |at: usize| u64::from_le_bytes(super::codec::field(&seed, at));
+        let half = |at: usize| u64::from_le_bytes(field(&seed, at));
         Self { key: SipKey { k0: half(0), k1: half(8) } }
     }
 
     /// The short id of a transaction, as it stands in [`CompactBlockRef::short_ids`].
     pub fn short_id(&self, txid: Hash256) -> [u8; SHORT_ID_BYTES] {
-        super::codec::field(&self.key.hash(txid.as_bytes()).to_le_bytes(), 0)
+        field(&self.key.hash(txid.as_bytes()).to_le_bytes(), 0)
     }
 
     /// The key.

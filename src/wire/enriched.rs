@@ -11,8 +11,8 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::iter::FusedIterator;
 
-/// The `hdrsen` message over the payload that it was read from (SV Node 1.2.2, block_index_store.h
-/// CBlockHeaderEnriched).
+/// The `hdrsen` message over the payload that it was read from (SV Node 1.2.2, protocol.h
+/// NetMsgType::HDRSEN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnrichedHeadersRef<'a> {
     len: usize,

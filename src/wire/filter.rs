@@ -32,8 +32,8 @@ pub struct BloomFilter {
     flags: u8,
 }
 
-/// The `filteradd` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessFilterAddMessage).
+/// The `filteradd` message over the payload that it was read from (SV Node 1.2.2, protocol.h
+/// NetMsgType::FILTERADD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterAddRef<'a> {
     /// What the filter shall match too, at most [`BLOOM_ELEMENT_MAX_BYTES`].

@@ -76,7 +76,7 @@ impl<'a> MerkleBlockRef<'a> {
 
     /// The matched transactions in the order of the block: `None` if the tree is malformed or its root is not that of
     /// the header (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match, of which there are no
-    /// more than hashes.
+    /// more than hashes, and computes at most 32 hashes for each of them.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize

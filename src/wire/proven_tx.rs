@@ -10,8 +10,8 @@ use super::transaction::{Tx, TxRef};
 use crate::error::WireError;
 use crate::protocol::CommandName;
 
-/// The `datareftx` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessGetData).
+/// The `datareftx` message over the payload that it was read from (SV Node 1.2.2, protocol.h
+/// NetMsgType::DATAREFTX).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenTxRef<'a> {
     /// The transaction.

@@ -10,6 +10,7 @@
 )]
 
 mod announcements;
+mod chain;
 mod drops;
 mod handshake;
 mod many_peers;

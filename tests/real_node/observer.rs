@@ -2,8 +2,10 @@
 //!
 //! The test's own thread turns the loop, and only while it waits for something; whoever waits too long panics with all
 //! that happened instead. So no test hangs, and none depends on how fast the node is.
+//!
+//! Whatever the node says to it must be readable to its last byte, and written by us it must be the same bytes again.
 
-use peerloop::api::{Delivery, Pending};
+use peerloop::api::{Delivery, Frame, Pending};
 use peerloop::error::CloseReason;
 use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
@@ -20,11 +22,16 @@ const TURN_MAX: Duration = Duration::from_millis(100);
 /// A loop and the record of what happened in it.
 pub(crate) struct Observer {
     reactor: Reactor<MioNet, Record>,
+    /// Messages that the test has heard of, or that came before one that it has.
+    heard: usize,
 }
 
-/// Who did what, in order.
+/// Who did what, in order, and the messages among it.
 #[derive(Debug, Default)]
-struct Record(Vec<(PeerId, Happened)>);
+struct Record {
+    happened: Vec<(PeerId, Happened)>,
+    messages: Vec<(PeerId, Message)>,
+}
 
 /// An [`Event`] to keep, or a message that the engine left to the handler.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +53,7 @@ pub(crate) fn config() -> Config {
 
 impl Observer {
     pub(crate) fn new(config: Config) -> Self {
-        Self { reactor: Reactor::new(config, Record::default()).expect("the configuration is valid") }
+        Self { reactor: Reactor::new(config, Record::default()).expect("the configuration is valid"), heard: 0 }
     }
 
     /// Listens on a free loopback port.
@@ -86,10 +93,33 @@ impl Observer {
         self.ask(message).expect("the peer is ready");
     }
 
+    /// Sends a message as we write it.
+    pub(crate) fn say(&mut self, peer: PeerId, message: Message) {
+        self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
+    }
+
+    /// Waits for a message of `peer` that `find` finds something in, behind the last one that this returned for.
+    pub(crate) fn hear<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
+        let heard = self.heard;
+        let (at, found) = self.turn_until(what, |record| {
+            let unheard = record.messages.iter().enumerate().skip(heard).filter(|(_, (who, _))| *who == peer);
+            unheard.into_iter().find_map(|(at, (_, message))| Some((at, find(message)?)))
+        });
+        self.heard = at + 1;
+        found
+    }
+
+    /// Waits until the node has dealt with all that was said to it: it answers in order.
+    pub(crate) fn settle(&mut self, peer: PeerId) {
+        let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
+        self.until("pong", peer, |happened| matches!(*happened, Happened::Pong { nonce: of, .. } if of == nonce));
+    }
+
     /// Waits for a peer that has connected to us.
     pub(crate) fn accepted(&mut self) -> PeerId {
         self.turn_until("accepted connection", |record| {
-            let accepted = record.0.iter().find(|(_, happened)| *happened == Happened::Opened { accepted: true });
+            let accepted =
+                record.happened.iter().find(|(_, happened)| *happened == Happened::Opened { accepted: true });
             accepted.map(|&(peer, _)| peer)
         })
     }
@@ -141,7 +171,7 @@ impl Observer {
 
 impl Record {
     fn of(&self, peer: PeerId) -> impl Iterator<Item = &Happened> {
-        self.0.iter().filter(move |(who, _)| *who == peer).map(|(_, happened)| happened)
+        self.happened.iter().filter(move |(who, _)| *who == peer).map(|(_, happened)| happened)
     }
 }
 
@@ -163,12 +193,26 @@ impl Handler for Record {
             Event::Closed { reason, state } => Happened::Closed { reason, state },
             other => panic!("an event that is not judged here: {other:?}"),
         };
-        self.0.push((peer, happened));
+        self.happened.push((peer, happened));
     }
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
-        self.0.push((peer, Happened::Message(header.command)));
-        Delivery::Discard
+        self.happened.push((peer, Happened::Message(header.command)));
+        Delivery::Buffer
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        let message = frame.decode().unwrap_or_else(|error| panic!("{error}: {:x?}", frame.payload()));
+        let transactions = match message {
+            MessageRef::Block(block) => block.validate(),
+            MessageRef::BlockTxn(answer) => answer.transactions.validate(),
+            _ => Ok(()),
+        };
+        transactions.unwrap_or_else(|error| panic!("{error}: {message:?}"));
+        let mut written = Vec::new();
+        message.encode_payload(&mut written);
+        assert_eq!(written, frame.payload(), "{message:?} is written as it was read");
+        self.messages.push((peer, message.into_owned()));
     }
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {

@@ -3,19 +3,28 @@
 
 mod address;
 mod auth;
+mod block;
+mod block_stream;
+mod chain;
 mod codec;
+mod compact;
 mod control;
+mod double_spend;
+mod enriched;
 mod exact;
+mod filter;
 mod frames;
 mod headers;
 mod inventory;
 mod locator;
 mod memory;
+mod merkle;
 mod miner;
 mod properties;
 mod settings;
 mod streams;
 mod table;
+mod transaction;
 mod version;
 
 /// The bytes of hexadecimal text.

@@ -1,0 +1,224 @@
+//! Double spends: a message that shows one, and every way not to.
+
+use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
+use crate::hex;
+use allocation_counter::measure;
+use peerloop::error::WireError;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{
+    BlockHeader, DoubleSpend, DoubleSpendFault, DoubleSpendRef, Hash256, MerkleFrontier, MerkleProof, ProofSubject,
+    ProofTarget, Tx, TxInRef, TxOutRef,
+};
+
+const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
+
+/// A branch: its headers, the first of which holds the transaction, and the proof.
+#[derive(Clone)]
+struct Fork {
+    headers: Vec<BlockHeader>,
+    proof: MerkleProof,
+}
+
+/// A transaction that spends these outputs and pays `value`, which makes it different from others.
+fn spending(outputs: &[u32], value: i64) -> Tx {
+    let input = |&number: &u32| TxInRef {
+        prev_txid: Hash256::of(&number.to_le_bytes()),
+        prev_index: number,
+        script: &[],
+        sequence: 0,
+    };
+    let inputs: Vec<TxInRef<'_>> = outputs.iter().map(input).collect();
+    Tx::from_parts(1, &inputs, &[TxOutRef { value, script: &[] }], 0)
+}
+
+fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerkleProof {
+    let branch = MerkleProof::branch(txids, index).expect("it is a position");
+    MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
+}
+
+/// `blocks` blocks upon `ancestor`, in the last of which `tx` stands behind the coinbase.
+fn fork(ancestor: Hash256, blocks: usize, tx: &Tx) -> Fork {
+    let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
+    let tree: MerkleFrontier = txids.into_iter().collect();
+    let root = tree.root().expect("there are leaves");
+    let mut headers = Vec::new();
+    let mut prev_hash = ancestor;
+    for nonce in 0..blocks {
+        let header = BlockHeader { version: 1, prev_hash, merkle_root: root, time: 5, bits: 6, nonce: nonce as u32 };
+        prev_hash = header.hash();
+        headers.insert(0, header);
+    }
+    Fork { headers, proof: proof_of(tx, 1, &txids, root) }
+}
+
+fn message(forks: &[Fork]) -> Option<DoubleSpend> {
+    DoubleSpend::from_forks(forks.iter().map(|fork| (&fork.headers[..], fork.proof.as_ref())))
+}
+
+fn verdict(forks: &[Fork]) -> Result<(), DoubleSpendFault> {
+    let message = message(forks).expect("its form is good");
+    let payload = encoded(|out| message.as_ref().encode(out));
+    let read = DoubleSpendRef::decode(&payload).expect("what is built is read");
+    assert_eq!(read.into_owned(), message);
+    read.validate()
+}
+
+fn ancestor() -> Hash256 {
+    Hash256::of(b"ancestor")
+}
+
+/// Two branches of two blocks and one, which spend output 1.
+fn double_spend() -> [Fork; 2] {
+    [fork(ancestor(), 2, &spending(&[1, 2], 10)), fork(ancestor(), 1, &spending(&[3, 1], 20))]
+}
+
+#[test]
+fn a_double_spend_is_exact_and_valid() {
+    let forks = double_spend();
+    assert_eq!(verdict(&forks), Ok(()));
+    let message = message(&forks).unwrap();
+    let payload = encoded(|out| message.as_ref().encode(out));
+
+    let mut bytes = hex("010002");
+    for fork in &forks {
+        bytes.push(fork.headers.len() as u8);
+        fork.headers.iter().for_each(|header| bytes.extend_from_slice(&header.encode()));
+        fork.proof.as_ref().encode(&mut bytes);
+    }
+    assert_eq!(payload, bytes);
+    let read = DoubleSpendRef::decode(&payload).unwrap();
+    for (read, fork) in read.forks().zip(&forks) {
+        assert!(read.headers().eq(fork.headers.iter().copied()));
+        assert_eq!(read.proof, fork.proof.as_ref());
+        assert_eq!(ProofSubject::Tx(read.tx), read.proof.subject);
+    }
+    assert_eq!(read.forks().len(), 2);
+    assert_every_cut_fails(&payload, DoubleSpendRef::decode);
+    assert_eq!(DoubleSpendRef::decode(&[&payload[..], b"more"].concat()), Ok(read));
+}
+
+#[test]
+fn three_branches_may_be_a_double_spend_in_pairs() {
+    let spends = |outputs: [&[u32]; 3]| {
+        let fork = |(value, outputs)| fork(ancestor(), 1 + value as usize, &spending(outputs, value));
+        verdict(&(0..).zip(outputs).map(fork).collect::<Vec<_>>())
+    };
+    assert_eq!(spends([&[1], &[1], &[1]]), Ok(()));
+    assert_eq!(spends([&[1, 2], &[2, 3], &[3, 4]]), Ok(()));
+    assert_eq!(spends([&[1], &[1], &[2]]), Err(DoubleSpendFault::NoDoubleSpend));
+    assert_eq!(spends([&[1], &[2], &[3]]), Err(DoubleSpendFault::NoDoubleSpend));
+}
+
+#[test]
+fn a_transaction_that_spends_twice_by_itself_is_no_double_spend() {
+    let forks = [fork(ancestor(), 1, &spending(&[1, 1], 1)), fork(ancestor(), 1, &spending(&[2, 2], 2))];
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoDoubleSpend));
+}
+
+#[test]
+fn the_output_spent_is_told_by_id_and_index() {
+    let tx = |prev_index| {
+        let input = TxInRef { prev_txid: Hash256::of(b"same"), prev_index, script: &[], sequence: 0 };
+        Tx::from_parts(1, &[input], &[], prev_index)
+    };
+    let forks = [fork(ancestor(), 1, &tx(0)), fork(ancestor(), 1, &tx(1))];
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoDoubleSpend));
+}
+
+#[test]
+fn headers_must_be_a_chain() {
+    let mut forks = double_spend();
+    forks[0].headers[1].nonce ^= 1;
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first names another parent");
+    let mut forks = double_spend();
+    forks[0].headers.reverse();
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the wrong way round");
+    let mut forks = double_spend();
+    forks[0].headers[1] = forks[0].headers[0];
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the same twice");
+    let mut forks = double_spend();
+    forks[1].headers.clear();
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "none");
+}
+
+#[test]
+fn proofs_must_lead_to_the_first_header() {
+    let mut forks = double_spend();
+    let [first, second] = forks.clone();
+    forks[0].proof = second.proof;
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "that of the other branch");
+    let mut forks = double_spend();
+    let tx = spending(&[1], 99);
+    let header = first.headers[0];
+    let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
+    forks[0].proof = proof_of(&tx, 1, &txids, header.merkle_root);
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "a transaction that is not in the block");
+}
+
+#[test]
+fn branches_must_begin_at_the_same_block() {
+    let [first, _] = double_spend();
+    let second = fork(Hash256::of(b"elsewhere"), 1, &spending(&[1], 20));
+    assert_eq!(verdict(&[first, second]), Err(DoubleSpendFault::NoCommonAncestor));
+}
+
+#[test]
+fn the_same_transaction_twice_is_no_double_spend() {
+    let tx = spending(&[1], 1);
+    let forks = [fork(ancestor(), 1, &tx), fork(ancestor(), 2, &tx)];
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::SameTransaction));
+}
+
+#[test]
+fn proofs_of_another_kind_are_refused_by_form() {
+    let forks = double_spend();
+    let (tx, root) = (spending(&[1], 1), Hash256::of(b"root"));
+    let proofs = [
+        MerkleProof::from_parts(1, ProofSubject::Txid(tx.as_ref().txid()), ProofTarget::MerkleRoot(root), []),
+        MerkleProof::from_parts(1, ProofSubject::Tx(tx.clone()), ProofTarget::BlockHash(root), []),
+        MerkleProof::from_parts(0, ProofSubject::Tx(tx), ProofTarget::MerkleRoot(root), []),
+    ];
+    for proof in proofs {
+        assert_eq!(message(&[forks[0].clone(), Fork { proof: proof.clone(), ..forks[1].clone() }]), None);
+        let mut payload = hex("010002");
+        for proof in [&forks[0].proof, &proof] {
+            payload.push(0);
+            proof.as_ref().encode(&mut payload);
+        }
+        assert_eq!(DoubleSpendRef::decode(&payload), Err(BAD_VALUE));
+    }
+}
+
+#[test]
+fn other_versions_and_single_branches_are_refused() {
+    let forks = double_spend();
+    assert_eq!(message(&forks[..1]), None);
+    assert_eq!(message(&[]), None);
+    let payload = encoded(|out| message(&forks).unwrap().as_ref().encode(out));
+    for (version, len) in [(0, 2), (2, 2), (0x0101, 2), (1, 0), (1, 1)] {
+        let head = [u16::to_le_bytes(version).as_slice(), &[len]].concat();
+        assert_eq!(DoubleSpendRef::decode(&[&head[..], &payload[3..]].concat()), Err(BAD_VALUE), "{version} {len}");
+    }
+}
+
+#[test]
+fn counts_are_not_believed() {
+    let truncated = WireError::Truncated { command: CommandName::DSDETECTED };
+    let forks = hex(&format!("0100feffffff7f{}", "00".repeat(200)));
+    let headers = hex(&format!("010002feffffff7f{}", "00".repeat(400)));
+    let used = measure(|| {
+        assert_eq!(DoubleSpendRef::decode(&forks), Err(truncated));
+        assert_eq!(DoubleSpendRef::decode(&headers), Err(truncated));
+    });
+    assert_eq!(used.count_total, 0);
+}
+
+#[test]
+fn validation_allocates_no_more_than_twice_the_message() {
+    let outputs: Vec<u32> = (0..5_000).collect();
+    let forks = [fork(ancestor(), 1, &spending(&outputs, 1)), fork(ancestor(), 1, &spending(&outputs, 2))];
+    let payload = encoded(|out| message(&forks).unwrap().as_ref().encode(out));
+    let read = DoubleSpendRef::decode(&payload).unwrap();
+    let used = measure(|| assert_eq!(read.validate(), Ok(())));
+    assert!(used.bytes_max <= 2 * payload.len() as u64 + 4_096, "{used:?} for {}", payload.len());
+}
