@@ -11,18 +11,20 @@ pub(crate) mod framer_stream;
 pub(crate) mod handshake;
 pub(crate) mod header_roundtrip;
 pub(crate) mod msg_decode;
+pub(crate) mod msg_differential;
 pub(crate) mod tape;
 pub(crate) mod timer_wheel;
 pub(crate) mod txqueue;
 pub(crate) mod varint;
 
-/// All laws but the one that needs another implementation, by the names of their corpora.
-pub(crate) const LAWS: [(&str, fn(&[u8])); 8] = [
+/// All laws by the names of their corpora.
+pub(crate) const LAWS: [(&str, fn(&[u8])); 9] = [
     ("framer", framer::check),
     ("framer_stream", framer_stream::check),
     ("handshake", handshake::check),
     ("header_roundtrip", header_roundtrip::check),
     ("msg_decode", msg_decode::check),
+    ("msg_differential", msg_differential::check),
     ("timer_wheel", timer_wheel::check),
     ("txqueue", txqueue::check),
     ("varint", varint::check),
