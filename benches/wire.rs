@@ -2,9 +2,9 @@
 //!
 //! To read is to go from the frames to a sum over every item in them: each hash, each input and output, each header.
 //! To build is to go from the message as its crate holds it to the frame, checksum included. Criterion times each by
-//! itself. The table at the end sets them side by side: all take turns for some rounds, and it shows for each the median
-//! time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio after each one's own checksum, by its
-//! own implementation over the same payloads, was taken off. `WIRE_TABLE=1` shows the table alone.
+//! itself. The table at the end sets them side by side: all take turns for some rounds, and it shows for each the
+//! median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio after each one's own checksum,
+//! by its own implementation over the same payloads, was taken off. `WIRE_TABLE=1` shows the table alone.
 //!
 //! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so for it to build is to encode a wrapped one
 //! and to compute the checksum once.
@@ -413,6 +413,7 @@ fn passes_needed(pass: &mut Pass<'_>) -> u32 {
     (TURN_MIN.as_secs_f64() * 1e6 / once).ceil().clamp(1.0, 100_000.0) as u32
 }
 
+#[expect(clippy::disallowed_methods, reason = "a measurement is a matter of the real clock")]
 fn micros(pass: &mut Pass<'_>, passes: u32) -> f64 {
     let began = std::time::Instant::now();
     for _ in 0..passes {

@@ -1,6 +1,7 @@
 //! A handshake goes as a table says it goes, in either direction: nothing is said too early, nothing is believed too
 //! early, and it ends in time whatever the peer says or leaves out.
 
+#[allow(clippy::unwrap_used, reason = "what fails in a helper fails its law")]
 #[path = "../../sim/support.rs"]
 mod support;
 

@@ -17,15 +17,22 @@ pub(crate) mod timer_wheel;
 pub(crate) mod txqueue;
 pub(crate) mod varint;
 
-/// All laws by the names of their corpora.
-pub(crate) const LAWS: [(&str, fn(&[u8])); 9] = [
-    ("framer", framer::check),
-    ("framer_stream", framer_stream::check),
-    ("handshake", handshake::check),
-    ("header_roundtrip", header_roundtrip::check),
-    ("msg_decode", msg_decode::check),
-    ("msg_differential", msg_differential::check),
-    ("timer_wheel", timer_wheel::check),
-    ("txqueue", txqueue::check),
-    ("varint", varint::check),
+/// A law and the name of its corpus.
+#[derive(Clone, Copy)]
+pub(crate) struct Law {
+    pub(crate) name: &'static str,
+    pub(crate) check: fn(&[u8]),
+}
+
+/// All laws.
+pub(crate) const LAWS: [Law; 9] = [
+    Law { name: "framer", check: framer::check },
+    Law { name: "framer_stream", check: framer_stream::check },
+    Law { name: "handshake", check: handshake::check },
+    Law { name: "header_roundtrip", check: header_roundtrip::check },
+    Law { name: "msg_decode", check: msg_decode::check },
+    Law { name: "msg_differential", check: msg_differential::check },
+    Law { name: "timer_wheel", check: timer_wheel::check },
+    Law { name: "txqueue", check: txqueue::check },
+    Law { name: "varint", check: varint::check },
 ];

@@ -11,5 +11,5 @@ mod laws;
 ///
 /// If there is none.
 pub fn law(name: &str) -> fn(&[u8]) {
-    laws::LAWS.into_iter().find(|(found, _)| *found == name).expect("a target has the name of its law").1
+    laws::LAWS.into_iter().find(|law| law.name == name).expect("a target has the name of its law").check
 }
