@@ -36,7 +36,7 @@ impl Choice {
     pub(crate) const STREAM: Self = Self::Deliver(Delivery::Stream);
     pub(crate) const DISCARD: Self = Self::Deliver(Delivery::Discard);
 
-    fn decide(self, header: &Header) -> Result<Delivery, WireError> {
+    pub(crate) fn decide(self, header: &Header) -> Result<Delivery, WireError> {
         match self {
             Self::Deliver(delivery) => Ok(delivery),
             Self::Refuse => Err(WireError::BadValue { command: header.command }),
@@ -104,7 +104,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 }
 
 /// The limits once more, in the words of the specification.
-fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
+pub(crate) fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
         return rules.limits.message_max_bytes;
@@ -121,7 +121,7 @@ fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     }
 }
 
-fn is_well_formed(command: [u8; 12]) -> bool {
+pub(crate) fn is_well_formed(command: [u8; 12]) -> bool {
     let mut name_has_ended = false;
     command.iter().all(|&byte| {
         name_has_ended |= byte == 0;

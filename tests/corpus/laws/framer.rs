@@ -1,0 +1,57 @@
+//! Whatever the bytes and however they are cut, a framer tells what a reader of the whole stream tells, and holds no
+//! more than twice what it was fed, one step of growth and the record of a frame.
+
+use super::tape::Tape;
+use super::tape::model::{self, Arrival, Choice};
+use allocation_counter::measure;
+use peerloop::framer::{Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::time::Instant;
+
+const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
+
+/// What a frame costs that has begun, beside its payload.
+const RECORD_MAX_BYTES: u64 = 512;
+
+pub(crate) fn check(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    let mut arrivals = tape.arrivals();
+    let choices = tape.choices(&CHOICES);
+    let buffered_message_max_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
+    let rules = FramerRules { buffered_message_max_bytes, ..model::rules() };
+    let stream = tape.arriving_stream(&mut arrivals);
+
+    let expected = model::read_whole(&stream, &rules, &choices);
+    assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &choices), expected);
+    assert_eq!(model::read_arriving(&stream, &arrivals, &rules, &choices), expected);
+
+    let allocated = measure(|| read_and_forget(&stream, &rules, &arrivals, &choices));
+    let allowed = 2 * stream.len() as u64 + 64 * 1024 + RECORD_MAX_BYTES;
+    assert!(allocated.bytes_max <= allowed, "{} bytes for {}", allocated.bytes_max, stream.len());
+}
+
+/// Reads the stream in pieces and keeps nothing, so that all memory is the framer's.
+fn read_and_forget(stream: &[u8], rules: &FramerRules, arrivals: &[Arrival], choices: &[Choice]) {
+    let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
+    let (mut rest, mut asked) = (stream, 0);
+    for arrival in arrivals.iter().cycle() {
+        let (Arrival::Block(most) | Arrival::Direct(most)) = *arrival;
+        let (block, behind) = rest.split_at(most.min(rest.len()));
+        rest = behind;
+        let mut input = Input::new(block);
+        loop {
+            let next = framer.next(&mut input, Instant::ZERO, rules, &mut memory, |header| {
+                asked += 1;
+                choices[(asked - 1) % choices.len()].decide(header)
+            });
+            match next {
+                Ok(Some(Framed::Frame { payload: Payload::Gathered(payload), .. })) => memory.recycle(payload),
+                Ok(Some(Framed::Frame { .. } | Framed::Chunk { .. } | Framed::Dropped { .. })) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A handshake goes as a table says it goes, in either direction: nothing is said too early, nothing is believed too
+//! early, and it ends in time whatever the peer says or leaves out.
+
+#[allow(clippy::unwrap_used, reason = "what fails in a helper fails its law")]
+#[path = "../../sim/support.rs"]
+mod support;
+
+use super::tape::Tape;
+use peerloop::Config;
+use peerloop::limits::{HANDSHAKE_MESSAGES_MAX, HANDSHAKE_TIMEOUT};
+use peerloop::sim::{Actor, Driver, World};
+use peerloop::time::Instant;
+use std::time::Duration;
+use support::{Node, Player, RawPeer, commands, frame};
+
+const PROTOCOL_VERSIONS: [i32; 10] = [70_016, 70_015, 70_012, 70_011, 60_001, 60_000, 31_800, 31_799, 0, -1];
+const AGENTS: [Option<&[u8]>; 5] =
+    [None, Some(b""), Some(b"/Bitcoin SV:1.0.13/"), Some(b"/Satoshi:0.1/"), Some(&[b'a'; 253])];
+const STEPS_MAX: usize = 40;
+
+/// What the peer does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Version(Spoken),
+    BrokenVersion(usize),
+    Verack,
+    Ping,
+    /// Something that belongs behind a handshake, or nowhere.
+    Early(&'static str),
+    BadChecksum,
+    Wait(Duration),
+}
+
+/// A version as the peer says it.
+#[derive(Clone, Copy, Debug)]
+struct Spoken {
+    protocol_version: i32,
+    agent: Option<&'static [u8]>,
+}
+
+/// How the handshake stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stand {
+    Awaited,
+    Ready,
+    Closed(&'static str),
+}
+
+/// The handshake by the table.
+#[derive(Debug)]
+struct Model {
+    began: Instant,
+    stand: Stand,
+    version: Option<Spoken>,
+    has_verack: bool,
+    messages: u8,
+    has_protoconf: bool,
+    was_ready: bool,
+    is_dialler: bool,
+    said: Vec<&'static str>,
+}
+
+pub(crate) fn check(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    let is_dialler = tape.u8() % 2 == 1;
+    let world = World::new(1, Instant::ZERO);
+    let mut peer = RawPeer::new(&world);
+    let config = Config { ping_interval: Duration::ZERO, ..support::config() };
+    let player = if is_dialler { Player::dialling(peer.listen()) } else { Player::default() };
+    let mut node = Node::new(&world, config, player);
+    if !is_dialler {
+        peer.dial(node.address);
+    }
+    run(&world, &mut node, Duration::ZERO);
+    if is_dialler {
+        peer.accept();
+    }
+    let mut model = Model::new(world.now(), is_dialler);
+    let mut received = Vec::new();
+    for _ in 0..STEPS_MAX {
+        if tape.is_empty() || !matches!(model.stand, Stand::Awaited | Stand::Ready) {
+            break;
+        }
+        let step = step(&mut tape);
+        play(&step, &mut peer);
+        run(&world, &mut node, if let Step::Wait(time) = step { time } else { Duration::ZERO });
+        model.apply(&step, world.now());
+        received.extend(peer.receive());
+        assert_eq!(commands(&received), model.said, "{step:?}");
+        assert_eq!(node.seen().ready.len(), usize::from(model.was_ready), "{step:?}");
+    }
+    // Silence is no way out either: whatever has not come by now is late.
+    run(&world, &mut node, HANDSHAKE_TIMEOUT + Duration::from_secs(5));
+    model.apply(&Step::Wait(HANDSHAKE_TIMEOUT), world.now());
+    compare_end(&node, &model);
+}
+
+fn compare_end(node: &Node, model: &Model) {
+    let seen = node.seen();
+    match model.stand {
+        Stand::Awaited => unreachable!("the time is over"),
+        Stand::Ready => assert_eq!(seen.closed, [], "a peer that is ready stays"),
+        Stand::Closed(reason) => {
+            let closed = node.closed();
+            assert_eq!(closed.reason.label(), reason);
+            if reason == "handshake_timeout" {
+                let late = closed.at.since(model.began.plus(HANDSHAKE_TIMEOUT));
+                assert!(late <= support::TICK && closed.at >= model.began.plus(HANDSHAKE_TIMEOUT), "{closed:?}");
+            }
+        }
+    }
+}
+
+fn run(world: &World, node: &mut Node, time: Duration) {
+    let actors: &mut [&mut dyn Actor] = &mut [&mut node.reactor];
+    Driver::new(world).run_until(world.now().plus(time), actors).expect("a loop that goes on");
+}
+
+fn step(tape: &mut Tape<'_>) -> Step {
+    match tape.u8() {
+        0x00..=0x3f => {
+            Step::Version(Spoken { protocol_version: tape.pick(&PROTOCOL_VERSIONS), agent: tape.pick(&AGENTS) })
+        }
+        0x40..=0x4f => Step::BrokenVersion(usize::from(tape.u8())),
+        0x50..=0x8f => Step::Verack,
+        0x90..=0xaf => Step::Ping,
+        0xb0..=0xcf => Step::Early(tape.pick(&["inv", "protoconf", "sendheaders", "", "no such", "pong", "getdata"])),
+        0xd0..=0xdf => Step::BadChecksum,
+        0xe0..=0xff => Step::Wait(Duration::from_millis(u64::from(tape.u16() % 6_000))),
+    }
+}
+
+fn play(step: &Step, peer: &mut RawPeer) {
+    match *step {
+        Step::Version(spoken) => peer.send(&frame("version", &spoken.payload())),
+        Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
+        Step::Verack => peer.send(&support::verack()),
+        Step::Ping => peer.send(&support::ping()),
+        // Before the handshake nobody looks into them, behind it these are sound.
+        Step::Early("protoconf") => peer.send(&support::protoconf()),
+        Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
+        Step::Early(command) => peer.send(&frame(command, &[])),
+        Step::BadChecksum => peer.send(&support::header("verack", 0, &[0; 4])),
+        Step::Wait(_) => {}
+    }
+}
+
+/// A version that ends inside its first fields, or inside the user agent that it announces.
+fn broken_version(len: usize) -> Vec<u8> {
+    let spoken = Spoken { protocol_version: 70_016, agent: Some(b"/Bitcoin SV:1.0.13/") };
+    let mut payload = spoken.payload();
+    payload.truncate(if len < 46 { len } else { 81 + len % 19 });
+    payload
+}
+
+impl Spoken {
+    fn payload(&self) -> Vec<u8> {
+        let mut payload = self.protocol_version.to_le_bytes().to_vec();
+        payload.resize(4 + 8 + 8 + 26, 0);
+        let Some(agent) = self.agent else { return payload };
+        payload.resize(payload.len() + 26 + 8, 0);
+        match agent.len() {
+            len @ 0..=0xfc => payload.push(len as u8),
+            len => payload.extend_from_slice(&[0xfd, len as u8, (len >> 8) as u8]),
+        }
+        payload.extend_from_slice(agent);
+        payload.extend_from_slice(&[0; 5]);
+        payload
+    }
+
+    /// Why the peer is not one for us.
+    fn refusal(&self) -> Option<&'static str> {
+        if self.protocol_version < 31_800 {
+            return Some("protocol_version");
+        }
+        (self.agent == Some(b"/Satoshi:0.1/")).then_some("wrong_blockchain")
+    }
+}
+
+impl Model {
+    fn new(began: Instant, is_dialler: bool) -> Self {
+        let said = if is_dialler { vec!["version"] } else { Vec::new() };
+        Self {
+            began,
+            stand: Stand::Awaited,
+            version: None,
+            has_verack: false,
+            messages: 0,
+            has_protoconf: false,
+            was_ready: false,
+            is_dialler,
+            said,
+        }
+    }
+
+    fn apply(&mut self, step: &Step, now: Instant) {
+        if self.stand == Stand::Awaited {
+            self.apply_awaited(step, now);
+        } else if self.stand == Stand::Ready {
+            self.apply_ready(step);
+        }
+    }
+
+    fn apply_awaited(&mut self, step: &Step, now: Instant) {
+        if let Step::Wait(_) = step {
+            if now >= self.began.plus(HANDSHAKE_TIMEOUT) {
+                self.stand = Stand::Closed("handshake_timeout");
+            }
+            return;
+        }
+        self.messages += 1;
+        if self.messages > HANDSHAKE_MESSAGES_MAX {
+            self.stand = Stand::Closed("handshake_flood");
+            return;
+        }
+        match step {
+            Step::Version(spoken) if self.version.is_none() => self.hear(*spoken),
+            Step::BrokenVersion(_) if self.version.is_none() => self.stand = Stand::Closed("truncated_message"),
+            Step::Verack => self.has_verack = true,
+            Step::Version(_) | Step::BrokenVersion(_) | Step::Ping | Step::Early(_) | Step::BadChecksum => {}
+            Step::Wait(_) => {}
+        }
+        if self.stand == Stand::Awaited && self.version.is_some() && self.has_verack {
+            self.stand = Stand::Ready;
+            self.was_ready = true;
+        }
+    }
+
+    fn hear(&mut self, spoken: Spoken) {
+        self.version = Some(spoken);
+        if let Some(refusal) = spoken.refusal() {
+            self.stand = Stand::Closed(refusal);
+            if refusal == "protocol_version" {
+                self.said.push("reject");
+            }
+            return;
+        }
+        if !self.is_dialler {
+            self.said.push("version");
+        }
+        self.said.extend(["verack", "protoconf"]);
+        if spoken.protocol_version >= 70_012 {
+            self.said.push("sendheaders");
+        }
+    }
+
+    fn apply_ready(&mut self, step: &Step) {
+        let answers = self.version.is_some_and(|spoken| spoken.protocol_version > 60_000);
+        match step {
+            Step::Ping if answers => self.said.push("pong"),
+            Step::Early("protoconf") if self.has_protoconf => self.stand = Stand::Closed("second_protoconf"),
+            Step::Early("protoconf") => self.has_protoconf = true,
+            Step::Ping | Step::Version(_) | Step::BrokenVersion(_) | Step::Verack | Step::Early(_) => {}
+            Step::BadChecksum | Step::Wait(_) => {}
+        }
+    }
+}

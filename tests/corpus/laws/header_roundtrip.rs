@@ -1,0 +1,40 @@
+//! A header is what its bytes say and its bytes are what it says; names and limits are judged as a node judges them.
+
+use super::tape::Tape;
+use super::tape::model;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::protocol::CommandName;
+use peerloop::wire::header::payload_limit;
+use peerloop::wire::{Header, PayloadLimits};
+
+pub(crate) fn check(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    let bytes: [u8; HEADER_LEN_BYTES] = tape.array();
+    check_bytes(bytes);
+    // A stranger's bytes seldom spell a command.
+    let mut known = bytes;
+    known[4..16].copy_from_slice(tape.pick(&CommandName::ALL).as_bytes());
+    check_bytes(known);
+
+    let block_max_bytes = tape.u64() >> (tape.u8() % 64);
+    let message_max_bytes = u64::from(tape.u32());
+    let limits = PayloadLimits { message_max_bytes, block_max_bytes };
+    let rules = peerloop::framer::FramerRules { limits, ..model::rules() };
+    for command in [Header::decode(&bytes).command, Header::decode(&known).command] {
+        assert_eq!(payload_limit(command, &limits), model::limit(*command.as_bytes(), &rules));
+    }
+}
+
+fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
+    let header = Header::decode(&bytes);
+    let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more");
+    assert_eq!(header.encode(magic), bytes);
+    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is no part of it");
+    assert_eq!(header.command.as_bytes()[..], bytes[4..16]);
+    assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
+    assert!(header.payload_len <= u64::from(u32::MAX));
+    assert_eq!(header.checksum[..], bytes[20..]);
+    assert_eq!(header.command.is_well_formed(), model::is_well_formed(*header.command.as_bytes()));
+    let printed = header.command.to_string();
+    assert!(printed.len() <= 4 * 12 && printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{printed:?}");
+}

@@ -1,0 +1,103 @@
+//! What comes out of a send queue is what went in, however little the kernel takes, and nothing is held when it is
+//! empty.
+
+use super::tape::Tape;
+use bytes::Bytes;
+use peerloop::buffer::{BufferPool, SendQueue};
+use peerloop::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// The queue as its documentation tells it: bytes, and how many were written since it was last empty.
+#[derive(Debug, Default)]
+struct Model {
+    waiting: VecDeque<u8>,
+    written_bytes: u64,
+    pushed_bytes: u64,
+}
+
+pub(crate) fn check(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    let (mut queue, mut pool, mut model) = (SendQueue::default(), BufferPool::default(), Model::default());
+    while !tape.is_empty() {
+        step(&mut tape, &mut queue, &mut pool, &mut model);
+        compare(&queue, &model);
+    }
+    queue.clear(&mut pool);
+    assert!(queue.is_empty());
+    assert_eq!((queue.waiting_bytes(), queue.end_offset()), (0, 0));
+}
+
+fn step(tape: &mut Tape<'_>, queue: &mut SendQueue, pool: &mut BufferPool, model: &mut Model) {
+    match tape.u8() {
+        0x00..=0x5f => {
+            let frame = model.next_bytes(len(tape));
+            queue.push_copy(&frame, pool);
+            model.waiting.extend(frame);
+        }
+        0x60..=0x8f => {
+            let frame = model.next_bytes(len(tape));
+            queue.push_shared(Bytes::from(frame.clone()), pool);
+            model.waiting.extend(frame);
+        }
+        0x90..=0xa7 if queue.is_empty() => {
+            let block = model.next_bytes(len(tape));
+            let written = len(tape).min(block.len());
+            queue.push_rest(&block, written, pool);
+            model.waiting.extend(&block[written..]);
+            // With nothing left to write there is no queue to remember it.
+            model.written_bytes = if written < block.len() { written as u64 } else { 0 };
+        }
+        0x90..=0xef => {
+            let offered = offered(queue, model);
+            let written = len(tape).min(offered);
+            let end = queue.advance(written, pool);
+            model.waiting.drain(..written);
+            model.written_bytes += written as u64;
+            assert_eq!(end, model.written_bytes);
+            if model.waiting.is_empty() {
+                model.written_bytes = 0;
+            }
+        }
+        0xf0..=0xff => {
+            queue.clear(pool);
+            model.waiting.clear();
+            model.written_bytes = 0;
+        }
+    }
+}
+
+/// Lengths at which a buffer, a segment or a write may end.
+fn len(tape: &mut Tape<'_>) -> usize {
+    match tape.u8() {
+        len @ 0x00..=0x7f => usize::from(len),
+        0x80..=0xbf => POOLED_BUFFER_MAX_BYTES - 8 + usize::from(tape.u8() % 16),
+        0xc0..=0xff => usize::from(tape.u16() % 10_000),
+    }
+}
+
+/// Compares what one gathered write would hold with what waits, and returns how much that is.
+fn offered(queue: &SendQueue, model: &Model) -> usize {
+    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+    let filled = queue.fill_slices(&mut slices);
+    let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
+    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "no frame is torn");
+    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write takes all that fits");
+    offered.len()
+}
+
+fn compare(queue: &SendQueue, model: &Model) {
+    assert_eq!(queue.is_empty(), model.waiting.is_empty());
+    assert_eq!(queue.waiting_bytes(), model.waiting.len());
+    assert_eq!(queue.end_offset(), model.written_bytes + model.waiting.len() as u64);
+}
+
+impl Model {
+    /// The next bytes of an endless stream whose period fits no buffer.
+    fn next_bytes(&mut self, len: usize) -> Vec<u8> {
+        let from = self.pushed_bytes;
+        self.pushed_bytes += len as u64;
+        (from..self.pushed_bytes).map(|at| (at % 251) as u8).collect()
+    }
+}

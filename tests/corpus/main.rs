@@ -1,0 +1,93 @@
+//! Everything that fuzzing kept, replayed on any machine: each file of `tools/fuzz/corpus` against the law of its
+//! folder. A file that once broke a law stays there under a name that says how.
+
+mod laws;
+
+use laws::{LAWS, Law};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+#[test]
+fn no_kept_input_breaks_its_law() {
+    for Law { name, check } in LAWS {
+        let inputs = inputs(name);
+        assert!(!inputs.is_empty(), "{name} has a corpus");
+        for input in inputs {
+            let data = fs::read(&input).expect("a file of the corpus");
+            let kept = catch_unwind(AssertUnwindSafe(|| check(&data)));
+            assert!(kept.is_ok(), "{} breaks the law {name}", input.display());
+        }
+    }
+}
+
+#[test]
+fn no_law_minds_an_empty_input() {
+    for law in LAWS {
+        (law.check)(&[]);
+    }
+}
+
+#[test]
+fn every_corpus_has_a_law_and_all_are_small() {
+    const CORPUS_MAX_BYTES: u64 = 256 * 1024;
+    let mut len_bytes = 0;
+    for folder in fs::read_dir(corpus()).expect("the corpus") {
+        let name = folder.expect("a folder").file_name().into_string().expect("a name in ASCII");
+        assert!(LAWS.iter().any(|law| law.name == name), "{name} is no law");
+        len_bytes += inputs(&name).iter().map(|input| input.metadata().map_or(0, |file| file.len())).sum::<u64>();
+    }
+    assert!(len_bytes <= CORPUS_MAX_BYTES, "the corpus has {len_bytes} bytes; merge it");
+}
+
+/// Decoding faults that were disclosed elsewhere; each must have a seed that tells its story.
+#[test]
+fn every_known_fault_is_a_named_seed() {
+    for seed in [
+        "framer/cve-2015-3641-length-claim",
+        "framer_stream/cve-2025-46597-claim-above-what-is-there",
+        "header_roundtrip/cve-2025-46597-length-of-32-bits",
+        "msg_decode/bitcoinsv-empty-tx",
+        "msg_decode/cve-2012-2459-equal-neighbours",
+        "msg_decode/cve-2015-3641-length-claim",
+        "msg_decode/cve-2018-17145-inv-count",
+        "msg_decode/cve-2024-35202-blocktxn-of-nothing",
+        "msg_decode/cve-2025-46597-script-size",
+        "msg_decode/core-0.15-headers-count",
+        "msg_decode/core-0.20-getdata-unknown-type",
+        "msg_decode/core-0.21-version-time-overflow",
+        "msg_decode/core-22.0-addr-count",
+        "varint/bitcoinsv-truncated",
+    ] {
+        assert!(corpus().join(seed).is_file(), "{seed} is gone");
+    }
+}
+
+#[test]
+fn every_size_of_up_to_three_bytes_is_read_as_the_specification_says() {
+    let check = laws::varint::check;
+    for first in 0..=0xff {
+        check(&[first]);
+        for second in 0..=0xff {
+            check(&[first, second]);
+        }
+    }
+    for first in [0x00, 0xfc, 0xfd, 0xfe, 0xff] {
+        for rest in 0..=u16::MAX {
+            let [second, third] = rest.to_le_bytes();
+            check(&[first, second, third]);
+        }
+    }
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/corpus")
+}
+
+/// The files of a corpus, in the order of their names.
+fn inputs(name: &str) -> Vec<PathBuf> {
+    let folder = fs::read_dir(corpus().join(name)).expect("the law has a folder");
+    let mut inputs: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();
+    inputs.sort();
+    inputs
+}

@@ -1,0 +1,5 @@
+//! libFuzzer's bytes for the law `varint`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| peerloop_fuzz::law("varint")(data));
