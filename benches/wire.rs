@@ -3,8 +3,8 @@
 //! To read is to go from the frames to a sum over every item in them: each hash, each input and output, each header.
 //! To build is to go from the message as its crate holds it to the frame, checksum included. Criterion times each by
 //! itself. The table at the end sets them side by side: all take turns for some rounds, and it shows for each the
-//! median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio after each one's own checksum,
-//! by its own implementation over the same payloads, was taken off. `WIRE_TABLE=1` shows the table alone.
+//! median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio after the checksum was taken
+//! off, each one's own by its own implementation over the same payloads. `WIRE_TABLE=1` shows the table alone.
 //!
 //! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so for it to build is to encode a wrapped one
 //! and to compute the checksum once.
