@@ -8,7 +8,7 @@ use peerloop::error::WireError;
 use peerloop::framer::{Delivery, Framed, FramerMemory, Input, MessageFramer};
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
-use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, Header, PayloadLimits};
+use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, PayloadLimits};
 
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -52,14 +52,13 @@ fn check_limits(limit: u64, payload: &[u8]) {
     let rules = peerloop::framer::FramerRules { limits, ..model::rules() };
     for len in [limit.saturating_sub(1), limit, limit + 1] {
         let Ok(payload_len) = u32::try_from(len) else { continue };
-        let header = Header { command: CommandName::BLOCK, payload_len: len, checksum: [0; 4] };
         let head = model::head(model::command(b"block"), payload_len, [0; 4]);
         let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
         let stream = [&head[..], payload].concat();
         let mut input = Input::new(&stream);
         let result = framer.next(&mut input, Instant::ZERO, &rules, &mut memory, |_| Ok(Delivery::Stream));
         if len > limit {
-            let error = WireError::OverLimit { command: header.command, len_bytes: len };
+            let error = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: len };
             assert_eq!(result, Err(error));
             assert_eq!(input.rest(), &stream[..], "no payload is looked at");
         } else {

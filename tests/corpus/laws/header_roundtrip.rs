@@ -15,6 +15,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut known = bytes;
     known[4..16].copy_from_slice(tape.pick(&CommandName::ALL).as_bytes());
     check_bytes(known);
+    check_extended(bytes, tape.array());
 
     let block_max_bytes = tape.u64() >> (tape.u8() % 64);
     let message_max_bytes = u64::from(tape.u32());
@@ -25,6 +26,22 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
+/// What an extended header says is in its last twenty bytes alone.
+fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
+    let bytes: Vec<u8> = [&basic[..], &extension].concat();
+    let bytes = bytes.first_chunk().expect("it has 44 bytes");
+    let header = Header::decode_extended(bytes);
+    assert_eq!(header.command.as_bytes()[..], extension[..12]);
+    assert_eq!(header.payload_len.to_le_bytes(), extension[12..]);
+    assert!(header.is_extended());
+    let written = header.encode_extended([1, 2, 3, 4]);
+    assert_eq!(written[..4], [1, 2, 3, 4]);
+    assert_eq!(written[24..], extension);
+    assert_eq!(Header::decode_extended(&written), header);
+    let basic = written.first_chunk().expect("it is longer");
+    assert_eq!(Header::len_of(basic), written.len());
+}
+
 fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let header = Header::decode(&bytes);
     let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more");
@@ -33,7 +50,7 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     assert_eq!(header.command.as_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));
-    assert_eq!(header.checksum[..], bytes[20..]);
+    assert_eq!(header.checksum.expect("a basic header has one")[..], bytes[20..]);
     assert_eq!(header.command.is_well_formed(), model::is_well_formed(*header.command.as_bytes()));
     let printed = header.command.to_string();
     assert!(printed.len() <= 4 * 12 && printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{printed:?}");
