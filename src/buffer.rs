@@ -51,9 +51,10 @@ impl Default for ReadBlock {
 }
 
 /// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one
-/// is copied: otherwise a few kept inventories would pin hundreds of megabytes.
+/// is copied: otherwise a few kept inventories would pin hundreds of megabytes. What is shared holds at most twice what
+/// it is.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
-    part_len >= block_len / 4
+    part_len >= block_len.div_ceil(2)
 }
 
 /// The block in which replies are gathered while one link's input is parsed.

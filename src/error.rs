@@ -90,7 +90,6 @@ impl CloseReason {
             Self::Local(LocalCause::Requested) => "requested",
             Self::Local(LocalCause::Shutdown) => "shutdown",
             Self::Local(LocalCause::OverCapacity) => "over_capacity",
-            Self::Local(LocalCause::SendQueueFull) => "send_queue_full",
         }
     }
 }
@@ -308,8 +307,6 @@ pub enum LocalCause {
     Shutdown,
     /// The maximum of peers is reached.
     OverCapacity,
-    /// The peer does not take what it asked for, and its queue is full.
-    SendQueueFull,
 }
 
 /// A command that could not be carried out.
@@ -434,7 +431,6 @@ impl fmt::Display for LocalCause {
             Self::Requested => "as asked",
             Self::Shutdown => "shutting down",
             Self::OverCapacity => "the maximum of peers is reached",
-            Self::SendQueueFull => "the peer does not take its replies and its queue is full",
         })
     }
 }

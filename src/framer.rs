@@ -22,7 +22,7 @@ pub use framed::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Inpu
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
-use crate::limits::BUFFER_GROWTH_BYTES;
+use crate::limits::{BUFFER_GROWTH_BYTES, READ_BLOCK_BYTES};
 use crate::protocol::Network;
 use crate::time::Instant;
 use crate::wire::header::{Header, checksum, finish_checksum, payload_limit};
@@ -120,6 +120,16 @@ impl MessageFramer {
     /// Whether a frame has begun and is not complete.
     pub fn is_within_frame(&self) -> bool {
         matches!(self.state, State::Within(_))
+    }
+
+    /// Whether the payload that is arriving is larger than one read: what the peer says next may be long behind it.
+    pub fn is_within_large_payload(&self) -> bool {
+        match &self.state {
+            State::Within(partial) => {
+                partial.body.is_some_and(|body| body.header.payload_len > READ_BLOCK_BYTES as u64)
+            }
+            State::BetweenFrames | State::Failed(_) => false,
+        }
     }
 
     /// The header of the frame that is being streamed, and how much of its payload was handed out.

@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) queue: SendQueue,
     /// The message that is being fed in parts, if there is one.
     pub(crate) stream: Option<Box<OutgoingStream>>,
+    /// Where among the link's outgoing bytes the last message ends that was fed in parts.
+    pub(crate) stream_end: u64,
     /// Bytes that the kernel has taken in the link's life.
     pub(crate) bytes_written: u64,
     /// When the next ping of ours is due; [`Instant::MAX`] for never.
@@ -61,10 +63,16 @@ impl Link {
         self.negotiated_version > PONG_ABOVE_VERSION
     }
 
-    /// Bytes of whole messages that wait; what was fed of a stream is not among them.
+    /// Bytes of whole messages that wait. What was fed of a message in parts is not among them, nor what waits before
+    /// it: that has a bound of its own, and two loops that feed each other must go on reading.
     pub(crate) fn messages_waiting_bytes(&self) -> usize {
-        let queue = self.stream.as_ref().map_or(&self.queue, |stream| &stream.behind);
-        queue.waiting_bytes()
+        match &self.stream {
+            Some(stream) => stream.behind.waiting_bytes(),
+            None => {
+                let fed_bytes = self.stream_end.saturating_sub(self.bytes_written);
+                self.queue.waiting_bytes() - fed_bytes as usize
+            }
+        }
     }
 
     /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
@@ -179,6 +187,7 @@ impl Table {
             framer: MessageFramer::default(),
             queue: SendQueue::default(),
             stream: None,
+            stream_end: 0,
             bytes_written: 0,
             ping_due: Instant::MAX,
             send_progress: Instant::ZERO,

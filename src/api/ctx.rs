@@ -91,7 +91,8 @@ impl<'a> Ctx<'a> {
         self.state.connect(address, Some(source)).map(PeerId::of)
     }
 
-    /// Closes a peer after what waits for it is sent; `reason` comes back in its `Closed` event.
+    /// Closes a peer after what waits for it is sent; `reason` comes back in its `Closed` event. A message that is
+    /// being fed ends with what was fed of it, and what waits behind it is not sent.
     pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
         self.state.close(peer.link(), reason);
     }
@@ -236,8 +237,9 @@ impl<'a> PeerView<'a> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 
-    /// Bytes that wait to be sent to it.
+    /// Bytes that wait to be sent to it, those behind a message that is being fed among them.
     pub fn waiting_bytes(&self) -> usize {
-        self.link.queue.waiting_bytes()
+        let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());
+        self.link.queue.waiting_bytes() + behind_bytes
     }
 }

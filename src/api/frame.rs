@@ -119,10 +119,10 @@ mod tests {
     fn large_parts_are_shared_and_small_ones_copied() {
         let block = Bytes::from(vec![7_u8; 64]);
         let header = Header::of(CommandName::TX, &block);
-        let shared = Frame::new(header, &block[..16], Some(&block)).to_bytes();
+        let shared = Frame::new(header, &block[..32], Some(&block)).to_bytes();
         assert_eq!(shared.as_ptr(), block.as_ptr());
-        let copied = Frame::new(header, &block[..15], Some(&block)).to_bytes();
+        let copied = Frame::new(header, &block[..31], Some(&block)).to_bytes();
         assert_ne!(copied.as_ptr(), block.as_ptr());
-        assert_eq!(copied.len(), 15);
+        assert_eq!(copied.len(), 31);
     }
 }

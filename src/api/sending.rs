@@ -7,11 +7,12 @@
 
 use super::state::LoopState;
 use crate::buffer::{BufferPool, SendQueue};
-use crate::error::{CommandError, LocalCause};
+use crate::error::CommandError;
 use crate::id::LinkId;
 use crate::limits::{
-    BLOCK_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, SEND_LIMIT_FACTOR,
-    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
+    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX,
+    POOLED_BUFFER_MAX_BYTES, SEND_LIMIT_FACTOR, SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES,
+    STREAM_WAITING_MAX_BYTES,
 };
 use crate::peer::PingPongState;
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
@@ -71,10 +72,16 @@ impl LoopState {
         inventory: InventoryRef<'a>,
         message: fn(InventoryRef<'a>) -> MessageRef<'a>,
     ) -> Result<(), CommandError> {
-        self.check_room(id, inventory.len() * InventoryItem::LEN_BYTES)?;
-        for part in inventory.chunks(self.inventory_max_items(id)) {
-            self.send_one(id, &message(part))?;
+        let most = self.inventory_max_items(id);
+        if inventory.len() <= most {
+            return self.send_one(id, &message(inventory));
         }
+        let mut frames = Vec::new();
+        for part in inventory.chunks(most) {
+            message(part).encode_frame(self.rules.magic, &mut frames);
+        }
+        self.check_room(id, frames.len())?;
+        self.append_shared(id, frames.into());
         Ok(())
     }
 
@@ -132,17 +139,6 @@ impl LoopState {
         Ok(())
     }
 
-    /// A message of the engine's own: a peer that has no room for it is closed.
-    pub(crate) fn reply(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<u64> {
-        match self.check_room(id, len) {
-            Ok(()) => Some(self.append(id, len, write)),
-            Err(_) => {
-                self.abort(id, LocalCause::SendQueueFull.into());
-                None
-            }
-        }
-    }
-
     /// Sends a ping that was due at `planned`.
     pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, CommandError> {
         let frame_len = HEADER_LEN_BYTES + 8;
@@ -179,9 +175,10 @@ impl LoopState {
         if !needs_extension && header.is_extended() {
             return Err(CommandError::ChecksumMissing);
         }
-        self.check_room(id, header.len_bytes())?;
+        let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
+        self.check_room(id, len)?;
         let magic = self.rules.magic;
-        self.append(id, header.len_bytes(), |out| match needs_extension {
+        self.append(id, len, |out| match needs_extension {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
         });
@@ -203,18 +200,20 @@ impl LoopState {
         if link.queue.waiting_bytes() >= STREAM_WAITING_MAX_BYTES {
             return Err(CommandError::QueueFull);
         }
-        let Some(mut stream) = link.stream.take() else { return Err(CommandError::NoStream) };
-        self.enqueue(id, |queue, pool| match part.len() <= POOLED_BUFFER_MAX_BYTES {
-            true => queue.push_copy(part, pool),
-            false => queue.push_shared(part.clone(), pool),
-        });
-        stream.left -= part.len() as u64;
+        self.queue_replies(id);
         let Some(link) = self.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
-        if stream.left > 0 {
-            link.stream = Some(stream);
-        } else {
-            link.queue.push_queue(&mut stream.behind, &mut self.pool);
+        let Some(stream) = &mut link.stream else { return Err(CommandError::NoStream) };
+        match part.len() <= POOLED_BUFFER_MAX_BYTES {
+            true => link.queue.push_copy(part, &mut self.pool),
+            false => link.queue.push_shared(part.clone(), &mut self.pool),
         }
+        stream.left -= part.len() as u64;
+        if stream.left == 0 {
+            link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
+            link.queue.push_queue(&mut stream.behind, &mut self.pool);
+            link.stream = None;
+        }
+        self.queue_grew(id);
         Ok(())
     }
 
@@ -266,15 +265,8 @@ impl LoopState {
 
     /// Puts something behind all that goes out before it, and returns where in the link's outgoing bytes it ends.
     fn enqueue(&mut self, id: LinkId, push: impl FnOnce(&mut SendQueue, &mut BufferPool)) -> u64 {
-        let (now, is_replying) = (self.now, self.replying == Some(id));
+        self.queue_replies(id);
         let Some(link) = self.table.get_mut(id) else { return 0 };
-        if link.queue.is_empty() {
-            link.send_progress = now;
-        }
-        if is_replying {
-            link.queue.push_copy(self.write_block.gathered(), &mut self.pool);
-            self.write_block.clear();
-        }
         let before = link.bytes_written + link.queue.waiting_bytes() as u64;
         let end = match &mut link.stream {
             Some(stream) => {
@@ -288,6 +280,19 @@ impl LoopState {
         };
         self.queue_grew(id);
         end
+    }
+
+    /// Moves what was gathered for a link to its queue, because more is to come behind it.
+    fn queue_replies(&mut self, id: LinkId) {
+        let (now, is_replying) = (self.now, self.replying == Some(id));
+        let Some(link) = self.table.get_mut(id) else { return };
+        if link.queue.is_empty() {
+            link.send_progress = now;
+        }
+        if is_replying {
+            link.queue.push_copy(self.write_block.gathered(), &mut self.pool);
+            self.write_block.clear();
+        }
     }
 
     fn queue_grew(&mut self, id: LinkId) {

@@ -191,7 +191,9 @@ pub(crate) fn earliest_deadline(link: &Link, config: &Config) -> Instant {
     }
     if !link.hold.is_held() {
         consider(link.framer.deadline());
-        consider(link.peer.ping_pong().next_deadline());
+        if !link.framer.is_within_large_payload() {
+            consider(link.peer.ping_pong().next_deadline());
+        }
     }
     earliest
 }

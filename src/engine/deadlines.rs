@@ -80,7 +80,8 @@ impl Engine {
         if link.hold.is_held() {
             return None;
         }
-        if link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
+        let may_be_behind = link.framer.is_within_large_payload();
+        if !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
             return Some(Deadline::Pong);
         }
         link.framer.overdue(now)

@@ -111,7 +111,7 @@ impl Engine {
         }
         let HandshakeFrames { verack, protoconf, sendheaders } = &self.frames;
         let len = verack.len() + protoconf.len() + sendheaders.len();
-        self.state.reply(id, len, |out| {
+        self.state.append(id, len, |out| {
             out.extend_from_slice(verack);
             if over_capacity {
                 return;
@@ -193,7 +193,7 @@ impl Engine {
     fn send(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
         let magic = self.state.rules.magic;
         let len = HEADER_LEN_BYTES + payload.len();
-        self.state.reply(id, len, |out| put_frame(magic, command, &payload, out));
+        self.state.append(id, len, |out| put_frame(magic, command, &payload, out));
         self.state.pool.put(payload);
     }
 

@@ -45,6 +45,7 @@ impl Engine {
             return;
         }
         let mut framer = mem::take(&mut link.framer);
+        let was_within_large_payload = framer.is_within_large_payload();
         let mut input = Input::new(&block[..len]);
         while self.is_open(id) {
             let state = &mut self.state;
@@ -58,9 +59,13 @@ impl Engine {
             }
         }
         if let Some(link) = self.state.table.get_mut(id) {
-            let is_within_frame = framer.is_within_frame();
             link.framer = framer;
-            if is_within_frame {
+            let is_within_frame = link.framer.is_within_frame();
+            if was_within_large_payload || link.framer.is_within_large_payload() {
+                // A pong cannot overtake it.
+                link.peer.ping_pong_mut().resume_reading(now);
+            }
+            if was_within_large_payload || is_within_frame {
                 self.state.rearm(id);
             }
         }
@@ -148,14 +153,14 @@ impl Engine {
         }
         let magic = self.state.rules.magic;
         let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
-        let replied = self.state.reply(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+        self.state.append(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
             Some(checksum) => put_pong(magic, nonce, checksum, out),
             None => {
                 let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
                 put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
             }
         });
-        self.state.counters.pings_answered += u64::from(replied.is_some());
+        self.state.counters.pings_answered += 1;
     }
 
     fn on_pong<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
@@ -192,7 +197,12 @@ fn admit<H: Handler>(
         | CommandName::REJECT
         | CommandName::PROTOCONF
         | CommandName::SENDHEADERS => Delivery::Buffer,
-        _ if is_connected => handler.on_header(&mut Ctx::new(state), PeerId::of(id), header),
+        _ if is_connected => {
+            let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
+            // Nothing is delivered of a message whose header made the handler end its peer.
+            let is_open = state.table.get(id).is_some_and(|link| link.ending == Ending::Open);
+            if is_open { delivery } else { Delivery::Discard }
+        }
         _ => Delivery::Buffer,
     })
 }

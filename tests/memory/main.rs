@@ -9,3 +9,4 @@
 mod idle_peers;
 mod node;
 mod small_messages;
+mod streams;

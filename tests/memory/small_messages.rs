@@ -67,7 +67,7 @@ fn frame(message: &MessageRef<'_>) -> Vec<u8> {
     bytes
 }
 
-fn greeting() -> Vec<u8> {
+pub(crate) fn greeting() -> Vec<u8> {
     let version = Version {
         protocol_version: PROTOCOL_VERSION as i32,
         services: 0,

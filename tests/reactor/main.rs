@@ -18,4 +18,5 @@ mod reject;
 mod shake_hands;
 mod sigpipe;
 mod storm;
+mod streams;
 mod version;

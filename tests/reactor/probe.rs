@@ -37,6 +37,7 @@ pub(crate) enum Seen {
     Rejected(u8),
     Message(CommandName, Bytes),
     Streamed { len_bytes: u64, verdict: ChecksumVerdict },
+    Cut { received: u64, reason: CloseReason },
     Closed(CloseReason, ConnectionState),
 }
 
@@ -72,6 +73,7 @@ impl Handler for Probe {
             Event::Ready { .. } => Seen::Ready,
             Event::Pong { nonce, planned, sent, received } => Seen::Pong { nonce, planned, sent, received },
             Event::Rejected(reject) => Seen::Rejected(reject.code.0),
+            Event::StreamCut { received, reason, .. } => Seen::Cut { received, reason },
             Event::Closed { reason, state } => Seen::Closed(reason, state),
             _ => return,
         };

@@ -2,9 +2,7 @@
 //! is no later for being read late.
 
 use crate::host::SlowHost;
-use crate::support::{
-    Player, RawPeer, Stage, commands, config, frame, frames, header, ping, raw_link, secs, verack, version,
-};
+use crate::support::{Player, RawPeer, Stage, commands, config, frame, frames, ping, raw_link, secs, verack, version};
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
@@ -106,11 +104,12 @@ fn who_always_leaves_something_unread_gains_no_more_than_the_grace() {
     stage.run_for(secs(120));
     assert_eq!(commands(&peer.receive()), ["ping"]);
     // Enough for the reads of a few turns, of which there is one a second.
-    peer.send(&header("block", u32::MAX, &[0; 4]));
-    let flood = vec![0; 2 * READ_BLOCK_BYTES];
+    let message = frame("inv", &[0; 1_000]);
+    let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
+    let mut sent = 0;
     for second in 0..30 + UNHEARD_GRACE.as_secs() {
         assert_eq!(stage.node.seen().closed, [], "closed after {second} s");
-        let _ = peer.net.write(raw_link(), &flood);
+        sent += peer.net.write(raw_link(), &flood[sent % message.len()..]).unwrap_or(0);
         stage.world.advance(secs(1));
         stage.node.reactor.poll_once(Duration::ZERO).unwrap();
     }

@@ -1,0 +1,173 @@
+//! How close does the intake of large messages come to a bare loop that receives and hashes the same bytes?
+//!
+//! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler takes
+//! them in parts, or a loop of `read` and SHA-256 with a block of the same size. Both check the same checksum, a double
+//! hash of the payload. The two take turns, message by message, each on its own connection and always fed by the same
+//! thread, so that both see the same machine; what is printed is the median time of each and the ratio of the medians.
+//!
+//! `cargo bench --bench intake -- --messages 30` takes more of them.
+
+#![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
+
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::UnixTime;
+use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::{Chunk, Config, Ctx, Delivery, Event, Handler, Network, PeerId, Reactor};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MAGIC: [u8; 4] = Network::Regtest.magic();
+const PAYLOAD_BYTES: usize = 64 << 20;
+/// What the sender gives to the kernel at once.
+const WRITE_BYTES: usize = 1 << 20;
+const MESSAGES: usize = 20;
+/// What is asked of the ratio.
+const RATIO_MIN: f64 = 0.90;
+
+/// Takes blocks in parts and counts them.
+#[derive(Default)]
+struct Counter {
+    is_ready: bool,
+    bytes: u64,
+    blocks: usize,
+}
+
+impl Handler for Counter {
+    type Command = ();
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
+        self.is_ready |= matches!(event, Event::Ready { .. });
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        Delivery::Stream
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        self.bytes += chunk.bytes().len() as u64;
+        if let Some(verdict) = chunk.last() {
+            assert_eq!(verdict, ChecksumVerdict::Correct);
+            self.blocks += 1;
+        }
+    }
+}
+
+/// The sender's thread: writes the frame to a socket whenever it is asked to.
+fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
+    while let Ok(mut socket) = asked.recv() {
+        for part in frame.chunks(WRITE_BYTES) {
+            socket.write_all(part).expect("the receiver reads");
+        }
+    }
+}
+
+fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    let mut bytes = Vec::new();
+    MessageRef::Version(Cow::Owned(version)).encode_frame(MAGIC, &mut bytes);
+    MessageRef::Verack.encode_frame(MAGIC, &mut bytes);
+    bytes
+}
+
+/// The least that has to be done: receive into one block, hash, compare.
+fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
+    let mut header = [0; HEADER_LEN_BYTES];
+    socket.read_exact(&mut header).expect("a message comes");
+    let header = Header::decode(&header);
+    let mut hasher = Sha256::new();
+    let mut left = header.payload_len as usize;
+    while left > 0 {
+        let room = left.min(block.len());
+        let len = socket.read(&mut block[..room]).expect("the sender writes");
+        assert_ne!(len, 0, "the sender stays");
+        hasher.update(&block[..len]);
+        left -= len;
+    }
+    let twice = Sha256::digest(hasher.finalize());
+    assert_eq!(header.checksum.as_ref().map(|sum| &sum[..]), Some(&twice[..4]));
+}
+
+fn receive_with(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>) {
+    let blocks = reactor.handler().blocks;
+    while reactor.handler().blocks == blocks {
+        reactor.poll_once(Duration::from_secs(1)).expect("the poller works");
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// A connection to the loop that has shaken hands.
+fn connect(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>, address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).expect("the reactor listens");
+    socket.write_all(&greeting()).expect("so little always fits");
+    while !reactor.handler().is_ready {
+        reactor.poll_once(Duration::from_secs(1)).expect("the poller works");
+    }
+    socket
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--messages").skip(1);
+    let messages = arguments.next().map_or(MESSAGES, |count| count.parse().expect("--messages takes a number"));
+    let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    let payload: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    let mut frame = Header::of(CommandName::BLOCK, &payload).encode(MAGIC).to_vec();
+    frame.extend_from_slice(&payload);
+
+    let mut reactor =
+        Reactor::new(Config::new(Network::Regtest), Counter::default()).expect("the kernel gives a poller");
+    let address = reactor.listen(any_port).expect("a loopback port is free");
+    let to_reactor = connect(&mut reactor, address);
+    let listener = TcpListener::bind(any_port).expect("a loopback port is free");
+    let to_bare = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    let (mut bare, _) = listener.accept().expect("one connection waits");
+    let mut block = vec![0; READ_BLOCK_BYTES];
+
+    let (ask, asked) = mpsc::channel();
+    let sender = thread::spawn(move || send_when_asked(&asked, &frame));
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..=messages {
+        let mut took = |index: usize, socket: &TcpStream, receive: &mut dyn FnMut()| {
+            let began = Instant::now();
+            ask.send(socket.try_clone().expect("descriptors are left")).expect("the sender waits");
+            receive();
+            // The first round warms up.
+            if round > 0 {
+                times[index].push(began.elapsed());
+            }
+        };
+        took(0, &to_bare, &mut || receive_bare(&mut bare, &mut block));
+        took(1, &to_reactor, &mut || receive_with(&mut reactor));
+    }
+    drop(ask);
+    sender.join().expect("the sender did not panic");
+    let total = PAYLOAD_BYTES as u64 * (messages as u64 + 1);
+    assert_eq!(reactor.handler().bytes, total, "every byte was handed out");
+    let [bare, loop_] = times.each_mut().map(|times| median(times));
+    let rate = |time: Duration| (PAYLOAD_BYTES >> 20) as f64 / time.as_secs_f64();
+    let ratio = bare.as_secs_f64() / loop_.as_secs_f64();
+    println!("{messages} blocks of 64 MiB each, with their checksums");
+    println!("bare loop  {:>7.1} ms  {:>6.0} MiB/s", bare.as_secs_f64() * 1e3, rate(bare));
+    println!("peerloop   {:>7.1} ms  {:>6.0} MiB/s", loop_.as_secs_f64() * 1e3, rate(loop_));
+    println!("ratio      {ratio:.3}, at least {RATIO_MIN} is asked");
+}

@@ -1,0 +1,256 @@
+//! What a message in parts costs, however large: a block from one loop to another on loopback, made and hashed on the
+//! way, and a handler that keeps a little of each message.
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use peerloop::error::CommandError;
+use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::net::mio::MioNet;
+use peerloop::protocol::CommandName;
+use peerloop::wire::Header;
+use peerloop::{Chunk, Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, Network, PeerId, Reactor};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The most that either end may hold more than before.
+const GROWTH_MAX_BYTES: u64 = 8 << 20;
+const PART_BYTES: u64 = 64 << 10;
+
+/// A payload that is made word by word and hashed on the way, at both ends.
+#[derive(Debug, Default)]
+struct Rolling {
+    bytes: u64,
+    hash: u64,
+}
+
+impl Rolling {
+    fn part(seed: u64, len: usize) -> Bytes {
+        let mut word = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut part = Vec::with_capacity(len + 8);
+        while part.len() < len {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            part.extend_from_slice(&word.to_le_bytes());
+        }
+        part.truncate(len);
+        part.into()
+    }
+
+    /// The same whatever parts the bytes come in.
+    fn update(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+/// Sends one block of a given length to the first peer that it has, or receives one.
+#[derive(Debug, Default)]
+struct End {
+    dials: Option<std::net::SocketAddr>,
+    sends_bytes: u64,
+    /// A part that the peer did not take yet.
+    kept: Option<Bytes>,
+    rolling: Rolling,
+    peer: Option<PeerId>,
+    header: Option<Header>,
+    is_done: bool,
+}
+
+impl End {
+    fn feed(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(peer) = self.peer else { return };
+        while let Some(left) = ctx.peer(peer).and_then(|view| view.stream_left()) {
+            let part = self.kept.take().unwrap_or_else(|| {
+                let part = Rolling::part(self.rolling.bytes, left.min(PART_BYTES) as usize);
+                self.rolling.update(&part);
+                part
+            });
+            match ctx.feed(peer, &part) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_eq!(error, CommandError::QueueFull);
+                    self.kept = Some(part);
+                    return;
+                }
+            }
+        }
+        self.is_done |= ctx.peer(peer).is_some_and(|view| view.waiting_bytes() == 0) && self.rolling.bytes > 0;
+    }
+}
+
+impl Handler for End {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        if let Some(address) = self.dials {
+            ctx.connect(address).expect("the table has room");
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } if self.sends_bytes > 0 => {
+                self.peer = Some(peer);
+                let is_basic = u32::try_from(self.sends_bytes).is_ok();
+                let checksum = is_basic.then_some([0; 4]);
+                let header = Header { command: CommandName::BLOCK, payload_len: self.sends_bytes, checksum };
+                ctx.stream_to(peer, &header).expect("it is ready");
+                self.feed(ctx);
+            }
+            Event::StreamCut { received, reason, .. } => panic!("cut after {received} bytes: {reason}"),
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        self.header = Some(*header);
+        Delivery::Stream
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        assert_eq!(chunk.offset(), self.rolling.bytes);
+        self.rolling.update(chunk.bytes());
+        self.is_done |= chunk.last().is_some();
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId) {
+        self.feed(ctx);
+    }
+}
+
+fn end(handler: End) -> Reactor<MioNet, End> {
+    Reactor::new(Config { seed: Some(7), ..Config::new(Network::Regtest) }, handler).expect("the kernel gives a poller")
+}
+
+/// Turns until the block has passed, and says what this thread's heap grew by at the most.
+fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
+    let began = std::time::Instant::now();
+    let info = measure(|| {
+        while !reactor.handler().is_done {
+            assert!(began.elapsed() < PATIENCE, "{:?}", reactor.handler());
+            reactor.poll_once(Duration::from_millis(10)).expect("the poller works");
+        }
+    });
+    info.bytes_max
+}
+
+#[test]
+fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
+    let is_long = std::env::var_os("PEERLOOP_LONG").is_some();
+    let len_bytes = if is_long { 6 << 30 } else { 64 << 20 };
+    let mut receiver = end(End::default());
+    let address = receiver.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+    let began = std::time::Instant::now();
+    let (report, received) = channel();
+    let sending = thread::spawn(move || {
+        let mut sender = end(End { dials: Some(address), sends_bytes: len_bytes, ..End::default() });
+        let growth = run(&mut sender);
+        // Its end would be the peer's; it waits until the receiver has all.
+        received.recv().expect("the receiver is done");
+        (growth, sender.into_handler().rolling)
+    });
+    let growth = run(&mut receiver);
+    let took = began.elapsed();
+    report.send(()).expect("the sender waits");
+    let (sender_growth, sent) = sending.join().expect("the sender did not panic");
+    let End { rolling, header, .. } = receiver.into_handler();
+    println!(
+        "{len_bytes} bytes in {:.1} s, {:.0} MiB/s; the heap of the sender grew by {sender_growth} bytes, that of the \
+         receiver by {growth}",
+        took.as_secs_f64(),
+        (len_bytes >> 20) as f64 / took.as_secs_f64()
+    );
+    assert_eq!((rolling.bytes, rolling.hash), (len_bytes, sent.hash));
+    let header = header.expect("a header came");
+    assert_eq!((header.payload_len, header.len_bytes() == EXTENDED_HEADER_LEN_BYTES), (len_bytes, is_long));
+    assert!(growth <= GROWTH_MAX_BYTES && sender_growth <= GROWTH_MAX_BYTES);
+}
+
+/// Keeps the payload of everything that it is sent.
+#[derive(Debug, Default)]
+struct Keeper {
+    kept: Vec<Bytes>,
+    logical_bytes: usize,
+}
+
+impl Handler for Keeper {
+    type Command = ();
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::BLOCK { Delivery::Stream } else { Delivery::Buffer }
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
+        let kept = frame.to_bytes();
+        self.logical_bytes += kept.len();
+        self.kept.push(kept);
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        let kept = chunk.to_bytes();
+        self.logical_bytes += kept.len();
+        self.kept.push(kept);
+    }
+}
+
+/// What the loop holds after it was sent `rounds` of `frames`, each in one read, and what the handler kept of it.
+fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
+    use std::io::Write;
+    const SLOTS: usize = 1 << 16;
+    let keeper = Keeper { kept: Vec::with_capacity(SLOTS), logical_bytes: 0 };
+    let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let mut reactor = Reactor::new(config, keeper).expect("the kernel gives a poller");
+    let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+    let mut socket = std::net::TcpStream::connect(address).expect("it listens");
+    socket.write_all(&crate::small_messages::greeting()).expect("the kernel takes it");
+    while reactor.stats().ready == 0 {
+        reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+    }
+    let info = measure(|| {
+        for _ in 0..rounds {
+            let target = reactor.stats().counters.bytes_received + frames.len() as u64;
+            socket.write_all(frames).expect("the kernel takes it");
+            while reactor.stats().counters.bytes_received < target {
+                reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+            }
+        }
+    });
+    assert!(reactor.handler().kept.len() < SLOTS && reactor.handler().kept.len() >= rounds);
+    (info.bytes_current, reactor.handler().logical_bytes)
+}
+
+fn frame(command: CommandName, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    MessageRef::Opaque { command, payload }.encode_frame(Network::Regtest.magic(), &mut bytes);
+    bytes
+}
+
+/// The most that kept slices may hold: twice what they are, and the loop's own block.
+fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
+    let (retained, logical) = kept(frames, rounds);
+    // A kept slice is counted by its allocator in steps, and has a header of its own.
+    println!("{what}: {logical} bytes kept hold {retained}");
+    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} bytes hold {retained}");
+}
+
+#[test]
+fn a_small_slice_that_is_kept_of_each_block_holds_no_block() {
+    let (inv, discarded) = (CommandName::new("inv"), CommandName::PONG);
+    for kept_bytes in [64, 1_000, 16_384, 20_000, 32_767, 32_768] {
+        let frames = [frame(inv, &vec![1; kept_bytes]), frame(discarded, &vec![2; 30_000])].concat();
+        assert_retained(&frames, 200, &format!("one frame of {kept_bytes} bytes in each block"));
+    }
+}
+
+#[test]
+fn slices_of_streamed_messages_hold_no_more() {
+    for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
+        let frames = frame(CommandName::BLOCK, &vec![1; kept_bytes]);
+        assert_retained(&frames, 200, &format!("a streamed message of {kept_bytes} bytes"));
+    }
+}

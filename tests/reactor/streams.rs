@@ -1,0 +1,145 @@
+//! Messages that are fed in parts, over the real kernel: whole and in order beside others, extended, and cut.
+
+use crate::probe::{BareSocket, MAGIC, Node, PATIENCE, Seen, frame, pattern, ping, until};
+use bytes::Bytes;
+use peerloop::PeerId;
+use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::STREAM_WAITING_MAX_BYTES;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Header, MessageRef};
+use std::io::Read;
+use std::net::Shutdown;
+
+const INV: CommandName = CommandName::new("inv");
+const PART_BYTES: usize = 100_000;
+
+/// Feeds `payload` from `fed` on until the queue is full, and returns how far it came.
+fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
+    let rest = payload.slice(fed..);
+    let taken = node.act(move |ctx| {
+        let mut taken = 0;
+        for part in rest.chunks(PART_BYTES) {
+            match ctx.feed(peer, &rest.slice_ref(part)) {
+                Ok(()) => taken += part.len(),
+                Err(error) => {
+                    assert_eq!(error, CommandError::QueueFull);
+                    let waiting = ctx.peer(peer).expect("it is there").waiting_bytes();
+                    assert!(waiting < STREAM_WAITING_MAX_BYTES + 2 * PART_BYTES, "{waiting} bytes wait");
+                    break;
+                }
+            }
+        }
+        taken
+    });
+    fed + taken
+}
+
+fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
+    let header = Header::of(CommandName::BLOCK, payload);
+    node.act(move |ctx| ctx.stream_to(peer, &header)).expect("it is ready");
+}
+
+#[test]
+fn a_bare_socket_reads_a_block_in_parts_whole_and_what_was_sent_meanwhile_behind_it() {
+    let mut node = Node::new();
+    let (mut socket, peer) = BareSocket::ready(&mut node);
+    let payload = Bytes::from(pattern(16 << 20));
+    begin(&mut node, peer, &payload);
+    let mut fed = feed(&mut node, peer, &payload, 0);
+    assert!(fed < payload.len(), "the kernel does not take all of it");
+    let nonce = node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("it is ready");
+    let opaque = MessageRef::Opaque { command: INV, payload: &[1; 36] };
+    let shared = Bytes::from(frame(&opaque));
+    node.act(move |ctx| ctx.send_shared(peer, &shared)).expect("there is room");
+    socket.write(&ping(7));
+    let expected = payload.clone();
+    let reader = std::thread::spawn(move || {
+        assert!(socket.read_frame() == (CommandName::BLOCK, expected.to_vec()));
+        let frames = [socket.read_frame(), socket.read_frame(), socket.read_frame()];
+        assert_eq!(frames[0], (CommandName::PING, nonce.to_le_bytes().to_vec()));
+        assert_eq!(frames[1], (INV, vec![1; 36]));
+        assert_eq!(frames[2], (CommandName::PONG, 7_u64.to_le_bytes().to_vec()));
+        socket.write(&frame(&MessageRef::Pong { nonce }));
+        socket
+    });
+    let began = std::time::Instant::now();
+    while fed < payload.len() {
+        assert!(began.elapsed() < PATIENCE, "the reader takes nothing");
+        fed = feed(&mut node, peer, &payload, fed);
+    }
+    let is_pong =
+        |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, planned, sent, .. } if *of == nonce && sent > planned);
+    until([&mut node], "the pong comes", |[node]| node.count(is_pong) == 1);
+    reader.join().expect("the bytes are right");
+}
+
+#[test]
+fn an_extended_header_is_read_by_the_other_end_and_the_cut_is_told() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    let header = Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None };
+    let part = Bytes::from(pattern(300_000));
+    let sent = part.clone();
+    one.act(move |ctx| {
+        ctx.stream_to(there, &header).expect("it is ready");
+        ctx.feed(there, &sent).expect("there is room");
+    });
+    until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
+    assert!(two.reactor.handler().streamed == part);
+    one.act(move |ctx| ctx.abort(there, LocalCause::Requested.into()));
+    until([&mut one, &mut two], "the end is noticed", |[_, two]| two.end_of(here).is_some());
+    let seen = two.seen_of(here);
+    let [.., cut, Seen::Closed(reason, _)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(*cut, Seen::Cut { received: 300_000, reason: *reason });
+    assert!(matches!(reason, CloseReason::ClosedByPeer | CloseReason::Network(_)));
+    assert_eq!(one.act(move |ctx| ctx.feed(there, &part)), Err(CommandError::NoSuchPeer));
+}
+
+#[test]
+fn a_graceful_close_sends_what_was_fed_and_the_end() {
+    let mut node = Node::new();
+    let (mut socket, peer) = BareSocket::ready(&mut node);
+    let payload = Bytes::from(pattern(200_000));
+    begin(&mut node, peer, &payload);
+    let part = payload.slice(..150_000);
+    node.act(move |ctx| {
+        ctx.feed(peer, &part).expect("there is room");
+        ctx.ping(peer, ctx.now()).expect("it is ready");
+        ctx.close(peer, LocalCause::Requested.into());
+    });
+    let reader = std::thread::spawn(move || {
+        let mut received = Vec::new();
+        socket.0.read_to_end(&mut received).expect("an orderly end comes");
+        socket.shut_down(Shutdown::Both);
+        received
+    });
+    until([&mut node], "it has ended", |[node]| node.end_of(peer).is_some());
+    let expected = [&Header::of(CommandName::BLOCK, &payload).encode(MAGIC)[..], &payload[..150_000]].concat();
+    assert!(reader.join().expect("it reads") == expected);
+}
+
+#[test]
+fn a_receiver_that_pauses_gets_all_of_it_later() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    let payload = Bytes::from(pattern(24 << 20));
+    two.act(move |ctx| ctx.pause(here));
+    begin(&mut one, there, &payload);
+    let mut fed = 0;
+    for _ in 0..200 {
+        fed = feed(&mut one, there, &payload, fed);
+        two.turn();
+    }
+    assert!(fed < payload.len(), "nobody reads");
+    assert!(two.reactor.handler().streamed.is_empty());
+    two.act(move |ctx| ctx.resume(here));
+    let began = std::time::Instant::now();
+    while fed < payload.len() {
+        assert!(began.elapsed() < PATIENCE, "the receiver takes nothing");
+        fed = feed(&mut one, there, &payload, fed);
+        two.turn();
+    }
+    let whole = Seen::Streamed { len_bytes: 24 << 20, verdict: ChecksumVerdict::Correct };
+    until([&mut one, &mut two], "all has arrived", |[_, two]| two.seen_of(here).contains(&whole));
+    assert!(two.reactor.handler().streamed == payload);
+    assert_eq!((one.end_of(there), two.end_of(here)), (None, None));
+}

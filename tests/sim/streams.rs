@@ -1,0 +1,288 @@
+//! Messages that are fed in parts, and those that arrive in parts: order, errors, ends and back-pressure.
+//!
+//! The node under test does what a [`Task`] says, feeds a [`Source`] as its peers take it, passes what it receives on
+//! to another peer if it was told to, and writes down all it hears. What it sends is compared with bytes that this
+//! crate's encoder had no part in.
+
+mod ends;
+mod feeding;
+mod order;
+mod pressure;
+
+use crate::support::{RawPeer, commands, config, frames, verack, version};
+use bytes::Bytes;
+use peerloop::api::{Delivery, Pending};
+use peerloop::error::{CloseReason, CommandError};
+use peerloop::framer::ChecksumVerdict;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
+use peerloop::time::Instant;
+use peerloop::wire::{Header, MessageRef};
+use peerloop::{Chunk, Config, Ctx, Event, Frame, Handler, PeerId, Reactor};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Seen {
+    Pong { nonce: u64, planned: Instant, sent: Instant },
+    Message(String, Vec<u8>),
+    Streamed(ChecksumVerdict),
+    Cut { received: u64, reason: CloseReason },
+    Closed(CloseReason),
+}
+
+/// A payload that is fed as far as the peer takes it, and the rest when it is writable.
+#[derive(Debug)]
+struct Source {
+    peer: PeerId,
+    parts: VecDeque<Bytes>,
+}
+
+/// Something to be done inside the loop.
+struct Task(Box<dyn FnOnce(&mut Ctx<'_>) + Send>);
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Streamer {
+    ready: Vec<PeerId>,
+    seen: Vec<Seen>,
+    writable: usize,
+    /// The payload that is being streamed to us, or was last.
+    received: Vec<u8>,
+    source: Option<Source>,
+    /// Pauses the sender at the next chunk, once.
+    pauses: bool,
+    /// Whom blocks are passed on to.
+    relays_to: Option<PeerId>,
+    /// The part that the other peer did not take yet, and who sent it.
+    kept: Option<(PeerId, Bytes)>,
+    /// The most that ever waited for a peer when a part was fed.
+    waiting_max: usize,
+    /// Ends the peer at the next header or chunk.
+    aborts_at_header: bool,
+    aborts_at_chunk: bool,
+    /// What the next message is answered with: a frame, or the payload of a block that is fed in one part.
+    answers: Option<Bytes>,
+    answers_in_parts: bool,
+}
+
+impl Streamer {
+    fn feed_source(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(Source { peer, parts }) = &mut self.source else { return };
+        while let Some(part) = parts.front() {
+            let fed = ctx.feed(*peer, part);
+            self.waiting_max = self.waiting_max.max(waiting(ctx, *peer));
+            match fed {
+                Ok(()) => parts.pop_front(),
+                Err(error) => return assert_eq!(error, CommandError::QueueFull),
+            };
+        }
+    }
+
+    fn relay(&mut self, ctx: &mut Ctx<'_>, from: PeerId, part: Bytes) {
+        let Some(to) = self.relays_to else { return };
+        match ctx.feed(to, &part) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error, CommandError::QueueFull);
+                assert_eq!(self.kept, None, "a paused peer sends nothing");
+                self.kept = Some((from, part));
+                ctx.pause(from);
+            }
+        }
+        self.waiting_max = self.waiting_max.max(waiting(ctx, to));
+    }
+}
+
+impl Handler for Streamer {
+    type Command = Task;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        self.seen.push(match event {
+            Event::Ready { .. } => return self.ready.push(peer),
+            Event::Pong { nonce, planned, sent, .. } => Seen::Pong { nonce, planned, sent },
+            Event::StreamCut { received, reason, .. } => Seen::Cut { received, reason },
+            Event::Closed { reason, .. } => Seen::Closed(reason),
+            _ => return,
+        });
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        if self.aborts_at_header {
+            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+        }
+        if header.command != CommandName::BLOCK {
+            return Delivery::Buffer;
+        }
+        self.received.clear();
+        if let Some(to) = self.relays_to {
+            ctx.stream_to(to, header).unwrap();
+        }
+        Delivery::Stream
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.seen.push(Seen::Message(frame.command().to_string(), frame.payload().to_vec()));
+        match self.answers.take() {
+            Some(payload) if self.answers_in_parts => {
+                ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
+                ctx.feed(peer, &payload).unwrap();
+            }
+            Some(frame) => ctx.send_shared(peer, &frame).unwrap(),
+            None => {}
+        }
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        assert_eq!(chunk.offset(), self.received.len() as u64, "chunks come in order and without gaps");
+        self.received.extend_from_slice(chunk.bytes());
+        if let Some(verdict) = chunk.last() {
+            self.seen.push(Seen::Streamed(verdict));
+        }
+        if std::mem::take(&mut self.pauses) {
+            ctx.pause(peer);
+        }
+        if self.aborts_at_chunk {
+            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+        }
+        self.relay(ctx, peer, chunk.to_bytes());
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId) {
+        self.writable += 1;
+        self.feed_source(ctx);
+        if let Some((from, part)) = self.kept.take() {
+            ctx.resume(from);
+            self.relay(ctx, from, part);
+        }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
+        task(ctx);
+        self.feed_source(ctx);
+    }
+}
+
+fn waiting(ctx: &Ctx<'_>, peer: PeerId) -> usize {
+    ctx.peer(peer).map_or(0, |view| view.waiting_bytes())
+}
+
+/// A node in a world of its own, and what else is in there.
+struct Room {
+    world: World,
+    nodes: Vec<Reactor<SimNet, Streamer>>,
+    address: SocketAddr,
+}
+
+impl Room {
+    /// A room with one node.
+    fn new(conditions: Conditions) -> Self {
+        Self::with(config(), conditions)
+    }
+
+    fn with(config: Config, conditions: Conditions) -> Self {
+        let world = World::new(1, Instant::ZERO);
+        world.set_conditions(conditions);
+        let mut node = Reactor::with_net(config, world.host(), Streamer::default()).unwrap();
+        let address = SocketAddr::new(node.net().ip(), 18_444);
+        node.listen(address).unwrap();
+        Self { world, nodes: vec![node], address }
+    }
+
+    /// Another node, which dials the first; returns the ids under which the first knows it, and it the first.
+    fn add_node(&mut self) -> (PeerId, PeerId) {
+        let seed = Some(self.nodes.len() as u64 + 1);
+        let config = Config { seed, ..config() };
+        let node = Reactor::with_net(config, self.world.host(), Streamer::default()).unwrap();
+        self.nodes.push(node);
+        let (index, address) = (self.nodes.len() - 1, self.address);
+        self.act(index, move |ctx| ctx.connect(address).unwrap());
+        (*self.nodes[0].handler().ready.last().unwrap(), self.nodes[index].handler().ready[0])
+    }
+
+    /// A raw peer whose handshake is complete and whose input is empty, and its id.
+    fn add_peer(&mut self) -> (RawPeer, PeerId) {
+        self.add_peer_with(&version())
+    }
+
+    fn add_peer_with(&mut self, version: &[u8]) -> (RawPeer, PeerId) {
+        let mut peer = RawPeer::new(&self.world);
+        peer.dial(self.address);
+        self.settle();
+        peer.send(version);
+        peer.send(&verack());
+        let answer = self.drain(&mut peer);
+        assert_eq!(commands(&answer), ["version", "verack", "protoconf", "sendheaders"]);
+        (peer, *self.nodes[0].handler().ready.last().unwrap())
+    }
+
+    fn settle(&mut self) {
+        self.run_for(Duration::ZERO);
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let until = self.world.now().plus(time);
+        let mut actors: Vec<&mut dyn Actor> = self.nodes.iter_mut().map(|node| node as &mut dyn Actor).collect();
+        assert_eq!(Driver::new(&self.world).run_until(until, &mut actors).unwrap(), RunOutcome::TimeOver);
+    }
+
+    /// Does something inside the loop of a node, and all that follows from it at this moment.
+    fn act<T: Send + 'static>(&mut self, node: usize, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
+        let (answer, pending) = Pending::new();
+        let task = Task(Box::new(move |ctx| answer.give(act(ctx))));
+        self.nodes[node].handle().command(task).unwrap();
+        self.settle();
+        pending.try_take().unwrap().expect("a command is taken in the turn")
+    }
+
+    /// All that comes at this moment.
+    fn drain(&mut self, peer: &mut RawPeer) -> Vec<u8> {
+        let mut received = Vec::new();
+        loop {
+            self.settle();
+            let more = peer.receive();
+            if more.is_empty() {
+                return received;
+            }
+            received.extend(more);
+        }
+    }
+
+    fn seen(&self, node: usize) -> &[Seen] {
+        &self.nodes[node].handler().seen
+    }
+
+    fn streamer(&mut self, node: usize) -> &mut Streamer {
+        self.nodes[node].handler_mut()
+    }
+
+    /// Begins a block to `peer` and feeds it in parts as it is taken.
+    fn stream(&mut self, node: usize, peer: PeerId, payload: &Bytes, part_len: usize) {
+        let parts = payload.chunks(part_len).map(|part| payload.slice_ref(part)).collect();
+        self.streamer(node).source = Some(Source { peer, parts });
+        let header = Header::of(CommandName::BLOCK, payload);
+        self.act(node, move |ctx| ctx.stream_to(peer, &header).unwrap());
+    }
+}
+
+fn opaque<'a>(command: &'static str, payload: &'a [u8]) -> MessageRef<'a> {
+    MessageRef::Opaque { command: CommandName::new(command), payload }
+}
+
+/// Bytes without a short period, so that no part can stand for another.
+fn pattern(len_bytes: usize) -> Bytes {
+    (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+/// The nonces of all pings in a stream of frames.
+fn ping_nonces(stream: &[u8]) -> Vec<u64> {
+    let pings = frames(stream).into_iter().filter(|(command, _)| command == "ping");
+    pings.map(|(_, payload)| u64::from_le_bytes(payload.try_into().unwrap())).collect()
+}

@@ -1,0 +1,147 @@
+//! Connections that end in the middle of a message: who hears what, and in which order.
+
+use super::{Room, Seen, pattern};
+use crate::support::{TICK, frame, header};
+use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause};
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::{BODY_WINDOW, PONG_TIMEOUT};
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Conditions, Cut, Cuts};
+use peerloop::wire::Header;
+use std::time::Duration;
+
+const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
+const INSTANT: Duration = Duration::from_nanos(1);
+const REQUESTED: CloseReason = CloseReason::Local(LocalCause::Requested);
+
+#[test]
+fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    let (header, part) = (Header::of(CommandName::BLOCK, &pattern(100)), pattern(60));
+    let refused = room.act(0, move |ctx| {
+        ctx.stream_to(peer, &header).unwrap();
+        ctx.feed(peer, &part).unwrap();
+        ctx.ping(peer, ctx.now()).unwrap();
+        ctx.close(peer, REQUESTED);
+        ctx.feed(peer, &part)
+    });
+    assert_eq!(refused, Err(CommandError::NotReady));
+    assert_eq!(room.drain(&mut raw), frame("block", &pattern(100))[..24 + 60]);
+    assert!(raw.has_seen_end);
+    raw.close();
+    room.settle();
+    assert_eq!(room.seen(0), [Seen::Closed(REQUESTED)]);
+}
+
+#[test]
+fn the_sender_hears_that_its_receiver_is_gone_and_feeds_nobody() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    room.stream(0, peer, &pattern(4 << 20), 50_000);
+    raw.receive();
+    raw.close();
+    room.streamer(0).source = None;
+    room.settle();
+    assert!(matches!(room.seen(0), [Seen::Closed(CloseReason::Network(_) | CloseReason::ClosedByPeer)]));
+    assert_eq!(room.act(0, move |ctx| ctx.feed(peer, &pattern(1))), Err(CommandError::NoSuchPeer));
+    assert_eq!(room.nodes[0].stats().links, 0);
+}
+
+#[test]
+fn the_receiver_hears_how_much_of_a_cut_block_it_got_and_then_that_the_peer_is_gone() {
+    let block = frame("block", &pattern(1_000));
+    for len in [24, 25, 500, 1_023] {
+        for most in [1, 100, usize::MAX] {
+            let to_acceptor = Cuts { writes: Cut::None, arrivals: Cut::AtMost(most) };
+            let mut room = Room::new(Conditions { to_acceptor, ..Conditions::default() });
+            let (mut raw, _) = room.add_peer();
+            raw.send(&block[..len]);
+            room.settle();
+            assert_eq!(room.seen(0), []);
+            raw.close();
+            room.settle();
+            let received = len as u64 - 24;
+            let cut = Seen::Cut { received, reason: CloseReason::ClosedByPeer };
+            assert_eq!(room.seen(0), [cut, Seen::Closed(CloseReason::ClosedByPeer)], "{len} of {most}");
+            assert_eq!(room.streamer(0).received[..], pattern(1_000)[..len - 24]);
+        }
+    }
+}
+
+#[test]
+fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_cut() {
+    for bytes in
+        [frame("block", &pattern(100)), frame("block", b"")[..23].to_vec(), frame("tx", b"1234")[..26].to_vec()]
+    {
+        let mut room = Room::new(Conditions::default());
+        let (mut raw, _) = room.add_peer();
+        raw.send(&bytes);
+        raw.close();
+        room.settle();
+        let seen = room.seen(0);
+        assert!(!seen.iter().any(|seen| matches!(seen, Seen::Cut { .. })), "{seen:?}");
+        assert_eq!(seen.last(), Some(&Seen::Closed(CloseReason::ClosedByPeer)));
+    }
+}
+
+#[test]
+fn who_ends_a_peer_itself_hears_of_the_cut_too() {
+    let block = frame("block", &pattern(1_000));
+    // Of a message that is ended at its header nothing was to be delivered, so nothing is cut.
+    let cut = Seen::Cut { received: 400, reason: REQUESTED };
+    for (at_header, len, cut) in [(true, 24, None), (true, 424, None), (true, 1_024, None), (false, 424, Some(cut))] {
+        let mut room = Room::new(Conditions::default());
+        let (mut raw, _) = room.add_peer();
+        room.streamer(0).aborts_at_header = at_header;
+        room.streamer(0).aborts_at_chunk = !at_header;
+        raw.send(&block[..len]);
+        room.settle();
+        let expected: Vec<Seen> = cut.into_iter().chain([Seen::Closed(REQUESTED)]).collect();
+        assert_eq!(room.seen(0), expected, "{len}");
+    }
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    raw.send(&block[..424]);
+    room.settle();
+    room.act(0, move |ctx| ctx.close(peer, REQUESTED));
+    raw.send(&block[424..]);
+    room.settle();
+    raw.close();
+    room.settle();
+    assert_eq!(room.seen(0), [Seen::Cut { received: 400, reason: REQUESTED }, Seen::Closed(REQUESTED)]);
+}
+
+#[test]
+fn a_streamed_block_that_stands_still_for_a_minute_is_cut() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, _) = room.add_peer();
+    raw.send(&header("block", 1_000_000, &[0; 4]));
+    raw.send(&[7; 100_000]);
+    room.run_for(BODY_WINDOW - INSTANT);
+    assert_eq!(room.seen(0), []);
+    room.run_for(INSTANT);
+    let reason = CloseReason::TimedOut(Deadline::Body);
+    assert_eq!(room.seen(0), [Seen::Cut { received: 100_000, reason }, Seen::Closed(reason)]);
+}
+
+#[test]
+fn a_streamed_block_that_moves_may_take_an_hour() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, _) = room.add_peer();
+    let payload = pattern(60 * 61 * 1_024);
+    let block = frame("block", &payload);
+    raw.send(&block[..24]);
+    for part in block[24..].chunks(61 * 1_024) {
+        room.run_for(BODY_WINDOW - INSTANT);
+        raw.send(part);
+        room.settle();
+    }
+    assert_eq!(room.seen(0), [CORRECT], "it moves, and the pong to our keepalive cannot overtake it");
+    assert_eq!(room.streamer(0).received, payload);
+    assert_eq!(super::ping_nonces(&raw.receive()).len(), 1);
+    room.run_for(PONG_TIMEOUT - INSTANT);
+    assert_eq!(room.seen(0), [CORRECT]);
+    room.run_for(TICK);
+    assert_eq!(room.seen(0), [CORRECT, Seen::Closed(CloseReason::TimedOut(Deadline::Pong))]);
+}

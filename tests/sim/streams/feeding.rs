@@ -1,0 +1,171 @@
+//! How much may be fed and when, what is refused, and the header that a payload above 4 GiB - 1 leaves with.
+
+use super::{Room, pattern};
+use crate::support::{RawPeer, commands, frame, header, raw_link, version};
+use bytes::Bytes;
+use peerloop::PeerId;
+use peerloop::error::CommandError;
+use peerloop::limits::{STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES};
+use peerloop::net::Net;
+use peerloop::protocol::CommandName;
+use peerloop::sim::Conditions;
+use peerloop::wire::Header;
+
+const FOUR_GIB: u64 = 1 << 32;
+
+fn block(payload_len: u64, checksum: Option<[u8; 4]>) -> Header {
+    Header { command: CommandName::BLOCK, payload_len, checksum }
+}
+
+fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), CommandError> {
+    room.act(0, move |ctx| ctx.stream_to(peer, &header))
+}
+
+fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<(), CommandError> {
+    room.act(0, move |ctx| ctx.feed(peer, &part))
+}
+
+fn waiting(room: &mut Room, peer: PeerId) -> usize {
+    room.act(0, move |ctx| ctx.peer(peer).unwrap().waiting_bytes())
+}
+
+fn left(room: &mut Room, peer: PeerId) -> Option<u64> {
+    room.act(0, move |ctx| ctx.peer(peer).unwrap().stream_left())
+}
+
+#[test]
+fn a_mebibyte_may_wait_and_the_handler_hears_when_a_quarter_is_left() {
+    for part_len in [1_000, 4_097, 100_000] {
+        let mut room = Room::new(Conditions::default());
+        let (mut raw, peer) = room.add_peer();
+        begin(&mut room, peer, block(8 << 20, Some([7; 4]))).unwrap();
+        let part = pattern(part_len);
+        let mut before = waiting(&mut room, peer);
+        while feed(&mut room, peer, part.clone()) == Ok(()) {
+            assert!(before < STREAM_WAITING_MAX_BYTES);
+            before = waiting(&mut room, peer);
+        }
+        assert!((STREAM_WAITING_MAX_BYTES..STREAM_WAITING_MAX_BYTES + part_len).contains(&before), "{before}");
+        let left_bytes = left(&mut room, peer);
+        assert_eq!(feed(&mut room, peer, part.clone()), Err(CommandError::QueueFull));
+        assert_eq!(left(&mut room, peer), left_bytes, "what is refused is not counted");
+        let writable = room.streamer(0).writable;
+        let mut block = vec![0; 10_000];
+        while waiting(&mut room, peer) > STREAM_REFILL_BYTES {
+            assert_eq!(room.streamer(0).writable, writable, "there is more than a quarter");
+            raw.net.read(raw_link(), &mut block).unwrap();
+            room.settle();
+        }
+        assert_eq!(room.streamer(0).writable, writable + 1);
+        assert_eq!(feed(&mut room, peer, part.clone()), Ok(()));
+    }
+}
+
+#[test]
+fn what_cannot_be_fed_is_refused_by_name_and_changes_nothing() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
+    assert_eq!(begin(&mut room, peer, block(10, None)), Err(CommandError::ChecksumMissing));
+    assert_eq!(begin(&mut room, peer, block(0, None)), Err(CommandError::ChecksumMissing));
+    assert_eq!(begin(&mut room, peer, block(FOUR_GIB - 1, None)), Err(CommandError::ChecksumMissing));
+    assert_eq!(room.drain(&mut raw), []);
+    let payload = pattern(10);
+    begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
+    assert_eq!(begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")), Err(CommandError::StreamOpen));
+    assert_eq!(feed(&mut room, peer, pattern(11)), Err(CommandError::StreamOverrun));
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(()));
+    assert_eq!(left(&mut room, peer), Some(10));
+    assert_eq!(feed(&mut room, peer, payload.slice(..9)), Ok(()));
+    assert_eq!(feed(&mut room, peer, pattern(2)), Err(CommandError::StreamOverrun));
+    assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(()));
+    assert_eq!(left(&mut room, peer), None);
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Err(CommandError::NoStream));
+    assert_eq!(room.drain(&mut raw), frame("block", &payload));
+}
+
+#[test]
+fn a_message_without_payload_is_complete_with_its_header() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
+    assert_eq!(left(&mut room, peer), None);
+    begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
+    assert_eq!(room.drain(&mut raw), frame("block", b"").repeat(2));
+}
+
+#[test]
+fn who_is_not_ready_or_gone_is_fed_nothing() {
+    let mut room = Room::new(Conditions::default());
+    let mut raw = RawPeer::new(&room.world);
+    raw.dial(room.address);
+    room.settle();
+    let peer = room.act(0, |ctx| ctx.peers().next().unwrap().id());
+    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(CommandError::NotReady));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NotReady));
+    raw.close();
+    room.settle();
+    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(CommandError::NoSuchPeer));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoSuchPeer));
+}
+
+/// An extended header as the protocol has it, put together here.
+fn extended(command: &[u8; 12], len_bytes: u64) -> Vec<u8> {
+    [&header("extmsg", u32::MAX, &[0; 4])[..], command, &len_bytes.to_le_bytes()].concat()
+}
+
+#[test]
+fn a_payload_of_four_gibibytes_leaves_with_an_extended_header() {
+    for (len_bytes, checksum) in [(FOUR_GIB, None), (FOUR_GIB, Some([1; 4])), (6 << 30, None), (i64::MAX as u64, None)]
+    {
+        let mut room = Room::new(Conditions::default());
+        let (mut raw, peer) = room.add_peer();
+        begin(&mut room, peer, block(len_bytes, checksum)).unwrap();
+        let expected = extended(b"block\0\0\0\0\0\0\0", len_bytes);
+        assert_eq!(expected.len(), 44);
+        assert_eq!(room.drain(&mut raw), expected);
+        feed(&mut room, peer, pattern(1_000)).unwrap();
+        assert_eq!(room.drain(&mut raw), pattern(1_000));
+        assert_eq!(left(&mut room, peer), Some(len_bytes - 1_000));
+    }
+}
+
+#[test]
+fn one_byte_less_than_four_gibibytes_leaves_with_a_basic_header() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    begin(&mut room, peer, block(FOUR_GIB - 1, Some([1, 2, 3, 4]))).unwrap();
+    assert_eq!(room.drain(&mut raw), header("block", u32::MAX, &[1, 2, 3, 4]));
+}
+
+#[test]
+fn a_peer_below_70016_is_sent_no_extended_header() {
+    for (claimed, takes_it) in [(70_015_i32, false), (70_016, true), (70_017, true)] {
+        let mut room = Room::new(Conditions::default());
+        let mut payload = version().split_off(24);
+        payload[..4].copy_from_slice(&claimed.to_le_bytes());
+        let (mut raw, peer) = room.add_peer_with(&frame("version", &payload));
+        let expected = if takes_it { Ok(()) } else { Err(CommandError::TooLargeForPeer) };
+        assert_eq!(begin(&mut room, peer, block(FOUR_GIB, None)), expected, "{claimed}");
+        assert_eq!(room.drain(&mut raw).len(), if takes_it { 44 } else { 0 });
+        assert_eq!(left(&mut room, peer), takes_it.then_some(FOUR_GIB));
+    }
+}
+
+#[test]
+fn what_the_peer_does_not_take_is_not_begun() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    for (command, most) in [("inv", 1_048_576), ("unheard", 1_048_576), ("tx", 1_000_000_000), ("protoconf", 1 << 20)] {
+        let of = |payload_len| Header { command: CommandName::new(command), payload_len, checksum: Some([0; 4]) };
+        assert_eq!(begin(&mut room, peer, of(most + 1)), Err(CommandError::TooLargeForPeer), "{command}");
+        assert_eq!(begin(&mut room, peer, of(i64::MAX as u64)), Err(CommandError::TooLargeForPeer), "{command}");
+    }
+    assert_eq!(begin(&mut room, peer, block((1 << 63) + 1, None)), Err(CommandError::TooLargeForPeer));
+    assert_eq!(room.drain(&mut raw), []);
+    let header = Header { command: CommandName::new("inv"), payload_len: 1_048_576, checksum: Some([0; 4]) };
+    begin(&mut room, peer, header).unwrap();
+    feed(&mut room, peer, Bytes::from(vec![0; 1_048_576])).unwrap();
+    assert_eq!(commands(&room.drain(&mut raw)), ["inv"]);
+}

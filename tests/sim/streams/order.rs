@@ -1,0 +1,252 @@
+//! What is sent while a message is being fed comes right behind it, whole and in order, however the bytes are cut.
+
+use super::{Room, Seen, opaque, pattern, ping_nonces};
+use crate::support::{TICK, frame, ping, pong};
+use bytes::Bytes;
+use peerloop::error::CommandError;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Conditions, Cut, Cuts};
+use peerloop::wire::Header;
+use proptest::prelude::*;
+
+fn block(payload: &[u8]) -> Header {
+    Header::of(CommandName::BLOCK, payload)
+}
+
+/// Two blocks in parts, one of them empty, among messages of every kind that can be sent. Returns what the peer
+/// received.
+fn run(conditions: Conditions) -> Vec<u8> {
+    let mut room = Room::new(conditions);
+    let (mut raw, peer) = room.add_peer();
+    let payload = pattern(300);
+    let mut received = Vec::new();
+    let began = room.world.now();
+    let first = room.act(0, move |ctx| ctx.ping(peer, ctx.now()).unwrap());
+    let header = block(&payload);
+    let part = payload.slice(..100);
+    room.act(0, move |ctx| {
+        ctx.send(peer, &opaque("before", &[1; 40])).unwrap();
+        ctx.stream_to(peer, &header).unwrap();
+        ctx.feed(peer, &part).unwrap();
+    });
+    received.extend(room.drain(&mut raw));
+    room.run_for(TICK);
+    let second = room.act(0, move |ctx| {
+        let nonce = ctx.ping(peer, ctx.now()).unwrap();
+        ctx.send_shared(peer, &frame("shared", &[2; 50]).into()).unwrap();
+        nonce
+    });
+    raw.send(&ping());
+    received.extend(room.drain(&mut raw));
+    assert_eq!(received.len(), 32 + 64 + 24 + 100, "nothing overtakes the block");
+    room.run_for(TICK);
+    let part = payload.slice(100..250);
+    room.act(0, move |ctx| {
+        ctx.feed(peer, &part).unwrap();
+        ctx.send(peer, &opaque("within", &[3; 60])).unwrap();
+    });
+    received.extend(room.drain(&mut raw));
+    room.run_for(TICK);
+    let part = payload.slice(250..);
+    let third = room.act(0, move |ctx| {
+        ctx.feed(peer, &part).unwrap();
+        ctx.send(peer, &opaque("behind", &[4; 70])).unwrap();
+        ctx.stream_to(peer, &block(b"")).unwrap();
+        ctx.ping(peer, ctx.now()).unwrap()
+    });
+    received.extend(room.drain(&mut raw));
+    let ping_of = |nonce: u64| frame("ping", &nonce.to_le_bytes());
+    let expected = [
+        ping_of(first),
+        frame("before", &[1; 40]),
+        frame("block", &payload),
+        ping_of(second),
+        frame("shared", &[2; 50]),
+        pong(),
+        frame("within", &[3; 60]),
+        frame("behind", &[4; 70]),
+        frame("block", b""),
+        ping_of(third),
+    ];
+    assert_eq!(received, expected.concat());
+    room.run_for(TICK);
+    for nonce in [first, second, third] {
+        raw.send(&frame("pong", &nonce.to_le_bytes()));
+    }
+    room.settle();
+    let at = |ticks: u32| began.plus(TICK * ticks);
+    let pong = |nonce, planned, sent| Seen::Pong { nonce, planned, sent };
+    let expected = [pong(first, at(0), at(0)), pong(second, at(1), at(3)), pong(third, at(3), at(3))];
+    assert_eq!(room.seen(0), expected, "a ping behind a block is stamped when it leaves");
+    received
+}
+
+#[test]
+fn messages_wait_behind_the_block_and_leave_in_order_wherever_the_bytes_are_cut() {
+    let len = run(Conditions::default()).len();
+    let greeting = 126 + 24 + 51 + 24;
+    for point in greeting..greeting + len {
+        let at = || Cut::At(vec![point as u64]);
+        let conditions = [
+            Cuts { writes: at(), arrivals: Cut::None },
+            Cuts { writes: Cut::None, arrivals: at() },
+            Cuts { writes: at(), arrivals: at() },
+        ];
+        for to_dialler in conditions {
+            run(Conditions { to_dialler, ..Conditions::default() });
+        }
+    }
+}
+
+#[test]
+fn messages_wait_behind_the_block_through_a_pipe_of_any_size() {
+    for (capacity_bytes, most) in [(200, 1), (200, 7), (201, 1_000), (333, 24), (4_096, 1)] {
+        let to_dialler = Cuts { writes: Cut::AtMost(most), arrivals: Cut::None };
+        run(Conditions { capacity_bytes, to_dialler, to_acceptor: Cuts::default() });
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(usize),
+    Share(usize),
+    Ping,
+    /// The peer pings.
+    Pinged,
+    Begin(usize),
+    Feed(usize),
+    /// The peer reads, after a while.
+    Drain,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let len = || prop_oneof![0..40usize, 0..9_000usize];
+    let step = prop_oneof![
+        2 => len().prop_map(Step::Send),
+        2 => len().prop_map(Step::Share),
+        2 => Just(Step::Ping),
+        2 => Just(Step::Pinged),
+        2 => len().prop_map(Step::Begin),
+        6 => len().prop_map(Step::Feed),
+        2 => Just(Step::Drain),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What should leave: bytes in order, and those that wait for the end of the message in parts.
+#[derive(Default)]
+struct Model {
+    out: Vec<u8>,
+    behind: Vec<u8>,
+    left: Option<(Bytes, usize)>,
+}
+
+impl Model {
+    fn push(&mut self, bytes: &[u8]) {
+        let lane = if self.left.is_some() { &mut self.behind } else { &mut self.out };
+        lane.extend_from_slice(bytes);
+    }
+
+    fn begin(&mut self, payload: &Bytes) -> Result<(), CommandError> {
+        if self.left.is_some() {
+            return Err(CommandError::StreamOpen);
+        }
+        self.push(&frame("block", payload)[..24]);
+        self.left = Some((payload.clone(), 0)).filter(|_| !payload.is_empty());
+        Ok(())
+    }
+
+    /// The part to feed, which is of the payload as long as there is enough of it, and what comes of it.
+    fn feed(&mut self, len: usize) -> (Bytes, Result<(), CommandError>) {
+        let Some((payload, fed)) = &mut self.left else { return (pattern(len), Err(CommandError::NoStream)) };
+        if len > payload.len() - *fed {
+            return (pattern(len), Err(CommandError::StreamOverrun));
+        }
+        let part = payload.slice(*fed..*fed + len);
+        *fed += len;
+        self.out.extend_from_slice(&part);
+        if *fed == payload.len() {
+            self.left = None;
+            self.out.append(&mut self.behind);
+        }
+        (part, Ok(()))
+    }
+}
+
+fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) {
+    match step {
+        Step::Send(len) => {
+            model.push(&frame("sent", &pattern(len)));
+            room.act(0, move |ctx| ctx.send(peer, &opaque("sent", &pattern(len)))).unwrap();
+        }
+        Step::Share(len) => {
+            let shared = Bytes::from(frame("shared", &pattern(len)));
+            model.push(&shared);
+            room.act(0, move |ctx| ctx.send_shared(peer, &shared)).unwrap();
+        }
+        Step::Ping => {
+            let nonce = room.act(0, move |ctx| ctx.ping(peer, ctx.now())).unwrap();
+            model.push(&frame("ping", &nonce.to_le_bytes()));
+        }
+        Step::Begin(len) => {
+            let payload = pattern(len);
+            let header = block(&payload);
+            let begun = room.act(0, move |ctx| ctx.stream_to(peer, &header));
+            assert_eq!(begun, model.begin(&payload));
+        }
+        Step::Feed(len) => {
+            let (part, expected) = model.feed(len);
+            let fed = room.act(0, move |ctx| ctx.feed(peer, &part));
+            assert_eq!(fed, expected);
+        }
+        Step::Pinged | Step::Drain => unreachable!("the peer does it"),
+    }
+    let left = room.act(0, move |ctx| ctx.peer(peer).unwrap().stream_left());
+    assert_eq!(left, model.left.as_ref().map(|(payload, fed)| (payload.len() - fed) as u64));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_order_of_calls_gives_the_bytes_of_the_model(
+        steps in steps(),
+        capacity_bytes in 250..20_000usize,
+        is_cut in any::<bool>(),
+    ) {
+        let writes = if is_cut { Cut::Drawn } else { Cut::None };
+        let to_dialler = Cuts { writes, arrivals: Cut::None };
+        let mut room = Room::new(Conditions { capacity_bytes, to_dialler, to_acceptor: Cuts::default() });
+        let (mut raw, peer) = room.add_peer();
+        let (mut model, mut received) = (Model::default(), Vec::new());
+        for each in steps {
+            match each {
+                Step::Drain => {
+                    room.run_for(TICK);
+                    received.extend(room.drain(&mut raw));
+                }
+                Step::Pinged => {
+                    raw.send(&ping());
+                    room.settle();
+                    model.push(&pong());
+                }
+                Step::Send(_) | Step::Share(_) | Step::Ping | Step::Begin(_) | Step::Feed(_) => {
+                    step(&mut room, peer, &mut model, each);
+                }
+            }
+        }
+        if let Some((payload, fed)) = model.left.clone() {
+            step(&mut room, peer, &mut model, Step::Feed(payload.len() - fed));
+        }
+        received.extend(room.drain(&mut raw));
+        prop_assert!(received == model.out, "{} bytes, the model has {}", received.len(), model.out.len());
+        for nonce in ping_nonces(&received) {
+            raw.send(&frame("pong", &nonce.to_le_bytes()));
+            room.settle();
+            let last = room.streamer(0).seen.pop();
+            let Some(Seen::Pong { nonce: of, planned, sent }) = last else { panic!("{last:?}") };
+            prop_assert!(of == nonce && planned <= sent);
+        }
+        prop_assert_eq!(room.seen(0), &[]);
+    }
+}

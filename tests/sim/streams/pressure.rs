@@ -1,0 +1,141 @@
+//! A receiver that does not read slows the sender down and nothing else: bounded queues, no loss, no deadline charged.
+
+use super::{Room, Seen, Source, pattern, ping_nonces};
+use crate::support::{frame, header, ping, pong, secs};
+use bytes::Bytes;
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::framer::ChecksumVerdict;
+use peerloop::limits::{BODY_WINDOW, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, STREAM_WAITING_MAX_BYTES};
+use peerloop::protocol::CommandName;
+use peerloop::sim::Conditions;
+use peerloop::wire::Header;
+use std::time::Duration;
+
+const PART_BYTES: usize = 60_000;
+const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
+
+#[test]
+fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
+    let mut room = Room::new(Conditions::default());
+    let (receiver_id, sender_id) = room.add_node();
+    let payload = pattern(8 << 20);
+    room.streamer(1).pauses = true;
+    room.stream(0, receiver_id, &payload, PART_BYTES);
+    for _ in 0..3 {
+        let fed = |room: &mut Room| room.streamer(0).source.as_ref().map(|source| source.parts.len());
+        let before = fed(&mut room);
+        let received = room.streamer(1).received.len();
+        room.run_for(SEND_STALL_TIMEOUT - secs(1));
+        assert_eq!((fed(&mut room), room.streamer(1).received.len()), (before, received), "nothing moves");
+        room.streamer(1).pauses = true;
+        room.act(1, move |ctx| ctx.resume(sender_id));
+    }
+    room.streamer(1).pauses = false;
+    room.act(1, move |ctx| ctx.resume(sender_id));
+    assert_eq!(room.seen(1)[0], CORRECT);
+    assert!([0, 1].iter().all(|&node| room.seen(node).iter().all(|seen| !matches!(seen, Seen::Closed(_)))));
+    assert!(room.streamer(1).received == payload);
+    let most = room.streamer(0).waiting_max;
+    assert!(most < STREAM_WAITING_MAX_BYTES + PART_BYTES, "{most} bytes waited");
+}
+
+#[test]
+fn a_receiver_that_never_reads_is_closed_after_a_minute() {
+    let mut room = Room::new(Conditions::default());
+    let (_raw, peer) = room.add_peer();
+    room.stream(0, peer, &pattern(4 << 20), PART_BYTES);
+    room.run_for(SEND_STALL_TIMEOUT - Duration::from_nanos(1));
+    assert_eq!(room.seen(0), []);
+    room.streamer(0).source = None;
+    room.run_for(Duration::from_nanos(1));
+    assert_eq!(room.seen(0), [Seen::Closed(CloseReason::TimedOut(Deadline::Send))]);
+}
+
+#[test]
+fn a_body_has_its_whole_minute_after_a_pause() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    room.streamer(0).pauses = true;
+    raw.send(&header("block", 1_000_000, &[0; 4]));
+    raw.send(&[7; 100]);
+    room.run_for(secs(1_000));
+    room.act(0, move |ctx| ctx.resume(peer));
+    assert_eq!(ping_nonces(&raw.receive()).len(), 1, "its pong could not overtake the block and has its own time");
+    room.run_for(BODY_WINDOW - Duration::from_nanos(1));
+    assert_eq!(room.seen(0), []);
+    room.run_for(Duration::from_nanos(1));
+    let reason = CloseReason::TimedOut(Deadline::Body);
+    assert_eq!(room.seen(0), [Seen::Cut { received: 100, reason }, Seen::Closed(reason)]);
+}
+
+#[test]
+fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_charges_its_source_for_nothing() {
+    let mut room = Room::new(Conditions::default());
+    let (_, relay) = room.add_node();
+    let (sink, from_relay) = room.add_node();
+    room.streamer(0).relays_to = Some(sink);
+    let payload = pattern(8 << 20);
+    room.streamer(2).pauses = true;
+    room.stream(1, relay, &payload, PART_BYTES);
+    // In all less than the source waits for a peer that takes nothing.
+    for _ in 0..5 {
+        room.run_for(secs(11));
+        room.streamer(2).pauses = true;
+        room.act(2, move |ctx| ctx.resume(from_relay));
+    }
+    room.streamer(2).pauses = false;
+    room.act(2, move |ctx| ctx.resume(from_relay));
+    assert_eq!(room.seen(2), [CORRECT]);
+    assert!(room.streamer(2).received == payload);
+    assert_eq!((room.seen(0), room.seen(1)), (&[CORRECT][..], &[][..]));
+    let most = room.streamer(0).waiting_max;
+    assert!(most < STREAM_WAITING_MAX_BYTES + READ_BLOCK_BYTES, "{most} bytes waited");
+}
+
+#[test]
+fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
+    for capacity_bytes in [16 * 1_024, 64 * 1_024] {
+        let mut room = Room::new(Conditions { capacity_bytes, ..Conditions::default() });
+        let (there, here) = room.add_node();
+        let payload = pattern(1 << 20);
+        // One part, so that all of it waits at once.
+        for (node, peer) in [(0, there), (1, here)] {
+            room.streamer(node).source = Some(Source { peer, parts: [payload.clone()].into() });
+        }
+        let header = Header::of(CommandName::BLOCK, &payload);
+        let begin = |peer| {
+            move |ctx: &mut peerloop::Ctx<'_>| {
+                ctx.stream_to(peer, &header).unwrap();
+                ctx.ping(peer, ctx.now()).unwrap();
+            }
+        };
+        let handles = [0, 1].map(|node: usize| room.nodes[node].handle());
+        let task = |peer| super::Task(Box::new(begin(peer)));
+        handles[0].command(task(there)).unwrap();
+        handles[1].command(task(here)).unwrap();
+        room.settle();
+        for node in [0, 1] {
+            assert!(room.streamer(node).received == payload, "{capacity_bytes}");
+            assert!(matches!(room.seen(node), [CORRECT, Seen::Pong { .. }]));
+        }
+    }
+}
+
+#[test]
+fn pings_behind_a_large_part_do_not_end_their_peer() {
+    for shared in [false, true] {
+        let mut room = Room::new(Conditions::default());
+        let (mut raw, peer) = room.add_peer();
+        let payload = pattern(4 << 20);
+        // In one input: what is answered with a large message, and pings.
+        let answer: Bytes = frame("block", &payload).into();
+        room.streamer(0).answers = Some(if shared { answer.clone() } else { payload.clone() });
+        room.streamer(0).answers_in_parts = !shared;
+        raw.send(&[frame("getdata", b"\0"), ping(), ping()].concat());
+        room.settle();
+        assert_eq!(room.seen(0).len(), 1, "{:?}", room.seen(0).last());
+        let received = room.drain(&mut raw);
+        assert!(received == [&answer[..], &pong(), &pong()].concat(), "{} bytes", received.len());
+        assert_eq!(room.act(0, move |ctx| ctx.peer(peer).map(|view| view.is_ready())), Some(true));
+    }
+}
