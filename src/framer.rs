@@ -306,6 +306,9 @@ impl MessageFramer {
 
 /// Compares as much of the magic as is there, so that garbage is recognised by its first byte.
 fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
+    if bytes.first_chunk() == Some(&magic) {
+        return Ok(());
+    }
     let len = bytes.len().min(magic.len());
     if bytes[..len] == magic[..len] {
         return Ok(());
@@ -327,12 +330,18 @@ fn judge(
     admit: impl FnOnce(&Header) -> Result<Delivery, WireError>,
 ) -> Result<(Header, Fate), WireError> {
     let basic = Header::decode(head.first_chunk().expect("a header has its basic part"));
-    let header = head.first_chunk().map_or(basic, Header::decode_extended);
+    let (header, is_well_formed) = match head.first_chunk() {
+        None => (basic, basic.command.is_well_formed()),
+        Some(extended) => {
+            let header = Header::decode_extended(extended);
+            (header, basic.command.is_well_formed() && header.command.is_well_formed())
+        }
+    };
     let Header { command, payload_len, .. } = header;
     if payload_len > payload_limit(command, &rules.limits) {
         return Err(WireError::OverLimit { command, len_bytes: payload_len });
     }
-    if !basic.command.is_well_formed() || !command.is_well_formed() {
+    if !is_well_formed {
         return Ok((header, Fate::Drop(DropCause::MalformedCommand)));
     }
     let fate = match admit(&header)? {

@@ -261,9 +261,9 @@ impl CommandName {
     /// Whether every byte before the first NUL is printable ASCII and every byte after it is NUL. A node drops messages
     /// whose name is not (SV Node 1.2.2, protocol.cpp CheckCommandFormat). Twelve NULs are well formed.
     pub fn is_well_formed(&self) -> bool {
-        let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(12);
-        let (name, padding) = self.0.split_at(len);
-        name.iter().all(|byte| (0x20..=0x7e).contains(byte)) && padding.iter().all(|&b| b == 0)
+        // Whatever stands before the last byte that is not NUL has to be printable, which a NUL in between is not.
+        let len = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        self.0[..len].iter().all(|byte| (0x20..=0x7e).contains(byte))
     }
 }
 
