@@ -22,10 +22,10 @@ pub use framed::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Inpu
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
-use crate::limits::{BUFFER_GROWTH_BYTES, READ_BLOCK_BYTES};
+use crate::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use crate::protocol::Network;
 use crate::time::Instant;
-use crate::wire::header::{Header, checksum, finish_checksum, payload_limit};
+use crate::wire::header::{Header, checksum, finish_checksum};
 use partial::{Body, Fate, Partial, Progress};
 use sha2::Digest;
 use std::mem;
@@ -56,6 +56,7 @@ impl MessageFramer {
     /// # Errors
     ///
     /// The bytes cannot be right, or `admit` refuses the header. The same error comes from every later call.
+    #[inline]
     pub fn next<'a>(
         &mut self,
         input: &mut Input<'a>,
@@ -67,13 +68,10 @@ impl MessageFramer {
         let result = match &self.state {
             State::BetweenFrames => self.begin(input, now, rules, memory, admit),
             State::Within(_) => self.resume(input, now, rules, memory, admit),
-            State::Failed(error) => Err(**error),
+            State::Failed(error) => return Err(**error),
         };
-        if let Err(error) = result
-            && !matches!(self.state, State::Failed(_))
-        {
-            self.reset(memory);
-            self.state = State::Failed(Box::new(error));
+        if let Err(error) = result {
+            self.fail(error, memory);
         }
         result
     }
@@ -177,6 +175,13 @@ impl MessageFramer {
         }
     }
 
+    #[cold]
+    fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
+        self.reset(memory);
+        self.state = State::Failed(Box::new(error));
+    }
+
+    #[inline]
     fn begin<'a>(
         &mut self,
         input: &mut Input<'a>,
@@ -186,7 +191,7 @@ impl MessageFramer {
         admit: impl FnOnce(&Header) -> Result<Delivery, WireError>,
     ) -> Result<Option<Framed<'a>>, WireError> {
         check_magic(input.rest, rules.magic)?;
-        let Some(head) = whole_head(input.rest) else {
+        let Some((header, is_well_formed)) = read_head(input.rest) else {
             if !input.rest.is_empty() {
                 let mut partial = memory.partial(now);
                 partial.take_head(input);
@@ -194,8 +199,8 @@ impl MessageFramer {
             }
             return Ok(None);
         };
-        let (header, fate) = judge(head, rules, admit)?;
-        input.take(head.len());
+        let fate = judge(&header, is_well_formed, rules, admit)?;
+        input.take(header.len_bytes());
         if let Some(payload) = input.rest.get(..header.payload_len as usize) {
             input.take(payload.len());
             return Ok(Some(finish_in_place(header, fate, payload)));
@@ -220,8 +225,8 @@ impl MessageFramer {
         }
         partial.take_head(input);
         check_magic(&partial.head[..partial.head_len], rules.magic)?;
-        let Some(head) = partial.whole_head() else { return Ok(None) };
-        let (header, fate) = judge(head, rules, admit)?;
+        let Some((header, is_well_formed)) = read_head(&partial.head[..partial.head_len]) else { return Ok(None) };
+        let fate = judge(&header, is_well_formed, rules, admit)?;
         if let Some(payload) = input.rest.get(..header.payload_len as usize) {
             input.take(payload.len());
             self.reset(memory);
@@ -305,6 +310,7 @@ impl MessageFramer {
 }
 
 /// Compares as much of the magic as is there, so that garbage is recognised by its first byte.
+#[inline]
 fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     if bytes.first_chunk() == Some(&magic) {
         return Ok(());
@@ -318,41 +324,43 @@ fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     Err(WireError::BadMagic { found, network: Network::from_magic(found) })
 }
 
-/// The header's bytes at the beginning of `bytes`, if all of them are there.
-fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.get(..Header::len_of(bytes.first_chunk()?))
+/// The header at the beginning of `bytes`, if all of it is there, and whether a node would look at its names.
+#[inline]
+fn read_head(bytes: &[u8]) -> Option<(Header, bool)> {
+    let head = bytes.first_chunk()?;
+    let basic = Header::decode(head);
+    let is_well_formed = basic.command.is_well_formed();
+    if Header::len_of(head) == HEADER_LEN_BYTES {
+        return Some((basic, is_well_formed));
+    }
+    let extended = Header::decode_extended(bytes.first_chunk()?);
+    Some((extended, is_well_formed && extended.command.is_well_formed()))
 }
 
-/// Reads a whole header and decides what becomes of its payload.
+/// Decides what becomes of a payload.
+#[inline]
 fn judge(
-    head: &[u8],
+    header: &Header,
+    is_well_formed: bool,
     rules: &FramerRules,
     admit: impl FnOnce(&Header) -> Result<Delivery, WireError>,
-) -> Result<(Header, Fate), WireError> {
-    let basic = Header::decode(head.first_chunk().expect("a header has its basic part"));
-    let (header, is_well_formed) = match head.first_chunk() {
-        None => (basic, basic.command.is_well_formed()),
-        Some(extended) => {
-            let header = Header::decode_extended(extended);
-            (header, basic.command.is_well_formed() && header.command.is_well_formed())
-        }
-    };
-    let Header { command, payload_len, .. } = header;
-    if payload_len > payload_limit(command, &rules.limits) {
+) -> Result<Fate, WireError> {
+    let &Header { command, payload_len, .. } = header;
+    if !rules.limits.allow(command, payload_len) {
         return Err(WireError::OverLimit { command, len_bytes: payload_len });
     }
     if !is_well_formed {
-        return Ok((header, Fate::Drop(DropCause::MalformedCommand)));
+        return Ok(Fate::Drop(DropCause::MalformedCommand));
     }
-    let fate = match admit(&header)? {
+    Ok(match admit(header)? {
         Delivery::Buffer if payload_len > rules.buffered_message_max_bytes => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
         Delivery::Stream => Fate::Stream,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),
-    };
-    Ok((header, fate))
+    })
 }
 
+#[inline]
 fn finish_in_place(header: Header, fate: Fate, payload: &[u8]) -> Framed<'_> {
     match fate {
         Fate::Gather if verdict(&header, || checksum(payload)) != ChecksumVerdict::Wrong => {
@@ -367,6 +375,7 @@ fn finish_in_place(header: Header, fate: Fate, payload: &[u8]) -> Framed<'_> {
     }
 }
 
+#[inline]
 fn verdict(header: &Header, actual: impl FnOnce() -> [u8; 4]) -> ChecksumVerdict {
     match header.checksum {
         None => ChecksumVerdict::Absent,

@@ -108,8 +108,12 @@ impl FromStr for Network {
 /// The name of a command as the header carries it: twelve bytes, padded with NUL.
 ///
 /// Any twelve bytes can be held; [`CommandName::is_well_formed`] tells whether a node would look at them.
+// Two numbers, for every message is matched against many names. The first byte is the highest, so they order like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandName([u8; 12]);
+pub struct CommandName {
+    head: u64,
+    tail: u32,
+}
 
 impl CommandName {
     /// `version`
@@ -245,32 +249,56 @@ impl CommandName {
             bytes[at] = text[at];
             at += 1;
         }
-        Self(bytes)
+        Self::from_bytes(bytes)
     }
 
     /// The name with these bytes, whatever they are.
+    #[inline]
     pub const fn from_bytes(bytes: [u8; 12]) -> Self {
-        Self(bytes)
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        Self { head: u64::from_be_bytes([a, b, c, d, e, f, g, h]), tail: u32::from_be_bytes([i, j, k, l]) }
     }
 
     /// The twelve bytes of the wire.
-    pub const fn as_bytes(&self) -> &[u8; 12] {
-        &self.0
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; 12] {
+        let [a, b, c, d, e, f, g, h] = self.head.to_be_bytes();
+        let [i, j, k, l] = self.tail.to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
     /// Whether every byte before the first NUL is printable ASCII and every byte after it is NUL. A node drops messages
     /// whose name is not (SV Node 1.2.2, protocol.cpp CheckCommandFormat). Twelve NULs are well formed.
-    pub fn is_well_formed(&self) -> bool {
-        // Whatever stands before the last byte that is not NUL has to be printable, which a NUL in between is not.
-        let len = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        self.0[..len].iter().all(|byte| (0x20..=0x7e).contains(byte))
+    #[inline]
+    pub const fn is_well_formed(&self) -> bool {
+        if self.tail == 0 {
+            return is_text_before_nul(self.head);
+        }
+        let head_ends_with_nul = self.head & 0xff == 0;
+        is_text_before_nul(self.head) && !head_ends_with_nul && is_text_before_nul((self.tail as u64) << 32)
     }
+}
+
+/// Whether the bytes of `word`, the highest first, are printable up to where only NUL follows.
+#[inline]
+const fn is_text_before_nul(word: u64) -> bool {
+    // All bytes at once, for this is asked of every message. As long as no byte has its highest bit, a sum that sets it
+    // in some of them carries into no other.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST_BITS: u64 = 0x80 * ONES;
+    let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
+    let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
+    let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
+    // One more carries through the NULs at the end, and changes none before a byte that is none.
+    let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
+    !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }
 
 impl fmt::Display for CommandName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        write!(f, "{}", self.0[..len].escape_ascii())
+        let bytes = self.to_bytes();
+        let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        write!(f, "{}", bytes[..len].escape_ascii())
     }
 }
 
@@ -294,6 +322,27 @@ mod tests {
         assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is none");
     }
 
+    /// The rule as it reads.
+    fn is_well_formed(bytes: [u8; 12]) -> bool {
+        let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(12);
+        bytes[..len].iter().all(|byte| (0x20..=0x7e).contains(byte)) && bytes[len..].iter().all(|&byte| byte == 0)
+    }
+
+    #[test]
+    fn every_pair_of_bytes_at_every_place_is_judged_as_the_rule_reads() {
+        for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
+            for at in 0..11 {
+                for (before, behind) in [(b'a', 0), (b'a', b'z'), (0, 0), (b'~', 0)] {
+                    let mut bytes = [before; 12];
+                    bytes[at..].fill(behind);
+                    (bytes[at], bytes[at + 1]) = (first, second);
+                    let judged = CommandName::from_bytes(bytes).is_well_formed();
+                    assert_eq!(judged, is_well_formed(bytes), "{bytes:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn command_names_are_judged_as_the_node_does() {
         assert!(CommandName::new("ping").is_well_formed());
@@ -302,6 +351,9 @@ mod tests {
         assert!(!CommandName::from_bytes(*b"ping\0x\0\0\0\0\0\0").is_well_formed());
         assert!(!CommandName::from_bytes(*b"pi\x1fng\0\0\0\0\0\0\0").is_well_formed());
         assert!(!CommandName::from_bytes([0xff; 12]).is_well_formed());
+        assert!(!CommandName::from_bytes(*b"\0ping\0\0\0\0\0\0\0").is_well_formed());
+        assert_eq!(CommandName::new("addr").to_bytes(), *b"addr\0\0\0\0\0\0\0\0");
+        assert!(CommandName::new("addr") < CommandName::new("getaddr"), "names order like text");
         assert_eq!(CommandName::from_bytes(*b"a\0b\n\0\0\0\0\0\0\0\0").to_string(), "a\\x00b\\n");
     }
 }

@@ -68,11 +68,6 @@ impl Partial {
         }
     }
 
-    /// The header's bytes, once all of them are there.
-    pub(super) fn whole_head(&self) -> Option<&[u8]> {
-        (self.head_len == self.wanted_head_len()).then(|| &self.head[..self.head_len])
-    }
-
     /// Whether the header is basic or extended can be told from its basic part.
     fn wanted_head_len(&self) -> usize {
         match self.head[..self.head_len].first_chunk() {

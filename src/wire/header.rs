@@ -9,6 +9,7 @@ use crate::limits::{
     LEGACY_PAYLOAD_MAX_BYTES, PAYLOAD_MAX_BYTES, TX_PAYLOAD_MAX_BYTES,
 };
 use crate::protocol::CommandName;
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
@@ -26,6 +27,13 @@ mod field {
 
 /// The first four bytes of SHA-256 applied twice to nothing, as every message without payload carries it.
 pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
+
+/// What fits one block of SHA-256 beside its padding.
+const ONE_BLOCK_MAX_BYTES: usize = 55;
+
+/// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
+const SHA256_BEGIN: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// A message header without its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,21 +59,25 @@ impl Header {
 
     /// Bytes of the header that begins with these: the node looks at the first six bytes of the command only (SV Node
     /// 1.2.2, protocol.cpp CMessageHeader::IsExtended).
+    #[inline]
     pub fn len_of(basic: &[u8; HEADER_LEN_BYTES]) -> usize {
         if basic[field::COMMAND].starts_with(b"extmsg") { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
     }
 
     /// Bytes of this header on the wire.
+    #[inline]
     pub const fn len_bytes(&self) -> usize {
         if self.is_extended() { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
     }
 
     /// Whether it has the extended form.
+    #[inline]
     pub const fn is_extended(&self) -> bool {
         self.checksum.is_none()
     }
 
     /// Reads the fields of a basic header behind the magic, which the caller has compared.
+    #[inline]
     pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
         Self {
             command: CommandName::from_bytes(bytes[field::COMMAND].try_into().expect("the field has twelve bytes")),
@@ -96,7 +108,7 @@ impl Header {
     pub fn encode_extended(&self, magic: [u8; 4]) -> [u8; EXTENDED_HEADER_LEN_BYTES] {
         let mut bytes = [0; EXTENDED_HEADER_LEN_BYTES];
         bytes[..HEADER_LEN_BYTES].copy_from_slice(&basic(magic, CommandName::EXTMSG, u32::MAX, [0; 4]));
-        bytes[field::REAL_COMMAND].copy_from_slice(self.command.as_bytes());
+        bytes[field::REAL_COMMAND].copy_from_slice(&self.command.to_bytes());
         bytes[field::REAL_PAYLOAD_LEN].copy_from_slice(&self.payload_len.to_le_bytes());
         bytes
     }
@@ -105,7 +117,7 @@ impl Header {
 fn basic(magic: [u8; 4], command: CommandName, len: u32, checksum: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
     let mut bytes = [0; HEADER_LEN_BYTES];
     bytes[field::MAGIC].copy_from_slice(&magic);
-    bytes[field::COMMAND].copy_from_slice(command.as_bytes());
+    bytes[field::COMMAND].copy_from_slice(&command.to_bytes());
     bytes[field::PAYLOAD_LEN].copy_from_slice(&len.to_le_bytes());
     bytes[field::CHECKSUM].copy_from_slice(&checksum);
     bytes
@@ -117,13 +129,38 @@ fn four(field: &[u8]) -> [u8; 4] {
 
 /// The first four bytes of SHA-256 applied twice.
 pub fn checksum(payload: &[u8]) -> [u8; 4] {
-    finish_checksum(Sha256::new_with_prefix(payload))
+    if payload.len() > ONE_BLOCK_MAX_BYTES {
+        return finish_checksum(Sha256::new_with_prefix(payload));
+    }
+    // Most messages are small, and for them the bookkeeping of a hasher costs a third of the hash.
+    let mut block = [0; 64];
+    block[..payload.len()].copy_from_slice(payload);
+    checksum_of_digest(digest_one_block(block, payload.len()))
 }
 
 /// The checksum of everything that went through `hasher`, for payloads that are never held whole.
 pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
-    let twice = Sha256::digest(hasher.finalize());
-    [twice[0], twice[1], twice[2], twice[3]]
+    let once = hasher.finalize();
+    let (words, _) = once.as_chunks();
+    checksum_of_digest(std::array::from_fn(|at| u32::from_be_bytes(words[at])))
+}
+
+fn checksum_of_digest(once: [u32; 8]) -> [u8; 4] {
+    let mut block = [0; 64];
+    for (bytes, word) in block.as_chunks_mut().0.iter_mut().zip(once) {
+        *bytes = word.to_be_bytes();
+    }
+    digest_one_block(block, 32)[0].to_be_bytes()
+}
+
+/// The digest of the `len` bytes at the beginning of `block`, behind which there are zeros.
+#[inline]
+fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
+    block[len] = 0x80;
+    block[62..].copy_from_slice(&(len as u16 * 8).to_be_bytes());
+    let mut state = SHA256_BEGIN;
+    compress256(&mut state, &[block]);
+    state
 }
 
 /// What a node accepts as payload (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
@@ -142,6 +179,16 @@ impl Default for PayloadLimits {
     }
 }
 
+impl PayloadLimits {
+    /// Whether `command` may claim a payload of that many bytes.
+    #[inline]
+    pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
+        // Pings and empty messages are smaller than any command's limit, whatever their name is.
+        let smallest = self.message_max_bytes.min(self.block_max_bytes).min(GETBLOCKTXN_MIN_BYTES);
+        payload_len <= smallest || payload_len <= payload_limit(command, self)
+    }
+}
+
 /// The most bytes of payload that `command` may claim; one more closes the connection.
 pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     match command {
@@ -155,6 +202,9 @@ pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
         _ => limits.message_max_bytes,
     }
 }
+
+/// What `getblocktxn` may have however small blocks are.
+const GETBLOCKTXN_MIN_BYTES: u64 = 24;
 
 /// Six bytes per smallest transaction of the largest block, and room for the message around them.
 const fn getblocktxn_limit(block_max_bytes: u64) -> u64 {
@@ -201,6 +251,28 @@ mod tests {
     #[test]
     fn nothing_has_the_checksum_of_nothing() {
         assert_eq!(checksum(&[]), EMPTY_CHECKSUM);
+    }
+
+    #[test]
+    fn payloads_of_every_length_around_a_block_have_the_checksum_of_the_plain_hash() {
+        let bytes: Vec<u8> = (0..200_u8).map(|at| at.wrapping_mul(73) ^ 0xa5).collect();
+        for len in 0..=bytes.len() {
+            let twice = Sha256::digest(Sha256::digest(&bytes[..len]));
+            assert_eq!(checksum(&bytes[..len]), twice[..4], "{len} bytes");
+            assert_eq!(finish_checksum(Sha256::new_with_prefix(&bytes[..len])), twice[..4], "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn no_limit_is_passed_by_small_payloads() {
+        let commands = CommandName::ALL.into_iter().chain([CommandName::new("no such")]);
+        for (command, least) in commands.flat_map(|command| [0, 8, 23, 24, 25, 1 << 20].map(|least| (command, least))) {
+            let limits = PayloadLimits { message_max_bytes: least, block_max_bytes: least };
+            let limit = payload_limit(command, &limits);
+            for len in (0..40).chain([limit, limit + 1]) {
+                assert_eq!(limits.allow(command, len), len <= limit, "{command} of {len} bytes, limits {least}");
+            }
+        }
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice])
 }
 
 fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &FramerRules) -> Outcome {
-    let command = *header.command.as_bytes();
+    let command = header.command.to_bytes();
     let is_correct = header.checksum.is_none_or(|checksum| checksum == sha256_twice(payload));
     let dropped = |cause| Outcome::Dropped { command, payload_len: payload.len() as u64, cause };
     match delivery {
@@ -320,7 +320,7 @@ impl<'a> Link<'a> {
     fn note(&mut self, framed: Framed<'_>, memory: &mut FramerMemory) {
         let (header, outcome) = match framed {
             Framed::Frame { header, payload } => {
-                let command = *header.command.as_bytes();
+                let command = header.command.to_bytes();
                 let outcome = Outcome::Frame { command, payload: payload.as_slice().to_vec() };
                 match payload {
                     Payload::InPlace(_) => {}
@@ -336,10 +336,10 @@ impl<'a> Link<'a> {
                 assert_eq!(last.is_some(), is_whole, "the verdict comes with the last byte");
                 let Some(verdict) = last else { return };
                 let payload = std::mem::take(&mut self.story.unfinished);
-                (header, Outcome::Streamed { command: *header.command.as_bytes(), payload, verdict })
+                (header, Outcome::Streamed { command: header.command.to_bytes(), payload, verdict })
             }
             Framed::Dropped { header, cause } => {
-                let command = *header.command.as_bytes();
+                let command = header.command.to_bytes();
                 (header, Outcome::Dropped { command, payload_len: header.payload_len, cause })
             }
         };

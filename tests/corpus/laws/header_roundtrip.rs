@@ -13,7 +13,7 @@ pub(crate) fn check(data: &[u8]) {
     check_bytes(bytes);
     // A stranger's bytes seldom spell a command.
     let mut known = bytes;
-    known[4..16].copy_from_slice(tape.pick(&CommandName::ALL).as_bytes());
+    known[4..16].copy_from_slice(&tape.pick(&CommandName::ALL).to_bytes());
     check_bytes(known);
     check_extended(bytes, tape.array());
 
@@ -22,7 +22,7 @@ pub(crate) fn check(data: &[u8]) {
     let limits = PayloadLimits { message_max_bytes, block_max_bytes };
     let rules = peerloop::framer::FramerRules { limits, ..model::rules() };
     for command in [Header::decode(&bytes).command, Header::decode(&known).command] {
-        assert_eq!(payload_limit(command, &limits), model::limit(*command.as_bytes(), &rules));
+        assert_eq!(payload_limit(command, &limits), model::limit(command.to_bytes(), &rules));
     }
 }
 
@@ -31,7 +31,7 @@ fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     let bytes: Vec<u8> = [&basic[..], &extension].concat();
     let bytes = bytes.first_chunk().expect("it has 44 bytes");
     let header = Header::decode_extended(bytes);
-    assert_eq!(header.command.as_bytes()[..], extension[..12]);
+    assert_eq!(header.command.to_bytes()[..], extension[..12]);
     assert_eq!(header.payload_len.to_le_bytes(), extension[12..]);
     assert!(header.is_extended());
     let written = header.encode_extended([1, 2, 3, 4]);
@@ -47,11 +47,11 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more");
     assert_eq!(header.encode(magic), bytes);
     assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is no part of it");
-    assert_eq!(header.command.as_bytes()[..], bytes[4..16]);
+    assert_eq!(header.command.to_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));
     assert_eq!(header.checksum.expect("a basic header has one")[..], bytes[20..]);
-    assert_eq!(header.command.is_well_formed(), model::is_well_formed(*header.command.as_bytes()));
+    assert_eq!(header.command.is_well_formed(), model::is_well_formed(header.command.to_bytes()));
     let printed = header.command.to_string();
     assert!(printed.len() <= 4 * 12 && printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{printed:?}");
 }

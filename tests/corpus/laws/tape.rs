@@ -100,7 +100,7 @@ impl<'a> Tape<'a> {
         let kind = self.u8();
         let command = match kind >> 4 {
             0 => self.array(),
-            _ => *self.pick(&CommandName::ALL).as_bytes(),
+            _ => self.pick(&CommandName::ALL).to_bytes(),
         };
         let len = usize::from(self.u8());
         match kind % 16 {
