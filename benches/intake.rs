@@ -9,21 +9,21 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
 
+mod greeting;
+
+use greeting::{MAGIC, greeting};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::protocol::CommandName;
+use peerloop::wire::Header;
 use peerloop::{Chunk, Config, Ctx, Delivery, Event, Handler, Network, PeerId, Reactor};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const MAGIC: [u8; 4] = Network::Regtest.magic();
 const PAYLOAD_BYTES: usize = 64 << 20;
 /// What the sender gives to the kernel at once.
 const WRITE_BYTES: usize = 1 << 20;
@@ -66,24 +66,6 @@ fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
             socket.write_all(part).expect("the receiver reads");
         }
     }
-}
-
-fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    let mut bytes = Vec::new();
-    MessageRef::Version(Cow::Owned(version)).encode_frame(MAGIC, &mut bytes);
-    MessageRef::Verack.encode_frame(MAGIC, &mut bytes);
-    bytes
 }
 
 /// The least that has to be done: receive into one block, hash, compare.

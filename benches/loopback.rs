@@ -6,15 +6,16 @@
 //! their readiness in batches. The client's own cost is in both; the difference of the two is what the engine adds to
 //! 64 pings.
 
+mod greeting;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use greeting::{frame, greeting};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Header, MessageRef};
 use peerloop::{Config, Handler, Network, Reactor};
-use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{self, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Sender as Report, channel};
@@ -22,7 +23,6 @@ use std::thread;
 use std::time::Duration;
 
 const CONNECTIONS: usize = 64;
-const MAGIC: [u8; 4] = Network::Regtest.magic();
 const PING_LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
 const ANY_PORT: SocketAddr = SocketAddr::new(net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -118,27 +118,6 @@ impl Client {
         }
         assert_eq!(answer[HEADER_LEN_BYTES..], self.ping[HEADER_LEN_BYTES..]);
     }
-}
-
-fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(MAGIC, &mut bytes);
-    bytes
-}
-
-fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
 }
 
 fn pings(c: &mut Criterion) {

@@ -63,6 +63,23 @@ fn every_known_fault_is_a_named_seed() {
     }
 }
 
+/// The lengths around which an extended header is read wrongly, if it is.
+#[test]
+fn every_edge_of_an_extended_length_is_a_named_seed() {
+    for edge in [
+        "small",
+        "4-gib-less-one",
+        "4-gib",
+        "4-gib-and-one",
+        "most-that-is-taken",
+        "one-more-than-is-taken",
+        "most-that-can-be-claimed",
+    ] {
+        let seed = format!("framer_stream/extended-{edge}");
+        assert!(corpus().join(&seed).is_file(), "{seed} is gone");
+    }
+}
+
 #[test]
 fn every_size_of_up_to_three_bytes_is_read_as_the_specification_says() {
     let check = laws::varint::check;

@@ -6,6 +6,8 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
+#[path = "../../benches/greeting/mod.rs"]
+mod greeting;
 mod idle_peers;
 mod node;
 mod small_messages;

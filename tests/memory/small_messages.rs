@@ -1,19 +1,15 @@
 //! What small messages cost once a loop is warm: no allocation.
 
+use crate::greeting::{frame, greeting};
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
-use peerloop::Network;
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{MessageRef, NetAddress, Sender, Version};
-use std::borrow::Cow;
+use peerloop::protocol::CommandName;
+use peerloop::wire::MessageRef;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-
-const MAGIC: [u8; 4] = Network::Regtest.magic();
 
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
@@ -61,33 +57,12 @@ fn pings_from_the_timer_allocate_nothing_but_what_the_pool_keeps() {
     }
 }
 
-fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(MAGIC, &mut bytes);
-    bytes
-}
-
-pub(crate) fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [MessageRef::Version(Cow::Owned(version)), MessageRef::Verack, MessageRef::SendHeaders].map(|m| frame(&m)).concat()
-}
-
 #[test]
 fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     let mut node = Node::new(Pings::Never);
     let mut socket = TcpStream::connect(node.address).expect("it listens");
     socket.set_nodelay(true).expect("the socket is open");
-    socket.write_all(&greeting()).expect("the kernel takes it");
+    socket.write_all(&[greeting(), frame(&MessageRef::SendHeaders)].concat()).expect("the kernel takes it");
     node.until(|tally| tally.settled == 1);
     let inv = frame(&MessageRef::Opaque { command: CommandName::new("inv"), payload: &[7; 37] });
     let ping = frame(&MessageRef::Ping { nonce: 7 });

@@ -1,6 +1,7 @@
 //! What a message in parts costs, however large: a block from one loop to another on loopback, made and hashed on the
 //! way, and a handler that keeps a little of each message.
 
+use crate::greeting::{frame, greeting};
 use allocation_counter::measure;
 use bytes::Bytes;
 use peerloop::error::CommandError;
@@ -207,7 +208,7 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     let mut reactor = Reactor::new(config, keeper).expect("the kernel gives a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let mut socket = std::net::TcpStream::connect(address).expect("it listens");
-    socket.write_all(&crate::small_messages::greeting()).expect("the kernel takes it");
+    socket.write_all(&greeting()).expect("the kernel takes it");
     while reactor.stats().ready == 0 {
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
@@ -224,12 +225,6 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     (info.bytes_current, reactor.handler().logical_bytes)
 }
 
-fn frame(command: CommandName, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    MessageRef::Opaque { command, payload }.encode_frame(Network::Regtest.magic(), &mut bytes);
-    bytes
-}
-
 /// The most that kept slices may hold: twice what they are, and the loop's own block.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
@@ -242,7 +237,11 @@ fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
 fn a_small_slice_that_is_kept_of_each_block_holds_no_block() {
     let (inv, discarded) = (CommandName::new("inv"), CommandName::PONG);
     for kept_bytes in [64, 1_000, 16_384, 20_000, 32_767, 32_768] {
-        let frames = [frame(inv, &vec![1; kept_bytes]), frame(discarded, &vec![2; 30_000])].concat();
+        let frames = [
+            frame(&MessageRef::Opaque { command: inv, payload: &vec![1; kept_bytes] }),
+            frame(&MessageRef::Opaque { command: discarded, payload: &vec![2; 30_000] }),
+        ]
+        .concat();
         assert_retained(&frames, 200, &format!("one frame of {kept_bytes} bytes in each block"));
     }
 }
@@ -250,7 +249,7 @@ fn a_small_slice_that_is_kept_of_each_block_holds_no_block() {
 #[test]
 fn slices_of_streamed_messages_hold_no_more() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
-        let frames = frame(CommandName::BLOCK, &vec![1; kept_bytes]);
+        let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
         assert_retained(&frames, 200, &format!("a streamed message of {kept_bytes} bytes"));
     }
 }

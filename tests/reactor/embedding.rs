@@ -1,6 +1,7 @@
 //! A loop nested in somebody else's, which turns it only when it asks for that: by its descriptor or by its deadline.
 
-use crate::probe::{BareSocket, Node, PATIENCE, Seen, greeting, ping, regtest};
+use crate::greeting::greeting;
+use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use peerloop::Config;

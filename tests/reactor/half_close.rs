@@ -1,6 +1,7 @@
 //! Peers that end one direction only, or say their last word and the end of it in one go.
 
-use crate::probe::{BareSocket, Node, Seen, frame, pattern, ping, regtest, until};
+use crate::greeting::frame;
+use crate::probe::{BareSocket, Node, Seen, pattern, ping, regtest, until};
 use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::peer::ConnectionState;

@@ -9,6 +9,8 @@ mod capacity;
 mod descriptors;
 mod dialling;
 mod embedding;
+#[path = "../../benches/greeting/mod.rs"]
+mod greeting;
 mod half_close;
 mod handle;
 mod messages;

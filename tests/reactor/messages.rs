@@ -1,6 +1,7 @@
 //! Messages of an embedder's own: small and large, whole, streamed and skipped, to one peer and to many.
 
-use crate::probe::{BareSocket, Node, Seen, frame, pattern, until};
+use crate::greeting::frame;
+use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
 use peerloop::error::CommandError;
 use peerloop::framer::ChecksumVerdict;

@@ -1,5 +1,6 @@
 //! Both ends of a test: a [`Node`] whose handler remembers all it hears, and a [`BareSocket`] that does as it likes.
 
+use crate::greeting::{MAGIC, frame, greeting};
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
 use peerloop::error::CloseReason;
@@ -7,12 +8,11 @@ use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::{Instant, UnixTime};
-use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::protocol::CommandName;
+use peerloop::time::Instant;
+use peerloop::wire::{Header, MessageRef};
 use peerloop::{Chunk, Config, Ctx, Event, Frame, Handler, Network, PeerId, Reactor};
 use socket2::SockRef;
-use std::borrow::Cow;
 use std::env;
 use std::fmt;
 use std::io::{Read, Write};
@@ -22,8 +22,6 @@ use std::time::Duration;
 
 /// Longer than anything takes, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) const MAGIC: [u8; 4] = Network::Regtest.magic();
 
 /// A port of this machine's own choice.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -266,30 +264,8 @@ impl BareSocket {
     }
 }
 
-pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(MAGIC, &mut bytes);
-    bytes
-}
-
 pub(crate) fn ping(nonce: u64) -> Vec<u8> {
     frame(&MessageRef::Ping { nonce })
-}
-
-/// What a dialler says to be a peer: `version` and `verack`.
-pub(crate) fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
 }
 
 /// Bytes without a short period, so that no part can stand for another.

@@ -1,6 +1,7 @@
 //! Peers that go as soon as they have come, by the thousand.
 
-use crate::probe::{BareSocket, Node, PATIENCE, Seen, greeting};
+use crate::greeting::greeting;
+use crate::probe::{BareSocket, Node, PATIENCE, Seen};
 use log::{Log, Metadata, Record};
 use peerloop::error::{CloseReason, IoStep};
 use peerloop::limits::ACCEPTS_PER_TURN;

@@ -1,6 +1,7 @@
 //! Messages that are fed in parts, over the real kernel: whole and in order beside others, extended, and cut.
 
-use crate::probe::{BareSocket, MAGIC, Node, PATIENCE, Seen, frame, pattern, ping, until};
+use crate::greeting::{MAGIC, frame};
+use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::error::{CloseReason, CommandError, LocalCause};

@@ -12,12 +12,14 @@
 mod announcements;
 mod chain;
 mod drops;
+mod enriched;
 mod handshake;
 mod many_peers;
 mod mined;
 mod node;
 mod observer;
 mod pings;
+mod plain;
 mod said;
 mod signed;
 mod streams;

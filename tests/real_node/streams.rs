@@ -1,91 +1,17 @@
 //! A second connection of one peer, asked for by either side: what opens it and what accepts it.
 //!
-//! The engine keeps one connection for each peer, so these speak to the node over plain sockets, in frames that we
-//! write and read.
+//! The engine keeps one connection for each peer, so these speak to the node over plain ones.
 
 use crate::node::Node;
-use peerloop::Network;
+use crate::plain::{Wire, protoconf, version};
 use peerloop::protocol::CommandName;
-use peerloop::time::UnixTime;
-use peerloop::wire::header::checksum;
-use peerloop::wire::{
-    AssociationId, CreateStream, Header, Message, MessageRef, NetAddress, Protoconf, Sender, StreamAck, StreamType,
-    Version,
-};
+use peerloop::wire::{AssociationId, CreateStream, Message, StreamAck, StreamType};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{Ipv4Addr, TcpListener};
 
-const MAGIC: [u8; 4] = Network::Regtest.magic();
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Asking the node so often takes many seconds.
 const POLLS_MAX: usize = 2_000;
 const POLICY: &[u8] = b"BlockPriority";
-
-/// One connection.
-struct Wire(TcpStream);
-
-impl Wire {
-    fn new(socket: TcpStream) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
-        Self(socket)
-    }
-
-    fn dial(address: SocketAddr) -> Self {
-        Self::new(TcpStream::connect(address).expect("the node listens"))
-    }
-
-    fn say(&mut self, message: &Message) {
-        let mut frame = Vec::new();
-        message.as_ref().encode_frame(MAGIC, &mut frame);
-        self.0.write_all(&frame).expect("the node listens");
-    }
-
-    /// The next message, which we must be able to write as it came.
-    fn hear(&mut self) -> Message {
-        let mut header = [0; 24];
-        self.0.read_exact(&mut header).expect("the node speaks");
-        let mut payload = vec![0; Header::decode(&header).payload_len as usize];
-        self.0.read_exact(&mut payload).expect("the node speaks");
-        assert_eq!(header[..4], MAGIC);
-        assert_eq!(Header::decode(&header).checksum, Some(checksum(&payload)));
-        let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("it can be read");
-        let mut frame = Vec::new();
-        message.encode_frame(MAGIC, &mut frame);
-        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is written as it was read");
-        message.into_owned()
-    }
-
-    /// The next message of this command.
-    fn hear_of(&mut self, command: CommandName) -> Message {
-        loop {
-            let message = self.hear();
-            if message.as_ref().command() == command {
-                return message;
-            }
-        }
-    }
-}
-
-fn version(association_id: AssociationId) -> Message {
-    Message::Version(Box::new(Version {
-        protocol_version: 70_016,
-        services: 0,
-        time: UnixTime::from_secs(1_700_000_000),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 0x5eed }),
-        user_agent: Some(b"/peerloop/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: Some(association_id),
-    }))
-}
-
-fn protoconf() -> Message {
-    let stream_policies = Some(b"BlockPriority,Default".as_slice().into());
-    Message::Protoconf(Protoconf { max_recv_payload_bytes: 2_097_152, stream_policies })
-}
 
 /// Waits until the node sees one peer with two connections.
 fn assert_joined(node: &Node) {

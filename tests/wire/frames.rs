@@ -2,6 +2,9 @@
 //! bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f, and those
 //! that an SV Node 1.0.13 sent on a regtest network. The first line of each is the header.
 
+use crate::payload;
+use peerloop::protocol::CommandName;
+
 /// `version` with an association id.
 pub(crate) const VERSION_WITH_ASSOCIATION: &str = "e3e1f3e876657273696f6e0000000000750000005462ca7e\
     80110100210000000000000000f153650000000000000000000000000000000000000000000000000000000000002100\
@@ -80,6 +83,17 @@ pub(crate) const NODE_REJECT_VERSION: &str = "dab5bffa72656a65637400000000000023
 pub(crate) const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297eb2\
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
+
+/// Frames that stand outside the lists because tests name them, one of each command.
+const NAMED: [(&str, &str); 7] = [
+    ("version", VERSION_WITH_ASSOCIATION),
+    ("verack", VERACK),
+    ("protoconf", PROTOCONF_WITH_POLICIES),
+    ("sendheaders", SENDHEADERS),
+    ("ping", PING),
+    ("pong", PONG),
+    ("reject", REJECT_TX),
+];
 
 /// Computed frames of all other messages, by command.
 pub(crate) const COMPUTED: [(&str, &str); 27] = [
@@ -323,3 +337,9 @@ pub(crate) const RECORDED: [(&str, &str); 14] = [
          010200000035cfcc4ffa6ba080dbea9c831f9d5d1f3c3c2e4f299d5a8cbbc866d849f7e76a",
     ),
 ];
+
+/// Commands and payloads of these frames; every command but `extmsg` has one at least.
+pub(crate) fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
+    let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
+    known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
+}

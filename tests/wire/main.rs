@@ -27,6 +27,8 @@ mod table;
 mod transaction;
 mod version;
 
+use peerloop::protocol::CommandName;
+
 /// The bytes of hexadecimal text.
 fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "{text} has half a byte");
@@ -38,8 +40,7 @@ fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
 }
 
-/// The payload of the first computed or recorded frame of `command`.
+/// The payload of the first known frame of `command`.
 fn known_payload(command: &str) -> Vec<u8> {
-    let known = frames::COMPUTED.iter().chain(&frames::RECORDED).find(|(name, _)| *name == command);
-    payload(known.expect(command).1)
+    frames::payloads().find(|(name, _)| *name == CommandName::new(command)).expect(command).1
 }

@@ -257,15 +257,7 @@ proptest! {
 
 #[test]
 fn any_byte_of_a_known_message_may_have_any_value() {
-    let others = [
-        ("version", frames::VERSION_WITH_ASSOCIATION),
-        ("protoconf", frames::PROTOCONF_WITH_POLICIES),
-        ("reject", frames::REJECT_TX),
-        ("ping", frames::PING),
-    ];
-    for (command, frame) in others.iter().chain(&frames::COMPUTED).chain(&frames::RECORDED) {
-        let command = CommandName::new(command);
-        let whole = payload(frame);
+    for (command, whole) in frames::payloads() {
         for at in 0..whole.len() {
             for byte in 0..=u8::MAX {
                 let mut damaged = whole.clone();

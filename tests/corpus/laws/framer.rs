@@ -10,7 +10,7 @@ use peerloop::time::Instant;
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
 /// What a frame costs that has begun, beside its payload.
-const RECORD_MAX_BYTES: u64 = 512;
+pub(super) const RECORD_MAX_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -30,7 +30,7 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 /// Reads the stream in pieces and keeps nothing, so that all memory is the framer's.
-fn read_and_forget(stream: &[u8], rules: &FramerRules, arrivals: &[Arrival], choices: &[Choice]) {
+pub(super) fn read_and_forget(stream: &[u8], rules: &FramerRules, arrivals: &[Arrival], choices: &[Choice]) {
     let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
     let (mut rest, mut asked) = (stream, 0);
     for arrival in arrivals.iter().cycle() {

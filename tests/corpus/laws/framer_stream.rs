@@ -1,68 +1,106 @@
-//! A streamed payload comes out whole, in order and in constant memory, and a parser that is fed with its chunks finds
-//! what a reader of the whole block finds.
+//! One frame, basic or extended and of any length, is what it claims to be under every delivery: a payload takes memory
+//! for what came of it if it is buffered and none if it is streamed or discarded, a length above the limit ends the
+//! link with its header, and a parser that is fed with chunks finds what a reader of the whole block finds.
 
+use super::framer::{RECORD_MAX_BYTES, read_and_forget};
 use super::tape::Tape;
 use super::tape::model::{self, Arrival, Choice};
 use allocation_counter::measure;
 use peerloop::error::WireError;
-use peerloop::framer::{Delivery, Framed, FramerMemory, Input, MessageFramer};
+use peerloop::framer::{Delivery, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::limits::BUFFER_GROWTH_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, PayloadLimits};
 
+/// Around the most that a basic header can claim, around the most that is taken, and the most that can be claimed.
+const EXTENDED_LENGTHS: [u64; 6] = [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, u64::MAX];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeaderKind {
+    Basic,
+    Extended,
+}
+
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
     let arrivals = tape.arrivals();
-    let len_claimed = match tape.u8() {
-        0x00..=0xbf => None,
-        0xc0..=0xff => Some(tape.u32()),
+    let (kind, len_claimed) = match tape.u8() {
+        0x00..=0x9f => (HeaderKind::Basic, None),
+        0xa0..=0xaf => (HeaderKind::Extended, None),
+        0xb0..=0xcf => (HeaderKind::Extended, Some(tape.pick(&EXTENDED_LENGTHS))),
+        0xd0..=0xdf => (HeaderKind::Extended, Some(tape.u64())),
+        0xe0..=0xff => (HeaderKind::Basic, Some(u64::from(tape.u32()))),
     };
     let payload = tape.take(usize::MAX);
-    check_frames(payload, len_claimed, &arrivals);
+    let len = len_claimed.unwrap_or(payload.len() as u64);
+    for choice in [Choice::STREAM, Choice::BUFFER, Choice::DISCARD] {
+        check_frame(kind, len, payload, choice, &arrivals);
+    }
+    check_limits(kind, len, payload);
     check_blocks(payload, &arrivals);
 }
 
-/// One streamed `block` with this payload, or with a claim of another length.
-fn check_frames(payload: &[u8], len_claimed: Option<u32>, arrivals: &[Arrival]) {
-    let len = len_claimed.unwrap_or(payload.len() as u32);
-    let mut stream = model::head(model::command(b"block"), len, model::sha256_twice(payload));
-    stream.extend_from_slice(payload);
-    let rules = model::rules();
-    let expected = model::read_whole(&stream, &rules, &[Choice::STREAM]);
-    assert_eq!(model::read_arriving(&stream, arrivals, &rules, &[Choice::STREAM]), expected);
-    if payload.len() < len as usize {
+/// The header of a `block` that claims this length for this payload.
+fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
+    match kind {
+        HeaderKind::Basic => {
+            let len = len.try_into().expect("a basic header has 32 bits for it");
+            model::head(model::command(b"block"), len, model::sha256_twice(payload))
+        }
+        HeaderKind::Extended => model::extended(b"extmsg", b"block", len, b""),
+    }
+}
+
+/// One `block` that claims this length, delivered in this way.
+fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
+    let stream = [&head(kind, len, payload), payload].concat();
+    // What arrives is all that bounds what is gathered.
+    let rules = FramerRules { buffered_message_max_bytes: u64::MAX, ..model::rules() };
+    let expected = model::read_whole(&stream, &rules, &[choice]);
+    assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
+    assert_eq!(model::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
+    if len > rules.limits.block_max_bytes {
+        assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "there is nothing to choose");
+    } else if choice == Choice::STREAM && (payload.len() as u64) < len {
         assert_eq!(expected.unfinished, payload, "what came of it is told as it came");
     }
 
-    let allocated = measure(|| {
-        let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
-        for block in pieces(&stream, arrivals) {
-            let mut input = Input::new(block);
-            let mut next = || framer.next(&mut input, Instant::ZERO, &rules, &mut memory, |_| Ok(Delivery::Stream));
-            while let Ok(Some(Framed::Chunk { .. })) = next() {}
-        }
-    });
-    assert!(allocated.bytes_max <= 64 * 1024, "{} bytes are resident", allocated.bytes_max);
-    check_limits(u64::from(len), payload);
+    let gathered_max_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
+    let allocated = measure(|| read_and_forget(&stream, &rules, arrivals, &[choice])).bytes_max;
+    assert!(allocated <= gathered_max_bytes as u64 + RECORD_MAX_BYTES, "{choice:?} of {len} holds {allocated} bytes");
 }
 
-/// Of the lengths around a limit, the limit itself is the last that is taken.
-fn check_limits(limit: u64, payload: &[u8]) {
+/// Of the lengths around a limit, the limit itself is the last that is taken, and one more is refused with the last
+/// byte of the header.
+fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { block_max_bytes: limit, ..PayloadLimits::default() };
-    let rules = peerloop::framer::FramerRules { limits, ..model::rules() };
-    for len in [limit.saturating_sub(1), limit, limit + 1] {
-        let Ok(payload_len) = u32::try_from(len) else { continue };
-        let head = model::head(model::command(b"block"), payload_len, [0; 4]);
-        let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
+    let rules = FramerRules { limits, ..model::rules() };
+    for len in [limit.saturating_sub(1), limit, limit.saturating_add(1)] {
+        if kind == HeaderKind::Basic && len > u64::from(u32::MAX) {
+            continue;
+        }
+        let head = head(kind, len, payload);
         let stream = [&head[..], payload].concat();
-        let mut input = Input::new(&stream);
-        let result = framer.next(&mut input, Instant::ZERO, &rules, &mut memory, |_| Ok(Delivery::Stream));
-        if len > limit {
-            let error = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: len };
-            assert_eq!(result, Err(error));
-            assert_eq!(input.rest(), &stream[..], "no payload is looked at");
-        } else {
-            assert!(result.is_ok());
+        for cut in [0, head.len() - 1] {
+            let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
+            let mut next = |input: &mut Input<'_>| {
+                let admit = |_: &_| {
+                    assert!(len <= limit, "nobody is asked about {len}");
+                    Ok(Delivery::Stream)
+                };
+                framer.next(input, Instant::ZERO, &rules, &mut memory, admit).map(|_| ())
+            };
+            assert_eq!(next(&mut Input::new(&stream[..cut])), Ok(()));
+            let mut input = Input::new(&stream[cut..]);
+            let result = next(&mut input);
+            if len > limit {
+                let error = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: len };
+                assert_eq!(result, Err(error));
+                assert!(input.rest().ends_with(payload), "no payload is looked at");
+            } else {
+                assert_eq!(result, Ok(()));
+            }
         }
     }
 }

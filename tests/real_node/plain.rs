@@ -1,0 +1,77 @@
+//! A connection to the node without the engine: it says what the test tells it to, and nothing by itself.
+
+use peerloop::Network;
+use peerloop::protocol::CommandName;
+use peerloop::time::UnixTime;
+use peerloop::wire::header::checksum;
+use peerloop::wire::{AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Sender, Version};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const MAGIC: [u8; 4] = Network::Regtest.magic();
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One connection.
+pub(crate) struct Wire(TcpStream);
+
+impl Wire {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        Self(socket)
+    }
+
+    pub(crate) fn dial(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).expect("the node listens"))
+    }
+
+    pub(crate) fn say(&mut self, message: &Message) {
+        let mut frame = Vec::new();
+        message.as_ref().encode_frame(MAGIC, &mut frame);
+        self.0.write_all(&frame).expect("the node listens");
+    }
+
+    /// The next message, which we must be able to write as it came.
+    pub(crate) fn hear(&mut self) -> Message {
+        let mut header = [0; 24];
+        self.0.read_exact(&mut header).expect("the node speaks");
+        let mut payload = vec![0; Header::decode(&header).payload_len as usize];
+        self.0.read_exact(&mut payload).expect("the node speaks");
+        assert_eq!(header[..4], MAGIC);
+        assert_eq!(Header::decode(&header).checksum, Some(checksum(&payload)));
+        let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("it can be read");
+        let mut frame = Vec::new();
+        message.encode_frame(MAGIC, &mut frame);
+        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is written as it was read");
+        message.into_owned()
+    }
+
+    /// The next message of this command.
+    pub(crate) fn hear_of(&mut self, command: CommandName) -> Message {
+        loop {
+            let message = self.hear();
+            if message.as_ref().command() == command {
+                return message;
+            }
+        }
+    }
+}
+
+pub(crate) fn version(association_id: AssociationId) -> Message {
+    Message::Version(Box::new(Version {
+        protocol_version: 70_016,
+        services: 0,
+        time: UnixTime::from_secs(1_700_000_000),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 0x5eed }),
+        user_agent: Some(b"/peerloop/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: Some(association_id),
+    }))
+}
+
+pub(crate) fn protoconf() -> Message {
+    let stream_policies = Some(b"BlockPriority,Default".as_slice().into());
+    Message::Protoconf(Protoconf { max_recv_payload_bytes: 2_097_152, stream_policies })
+}
