@@ -1,5 +1,6 @@
 //! What small messages cost once a loop is warm: no allocation.
 
+use crate::frames::payloads;
 use crate::greeting::{frame, greeting};
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
+/// A `ping`, a `pong` and a `reject` are for the engine.
+const BY_THE_ENGINE: usize = 3;
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
 
@@ -57,13 +60,19 @@ fn pings_from_the_timer_allocate_nothing_but_what_the_pool_keeps() {
     }
 }
 
-#[test]
-fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
+/// A node and a bare socket that is its peer.
+fn ready() -> (Node, TcpStream) {
     let mut node = Node::new(Pings::Never);
     let mut socket = TcpStream::connect(node.address).expect("it listens");
     socket.set_nodelay(true).expect("the socket is open");
     socket.write_all(&[greeting(), frame(&MessageRef::SendHeaders)].concat()).expect("the kernel takes it");
     node.until(|tally| tally.settled == 1);
+    (node, socket)
+}
+
+#[test]
+fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
+    let (mut node, mut socket) = ready();
     let inv = frame(&MessageRef::Opaque { command: CommandName::new("inv"), payload: &[7; 37] });
     let ping = frame(&MessageRef::Ping { nonce: 7 });
     let mut answers = [0; 65_536];
@@ -85,4 +94,34 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     assert_eq!(node.reactor.stats().counters.pings_answered, 2 * (ping.len() as u64 - 1));
     assert_eq!(info.count_total, 0);
     assert_ne!(socket.read(&mut answers).expect("it is connected"), 0);
+}
+
+/// Every known payload as a frame of this network, but those that only belong into a handshake.
+fn known_frames() -> Vec<Vec<u8>> {
+    let is_said_later = |command: &CommandName| {
+        ![CommandName::VERSION, CommandName::VERACK, CommandName::PROTOCONF, CommandName::SENDHEADERS].contains(command)
+    };
+    let known = payloads().filter(|(command, _)| is_said_later(command));
+    known.map(|(command, payload)| frame(&MessageRef::Opaque { command, payload: &payload })).collect()
+}
+
+#[test]
+fn no_message_allocates_on_its_way_to_the_handler() {
+    let (mut node, mut socket) = ready();
+    let frames = known_frames();
+    let mut round = |node: &mut Node| {
+        for frame in &frames {
+            let received = node.reactor.stats().counters.bytes_received + frame.len() as u64;
+            socket.write_all(frame).expect("the kernel takes it");
+            while node.reactor.stats().counters.bytes_received < received {
+                node.turn();
+            }
+        }
+    };
+    round(&mut node);
+    let before = node.reactor.handler().messages;
+    let info = measure(|| round(&mut node));
+    assert_eq!((node.reactor.handler().messages - before) as usize, frames.len() - BY_THE_ENGINE);
+    assert_eq!(node.reactor.handler().closed, 0);
+    assert_eq!(info.count_total, 0);
 }

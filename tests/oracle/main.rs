@@ -2,12 +2,14 @@
 //! the other refuses too.
 //!
 //! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can say;
-//! [`verdicts`] compares judgements on damaged bytes, and holds the list of all differences that are meant to be. Every
-//! test counts what it compared and fails if that is nothing.
+//! [`verdicts`] compares judgements on damaged bytes, and [`judge`] holds the list of all differences that are meant to
+//! be. Every test counts what it compared and fails if that is nothing.
 
 mod against_bitcoin;
 mod against_chain_gang;
+mod judge;
 mod merkle_trees;
+mod theirs;
 mod values;
 mod verdicts;
 
@@ -15,9 +17,7 @@ use peerloop::wire::MessageRef;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
-
-/// The magic of the frames that are compared; any would do.
-const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+use theirs::{MAGIC, payload_of};
 
 /// Attempts to find a smaller failure; each may compare thousands of payloads.
 const SHRINKS_MAX: u32 = 100;
@@ -45,13 +45,6 @@ fn compare_all<S: Strategy>(
     }
     println!("{what}: {} comparisons", compared.get());
     assert!(compared.get() > 0, "{what}: nothing was compared");
-}
-
-/// The payload that we write.
-fn payload_of(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut payload = Vec::new();
-    message.encode_payload(&mut payload);
-    payload
 }
 
 /// The frame that we write.

@@ -1,6 +1,5 @@
 //! Any messages that every codec of this protocol family can say, as our own values.
 
-use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
 use peerloop::wire::{
     AddressEntry, Addresses, Block, BlockHeader, BlockTxn, BloomFilter, CompactBlock, FeeFilter, FilterAdd,
@@ -199,37 +198,7 @@ fn any_of_transactions() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Any message of any command in [`COMMON`].
+/// Any message of any command in [`COMMON`](crate::theirs::COMMON).
 pub(crate) fn any_common() -> impl Strategy<Value = Message> {
     prop_oneof![1 => any_empty(), 2 => any_small(), 6 => any_list(), 4 => any_of_transactions()]
 }
-
-/// The commands that are older than this protocol's own.
-pub(crate) const COMMON: [CommandName; 26] = [
-    CommandName::VERSION,
-    CommandName::VERACK,
-    CommandName::ADDR,
-    CommandName::INV,
-    CommandName::GETDATA,
-    CommandName::NOTFOUND,
-    CommandName::GETBLOCKS,
-    CommandName::GETHEADERS,
-    CommandName::HEADERS,
-    CommandName::TX,
-    CommandName::BLOCK,
-    CommandName::PING,
-    CommandName::PONG,
-    CommandName::REJECT,
-    CommandName::SENDHEADERS,
-    CommandName::FEEFILTER,
-    CommandName::MEMPOOL,
-    CommandName::GETADDR,
-    CommandName::MERKLEBLOCK,
-    CommandName::FILTERLOAD,
-    CommandName::FILTERADD,
-    CommandName::FILTERCLEAR,
-    CommandName::SENDCMPCT,
-    CommandName::CMPCTBLOCK,
-    CommandName::GETBLOCKTXN,
-    CommandName::BLOCKTXN,
-];

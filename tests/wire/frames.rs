@@ -2,7 +2,6 @@
 //! bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f, and those
 //! that an SV Node 1.0.13 sent on a regtest network. The first line of each is the header.
 
-use crate::payload;
 use peerloop::protocol::CommandName;
 
 /// `version` with an association id.
@@ -342,4 +341,15 @@ pub(crate) const RECORDED: [(&str, &str); 14] = [
 pub(crate) fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
+}
+
+/// The bytes of hexadecimal text.
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "{text} has half a byte");
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+}
+
+/// The payload of a frame, which stands behind 24 bytes of header.
+pub(crate) fn payload(frame: &str) -> Vec<u8> {
+    hex(frame).split_off(24)
 }

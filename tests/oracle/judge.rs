@@ -1,0 +1,213 @@
+//! One payload, two judges: what we refuse the crate `bitcoin` refuses, and what we accept it reads as the same.
+//!
+//! These differences are meant to be, and no other is let pass; [`Difference`] says why.
+//!
+//! | difference | we | `bitcoin` |
+//! |---|---|---|
+//! | `Tail` | ignore bytes behind a message, or know more fields there | refuses them |
+//! | `ShortVersion` | accept a `version` that ends behind any field | wants all up to `relay` |
+//! | `Text` | take any bytes for a text | refuses all but UTF-8 |
+//! | `Limit` | refuse texts, filters and elements above the node's limits | knows no limits |
+//! | `NoInputs` | read a transaction without inputs as such | reads the marker of a witness |
+//! | `Flag` | take any byte of `sendcmpct` but zero for yes, any flags of a filter | refuses unknown ones |
+//! | `HeaderTxCount` | accept any count behind a header of `headers` | refuses all but zero |
+//! | `RejectCode` | accept any code of `reject` | refuses what it cannot name |
+//! | `RejectHash` | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one |
+//! | `Fee` | accept any rate of `feefilter` | refuses impossible ones |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not look |
+//! | `WidePosition` | read positions of 32 bits | 16 in `cmpctblock`, 64 in `getblocktxn` |
+//! | `Size` | believe what the payload can hold | refuses more than 4,000,000 bytes of indexes |
+
+use super::theirs::{assert_same, decode, frame_of_theirs, payload_of};
+use bitcoin::Transaction;
+use bitcoin::consensus::encode;
+use bitcoin::p2p::message::NetworkMessage;
+use peerloop::error::WireError;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
+
+/// Why two verdicts differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    /// The node ignores them. This protocol alone has an association in `version` and an age in `mempool`.
+    Tail,
+    /// So does the node.
+    ShortVersion,
+    /// The node does not look into them.
+    Text,
+    /// The node punishes what is above, or gives up the message.
+    Limit,
+    /// This protocol has no witnesses.
+    NoInputs,
+    /// So does the node.
+    Flag,
+    /// The node reads it and drops it.
+    HeaderTxCount,
+    /// Each new version of the node may have new ones.
+    RejectCode,
+    /// The node sends it so.
+    RejectHash,
+    /// The node ignores impossible ones, and punishes nobody for them.
+    Fee,
+    /// The node punishes it.
+    CompactPosition,
+    /// The node reads 32 bits; its blocks have more than 65,535 transactions.
+    WidePosition,
+    /// Blocks have no such size in this protocol.
+    Size,
+}
+
+/// What we make of a payload, lists of transactions walked to their end.
+fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, WireError> {
+    let message = MessageRef::decode(command, payload)?;
+    transactions(&message).into_iter().try_for_each(|tx| tx.map(drop))?;
+    Ok(message)
+}
+
+/// All transactions of a message.
+fn transactions<'a>(message: &MessageRef<'a>) -> Vec<Result<TxRef<'a>, WireError>> {
+    match message {
+        MessageRef::Tx(message) => vec![Ok(*message)],
+        MessageRef::Block(message) => message.transactions.iter().collect(),
+        MessageRef::BlockTxn(message) => message.transactions.iter().collect(),
+        MessageRef::CmpctBlock(message) => message.prefilled().map(|prefilled| Ok(prefilled.tx)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn transactions_of_theirs(message: &NetworkMessage) -> Vec<&Transaction> {
+    match message {
+        NetworkMessage::Tx(message) => vec![message],
+        NetworkMessage::Block(message) => message.txdata.iter().collect(),
+        NetworkMessage::BlockTxn(message) => message.transactions.transactions.iter().collect(),
+        NetworkMessage::CmpctBlock(message) => {
+            message.compact_block.prefilled_txs.iter().map(|item| &item.tx).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The length of what both protocols have in common of a message that we accepted.
+fn common_len(message: &MessageRef<'_>) -> usize {
+    match message {
+        MessageRef::Mempool(_) => 0,
+        MessageRef::Version(version) => {
+            let mut version = version.clone().into_owned();
+            version.association_id = None;
+            payload_of(&MessageRef::Version(std::borrow::Cow::Owned(version))).len()
+        }
+        _ => payload_of(message).len(),
+    }
+}
+
+/// Compares the verdicts on one payload, and returns the difference, if there is one of the list.
+///
+/// # Panics
+///
+/// If they differ in any other way.
+pub(crate) fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
+    let ours = match decode_ours(command, payload) {
+        Ok(ours) => ours,
+        Err(error) => {
+            let Ok(theirs) = decode(command, payload) else { return None };
+            let difference = why_we_refuse(&theirs, payload);
+            assert!(difference.is_some(), "{error}, but {theirs:?}");
+            return difference;
+        }
+    };
+    if transactions(&ours).into_iter().flatten().any(|tx| tx.inputs().len() == 0) {
+        return Some(Difference::NoInputs);
+    }
+    let common = &payload[..common_len(&ours)];
+    match decode(command, common) {
+        Ok(theirs) => {
+            assert_same(&ours, &theirs);
+            assert_eq!(&frame_of_theirs(theirs)[24..], &payload_of(&ours)[..common.len()]);
+        }
+        Err(error) => {
+            let difference = why_they_refuse(&ours, common, &error);
+            assert!(difference.is_some(), "{error}, but {ours:?}");
+            return difference;
+        }
+    }
+    if common.len() < payload.len() {
+        assert!(decode(command, payload).is_err(), "it did not end where we say: {ours:?}");
+        return Some(Difference::Tail);
+    }
+    None
+}
+
+/// Why we refuse what was read as `theirs`.
+fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> {
+    let has_witness = |tx: &&Transaction| tx.input.is_empty() || tx.input.iter().any(|input| !input.witness.is_empty());
+    if transactions_of_theirs(theirs).iter().any(has_witness) {
+        return Some(Difference::NoInputs);
+    }
+    let is_too_long = match theirs {
+        NetworkMessage::Version(message) => message.user_agent.len() > 256,
+        NetworkMessage::Reject(message) => message.message.len() > 12 || message.reason.len() > 111,
+        NetworkMessage::FilterLoad(message) => message.filter.len() > 36_000 || message.hash_funcs > 50,
+        NetworkMessage::FilterAdd(message) => message.data.len() > 520,
+        _ => false,
+    };
+    if is_too_long {
+        return Some(Difference::Limit);
+    }
+    match theirs {
+        NetworkMessage::CmpctBlock(message) => {
+            let block = &message.compact_block;
+            let mut least = 0;
+            let leaves_a_gap = block.prefilled_txs.iter().enumerate().any(|(before, prefilled)| {
+                let index = least + usize::from(prefilled.idx);
+                least = index + 1;
+                index > block.short_ids.len() + before
+            });
+            let is_nonsense = block.short_ids.is_empty() && block.prefilled_txs.is_empty()
+                || block.header.bits.to_consensus() == 0
+                || leaves_a_gap;
+            is_nonsense.then_some(Difference::CompactPosition)
+        }
+        NetworkMessage::GetBlockTxn(message) => {
+            let indexes = &message.txs_request.indexes;
+            indexes.iter().any(|&index| index > u64::from(u32::MAX)).then_some(Difference::WidePosition)
+        }
+        // What it takes for the hash is longer than what we allow of it, if we expect one.
+        NetworkMessage::Reject(_) => {
+            (MessageRef::decode(CommandName::REJECT, payload).is_ok()).then_some(Difference::RejectHash)
+        }
+        _ => None,
+    }
+}
+
+/// Why the crate refuses what we read as `ours`.
+fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    match ours {
+        MessageRef::Version(version) if !version.user_agent.as_deref().is_none_or(is_text) => Some(Difference::Text),
+        MessageRef::Version(version) => version.relay.is_none().then_some(Difference::ShortVersion),
+        MessageRef::Reject(message) if !is_text(message.message) || !is_text(message.reason) => Some(Difference::Text),
+        MessageRef::Reject(message) if ![0x01, 0x10, 0x11, 0x12, 0x40, 0x41, 0x42, 0x43].contains(&message.code.0) => {
+            Some(Difference::RejectCode)
+        }
+        MessageRef::Reject(message) => message.hash.is_none().then_some(Difference::RejectHash),
+        MessageRef::SendCmpct(_) => (common[0] > 1).then_some(Difference::Flag),
+        MessageRef::FilterLoad(message) => (message.flags > 2).then_some(Difference::Flag),
+        MessageRef::Headers(message) => {
+            message.iter().any(|item| item.tx_count != 0).then_some(Difference::HeaderTxCount)
+        }
+        MessageRef::FeeFilter(message) => {
+            (!(0..=2_100_000_000_000_000).contains(&message.satoshis_per_1000_bytes)).then_some(Difference::Fee)
+        }
+        MessageRef::CmpctBlock(message) => has_wide_distance(message).then_some(Difference::WidePosition),
+        _ => matches!(error, encode::Error::OversizedVectorAllocation { .. }).then_some(Difference::Size),
+    }
+}
+
+fn has_wide_distance(message: &CompactBlockRef<'_>) -> bool {
+    let mut least = 0;
+    message.prefilled().any(|prefilled| {
+        let distance = prefilled.index - least;
+        least = prefilled.index + 1;
+        distance > u32::from(u16::MAX)
+    })
+}
