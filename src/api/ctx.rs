@@ -117,7 +117,7 @@ impl<'a> Ctx<'a> {
     /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
     pub fn encode(&self, message: &MessageRef<'_>) -> Bytes {
         let mut frame = Vec::new();
-        message.encode_frame(self.state.rules.magic, &mut frame);
+        message.encode_frame(self.state.magic, &mut frame);
         frame.into()
     }
 

@@ -78,7 +78,7 @@ impl LoopState {
         }
         let mut frames = Vec::new();
         for part in inventory.chunks(most) {
-            message(part).encode_frame(self.rules.magic, &mut frames);
+            message(part).encode_frame(self.magic, &mut frames);
         }
         self.check_room(id, frames.len())?;
         self.append_shared(id, frames.into());
@@ -86,7 +86,7 @@ impl LoopState {
     }
 
     fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
-        let magic = self.rules.magic;
+        let magic = self.magic;
         let mut frame = self.pool.take();
         message.encode_frame(magic, &mut frame);
         let sent = self
@@ -151,7 +151,7 @@ impl LoopState {
         if link.peer.ping_pong().pending_count() >= PINGS_OUTSTANDING_MAX {
             return Err(CommandError::TooManyPings);
         }
-        let magic = self.rules.magic;
+        let magic = self.magic;
         let end = self.append(id, frame_len, |out| MessageRef::Ping { nonce }.encode_frame(magic, out));
         let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
@@ -177,7 +177,7 @@ impl LoopState {
         }
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
         self.check_room(id, len)?;
-        let magic = self.rules.magic;
+        let magic = self.magic;
         self.append(id, len, |out| match needs_extension {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
