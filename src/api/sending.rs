@@ -190,24 +190,24 @@ impl LoopState {
         Ok(())
     }
 
-    /// Takes the next part of the message that was begun; the last one lets go of what waits behind it.
-    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &Bytes) -> Result<(), CommandError> {
-        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+    /// Takes of the next part of the message that was begun what there is room for; its last byte lets go of what waits
+    /// behind it.
+    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
         if part.len() as u64 > stream.left {
             return Err(CommandError::StreamOverrun);
         }
-        if link.queue.waiting_bytes() >= STREAM_WAITING_MAX_BYTES {
-            return Err(CommandError::QueueFull);
-        }
         self.queue_replies(id);
         let Some(link) = self.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
         let Some(stream) = &mut link.stream else { return Err(CommandError::NoStream) };
-        match part.len() <= POOLED_BUFFER_MAX_BYTES {
-            true => link.queue.push_copy(part, &mut self.pool),
-            false => link.queue.push_shared(part.clone(), &mut self.pool),
+        let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(link.queue.waiting_bytes());
+        let taken = part.split_to(part.len().min(room_bytes));
+        stream.left -= taken.len() as u64;
+        match taken.len() <= POOLED_BUFFER_MAX_BYTES {
+            true => link.queue.push_copy(&taken, &mut self.pool),
+            false => link.queue.push_shared(taken, &mut self.pool),
         }
-        stream.left -= part.len() as u64;
         if stream.left == 0 {
             link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
             link.queue.push_queue(&mut stream.behind, &mut self.pool);
