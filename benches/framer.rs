@@ -7,8 +7,10 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
-use peerloop::framer::{Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
-use peerloop::limits::{BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::limits::{
+    BODY_MIN_BYTES_PER_SECOND, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES,
+};
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::header::checksum;
@@ -19,7 +21,8 @@ const MAGIC: [u8; 4] = Network::Mainnet.magic();
 const RULES: FramerRules = FramerRules {
     magic: MAGIC,
     limits: PayloadLimits { message_max_bytes: 2 << 20, block_max_bytes: u64::MAX },
-    buffered_message_max_bytes: BUFFERED_MESSAGE_MAX_BYTES,
+    buffer_limits: BufferLimits::uniform(BUFFERED_MESSAGE_MAX_BYTES),
+    body_min_bytes_per_second: BODY_MIN_BYTES_PER_SECOND,
 };
 
 fn frame(command: CommandName, payload_len: usize) -> Vec<u8> {

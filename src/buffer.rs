@@ -197,13 +197,19 @@ impl SendQueue {
         queue.segments.push_back(Segment::Shared(frame));
     }
 
-    /// Fills `slices` with the beginning of what waits and returns how many it filled.
-    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE]) -> usize {
+    /// Fills `slices` with the beginning of what waits, at most `most_bytes` of it, and returns how many it filled.
+    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE], most_bytes: usize) -> usize {
         let Some(queue) = &self.queue else { return 0 };
-        let mut filled = 0;
+        let (mut filled, mut left_bytes) = (0, most_bytes);
         for (segment, slice) in queue.segments.iter().zip(slices.iter_mut()) {
+            if left_bytes == 0 {
+                break;
+            }
             let skip = if filled == 0 { queue.head_written } else { 0 };
-            *slice = IoSlice::new(&segment.as_slice()[skip..]);
+            let bytes = &segment.as_slice()[skip..];
+            let bytes = &bytes[..bytes.len().min(left_bytes)];
+            left_bytes -= bytes.len();
+            *slice = IoSlice::new(bytes);
             filled += 1;
         }
         filled
@@ -372,15 +378,18 @@ mod tests {
         }
     }
 
-    /// Compares what waits with the stream from `position` on and returns how much of it is in one gathered write.
-    fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize) -> usize {
+    /// Compares what waits with the stream from `position` on and returns how much of it is in one gathered write of
+    /// at most `most` bytes.
+    fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize, most: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-        let filled = queue.fill_slices(&mut slices);
+        let filled = queue.fill_slices(&mut slices, most);
         let mut seen = 0;
         for slice in &slices[..filled] {
+            assert!(!slice.is_empty(), "no slice is wasted");
             assert_eq!(slice[..], pattern.part(position + seen, slice.len()));
             seen += slice.len();
         }
+        assert!(filled == SLICES_PER_WRITE || seen == most.min(queue.waiting_bytes()), "a write takes all that it may");
         seen
     }
 
@@ -408,7 +417,9 @@ mod tests {
                         pushed += 2 * len;
                     }
                     Step::Write(len) => {
-                        let len = len.min(check_waiting(&queue, &pattern, written));
+                        let offered = check_waiting(&queue, &pattern, written, usize::MAX);
+                        let len = check_waiting(&queue, &pattern, written, len);
+                        prop_assert!(len <= offered);
                         written += len;
                         queue.advance(len, &mut pool);
                     }

@@ -4,7 +4,9 @@
 //! refused there with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
 
 use crate::limits;
-use crate::protocol::{Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
+use crate::protocol::{
+    CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SERVICE_BITCOIN_CASH, SERVICE_NETWORK,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -55,10 +57,17 @@ pub struct Config {
     /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB.
     pub message_max_bytes: u64,
     /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they are
-    /// streamed. Default 2 MiB.
+    /// streamed. 2,048 to [`Config::buffered_total_max_bytes`]; default 2 MiB.
     pub buffered_message_max_bytes: u64,
+    /// Commands with a limit of their own in place of [`Config::buffered_message_max_bytes`], smaller or larger, in the
+    /// same range. At most 64, each once, in any order; default none.
+    pub buffered_command_max_bytes: Vec<(CommandName, u64)>,
     /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
     pub buffered_total_max_bytes: u64,
+    /// Least rate of a payload that is arriving, in bytes per second over 60 s: below it the peer is closed, at it the
+    /// payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of it has
+    /// come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s in any case.
+    pub body_min_bytes_per_second: u64,
     /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop uses
     /// less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own lag.
     pub spin: bool,
@@ -87,7 +96,9 @@ impl Config {
             block_max_bytes: limits::BLOCK_PAYLOAD_MAX_BYTES,
             message_max_bytes: limits::PAYLOAD_MAX_BYTES,
             buffered_message_max_bytes: limits::BUFFERED_MESSAGE_MAX_BYTES,
+            buffered_command_max_bytes: Vec::new(),
             buffered_total_max_bytes: limits::BUFFERED_TOTAL_MAX_BYTES,
+            body_min_bytes_per_second: limits::BODY_MIN_BYTES_PER_SECOND,
             spin: true,
             seed: None,
         }
@@ -121,11 +132,26 @@ impl Config {
         )?;
         rule("block_max_bytes", self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
         rule("block_max_bytes", self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1")?;
-        rule(
-            "buffered_total_max_bytes",
-            self.buffered_message_max_bytes <= self.buffered_total_max_bytes,
-            "must not be below buffered_message_max_bytes",
-        )
+        rule("body_min_bytes_per_second", self.body_min_bytes_per_second <= 1_000_000_000, "is 0 to 1,000,000,000")?;
+        self.validate_buffering()
+    }
+
+    fn validate_buffering(&self) -> Result<(), ConfigError> {
+        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        let by_command = &self.buffered_command_max_bytes;
+        let (field, least) = ("buffered_command_max_bytes", limits::HANDSHAKE_PAYLOAD_MAX_BYTES);
+        rule(field, by_command.len() <= limits::BUFFERED_COMMANDS_MAX, "has at most 64 entries")?;
+        for (index, &(command, max_bytes)) in by_command.iter().enumerate() {
+            let is_named_before = by_command[..index].iter().any(|&(named, _)| named == command);
+            rule(field, !is_named_before, "must have each command once")?;
+            rule(field, command.is_well_formed(), "must have commands of printable ASCII, for no other is delivered")?;
+            rule(field, max_bytes >= least, "must be 2,048 or more, which a handshake may need")?;
+            rule(field, max_bytes <= self.buffered_total_max_bytes, "must not be above buffered_total_max_bytes")?;
+        }
+        let general = self.buffered_message_max_bytes;
+        rule("buffered_message_max_bytes", general >= least, "must be 2,048 or more, which a handshake may need")?;
+        let field = "buffered_total_max_bytes";
+        rule(field, general <= self.buffered_total_max_bytes, "must not be below buffered_message_max_bytes")
     }
 }
 
@@ -206,9 +232,37 @@ mod tests {
             ("message_max_bytes", Config { message_max_bytes: 1_000_000_001, ..good() }),
             ("block_max_bytes", Config { block_max_bytes: 1_000_000, ..good() }),
             ("block_max_bytes", Config { block_max_bytes: 1 << 63, ..good() }),
+            ("buffered_message_max_bytes", Config { buffered_message_max_bytes: 2_047, ..good() }),
             ("buffered_total_max_bytes", Config { buffered_total_max_bytes: 1, ..good() }),
+            ("body_min_bytes_per_second", Config { body_min_bytes_per_second: 1_000_000_001, ..good() }),
         ] {
             assert_eq!(config.validate().map_err(|error| error.field), Err(field));
         }
+    }
+
+    #[test]
+    fn limits_of_single_commands_are_few_unambiguous_and_within_the_total() {
+        let validate = |by_command: &[(CommandName, u64)]| {
+            Config { buffered_command_max_bytes: by_command.to_vec(), ..Config::default() }.validate()
+        };
+        let total = limits::BUFFERED_TOTAL_MAX_BYTES;
+        let numbered =
+            |count: u8| -> Vec<_> { (0..count).map(|at| (CommandName::from_bytes([b' ' + at; 12]), 2_048)).collect() };
+        assert_eq!(validate(&[(CommandName::TX, total), (CommandName::INV, 2_048)]), Ok(()));
+        assert_eq!(validate(&numbered(64)), Ok(()));
+        for refused in [
+            &numbered(65)[..],
+            &[(CommandName::TX, 4_096), (CommandName::INV, 4_096), (CommandName::TX, 4_096)],
+            &[(CommandName::from_bytes(*b"a\0b\0\0\0\0\0\0\0\0\0"), 4_096)],
+            &[(CommandName::TX, 2_047)],
+            &[(CommandName::TX, total + 1)],
+        ] {
+            assert_eq!(validate(refused).map_err(|error| error.field), Err("buffered_command_max_bytes"));
+        }
+    }
+
+    #[test]
+    fn the_least_rate_may_be_switched_off() {
+        assert_eq!(Config { body_min_bytes_per_second: 0, ..Config::default() }.validate(), Ok(()));
     }
 }

@@ -18,7 +18,7 @@ mod framed;
 mod memory;
 mod partial;
 
-pub use framed::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, Payload};
+pub use framed::{BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, Payload};
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
@@ -151,9 +151,9 @@ impl MessageFramer {
     /// Whether the frame that has begun is too slow: a header that takes longer than
     /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or a body that stands still or falls below its least rate
     /// for [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body that moves may take any time.
-    pub fn overdue(&mut self, now: Instant) -> Option<Deadline> {
+    pub fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         match &mut self.state {
-            State::Within(partial) => partial.overdue(now),
+            State::Within(partial) => partial.overdue(now, rules),
             State::BetweenFrames | State::Failed(_) => None,
         }
     }
@@ -353,7 +353,7 @@ fn judge(
         return Ok(Fate::Drop(DropCause::MalformedCommand));
     }
     Ok(match admit(header)? {
-        Delivery::Buffer if payload_len > rules.buffered_message_max_bytes => Fate::Drop(DropCause::OverBufferLimit),
+        Delivery::Buffer if !rules.buffer_limits.allow(command, payload_len) => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
         Delivery::Stream => Fate::Stream,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),

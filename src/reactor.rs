@@ -12,8 +12,9 @@
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
 //!    looked at, so that a stop of the process costs nobody a connection who answered in time.
-//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, for at most
-//!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX).
+//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, at most
+//!    [`WRITTEN_PER_TURN_MAX_BYTES`](crate::limits::WRITTEN_PER_TURN_MAX_BYTES) of each link, for at most
+//!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX) in all.
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
 //!

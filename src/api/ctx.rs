@@ -117,7 +117,7 @@ impl<'a> Ctx<'a> {
     /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
     pub fn encode(&self, message: &MessageRef<'_>) -> Bytes {
         let mut frame = Vec::new();
-        message.encode_frame(self.state.rules.magic, &mut frame);
+        message.encode_frame(self.state.magic, &mut frame);
         frame.into()
     }
 
@@ -146,13 +146,16 @@ impl<'a> Ctx<'a> {
         self.state.begin_stream(link, header)
     }
 
-    /// Feeds the next part of the message begun with [`Ctx::stream_to`]. A part is taken whole or not at all.
+    /// Feeds the next part of the message begun with [`Ctx::stream_to`]: takes as much from the front of `part` as
+    /// leaves no more than 1 MiB waiting, without copying it if it is large. What stays in `part` is to be fed when
+    /// [`Handler::on_writable`](super::Handler::on_writable) tells to go on; if nothing stays, there may be room for
+    /// more.
     ///
     /// # Errors
     ///
-    /// [`CommandError::QueueFull`] when 1 MiB waits already: [`Handler::on_writable`](super::Handler::on_writable)
-    /// tells when to go on. [`CommandError::NoStream`], [`CommandError::StreamOverrun`], or as [`Ctx::send`].
-    pub fn feed(&mut self, peer: PeerId, part: &Bytes) -> Result<(), CommandError> {
+    /// [`CommandError::NoSuchPeer`], [`CommandError::NotReady`], [`CommandError::NoStream`], and
+    /// [`CommandError::StreamOverrun`] when `part` is longer than what is left of the message. Nothing is taken then.
+    pub fn feed(&mut self, peer: PeerId, part: &mut Bytes) -> Result<(), CommandError> {
         let link = self.sendable(peer)?;
         self.state.feed_stream(link, part)
     }

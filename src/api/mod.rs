@@ -73,7 +73,8 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// All that waited to be sent to a peer has been taken by the kernel.
+    /// All that waited to be sent to a peer has been taken by the kernel, or of a message that is being fed all but
+    /// 256 KiB: more may be sent, or fed.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }

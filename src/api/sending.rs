@@ -78,7 +78,7 @@ impl LoopState {
         }
         let mut frames = Vec::new();
         for part in inventory.chunks(most) {
-            message(part).encode_frame(self.rules.magic, &mut frames);
+            message(part).encode_frame(self.magic, &mut frames);
         }
         self.check_room(id, frames.len())?;
         self.append_shared(id, frames.into());
@@ -86,7 +86,7 @@ impl LoopState {
     }
 
     fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
-        let magic = self.rules.magic;
+        let magic = self.magic;
         let mut frame = self.pool.take();
         message.encode_frame(magic, &mut frame);
         let sent = self
@@ -151,7 +151,7 @@ impl LoopState {
         if link.peer.ping_pong().pending_count() >= PINGS_OUTSTANDING_MAX {
             return Err(CommandError::TooManyPings);
         }
-        let magic = self.rules.magic;
+        let magic = self.magic;
         let end = self.append(id, frame_len, |out| MessageRef::Ping { nonce }.encode_frame(magic, out));
         let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
@@ -177,7 +177,7 @@ impl LoopState {
         }
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
         self.check_room(id, len)?;
-        let magic = self.rules.magic;
+        let magic = self.magic;
         self.append(id, len, |out| match needs_extension {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
@@ -190,24 +190,24 @@ impl LoopState {
         Ok(())
     }
 
-    /// Takes the next part of the message that was begun; the last one lets go of what waits behind it.
-    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &Bytes) -> Result<(), CommandError> {
-        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+    /// Takes of the next part of the message that was begun what there is room for; its last byte lets go of what waits
+    /// behind it.
+    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
         if part.len() as u64 > stream.left {
             return Err(CommandError::StreamOverrun);
         }
-        if link.queue.waiting_bytes() >= STREAM_WAITING_MAX_BYTES {
-            return Err(CommandError::QueueFull);
-        }
         self.queue_replies(id);
         let Some(link) = self.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
         let Some(stream) = &mut link.stream else { return Err(CommandError::NoStream) };
-        match part.len() <= POOLED_BUFFER_MAX_BYTES {
-            true => link.queue.push_copy(part, &mut self.pool),
-            false => link.queue.push_shared(part.clone(), &mut self.pool),
+        let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(link.queue.waiting_bytes());
+        let taken = part.split_to(part.len().min(room_bytes));
+        stream.left -= taken.len() as u64;
+        match taken.len() <= POOLED_BUFFER_MAX_BYTES {
+            true => link.queue.push_copy(&taken, &mut self.pool),
+            false => link.queue.push_shared(taken, &mut self.pool),
         }
-        stream.left -= part.len() as u64;
         if stream.left == 0 {
             link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
             link.queue.push_queue(&mut stream.behind, &mut self.pool);

@@ -7,7 +7,6 @@
 use crate::buffer::{BufferPool, WriteBlock};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
-use crate::framer::FramerRules;
 use crate::histogram::{Counters, LatencyHistogram};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, RESTART_WINDOW, RESTARTS_MAX, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
@@ -15,7 +14,6 @@ use crate::peer::{ConnectionState, PeerConnection};
 use crate::table::{Dial, Ending, Hold, Link, Table};
 use crate::time::{Instant, UnixTime};
 use crate::wheel::{Wheel, tick_at_or_after, tick_of};
-use crate::wire::PayloadLimits;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -23,7 +21,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct LoopState {
     pub(crate) config: Config,
-    pub(crate) rules: FramerRules,
+    /// The four bytes that begin every message.
+    pub(crate) magic: [u8; 4],
     pub(crate) table: Table,
     pub(crate) wheel: Wheel,
     pub(crate) rng: StdRng,
@@ -46,15 +45,8 @@ pub(crate) struct LoopState {
 
 impl LoopState {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
-        let limits =
-            PayloadLimits { message_max_bytes: config.message_max_bytes, block_max_bytes: config.block_max_bytes };
-        let rules = FramerRules {
-            magic: config.magic_bytes(),
-            limits,
-            buffered_message_max_bytes: config.buffered_message_max_bytes,
-        };
         Self {
-            rules,
+            magic: config.magic_bytes(),
             table: Table::new(),
             wheel: Wheel::new(WHEEL_SLOTS, tick_of(now)),
             rng,

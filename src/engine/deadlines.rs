@@ -84,7 +84,7 @@ impl Engine {
         if !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
             return Some(Deadline::Pong);
         }
-        link.framer.overdue(now)
+        link.framer.overdue(now, &self.rules)
     }
 
     /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.

@@ -191,7 +191,7 @@ impl Engine {
 
     /// Sends a message whose payload was encoded into a pooled buffer.
     fn send(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
-        let magic = self.state.rules.magic;
+        let magic = self.state.magic;
         let len = HEADER_LEN_BYTES + payload.len();
         self.state.append(id, len, |out| put_frame(magic, command, &payload, out));
         self.state.pool.put(payload);

@@ -39,7 +39,7 @@ impl Engine {
     /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do
     /// anything to any peer, this one included.
     fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
-        let (now, rules) = (self.state.now, self.state.rules);
+        let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
         if link.ending != Ending::Open {
             return;
@@ -50,7 +50,7 @@ impl Engine {
         while self.is_open(id) {
             let state = &mut self.state;
             let admit = |header: &Header| admit(state, id, header, handler);
-            match framer.next(&mut input, now, &rules, &mut self.memory, admit) {
+            match framer.next(&mut input, now, &self.rules, &mut self.memory, admit) {
                 Ok(None) => break,
                 Ok(Some(framed)) if self.is_open(id) => self.take(id, framed, block, handler),
                 // The handler has ended it at its header.
@@ -151,7 +151,7 @@ impl Engine {
         if !self.state.table.get(id).is_some_and(Link::has_pongs) {
             return;
         }
-        let magic = self.state.rules.magic;
+        let magic = self.state.magic;
         let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
         self.state.append(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
             Some(checksum) => put_pong(magic, nonce, checksum, out),

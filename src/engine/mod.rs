@@ -12,13 +12,14 @@ mod intake;
 use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
 use crate::config::Config;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure};
-use crate::framer::FramerMemory;
+use crate::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::id::{LinkId, PeerId};
 use crate::limits::OVER_CAPACITY_MAX;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::table::Ending;
 use crate::time::{Instant, Wait};
 use crate::wheel::instant_of;
+use crate::wire::PayloadLimits;
 use handshake::HandshakeFrames;
 use rand::rngs::StdRng;
 use std::io;
@@ -28,6 +29,7 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) state: LoopState,
+    rules: FramerRules,
     memory: FramerMemory,
     frames: HandshakeFrames,
     /// All that had come before this moment stands in the lists of the table, or was looked at.
@@ -60,8 +62,9 @@ impl Engine {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
         let memory = FramerMemory::new(config.buffered_total_max_bytes);
         let frames = HandshakeFrames::new(&config);
+        let rules = framer_rules(&config);
         let state = LoopState::new(config, rng, now);
-        Self { state, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
+        Self { state, rules, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
     }
 
     /// Calls the handler about a peer.
@@ -277,6 +280,15 @@ impl Engine {
             return Wait::Zero;
         }
         self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
+    }
+}
+
+fn framer_rules(config: &Config) -> FramerRules {
+    FramerRules {
+        magic: config.magic_bytes(),
+        limits: PayloadLimits { message_max_bytes: config.message_max_bytes, block_max_bytes: config.block_max_bytes },
+        buffer_limits: BufferLimits::new(config.buffered_message_max_bytes, &config.buffered_command_max_bytes),
+        body_min_bytes_per_second: config.body_min_bytes_per_second,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What goes into a framer and what comes out of it.
 
+use crate::limits::BODY_WINDOW;
+use crate::protocol::CommandName;
 use crate::wire::header::{Header, PayloadLimits};
 
 /// What becomes of a payload, chosen when its header is complete.
@@ -113,12 +115,84 @@ impl<'a> Input<'a> {
 }
 
 /// What frames must be like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FramerRules {
     /// The bytes that begin every frame.
     pub magic: [u8; 4],
     /// The most that each command may claim.
     pub limits: PayloadLimits,
     /// The most that is gathered for one message.
-    pub buffered_message_max_bytes: u64,
+    pub buffer_limits: BufferLimits,
+    /// The least rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 asks only that it does not stand still.
+    pub body_min_bytes_per_second: u64,
+}
+
+impl FramerRules {
+    /// What a body must have moved by in a [`BODY_WINDOW`].
+    pub(super) fn body_window_min_bytes(&self) -> u64 {
+        self.body_min_bytes_per_second.saturating_mul(BODY_WINDOW.as_secs())
+    }
+}
+
+/// The most bytes of payload that are gathered for one message, by its command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferLimits {
+    general: u64,
+    /// Sorted by command.
+    by_command: Vec<(CommandName, u64)>,
+    /// The smallest of all: what is not above it needs no look at the list.
+    smallest: u64,
+}
+
+impl BufferLimits {
+    /// The same limit for every command.
+    pub const fn uniform(max_bytes: u64) -> Self {
+        Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
+    }
+
+    /// The limits of `by_command`, in which each command stands once, and `general` for all others.
+    pub fn new(general: u64, by_command: &[(CommandName, u64)]) -> Self {
+        let mut by_command = by_command.to_vec();
+        by_command.sort_unstable();
+        let smallest = by_command.iter().fold(general, |smallest, &(_, max_bytes)| smallest.min(max_bytes));
+        Self { general, by_command, smallest }
+    }
+
+    /// The limit of `command`.
+    pub fn limit(&self, command: CommandName) -> u64 {
+        match self.by_command.binary_search_by_key(&command, |&(named, _)| named) {
+            Ok(index) => self.by_command[index].1,
+            Err(_) => self.general,
+        }
+    }
+
+    /// Whether a payload is within the limit of its command.
+    #[inline]
+    pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
+        payload_len <= self.smallest || payload_len <= self.limit(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_command_has_the_limit_that_was_given_for_it(
+            general in 0..9u64,
+            given in prop::collection::hash_map(0..6usize, 0..9u64, 0..6),
+            payload_len in 0..9u64,
+        ) {
+            let by_command: Vec<_> = given.iter().map(|(&at, &max_bytes)| (CommandName::ALL[at], max_bytes)).collect();
+            let limits = BufferLimits::new(general, &by_command);
+            for at in 0..8 {
+                let (command, max_bytes) = (CommandName::ALL[at], given.get(&at).copied().unwrap_or(general));
+                prop_assert_eq!(limits.limit(command), max_bytes);
+                prop_assert_eq!(limits.allow(command, payload_len), payload_len <= max_bytes);
+            }
+            prop_assert_eq!(BufferLimits::uniform(general), BufferLimits::new(general, &[]));
+        }
+    }
 }

@@ -1,10 +1,8 @@
 //! A frame of which only a part has arrived: what is known of it, and whether it moves.
 
-use super::framed::{DropCause, Input};
+use super::framed::{DropCause, FramerRules, Input};
 use crate::error::Deadline;
-use crate::limits::{
-    BODY_WINDOW, BODY_WINDOW_LEAST_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT,
-};
+use crate::limits::{BODY_WINDOW, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, HEADER_TIMEOUT};
 use crate::time::Instant;
 use crate::wire::header::Header;
 use sha2::Sha256;
@@ -84,7 +82,7 @@ impl Partial {
         }
     }
 
-    pub(super) fn overdue(&mut self, now: Instant) -> Option<Deadline> {
+    pub(super) fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         if now < self.deadline() {
             return None;
         }
@@ -92,7 +90,7 @@ impl Partial {
             return Some(Deadline::Header);
         }
         let stands_still = now >= self.progress.last_received.plus(BODY_WINDOW);
-        if stands_still || self.progress.window_bytes < BODY_WINDOW_LEAST_BYTES {
+        if stands_still || self.progress.window_bytes < rules.body_window_min_bytes() {
             return Some(Deadline::Body);
         }
         self.progress.window_began = now;

@@ -5,7 +5,9 @@ use crate::api::Handler;
 use crate::engine::{CloseStep, Engine};
 use crate::error::IoStep;
 use crate::id::LinkId;
-use crate::limits::{CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN};
+use crate::limits::{
+    CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN, WRITTEN_PER_TURN_MAX_BYTES,
+};
 use crate::net::Net;
 use crate::table::Ending;
 use crate::time::Instant;
@@ -100,22 +102,26 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let until = self.net.now().plus(FLUSH_STEP_MAX);
         for _ in 0..self.engine.state.table.dirty_len() {
             let Some(id) = self.engine.state.table.pop_dirty() else { return };
-            if self.flush_link(id) >= until {
+            if self.flush_link(id, until) >= until {
                 return;
             }
         }
     }
 
-    /// Sends what waits, and returns when the last write began.
-    fn flush_link(&mut self, id: LinkId) -> Instant {
-        let mut at = Instant::ZERO;
+    /// Sends what waits, as much as one turn allows, and returns when the last write began. The kernel does not remind
+    /// of a link that could take more: what is left goes back on the list.
+    fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
+        let (mut at, mut left_bytes) = (Instant::ZERO, WRITTEN_PER_TURN_MAX_BYTES);
         for _ in 0..WRITES_PER_TURN {
             let Some(link) = self.engine.state.table.get(id) else { return at };
             if link.queue.is_empty() || !link.readiness.writable || matches!(link.ending, Ending::Ended(_)) {
                 return at;
             }
+            if left_bytes == 0 || at >= until {
+                break;
+            }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = link.queue.fill_slices(&mut slices);
+            let filled = link.queue.fill_slices(&mut slices, left_bytes);
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
@@ -125,6 +131,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             match written {
                 Ok(0) => self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
                 Ok(written) => {
+                    left_bytes -= written;
                     if written < offered {
                         self.engine.state.not_writable(id);
                     }

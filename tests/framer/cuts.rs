@@ -3,12 +3,14 @@
 use crate::frames::specified;
 use crate::model::{Arrival, Choice, command, frame, head, payload, read_arriving, read_whole, rules, sha256_twice};
 use peerloop::error::WireError;
-use peerloop::framer::FramerRules;
+use peerloop::framer::{BufferLimits, FramerRules};
+use peerloop::protocol::CommandName;
 use peerloop::wire::PayloadLimits;
 use proptest::prelude::*;
 
 fn tight() -> FramerRules {
-    FramerRules { buffered_message_max_bytes: 60_000, ..rules() }
+    let own = [(CommandName::TX, 4_000), (CommandName::BLOCK, 90_000)];
+    FramerRules { buffer_limits: BufferLimits::new(60_000, &own), ..rules() }
 }
 
 /// Checks that the framer tells the model's story in both halves of every cut, and byte by byte.
@@ -145,6 +147,6 @@ proptest! {
 #[test]
 fn a_refusal_is_the_error_of_every_later_call() {
     let story = read_arriving(&frame("ping", b""), &[Arrival::Block(1)], &rules(), &[Choice::Refuse]);
-    assert_eq!(story.error, Some(WireError::BadValue { command: peerloop::protocol::CommandName::PING }));
+    assert_eq!(story.error, Some(WireError::BadValue { command: CommandName::PING }));
     assert!(story.outcomes.is_empty());
 }

@@ -1,7 +1,7 @@
 //! Receiving straight into a frame: never beyond it, never with a hole, whatever the kernel fills.
 
 use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules};
-use peerloop::framer::{Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES};
 use peerloop::time::Instant;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const BUFFERED_MAX: usize = 3 * GROWTH + 100;
 
 fn bounded() -> FramerRules {
-    FramerRules { buffered_message_max_bytes: BUFFERED_MAX as u64, ..rules() }
+    FramerRules { buffer_limits: BufferLimits::uniform(BUFFERED_MAX as u64), ..rules() }
 }
 
 /// Every length at which something changes, and its neighbours.

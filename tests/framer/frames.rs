@@ -4,7 +4,10 @@ use crate::model::{
     Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, hex, memory, payload, read_arriving, read_whole,
     rules, sha256_twice,
 };
-use peerloop::framer::{ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{
+    BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, MessageFramer, Payload,
+};
+use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 
 /// (command, header, payload), all on the main network.
@@ -149,7 +152,7 @@ fn unknown_and_nameless_commands_are_frames_like_any_other() {
 
 #[test]
 fn more_than_may_be_gathered_is_dropped_and_exactly_that_is_not() {
-    let rules = FramerRules { buffered_message_max_bytes: 5_000, ..rules() };
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(5_000), ..rules() };
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
         let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();
         let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
@@ -161,6 +164,22 @@ fn more_than_may_be_gathered_is_dropped_and_exactly_that_is_not() {
     }
     let story = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
     assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "what is streamed is not gathered");
+}
+
+#[test]
+fn a_command_with_a_limit_of_its_own_has_that_one_smaller_or_larger() {
+    let own = [(CommandName::TX, 9_000), (CommandName::INV, 3_000)];
+    let rules = FramerRules { buffer_limits: BufferLimits::new(5_000, &own), ..rules() };
+    for (name, max_bytes) in [("inv", 3_000), ("tx", 9_000), ("headers", 5_000)] {
+        let stream = [frame(name, &payload(max_bytes)), frame(name, &payload(max_bytes + 1))].concat();
+        for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
+            let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
+            let command = command(name.as_bytes());
+            let whole = Outcome::Frame { command, payload: payload(max_bytes) };
+            let (payload_len, cause) = (max_bytes as u64 + 1, DropCause::OverBufferLimit);
+            assert_eq!(story.outcomes, [whole, Outcome::Dropped { command, payload_len, cause }]);
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use peerloop::error::WireError;
 use peerloop::framer::{
-    ChecksumVerdict, Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
+    BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer,
+    Payload,
 };
-use peerloop::limits::{BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES};
+use peerloop::limits::{
+    BODY_MIN_BYTES_PER_SECOND, BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES,
+};
 use peerloop::protocol::{CommandName, Network};
 use peerloop::time::Instant;
 use peerloop::wire::{Header, PayloadLimits};
@@ -16,7 +19,8 @@ pub(crate) fn rules() -> FramerRules {
     FramerRules {
         magic: MAGIC,
         limits: PayloadLimits::default(),
-        buffered_message_max_bytes: BUFFERED_MESSAGE_MAX_BYTES,
+        buffer_limits: BufferLimits::uniform(BUFFERED_MESSAGE_MAX_BYTES),
+        body_min_bytes_per_second: BODY_MIN_BYTES_PER_SECOND,
     }
 }
 
@@ -214,7 +218,7 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
             };
             Outcome::Streamed { command, payload: payload.to_vec(), verdict }
         }
-        Some(Delivery::Buffer) if payload.len() as u64 > rules.buffered_message_max_bytes => {
+        Some(Delivery::Buffer) if payload.len() as u64 > rules.buffer_limits.limit(header.command) => {
             dropped(DropCause::OverBufferLimit)
         }
         Some(Delivery::Buffer) if is_correct => Outcome::Frame { command, payload: payload.to_vec() },
@@ -361,7 +365,7 @@ impl<'a> Link<'a> {
         assert!(!self.framer.is_within_frame());
         assert!(self.framer.direct_room(memory).is_none());
         assert_eq!(self.framer.deadline(), None);
-        assert_eq!(self.framer.overdue(Instant::MAX), None);
+        assert_eq!(self.framer.overdue(Instant::MAX, self.rules), None);
     }
 }
 

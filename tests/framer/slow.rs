@@ -3,7 +3,7 @@
 use crate::model::{MAGIC, command, frame, head, memory, payload, rules};
 use allocation_counter::measure;
 use peerloop::error::Deadline;
-use peerloop::framer::{Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES};
 use peerloop::time::Instant;
 use proptest::prelude::*;
@@ -43,6 +43,10 @@ impl Link {
             }
         }
     }
+
+    fn overdue(&mut self, now: Instant) -> Option<Deadline> {
+        self.framer.overdue(now, &self.rules)
+    }
 }
 
 /// Every delivery: none of them excuses slowness.
@@ -54,7 +58,7 @@ fn between_frames_nothing_is_due() {
     assert_eq!(link.framer.deadline(), None);
     link.feed(&frame("ping", b"12345678"), at(5));
     assert_eq!(link.framer.deadline(), None);
-    assert_eq!(link.framer.overdue(Instant::MAX), None);
+    assert_eq!(link.overdue(Instant::MAX), None);
     link.feed(&frame("ping", b"12345678")[..30], at(6));
     assert!(link.framer.deadline().is_some());
     link.feed(&frame("ping", b"12345678")[30..], at(7));
@@ -68,9 +72,9 @@ fn a_dripping_header_is_overdue_twenty_seconds_after_its_first_byte() {
     assert_eq!(link.framer.deadline(), Some(at(120)));
     link.feed(&MAGIC[1..2], at(119));
     assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte buys no time");
-    assert_eq!(link.framer.overdue(Instant::from_nanos(at(120).as_nanos() - 1)), None);
-    assert_eq!(link.framer.overdue(at(120)), Some(Deadline::Header));
-    assert_eq!(link.framer.overdue(at(121)), Some(Deadline::Header), "it stays overdue");
+    assert_eq!(link.overdue(Instant::from_nanos(at(120).as_nanos() - 1)), None);
+    assert_eq!(link.overdue(at(120)), Some(Deadline::Header));
+    assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "it stays overdue");
 }
 
 #[test]
@@ -81,8 +85,8 @@ fn a_header_in_time_gives_its_body_a_window_of_its_own() {
         link.feed(&bytes[..1], at(100));
         link.feed(&bytes[1..24], at(119));
         assert_eq!(link.framer.deadline(), Some(at(179)));
-        assert_eq!(link.framer.overdue(at(178)), None);
-        assert_eq!(link.framer.overdue(at(179)), Some(Deadline::Body));
+        assert_eq!(link.overdue(at(178)), None);
+        assert_eq!(link.overdue(at(179)), Some(Deadline::Body));
     }
 }
 
@@ -108,8 +112,8 @@ fn a_body_that_never_comes_costs_next_to_nothing_and_ends() {
     assert!(cost.bytes_max <= BUFFER_GROWTH_BYTES as u64, "{cost:?}");
     link.framer.received_directly(0, at(69));
     assert_eq!(link.framer.deadline(), Some(at(70)), "nothing is no progress");
-    assert_eq!(link.framer.overdue(at(69)), None);
-    assert_eq!(link.framer.overdue(at(70)), Some(Deadline::Body));
+    assert_eq!(link.overdue(at(69)), None);
+    assert_eq!(link.overdue(at(70)), Some(Deadline::Body));
 }
 
 #[test]
@@ -153,12 +157,43 @@ fn a_body_below_its_least_rate_is_overdue_after_one_window() {
             let piece = payload(bytes_per_sec);
             for sec in 1..60 {
                 link.feed(&piece, at(sec));
-                assert_eq!(link.framer.overdue(at(sec)), None);
+                assert_eq!(link.overdue(at(sec)), None);
             }
             link.feed(&piece, at(60));
-            assert_eq!(link.framer.overdue(at(60)) == Some(Deadline::Body), is_overdue, "{bytes_per_sec} B/s");
+            assert_eq!(link.overdue(at(60)) == Some(Deadline::Body), is_overdue, "{bytes_per_sec} B/s");
         }
     }
+}
+
+#[test]
+fn the_least_rate_is_that_of_the_rules() {
+    for (least, bytes_per_sec, is_overdue) in
+        [(1, 1, false), (5_000, 4_999, true), (5_000, 5_000, false), (0, 1, false), (u64::MAX, 5_000, true)]
+    {
+        let mut link = Link::new(Delivery::Stream);
+        link.rules.body_min_bytes_per_second = least;
+        link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
+        let piece = payload(bytes_per_sec);
+        for sec in 1..=60 {
+            link.feed(&piece, at(sec));
+        }
+        assert_eq!(link.overdue(at(60)) == Some(Deadline::Body), is_overdue, "{bytes_per_sec} B/s of {least}");
+    }
+}
+
+#[test]
+fn without_a_least_rate_a_drip_is_alive_and_what_stands_still_is_not() {
+    let mut link = Link::new(Delivery::Discard);
+    link.rules.body_min_bytes_per_second = 0;
+    link.feed(&MAGIC[..1], at(0));
+    assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "a header has no rate");
+    link.feed(&head(command(b"tx"), 1_000, [0; 4])[1..], at(20));
+    for drip in 1..=100 {
+        link.feed(b"x", at(20 + 59 * drip));
+        assert_eq!(link.overdue(at(20 + 59 * drip)), None);
+    }
+    assert_eq!(link.overdue(at(20 + 59 * 100 + 59)), None);
+    assert_eq!(link.overdue(at(20 + 59 * 100 + 60)), Some(Deadline::Body));
 }
 
 #[test]
@@ -166,12 +201,12 @@ fn a_fast_beginning_does_not_excuse_a_slow_rest() {
     let mut link = Link::new(Delivery::Discard);
     link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
     link.feed(&payload(10_000_000), at(1));
-    assert_eq!(link.framer.overdue(at(60)), None);
+    assert_eq!(link.overdue(at(60)), None);
     for sec in 61..120 {
         link.feed(b"x", at(sec));
-        assert_eq!(link.framer.overdue(at(sec)), None);
+        assert_eq!(link.overdue(at(sec)), None);
     }
-    assert_eq!(link.framer.overdue(at(120)), Some(Deadline::Body));
+    assert_eq!(link.overdue(at(120)), Some(Deadline::Body));
 }
 
 #[test]
@@ -181,10 +216,10 @@ fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
         link.feed(&head(command(b"tx"), 2_000_000, [0; 4]), at(0));
         link.feed(&payload(1_000_000), at(25));
         assert_eq!(link.framer.deadline(), Some(at(60)));
-        assert_eq!(link.framer.overdue(at(60)), None);
+        assert_eq!(link.overdue(at(60)), None);
         assert_eq!(link.framer.deadline(), Some(at(85)));
-        assert_eq!(link.framer.overdue(at(84)), None);
-        assert_eq!(link.framer.overdue(at(85)), Some(Deadline::Body));
+        assert_eq!(link.overdue(at(84)), None);
+        assert_eq!(link.overdue(at(85)), Some(Deadline::Body));
     }
 }
 
@@ -192,13 +227,13 @@ fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
 fn a_body_that_moves_may_take_an_hour() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
-        link.rules.buffered_message_max_bytes = u64::MAX;
+        link.rules.buffer_limits = BufferLimits::uniform(u64::MAX);
         link.feed(&head(command(b"tx"), 4_000_000, [0; 4]), at(0));
         let piece = payload(1_024);
         for sec in 1..=3_600 {
             link.feed(&piece, at(sec));
             if link.framer.deadline().is_some_and(|deadline| deadline <= at(sec)) {
-                assert_eq!(link.framer.overdue(at(sec)), None, "second {sec}");
+                assert_eq!(link.overdue(at(sec)), None, "second {sec}");
             }
             assert!(link.framer.deadline() > Some(at(sec)), "a deadline that was met moves on");
         }
@@ -214,7 +249,7 @@ fn what_is_received_directly_is_progress() {
         let room = link.framer.direct_room(&mut link.memory).unwrap();
         let taken = room.len().min(1_100);
         link.framer.received_directly(taken, at(sec));
-        assert_eq!(link.framer.overdue(at(sec)), None, "second {sec}");
+        assert_eq!(link.overdue(at(sec)), None, "second {sec}");
     }
 }
 
@@ -235,8 +270,8 @@ proptest! {
         link.framer.excuse(pause);
         prop_assert_eq!(link.framer.deadline(), Some(deadline.plus(pause)));
         let just_before = Instant::from_nanos(deadline.plus(pause).as_nanos() - 1);
-        prop_assert_eq!(link.framer.overdue(just_before), None);
-        prop_assert!(link.framer.overdue(deadline.plus(pause)).is_some());
+        prop_assert_eq!(link.overdue(just_before), None);
+        prop_assert!(link.overdue(deadline.plus(pause)).is_some());
     }
 
     #[test]
@@ -246,8 +281,8 @@ proptest! {
         link.feed(&payload(kept_kib * 1_024), at(1));
         link.framer.excuse(Duration::from_secs(1_000));
         link.feed(b"x", at(1_059));
-        prop_assert_eq!(link.framer.overdue(at(1_059)), None);
-        prop_assert_eq!(link.framer.overdue(at(1_060)).is_none(), kept_kib >= 60);
+        prop_assert_eq!(link.overdue(at(1_059)), None);
+        prop_assert_eq!(link.overdue(at(1_060)).is_none(), kept_kib >= 60);
     }
 }
 
@@ -266,5 +301,5 @@ fn absurd_times_do_not_overflow() {
     link.feed(&MAGIC[..1], Instant::MAX);
     link.framer.excuse(Duration::MAX);
     assert_eq!(link.framer.deadline(), Some(Instant::MAX));
-    assert_eq!(link.framer.overdue(at(1)), None);
+    assert_eq!(link.overdue(at(1)), None);
 }

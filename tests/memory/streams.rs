@@ -4,7 +4,6 @@
 use crate::greeting::{frame, greeting};
 use allocation_counter::measure;
 use bytes::Bytes;
-use peerloop::error::CommandError;
 use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::net::mio::MioNet;
 use peerloop::protocol::CommandName;
@@ -54,7 +53,7 @@ impl Rolling {
 struct End {
     dials: Option<std::net::SocketAddr>,
     sends_bytes: u64,
-    /// A part that the peer did not take yet.
+    /// What the peer did not take yet of a part.
     kept: Option<Bytes>,
     rolling: Rolling,
     peer: Option<PeerId>,
@@ -66,18 +65,15 @@ impl End {
     fn feed(&mut self, ctx: &mut Ctx<'_>) {
         let Some(peer) = self.peer else { return };
         while let Some(left) = ctx.peer(peer).and_then(|view| view.stream_left()) {
-            let part = self.kept.take().unwrap_or_else(|| {
+            let mut part = self.kept.take().unwrap_or_else(|| {
                 let part = Rolling::part(self.rolling.bytes, left.min(PART_BYTES) as usize);
                 self.rolling.update(&part);
                 part
             });
-            match ctx.feed(peer, &part) {
-                Ok(()) => {}
-                Err(error) => {
-                    assert_eq!(error, CommandError::QueueFull);
-                    self.kept = Some(part);
-                    return;
-                }
+            ctx.feed(peer, &mut part).expect("it is being fed");
+            if !part.is_empty() {
+                self.kept = Some(part);
+                return;
             }
         }
         self.is_done |= ctx.peer(peer).is_some_and(|view| view.waiting_bytes() == 0) && self.rolling.bytes > 0;

@@ -13,27 +13,19 @@ use std::io::Read;
 use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
-const PART_BYTES: usize = 100_000;
+/// What the tests send at most behind a message that is being fed.
+const BEHIND_MAX_BYTES: usize = 1_000;
 
-/// Feeds `payload` from `fed` on until the queue is full, and returns how far it came.
+/// Feeds `payload` from `fed` on as far as there is room, and returns how far it came.
 fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
-    let rest = payload.slice(fed..);
-    let taken = node.act(move |ctx| {
-        let mut taken = 0;
-        for part in rest.chunks(PART_BYTES) {
-            match ctx.feed(peer, &rest.slice_ref(part)) {
-                Ok(()) => taken += part.len(),
-                Err(error) => {
-                    assert_eq!(error, CommandError::QueueFull);
-                    let waiting = ctx.peer(peer).expect("it is there").waiting_bytes();
-                    assert!(waiting < STREAM_WAITING_MAX_BYTES + 2 * PART_BYTES, "{waiting} bytes wait");
-                    break;
-                }
-            }
-        }
-        taken
+    let mut rest = payload.slice(fed..);
+    let left = node.act(move |ctx| {
+        ctx.feed(peer, &mut rest).expect("it is being fed");
+        let waiting = ctx.peer(peer).expect("it is there").waiting_bytes();
+        assert!(waiting <= STREAM_WAITING_MAX_BYTES + BEHIND_MAX_BYTES, "{waiting} bytes wait");
+        rest.len()
     });
-    fed + taken
+    payload.len() - left
 }
 
 fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
@@ -79,11 +71,12 @@ fn a_bare_socket_reads_a_block_in_parts_whole_and_what_was_sent_meanwhile_behind
 fn an_extended_header_is_read_by_the_other_end_and_the_cut_is_told() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let header = Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None };
-    let part = Bytes::from(pattern(300_000));
-    let sent = part.clone();
+    let mut part = Bytes::from(pattern(300_000));
+    let mut sent = part.clone();
     one.act(move |ctx| {
         ctx.stream_to(there, &header).expect("it is ready");
-        ctx.feed(there, &sent).expect("there is room");
+        ctx.feed(there, &mut sent).expect("it is being fed");
+        assert!(sent.is_empty(), "there is room");
     });
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
     assert!(two.reactor.handler().streamed == part);
@@ -93,7 +86,7 @@ fn an_extended_header_is_read_by_the_other_end_and_the_cut_is_told() {
     let [.., cut, Seen::Closed(reason, _)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!(*cut, Seen::Cut { received: 300_000, reason: *reason });
     assert!(matches!(reason, CloseReason::ClosedByPeer | CloseReason::Network(_)));
-    assert_eq!(one.act(move |ctx| ctx.feed(there, &part)), Err(CommandError::NoSuchPeer));
+    assert_eq!(one.act(move |ctx| ctx.feed(there, &mut part)), Err(CommandError::NoSuchPeer));
 }
 
 #[test]
@@ -102,9 +95,10 @@ fn a_graceful_close_sends_what_was_fed_and_the_end() {
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(200_000));
     begin(&mut node, peer, &payload);
-    let part = payload.slice(..150_000);
+    let mut part = payload.slice(..150_000);
     node.act(move |ctx| {
-        ctx.feed(peer, &part).expect("there is room");
+        ctx.feed(peer, &mut part).expect("it is being fed");
+        assert!(part.is_empty(), "there is room");
         ctx.ping(peer, ctx.now()).expect("it is ready");
         ctx.close(peer, LocalCause::Requested.into());
     });

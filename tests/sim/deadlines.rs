@@ -219,6 +219,22 @@ fn a_body_that_trickles_is_as_good_as_none() {
 }
 
 #[test]
+fn the_least_rate_of_a_body_is_configured() {
+    for (least, is_closed) in [(0, false), (100, false), (101, true)] {
+        let mut stage = Stage::with(Config { body_min_bytes_per_second: least, ..config() }, Player::default());
+        let mut peer = stage.ready_peer();
+        peer.send(&header("addr", 100_000, &[0; 4]));
+        stage.settle();
+        for _ in 0..12 {
+            stage.run_for(secs(5) - INSTANT_BEFORE);
+            peer.send(&[0; 500]);
+            stage.run_for(INSTANT_BEFORE);
+        }
+        assert_eq!(stage.node.seen().closed.len(), usize::from(is_closed), "{least}");
+    }
+}
+
+#[test]
 fn a_body_that_moves_may_take_its_time() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();

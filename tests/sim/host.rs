@@ -23,11 +23,13 @@ pub(crate) struct SlowHost {
     world: World,
     /// What the next accepts fail with, before any succeeds again.
     pub(crate) accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
+    /// What each write costs; nothing unless the test wants it.
+    pub(crate) write_time: Duration,
 }
 
 impl SlowHost {
     pub(crate) fn new(world: &World) -> Self {
-        Self { net: world.host(), world: world.clone(), accept_errors: Rc::default() }
+        Self { net: world.host(), world: world.clone(), accept_errors: Rc::default(), write_time: Duration::ZERO }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -79,9 +81,11 @@ impl Net for SlowHost {
         self.net.read(link, block)
     }
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
+        self.world.advance(self.write_time);
         self.net.write(link, bytes)
     }
     fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.world.advance(self.write_time);
         self.net.write_gathered(link, slices)
     }
     fn shut_down_writing(&mut self, link: LinkId) {

@@ -1,11 +1,13 @@
 //! Bytes that no correct peer sends, and right ones at the wrong moment; an honest peer beside them notices nothing.
 
-use crate::support::{REGTEST, Stage, commands, frame, frames, header, ping, pong, protoconf, verack, version};
-use peerloop::Network;
+use crate::support::{
+    Player, REGTEST, Stage, commands, config, frame, frames, header, ping, pong, protoconf, verack, version,
+};
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
 use peerloop::limits::REJECT_READ_TIME;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
+use peerloop::{Config, Network};
 
 /// Fields of the node's version by their offset in the payload.
 const PROTOCOL_VERSION: usize = 0;
@@ -115,6 +117,22 @@ fn a_length_above_the_limit_closes_at_the_header() {
     let command = CommandName::from_bytes(*b"addr\0\0\0\0\0\0\0\0");
     assert_eq!(stage.closed().reason, CloseReason::Wire(WireError::OverLimit { command, len_bytes: 2_097_153 }));
     assert_eq!(stage.node.seen().messages, []);
+}
+
+#[test]
+fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
+    let buffered_command_max_bytes = vec![(CommandName::new("larger"), 9_000), (CommandName::new("smaller"), 3_000)];
+    let config = Config { buffered_message_max_bytes: 5_000, buffered_command_max_bytes, ..config() };
+    let mut stage = Stage::with(config, Player::default());
+    let mut peer = stage.ready_peer();
+    for (command, max_bytes) in [("larger", 9_000), ("smaller", 3_000), ("other", 5_000)] {
+        peer.send(&frame(command, &vec![1; max_bytes]));
+        peer.send(&frame(command, &vec![1; max_bytes + 1]));
+    }
+    stage.settle();
+    let lens: Vec<usize> = stage.node.seen().messages.iter().map(|&(_, _, len)| len).collect();
+    assert_eq!(lens, [9_000, 3_000, 5_000]);
+    assert_eq!(stage.node.reactor.stats().counters.over_buffer_limit, 3);
 }
 
 #[test]

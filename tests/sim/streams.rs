@@ -61,14 +61,14 @@ struct Streamer {
     pauses: bool,
     /// Whom blocks are passed on to.
     relays_to: Option<PeerId>,
-    /// The part that the other peer did not take yet, and who sent it.
+    /// What the other peer did not take yet, and who sent it.
     kept: Option<(PeerId, Bytes)>,
     /// The most that ever waited for a peer when a part was fed.
     waiting_max: usize,
     /// Ends the peer at the next header or chunk.
     aborts_at_header: bool,
     aborts_at_chunk: bool,
-    /// What the next message is answered with: a frame, or the payload of a block that is fed in one part.
+    /// What the next message is answered with: a frame, or the payload of a block that is fed as one part.
     answers: Option<Bytes>,
     answers_in_parts: bool,
 }
@@ -76,26 +76,23 @@ struct Streamer {
 impl Streamer {
     fn feed_source(&mut self, ctx: &mut Ctx<'_>) {
         let Some(Source { peer, parts }) = &mut self.source else { return };
-        while let Some(part) = parts.front() {
-            let fed = ctx.feed(*peer, part);
+        while let Some(part) = parts.front_mut() {
+            ctx.feed(*peer, part).unwrap();
             self.waiting_max = self.waiting_max.max(waiting(ctx, *peer));
-            match fed {
-                Ok(()) => parts.pop_front(),
-                Err(error) => return assert_eq!(error, CommandError::QueueFull),
-            };
+            if !part.is_empty() {
+                return;
+            }
+            parts.pop_front();
         }
     }
 
-    fn relay(&mut self, ctx: &mut Ctx<'_>, from: PeerId, part: Bytes) {
+    fn relay(&mut self, ctx: &mut Ctx<'_>, from: PeerId, mut part: Bytes) {
         let Some(to) = self.relays_to else { return };
-        match ctx.feed(to, &part) {
-            Ok(()) => {}
-            Err(error) => {
-                assert_eq!(error, CommandError::QueueFull);
-                assert_eq!(self.kept, None, "a paused peer sends nothing");
-                self.kept = Some((from, part));
-                ctx.pause(from);
-            }
+        ctx.feed(to, &mut part).unwrap();
+        if !part.is_empty() {
+            assert_eq!(self.kept, None, "a paused peer sends nothing");
+            self.kept = Some((from, part));
+            ctx.pause(from);
         }
         self.waiting_max = self.waiting_max.max(waiting(ctx, to));
     }
@@ -133,7 +130,8 @@ impl Handler for Streamer {
         match self.answers.take() {
             Some(payload) if self.answers_in_parts => {
                 ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
-                ctx.feed(peer, &payload).unwrap();
+                self.source = Some(Source { peer, parts: [payload].into() });
+                self.feed_source(ctx);
             }
             Some(frame) => ctx.send_shared(peer, &frame).unwrap(),
             None => {}
@@ -168,6 +166,14 @@ impl Handler for Streamer {
         task(ctx);
         self.feed_source(ctx);
     }
+}
+
+/// Feeds a part for which there is room.
+fn feed_whole(ctx: &mut Ctx<'_>, peer: PeerId, part: &Bytes) -> Result<(), CommandError> {
+    let mut rest = part.clone();
+    let fed = ctx.feed(peer, &mut rest);
+    assert_eq!(rest.len(), if fed.is_ok() { 0 } else { part.len() });
+    fed
 }
 
 fn waiting(ctx: &Ctx<'_>, peer: PeerId) -> usize {

@@ -4,7 +4,7 @@
 use super::tape::Tape;
 use super::tape::model::{self, Arrival, Choice};
 use allocation_counter::measure;
-use peerloop::framer::{Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{BufferLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::time::Instant;
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
@@ -17,7 +17,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut arrivals = tape.arrivals();
     let choices = tape.choices(&CHOICES);
     let buffered_message_max_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
-    let rules = FramerRules { buffered_message_max_bytes, ..model::rules() };
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(buffered_message_max_bytes), ..model::rules() };
     let stream = tape.arriving_stream(&mut arrivals);
 
     let expected = model::read_whole(&stream, &rules, &choices);

@@ -7,7 +7,7 @@ use super::tape::Tape;
 use super::tape::model::{self, Arrival, Choice};
 use allocation_counter::measure;
 use peerloop::error::WireError;
-use peerloop::framer::{Delivery, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::framer::{BufferLimits, Delivery, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::BUFFER_GROWTH_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
@@ -56,7 +56,7 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
     // What arrives is all that bounds what is gathered.
-    let rules = FramerRules { buffered_message_max_bytes: u64::MAX, ..model::rules() };
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(u64::MAX), ..model::rules() };
     let expected = model::read_whole(&stream, &rules, &[choice]);
     assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
     assert_eq!(model::read_arriving(&stream, arrivals, &rules, &[choice]), expected);

@@ -74,7 +74,7 @@ fn len(tape: &mut Tape<'_>) -> usize {
 /// Compares what one gathered write would hold with what waits, and returns how much that is.
 fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-    let filled = queue.fill_slices(&mut slices);
+    let filled = queue.fill_slices(&mut slices, usize::MAX);
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
     assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "no frame is torn");

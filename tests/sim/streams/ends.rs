@@ -1,6 +1,6 @@
 //! Connections that end in the middle of a message: who hears what, and in which order.
 
-use super::{Room, Seen, pattern};
+use super::{Room, Seen, feed_whole, pattern};
 use crate::support::{TICK, frame, header};
 use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause};
 use peerloop::framer::ChecksumVerdict;
@@ -21,10 +21,10 @@ fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
     let (header, part) = (Header::of(CommandName::BLOCK, &pattern(100)), pattern(60));
     let refused = room.act(0, move |ctx| {
         ctx.stream_to(peer, &header).unwrap();
-        ctx.feed(peer, &part).unwrap();
+        feed_whole(ctx, peer, &part).unwrap();
         ctx.ping(peer, ctx.now()).unwrap();
         ctx.close(peer, REQUESTED);
-        ctx.feed(peer, &part)
+        feed_whole(ctx, peer, &part)
     });
     assert_eq!(refused, Err(CommandError::NotReady));
     assert_eq!(room.drain(&mut raw), frame("block", &pattern(100))[..24 + 60]);
@@ -44,7 +44,7 @@ fn the_sender_hears_that_its_receiver_is_gone_and_feeds_nobody() {
     room.streamer(0).source = None;
     room.settle();
     assert!(matches!(room.seen(0), [Seen::Closed(CloseReason::Network(_) | CloseReason::ClosedByPeer)]));
-    assert_eq!(room.act(0, move |ctx| ctx.feed(peer, &pattern(1))), Err(CommandError::NoSuchPeer));
+    assert_eq!(room.act(0, move |ctx| feed_whole(ctx, peer, &pattern(1))), Err(CommandError::NoSuchPeer));
     assert_eq!(room.nodes[0].stats().links, 0);
 }
 

@@ -3,13 +3,13 @@
 use super::{Room, pattern};
 use crate::support::{RawPeer, commands, frame, header, raw_link, version};
 use bytes::Bytes;
-use peerloop::PeerId;
 use peerloop::error::CommandError;
-use peerloop::limits::{STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES};
+use peerloop::limits::{SEND_QUEUE_MAX_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
+use peerloop::{Ctx, PeerId};
 
 const FOUR_GIB: u64 = 1 << 32;
 
@@ -21,8 +21,19 @@ fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), CommandErr
     room.act(0, move |ctx| ctx.stream_to(peer, &header))
 }
 
-fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<(), CommandError> {
-    room.act(0, move |ctx| ctx.feed(peer, &part))
+/// Feeds `part` and returns how much of it stays.
+fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, CommandError> {
+    room.act(0, move |ctx| {
+        let waiting = |ctx: &Ctx<'_>| ctx.peer(peer).map_or(0, |view| view.waiting_bytes());
+        let (before, mut rest) = (waiting(ctx), part.clone());
+        let fed = ctx.feed(peer, &mut rest);
+        let taken = part.len() - rest.len();
+        assert_eq!(rest, part[taken..], "it is taken from the front");
+        assert_eq!(waiting(ctx), before + taken);
+        assert!(taken == 0 || before + taken <= STREAM_WAITING_MAX_BYTES, "{taken} bytes behind {before}");
+        assert!(fed.is_ok() || taken == 0, "what is refused is not taken");
+        fed.map(|()| rest.len())
+    })
 }
 
 fn waiting(room: &mut Room, peer: PeerId) -> usize {
@@ -34,21 +45,17 @@ fn left(room: &mut Room, peer: PeerId) -> Option<u64> {
 }
 
 #[test]
-fn a_mebibyte_may_wait_and_the_handler_hears_when_a_quarter_is_left() {
-    for part_len in [1_000, 4_097, 100_000] {
+fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_is_left() {
+    for part_len in [1_000, 4_097, 100_000, STREAM_WAITING_MAX_BYTES + 1, 3 << 20] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
         begin(&mut room, peer, block(8 << 20, Some([7; 4]))).unwrap();
         let part = pattern(part_len);
-        let mut before = waiting(&mut room, peer);
-        while feed(&mut room, peer, part.clone()) == Ok(()) {
-            assert!(before < STREAM_WAITING_MAX_BYTES);
-            before = waiting(&mut room, peer);
-        }
-        assert!((STREAM_WAITING_MAX_BYTES..STREAM_WAITING_MAX_BYTES + part_len).contains(&before), "{before}");
+        while feed(&mut room, peer, part.clone()) != Ok(part_len) {}
+        assert_eq!(waiting(&mut room, peer), STREAM_WAITING_MAX_BYTES);
         let left_bytes = left(&mut room, peer);
-        assert_eq!(feed(&mut room, peer, part.clone()), Err(CommandError::QueueFull));
-        assert_eq!(left(&mut room, peer), left_bytes, "what is refused is not counted");
+        assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len));
+        assert_eq!(left(&mut room, peer), left_bytes, "what is not taken is not counted");
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
         while waiting(&mut room, peer) > STREAM_REFILL_BYTES {
@@ -57,7 +64,29 @@ fn a_mebibyte_may_wait_and_the_handler_hears_when_a_quarter_is_left() {
             room.settle();
         }
         assert_eq!(room.streamer(0).writable, writable + 1);
-        assert_eq!(feed(&mut room, peer, part.clone()), Ok(()));
+        let room_bytes = STREAM_WAITING_MAX_BYTES - waiting(&mut room, peer);
+        assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len.saturating_sub(room_bytes)));
+    }
+}
+
+#[test]
+fn what_waits_before_the_message_takes_its_room() {
+    let conditions = Conditions::default();
+    for ahead_bytes in [STREAM_WAITING_MAX_BYTES - 1_000, STREAM_WAITING_MAX_BYTES, SEND_QUEUE_MAX_BYTES - 100] {
+        let mut room = Room::new(conditions.clone());
+        let (mut raw, peer) = room.add_peer();
+        let before = frame("block", &pattern(conditions.capacity_bytes + ahead_bytes - 24));
+        let shared = Bytes::from(before.clone());
+        room.act(0, move |ctx| ctx.send_shared(peer, &shared)).unwrap();
+        let payload = pattern(STREAM_WAITING_MAX_BYTES);
+        begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
+        assert_eq!(waiting(&mut room, peer), ahead_bytes + 24);
+        let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(ahead_bytes + 24);
+        assert_eq!(feed(&mut room, peer, payload.clone()), Ok(payload.len() - room_bytes));
+        let mut received = room.drain(&mut raw);
+        assert_eq!(feed(&mut room, peer, payload.slice(room_bytes..)), Ok(0));
+        received.extend(room.drain(&mut raw));
+        assert!(received == [before, frame("block", &payload)].concat(), "{} bytes", received.len());
     }
 }
 
@@ -74,11 +103,11 @@ fn what_cannot_be_fed_is_refused_by_name_and_changes_nothing() {
     begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
     assert_eq!(begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")), Err(CommandError::StreamOpen));
     assert_eq!(feed(&mut room, peer, pattern(11)), Err(CommandError::StreamOverrun));
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(()));
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0));
     assert_eq!(left(&mut room, peer), Some(10));
-    assert_eq!(feed(&mut room, peer, payload.slice(..9)), Ok(()));
+    assert_eq!(feed(&mut room, peer, payload.slice(..9)), Ok(0));
     assert_eq!(feed(&mut room, peer, pattern(2)), Err(CommandError::StreamOverrun));
-    assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(()));
+    assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(0));
     assert_eq!(left(&mut room, peer), None);
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
     assert_eq!(feed(&mut room, peer, Bytes::new()), Err(CommandError::NoStream));
@@ -125,7 +154,7 @@ fn a_payload_of_four_gibibytes_leaves_with_an_extended_header() {
         let expected = extended(b"block\0\0\0\0\0\0\0", len_bytes);
         assert_eq!(expected.len(), 44);
         assert_eq!(room.drain(&mut raw), expected);
-        feed(&mut room, peer, pattern(1_000)).unwrap();
+        assert_eq!(feed(&mut room, peer, pattern(1_000)), Ok(0));
         assert_eq!(room.drain(&mut raw), pattern(1_000));
         assert_eq!(left(&mut room, peer), Some(len_bytes - 1_000));
     }
@@ -166,6 +195,6 @@ fn what_the_peer_does_not_take_is_not_begun() {
     assert_eq!(room.drain(&mut raw), []);
     let header = Header { command: CommandName::new("inv"), payload_len: 1_048_576, checksum: Some([0; 4]) };
     begin(&mut room, peer, header).unwrap();
-    feed(&mut room, peer, Bytes::from(vec![0; 1_048_576])).unwrap();
+    assert_eq!(feed(&mut room, peer, Bytes::from(vec![0; 1_048_576])), Ok(0));
     assert_eq!(commands(&room.drain(&mut raw)), ["inv"]);
 }

@@ -1,6 +1,6 @@
 //! What is sent while a message is being fed comes right behind it, whole and in order, however the bytes are cut.
 
-use super::{Room, Seen, opaque, pattern, ping_nonces};
+use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use crate::support::{TICK, frame, ping, pong};
 use bytes::Bytes;
 use peerloop::error::CommandError;
@@ -27,7 +27,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     room.act(0, move |ctx| {
         ctx.send(peer, &opaque("before", &[1; 40])).unwrap();
         ctx.stream_to(peer, &header).unwrap();
-        ctx.feed(peer, &part).unwrap();
+        feed_whole(ctx, peer, &part).unwrap();
     });
     received.extend(room.drain(&mut raw));
     room.run_for(TICK);
@@ -42,14 +42,14 @@ fn run(conditions: Conditions) -> Vec<u8> {
     room.run_for(TICK);
     let part = payload.slice(100..250);
     room.act(0, move |ctx| {
-        ctx.feed(peer, &part).unwrap();
+        feed_whole(ctx, peer, &part).unwrap();
         ctx.send(peer, &opaque("within", &[3; 60])).unwrap();
     });
     received.extend(room.drain(&mut raw));
     room.run_for(TICK);
     let part = payload.slice(250..);
     let third = room.act(0, move |ctx| {
-        ctx.feed(peer, &part).unwrap();
+        feed_whole(ctx, peer, &part).unwrap();
         ctx.send(peer, &opaque("behind", &[4; 70])).unwrap();
         ctx.stream_to(peer, &block(b"")).unwrap();
         ctx.ping(peer, ctx.now()).unwrap()
@@ -196,7 +196,7 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
         }
         Step::Feed(len) => {
             let (part, expected) = model.feed(len);
-            let fed = room.act(0, move |ctx| ctx.feed(peer, &part));
+            let fed = room.act(0, move |ctx| feed_whole(ctx, peer, &part));
             assert_eq!(fed, expected);
         }
         Step::Pinged | Step::Drain => unreachable!("the peer does it"),
