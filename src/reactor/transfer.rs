@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::api::Handler;
+use crate::bugs::{self, Budget, Bug};
 use crate::engine::{CloseStep, Engine};
 use crate::error::IoStep;
 use crate::id::LinkId;
@@ -30,9 +31,12 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             return;
         }
         let (received, room_len, direct) = match self.engine.direct_room(id) {
-            Some(room) => (self.net.read(id, room), room.len(), true),
+            Some(room) => {
+                let room = within_budget(room);
+                (self.net.read(id, room), room.len(), true)
+            }
             None => {
-                let room = self.read_block.room();
+                let room = within_budget(self.read_block.room());
                 (self.net.read(id, room), room.len(), false)
             }
         };
@@ -83,7 +87,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             Ok(len) => {
                 let state = &mut self.engine.state;
                 if let Some(link) = state.table.get_mut(id) {
-                    link.readiness.readable = len == room_len || link.readiness.hung_up;
+                    let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
+                    link.readiness.readable = is_full || link.readiness.hung_up;
                     state.table.mark_ready(id);
                 }
             }
@@ -115,7 +120,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 return at;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = link.queue.fill_slices(&mut slices);
+            let filled = link.queue.fill_slices(&mut slices).min(bugs::shrunk(Budget::WriteSlices, SLICES_PER_WRITE));
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
@@ -139,7 +144,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn close(&mut self) {
-        for _ in 0..self.engine.state.table.closing_len().min(CLOSES_PER_TURN) {
+        let most = bugs::shrunk(Budget::Closes, CLOSES_PER_TURN);
+        for _ in 0..self.engine.state.table.closing_len().min(most) {
             let Some(id) = self.engine.state.table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {
                 CloseStep::Wait => {}
@@ -148,4 +154,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             }
         }
     }
+}
+
+/// As much of `room` as one read may fill.
+fn within_budget(room: &mut [u8]) -> &mut [u8] {
+    let len = bugs::shrunk(Budget::ReadBytes, room.len());
+    &mut room[..len]
 }
