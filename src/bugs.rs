@@ -41,7 +41,7 @@ pub enum Bug {
     UnboundedQueue,
     /// A turn that brought events leaves the timers out.
     TimerStarvedByTraffic,
-    /// A pong answers the ping in flight, whatever its nonce.
+    /// While a ping is in flight, a pong with any nonce is told as its answer.
     StalePongAccepted,
 }
 

@@ -134,8 +134,11 @@ impl LoopState {
     pub(crate) fn check_room(&self, id: LinkId, len: usize) -> Result<(), CommandError> {
         let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let waiting_bytes = link.messages_waiting_bytes();
-        let fits = waiting_bytes == 0 || waiting_bytes.saturating_add(len) <= SEND_QUEUE_MAX_BYTES;
-        if fits || bugs::is_planted(Bug::UnboundedQueue) { Ok(()) } else { Err(CommandError::QueueFull) }
+        let is_full = waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0;
+        if is_full && !bugs::is_planted(Bug::UnboundedQueue) {
+            return Err(CommandError::QueueFull);
+        }
+        Ok(())
     }
 
     /// Sends a ping that was due at `planned`.

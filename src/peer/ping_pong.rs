@@ -121,12 +121,12 @@ impl PingPongState {
     /// When the pong does not count, see [`PongError`]; nothing changes then.
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
         let answers = |ping: &Ping| ping.nonce.get() == nonce || bugs::is_planted(Bug::StalePongAccepted);
-        let ping = *self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
+        let ping = self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
         let Progress::Sent { at } = ping.progress else {
             return Err(PongError::BeforePing);
         };
         let answered = Answered { planned: ping.planned, sent: at, answered: now };
-        self.retain(|other| other.nonce != ping.nonce);
+        self.retain(|ping| ping.nonce.get() != nonce);
         Ok(answered)
     }
 
