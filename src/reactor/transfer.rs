@@ -120,7 +120,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 return at;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = link.queue.fill_slices(&mut slices).min(bugs::shrunk(Budget::WriteSlices, SLICES_PER_WRITE));
+            let filled = bugs::shrunk(Budget::WriteSlices, link.queue.fill_slices(&mut slices));
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
