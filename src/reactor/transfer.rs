@@ -30,16 +30,12 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         if link.hold.is_held() || matches!(link.ending, Ending::Ended(_)) {
             return;
         }
-        let (received, room_len, direct) = match self.engine.direct_room(id) {
-            Some(room) => {
-                let room = within_budget(room);
-                (self.net.read(id, room), room.len(), true)
-            }
-            None => {
-                let room = within_budget(self.read_block.room());
-                (self.net.read(id, room), room.len(), false)
-            }
+        let (room, direct) = match self.engine.direct_room(id) {
+            Some(room) => (room, true),
+            None => (self.read_block.room(), false),
         };
+        let room_len = bugs::shrunk(Budget::ReadBytes, room.len());
+        let received = self.net.read(id, &mut room[..room_len]);
         self.read_clock();
         let len = *received.as_ref().unwrap_or(&0);
         if direct {
@@ -154,10 +150,4 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             }
         }
     }
-}
-
-/// As much of `room` as one read may fill.
-fn within_budget(room: &mut [u8]) -> &mut [u8] {
-    let len = bugs::shrunk(Budget::ReadBytes, room.len());
-    &mut room[..len]
 }
