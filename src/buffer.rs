@@ -5,6 +5,7 @@
 //! owns none. Nothing here knows messages, sockets or time, and nothing grows without a limit that its caller
 //! enforces.
 
+use crate::bugs::{self, Budget};
 use crate::limits::{
     POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES, SLICES_PER_WRITE, WRITE_BLOCK_BYTES,
 };
@@ -76,7 +77,7 @@ impl WriteBlock {
 
     /// Whether another `len` bytes may be gathered before the rest has to queue.
     pub fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + len <= WRITE_BLOCK_BYTES
+        self.bytes.len() + len <= bugs::shrunk(Budget::ReplyBytes, WRITE_BLOCK_BYTES)
     }
 
     /// Empties the block and keeps its memory.
@@ -169,13 +170,14 @@ impl SendQueue {
         if frame.is_empty() {
             return;
         }
-        if frame.len() > POOLED_BUFFER_MAX_BYTES {
+        let most = bugs::shrunk(Budget::SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        if frame.len() > most {
             return self.push_shared(Bytes::copy_from_slice(frame), pool);
         }
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
         queue.waiting_bytes += frame.len();
         match queue.segments.back_mut() {
-            Some(Segment::Copied(last)) if last.len() + frame.len() <= POOLED_BUFFER_MAX_BYTES => {
+            Some(Segment::Copied(last)) if last.len() + frame.len() <= most => {
                 last.extend_from_slice(frame);
             }
             Some(Segment::Copied(_) | Segment::Shared(_)) | None => {

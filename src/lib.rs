@@ -75,6 +75,10 @@
 
 pub mod api;
 pub mod buffer;
+#[cfg(not(feature = "sim-bugs"))]
+mod bugs;
+#[cfg(feature = "sim-bugs")]
+pub mod bugs;
 pub mod config;
 mod engine;
 pub mod error;

@@ -31,6 +31,7 @@ mod transfer;
 
 use crate::api::{Command, Ctx, Handler, Stats};
 use crate::buffer::ReadBlock;
+use crate::bugs::{self, Budget, Bug};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::handle::Handle;
@@ -214,7 +215,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
-        let more_events = self.ready.len() >= EVENTS_PER_TURN;
+        let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
         let more_commands = self.commands_pending || !self.started;
         if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
             wait = Wait::Zero;
@@ -236,7 +237,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.read_clock();
         self.engine.state.unix_time = self.net.unix_time();
         let began = self.engine.state.now;
-        if self.ready.len() < EVENTS_PER_TURN {
+        if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
             self.engine.heard_until = began;
         }
         let was_idle = self.ready.is_empty() && !self.is_due(began);
@@ -246,7 +247,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.accept();
         self.dial();
         self.read();
-        self.expire();
+        if self.ready.is_empty() || !bugs::is_planted(Bug::TimerStarvedByTraffic) {
+            self.expire();
+        }
         self.flush();
         self.close();
         let goes_on = self.stop_if_asked();
@@ -341,7 +344,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         if !self.commands_pending {
             return;
         }
-        for _ in 0..COMMANDS_PER_TURN {
+        for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 return;
@@ -355,8 +358,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn expire(&mut self) {
         self.read_clock();
         self.due.clear();
-        let tick = tick_of(self.engine.state.now);
-        self.engine.state.wheel.expire(tick, EXPIRIES_PER_TURN, &mut self.due);
+        let tick = tick_of(self.engine.state.now) + u64::from(bugs::is_planted(Bug::EarlyTimer));
+        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
+        self.engine.state.wheel.expire(tick, most, &mut self.due);
         for index in 0..self.due.len() {
             self.engine.timer_due(self.due[index]);
         }

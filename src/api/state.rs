@@ -5,6 +5,7 @@
 //! reaches a socket or a clock.
 
 use crate::buffer::{BufferPool, WriteBlock};
+use crate::bugs::{self, Budget};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
 use crate::histogram::{Counters, LatencyHistogram};
@@ -48,7 +49,7 @@ impl LoopState {
         Self {
             magic: config.magic_bytes(),
             table: Table::new(),
-            wheel: Wheel::new(WHEEL_SLOTS, tick_of(now)),
+            wheel: Wheel::new(bugs::shrunk(Budget::WheelSlots, WHEEL_SLOTS), tick_of(now)),
             rng,
             pool: BufferPool::default(),
             now,

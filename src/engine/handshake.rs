@@ -6,6 +6,7 @@
 
 use super::Engine;
 use crate::api::{Event, Handler};
+use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
 use crate::id::LinkId;
@@ -79,7 +80,7 @@ impl Engine {
 
     pub(super) fn on_version<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
         let Some(link) = self.state.table.get_mut(id) else { return };
-        if link.peer.handshake_mut().repeats_version() {
+        if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
             self.state.counters.duplicate_handshakes += 1;
             return;
         }

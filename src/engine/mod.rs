@@ -10,6 +10,7 @@ mod handshake;
 mod intake;
 
 use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
+use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure};
 use crate::framer::{BufferLimits, FramerMemory, FramerRules};
@@ -243,6 +244,9 @@ impl Engine {
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
         let cut = link.framer.streaming();
         self.state.counters.closed += 1;
+        if bugs::is_planted(Bug::NoDeferredFree) {
+            self.state.table.remove(id);
+        }
         if let Some((header, received)) = cut {
             self.tell(id, Event::StreamCut { header, received, reason }, handler);
         }

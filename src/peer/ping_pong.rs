@@ -7,6 +7,7 @@
 //! The first ping is held inline; more are spilled to a box, up to [`PINGS_OUTSTANDING_MAX`] in all. No map keyed by
 //! nonces is needed: a search through so few is faster.
 
+use crate::bugs::{self, Bug};
 use crate::limits::PINGS_OUTSTANDING_MAX;
 use crate::time::Instant;
 use rand::Rng;
@@ -119,7 +120,8 @@ impl PingPongState {
     ///
     /// When the pong does not count, see [`PongError`]; nothing changes then.
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
-        let ping = self.pings().find(|ping| ping.nonce.get() == nonce).ok_or(PongError::UnknownNonce)?;
+        let answers = |ping: &Ping| ping.nonce.get() == nonce || bugs::is_planted(Bug::StalePongAccepted);
+        let ping = self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
         let Progress::Sent { at } = ping.progress else {
             return Err(PongError::BeforePing);
         };

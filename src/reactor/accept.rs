@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::api::Handler;
+use crate::bugs::{self, Budget, Bug};
 use crate::error::{IoStep, NetworkFailure};
 use crate::id::LinkId;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN};
@@ -44,7 +45,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             if !listener.ready || listener.retry.is_some_and(|retry| retry.at > now) {
                 continue;
             }
-            for _ in 0..ACCEPTS_PER_TURN {
+            for _ in 0..bugs::shrunk(Budget::Accepts, ACCEPTS_PER_TURN) {
                 if !self.accept_one(index) {
                     break;
                 }
@@ -81,7 +82,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
         // It would fail again at once, and an edge-triggered listener never reminds.
         let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
-        listener.retry = Some(Retry { at: now.plus(pause), pause });
+        listener.ready = false;
+        listener.retry = (!bugs::is_planted(Bug::NoAcceptRetry)).then_some(Retry { at: now.plus(pause), pause });
         if self.engine.state.counters.accept_pauses == 0 {
             log::warn!("accepting at {} pauses: {error}", listener.address);
         }
@@ -90,7 +92,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn dial(&mut self) {
-        let mut left = DIALS_PER_TURN;
+        let mut left = bugs::shrunk(Budget::Dials, DIALS_PER_TURN);
         while left > 0
             && let Some(dial) = self.engine.state.table.pop_dial()
         {

@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::api::Handler;
+use crate::bugs::{self, Budget, Bug};
 use crate::engine::{CloseStep, Engine};
 use crate::error::IoStep;
 use crate::id::LinkId;
@@ -31,13 +32,12 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         if link.hold.is_held() || matches!(link.ending, Ending::Ended(_)) {
             return;
         }
-        let (received, room_len, direct) = match self.engine.direct_room(id) {
-            Some(room) => (self.net.read(id, room), room.len(), true),
-            None => {
-                let room = self.read_block.room();
-                (self.net.read(id, room), room.len(), false)
-            }
+        let (room, direct) = match self.engine.direct_room(id) {
+            Some(room) => (room, true),
+            None => (self.read_block.room(), false),
         };
+        let room_len = bugs::shrunk(Budget::ReadBytes, room.len());
+        let received = self.net.read(id, &mut room[..room_len]);
         self.read_clock();
         let len = *received.as_ref().unwrap_or(&0);
         if direct {
@@ -85,7 +85,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             Ok(len) => {
                 let state = &mut self.engine.state;
                 if let Some(link) = state.table.get_mut(id) {
-                    link.readiness.readable = len == room_len || link.readiness.hung_up;
+                    let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
+                    link.readiness.readable = is_full || link.readiness.hung_up;
                     state.table.mark_ready(id);
                 }
             }
@@ -121,7 +122,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = link.queue.fill_slices(&mut slices, left_bytes);
+            let filled = bugs::shrunk(Budget::WriteSlices, link.queue.fill_slices(&mut slices, left_bytes));
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
@@ -146,7 +147,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn close(&mut self) {
-        for _ in 0..self.engine.state.table.closing_len().min(CLOSES_PER_TURN) {
+        let most = bugs::shrunk(Budget::Closes, CLOSES_PER_TURN);
+        for _ in 0..self.engine.state.table.closing_len().min(most) {
             let Some(id) = self.engine.state.table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {
                 CloseStep::Wait => {}

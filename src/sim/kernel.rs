@@ -6,6 +6,7 @@
 
 use super::connection::{Conditions, Connection, Edges, Mask, Side};
 use super::trace::{Call, Trace};
+use crate::bugs::{self, Budget};
 use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
@@ -148,7 +149,7 @@ impl Kernel {
         if self.hosts[host].woken.0.swap(false, Ordering::AcqRel) {
             ready.push(Readiness { token: Token::Waker.to_u64(), readable: true, writable: false, hung_up: false });
         }
-        while ready.len() < EVENTS_PER_TURN
+        while ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
             && let Some(pending) = self.hosts[host].events.pop_front()
         {
             ready.extend(match pending {

@@ -52,6 +52,11 @@ fn one_file_speaks_to_the_operating_system() {
 }
 
 #[test]
+fn bugs_are_planted_in_tests_alone() {
+    check_each(rules::only_tests_plant_bugs);
+}
+
+#[test]
 fn the_library_is_safe_code() {
     check_each(rules::the_library_has_no_unsafe_code);
     let root = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a root");

@@ -137,6 +137,24 @@ fn is_the_crate_mio(before: &str) -> bool {
     true
 }
 
+/// The loop asks for planted bugs in plain code, and only tests may turn on the feature that answers.
+pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
+    const FEATURE: &str = concat!("sim-bugs", "\"");
+    const DECLARED_IN: [&str; 2] = ["src/lib.rs", "src/bugs.rs"];
+    let is_manifest = source.path.ends_with("Cargo.toml");
+    if !(source.is_library() || is_manifest) || DECLARED_IN.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let remedy = match is_manifest {
+        true => "turn this feature on with the command that runs a test, never for a build; a test may require it",
+        false => "ask `bugs::is_planted` or `bugs::shrunk`, which are constants without the feature",
+    };
+    let is_required =
+        |at: usize| source.text[..at].rsplit('\n').next().is_some_and(|line| line.starts_with("required-"));
+    let named = source.text.match_indices(FEATURE).map(|(at, _)| at).filter(|&at| !(is_manifest && is_required(at)));
+    named.map(|at| source.violation(at, remedy)).collect()
+}
+
 pub(crate) fn the_library_has_no_unsafe_code(source: &Source) -> Vec<Violation> {
     if !source.is_library() {
         return Vec::new();
@@ -264,6 +282,17 @@ fn the_kernel_is_found_everywhere_else() {
     assert_eq!(lines(rule, "src/net.rs", "pub mod mio;\n#[cfg(test)] mod tests { use mio::Poll; }"), []);
     assert_eq!(lines(rule, KERNEL_FILE, "use mio::Poll; fn a() { Instant::now() }"), []);
     assert_eq!(lines(rule, "tools/peerloop/src/main.rs", "Instant::now()"), []);
+}
+
+#[test]
+fn planted_bugs_outside_of_tests_are_found() {
+    let found = |path, text: &str| lines(only_tests_plant_bugs, path, &text.replace('_', "sim-bugs"));
+    assert_eq!(found("Cargo.toml", "[features]\ndefault = [\"_\"]\n_ = [\"sim\"]"), [2]);
+    assert_eq!(found("Cargo.toml", "peerloop = { path = \".\", features = [\"sim\", \"_\"] }"), [1]);
+    assert_eq!(found("tools/peerloop/Cargo.toml", "\nsim = [\"peerloop/_\"]"), [2]);
+    assert_eq!(found("Cargo.toml", "[[test]]\nrequired-features = [\"_\"]"), Vec::<usize>::new());
+    assert_eq!(found("src/reactor/accept.rs", "#[cfg(feature = \"_\")]"), [1]);
+    assert_eq!(found("src/lib.rs", "#[cfg(feature = \"_\")]"), Vec::<usize>::new());
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! With budgets shrunk to almost nothing everything takes more turns, and nothing else changes.
+
+use crate::support::{Journal, Node, Player, RawPeer, config, frame, frames, ping, secs, verack, version};
+use peerloop::bugs::{self, Budget};
+use peerloop::error::CloseReason;
+use peerloop::limits::READ_BLOCK_BYTES;
+use peerloop::sim::{Actor, Driver, World};
+use peerloop::time::Instant;
+use peerloop::{Config, Ctx};
+use std::time::Duration;
+
+const BULK_BYTES: usize = 100_000;
+
+/// What everybody saw, in the end. How often somebody was told to go on sending is not part of it.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    acceptor: Journal,
+    dialler: Journal,
+    /// The frames that the loop sent to the peer that is driven by hand.
+    received: Vec<(String, Vec<u8>)>,
+    bytes_received: u64,
+}
+
+/// How it came to that.
+#[derive(Debug, PartialEq)]
+struct Course {
+    /// Turns of the acceptor.
+    turns: u64,
+    /// The hash of all calls of all hosts.
+    calls: u64,
+}
+
+/// Two loops shake hands and ping each other for some seconds; a peer by hand pings, sends a large message, gets an
+/// answer in two parts and leaves.
+fn run() -> (Outcome, Course) {
+    let world = World::new(1, Instant::ZERO);
+    let answer = |ctx: &mut Ctx<'_>, peer| {
+        let part = frame("answer", &[8; 100]).into();
+        ctx.send_shared(peer, &part).unwrap();
+        ctx.send_shared(peer, &part).unwrap();
+    };
+    let acceptor_config = Config { ping_interval: secs(2), ..config() };
+    let player = Player { on_message: Some(answer), ..Player::default() };
+    let mut acceptor = Node::new(&world, acceptor_config, player);
+    let dialler_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..config() };
+    let player = Player::default().pinging(Instant::ZERO.plus(secs(1)), secs(1), 5);
+    let player = Player { dials: vec![acceptor.address; 3], ..player };
+    let mut dialler = Node::new(&world, dialler_config, player);
+    let mut peer = RawPeer::new(&world);
+    peer.dial(acceptor.address);
+    let mut received = Vec::new();
+    let scripts = [[version(), verack()], [ping(), ping()], [frame("bulk", &[7; BULK_BYTES]), ping()]];
+    for script in scripts {
+        run_for(&world, secs(1), &mut acceptor, &mut dialler);
+        script.iter().for_each(|bytes| peer.send(bytes));
+        (0..3).for_each(|_| acceptor.reactor.handle().command(()).unwrap());
+        run_for(&world, secs(1), &mut acceptor, &mut dialler);
+        received.extend(peer.receive());
+    }
+    peer.close();
+    run_for(&world, secs(1), &mut acceptor, &mut dialler);
+    dialler.reactor.handle().stop().unwrap();
+    run_for(&world, secs(1), &mut acceptor, &mut dialler);
+    acceptor.reactor.handle().stop().unwrap();
+    run_for(&world, secs(1), &mut acceptor, &mut dialler);
+    let counters = acceptor.reactor.stats().counters;
+    let outcome = Outcome {
+        acceptor: Journal { writable: 0, ..acceptor.seen() },
+        dialler: Journal { writable: 0, ..dialler.seen() },
+        received: frames(&received),
+        bytes_received: counters.bytes_received,
+    };
+    let calls = world.trace().hash();
+    (outcome, Course { turns: counters.turns, calls })
+}
+
+fn run_with(budgets: &[(Budget, usize)]) -> (Outcome, Course) {
+    let _shrunk = bugs::shrink(budgets);
+    run()
+}
+
+fn run_for(world: &World, time: Duration, acceptor: &mut Node, dialler: &mut Node) {
+    let actors: &mut [&mut dyn Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
+    Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
+}
+
+fn smallest(but: Option<Budget>) -> Vec<(Budget, usize)> {
+    let budgets = Budget::ALL.into_iter().filter(|budget| Some(*budget) != but);
+    budgets.map(|budget| (budget, budget.smallest())).collect()
+}
+
+#[test]
+fn an_ordinary_run_has_the_same_outcome_with_every_budget_at_its_smallest() {
+    let (outcome, course) = run();
+    assert_eq!(outcome.acceptor.ready.len(), 4);
+    assert_eq!(outcome.acceptor.messages.len(), 1);
+    assert_eq!(outcome.acceptor.messages[0].2, BULK_BYTES);
+    assert_eq!(outcome.dialler.pongs.len(), 15);
+    assert_eq!(outcome.acceptor.closed.len(), 4);
+    assert!(outcome.acceptor.closed.iter().all(|closed| closed.reason == CloseReason::ClosedByPeer));
+    let (shrunken_outcome, shrunken_course) = run_with(&smallest(None));
+    assert_eq!(shrunken_outcome, outcome);
+    let turns = shrunken_course.turns;
+    assert!(turns > course.turns + BULK_BYTES as u64, "{turns} turns do not read byte by byte");
+}
+
+#[test]
+fn no_budget_changes_the_outcome_and_each_changes_the_course() {
+    let (outcome, course) = run();
+    let among_others = run_with(&smallest(None)).1;
+    for budget in Budget::ALL {
+        let (outcome_alone, course_alone) = run_with(&[(budget, budget.smallest())]);
+        assert_eq!(outcome_alone, outcome, "{budget:?}");
+        let is_asked_for = course_alone != course || run_with(&smallest(Some(budget))).1 != among_others;
+        assert!(is_asked_for, "{budget:?} changes nothing");
+    }
+}
+
+#[test]
+fn a_budget_is_whole_again_without_its_guard() {
+    let whole = run().1;
+    let outer = bugs::shrink(&[(Budget::ReadBytes, READ_BLOCK_BYTES)]);
+    let inner = bugs::shrink(&[(Budget::ReadBytes, 1)]);
+    assert_ne!(run().1, whole);
+    drop(inner);
+    assert_eq!(run().1, whole);
+    drop(outer);
+    assert_eq!(run().1, whole);
+}
+
+#[test]
+#[should_panic(expected = "must leave something")]
+fn nothing_is_no_budget() {
+    let _shrunk = bugs::shrink(&[(Budget::Closes, 0)]);
+}

@@ -1,0 +1,59 @@
+//! The simulator's canaries: every bug that can be planted shows itself, and no shrunken budget changes an outcome.
+//!
+//! Each bug has one small scenario with a symptom. The symptom must be absent from the sound loop and present with the
+//! bug, so a bug that a later change makes harmless, and that no simulation could find any more, fails here first.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+mod budgets;
+mod symptoms;
+
+#[path = "../sim/host.rs"]
+mod host;
+#[path = "../sim/support.rs"]
+#[expect(dead_code, reason = "the simulator's tests use the rest")]
+mod support;
+
+use peerloop::bugs::{self, Bug};
+
+/// Whether the symptom of `bug` shows in its scenario, with whatever is planted.
+fn shows(bug: Bug) -> bool {
+    match bug {
+        Bug::NoGenerationCheck => symptoms::a_stale_id_ends_the_next_owner_of_its_slot(),
+        Bug::EarlyTimer => symptoms::a_silent_peer_is_closed_before_its_deadline(),
+        Bug::LostEdge => symptoms::what_lies_behind_a_full_read_is_never_read(),
+        Bug::NoDeferredFree => symptoms::a_redial_gets_the_slot_whose_end_is_being_told(),
+        Bug::NoAcceptRetry => symptoms::a_connection_waits_for_ever_after_a_shortage(),
+        Bug::SlotReleasedTwice => symptoms::the_loop_knows_fewer_links_than_there_are(),
+        Bug::SecondVersionAccepted => symptoms::a_second_version_is_answered(),
+        Bug::UnboundedQueue => symptoms::more_is_queued_than_the_limit(),
+        Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_others_talk(),
+        Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_told(),
+    }
+}
+
+#[test]
+fn the_sound_loop_shows_no_symptom() {
+    for bug in Bug::ALL {
+        assert!(!shows(bug), "the symptom of {bug:?} shows without it");
+    }
+}
+
+#[test]
+fn every_planted_bug_shows_its_symptom() {
+    for bug in Bug::ALL {
+        let _planted = bugs::plant(Some(bug));
+        assert!(shows(bug), "{bug:?} is planted and does nothing");
+    }
+}
+
+#[test]
+fn a_bug_is_gone_with_its_guard_and_the_one_before_is_back() {
+    let outer = bugs::plant(Some(Bug::StalePongAccepted));
+    let inner = bugs::plant(None);
+    assert!(!shows(Bug::StalePongAccepted));
+    drop(inner);
+    assert!(shows(Bug::StalePongAccepted));
+    drop(outer);
+    assert!(!shows(Bug::StalePongAccepted));
+}

@@ -1,0 +1,161 @@
+//! One scenario for each bug: returns whether its symptom shows, and supposes nothing else of a loop that has it.
+
+use crate::host::SlowHost;
+use crate::support::{
+    Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, ping, secs, verack, version,
+};
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
+use peerloop::sim::World;
+use peerloop::time::Instant;
+use peerloop::{Event, Reactor};
+use std::io;
+use std::time::Duration;
+
+/// EMFILE: too many open descriptors.
+const NO_DESCRIPTORS: i32 = 24;
+
+/// A handler closes who was closed already, while another has the slot.
+pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
+    let mut stage = Stage::new();
+    let mut first = stage.ready_peer();
+    first.close();
+    stage.settle();
+    let stale = stage.node.closed().peer;
+    let mut second = stage.ready_peer();
+    assert_eq!(stage.node.seen().ready[2].slot(), stale.slot());
+    stage.node.reactor.handle().close(stale).unwrap();
+    stage.settle();
+    second.receive();
+    second.has_seen_end
+}
+
+/// Another peer's traffic wakes the loop one tick before a handshake has to be complete.
+pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
+    let mut stage = Stage::new();
+    let mut talker = stage.ready_peer();
+    let _silent = stage.peer();
+    stage.run_for(HANDSHAKE_TIMEOUT - TICK);
+    talker.send(&ping());
+    stage.settle();
+    let is_early = !stage.node.seen().closed.is_empty();
+    stage.run_for(TICK);
+    assert_eq!(stage.node.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
+    is_early
+}
+
+/// More comes at once than one read can take, and nothing after it.
+pub(crate) fn what_lies_behind_a_full_read_is_never_read() -> bool {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("bulk", &vec![0; 100_000]));
+    peer.send(&ping());
+    stage.run_for(secs(1));
+    commands(&peer.receive()) != ["pong"]
+}
+
+/// A handler dials anew when it is told of an end.
+pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_told() -> bool {
+    let mut stage = Stage::new();
+    let mut listener = RawPeer::new(&stage.world);
+    stage.node.reactor.handler_mut().redials = Some(listener.listen());
+    let mut peer = stage.ready_peer();
+    peer.close();
+    stage.settle();
+    let seen = stage.node.seen();
+    seen.dialled[0].slot() == seen.closed[0].peer.slot()
+}
+
+/// Descriptors are free again long before anybody else connects.
+pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
+    let world = World::new(1, Instant::ZERO);
+    let net = SlowHost::new(&world);
+    let address = net.address();
+    net.accept_errors.borrow_mut().push_back(io::Error::from_raw_os_error(NO_DESCRIPTORS));
+    let mut reactor = Reactor::with_net(config(), net, Player::default()).unwrap();
+    reactor.listen(address).unwrap();
+    let mut peer = RawPeer::new(&world);
+    peer.dial(address);
+    for _ in 0..60 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+        world.advance(secs(1));
+    }
+    reactor.stats().counters.accepted == 0
+}
+
+/// One of three peers leaves.
+pub(crate) fn the_loop_knows_fewer_links_than_there_are() -> bool {
+    let mut stage = Stage::new();
+    let _stays = stage.ready_peer();
+    let mut leaves = stage.ready_peer();
+    leaves.close();
+    stage.settle();
+    stage.node.reactor.stats().links != stage.node.reactor.net().open_connections()
+}
+
+pub(crate) fn a_second_version_is_answered() -> bool {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    peer.send(&version());
+    stage.settle();
+    !peer.receive().is_empty()
+}
+
+/// A handler sends on and on to who takes nothing, until it is told to stop or has sent twice the limit.
+pub(crate) fn more_is_queued_than_the_limit() -> bool {
+    const PART_BYTES: usize = 100_000;
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            let part = frame("bulk", &[0; PART_BYTES]).into();
+            let parts = 2 * SEND_QUEUE_MAX_BYTES / PART_BYTES;
+            if matches!(event, Event::Ready { .. }) {
+                let _ = (0..parts).try_for_each(|_| ctx.send_shared(peer, &part));
+            }
+        }),
+        ..Player::default()
+    };
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), player);
+    let mut peer = RawPeer::new(&world);
+    peer.dial(node.address);
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    peer.send(&version());
+    peer.send(&verack());
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    node.reactor.handle().command(()).unwrap();
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    node.seen().waiting[0] > SEND_QUEUE_MAX_BYTES
+}
+
+/// A peer says nothing while another has something to say in every turn.
+pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let mut talker = RawPeer::new(&world);
+    talker.dial(node.address);
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    talker.send(&version());
+    talker.send(&verack());
+    node.reactor.poll_once(Duration::ZERO).unwrap();
+    let mut silent = RawPeer::new(&world);
+    silent.dial(node.address);
+    for _ in 0..=HANDSHAKE_TIMEOUT.as_secs() {
+        talker.send(&ping());
+        node.reactor.poll_once(Duration::ZERO).unwrap();
+        world.advance(secs(1));
+    }
+    node.seen().closed.is_empty()
+}
+
+/// A peer answers the keepalive with a nonce that it never got.
+pub(crate) fn a_pong_with_another_nonce_is_told() -> bool {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(config().ping_interval);
+    let [(command, nonce)] = &frames(&peer.receive())[..] else { panic!("one keepalive is due") };
+    assert_eq!(command, "ping");
+    let guess = u64::from_le_bytes(nonce[..].try_into().unwrap()).wrapping_add(1);
+    peer.send(&frame("pong", &guess.to_le_bytes()));
+    stage.settle();
+    stage.node.seen().pongs.contains(&guess)
+}
