@@ -111,6 +111,18 @@ impl BufferPool {
         }
     }
 
+    /// Bytes of all buffers and queues that wait to be used again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let buffers: usize = self.buffers.iter().map(Vec::capacity).sum();
+        let of_queue = |queue: &Queue| size_of::<Queue>() + queue.segments.capacity() * size_of::<Segment>();
+        let queues: usize = self.queues.iter().map(|queue| of_queue(queue)).sum();
+        buffers
+            + queues
+            + self.buffers.capacity() * size_of::<Vec<u8>>()
+            + self.queues.capacity() * size_of::<Box<Queue>>()
+    }
+
     fn take_queue(&mut self) -> Box<Queue> {
         self.queues.pop().unwrap_or_default()
     }
@@ -129,6 +141,15 @@ impl BufferPool {
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: Option<Box<Queue>>,
+}
+
+/// What a [`SendQueue`] comes to when its parts are counted.
+#[cfg(feature = "sim")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueueCount {
+    pub(crate) waiting_bytes: usize,
+    pub(crate) largest_bytes: usize,
+    pub(crate) held_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +184,28 @@ impl SendQueue {
     /// Bytes that wait.
     pub fn waiting_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.waiting_bytes)
+    }
+
+    /// What waits, counted anew, the largest part of it, and the memory that all of it holds.
+    #[cfg(feature = "sim")]
+    pub(crate) fn recount(&self) -> QueueCount {
+        let Some(queue) = &self.queue else { return QueueCount::default() };
+        let mut count = QueueCount {
+            waiting_bytes: 0,
+            largest_bytes: 0,
+            held_bytes: size_of::<Queue>() + queue.segments.capacity() * size_of::<Segment>(),
+        };
+        for segment in &queue.segments {
+            let (len, held_bytes) = match segment {
+                Segment::Copied(buffer) => (buffer.len(), buffer.capacity()),
+                Segment::Shared(bytes) => (bytes.len(), bytes.len()),
+            };
+            count.waiting_bytes += len;
+            count.largest_bytes = count.largest_bytes.max(len);
+            count.held_bytes += held_bytes;
+        }
+        count.waiting_bytes -= queue.head_written;
+        count
     }
 
     /// Queues a copy of `frame`.

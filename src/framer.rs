@@ -140,6 +140,27 @@ impl MessageFramer {
         }
     }
 
+    /// Bytes received of the frame that has begun, and bytes of the memory that its payload is gathered in.
+    #[cfg(feature = "sim")]
+    pub(crate) fn gathering(&self) -> (u64, usize) {
+        match &self.state {
+            State::Within(partial) => {
+                (partial.body.map_or(partial.head_len as u64, |body| body.received), partial.gathered.capacity())
+            }
+            State::BetweenFrames | State::Failed(_) => (0, 0),
+        }
+    }
+
+    /// Bytes of memory that it holds beside its own.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::BetweenFrames => 0,
+            State::Within(partial) => size_of::<Partial>() + partial.gathered.capacity(),
+            State::Failed(_) => size_of::<WireError>(),
+        }
+    }
+
     /// The moment at which [`MessageFramer::overdue`] has to be asked.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {

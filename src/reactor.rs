@@ -27,6 +27,8 @@
 //! A peer's failure ends that peer; only the poller itself can end the loop.
 
 mod accept;
+#[cfg(feature = "sim")]
+pub(crate) mod inspect;
 mod transfer;
 
 use crate::api::{Command, Ctx, Handler, Stats};

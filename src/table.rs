@@ -86,6 +86,12 @@ impl Link {
         self.generation == id.generation() || bugs::is_planted(Bug::NoGenerationCheck)
     }
 
+    /// Whether it is listed as ready, dirty and closing.
+    #[cfg(feature = "sim")]
+    pub(crate) fn listed_as(&self) -> [bool; 3] {
+        [self.listed.ready, self.listed.dirty, self.listed.closing]
+    }
+
     /// Whether its TCP connection is not decided yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open
@@ -324,6 +330,42 @@ impl Table {
 
     pub(crate) fn closing_len(&self) -> usize {
         self.closing.len()
+    }
+
+    /// Slots that were ever used, those in use, and those that are retired.
+    #[cfg(feature = "sim")]
+    pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
+        let retired = self.generations.iter().filter(|generation| **generation > LinkId::GENERATION_MAX).count();
+        (self.generations.len(), self.rows.len(), retired)
+    }
+
+    /// The links listed as ready, dirty and closing, and those that are still to be dialled.
+    #[cfg(feature = "sim")]
+    pub(crate) fn lists(&self) -> [Vec<LinkId>; 4] {
+        let ids = |list: &VecDeque<LinkId>| list.iter().copied().collect();
+        let dials = self.dials.iter().map(|dial| dial.link).collect();
+        [ids(&self.ready), ids(&self.dirty), ids(&self.closing), dials]
+    }
+
+    /// The link that is read next.
+    #[cfg(feature = "sim")]
+    pub(crate) fn next_ready(&self) -> Option<LinkId> {
+        self.ready.front().copied()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn dials_len(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// Bytes of the rows and lists, those not in use among them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let ids = self.ready.capacity() + self.dirty.capacity() + self.closing.capacity();
+        self.rows.capacity() * size_of::<Link>()
+            + self.generations.capacity() * size_of::<u32>()
+            + ids * size_of::<LinkId>()
+            + self.dials.capacity() * size_of::<Dial>()
     }
 
     /// Whether any list has work for the next turn.

@@ -105,6 +105,13 @@ impl Wheel {
         self.armed == 0
     }
 
+    /// Bytes of memory that it holds beside its own.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let words = self.occupied.words.capacity() + self.occupied.summary.capacity();
+        self.heads.capacity() * size_of::<u32>() + words * size_of::<u64>() + self.nodes.capacity() * size_of::<Node>()
+    }
+
     /// The tick `key` is armed for, if it is armed.
     pub fn armed_tick(&self, key: u32) -> Option<u64> {
         let node = self.nodes.get(key as usize + 1)?;

@@ -188,6 +188,12 @@ impl<'a> Ctx<'a> {
         self.state.wake_at = Some(earlier);
     }
 
+    /// The earliest moment that was asked for.
+    #[cfg(feature = "sim")]
+    pub(crate) fn asked_wake(&self) -> Option<Instant> {
+        self.state.wake_at
+    }
+
     /// Closes all peers gracefully and ends the loop.
     pub fn stop(&mut self) {
         self.state.stopping = true;

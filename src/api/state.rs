@@ -157,6 +157,12 @@ impl LoopState {
             self.wheel.arm(key, tick);
         }
     }
+
+    /// The next moment at which something about the link is too late or due.
+    #[cfg(feature = "sim")]
+    pub(crate) fn deadline_of(&self, link: &Link) -> Instant {
+        earliest_deadline(link, &self.config)
+    }
 }
 
 /// The next moment at which something about the link is too late or due.

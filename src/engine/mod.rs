@@ -104,6 +104,17 @@ impl Engine {
         }
     }
 
+    /// Accepted links, and those of them that are over capacity.
+    #[cfg(feature = "sim")]
+    pub(crate) fn accepted_links(&self) -> (usize, usize) {
+        (self.inbound, self.over_capacity)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn memory(&self) -> &FramerMemory {
+        &self.memory
+    }
+
     // --- Opening ----------------------------------------------------------------------------------------------------
 
     /// Takes a row for an accepted connection, or `None` if there is none for it.

@@ -30,6 +30,14 @@ impl FramerMemory {
         self.gathered_bytes
     }
 
+    /// Bytes of all that waits to be used again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let partials: usize =
+            self.partials.iter().map(|partial| size_of::<Partial>() + partial.gathered.capacity()).sum();
+        self.buffers.held_bytes() + partials + self.partials.capacity() * size_of::<Box<Partial>>()
+    }
+
     /// The pool of small buffers.
     pub fn buffers(&mut self) -> &mut BufferPool {
         &mut self.buffers

@@ -4,6 +4,10 @@
 //! collected, as epoll does it. A host that never collects has at most one event waiting per socket. Everything happens
 //! inside the call that causes it; no packet is ever on its way.
 
+mod view;
+
+pub(super) use view::{EndView, HostView};
+
 use super::connection::{Conditions, Connection, Edges, Mask, Side};
 use super::trace::{Call, Trace};
 use crate::bugs::{self, Budget};

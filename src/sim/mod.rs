@@ -45,6 +45,7 @@
 
 mod connection;
 mod driver;
+pub mod invariant;
 mod kernel;
 mod net;
 mod trace;

@@ -6,10 +6,11 @@ use peerloop::error::CloseReason;
 use peerloop::id::LinkId;
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
+use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::wire::Header;
-use peerloop::{Config, Ctx, Network, PeerId, Reactor};
+use peerloop::{Config, Ctx, Network, PeerId};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -230,7 +231,7 @@ impl Handler for Player {
 
 /// A loop under test and what its handler has seen.
 pub(crate) struct Node {
-    pub(crate) reactor: Reactor<SimNet, Player>,
+    pub(crate) reactor: Checked<Player>,
     pub(crate) journal: Rc<RefCell<Journal>>,
     pub(crate) address: SocketAddr,
 }
@@ -238,7 +239,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(world: &World, config: Config, player: Player) -> Self {
         let journal = Rc::clone(&player.journal);
-        let mut reactor = Reactor::with_net(config, world.host(), player).unwrap();
+        let mut reactor = Checked::new(world, world.host(), config, player).unwrap().with_calls_per_sweep(0);
         let address = SocketAddr::new(reactor.net().ip(), 18_444);
         assert_eq!(reactor.listen(address).unwrap(), address);
         Self { reactor, journal, address }
@@ -253,6 +254,15 @@ impl Node {
         let closed = self.seen().closed;
         assert_eq!(closed.len(), 1, "{closed:?}");
         closed[0]
+    }
+}
+
+impl Drop for Node {
+    /// Whatever a test was about, every invariant held.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.reactor.violations(), []);
+        }
     }
 }
 

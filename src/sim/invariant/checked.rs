@@ -1,0 +1,252 @@
+//! A loop that is watched from all sides.
+
+use super::gate::Gate;
+use super::ledger::Ledger;
+use super::sweep::{self, Memory, SweepSight};
+use super::turn::{self, TurnSight};
+use super::{Bounds, Inspection, Summary, Violation, Witness, outside};
+use crate::api::{Handler, Stats};
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::id::LinkId;
+use crate::reactor::{Reactor, StartError};
+use crate::sim::driver::Actor;
+use crate::sim::net::SimNet;
+use crate::sim::world::World;
+use crate::time::{Instant, Wait};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Calls on the network after which a sweep is due.
+const CALLS_PER_SWEEP: u64 = 1_024;
+
+/// A loop in a [`World`] that is held to its [`INVARIANTS`](super::INVARIANTS) while it runs.
+pub struct Checked<H: Handler> {
+    reactor: Reactor<Gate, Witness<H>>,
+    world: World,
+    ledger: Rc<RefCell<Ledger>>,
+    bounds: Bounds,
+    /// As it was after the last turn.
+    summary: Summary,
+    /// When the last turn's clock stood, before it began.
+    settled: Instant,
+    /// Since which turn the link that is read next is that, as far as it was not read.
+    next_since: (Option<LinkId>, u64),
+    memory: Memory,
+    calls_per_sweep: u64,
+    next_sweep: u64,
+    has_ended: bool,
+}
+
+impl<H: Handler> Checked<H> {
+    /// A loop on a network of `world`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::with_net`].
+    pub fn new(world: &World, net: SimNet, config: Config, handler: H) -> Result<Self, StartError> {
+        let bounds = Bounds::of(&config);
+        let ledger = Rc::new(RefCell::new(Ledger::new(bounds)));
+        let gate = Gate::new(net, Rc::clone(&ledger));
+        let witness = Witness::with(Rc::clone(&ledger), handler);
+        let reactor = Reactor::with_net(config, gate, witness)?;
+        let summary = reactor.inspect_summary();
+        Ok(Self {
+            world: world.clone(),
+            ledger,
+            bounds,
+            settled: summary.now,
+            summary,
+            next_since: (None, 0),
+            memory: Memory::default(),
+            calls_per_sweep: CALLS_PER_SWEEP,
+            next_sweep: CALLS_PER_SWEEP,
+            has_ended: false,
+            reactor,
+        })
+    }
+
+    /// Sweeps after this many calls on the network, or after as many as it has links if that is more; 0 sweeps after
+    /// every turn. Default 1,024.
+    #[must_use]
+    pub fn with_calls_per_sweep(self, calls: u64) -> Self {
+        Self { calls_per_sweep: calls, next_sweep: calls, ..self }
+    }
+
+    /// The loop.
+    pub fn reactor(&self) -> &Reactor<Gate, Witness<H>> {
+        &self.reactor
+    }
+
+    /// Its host's network.
+    pub fn net(&self) -> &SimNet {
+        self.reactor.net().net()
+    }
+
+    /// The user's own handler.
+    pub fn handler(&self) -> &H {
+        self.reactor.handler().handler()
+    }
+
+    /// The user's own handler, for changing it between turns.
+    pub fn handler_mut(&mut self) -> &mut H {
+        self.reactor.handler_mut().handler_mut()
+    }
+
+    /// As [`Reactor::handle`].
+    pub fn handle(&self) -> Handle<H::Command> {
+        self.reactor.handle()
+    }
+
+    /// As [`Reactor::stats`].
+    pub fn stats(&self) -> Stats {
+        self.reactor.stats()
+    }
+
+    /// As [`Reactor::listen`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.reactor.listen(address)
+    }
+
+    /// As [`Reactor::next_deadline`].
+    pub fn next_deadline(&self) -> Wait {
+        self.reactor.next_deadline()
+    }
+
+    /// As [`Reactor::poll_once`], and checks what that did.
+    ///
+    /// # Errors
+    ///
+    /// When the poller fails.
+    pub fn poll_once(&mut self, timeout: Duration) -> io::Result<bool> {
+        let goes_on = self.reactor.poll_once(timeout)?;
+        self.check_turn();
+        if !goes_on && !mem::replace(&mut self.has_ended, true) {
+            self.sweep();
+            self.check_end();
+        } else if self.ledger.borrow().calls >= self.next_sweep {
+            self.sweep();
+        }
+        Ok(goes_on)
+    }
+
+    /// Checks everything there is, between two turns.
+    pub fn sweep(&mut self) {
+        let inspection = self.reactor.inspect();
+        let host = self.world.view_of(self.net().host());
+        let ledger = self.ledger.borrow();
+        let sight = SweepSight {
+            inspection: &inspection,
+            ledger: &ledger,
+            host: &host,
+            open_sockets: self.net().open_connections(),
+            settled: self.settled,
+            memory: &self.memory,
+        };
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS);
+        let found: Vec<(u8, String)> =
+            checks.filter_map(|(number, check)| check(&sight).err().map(|text| (*number, text))).collect();
+        let (turn, calls) = (ledger.turn, ledger.calls);
+        drop(ledger);
+        self.report(found);
+        self.memory = mem::take(&mut self.memory).of(&inspection, turn);
+        self.next_sweep = calls + self.calls_per_sweep.max(self.sweep_cost(inspection.links.len(), host.looked_at));
+    }
+
+    /// All that can be seen of the loop.
+    pub fn inspect(&self) -> Inspection {
+        self.reactor.inspect()
+    }
+
+    /// What was found so far: the first of it, in order.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.ledger.borrow().findings.list().to_vec()
+    }
+
+    /// How much was found so far.
+    pub fn violations_total(&self) -> u64 {
+        self.ledger.borrow().findings.total
+    }
+
+    /// A sweep may cost as much as the calls before it.
+    fn sweep_cost(&self, links: usize, connections: usize) -> u64 {
+        if self.calls_per_sweep == 0 { 0 } else { links.max(connections) as u64 }
+    }
+
+    fn check_turn(&mut self) {
+        let after = self.reactor.inspect_summary();
+        let mut ledger = self.ledger.borrow_mut();
+        let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
+        if after.next_ready != self.next_since.0 || was_read {
+            self.next_since = (after.next_ready, ledger.turn);
+        }
+        let next_unread_turns = if after.next_ready.is_some() { ledger.turn - self.next_since.1 } else { 0 };
+        let sight = TurnSight {
+            before: &self.summary,
+            after: &after,
+            bounds: &self.bounds,
+            told_ready: ledger.ready,
+            told_closed: ledger.closed,
+            next_unread_turns,
+        };
+        for (number, check) in &turn::CHECKS {
+            if let Err(text) = check(&sight) {
+                ledger.findings.found(*number, text);
+            }
+        }
+        self.settled = self.summary.now;
+        drop(ledger);
+        self.summary = after;
+    }
+
+    /// What a loop must not leave behind.
+    fn check_end(&mut self) {
+        let found = end(&self.reactor.inspect()).err().map(|text| (36, text));
+        self.report(found.into_iter().collect());
+    }
+
+    fn report(&mut self, found: Vec<(u8, String)>) {
+        let mut ledger = self.ledger.borrow_mut();
+        for (number, text) in found {
+            ledger.findings.found(number, text);
+        }
+    }
+}
+
+/// What is left of a loop that has ended.
+pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
+    let Inspection { summary, links, listeners, dials, .. } = inspection;
+    let left = [links.len(), listeners.len(), dials.len(), summary.timers, summary.ready_peers, summary.inbound];
+    turn::ensure(left == [0; 6] && summary.gathered_bytes == 0 && summary.over_capacity == 0, || {
+        format!("links, listeners, dials, timers, ready and inbound peers: {left:?}; {summary:?}")
+    })
+}
+
+impl<H: Handler> Actor for Checked<H> {
+    fn turn(&mut self) -> io::Result<bool> {
+        self.poll_once(Duration::ZERO)
+    }
+
+    fn wait(&self) -> Wait {
+        self.next_deadline()
+    }
+
+    fn has_events(&self) -> bool {
+        self.net().has_events()
+    }
+}
+
+impl<H: Handler> fmt::Debug for Checked<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").field("reactor", &self.reactor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! A host's network with everything that goes through it written into the ledger.
+
+use super::ledger::Ledger;
+use crate::id::LinkId;
+use crate::net::{Net, Readiness, Wake};
+use crate::sim::net::{SimNet, SimSocket};
+use crate::time::{Instant, UnixTime, Wait};
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A [`SimNet`] whose every call is checked.
+#[derive(Debug)]
+pub struct Gate {
+    net: SimNet,
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl Gate {
+    pub(super) fn new(net: SimNet, ledger: Rc<RefCell<Ledger>>) -> Self {
+        Self { net, ledger }
+    }
+
+    /// The network behind it.
+    pub fn net(&self) -> &SimNet {
+        &self.net
+    }
+}
+
+impl Net for Gate {
+    type Socket = SimSocket;
+
+    fn now(&self) -> Instant {
+        self.net.now()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        self.net.unix_time()
+    }
+
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        self.net.wait(wait, ready)?;
+        self.ledger.borrow_mut().waited(self.net.now());
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.net.waker()
+    }
+
+    fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.net.listen(index, address)
+    }
+
+    fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
+        let accepted = self.net.accept(index)?;
+        self.ledger.borrow_mut().accepted(index);
+        Ok(accepted)
+    }
+
+    fn close_listener(&mut self, index: u32) {
+        self.net.close_listener(index);
+    }
+
+    fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {
+        self.net.attach(link, socket)?;
+        self.ledger.borrow_mut().opened_socket(link, false);
+        Ok(())
+    }
+
+    fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+        self.net.connect(link, address, source)?;
+        self.ledger.borrow_mut().opened_socket(link, true);
+        Ok(())
+    }
+
+    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+        self.ledger.borrow_mut().called(link, "connected");
+        self.net.connected(link)
+    }
+
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
+        self.ledger.borrow_mut().read(link, block.len());
+        self.net.read(link, block)
+    }
+
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.net.write(link, bytes);
+        self.ledger.borrow_mut().wrote(link, &[IoSlice::new(bytes)], *written.as_ref().unwrap_or(&0));
+        written
+    }
+
+    fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.net.write_gathered(link, slices);
+        self.ledger.borrow_mut().wrote(link, slices, *written.as_ref().unwrap_or(&0));
+        written
+    }
+
+    fn shut_down_writing(&mut self, link: LinkId) {
+        self.ledger.borrow_mut().called(link, "shutdown");
+        self.net.shut_down_writing(link);
+    }
+
+    fn close(&mut self, link: LinkId) {
+        self.ledger.borrow_mut().closed_socket(link);
+        self.net.close(link);
+    }
+}

@@ -1,0 +1,375 @@
+//! What was seen of each link from both sides of the loop: the calls it made on its network, and those it made on its
+//! handler.
+//!
+//! The [`Gate`](super::gate::Gate) writes the former, the [`Witness`](super::Witness) the latter. Each entry is
+//! checked against those before it when it is made, in a time that does not depend on how many there are. A slot
+//! costs one record, for whichever of its links is the present one.
+
+use super::outgoing::{Fault, Outgoing};
+use super::{Bounds, Findings};
+use crate::api::{Delivery, Event};
+use crate::error::{CloseReason, Deadline};
+use crate::id::LinkId;
+use crate::limits::{
+    ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, READ_BLOCK_BYTES,
+    SEND_STALL_TIMEOUT, WRITES_PER_TURN,
+};
+use crate::time::Instant;
+use crate::wire::Header;
+use std::io::IoSlice;
+use std::time::Duration;
+
+/// All that was seen, and what was wrong with it.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) findings: Findings,
+    pub(super) bounds: Bounds,
+    /// The wait that the loop made last, counted from 1.
+    pub(super) turn: u64,
+    /// Calls that it made on its network.
+    pub(super) calls: u64,
+    /// Sockets that are open.
+    pub(super) sockets: usize,
+    /// Peers that the handler was told are ready.
+    pub(super) ready: u64,
+    /// Peers that the handler was told are closed.
+    pub(super) closed: u64,
+    /// The moment that the handler asked to be woken at, when it was last called.
+    pub(super) wake_at: Option<Instant>,
+    records: Vec<Record>,
+    of_turn: OfTurn,
+}
+
+/// What happened in this turn.
+#[derive(Debug, Default)]
+struct OfTurn {
+    accepts: Vec<usize>,
+    connects: usize,
+    closes: usize,
+}
+
+/// One slot.
+#[derive(Debug, Default)]
+struct Record {
+    socket: Socket,
+    peer: Peer,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    /// The link that has it, or had it last.
+    link: Option<LinkId>,
+    is_open: bool,
+    began: Instant,
+    closed_in: u64,
+    read_in: u64,
+    written_in: u64,
+    writes: usize,
+    outgoing: Outgoing,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    /// The link that the handler heard of last.
+    link: Option<LinkId>,
+    stage: Stage,
+    opened: Instant,
+    /// The message whose header the handler saw last, what it wants of it, and how much it got.
+    message: Option<(Header, Delivery, u64)>,
+}
+
+/// What a handler was told of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Unknown,
+    Opened,
+    Ready,
+    Closed,
+}
+
+impl Ledger {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            findings: Findings::default(),
+            bounds,
+            turn: 0,
+            calls: 0,
+            sockets: 0,
+            ready: 0,
+            closed: 0,
+            wake_at: None,
+            records: Vec::new(),
+            of_turn: OfTurn::default(),
+        }
+    }
+
+    /// The link whose socket is open in a slot.
+    pub(super) fn socket_of(&self, slot: usize) -> Option<LinkId> {
+        self.records.get(slot).filter(|record| record.socket.is_open).and_then(|record| record.socket.link)
+    }
+
+    /// The turn in which a link was read last; 0 for never.
+    pub(super) fn read_in(&self, link: LinkId) -> u64 {
+        self.records
+            .get(link.slot())
+            .filter(|record| record.socket.link == Some(link))
+            .map_or(0, |record| record.socket.read_in)
+    }
+
+    fn record(&mut self, slot: usize) -> &mut Record {
+        if self.records.len() <= slot {
+            self.records.resize_with(slot + 1, Record::default);
+        }
+        &mut self.records[slot]
+    }
+
+    // --- Calls on the network ---------------------------------------------------------------------------------------
+
+    /// A turn begins.
+    pub(super) fn waited(&mut self, now: Instant) {
+        self.calls += 1;
+        self.findings.now = now;
+        self.turn += 1;
+        self.of_turn.accepts.fill(0);
+        (self.of_turn.connects, self.of_turn.closes) = (0, 0);
+    }
+
+    pub(super) fn accepted(&mut self, index: u32) {
+        self.calls += 1;
+        let index = index as usize;
+        let accepts = &mut self.of_turn.accepts;
+        if accepts.len() <= index {
+            accepts.resize(index + 1, 0);
+        }
+        accepts[index] += 1;
+        let accepts = accepts[index];
+        self.findings.check(11, accepts <= ACCEPTS_PER_TURN, || format!("listener {index} accepted {accepts} at once"));
+    }
+
+    /// A socket was opened for a link.
+    pub(super) fn opened_socket(&mut self, link: LinkId, is_dial: bool) {
+        self.calls += 1;
+        let (turn, now) = (self.turn, self.findings.now);
+        self.of_turn.connects += usize::from(is_dial);
+        let connects = self.of_turn.connects;
+        let socket = &mut self.record(link.slot()).socket;
+        let (before, was_open, closed_in) = (socket.link, socket.is_open, socket.closed_in);
+        *socket = Socket { link: Some(link), is_open: true, began: now, ..Socket::default() };
+        self.sockets += usize::from(!was_open);
+        let findings = &mut self.findings;
+        findings.check(11, connects <= DIALS_PER_TURN, || format!("{connects} dials at once"));
+        findings.check(2, !was_open, || format!("{link:?} gets the slot of {before:?}, whose socket is open"));
+        findings.check(5, closed_in != turn, || format!("{link:?} gets a slot that was freed in the same turn"));
+        findings.check(6, rises(before, link), || format!("{link:?} comes after {before:?}"));
+    }
+
+    pub(super) fn read(&mut self, link: LinkId, room_bytes: usize) {
+        self.calls += 1;
+        let turn = self.turn;
+        let socket = &mut self.record(link.slot()).socket;
+        let is_own = socket.is_open && socket.link == Some(link);
+        let is_first = socket.read_in != turn;
+        socket.read_in = turn;
+        let findings = &mut self.findings;
+        findings.check(4, is_own, || format!("a read for {link:?}, which has no socket"));
+        findings.check(11, is_first, || format!("{link:?} is read twice in a turn"));
+        findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} is given {room_bytes} bytes at once"));
+    }
+
+    /// The kernel was offered `slices` and has taken `taken` bytes of them.
+    pub(super) fn wrote(&mut self, link: LinkId, slices: &[IoSlice<'_>], taken: usize) {
+        self.calls += 1;
+        let (turn, magic) = (self.turn, self.bounds.magic);
+        let socket = &mut self.record(link.slot()).socket;
+        let is_own = socket.is_open && socket.link == Some(link);
+        socket.writes = if socket.written_in == turn { socket.writes + 1 } else { 1 };
+        socket.written_in = turn;
+        let writes = socket.writes;
+        let mut followed = Ok(());
+        let mut left = taken;
+        for slice in slices {
+            let len = left.min(slice.len());
+            left -= len;
+            followed = followed.and(socket.outgoing.follow(&slice[..len], magic));
+        }
+        let findings = &mut self.findings;
+        findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
+        // One more than is flushed: the replies to what was read.
+        findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} is written to {writes} times"));
+        match followed {
+            Ok(()) => {}
+            Err(Fault::Torn) => findings.found(17, format!("a frame to {link:?} is torn")),
+            Err(Fault::TooEarly(command)) => findings.found(18, format!("{link:?} is sent {command} too early")),
+        }
+    }
+
+    /// A call was made that needs the link to have a socket.
+    pub(super) fn called(&mut self, link: LinkId, call: &str) {
+        self.calls += 1;
+        let socket = &self.record(link.slot()).socket;
+        let is_own = socket.is_open && socket.link == Some(link);
+        self.findings.check(4, is_own, || format!("a {call} for {link:?}, which has no socket"));
+    }
+
+    /// The socket of a link is closed, if it had one.
+    pub(super) fn closed_socket(&mut self, link: LinkId) {
+        self.calls += 1;
+        let turn = self.turn;
+        self.of_turn.closes += 1;
+        let closes = self.of_turn.closes;
+        let socket = &mut self.record(link.slot()).socket;
+        let other = socket.link.filter(|owner| socket.is_open && *owner != link);
+        let was_open = socket.is_open;
+        (socket.is_open, socket.closed_in) = (false, turn);
+        self.sockets -= usize::from(was_open);
+        let findings = &mut self.findings;
+        findings.check(4, other.is_none(), || format!("{link:?} is closed, and with it the socket of {other:?}"));
+        findings.check(11, closes <= CLOSES_PER_TURN, || format!("{closes} links are closed at once"));
+    }
+
+    // --- Calls on the handler ---------------------------------------------------------------------------------------
+
+    /// The handler is called about a peer; `is_live` if the table has it.
+    pub(super) fn told(&mut self, link: LinkId, is_live: bool) {
+        let stage = self.stage_of(link);
+        self.findings.check(4, is_live, || format!("the handler hears of {link:?}, which is no link"));
+        let is_known = matches!(stage, Stage::Opened | Stage::Ready);
+        self.findings.check(29, is_known, || format!("the handler hears of {link:?}, which is {stage:?} to it"));
+    }
+
+    /// The handler is called about a message; `is_ready` if the peer is ready and not being closed.
+    pub(super) fn told_of_message(&mut self, link: LinkId, is_ready: bool) {
+        let stage = self.stage_of(link);
+        let is_right = is_ready && stage == Stage::Ready;
+        self.findings.check(18, is_right, || format!("a message of {link:?}, which is {stage:?} to the handler"));
+    }
+
+    /// The handler is told of an event at `now`. `handshake` says whether the peer's is complete; none if the table
+    /// does not have the peer.
+    pub(super) fn event(&mut self, link: LinkId, event: &Event<'_>, now: Instant, handshake: Option<bool>) {
+        self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is no link, has {event:?}"));
+        match event {
+            Event::Opened { .. } => self.opened(link, now),
+            Event::Ready { .. } => self.became_ready(link, handshake == Some(true)),
+            Event::Closed { reason, .. } => self.was_closed(link, *reason, now),
+            Event::Pong { sent, received, .. } => {
+                let (sent, received) = (*sent, *received);
+                self.told(link, true);
+                let is_right = sent <= received && received <= now;
+                self.findings.check(23, is_right, || format!("{link:?}: a pong of {sent:?} to {received:?}"));
+            }
+            Event::StreamCut { header, received, .. } => self.cut(link, header, *received),
+            Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
+                self.told(link, true);
+            }
+        }
+    }
+
+    /// What the handler wants of a message.
+    pub(super) fn admitted(&mut self, link: LinkId, header: &Header, delivery: Delivery) {
+        let peer = &mut self.record(link.slot()).peer;
+        let before = peer.message.replace((*header, delivery, 0));
+        let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Stream);
+        self.findings.check(16, !is_cut, || format!("{link:?}: a message within a stream"));
+    }
+
+    /// A whole message is delivered.
+    pub(super) fn delivered(&mut self, link: LinkId, header: &Header) {
+        let awaited = self.record(link.slot()).peer.message.take();
+        let is_right = matches!(awaited, Some((head, Delivery::Buffer, _)) if head == *header);
+        self.findings.check(16, is_right, || format!("{link:?}: {header:?} is delivered instead of {awaited:?}"));
+    }
+
+    /// A part of a message is delivered.
+    pub(super) fn streamed(&mut self, link: LinkId, header: &Header, offset: u64, len_bytes: usize, is_last: bool) {
+        let peer = &mut self.record(link.slot()).peer;
+        let awaited = peer.message;
+        let end = offset + len_bytes as u64;
+        let follows = matches!(awaited, Some((head, Delivery::Stream, at)) if head == *header && at == offset);
+        let is_right = follows && end <= header.payload_len && (end == header.payload_len) == is_last;
+        peer.message = if is_last { None } else { Some((*header, Delivery::Stream, end)) };
+        self.findings.check(16, is_right, || {
+            format!("{link:?}: {len_bytes} bytes at {offset} of {header:?} are delivered instead of {awaited:?}")
+        });
+    }
+
+    /// The handler's own timer goes off.
+    pub(super) fn woken(&mut self, now: Instant) {
+        let asked = self.wake_at.take();
+        let is_due = asked.is_some_and(|asked| asked <= now);
+        self.findings.check(22, is_due, || format!("the handler is woken at {now:?} and asked for {asked:?}"));
+    }
+
+    fn stage_of(&mut self, link: LinkId) -> Stage {
+        let peer = &self.record(link.slot()).peer;
+        if peer.link == Some(link) { peer.stage } else { Stage::Unknown }
+    }
+
+    fn opened(&mut self, link: LinkId, now: Instant) {
+        let stage = self.stage_of(link);
+        let peer = &mut self.record(link.slot()).peer;
+        let before = peer.link.filter(|before| *before != link);
+        *peer = Peer { link: Some(link), stage: Stage::Opened, opened: now, message: None };
+        self.findings
+            .check(29, stage == Stage::Unknown, || format!("{link:?} is opened again, after it was {stage:?}"));
+        self.findings.check(6, rises(before, link), || format!("{link:?} is opened after {before:?}"));
+    }
+
+    fn became_ready(&mut self, link: LinkId, is_complete: bool) {
+        let stage = self.stage_of(link);
+        self.record(link.slot()).peer.stage = Stage::Ready;
+        self.ready += 1;
+        self.findings.check(29, stage == Stage::Opened, || format!("{link:?} becomes ready, after it was {stage:?}"));
+        self.findings.check(18, is_complete, || format!("{link:?} is ready without a complete handshake"));
+    }
+
+    fn was_closed(&mut self, link: LinkId, reason: CloseReason, now: Instant) {
+        let stage = self.stage_of(link);
+        let record = self.record(link.slot());
+        let dialled = (record.socket.link == Some(link)).then_some(record.socket.began);
+        let began = if stage == Stage::Unknown { dialled } else { Some(record.peer.opened) };
+        let is_cut = stage != Stage::Unknown
+            && matches!(record.peer.message, Some((header, Delivery::Stream, _)) if header.payload_len > 0);
+        record.peer = Peer { link: Some(link), stage: Stage::Closed, ..Peer::default() };
+        self.closed += 1;
+        let age = began.map_or(Duration::MAX, |began| now.since(began));
+        let least = self.least_age(reason);
+        let findings = &mut self.findings;
+        findings.check(29, stage != Stage::Closed, || format!("{link:?} is closed twice"));
+        findings.check(16, !is_cut, || format!("{link:?} is closed within a stream, and nobody said so"));
+        findings.check(22, age >= least, || format!("{link:?} ends by {reason:?} after {age:?}"));
+    }
+
+    /// A streamed message is cut; its end was not delivered.
+    fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
+        self.told(link, true);
+        let awaited = self.record(link.slot()).peer.message.take();
+        let is_right = matches!(awaited, Some((head, Delivery::Stream, at)) if head == *header && at == received);
+        self.findings.check(16, is_right, || format!("{link:?}: a cut at {received} of {header:?}, not {awaited:?}"));
+    }
+
+    /// How old a connection has to be to end for this reason.
+    fn least_age(&self, reason: CloseReason) -> Duration {
+        match reason {
+            CloseReason::TimedOut(Deadline::Connect) => self.bounds.connect_timeout,
+            CloseReason::TimedOut(Deadline::Handshake) => self.bounds.handshake_timeout,
+            CloseReason::TimedOut(Deadline::Pong) => self.bounds.pong_timeout,
+            CloseReason::TimedOut(Deadline::Header) => HEADER_TIMEOUT,
+            CloseReason::TimedOut(Deadline::Body) => BODY_WINDOW,
+            CloseReason::TimedOut(Deadline::Send) => SEND_STALL_TIMEOUT,
+            CloseReason::Wire(_)
+            | CloseReason::Misbehaved(_)
+            | CloseReason::Incompatible(_)
+            | CloseReason::Network(_)
+            | CloseReason::ClosedByPeer
+            | CloseReason::RejectedByPeer(_)
+            | CloseReason::Local(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// Whether `link` may use a slot after `before`.
+fn rises(before: Option<LinkId>, link: LinkId) -> bool {
+    before.is_none_or(|before| before.generation() < link.generation())
+}

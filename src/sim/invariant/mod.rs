@@ -1,0 +1,262 @@
+//! What must hold of a loop whatever its peers, its kernel and its handler do.
+//!
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides: its network is behind a [`Gate`] and its
+//! handler behind a [`Witness`], which check every call; after each turn what it counts is checked, at a cost that does
+//! not depend on its links; and from time to time a sweep compares each row, list, queue and timer with each other and
+//! with the virtual kernel. What is broken comes as a [`Violation`], never as a panic, so that a run can be replayed and
+//! made smaller.
+//!
+//! These are [`INVARIANTS`]:
+//!
+//! | number | what holds | checked |
+//! |---|---|---|
+//! | 1 | Slots and links add up, in all and by state, and links are those that came and did not go | turn, sweep |
+//! | 2 | Each link has one registered socket, and each registered socket one link | call, sweep |
+//! | 3 | Loop, network and kernel agree on how many sockets and listeners are open | sweep |
+//! | 4 | Nothing is done for an id whose link is gone | call |
+//! | 5 | A slot that was freed in a turn is not used again in that turn | call |
+//! | 6 | The generation of a slot rises | call |
+//! | 7 | Unread data is on the list, or held, or announced by an event that waits | sweep |
+//! | 8 | What can be sent is on the list, or announced by an event that waits | sweep |
+//! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
+//! | 10 | Connections that wait are known to the loop, announced, or accepting pauses | sweep |
+//! | 11 | What a turn does for each link, and of each kind, is bounded | call, turn |
+//! | 12 | Who has something to be read is read, in turn | turn, sweep |
+//! | 13 | Memory for a frame follows the bytes received, and that of all frames is bounded | turn, sweep |
+//! | 14 | Bytes that wait to be sent are counted right and bounded | sweep |
+//! | 15 | Accounted memory is what the allocator has given | elsewhere: needs the allocator |
+//! | 16 | Messages are delivered whole, or as a gapless stream, or not, as the handler wants them | call |
+//! | 17 | What is written is whole frames, one after the other | call |
+//! | 18 | Nothing goes out or is delivered before the handshake has come as far | call |
+//! | 19 | What was agreed with a peer does not change | sweep |
+//! | 20 | A peer that should have been heard or pinged by now was | sweep |
+//! | 21 | Each timer belongs to a link, each deadline has a timer, and none lies behind | turn, sweep |
+//! | 22 | No timer goes off early or late | call, turn |
+//! | 23 | A pong counts for a ping that was sent before, and pings in flight are few | call, turn, sweep |
+//! | 24 | Accepted links keep their maximum | turn |
+//! | 25 | No peer has a banned address | not built: bans |
+//! | 26 | Dials to an address keep their distance | not built: the peer book |
+//! | 27 | No address is dialled twice | not built: the peer book |
+//! | 28 | Only an unprotected inbound peer is evicted | not built: eviction |
+//! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
+//! | 30 | The file of the peer book loads at every instant | not built: the peer book |
+//! | 31 | The peer book keeps its bounds | not built: the peer book |
+//! | 32 | Log lines keep their bound | elsewhere: a loop writes one line in its life |
+//! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
+//! | 34 | A hostile peer changes nothing of what others are told | elsewhere: compares two runs |
+//! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
+//! | 36 | A loop that has ended leaves nothing behind | end |
+//! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
+
+mod checked;
+mod gate;
+mod ledger;
+mod outgoing;
+mod outside;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod witness;
+
+pub use crate::reactor::inspect::{
+    Agreed, EndingStep, Inspection, LinkReport, ListenerReport, OutgoingReport, Summary,
+};
+pub use checked::Checked;
+pub use gate::Gate;
+pub use witness::Witness;
+
+use crate::config::Config;
+use crate::time::Instant;
+use std::fmt;
+use std::time::Duration;
+
+/// Violations that are kept; the first ones tell most.
+const VIOLATIONS_KEPT: usize = 32;
+
+/// Something that must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invariant {
+    /// Its number, from 1.
+    pub number: u8,
+    /// What holds.
+    pub holds: &'static str,
+    /// When it is checked.
+    pub checked: &'static [When],
+}
+
+/// When an invariant is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At each call on the network or the handler that concerns it.
+    Call,
+    /// After each turn.
+    Turn,
+    /// With each sweep.
+    Sweep,
+    /// When the loop has ended.
+    End,
+    /// Not by a [`Checked`] loop, because it takes more than to watch one.
+    Elsewhere(&'static str),
+    /// Not at all, because what it is about does not exist.
+    NotBuilt(&'static str),
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its number.
+    pub invariant: u8,
+    /// When that was seen.
+    pub at: Instant,
+    /// What was seen.
+    pub text: String,
+}
+
+/// All invariants, in the order of their numbers.
+pub const INVARIANTS: [Invariant; 37] = {
+    use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
+    const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
+        Invariant { number, holds, checked }
+    }
+    [
+        invariant(
+            1,
+            "Slots and links add up, in all and by state, and links are those that came and did not go",
+            &[Turn, Sweep],
+        ),
+        invariant(2, "Each link has one registered socket, and each registered socket one link", &[Call, Sweep]),
+        invariant(3, "Loop, network and kernel agree on how many sockets and listeners are open", &[Sweep]),
+        invariant(4, "Nothing is done for an id whose link is gone", &[Call]),
+        invariant(5, "A slot that was freed in a turn is not used again in that turn", &[Call]),
+        invariant(6, "The generation of a slot rises", &[Call]),
+        invariant(7, "Unread data is on the list, or held, or announced by an event that waits", &[Sweep]),
+        invariant(8, "What can be sent is on the list, or announced by an event that waits", &[Sweep]),
+        invariant(
+            9,
+            "A link is on a list at most once, and the loop sleeps if and only if it has no work",
+            &[Turn, Sweep],
+        ),
+        invariant(10, "Connections that wait are known to the loop, announced, or accepting pauses", &[Sweep]),
+        invariant(11, "What a turn does for each link, and of each kind, is bounded", &[Call, Turn]),
+        invariant(12, "Who has something to be read is read, in turn", &[Turn, Sweep]),
+        invariant(
+            13,
+            "Memory for a frame follows the bytes received, and that of all frames is bounded",
+            &[Turn, Sweep],
+        ),
+        invariant(14, "Bytes that wait to be sent are counted right and bounded", &[Sweep]),
+        invariant(15, "Accounted memory is what the allocator has given", &[Elsewhere("needs the allocator")]),
+        invariant(
+            16,
+            "Messages are delivered whole, or as a gapless stream, or not, as the handler wants them",
+            &[Call],
+        ),
+        invariant(17, "What is written is whole frames, one after the other", &[Call]),
+        invariant(18, "Nothing goes out or is delivered before the handshake has come as far", &[Call]),
+        invariant(19, "What was agreed with a peer does not change", &[Sweep]),
+        invariant(20, "A peer that should have been heard or pinged by now was", &[Sweep]),
+        invariant(21, "Each timer belongs to a link, each deadline has a timer, and none lies behind", &[Turn, Sweep]),
+        invariant(22, "No timer goes off early or late", &[Call, Turn]),
+        invariant(
+            23,
+            "A pong counts for a ping that was sent before, and pings in flight are few",
+            &[Call, Turn, Sweep],
+        ),
+        invariant(24, "Accepted links keep their maximum", &[Turn]),
+        invariant(25, "No peer has a banned address", &[NotBuilt("bans")]),
+        invariant(26, "Dials to an address keep their distance", &[NotBuilt("the peer book")]),
+        invariant(27, "No address is dialled twice", &[NotBuilt("the peer book")]),
+        invariant(28, "Only an unprotected inbound peer is evicted", &[NotBuilt("eviction")]),
+        invariant(
+            29,
+            "A peer is opened at most once, ready at most once, and closed once, last, for one reason",
+            &[Call, Turn],
+        ),
+        invariant(30, "The file of the peer book loads at every instant", &[NotBuilt("the peer book")]),
+        invariant(31, "The peer book keeps its bounds", &[NotBuilt("the peer book")]),
+        invariant(32, "Log lines keep their bound", &[Elsewhere("a loop writes one line in its life")]),
+        invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
+        invariant(34, "A hostile peer changes nothing of what others are told", &[Elsewhere("compares two runs")]),
+        invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),
+        invariant(36, "A loop that has ended leaves nothing behind", &[End]),
+        invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
+    ]
+};
+
+/// Violations in the order in which they were seen.
+#[derive(Debug, Default)]
+struct Findings {
+    now: Instant,
+    list: Vec<Violation>,
+    total: u64,
+}
+
+impl Findings {
+    fn list(&self) -> &[Violation] {
+        &self.list
+    }
+
+    #[inline]
+    fn check(&mut self, invariant: u8, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            self.found(invariant, text());
+        }
+    }
+
+    #[cold]
+    fn found(&mut self, invariant: u8, text: String) {
+        self.total += 1;
+        if self.list.len() < VIOLATIONS_KEPT {
+            self.list.push(Violation { invariant, at: self.now, text });
+        }
+    }
+}
+
+/// What the configuration promises.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    magic: [u8; 4],
+    max_links: usize,
+    max_inbound: usize,
+    gathered_max_bytes: u64,
+    connect_timeout: Duration,
+    handshake_timeout: Duration,
+    pong_timeout: Duration,
+}
+
+impl Bounds {
+    fn of(config: &Config) -> Self {
+        Self {
+            magic: config.magic_bytes(),
+            max_links: config.max_links,
+            max_inbound: config.max_inbound,
+            gathered_max_bytes: config.buffered_total_max_bytes,
+            connect_timeout: config.connect_timeout,
+            handshake_timeout: config.handshake_timeout,
+            pong_timeout: config.pong_timeout,
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call => f.write_str("call"),
+            Self::Turn => f.write_str("turn"),
+            Self::Sweep => f.write_str("sweep"),
+            Self::End => f.write_str("end"),
+            Self::Elsewhere(why) => write!(f, "elsewhere: {why}"),
+            Self::NotBuilt(what) => write!(f, "not built: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, at, text } = self;
+        let known = INVARIANTS.iter().find(|known| known.number == *invariant);
+        let holds = known.map_or("unknown", |known| known.holds);
+        write!(f, "invariant {invariant} ({holds}) is broken at {at:?}: {text}")
+    }
+}

@@ -1,0 +1,174 @@
+//! What a loop writes on one link, followed frame by frame without looking at payloads.
+
+use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
+use crate::protocol::CommandName;
+use crate::wire::Header;
+
+/// Where in its outgoing frames a link is.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// Bytes of a payload that are still to come.
+    left: u64,
+    /// What was written of a header that is not complete.
+    head: Vec<u8>,
+    said_version: bool,
+    said_verack: bool,
+    /// Nothing can be told any more: a frame did not begin where one had to.
+    is_lost: bool,
+}
+
+/// What is wrong with written bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No frame begins where the last one ended.
+    Torn,
+    /// A frame that may not come before the handshake has come as far.
+    TooEarly(CommandName),
+}
+
+impl Outgoing {
+    /// Follows `bytes`, which the kernel has taken, and returns the first thing that is wrong.
+    pub(super) fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
+        while !bytes.is_empty() && !self.is_lost {
+            if self.left > 0 {
+                let len = self.left.min(bytes.len() as u64);
+                self.left -= len;
+                bytes = &bytes[len as usize..];
+                continue;
+            }
+            let header = match bytes.first_chunk::<HEADER_LEN_BYTES>() {
+                Some(basic) if self.head.is_empty() && Header::len_of(basic) == HEADER_LEN_BYTES => {
+                    bytes = &bytes[HEADER_LEN_BYTES..];
+                    if !has_magic(basic, magic) {
+                        return self.lose();
+                    }
+                    Header::decode(basic)
+                }
+                Some(_) | None => match self.gather(&mut bytes, magic)? {
+                    Some(header) => header,
+                    None => return Ok(()),
+                },
+            };
+            self.left = header.payload_len;
+            self.admit(header.command)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is there of a header, which may come in pieces.
+    fn gather(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
+        loop {
+            let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
+            if self.head.len() == wanted {
+                break;
+            }
+            let len = (wanted - self.head.len()).min(bytes.len());
+            if len == 0 {
+                return Ok(None);
+            }
+            self.head.extend_from_slice(&bytes[..len]);
+            *bytes = &bytes[len..];
+            if !has_magic(&self.head, magic) {
+                return self.lose();
+            }
+        }
+        let header = match self.head.first_chunk::<EXTENDED_HEADER_LEN_BYTES>() {
+            Some(extended) => Header::decode_extended(extended),
+            None => Header::decode(self.head.first_chunk().expect("a header has its basic part")),
+        };
+        self.head.clear();
+        Ok(Some(header))
+    }
+
+    fn lose<T>(&mut self) -> Result<T, Fault> {
+        self.is_lost = true;
+        Err(Fault::Torn)
+    }
+
+    /// Whether the handshake has come far enough for a message, which may be a part of it.
+    fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
+        let may_come = match command {
+            CommandName::VERSION | CommandName::REJECT => true,
+            CommandName::VERACK => self.said_version,
+            _ => self.said_verack,
+        };
+        self.said_version |= command == CommandName::VERSION;
+        self.said_verack |= command == CommandName::VERACK;
+        if may_come { Ok(()) } else { Err(Fault::TooEarly(command)) }
+    }
+}
+
+/// Whether the beginning of a header, be it as short as it may, is one of the network's.
+fn has_magic(head: &[u8], magic: [u8; 4]) -> bool {
+    let len = head.len().min(magic.len());
+    head[..len] == magic[..len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAGIC: [u8; 4] = *b"MAGI";
+
+    fn frame(command: CommandName, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Header::of(command, payload).encode(MAGIC).to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn dialogue() -> Vec<u8> {
+        let large = Header { command: CommandName::BLOCK, payload_len: 1 << 33, checksum: None };
+        let parts = [
+            frame(CommandName::REJECT, b"no"),
+            frame(CommandName::VERSION, &[7; 100]),
+            frame(CommandName::VERACK, b""),
+            frame(CommandName::PING, &[1; 8]),
+            large.encode_extended(MAGIC).to_vec(),
+            vec![0; 50],
+        ];
+        parts.concat()
+    }
+
+    #[test]
+    fn a_right_dialogue_is_right_in_whatever_pieces_it_is_written() {
+        let bytes = dialogue();
+        for size in 1..=bytes.len() {
+            let mut outgoing = Outgoing::default();
+            for piece in bytes.chunks(size) {
+                assert_eq!(outgoing.follow(piece, MAGIC), Ok(()), "pieces of {size}");
+            }
+            assert_eq!(outgoing.left, (1 << 33) - 50, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_frame_without_its_last_byte_is_torn_once_the_next_one_begins() {
+        let mut bytes = frame(CommandName::VERSION, &[7; 100]);
+        bytes.pop();
+        for size in 1..=bytes.len() {
+            let mut outgoing = Outgoing::default();
+            for piece in bytes.chunks(size) {
+                assert_eq!(outgoing.follow(piece, MAGIC), Ok(()));
+            }
+            let next = frame(CommandName::VERACK, b"");
+            let wrong: Vec<_> = next.chunks(size).filter_map(|piece| outgoing.follow(piece, MAGIC).err()).collect();
+            assert_eq!(wrong, [Fault::Torn], "it is told once, in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_comes_before_its_time() {
+        let early = |first: &[CommandName], then: CommandName| {
+            let mut outgoing = Outgoing::default();
+            for command in first {
+                outgoing.follow(&frame(*command, b""), MAGIC).expect("these may come");
+            }
+            outgoing.follow(&frame(then, b""), MAGIC)
+        };
+        assert_eq!(early(&[], CommandName::VERACK), Err(Fault::TooEarly(CommandName::VERACK)));
+        assert_eq!(early(&[], CommandName::PING), Err(Fault::TooEarly(CommandName::PING)));
+        let version = CommandName::VERSION;
+        assert_eq!(early(&[version], CommandName::PONG), Err(Fault::TooEarly(CommandName::PONG)));
+        assert_eq!(early(&[version, CommandName::VERACK], CommandName::PONG), Ok(()));
+    }
+}

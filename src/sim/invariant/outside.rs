@@ -1,0 +1,92 @@
+//! What holds between the loop and its kernel: each knows of the other's sockets, and no news is lost between them.
+
+use super::sweep::{Check, SweepSight, none_of};
+use super::turn::ensure;
+use crate::peer::ConnectionState;
+use crate::reactor::inspect::LinkReport;
+use crate::sim::kernel::EndView;
+
+/// Each check with the number of its invariant.
+pub(super) const CHECKS: [(u8, Check); 7] = [
+    (2, each_link_has_its_socket),
+    (3, what_is_open_is_what_is_known),
+    (7, what_can_be_read_is_listed),
+    (7, unread_data_is_known_or_announced),
+    (8, what_can_be_sent_is_listed),
+    (8, room_to_send_is_known_or_announced),
+    (10, waiting_connections_are_known_or_announced),
+];
+
+fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
+    let mut dials = sight.inspection.dials.clone();
+    dials.sort_unstable();
+    none_of(sight.going(), |link| match link.state {
+        ConnectionState::AwaitingHandshake | ConnectionState::Connected => !has_socket(sight, link),
+        ConnectionState::Connecting => has_socket(sight, link) == dials.binary_search(&link.id).is_ok(),
+        ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => true,
+    })?;
+    let registered = sight.host.ends.iter();
+    let stray = registered.clone().find(|end| sight.ledger.socket_of(end.link.slot()) != Some(end.link));
+    ensure(stray.is_none(), || format!("{stray:?} is registered and has no link"))?;
+    let with_socket = sight.inspection.links.iter().filter(|link| has_socket(sight, link)).count();
+    let sockets = sight.ledger.sockets;
+    ensure(with_socket == sockets && registered.len() == sockets, || {
+        format!("{sockets} sockets, {} of them registered, for {with_socket} links", registered.len())
+    })
+}
+
+fn what_is_open_is_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
+    let sockets = (sight.ledger.sockets, sight.open_sockets, sight.host.ends.len());
+    let is_right = sockets.0 == sockets.1 && sockets.1 == sockets.2;
+    ensure(is_right, || format!("sockets by the calls, the network and the kernel: {sockets:?}"))?;
+    let listeners = (sight.inspection.listeners.len(), sight.host.listeners.len());
+    ensure(listeners.0 == listeners.1, || format!("listeners of the loop and of the kernel: {listeners:?}"))
+}
+
+fn what_can_be_read_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.going(), |link| is_open(link) && link.is_readable && !link.is_held && !link.is_ready)
+}
+
+fn unread_data_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_unannounced(sight, |link, end| is_open(link) && end.is_readable && !link.is_readable)
+}
+
+fn what_can_be_sent_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.going(), |link| {
+        is_open(link) && link.outgoing.waiting_bytes > 0 && link.is_writable && !link.is_dirty
+    })
+}
+
+fn room_to_send_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_unannounced(sight, |link, end| {
+        let waits = link.outgoing.waiting_bytes > 0 && !link.is_writable;
+        end.is_writable && (waits || link.state == ConnectionState::Connecting)
+    })
+}
+
+fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
+    let lost = sight.host.listeners.iter().find(|backlog| {
+        let listener = sight.inspection.listeners.get(backlog.index as usize);
+        let is_known = listener.is_some_and(|listener| listener.is_ready || listener.retry_at.is_some());
+        backlog.waiting > 0 && !backlog.has_edge && !is_known
+    });
+    ensure(lost.is_none(), || format!("nobody knows of {lost:?}"))
+}
+
+/// No link of which `must_know` holds is without an event that waits to be collected.
+fn none_unannounced(sight: &SweepSight<'_>, must_know: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
+    let mut ends: Vec<&EndView> = sight.host.ends.iter().filter(|end| !end.has_edge).collect();
+    ends.sort_unstable_by_key(|end| end.link);
+    none_of(sight.going(), |link| {
+        let end = ends.binary_search_by_key(&link.id, |end| end.link).ok().map(|index| ends[index]);
+        end.is_some_and(|end| must_know(link, end))
+    })
+}
+
+fn is_open(link: &LinkReport) -> bool {
+    link.state != ConnectionState::Connecting
+}
+
+fn has_socket(sight: &SweepSight<'_>, link: &LinkReport) -> bool {
+    sight.ledger.socket_of(link.id.slot()) == Some(link.id)
+}

@@ -1,0 +1,211 @@
+//! What holds between any two turns and is told from every row, list, queue and timer of the loop.
+
+use super::ledger::Ledger;
+use super::turn::{UNREAD_TURNS_MAX, ensure};
+use crate::id::LinkId;
+use crate::limits::{
+    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, READ_BLOCK_BYTES,
+    SEND_QUEUE_MAX_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
+};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
+use crate::sim::kernel::HostView;
+use crate::time::Instant;
+use crate::wheel::tick_at_or_after;
+
+/// All that is known between two turns.
+#[derive(Debug)]
+pub(super) struct SweepSight<'a> {
+    pub(super) inspection: &'a Inspection,
+    pub(super) ledger: &'a Ledger,
+    /// The loop's host as the virtual kernel sees it, and the sockets that its network believes to have.
+    pub(super) host: &'a HostView,
+    pub(super) open_sockets: usize,
+    /// When the last turn's clock stood, before it began: what was due then had a whole turn.
+    pub(super) settled: Instant,
+    pub(super) memory: &'a Memory,
+}
+
+/// What a sweep keeps for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// What was agreed with the peers that were ready, by slot.
+    pub(super) agreed: Vec<Option<(LinkId, Agreed)>>,
+    /// The list of those to read.
+    pub(super) ready: Vec<LinkId>,
+    pub(super) turn: u64,
+    pub(super) at: Instant,
+}
+
+pub(super) type Check = fn(&SweepSight<'_>) -> Result<(), String>;
+
+/// Each check with the number of its invariant.
+pub(super) const CHECKS: [(u8, Check); 10] = [
+    (1, slots_and_links_add_up),
+    (9, lists_hold_a_link_at_most_once),
+    (12, nobody_on_the_list_is_passed_over),
+    (13, memory_follows_the_bytes_received),
+    (14, queues_keep_their_bounds),
+    (19, what_was_agreed_stays),
+    (20, nobody_stays_unheard_for_ever),
+    (21, each_deadline_has_its_timer),
+    (21, no_deadline_lies_behind),
+    (23, pings_in_flight_are_few),
+];
+
+impl Memory {
+    pub(super) fn of(mut self, inspection: &Inspection, turn: u64) -> Self {
+        for link in inspection.links.iter().filter(|link| link.state == ConnectionState::Connected) {
+            let slot = link.id.slot();
+            if self.agreed.len() <= slot {
+                self.agreed.resize(slot + 1, None);
+            }
+            self.agreed[slot] = Some((link.id, link.agreed));
+        }
+        self.ready.clone_from(&inspection.ready);
+        Self { turn, at: inspection.summary.now, ..self }
+    }
+}
+
+impl SweepSight<'_> {
+    /// The links whose end is not decided.
+    pub(super) fn going(&self) -> impl Iterator<Item = &LinkReport> {
+        self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
+    }
+
+    /// The links that are not ending, and are not still to be dialled.
+    fn open(&self) -> impl Iterator<Item = &LinkReport> {
+        self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
+    }
+
+    pub(super) fn is_to_be_dialled(&self, link: &LinkReport) -> bool {
+        link.state == ConnectionState::Connecting && self.ledger.socket_of(link.id.slot()) != Some(link.id)
+    }
+}
+
+/// The first of `links` that breaks a rule, told by `text`.
+pub(super) fn none_of<'a>(
+    mut links: impl Iterator<Item = &'a LinkReport>,
+    breaks: impl Fn(&LinkReport) -> bool,
+) -> Result<(), String> {
+    links.find(|link| breaks(link)).map_or(Ok(()), |link| Err(format!("{link:?}")))
+}
+
+fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Inspection { summary, slots, occupied_slots, retired_slots, links, .. } = sight.inspection;
+    let count = |counts: &dyn Fn(&LinkReport) -> bool| links.iter().filter(|link| counts(link)).count();
+    let inbound = count(&|link| link.connection_type == ConnectionType::Inbound);
+    let over_capacity = count(&|link| link.connection_type == ConnectionType::OverCapacity);
+    let ready_peers = count(&|link| link.state == ConnectionState::Connected);
+    let counted = (links.len(), inbound, over_capacity, ready_peers);
+    let believed = (summary.links, summary.inbound, summary.over_capacity, summary.ready_peers);
+    ensure(counted == believed, || format!("counted {counted:?}, believed {believed:?}"))?;
+    ensure(links.len() + retired_slots == *occupied_slots && occupied_slots <= slots, || {
+        format!("{} links and {retired_slots} retired slots in {occupied_slots} of {slots} slots", links.len())
+    })
+}
+
+fn lists_hold_a_link_at_most_once(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Inspection { links, ready, dirty, closing, .. } = sight.inspection;
+    let lists: [(&str, &[LinkId], fn(&LinkReport) -> bool); 3] = [
+        ("ready", ready, |link| link.is_ready),
+        ("dirty", dirty, |link| link.is_dirty),
+        ("closing", closing, |link| link.is_closing),
+    ];
+    for (name, list, is_listed) in lists {
+        let mut sorted = list.to_vec();
+        sorted.sort_unstable();
+        let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+        ensure(twice.is_none(), || format!("{twice:?} is on the {name} list twice"))?;
+        let wrong = links.iter().find(|link| is_listed(link) != sorted.binary_search(&link.id).is_ok());
+        ensure(wrong.is_none(), || format!("the {name} list and its link disagree: {wrong:?}"))?;
+    }
+    Ok(())
+}
+
+fn nobody_on_the_list_is_passed_over(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Memory { ready, turn, at, .. } = sight.memory;
+    let passed = sight.ledger.turn - turn;
+    let patient = ready.iter().enumerate().take_while(|(position, _)| passed > *position as u64 + UNREAD_TURNS_MAX);
+    let mut waiting: Vec<LinkId> = patient.map(|(_, id)| *id).filter(|id| sight.ledger.read_in(*id) <= *turn).collect();
+    waiting.sort_unstable();
+    none_of(sight.going(), |link| {
+        let was_held = link.is_held || link.held_since >= *at && link.held_since > Instant::ZERO;
+        link.is_ready && !was_held && waiting.binary_search(&link.id).is_ok()
+    })
+}
+
+fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), String> {
+    let links = &sight.inspection.links;
+    none_of(links.iter(), |link| link.gathering_bytes as u64 > link.frame_received_bytes + BUFFER_GROWTH_BYTES as u64)?;
+    let is_charged = |bytes: &usize| *bytes > POOLED_BUFFER_MAX_BYTES;
+    let charged: usize = links.iter().map(|link| link.gathering_bytes).filter(is_charged).sum();
+    let believed = sight.inspection.summary.gathered_bytes;
+    ensure(charged as u64 == believed, || format!("{charged} bytes are gathered, believed are {believed}"))
+}
+
+/// An empty queue takes a message of any size, so the largest part is not counted. What was fed of a message in parts
+/// has a bound of its own, and whole messages wait before and behind it.
+fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.inspection.links.iter(), |link| {
+        let outgoing = link.outgoing;
+        let whole = SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
+        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES } else { whole };
+        outgoing.waiting_bytes != outgoing.recounted_bytes || outgoing.waiting_bytes + outgoing.behind_bytes > most
+    })
+}
+
+fn what_was_agreed_stays(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.inspection.links.iter(), |link| {
+        let known = sight.memory.agreed.get(link.id.slot()).copied().flatten();
+        let Some((_, before)) = known.filter(|(id, _)| *id == link.id) else { return false };
+        let now = link.agreed;
+        let is_announced = now.protoconf_received && !before.protoconf_received;
+        let limit = if is_announced { now.max_recv_payload_bytes } else { before.max_recv_payload_bytes };
+        let protoconf_received = now.protoconf_received || before.protoconf_received;
+        now != Agreed { max_recv_payload_bytes: limit, protoconf_received, ..before }
+    })
+}
+
+/// A peer that may have been heard late gets the grace for that, and everything else happens within a tick.
+fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
+    if is_behind(sight) {
+        return Ok(());
+    }
+    none_of(sight.open(), |link| match link.state {
+        ConnectionState::AwaitingHandshake if !link.is_held => {
+            link.handshake_deadline.is_none_or(|deadline| deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
+        }
+        ConnectionState::Connected => link.ping_due.plus(TICK) <= sight.settled,
+        ConnectionState::AwaitingHandshake
+        | ConnectionState::Connecting
+        | ConnectionState::Disconnected
+        | ConnectionState::Rejected
+        | ConnectionState::Failed => false,
+    })
+}
+
+fn each_deadline_has_its_timer(sight: &SweepSight<'_>) -> Result<(), String> {
+    let armed = sight.inspection.links.iter().filter(|link| link.armed_tick.is_some()).count();
+    let believed = sight.inspection.summary.timers;
+    ensure(armed == believed, || format!("{armed} links have a timer, {believed} timers are armed"))?;
+    none_of(sight.going().filter(|link| !sight.is_to_be_dialled(link) && !link.is_closing), |link| {
+        link.deadline != Instant::MAX && link.armed_tick.is_none_or(|tick| tick > tick_at_or_after(link.deadline))
+    })
+}
+
+fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
+    if is_behind(sight) {
+        return Ok(());
+    }
+    none_of(sight.open(), |link| link.deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
+}
+
+fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.inspection.links.iter(), |link| link.pings > PINGS_OUTSTANDING_MAX)
+}
+
+/// Whether more timers may have gone off than one turn looks at.
+fn is_behind(sight: &SweepSight<'_>) -> bool {
+    sight.inspection.summary.has_overdue_timers && sight.inspection.links.len() > EXPIRIES_PER_TURN
+}

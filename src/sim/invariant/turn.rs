@@ -1,0 +1,127 @@
+//! What holds after every turn and is told from what the loop counts, in a time that does not depend on its links.
+
+use super::Bounds;
+use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, OVER_CAPACITY_MAX, READ_BLOCK_BYTES};
+use crate::reactor::inspect::Summary;
+use crate::time::Wait;
+
+/// Turns in which the link that is read next may go unread: it may be held again before each.
+pub(super) const UNREAD_TURNS_MAX: u64 = 8;
+
+/// The two ends of a turn.
+#[derive(Clone, Debug)]
+pub(super) struct TurnSight<'a> {
+    pub(super) before: &'a Summary,
+    pub(super) after: &'a Summary,
+    pub(super) bounds: &'a Bounds,
+    /// Peers that the handler was told are ready, since the loop began.
+    pub(super) told_ready: u64,
+    /// Peers that the handler was told are closed, since the loop began.
+    pub(super) told_closed: u64,
+    /// Turns for which the same link has been the one that is read next, without being read.
+    pub(super) next_unread_turns: u64,
+}
+
+pub(super) type Check = fn(&TurnSight<'_>) -> Result<(), String>;
+
+/// Each check with the number of its invariant.
+pub(super) const CHECKS: [(u8, Check); 10] = [
+    (1, links_are_those_that_came_and_did_not_go),
+    (9, the_loop_sleeps_only_without_work),
+    (11, a_turn_keeps_its_bounds),
+    (12, the_next_link_is_read),
+    (13, gathered_frames_keep_their_bound),
+    (21, a_timer_belongs_to_a_link),
+    (22, the_handler_is_woken_in_time),
+    (23, a_pong_answers_a_ping),
+    (24, accepted_links_keep_their_bounds),
+    (29, events_are_those_that_were_counted),
+];
+
+fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Summary { links, ready_peers, inbound, over_capacity, ref counters, .. } = *sight.after;
+    let came = counters.accepted + counters.dialled;
+    let is_right = came == counters.closed + links as u64 && ready_peers <= links && inbound + over_capacity <= links;
+    ensure(is_right && links <= sight.bounds.max_links, || {
+        format!(
+            "{came} links came and {} went, {links} are there: {inbound} inbound, {over_capacity} over capacity, \
+             {ready_peers} ready",
+            counters.closed
+        )
+    })
+}
+
+fn the_loop_sleeps_only_without_work(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Summary { wait, ready, dirty, closing, dials, has_more, .. } = *sight.after;
+    let has_work = has_more || ready + dirty + closing + dials > 0;
+    ensure(has_work == (wait == Wait::Zero), || {
+        format!(
+            "the wait is {wait:?} with {ready} ready, {dirty} dirty, {closing} closing, {dials} dials, more: {has_more}"
+        )
+    })
+}
+
+fn a_turn_keeps_its_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
+    let (before, after) = (&sight.before.counters, &sight.after.counters);
+    let expiries = after.timeouts + after.timers_rearmed - before.timeouts - before.timers_rearmed;
+    let bytes = after.bytes_received - before.bytes_received;
+    let frames = after.frames_received - before.frames_received;
+    let links = sight.before.links as u64 + (after.accepted + after.dialled - before.accepted - before.dialled);
+    let is_right = expiries <= EXPIRIES_PER_TURN as u64
+        && bytes <= links * READ_BLOCK_BYTES as u64
+        // The first frame of each link may have begun before.
+        && frames <= links + bytes / HEADER_LEN_BYTES as u64;
+    ensure(is_right, || format!("{expiries} expiries, {bytes} bytes and {frames} frames of {links} links in a turn"))
+}
+
+fn the_next_link_is_read(sight: &TurnSight<'_>) -> Result<(), String> {
+    let TurnSight { next_unread_turns, .. } = *sight;
+    ensure(next_unread_turns <= UNREAD_TURNS_MAX, || {
+        format!("{:?} is to be read next, for {next_unread_turns} turns", sight.after.next_ready)
+    })
+}
+
+fn gathered_frames_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
+    let gathered_bytes = sight.after.gathered_bytes;
+    ensure(gathered_bytes <= sight.bounds.gathered_max_bytes, || format!("{gathered_bytes} bytes are gathered"))
+}
+
+fn a_timer_belongs_to_a_link(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Summary { timers, links, .. } = *sight.after;
+    ensure(timers <= links, || format!("{timers} timers are armed for {links} links"))
+}
+
+fn the_handler_is_woken_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
+    let (before, after) = (sight.before, sight.after);
+    let was_missed = before.wake_at.is_some_and(|asked| asked <= before.now) && before.wake_at == after.wake_at;
+    ensure(!was_missed, || format!("the handler asked for {:?} and is not woken at {:?}", after.wake_at, after.now))
+}
+
+fn a_pong_answers_a_ping(sight: &TurnSight<'_>) -> Result<(), String> {
+    let counters = &sight.after.counters;
+    ensure(counters.pongs_received <= counters.pings_sent, || {
+        format!("{} pongs count for {} pings", counters.pongs_received, counters.pings_sent)
+    })
+}
+
+fn accepted_links_keep_their_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Summary { inbound, over_capacity, .. } = *sight.after;
+    ensure(inbound <= sight.bounds.max_inbound && over_capacity <= OVER_CAPACITY_MAX, || {
+        format!("{inbound} inbound links and {over_capacity} over capacity")
+    })
+}
+
+fn events_are_those_that_were_counted(sight: &TurnSight<'_>) -> Result<(), String> {
+    let TurnSight { told_ready, told_closed, .. } = *sight;
+    let counters = &sight.after.counters;
+    ensure((told_ready, told_closed) == (counters.handshakes, counters.closed), || {
+        format!(
+            "the handler was told of {told_ready} ready and {told_closed} closed; counted are {} and {}",
+            counters.handshakes, counters.closed
+        )
+    })
+}
+
+pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(text()) }
+}

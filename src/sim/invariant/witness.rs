@@ -1,0 +1,125 @@
+//! A handler around a handler, which checks what handlers are promised.
+
+use super::Bounds;
+use super::Violation;
+use super::ledger::Ledger;
+use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+use crate::config::Config;
+use crate::id::PeerId;
+use crate::wire::Header;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Passes every call on to a handler of the user's own, after it has been checked: that a peer is opened before all
+/// else, ready before its messages, and closed once and last; that messages come whole or as a gapless stream, as the
+/// handler wanted them; that its timer goes off when it asked, and no deadline passes early.
+///
+/// A handler that closes a peer with a [`CloseReason::TimedOut`](crate::CloseReason) of its own, earlier than the loop
+/// would, is taken for a timer that went off early.
+#[derive(Debug)]
+pub struct Witness<H> {
+    handler: H,
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl<H> Witness<H> {
+    /// A witness for a loop with this configuration.
+    pub fn new(config: &Config, handler: H) -> Self {
+        Self::with(Rc::new(RefCell::new(Ledger::new(Bounds::of(config)))), handler)
+    }
+
+    pub(super) fn with(ledger: Rc<RefCell<Ledger>>, handler: H) -> Self {
+        Self { handler, ledger }
+    }
+
+    /// The handler behind it.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler behind it, for changing it between turns.
+    pub fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// What was found so far: the first of it, in order.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.ledger.borrow().findings.list().to_vec()
+    }
+
+    fn told(&self, ctx: &Ctx<'_>, peer: PeerId) {
+        self.ledger.borrow_mut().told(peer.link(), ctx.peer(peer).is_some());
+    }
+
+    fn told_of_message(&self, ctx: &Ctx<'_>, peer: PeerId) {
+        self.told(ctx, peer);
+        self.ledger.borrow_mut().told_of_message(peer.link(), is_ready(ctx, peer));
+    }
+
+    /// Notes what the handler has asked for when it was called.
+    fn called(&self, ctx: &Ctx<'_>) {
+        self.ledger.borrow_mut().wake_at = ctx.asked_wake();
+    }
+}
+
+impl<H: Handler> Handler for Witness<H> {
+    type Command = H::Command;
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let handshake = ctx.peer(peer).map(|view| view.connection().handshake().is_complete());
+        self.ledger.borrow_mut().event(peer.link(), &event, ctx.now(), handshake);
+        self.handler.on_event(ctx, peer, event);
+        self.called(ctx);
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        self.told_of_message(ctx, peer);
+        let delivery = self.handler.on_header(ctx, peer, header);
+        // Nothing is delivered of a message whose header made the handler end its peer.
+        let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
+        self.ledger.borrow_mut().admitted(peer.link(), header, effective);
+        self.called(ctx);
+        delivery
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.told_of_message(ctx, peer);
+        self.ledger.borrow_mut().delivered(peer.link(), frame.header());
+        self.handler.on_message(ctx, peer, frame);
+        self.called(ctx);
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        self.told_of_message(ctx, peer);
+        let (len_bytes, is_last) = (chunk.bytes().len(), chunk.last().is_some());
+        self.ledger.borrow_mut().streamed(peer.link(), chunk.header(), chunk.offset(), len_bytes, is_last);
+        self.handler.on_chunk(ctx, peer, chunk);
+        self.called(ctx);
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.told(ctx, peer);
+        self.handler.on_writable(ctx, peer);
+        self.called(ctx);
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        self.ledger.borrow_mut().woken(ctx.now());
+        self.handler.on_timer(ctx);
+        self.called(ctx);
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
+        self.handler.on_command(ctx, command);
+        self.called(ctx);
+    }
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.handler.on_start(ctx);
+        self.called(ctx);
+    }
+}
+
+fn is_ready(ctx: &Ctx<'_>, peer: PeerId) -> bool {
+    ctx.peer(peer).is_some_and(|view| view.is_ready())
+}

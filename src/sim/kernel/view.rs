@@ -1,0 +1,66 @@
+//! What one host could find out if it asked about everything it has open. Looking changes nothing.
+
+use super::{Kernel, Side};
+use crate::id::{LinkId, Token};
+use crate::sim::world::World;
+
+/// All that a host has open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::sim) struct HostView {
+    /// The registered ends of connections.
+    pub(in crate::sim) ends: Vec<EndView>,
+    pub(in crate::sim) listeners: Vec<BacklogView>,
+    /// What it cost: connections of all hosts that were looked at.
+    pub(in crate::sim) looked_at: usize,
+}
+
+/// A registered end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct EndView {
+    pub(in crate::sim) link: LinkId,
+    /// A read would give bytes, the end of them or an error.
+    pub(in crate::sim) is_readable: bool,
+    /// A write would take bytes or give an error, or a connect is decided.
+    pub(in crate::sim) is_writable: bool,
+    /// An event about it waits to be collected.
+    pub(in crate::sim) has_edge: bool,
+}
+
+/// A listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct BacklogView {
+    pub(in crate::sim) index: u32,
+    /// Connections that wait to be accepted.
+    pub(in crate::sim) waiting: usize,
+    pub(in crate::sim) has_edge: bool,
+}
+
+impl World {
+    /// All that a host has open, at a cost that grows with the connections of all hosts.
+    pub(in crate::sim) fn view_of(&self, host: usize) -> HostView {
+        self.kernel_mut().view_of(host)
+    }
+}
+
+impl Kernel {
+    fn view_of(&mut self, host: usize) -> HostView {
+        let mut ends = Vec::new();
+        for (_, connection) in &mut self.connections {
+            for side in [Side::Dialler, Side::Acceptor] {
+                let end = connection.end(side);
+                let Some((_, token)) = end.owner.filter(|(owner, _)| *owner == host) else { continue };
+                let Token::Link(link) = Token::from_u64(token) else { continue };
+                let has_edge = end.is_queued;
+                let mask = connection.mask(side);
+                ends.push(EndView { link, is_readable: mask.readable, is_writable: mask.writable, has_edge });
+            }
+        }
+        let listeners = self.listeners.values().filter(|listener| listener.host == host);
+        let backlog = |listener: &super::Listener| BacklogView {
+            index: listener.index,
+            waiting: listener.waiting.len(),
+            has_edge: listener.is_queued,
+        };
+        HostView { ends, listeners: listeners.map(backlog).collect(), looked_at: self.connections.len() }
+    }
+}
