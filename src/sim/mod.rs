@@ -43,16 +43,20 @@
 //! # }
 //! ```
 
+pub mod actor;
+
 mod connection;
 mod driver;
 pub mod invariant;
 mod kernel;
 mod net;
+mod tape;
 mod trace;
 mod world;
 
 pub use connection::{Conditions, Cut, Cuts};
 pub use driver::{Actor, Driver, RunError, RunOutcome};
 pub use net::{SimNet, SimSocket};
+pub use tape::{Chance, Tape, TapeError};
 pub use trace::{Call, Entry, Trace};
 pub use world::World;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
 mod accepting;
+mod actors;
 mod backpressure;
 mod budget;
 mod closing;

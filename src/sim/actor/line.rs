@@ -1,0 +1,257 @@
+//! What a persona acts through: its own connection, its own timer, and its crowd's chance.
+//!
+//! What is sent in one call of a persona leaves in as few writes as can be; what the kernel does not take is kept, up
+//! to [`UNSENT_MAX_BYTES`].
+
+use super::super::net::SimNet;
+use super::super::tape::Chance;
+use crate::id::LinkId;
+use crate::net::Net;
+use crate::time::Instant;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::ErrorKind;
+
+/// Most bytes that wait for the kernel to take them, per connection.
+pub const UNSENT_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What one persona sends is handed to the kernel at the latest when so much of it was gathered.
+const GATHERED_MAX_BYTES: usize = 64 * 1024;
+
+/// A persona's connection, for the time of one call.
+#[derive(Debug)]
+pub struct Line<'a> {
+    pub(super) net: &'a mut SimNet,
+    pub(super) wire: &'a mut Wire,
+    pub(super) timers: &'a mut Timers,
+    /// Sent in this call and not handed to the kernel yet.
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) chance: &'a Chance,
+    pub(super) id: LinkId,
+    pub(super) now: Instant,
+}
+
+/// What a crowd knows of one connection.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) generation: u32,
+    /// Bytes that the persona wants to read; `u32::MAX` is all.
+    pub(super) appetite: u32,
+    /// When the persona wants to be called.
+    pub(super) due: Instant,
+    /// The earliest of its entries among the timers; never later than `due`.
+    pub(super) armed: Instant,
+    pub(super) unsent: Option<Box<Unsent>>,
+    pub(super) wish: Wish,
+    pub(super) is_dialled: bool,
+    pub(super) is_opening: bool,
+    pub(super) is_readable: bool,
+    pub(super) is_hung_up: bool,
+    /// It stands in the crowd's list of those to be read.
+    pub(super) is_listed: bool,
+    /// The kernel has refused something, and says when there is room.
+    pub(super) is_blocked: bool,
+}
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Stay,
+    /// Say that nothing more comes when all is sent.
+    Finish,
+    Finished,
+    Close,
+    Reset,
+    /// The kernel has reported its end to a write.
+    Broken(ErrorKind),
+}
+
+#[derive(Debug)]
+pub(super) struct Unsent {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// The timers of a crowd, each as its moment and its link.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(Instant, LinkId)>>);
+
+impl Line<'_> {
+    /// The moment of this call.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A number that no other connection of the crowd has had.
+    pub fn serial(&self) -> u32 {
+        self.wire.generation
+    }
+
+    /// Whether this side opened the connection.
+    pub fn is_dialled(&self) -> bool {
+        self.wire.is_dialled
+    }
+
+    /// The crowd's own source of chance.
+    pub fn chance(&self) -> &Chance {
+        self.chance
+    }
+
+    /// Sends all of `bytes`, now or when there is room; returns `false`, having sent nothing, if too much waits already
+    /// or nothing can be sent any more.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > UNSENT_MAX_BYTES {
+            return false;
+        }
+        self.out.extend_from_slice(bytes);
+        if self.out.len() >= GATHERED_MAX_BYTES {
+            self.hand_over();
+        }
+        true
+    }
+
+    /// Sends as much of `bytes` as the kernel takes at once and keeps nothing; returns how much that was. The persona
+    /// hears of room if it was not all.
+    pub fn offer(&mut self, bytes: &[u8]) -> usize {
+        self.hand_over();
+        if self.wire.wish != Wish::Stay || self.wire.is_blocked || self.wire.unsent.is_some() {
+            return 0;
+        }
+        self.wire.write(self.net, self.id, bytes)
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn unsent_bytes(&self) -> usize {
+        self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
+    }
+
+    /// Sends nothing more, and says so to the other side when all is sent.
+    pub fn finish(&mut self) {
+        self.hand_over();
+        if self.wire.wish == Wish::Stay {
+            self.wire.wish = Wish::Finish;
+        }
+    }
+
+    /// Closes the connection after this call, with what the kernel has taken by then.
+    pub fn close(&mut self) {
+        self.hand_over();
+        self.wire.wish = Wish::Close;
+    }
+
+    /// Ends the connection with a reset after this call.
+    pub fn reset(&mut self) {
+        self.hand_over();
+        self.wire.wish = Wish::Reset;
+    }
+
+    /// Asks to be called at `moment`, in place of any other; [`Instant::MAX`] is never.
+    pub fn wake_at(&mut self, moment: Instant) {
+        self.wire.due = moment;
+        if moment < self.wire.armed {
+            self.wire.armed = moment;
+            self.timers.push(moment, self.id);
+        }
+    }
+
+    /// When it is to be called; [`Instant::MAX`] is never.
+    pub fn wakes_at(&self) -> Instant {
+        self.wire.due
+    }
+
+    /// Reads nothing from here on, not even an end.
+    pub fn stop_reading(&mut self) {
+        self.wire.appetite = 0;
+    }
+
+    /// Reads whatever comes.
+    pub fn start_reading(&mut self) {
+        self.wire.appetite = u32::MAX;
+    }
+
+    /// Reads `len_bytes` more and then nothing.
+    pub fn read_only(&mut self, len_bytes: u32) {
+        self.wire.appetite = len_bytes.min(u32::MAX - 1);
+    }
+
+    /// What was sent in this call so far, taken back.
+    pub(super) fn take_back(&mut self, into: &mut impl Extend<u8>) {
+        into.extend(self.out.drain(..));
+    }
+
+    /// Gives the kernel what was gathered, and keeps the rest.
+    pub(super) fn hand_over(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        let mut taken = 0;
+        if !self.wire.is_blocked && self.wire.unsent.is_none() {
+            taken = self.wire.write(self.net, self.id, self.out);
+        }
+        if taken < self.out.len() && !matches!(self.wire.wish, Wish::Broken(_)) {
+            let new = || Box::new(Unsent { bytes: Vec::new(), sent: 0 });
+            self.wire.unsent.get_or_insert_with(new).bytes.extend_from_slice(&self.out[taken..]);
+        }
+        self.out.clear();
+    }
+}
+
+impl Wire {
+    pub(super) fn new(generation: u32, is_dialled: bool) -> Self {
+        Self {
+            generation,
+            appetite: u32::MAX,
+            due: Instant::MAX,
+            armed: Instant::MAX,
+            unsent: None,
+            wish: Wish::Stay,
+            is_dialled,
+            is_opening: is_dialled,
+            is_readable: false,
+            is_hung_up: false,
+            is_listed: false,
+            is_blocked: false,
+        }
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush(&mut self, net: &mut SimNet, id: LinkId) {
+        let Some(mut unsent) = self.unsent.take() else { return };
+        unsent.sent += self.write(net, id, &unsent.bytes[unsent.sent..]);
+        if unsent.sent < unsent.bytes.len() {
+            self.unsent = Some(unsent);
+        }
+    }
+
+    fn write(&mut self, net: &mut SimNet, id: LinkId, bytes: &[u8]) -> usize {
+        match net.write(id, bytes) {
+            Ok(len) => {
+                self.is_blocked = len < bytes.len();
+                len
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.is_blocked = true;
+                0
+            }
+            Err(error) => {
+                self.wish = Wish::Broken(error.kind());
+                0
+            }
+        }
+    }
+}
+
+impl Timers {
+    pub(super) fn push(&mut self, at: Instant, id: LinkId) {
+        self.0.push(Reverse((at, id)));
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, LinkId)> {
+        self.next().filter(|at| *at <= now)?;
+        self.0.pop().map(|Reverse(timer)| timer)
+    }
+}

@@ -1,0 +1,23 @@
+//! The peers of a simulated world: honest ones, odd ones and hostile ones, as many as one likes.
+//!
+//! A [`Crowd`] is a host whose connections are each played by a [`Persona`], which is told what happens and acts
+//! through its [`Line`]. [`Honest`] is the reference peer and a witness: what it sees of the loop goes to a
+//! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from their
+//! crowd's stream only.
+//!
+//! A persona says what the loop has to do about it with an [`Expectation`].
+
+mod crowd;
+mod honest;
+mod journal;
+mod line;
+mod persona;
+mod profile;
+mod reference;
+
+pub use crowd::Crowd;
+pub use honest::Honest;
+pub use journal::{Complaint, Journal, Tally, Wrong};
+pub use line::{Line, UNSENT_MAX_BYTES};
+pub use persona::{End, Expectation, Judgement, Persona, Role};
+pub use profile::{Profile, VersionTail};

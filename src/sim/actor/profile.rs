@@ -1,0 +1,199 @@
+//! What all peers of one kind have in common: who they say they are, and how they go about a handshake.
+
+use super::journal::Journal;
+use super::reference::{self, Spares};
+use std::time::Duration;
+
+/// Where the nonce lies in the payload of a `version`.
+const NONCE_AT: usize = 72;
+const PROTOCONF: &[u8] = b"\x02\x00\x00\x20\x00\x15BlockPriority,Default";
+/// The last protocol version without pongs.
+const LAST_WITHOUT_PONGS: i32 = 60_000;
+
+/// A kind of peer. Built once and shared by any number of connections.
+#[derive(Debug)]
+pub struct Profile {
+    pub(super) magic: [u8; 4],
+    pub(super) journal: Journal,
+    pub(super) spares: Spares,
+    pub(super) ping_every: Option<Duration>,
+    pub(super) is_eager: bool,
+    pub(super) verack: Vec<u8>,
+    /// What follows the verack.
+    pub(super) after_verack: Vec<u8>,
+    /// What is said when the handshake is complete.
+    pub(super) when_ready: Vec<u8>,
+    version: Vec<u8>,
+}
+
+/// How much of a `version` is sent; each of these leaves out one field more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VersionTail {
+    /// All fields, the association id empty.
+    AssociationId,
+    /// Up to the relay flag.
+    Relay,
+    /// Up to the height.
+    Height,
+    /// Up to the user agent.
+    UserAgent,
+    /// Up to the nonce.
+    Nonce,
+    /// The four fields that every version has.
+    Receiver,
+}
+
+impl VersionTail {
+    /// All of them, the longest first.
+    pub const ALL: [Self; 6] =
+        [Self::AssociationId, Self::Relay, Self::Height, Self::UserAgent, Self::Nonce, Self::Receiver];
+}
+
+impl Profile {
+    /// An SV Node on the network with this magic, which never pings.
+    pub fn new(magic: [u8; 4], journal: &Journal) -> Self {
+        Self {
+            magic,
+            journal: journal.clone(),
+            spares: Spares::default(),
+            ping_every: None,
+            is_eager: false,
+            verack: reference::frame(magic, "verack", &[]),
+            after_verack: reference::frame(magic, "protoconf", PROTOCONF),
+            when_ready: reference::frame(magic, "sendheaders", &[]),
+            version: version_payload(70_016, VersionTail::AssociationId, b"/Bitcoin SV:1.2.2/"),
+        }
+    }
+
+    /// Pings in regular intervals from the handshake on, if the protocol version has pongs; one interval is the time
+    /// that a pong may take.
+    #[must_use]
+    pub fn pinging(self, every: Duration) -> Self {
+        Self { ping_every: Some(every), ..self }
+    }
+
+    /// Claims another protocol version, and leaves out what that does not know.
+    #[must_use]
+    pub fn with_protocol_version(mut self, version: i32) -> Self {
+        self.version[..4].copy_from_slice(&version.to_le_bytes());
+        if version < 70_012 {
+            self.when_ready.clear();
+        }
+        if version <= LAST_WITHOUT_PONGS {
+            self.ping_every = None;
+        }
+        self
+    }
+
+    /// Sends a shorter `version`.
+    #[must_use]
+    pub fn with_version_tail(mut self, tail: VersionTail) -> Self {
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
+        self.version = version_payload(protocol_version, tail, b"/Bitcoin SV:1.2.2/");
+        self
+    }
+
+    /// Calls itself something else.
+    #[must_use]
+    pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
+        self.version = version_payload(protocol_version, VersionTail::AssociationId, user_agent);
+        self
+    }
+
+    /// Says nothing of its limits.
+    #[must_use]
+    pub fn without_protoconf(self) -> Self {
+        Self { after_verack: Vec::new(), ..self }
+    }
+
+    /// Says all that it has to say when the connection opens, in one segment, and waits for nothing.
+    #[must_use]
+    pub fn eager(self) -> Self {
+        Self { is_eager: true, ..self }
+    }
+
+    pub(super) fn has_pongs(&self) -> bool {
+        let version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
+        version > LAST_WITHOUT_PONGS
+    }
+
+    /// The `version` frame of the connection with this serial number.
+    pub(super) fn version_frame(&self, serial: u32) -> Vec<u8> {
+        reference::frame(self.magic, "version", &self.version_payload(serial))
+    }
+
+    pub(super) fn version_payload(&self, serial: u32) -> Vec<u8> {
+        let mut payload = self.version.clone();
+        if let Some(nonce) = payload.get_mut(NONCE_AT..NONCE_AT + 8) {
+            nonce.copy_from_slice(&nonce_of(serial, 0).to_le_bytes());
+        }
+        payload
+    }
+}
+
+/// The `count`-th nonce of a connection, never 0. Nobody has to be unable to guess it.
+pub(super) fn nonce_of(serial: u32, count: u32) -> u64 {
+    let mut state = (u64::from(serial) << 32 | u64::from(count)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (state ^ (state >> 31)).max(1)
+}
+
+/// The payload of a `version` with the time of the world's beginning and a nonce of zeros.
+fn version_payload(protocol_version: i32, tail: VersionTail, user_agent: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let services = 0x21_u64.to_le_bytes();
+    payload.extend_from_slice(&protocol_version.to_le_bytes());
+    payload.extend_from_slice(&services);
+    payload.extend_from_slice(&1_700_000_000_i64.to_le_bytes());
+    payload.extend_from_slice(&[0; 26]);
+    if tail < VersionTail::Receiver {
+        payload.extend_from_slice(&services);
+        payload.extend_from_slice(&[0; 18 + 8]);
+    }
+    if tail < VersionTail::Nonce {
+        payload.push(u8::try_from(user_agent.len()).expect("actors have short names"));
+        payload.extend_from_slice(user_agent);
+    }
+    if tail < VersionTail::UserAgent {
+        payload.extend_from_slice(&800_000_i32.to_le_bytes());
+    }
+    if tail < VersionTail::Height {
+        payload.push(1);
+    }
+    if tail < VersionTail::Relay {
+        payload.push(0);
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tail_ends_at_a_field() {
+        let lens = VersionTail::ALL.map(|tail| version_payload(70_016, tail, b"/a:1/").len());
+        assert_eq!(lens, [46 + 34 + 6 + 4 + 1 + 1, 46 + 34 + 6 + 4 + 1, 46 + 34 + 6 + 4, 46 + 34 + 6, 46 + 34, 46]);
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_protocol() {
+        let payload = version_payload(70_016, VersionTail::AssociationId, b"/example:0.1/");
+        assert_eq!(payload.len(), 100);
+        assert_eq!(payload[..12], [0x80, 0x11, 0x01, 0, 0x21, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(payload[46..54], 0x21_u64.to_le_bytes());
+        assert_eq!(payload[80..], *b"\x0d/example:0.1/\x00\x35\x0c\x00\x01\x00");
+    }
+
+    #[test]
+    fn connections_have_nonces_of_their_own() {
+        let profile = Profile::new([1, 2, 3, 4], &Journal::new());
+        let (one, two) = (profile.version_payload(1), profile.version_payload(2));
+        assert_ne!(one[NONCE_AT..NONCE_AT + 8], two[NONCE_AT..NONCE_AT + 8]);
+        assert_eq!((&one[..NONCE_AT], &one[NONCE_AT + 8..]), (&two[..NONCE_AT], &two[NONCE_AT + 8..]));
+        let short = Profile::new([1, 2, 3, 4], &Journal::new()).with_version_tail(VersionTail::Receiver);
+        assert_eq!(short.version_payload(1).len(), 46);
+    }
+}

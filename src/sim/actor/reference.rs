@@ -1,0 +1,306 @@
+//! The wire as the actors speak it: a second codec, made from the protocol's byte vectors.
+//!
+//! It shares no line with the codec of the loop under test, so that a mistake in one is not answered by the same
+//! mistake in the other. A [`Reader`] takes frames out of a stream however it was cut, keeps small payloads, hashes
+//! large ones as they come, and between frames owns nothing.
+
+use super::journal::Wrong;
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+
+/// Bytes of the basic header, and of the extended one.
+pub(super) const HEAD: usize = 24;
+const EXTENDED_HEAD: usize = 44;
+/// Payloads up to this many bytes are kept whole.
+const KEPT_MAX: u64 = 64 * 1024;
+/// What we announce: nobody may send more in an ordinary message.
+const ANNOUNCED_MAX: u64 = 2 * 1024 * 1024;
+/// Half-received frames kept for reuse, and the room that each of them may keep.
+const SPARES_MAX: usize = 64;
+const SPARE_ROOM_MAX: usize = 4 * 1024;
+
+/// A whole frame whose checksum is right.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    pub(super) command: [u8; 12],
+    /// The whole frame; only its header if the payload is larger than what is kept.
+    pub(super) frame: &'a [u8],
+    /// As far as it was kept.
+    pub(super) payload: &'a [u8],
+}
+
+/// The receiving half of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// Bytes of payload that came, kept or not.
+    received: u64,
+    hasher: Sha256,
+    is_whole: bool,
+}
+
+/// Half-received frames for reuse, shared by many readers.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "the boxes are what is reused")]
+pub(super) struct Spares(RefCell<Vec<Box<Partial>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    len: usize,
+    command: [u8; 12],
+    payload_len: u64,
+    checksum: Option<[u8; 4]>,
+}
+
+impl Head {
+    /// The header at the beginning of `bytes`, if all of it is there.
+    fn read(bytes: &[u8], magic: [u8; 4]) -> Result<Option<Self>, Wrong> {
+        let seen = bytes.len().min(4);
+        if bytes[..seen] != magic[..seen] {
+            return Err(Wrong::Magic);
+        }
+        let Some(basic) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+        if basic[4..11] == *b"extmsg\0" {
+            let Some(extended) = bytes.first_chunk::<EXTENDED_HEAD>() else { return Ok(None) };
+            let payload_len = u64::from_le_bytes(array(&extended[36..]));
+            return Ok(Some(Self { len: EXTENDED_HEAD, command: array(&extended[24..]), payload_len, checksum: None }));
+        }
+        let command = array(&basic[4..]);
+        let payload_len = u64::from(u32::from_le_bytes(array(&basic[16..])));
+        if payload_len > ANNOUNCED_MAX && !may_be_large(command) {
+            return Err(Wrong::TooLong);
+        }
+        Ok(Some(Self { len: HEAD, command, payload_len, checksum: Some(array(&basic[20..])) }))
+    }
+
+    fn check(&self, checksum: impl FnOnce() -> [u8; 4]) -> Result<(), Wrong> {
+        match self.checksum {
+            Some(claimed) if claimed != checksum() => Err(Wrong::Checksum),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Reader {
+    /// The next whole frame of the stream, of which `input` is what came last.
+    pub(super) fn next<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b [u8],
+        magic: [u8; 4],
+        spares: &Spares,
+    ) -> Result<Option<Message<'a>>, Wrong> {
+        if self.partial.as_ref().is_some_and(|partial| partial.is_whole) {
+            spares.put(self.partial.take());
+        }
+        if self.partial.is_none() {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if let Some(head) = Head::read(input, magic)?
+                && (input.len() - head.len) as u64 >= head.payload_len
+            {
+                let (frame, rest) = input.split_at(head.len + head.payload_len as usize);
+                *input = rest;
+                let payload = &frame[head.len..];
+                head.check(|| checksum(payload))?;
+                return Ok(Some(Message { command: head.command, frame, payload }));
+            }
+        }
+        let partial = self.partial.get_or_insert_with(|| spares.take());
+        partial.fill(input, magic)
+    }
+
+    /// Whether a frame has begun and is not complete.
+    pub(super) fn is_within_frame(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| !partial.is_whole)
+    }
+}
+
+impl Partial {
+    fn fill(&mut self, input: &mut &[u8], magic: [u8; 4]) -> Result<Option<Message<'_>>, Wrong> {
+        let head = loop {
+            match Head::read(&self.bytes, magic)? {
+                Some(head) => break head,
+                None if input.is_empty() => return Ok(None),
+                None => self.keep(input, 1),
+            }
+        };
+        let left = (head.payload_len - self.received).min(input.len() as u64) as usize;
+        self.received += left as u64;
+        if head.payload_len <= KEPT_MAX {
+            self.keep(input, left);
+        } else {
+            self.hasher.update(&input[..left]);
+            *input = &input[left..];
+        }
+        if self.received < head.payload_len {
+            return Ok(None);
+        }
+        self.is_whole = true;
+        let Self { bytes, hasher, .. } = self;
+        let payload = &bytes[head.len..];
+        match head.payload_len <= KEPT_MAX {
+            true => head.check(|| checksum(payload))?,
+            false => head.check(|| twice(std::mem::take(hasher)))?,
+        }
+        Ok(Some(Message { command: head.command, frame: bytes, payload }))
+    }
+
+    fn keep(&mut self, input: &mut &[u8], len: usize) {
+        self.bytes.extend_from_slice(&input[..len]);
+        *input = &input[len..];
+    }
+}
+
+impl Spares {
+    fn take(&self) -> Box<Partial> {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn put(&self, partial: Option<Box<Partial>>) {
+        let mut spares = self.0.borrow_mut();
+        if let Some(mut partial) = partial
+            && spares.len() < SPARES_MAX
+            && partial.bytes.capacity() <= SPARE_ROOM_MAX
+        {
+            let mut bytes = std::mem::take(&mut partial.bytes);
+            bytes.clear();
+            *partial = Partial { bytes, ..Partial::default() };
+            spares.push(partial);
+        }
+    }
+}
+
+/// The first four bytes of the payload's double hash.
+pub(super) fn checksum(payload: &[u8]) -> [u8; 4] {
+    twice(Sha256::new_with_prefix(payload))
+}
+
+fn twice(hasher: Sha256) -> [u8; 4] {
+    array(&Sha256::digest(hasher.finalize()))
+}
+
+/// A header that claims whatever it is told to.
+pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u8; 4]) -> [u8; HEAD] {
+    let mut bytes = [0; HEAD];
+    bytes[..4].copy_from_slice(&magic);
+    bytes[4..4 + command.len()].copy_from_slice(command.as_bytes());
+    bytes[16..20].copy_from_slice(&len_bytes.to_le_bytes());
+    bytes[20..].copy_from_slice(&checksum);
+    bytes
+}
+
+/// An extended header, whose basic part has `checksum`.
+pub(super) fn extended(magic: [u8; 4], command: &str, len_bytes: u64, checksum: [u8; 4]) -> [u8; EXTENDED_HEAD] {
+    let mut bytes = [0; EXTENDED_HEAD];
+    bytes[..HEAD].copy_from_slice(&header(magic, "extmsg", u32::MAX, checksum));
+    bytes[HEAD..HEAD + command.len()].copy_from_slice(command.as_bytes());
+    bytes[36..].copy_from_slice(&len_bytes.to_le_bytes());
+    bytes
+}
+
+/// A frame that is right.
+pub(super) fn frame(magic: [u8; 4], command: &str, payload: &[u8]) -> Vec<u8> {
+    let len_bytes = u32::try_from(payload.len()).expect("actors send small payloads in one piece");
+    [&header(magic, command, len_bytes, checksum(payload)), payload].concat()
+}
+
+/// A `ping` or `pong`, without any allocation.
+pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEAD + 8] {
+    let nonce = nonce.to_le_bytes();
+    let mut bytes = [0; HEAD + 8];
+    bytes[..HEAD].copy_from_slice(&header(magic, command, 8, checksum(&nonce)));
+    bytes[HEAD..].copy_from_slice(&nonce);
+    bytes
+}
+
+/// The answer to a `ping`: the same frame with another letter.
+pub(super) fn pong_to(ping: &[u8]) -> Option<[u8; HEAD + 8]> {
+    let mut pong: [u8; HEAD + 8] = ping.try_into().ok()?;
+    pong[5] = b'o';
+    Some(pong)
+}
+
+/// The nonce of a `ping` or `pong`, if that is all of its payload.
+pub(super) fn nonce_of(payload: &[u8]) -> Option<u64> {
+    payload.try_into().ok().map(u64::from_le_bytes)
+}
+
+fn may_be_large(command: [u8; 12]) -> bool {
+    let large: [&[u8]; 6] = [b"tx", b"datareftx", b"block", b"cmpctblock", b"blocktxn", b"hdrsen"];
+    let len = command.iter().position(|byte| *byte == 0).unwrap_or(command.len());
+    large.contains(&&command[..len])
+}
+
+fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
+    *bytes.first_chunk().expect("the field lies within the header")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn frames_are_those_of_the_protocol() {
+        let ping = hex("e3e1f3e870696e670000000000000000080000002502fa940102030405060708");
+        let pong = hex("e3e1f3e8706f6e670000000000000000080000002502fa940102030405060708");
+        let nonce = u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(frame(MAIN, "ping", &ping[24..]), ping);
+        assert_eq!(nonce_frame(MAIN, "ping", nonce)[..], ping);
+        assert_eq!(pong_to(&ping).unwrap()[..], pong);
+        assert_eq!(frame(MAIN, "verack", &[]), hex("e3e1f3e876657261636b000000000000000000005df6e0e2"));
+        let block = hex("e3e1f3e86578746d7367000000000000ffffffff00000000626c6f636b000000000000000000000001000000");
+        assert_eq!(extended(MAIN, "block", 1 << 32, [0; 4])[..], block);
+    }
+
+    #[test]
+    fn frames_come_out_however_the_stream_was_cut() {
+        let large = vec![7; 100_000];
+        let mut stream = frame(MAIN, "version", &[1; 100]);
+        stream.extend(frame(MAIN, "verack", &[]));
+        stream.extend(frame(MAIN, "inv", &large));
+        stream.extend(extended(MAIN, "ping", 8, [0; 4]));
+        stream.extend([9; 8]);
+        stream.extend(nonce_frame(MAIN, "pong", 5));
+        for piece in [1, 2, 7, 23, 24, 25, 44, 131, 5_000, stream.len()] {
+            let (mut reader, spares, mut seen) = (Reader::default(), Spares::default(), Vec::new());
+            for mut input in stream.chunks(piece) {
+                while let Some(message) = reader.next(&mut input, MAIN, &spares).unwrap() {
+                    seen.push((message.command[..4].to_vec(), message.payload.len(), message.frame.len()));
+                }
+            }
+            let expected: Vec<(Vec<u8>, usize, usize)> = vec![
+                (b"vers".to_vec(), 100, 124),
+                (b"vera".to_vec(), 0, 24),
+                (b"inv\0".to_vec(), seen[2].1, seen[2].2),
+                (b"ping".to_vec(), 8, 52),
+                (b"pong".to_vec(), 8, 32),
+            ];
+            assert_eq!(seen, expected, "pieces of {piece}");
+            assert!(!reader.is_within_frame() && reader.partial.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let next =
+            |bytes: &[u8]| Reader::default().next(&mut &*bytes, MAIN, &Spares::default()).map(|found| found.is_some());
+        let mut bad = frame(MAIN, "ping", &[0; 8]);
+        bad[30] ^= 1;
+        assert_eq!(next(&bad), Err(Wrong::Checksum));
+        assert_eq!(next(&[0xe3, 0]), Err(Wrong::Magic));
+        assert_eq!(next(&header(MAIN, "addr", 2_097_153, [0; 4])), Err(Wrong::TooLong));
+        assert_eq!(next(&header(MAIN, "block", 2_097_153, [0; 4])), Ok(false));
+    }
+}

@@ -1,0 +1,391 @@
+//! Where all chance of a world comes from: numbered streams of draws, which can be written down and played again.
+//!
+//! Each actor, host and fault draws from a stream of its own, so that taking one of them away leaves what the others
+//! draw as it was. Stream `s` of seed `S` begins at a hash of both, and no stream knows of another. A tape that records
+//! keeps what was drawn, not the random numbers behind it: such a text is replayed by a program that draws less, more or
+//! from other ranges, and can be cut down by hand or by a machine. A draw of 0 is always the simplest outcome, and it is
+//! what a tape gives behind its end.
+//!
+//! Nothing here is fit for secrets.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::rc::Rc;
+
+/// Most zeros that one word of a text stands for, 8 MiB of them.
+const ZEROS_MAX: usize = 1 << 20;
+
+/// All draws of a world. Cheap to clone: all clones are the same tape.
+#[derive(Clone, Debug)]
+pub struct Tape {
+    reel: Rc<Reel>,
+}
+
+/// One stream of a [`Tape`]. Cheap to clone: all clones draw from the same stream.
+#[derive(Clone, Debug)]
+pub struct Chance {
+    stream: Rc<Stream>,
+}
+
+/// A text that is no tape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapeError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The word that does not belong there.
+    pub word: String,
+}
+
+#[derive(Debug)]
+struct Reel {
+    source: Source,
+    streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Seed(u64),
+    Recording(u64),
+    /// What each stream gives before its zeros.
+    Written(BTreeMap<u32, Vec<u64>>),
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Where the generator stands; unused if the draws are written down already.
+    state: Cell<u64>,
+    track: Track,
+}
+
+#[derive(Debug)]
+enum Track {
+    None,
+    Recorded(RefCell<Vec<u64>>),
+    Played { draws: Vec<u64>, next: Cell<usize> },
+}
+
+impl Tape {
+    /// A tape that draws from a seed and keeps nothing.
+    pub fn from_seed(seed: u64) -> Self {
+        Self::of_source(Source::Seed(seed))
+    }
+
+    /// A tape that draws as [`Tape::from_seed`] does and keeps eight bytes for each draw.
+    pub fn recording(seed: u64) -> Self {
+        Self::of_source(Source::Recording(seed))
+    }
+
+    /// A tape that gives these draws, by stream, and then zeros.
+    pub fn of_draws(draws: BTreeMap<u32, Vec<u64>>) -> Self {
+        Self::of_source(Source::Written(draws))
+    }
+
+    fn of_source(source: Source) -> Self {
+        Self { reel: Rc::new(Reel { source, streams: RefCell::default() }) }
+    }
+
+    /// The tape that [`Tape::to_text`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`TapeError`] at the first word that is not understood.
+    pub fn parse(text: &str) -> Result<Self, TapeError> {
+        let mut draws: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for (index, line) in text.lines().enumerate() {
+            let error = |word: &str| TapeError { line: index + 1, word: word.to_owned() };
+            let line = line.split('#').next().unwrap_or_default();
+            let Some((head, rest)) = line.split_once(':') else {
+                match line.split_whitespace().collect::<Vec<_>>()[..] {
+                    [] => continue,
+                    ["seed", seed] if draws.is_empty() => {
+                        return seed.parse().map(Self::from_seed).map_err(|_| error(seed));
+                    }
+                    [word, ..] => return Err(error(word)),
+                }
+            };
+            let stream = draws.entry(head.trim().parse().map_err(|_| error(head.trim()))?).or_default();
+            for word in rest.split_whitespace() {
+                match word.split_once('*') {
+                    None => stream.push(word.parse().map_err(|_| error(word))?),
+                    Some(("0", zeros)) => {
+                        let zeros = zeros
+                            .parse::<usize>()
+                            .ok()
+                            .filter(|zeros| *zeros <= ZEROS_MAX)
+                            .ok_or_else(|| error(word))?;
+                        stream.resize(stream.len() + zeros, 0);
+                    }
+                    Some(_) => return Err(error(word)),
+                }
+            }
+        }
+        Ok(Self::of_draws(draws))
+    }
+
+    /// The tape as lines of text: `seed 7` if it keeps nothing, else one line `stream: draw draw ...` for each stream,
+    /// in which `0*9` stands for nine zeros. Behind a `#` a line may say anything.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Source::Seed(seed) = self.reel.source {
+            return format!("seed {seed}\n");
+        }
+        for (stream, draws) in self.draws() {
+            let _ = write!(text, "{stream}:");
+            for group in draws.chunk_by(|one, two| (*one == 0) == (*two == 0)) {
+                match group {
+                    [0, 0, ..] => drop(write!(text, " 0*{}", group.len())),
+                    _ => group.iter().for_each(|draw| drop(write!(text, " {draw}"))),
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// What was drawn so far, or what is written on the tape, by stream and without the zeros at the end of each; empty
+    /// if the tape keeps nothing.
+    pub fn draws(&self) -> BTreeMap<u32, Vec<u64>> {
+        let mut draws = match &self.reel.source {
+            Source::Seed(_) => BTreeMap::new(),
+            Source::Written(draws) => draws.clone(),
+            Source::Recording(_) => {
+                let streams = self.reel.streams.borrow();
+                streams.iter().map(|(id, stream)| (*id, stream.recorded())).collect()
+            }
+        };
+        for stream in draws.values_mut() {
+            let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
+            stream.truncate(len);
+        }
+        draws.retain(|_, stream| !stream.is_empty());
+        draws
+    }
+
+    /// The stream with this number, where it stands by now.
+    pub fn stream(&self, id: u32) -> Chance {
+        let mut streams = self.reel.streams.borrow_mut();
+        let stream = streams.entry(id).or_insert_with(|| Rc::new(Stream::new(&self.reel.source, id)));
+        Chance { stream: Rc::clone(stream) }
+    }
+}
+
+impl Chance {
+    /// A number below `bound`; 0 if that is 0.
+    pub fn below(&self, bound: u32) -> u32 {
+        let draw = self.stream.draw(|random| (u128::from(random) * u128::from(bound) >> 64) as u64);
+        draw.min(u64::from(bound).saturating_sub(1)) as u32
+    }
+
+    /// A number from `low` to `high_inclusive`; a draw of 0 is `low`.
+    pub fn range(&self, low: u64, high_inclusive: u64) -> u64 {
+        let width = high_inclusive.saturating_sub(low);
+        let draw = self.stream.draw(|random| (u128::from(random) * (u128::from(width) + 1) >> 64) as u64);
+        low + draw.min(width)
+    }
+
+    /// Whether something happens that does so once in `n` times; never if `n` is 0, and never for a draw of 0.
+    pub fn one_in(&self, n: u32) -> bool {
+        n > 0 && self.stream.draw(|random| u64::from((u128::from(random) * u128::from(n) >> 64) == 0)) != 0
+    }
+
+    /// Fills `bytes` from one draw, whatever their number; with zeros for a draw of 0.
+    pub fn fill(&self, bytes: &mut [u8]) {
+        let mut state = self.stream.draw(|random| random);
+        if state == 0 {
+            return bytes.fill(0);
+        }
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&next(&mut state).to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    /// One of `items`; the first for a draw of 0.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub fn pick<'a, T>(&self, items: &'a [T]) -> &'a T {
+        let count = u32::try_from(items.len()).expect("a choice among less than four billion");
+        &items[self.below(count) as usize]
+    }
+}
+
+impl Stream {
+    fn new(source: &Source, id: u32) -> Self {
+        let begin = |seed: u64| Cell::new(mix(mix(seed).wrapping_add(mix(u64::from(id) ^ STEP))));
+        match source {
+            Source::Seed(seed) => Self { state: begin(*seed), track: Track::None },
+            Source::Recording(seed) => Self { state: begin(*seed), track: Track::Recorded(RefCell::default()) },
+            Source::Written(draws) => {
+                let draws = draws.get(&id).cloned().unwrap_or_default();
+                Self { state: Cell::new(0), track: Track::Played { draws, next: Cell::new(0) } }
+            }
+        }
+    }
+
+    /// What `outcome` makes of the next random number, or what the tape has in its place.
+    fn draw(&self, outcome: impl FnOnce(u64) -> u64) -> u64 {
+        let random = || {
+            let mut state = self.state.get();
+            let random = next(&mut state);
+            self.state.set(state);
+            random
+        };
+        match &self.track {
+            Track::None => outcome(random()),
+            Track::Recorded(draws) => {
+                let draw = outcome(random());
+                draws.borrow_mut().push(draw);
+                draw
+            }
+            Track::Played { draws, next } => {
+                let at = next.get();
+                next.set(at + 1);
+                draws.get(at).copied().unwrap_or(0)
+            }
+        }
+    }
+
+    fn recorded(&self) -> Vec<u64> {
+        match &self.track {
+            Track::Recorded(draws) => draws.borrow().clone(),
+            Track::None | Track::Played { .. } => Vec::new(),
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and any state is a good beginning.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(STEP);
+    mix(*state)
+}
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mix(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
+impl fmt::Display for TapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} of the tape: {:?} does not belong there", self.line, self.word)
+    }
+}
+
+impl std::error::Error for TapeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One draw of each kind.
+    fn some_of_each(chance: &Chance) -> (u32, u64, Vec<bool>, [u8; 11], char) {
+        let mut bytes = [1; 11];
+        chance.fill(&mut bytes);
+        let flags = (0..40).map(|_| chance.one_in(4)).collect();
+        (chance.below(1_000), chance.range(5, u64::MAX), flags, bytes, *chance.pick(&['a', 'b', 'c']))
+    }
+
+    #[test]
+    fn splitmix_is_the_published_one() {
+        let mut state = 1_234_567;
+        let numbers: Vec<u64> = (0..3).map(|_| next(&mut state)).collect();
+        assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn a_recorded_tape_is_played_again_from_its_text() {
+        let seeded = Tape::from_seed(9);
+        let recording = Tape::recording(9);
+        for id in [0, 3, u32::MAX] {
+            assert_eq!(some_of_each(&seeded.stream(id)), some_of_each(&recording.stream(id)));
+        }
+        let played = Tape::parse(&recording.to_text()).unwrap();
+        assert_eq!(played.to_text(), recording.to_text());
+        assert_eq!(played.draws(), recording.draws());
+        let again = Tape::from_seed(9);
+        for id in [u32::MAX, 3, 0] {
+            assert_eq!(some_of_each(&played.stream(id)), some_of_each(&again.stream(id)));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_tape_of_one_line() {
+        assert_eq!(Tape::from_seed(77).to_text(), "seed 77\n");
+        let tape = Tape::parse("# found yesterday\nseed 77\n").unwrap();
+        assert_eq!(some_of_each(&tape.stream(4)), some_of_each(&Tape::from_seed(77).stream(4)));
+    }
+
+    #[test]
+    fn streams_do_not_know_of_each_other() {
+        let (alone, crowded) = (Tape::from_seed(1), Tape::from_seed(1));
+        let expected = some_of_each(&alone.stream(5));
+        for id in [4, 6, 5 << 8] {
+            assert_ne!(some_of_each(&crowded.stream(id)), expected);
+        }
+        assert_eq!(some_of_each(&crowded.stream(5)), expected);
+        assert_ne!(some_of_each(&Tape::from_seed(2).stream(5)), expected);
+        let (one, same) = (alone.stream(8), alone.stream(8));
+        assert_ne!(one.range(0, u64::MAX), same.range(0, u64::MAX), "one stream, wherever it is asked for");
+    }
+
+    #[test]
+    fn zero_is_the_simplest_outcome_and_comes_behind_the_end() {
+        let chance = Tape::parse("3: 2").unwrap().stream(3);
+        assert_eq!(chance.below(9), 2);
+        assert_eq!(some_of_each(&chance), (0, 5, vec![false; 40], [0; 11], 'a'));
+        assert!(!chance.one_in(1), "not even what always happens");
+        assert_eq!((chance.below(0), chance.range(7, 7)), (0, 7));
+    }
+
+    #[test]
+    fn draws_from_another_range_are_taken_to_its_end() {
+        let chance = Tape::of_draws(BTreeMap::from([(1, vec![9, 9, 9, u64::MAX])])).stream(1);
+        assert_eq!((chance.below(4), chance.range(2, 4), chance.one_in(3)), (3, 4, true));
+        assert_eq!(chance.range(3, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn draws_are_spread_evenly_and_within_their_bounds() {
+        let chance = Tape::from_seed(3).stream(0);
+        let mut counts = [0; 10];
+        for _ in 0..10_000 {
+            counts[chance.below(10) as usize] += 1;
+            assert!((7..=9).contains(&chance.range(7, 9)));
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        let hits = (0..10_000).filter(|_| chance.one_in(20)).count();
+        assert!((400..600).contains(&hits), "{hits}");
+        assert!(chance.one_in(1) && !chance.one_in(0));
+    }
+
+    #[test]
+    fn long_runs_of_zeros_are_short_in_the_text() {
+        let draws = BTreeMap::from([(7, [vec![1], vec![0; 500], vec![2, 0, 3], vec![0; 9]].concat()), (8, vec![0; 4])]);
+        let text = Tape::of_draws(draws).to_text();
+        assert_eq!(text, "7: 1 0*500 2 0 3\n");
+        assert_eq!(Tape::parse(&text).unwrap().to_text(), text);
+    }
+
+    #[test]
+    fn what_is_no_tape_is_refused_with_its_place() {
+        for (text, line, word) in [
+            ("1: 2\n\nx: 3", 3, "x"),
+            ("1: 2 -3", 1, "-3"),
+            ("1: 1*4", 1, "1*4"),
+            ("1: 0*x", 1, "0*x"),
+            ("1: 0*99999999999", 1, "0*99999999999"),
+            ("nonsense", 1, "nonsense"),
+            ("seed x", 1, "x"),
+            ("1: 2\nseed 3", 2, "seed"),
+            ("4294967296: 1", 1, "4294967296"),
+        ] {
+            let error = Tape::parse(text).unwrap_err();
+            assert_eq!(error, TapeError { line, word: word.to_owned() });
+            assert!(error.to_string().contains(word));
+        }
+    }
+}

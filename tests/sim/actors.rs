@@ -1,0 +1,309 @@
+//! The actors themselves: honest peers against the real loop, and whether they notice a loop that is not.
+
+use crate::support::{REGTEST, config, frame, header, hex, secs};
+use peerloop::api::{Delivery, Event, Frame, Handler};
+use peerloop::error::CloseReason;
+use peerloop::sim::actor::{Crowd, End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
+use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, SimNet, Tape, World};
+use peerloop::time::Instant;
+use peerloop::wire::Header;
+use peerloop::{Config, Ctx, PeerId, Reactor};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The port that the loop listens at.
+const PORT: u16 = 18_444;
+
+/// A handler that dials, decodes whatever comes, and writes down how its peers ended.
+#[derive(Default)]
+pub(crate) struct Keen {
+    pub(crate) dials: Vec<SocketAddr>,
+    pub(crate) ready: usize,
+    pub(crate) messages: usize,
+    pub(crate) closed: Vec<(SocketAddr, Instant, CloseReason)>,
+}
+
+impl Handler for Keen {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for address in self.dials.drain(..) {
+            ctx.connect(address).unwrap();
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => self.ready += 1,
+            Event::Closed { reason, .. } => {
+                let address = ctx.peer(peer).unwrap().address();
+                self.closed.push((address, ctx.now(), reason));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        Delivery::Buffer
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
+        self.messages += 1;
+        let _ = frame.decode();
+    }
+}
+
+/// A loop under test, listening.
+pub(crate) fn node(world: &World, config: Config, dials: Vec<SocketAddr>) -> Reactor<SimNet, Keen> {
+    let handler = Keen { dials, ..Keen::default() };
+    let mut node = Reactor::with_net(config, world.host(), handler).unwrap();
+    node.listen(SocketAddr::new(node.net().ip(), PORT)).unwrap();
+    node
+}
+
+pub(crate) fn address_of(node: &Reactor<SimNet, Keen>) -> SocketAddr {
+    node.listening_at().next().unwrap()
+}
+
+pub(crate) fn crowd(world: &World) -> Crowd {
+    let net = world.host();
+    let stream = u32::try_from(net.host()).unwrap();
+    Crowd::new(net, Tape::from_seed(1).stream(stream))
+}
+
+pub(crate) fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
+    let until = world.now().plus(time);
+    Driver::new(world).run_until(until, actors).unwrap();
+}
+
+/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns what they saw and how many messages
+/// the loop delivered.
+fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
+    let world = World::new(1, Instant::ZERO);
+    world.set_conditions(conditions);
+    let journal = Journal::new();
+    let profile = Rc::new(Profile::new(REGTEST, &journal).pinging(secs(3)));
+    let mut peers = crowd(&world);
+    let accepting = Rc::clone(&profile);
+    let there = peers.listen(PORT, move |_| Honest::new(&accepting).into()).unwrap();
+    let config = Config { ping_interval: secs(5), ..config() };
+    let mut node = node(&world, config, vec![there; 20]);
+    let here = address_of(&node);
+    let dialling = Rc::clone(&profile);
+    peers.dial_many(here, Instant::ZERO, Duration::from_millis(10), 20, move |_| Honest::new(&dialling).into());
+    run(&world, secs(60), &mut [&mut node, &mut peers]);
+    assert_eq!(journal.complaints(), []);
+    assert_eq!((node.handler().ready, node.stats().ready, peers.len()), (40, 40, 40));
+    assert_eq!(node.handler().closed, []);
+    drop(node);
+    run(&world, Duration::ZERO, &mut [&mut peers]);
+    assert!(peers.is_empty());
+    journal.tally()
+}
+
+#[test]
+fn honest_peers_are_kept_in_both_directions() {
+    let tally = a_minute_with_honest_peers(Conditions::default());
+    assert_eq!((tally.opened, tally.ready, tally.complaints, tally.closed), (40, 40, 0, 40));
+    assert_eq!(tally.pings_answered, 21 * 12 + 19 * 11, "one every five seconds, of 21 since the very beginning");
+    assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
+    assert_eq!(tally.pings_sent, tally.pongs);
+    assert_eq!((tally.torn, tally.failed), (0, 0));
+}
+
+#[test]
+fn cuts_and_tiny_pipes_change_nothing_for_honest_peers() {
+    let smooth = a_minute_with_honest_peers(Conditions::default());
+    let cuts = |cut: &Cut| Cuts { writes: cut.clone(), arrivals: cut.clone() };
+    for (capacity_bytes, cut) in [(1, Cut::None), (7, Cut::AtMost(3)), (100_000, Cut::AtMost(1)), (4_096, Cut::Drawn)] {
+        let (to_acceptor, to_dialler) = (cuts(&cut), cuts(&cut));
+        let rough = a_minute_with_honest_peers(Conditions { capacity_bytes, to_acceptor, to_dialler });
+        assert_eq!(rough, smooth, "{capacity_bytes} {cut:?}");
+    }
+}
+
+#[test]
+fn a_refused_dial_is_a_failure_and_no_complaint() {
+    let world = World::new(1, Instant::ZERO);
+    let journal = Journal::new();
+    let profile = Rc::new(Profile::new(REGTEST, &journal));
+    let mut peers = crowd(&world);
+    peers.dial("10.0.0.1:1".parse().unwrap(), Honest::new(&profile));
+    run(&world, secs(1), &mut [&mut peers]);
+    assert!(peers.is_empty());
+    assert_eq!(journal.tally(), Tally { failed: 1, ..Tally::default() });
+}
+
+#[test]
+fn dials_come_from_as_many_addresses_as_were_asked_for() {
+    let world = World::new(1, Instant::ZERO);
+    let node = node(&world, config(), vec![]);
+    let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
+    let mut peers = crowd(&world).with_sources(3);
+    let here = address_of(&node);
+    peers.dial_many(here, Instant::ZERO, Duration::ZERO, 3_000, move |_| Honest::new(&profile).into());
+    assert_eq!(peers.dials_left(), 3_000);
+    let mut node = node;
+    run(&world, secs(1), &mut [&mut node, &mut peers]);
+    assert_eq!((node.handler().ready, peers.dials_left()), (3_000, 0));
+    let sources: Vec<_> = (0..3).map(|index| peers.source(index)).collect();
+    drop(peers);
+    run(&world, secs(1), &mut [&mut node]);
+    for source in sources {
+        let from_there = node.handler().closed.iter().filter(|(address, ..)| address.ip() == source).count();
+        assert_eq!(from_there, 1_000);
+    }
+}
+
+/// Says what it is told to, when an honest peer has said its version.
+struct FalseLoop {
+    says: Vec<u8>,
+}
+
+impl Persona for FalseLoop {
+    fn opened(&mut self, _line: &mut Line<'_>) {}
+
+    fn received(&mut self, line: &mut Line<'_>, _bytes: &[u8]) {
+        line.send(&std::mem::take(&mut self.says));
+    }
+}
+
+/// What an honest peer complains of when the other side says this.
+fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
+    let world = World::new(1, Instant::ZERO);
+    let journal = Journal::new();
+    let profile = Rc::new(Profile::new(REGTEST, &journal).pinging(secs(5)));
+    let mut others = crowd(&world);
+    let says = says.concat();
+    let there = others.listen(PORT, move |_| Role::of(FalseLoop { says: says.clone() })).unwrap();
+    let mut peers = crowd(&world);
+    peers.dial(there, Honest::new(&profile));
+    run(&world, secs(1), &mut [&mut peers, &mut others]);
+    journal.complaints().iter().map(|complaint| complaint.what).collect()
+}
+
+#[test]
+fn an_honest_peer_notices_whatever_is_wrong() {
+    let version = frame("version", &hex(&"00".repeat(46)));
+    let (verack, protoconf) = (frame("verack", &[]), frame("protoconf", &hex("0100001000")));
+    let (ping, pong) = (frame("ping", &[1; 8]), frame("pong", &[1; 8]));
+    let mut bad = ping.clone();
+    bad[24] ^= 1;
+    let cases: [(&[&Vec<u8>], &[Wrong]); 14] = [
+        (&[&version, &verack, &protoconf, &ping], &[]),
+        (&[&verack], &[Wrong::BeforeVersion]),
+        (&[&ping, &version, &verack], &[Wrong::BeforeVersion]),
+        (&[&version, &ping, &verack], &[Wrong::BeforeVerack]),
+        (&[&version, &version, &verack], &[Wrong::Repeated]),
+        (&[&version, &verack, &verack], &[Wrong::Repeated]),
+        (&[&version, &verack, &protoconf, &protoconf], &[Wrong::Repeated]),
+        (&[&version, &verack, &pong], &[Wrong::StrayPong]),
+        (&[&version, &verack, &bad], &[Wrong::Checksum]),
+        (&[&version, &verack, &vec![0]], &[Wrong::Magic]),
+        (&[&version, &verack, &header("addr", 3_000_000, &[0; 4])], &[Wrong::TooLong]),
+        (&[&frame("version", &[0; 45]), &verack], &[Wrong::Malformed]),
+        (&[&version, &frame("verack", &[0])], &[Wrong::Malformed]),
+        (&[&version, &verack, &frame("ping", &[0; 7])], &[Wrong::Malformed]),
+    ];
+    for (says, expected) in cases {
+        let says: Vec<Vec<u8>> = says.iter().map(|&bytes| bytes.clone()).collect();
+        assert_eq!(complaints_about(&says), expected);
+    }
+}
+
+#[test]
+fn an_honest_peer_gives_up_who_says_nothing_and_misses_a_pong() {
+    for (says, expected) in
+        [(vec![], Wrong::NoHandshake), ([frame("version", &[0; 46]), frame("verack", &[])].concat(), Wrong::NoPong)]
+    {
+        let world = World::new(1, Instant::ZERO);
+        let journal = Journal::new();
+        let profile = Rc::new(Profile::new(REGTEST, &journal).pinging(secs(20)));
+        let mut others = crowd(&world);
+        let there = others.listen(PORT, move |_| Role::of(FalseLoop { says: says.clone() })).unwrap();
+        let mut peers = crowd(&world);
+        peers.dial(there, Honest::new(&profile));
+        run(&world, secs(61), &mut [&mut peers, &mut others]);
+        assert_eq!(journal.complaints().first().map(|complaint| complaint.what), Some(expected));
+    }
+}
+
+/// Tries each thing that a line can do.
+struct Scripted {
+    log: Rc<RefCell<Vec<String>>>,
+}
+
+impl Scripted {
+    fn note(&self, line: &Line<'_>, what: &str) {
+        self.log.borrow_mut().push(format!("{} {what}", line.now().as_nanos() / 1_000_000_000));
+    }
+}
+
+impl Persona for Scripted {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.note(line, "opened");
+        line.stop_reading();
+        line.wake_at(line.now().plus(secs(9)));
+        line.wake_at(line.now().plus(secs(2)));
+        line.wake_at(line.now().plus(secs(4)));
+        assert!(line.send(&[7; 1_000]), "it is kept");
+        assert!(!line.send(&vec![7; 5_000_000]), "it is too much");
+        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "100 fit the pipe");
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        self.note(line, &format!("received {}", bytes.len()));
+        if bytes.len() == 50 {
+            line.finish();
+            assert!(!line.send(&[1]), "nothing follows the end");
+        }
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        self.note(line, "due");
+        line.read_only(3);
+        if line.now() > Instant::ZERO.plus(secs(4)) {
+            line.start_reading();
+        } else {
+            line.wake_at(line.now().plus(secs(2)));
+        }
+    }
+
+    fn writable(&mut self, line: &mut Line<'_>) {
+        self.note(line, "writable");
+    }
+
+    fn ended(&mut self, how: End, _at: Instant) {
+        self.log.borrow_mut().push(format!("{how:?}"));
+    }
+}
+
+/// Sends 53 bytes, and reads.
+struct Echo;
+
+impl Persona for Echo {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        line.send(&[5; 53]);
+    }
+
+    fn received(&mut self, _line: &mut Line<'_>, bytes: &[u8]) {
+        assert!(bytes.iter().all(|byte| *byte == 7));
+    }
+}
+
+#[test]
+fn a_line_keeps_what_does_not_fit_and_reads_only_what_is_wanted() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_conditions(Conditions { capacity_bytes: 100, ..Conditions::default() });
+    let log = Rc::default();
+    let mut others = crowd(&world);
+    let there = others.listen(PORT, |_| Role::of(Echo)).unwrap();
+    let mut peers = crowd(&world);
+    peers.dial(there, Role::of(Scripted { log: Rc::clone(&log) }));
+    run(&world, secs(20), &mut [&mut peers, &mut others]);
+    let expected = ["0 opened", "0 writable", "4 due", "4 received 3", "6 due", "6 received 50", "ByPeer"];
+    assert_eq!(*log.borrow(), expected);
+    assert!(peers.is_empty() && others.is_empty());
+}
