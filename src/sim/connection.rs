@@ -1,44 +1,21 @@
 //! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
 //!
-//! A pipe holds a bounded number of bytes, takes and shows them in the pieces that its [`Cuts`] demand, and remembers
-//! what it owes to whom: room to a writer that was cut short, the next piece to a reader that took the last one whole.
-//! Each operation says which end has to be told of it; nothing here knows hosts, tokens or time.
+//! Each operation says which end has to be told of it; nothing here knows hosts, pollers or time. While the network
+//! between the two hosts is cut, each end goes on by itself, and what it has said reaches the other when it is healed.
 //!
 //! A reset discards what either side has not read, the harshest that a kernel may do.
 
-use rand::RngExt;
-use rand::rngs::StdRng;
-use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice};
+use super::errno::{EAGAIN, ECONNREFUSED, ECONNRESET, EPIPE};
+use super::pipe::{Cuts, Pipe, Pool};
+use super::tape::Chance;
+use std::io::IoSlice;
 use std::net::SocketAddr;
-
-/// Where a stream of bytes is cut into the pieces that one call moves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Cut {
-    /// Nowhere.
-    #[default]
-    None,
-    /// After at most this many bytes per call, at least one.
-    AtMost(usize),
-    /// At these offsets from the beginning of the stream; no call moves bytes from both sides of one.
-    At(Vec<u64>),
-    /// At places drawn from the world's seed.
-    Drawn,
-}
-
-/// How one direction of a connection is cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cuts {
-    /// What the kernel takes of a write; it says that there is room again at the next wait.
-    pub writes: Cut,
-    /// What the reader sees at once; the next piece arrives when it has read this one.
-    pub arrivals: Cut,
-}
+use std::rc::Rc;
 
 /// What a connection is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
-    /// Bytes that a direction holds between writer and reader, at least one. Default 256 KiB.
+    /// Bytes that a direction holds between writer and reader, from 1 to 2 GiB. Default 256 KiB.
     pub capacity_bytes: usize,
     /// The direction from the dialler to the acceptor.
     pub to_acceptor: Cuts,
@@ -52,20 +29,18 @@ impl Default for Conditions {
     }
 }
 
-impl Cut {
-    /// How many of `len` bytes from `offset` on are moved at once: at least one, if there is any.
-    fn piece(&self, offset: u64, len: usize, rng: &mut StdRng) -> usize {
-        if len == 0 {
-            return 0;
-        }
-        match self {
-            Self::None => len,
-            Self::AtMost(most) => len.min((*most).max(1)),
-            Self::At(points) => {
-                let next = points.iter().filter(|&&point| point > offset).min();
-                next.map_or(len, |point| usize::try_from(point - offset).map_or(len, |left| left.min(len)))
-            }
-            Self::Drawn => rng.random_range(1..=len),
+impl Conditions {
+    const CAPACITY_MAX_BYTES: usize = 2 << 30;
+
+    fn capacity_bytes(&self) -> usize {
+        self.capacity_bytes.clamp(1, Self::CAPACITY_MAX_BYTES)
+    }
+
+    /// Of what `side` receives.
+    fn incoming(&self, side: Side) -> &Cuts {
+        match side {
+            Side::Dialler => &self.to_dialler,
+            Side::Acceptor => &self.to_acceptor,
         }
     }
 }
@@ -94,75 +69,138 @@ pub(super) struct Mask {
     pub(super) hung_up: bool,
 }
 
-/// Which ends have something new to see.
+/// What an end has to be told: that there is something new to read, or room to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+impl Edge {
+    pub(super) const NONE: Self = Self { readable: false, writable: false };
+    pub(super) const BOTH: Self = Self { readable: true, writable: true };
+
+    fn readable_if(readable: bool) -> Self {
+        Self { readable, writable: false }
+    }
+
+    fn writable_if(writable: bool) -> Self {
+        Self { readable: false, writable }
+    }
+
+    pub(super) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// What both ends have to be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edges {
-    pub(super) own: bool,
-    pub(super) other: bool,
+    pub(super) own: Edge,
+    pub(super) other: Edge,
+}
+
+impl Edges {
+    pub(super) const NONE: Self = Self { own: Edge::NONE, other: Edge::NONE };
+    pub(super) const OWN: Self = Self { own: Edge::BOTH, other: Edge::NONE };
+    pub(super) const OTHER: Self = Self { own: Edge::NONE, other: Edge::BOTH };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The listener has no room for it yet.
+    /// Nobody has answered yet, or the listener has no room for it.
     Opening,
     Established,
 }
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) serial: u64,
+    pub(super) serial: u32,
+    /// The dialling host, and the one it is dialled at; the same if there is none at that address.
+    pub(super) hosts: [u32; 2],
     pub(super) listener: SocketAddr,
     pub(super) dialled_from: SocketAddr,
+    conditions: Rc<Conditions>,
     phase: Phase,
+    /// Nothing gets through from one end to the other.
+    pub(super) is_cut: bool,
+    was_reset: bool,
+    finished_first: Option<Side>,
     dialler: End,
     acceptor: End,
     to_acceptor: Pipe,
     to_dialler: Pipe,
 }
 
+/// Whom the events of an end go to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) host: u32,
+    pub(super) token: u64,
+}
+
 /// What one side knows of the connection, and how the kernel tells it more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct End {
-    /// The host and the token that its events go to, once it is registered.
-    pub(super) owner: Option<(usize, u64)>,
+    /// None until it is registered.
+    pub(super) owner: Option<Owner>,
+    /// Reported by the next call, once.
+    error: Option<i32>,
     /// An event waits to be collected.
     pub(super) is_queued: bool,
-    /// Reported by the next call, once.
-    error: Option<ErrorKind>,
+    /// What that event is about.
+    pub(super) owed: Edge,
+    /// The reader knows that it has read everything: it got less than it had room for, or nothing.
+    pub(super) is_drained: bool,
+    /// An event has said that the peer has closed its side.
+    was_told_end: bool,
     /// Nothing more can be sent or received.
     is_dead: bool,
     is_shut: bool,
     is_closed: bool,
+    /// A reset is held up by the cut network.
+    reset_waits: bool,
 }
 
-#[derive(Debug)]
-struct Pipe {
-    bytes: VecDeque<u8>,
-    /// How many of them the reader can see.
-    arrived: usize,
-    written: u64,
-    capacity_bytes: usize,
-    cuts: Cuts,
-    /// The writer has said that nothing more will come.
-    is_finished: bool,
-    /// The writer took a refusal or was cut short, and is told when there is room.
-    writer_waits: bool,
-    /// A write was cut short by its [`Cut`]: nothing more is taken before the writer was told.
-    writer_stalled: bool,
+impl End {
+    fn new() -> Self {
+        Self {
+            owner: None,
+            error: None,
+            is_queued: false,
+            owed: Edge::NONE,
+            is_drained: true,
+            was_told_end: false,
+            is_dead: false,
+            is_shut: false,
+            is_closed: false,
+            reset_waits: false,
+        }
+    }
 }
 
 impl Connection {
-    pub(super) fn new(serial: u64, listener: SocketAddr, dialled_from: SocketAddr, conditions: Conditions) -> Self {
-        let Conditions { capacity_bytes, to_acceptor, to_dialler } = conditions;
+    pub(super) fn new(
+        serial: u32,
+        hosts: [u32; 2],
+        listener: SocketAddr,
+        dialled_from: SocketAddr,
+        conditions: &Rc<Conditions>,
+    ) -> Self {
         Self {
             serial,
+            hosts,
             listener,
             dialled_from,
+            conditions: Rc::clone(conditions),
             phase: Phase::Opening,
-            dialler: End::default(),
-            acceptor: End::default(),
-            to_acceptor: Pipe::new(capacity_bytes, to_acceptor),
-            to_dialler: Pipe::new(capacity_bytes, to_dialler),
+            is_cut: false,
+            was_reset: false,
+            finished_first: None,
+            dialler: End::new(),
+            acceptor: End::new(),
+            to_acceptor: Pipe::default(),
+            to_dialler: Pipe::default(),
         }
     }
 
@@ -173,11 +211,16 @@ impl Connection {
         }
     }
 
-    fn ends(&mut self, side: Side) -> (&mut End, &mut End) {
+    pub(super) fn owner(&self, side: Side) -> Option<Owner> {
         match side {
-            Side::Dialler => (&mut self.dialler, &mut self.acceptor),
-            Side::Acceptor => (&mut self.acceptor, &mut self.dialler),
+            Side::Dialler => self.dialler.owner,
+            Side::Acceptor => self.acceptor.owner,
         }
+    }
+
+    /// The host whose stream the cuts are drawn from.
+    pub(super) fn drawn_by(&self) -> usize {
+        self.hosts[0].max(self.hosts[1]) as usize
     }
 
     fn incoming(&mut self, side: Side) -> &mut Pipe {
@@ -195,195 +238,243 @@ impl Connection {
         self.phase == Phase::Opening
     }
 
+    /// Whether a dial is still undecided.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.is_opening() && !self.dialler.is_dead
+    }
+
     pub(super) fn establish(&mut self) {
         self.phase = Phase::Established;
     }
 
-    /// Nobody listens: the dialler is told by its next call.
-    pub(super) fn refuse(&mut self) {
+    /// The dial has failed: the dialler is told by its next call.
+    pub(super) fn fail_to_open(&mut self, errno: i32) {
         self.acceptor.is_closed = true;
-        self.dialler.error = Some(ErrorKind::ConnectionRefused);
+        self.dialler.error = Some(errno);
         self.dialler.is_dead = true;
+    }
+
+    /// Nobody listens.
+    pub(super) fn refuse(&mut self) {
+        self.fail_to_open(ECONNREFUSED);
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
+    /// Whether the dialler's port stays taken for a while after the end: it was the first to say that it has finished.
+    pub(super) fn leaves_port_waiting(&self) -> bool {
+        self.finished_first == Some(Side::Dialler) && !self.was_reset
+    }
+
     pub(super) fn mask(&mut self, side: Side) -> Mask {
         let is_established = self.phase == Phase::Established;
-        let (own, _) = self.ends(side);
+        let capacity_bytes = self.conditions.capacity_bytes();
+        let own = self.end(side);
         let (is_broken, is_shut) = (own.is_dead || own.error.is_some(), own.is_shut);
         let incoming = self.incoming(side);
         let has_ended = is_broken || incoming.shows_end();
-        let has_data = incoming.arrived > 0;
-        let has_room = is_established && (is_shut || self.outgoing(side).has_room());
+        let has_data = incoming.arrived() > 0;
+        let has_room = is_established && (is_shut || self.outgoing(side).has_room(capacity_bytes));
         Mask { readable: has_data || has_ended, writable: has_room || has_ended, hung_up: has_ended }
     }
 
-    pub(super) fn connected(&mut self, side: Side) -> Result<bool, ErrorKind> {
+    /// Tells an end what `show` leaves of all that it can see and of what it is owed, and returns that.
+    pub(super) fn tell(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
+        self.outgoing(side).told();
+        let seen = self.mask(side);
+        let end = self.end(side);
+        end.is_queued = false;
+        let shown = show(seen, std::mem::take(&mut end.owed));
+        end.is_drained &= !shown.readable;
+        end.was_told_end |= shown.hung_up;
+        shown
+    }
+
+    pub(super) fn connected(&mut self, side: Side) -> Result<bool, i32> {
         match self.end(side).error.take() {
-            Some(error) => Err(error),
+            Some(errno) => Err(errno),
             None => Ok(self.phase == Phase::Established),
         }
     }
 
-    pub(super) fn read(&mut self, side: Side, block: &mut [u8], rng: &mut StdRng) -> (Result<usize, ErrorKind>, Edges) {
+    pub(super) fn read(
+        &mut self,
+        side: Side,
+        block: &mut [u8],
+        chance: &Chance,
+        pool: &mut Pool,
+    ) -> (Result<usize, i32>, Edges) {
         let end = self.end(side);
-        if let Some(error) = end.error.take() {
-            return (Err(error), Edges::default());
+        if let Some(errno) = end.error.take() {
+            return (Err(errno), Edges::NONE);
         }
-        let is_dead = end.is_dead;
+        let (is_dead, was_told_end, is_cut) = (end.is_dead, end.was_told_end, self.is_cut);
+        let conditions = Rc::clone(&self.conditions);
         let pipe = self.incoming(side);
-        if pipe.arrived == 0 {
-            let is_over = is_dead || pipe.shows_end();
-            return (if is_over { Ok(0) } else { Err(ErrorKind::WouldBlock) }, Edges::default());
+        if pipe.arrived() == 0 {
+            if is_dead || pipe.shows_end() {
+                return (Ok(0), Edges::NONE);
+            }
+            self.end(side).is_drained = true;
+            return (Err(EAGAIN), Edges::NONE);
         }
-        let len = pipe.take(block, rng);
+        let len = pipe.take(block, conditions.incoming(side), chance, is_cut, pool);
         // Who gets less than it has room for believes that there is no more.
-        let own = len < block.len() && pipe.arrived > 0;
-        let other = pipe.owes_room();
-        (Ok(len), Edges { own, other })
+        let is_short = len < block.len();
+        let has_more = pipe.arrived() > 0 || (pipe.shows_end() && !was_told_end);
+        let owes_room = !is_cut && pipe.owes_room(conditions.capacity_bytes());
+        self.end(side).is_drained |= is_short;
+        (Ok(len), Edges { own: Edge::readable_if(is_short && has_more), other: Edge::writable_if(owes_room) })
     }
 
     pub(super) fn write(
         &mut self,
         side: Side,
         slices: &[IoSlice<'_>],
-        rng: &mut StdRng,
-    ) -> (Result<usize, ErrorKind>, Edges) {
-        let is_opening = self.is_opening();
-        let (own, other) = self.ends(side);
-        if let Some(error) = own.error.take() {
-            return (Err(error), Edges::default());
+        chance: &Chance,
+        pool: &mut Pool,
+    ) -> (Result<usize, i32>, Edges) {
+        let (is_opening, is_cut) = (self.is_opening(), self.is_cut);
+        let own = self.end(side);
+        if let Some(errno) = own.error.take() {
+            return (Err(errno), Edges::NONE);
         }
         if own.is_dead || own.is_shut {
-            return (Err(ErrorKind::BrokenPipe), Edges::default());
+            return (Err(EPIPE), Edges::NONE);
         }
-        let other_is_closed = other.is_closed;
-        let offered = slices.iter().map(|slice| slice.len()).sum();
+        let other_is_closed = self.end(side.other()).is_closed;
+        let conditions = Rc::clone(&self.conditions);
+        let capacity_bytes = conditions.capacity_bytes();
         let pipe = self.outgoing(side);
-        if is_opening || !pipe.has_room() {
-            pipe.writer_waits = true;
-            return (Err(ErrorKind::WouldBlock), Edges::default());
+        if is_opening || !pipe.has_room(capacity_bytes) {
+            pipe.refuse();
+            return (Err(EAGAIN), Edges::NONE);
         }
-        if other_is_closed {
+        if other_is_closed && !is_cut {
             // The kernel takes it, and then hears that there is nobody any more.
-            self.break_end(side);
-            return (Ok(offered), Edges { own: true, other: false });
+            self.break_end(side, pool);
+            return (Ok(slices.iter().map(|slice| slice.len()).sum()), Edges::OWN);
         }
-        let (len, is_cut) = pipe.put(slices, offered, rng);
-        (Ok(len), Edges { own: is_cut, other: len > 0 })
+        let (len, is_stalled) =
+            pipe.put(slices, capacity_bytes, conditions.incoming(side.other()), chance, is_cut, pool);
+        let other = Edge::readable_if(len > 0 && !is_cut);
+        (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
+    }
+
+    /// The last `len` bytes that `side` has written; none if nobody was there to hold them.
+    pub(super) fn last_written(&mut self, side: Side, len: usize) -> Option<&[u8]> {
+        let pipe = self.outgoing(side);
+        (pipe.len() >= len).then(|| pipe.last(len))
     }
 
     pub(super) fn shut_down_writing(&mut self, side: Side) -> Edges {
+        let is_cut = self.is_cut;
         let end = self.end(side);
         if end.is_shut || end.is_dead {
-            return Edges::default();
+            return Edges::NONE;
         }
         end.is_shut = true;
+        self.finished_first.get_or_insert(side);
         let pipe = self.outgoing(side);
-        pipe.is_finished = true;
-        Edges { own: false, other: pipe.shows_end() }
+        pipe.finish(is_cut);
+        Edges { own: Edge::NONE, other: Edge::readable_if(pipe.shows_end()) }
     }
 
     /// Closes one end: with a reset if it leaves something unread, else in an orderly way.
-    pub(super) fn close(&mut self, side: Side) -> Edges {
+    pub(super) fn close(&mut self, side: Side, pool: &mut Pool) -> Edges {
+        let is_cut = self.is_cut;
+        let incoming = self.incoming(side);
+        // What the cut network holds up finds nobody later, which is a reset then.
+        let leaves_unread = if is_cut { incoming.arrived() > 0 } else { incoming.len() > 0 };
+        match leaves_unread {
+            true => self.abort(side, pool),
+            false => self.leave(side, |connection| connection.shut_down_writing(side)),
+        }
+    }
+
+    /// Closes one end with a reset.
+    pub(super) fn abort(&mut self, side: Side, pool: &mut Pool) -> Edges {
+        self.leave(side, |connection| connection.reset_end(side.other(), pool))
+    }
+
+    fn leave(&mut self, side: Side, last_word: impl FnOnce(&mut Self) -> Edges) -> Edges {
         let end = self.end(side);
         if end.is_closed {
-            return Edges::default();
+            return Edges::NONE;
         }
         end.is_closed = true;
         end.owner = None;
-        let is_dead = end.is_dead;
-        if is_dead || self.end(side.other()).is_closed {
-            return Edges::default();
+        if end.is_dead || self.end(side.other()).is_closed {
+            return Edges::NONE;
         }
-        if self.incoming(side).bytes.is_empty() {
-            return self.shut_down_writing(side);
+        last_word(self)
+    }
+
+    /// Sends a reset to `side`, which is the other end of the caller's.
+    fn reset_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
+        if self.is_cut {
+            self.end(side).reset_waits = true;
+            return Edges::NONE;
         }
-        self.break_end(side.other());
-        Edges { own: false, other: true }
+        self.break_end(side, pool);
+        Edges::OTHER
     }
 
     /// A reset has reached this end.
-    pub(super) fn break_end(&mut self, side: Side) {
-        self.incoming(side).clear();
-        self.outgoing(side).clear();
+    pub(super) fn break_end(&mut self, side: Side, pool: &mut Pool) {
+        self.to_acceptor.clear(pool);
+        self.to_dialler.clear(pool);
+        self.was_reset = true;
         let end = self.end(side);
-        end.error = Some(ErrorKind::ConnectionReset);
+        end.error = Some(ECONNRESET);
         end.is_dead = true;
     }
 
-    /// The end has been told what [`Connection::mask`] says.
-    pub(super) fn told(&mut self, side: Side) {
-        self.end(side).is_queued = false;
-        self.outgoing(side).writer_stalled = false;
-    }
-}
-
-impl Pipe {
-    fn new(capacity_bytes: usize, cuts: Cuts) -> Self {
-        Self {
-            bytes: VecDeque::new(),
-            arrived: 0,
-            written: 0,
-            capacity_bytes: capacity_bytes.max(1),
-            cuts,
-            is_finished: false,
-            writer_waits: false,
-            writer_stalled: false,
+    /// A call of this end has failed and reported it: the connection is over for both.
+    pub(super) fn fail_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
+        self.break_end(side, pool);
+        self.end(side).error = None;
+        match self.is_opening() || self.end(side.other()).is_closed {
+            true => Edges::NONE,
+            false => self.reset_end(side.other(), pool),
         }
     }
 
-    fn has_room(&self) -> bool {
-        !self.writer_stalled && self.bytes.len() < self.capacity_bytes
-    }
-
-    /// Whether the end of the stream has arrived, which it does with the last byte before it.
-    fn shows_end(&self) -> bool {
-        self.is_finished && self.arrived == self.bytes.len()
-    }
-
-    /// Lets the next piece arrive; one that was drawn first has to be read to its end.
-    fn arrive(&mut self, rng: &mut StdRng) {
-        if self.arrived > 0 && self.cuts.arrivals == Cut::Drawn {
-            return;
+    /// A box between the two resets both.
+    pub(super) fn reset_both(&mut self, pool: &mut Pool) -> Edges {
+        for side in [Side::Dialler, Side::Acceptor] {
+            if !self.end(side).is_dead && !self.end(side).is_closed {
+                self.break_end(side, pool);
+            }
         }
-        let offset = self.written - self.bytes.len() as u64;
-        self.arrived = self.cuts.arrivals.piece(offset, self.bytes.len(), rng);
+        Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    fn take(&mut self, block: &mut [u8], rng: &mut StdRng) -> usize {
-        let len = self.arrived.min(block.len());
-        for (to, from) in block.iter_mut().zip(self.bytes.drain(..len)) {
-            *to = from;
+    /// The network lets through again what it has held up, for both ends; `own` is that of the dialler.
+    pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
+        self.is_cut = false;
+        let dialler = self.heal_end(Side::Dialler, chance, pool);
+        let acceptor = self.heal_end(Side::Acceptor, chance, pool);
+        Edges {
+            own: Edge { readable: dialler.own.readable, writable: dialler.own.writable || acceptor.other.writable },
+            other: Edge { readable: acceptor.own.readable, writable: acceptor.own.writable || dialler.other.writable },
         }
-        self.arrived -= len;
-        self.arrive(rng);
-        len
     }
 
-    fn put(&mut self, slices: &[IoSlice<'_>], offered: usize, rng: &mut StdRng) -> (usize, bool) {
-        let fits = offered.min(self.capacity_bytes - self.bytes.len());
-        let len = self.cuts.writes.piece(self.written, fits, rng);
-        self.bytes.extend(slices.iter().flat_map(|slice| slice.iter()).take(len));
-        self.written += len as u64;
-        self.writer_stalled = len < fits;
-        self.writer_waits = len < offered && !self.writer_stalled;
-        self.arrive(rng);
-        (len, self.writer_stalled)
-    }
-
-    /// Whether the writer has to be told that there is room, which is done once.
-    fn owes_room(&mut self) -> bool {
-        let owes = self.writer_waits && self.has_room();
-        self.writer_waits &= !owes;
-        owes
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.arrived = 0;
+    fn heal_end(&mut self, side: Side, chance: &Chance, pool: &mut Pool) -> Edges {
+        let is_reset = std::mem::take(&mut self.end(side).reset_waits);
+        let has_sent_to_nobody = self.end(side.other()).is_closed && self.outgoing(side).len() > 0;
+        if is_reset || has_sent_to_nobody {
+            self.break_end(side, pool);
+            return Edges::OWN;
+        }
+        let conditions = Rc::clone(&self.conditions);
+        let pipe = self.incoming(side);
+        pipe.heal(conditions.incoming(side), chance);
+        let readable = pipe.arrived() > 0 || pipe.shows_end();
+        let owes_room = pipe.owes_room(conditions.capacity_bytes());
+        Edges { own: Edge::readable_if(readable), other: Edge::writable_if(owes_room) }
     }
 }

@@ -1,10 +1,16 @@
 //! Runs loops in virtual time: everybody works until nobody has work, and only then does the clock move.
+//!
+//! A round gives a turn to each loop that has work, in the order in which the work came up. What a round costs depends
+//! on those that have work and not on how many there are: hosts report that they got an event, and the next moment at
+//! which a loop wants a turn lies in a heap.
 
 use super::net::SimNet;
 use super::world::World;
 use crate::api::Handler;
 use crate::reactor::Reactor;
 use crate::time::{Instant, Wait};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -26,6 +32,11 @@ pub trait Actor {
 
     /// Whether its host has one.
     fn has_events(&self) -> bool;
+
+    /// Its host, as [`SimNet::host`] names it. Who has none is asked for work in every round, and is never paused.
+    fn host(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl<H: Handler> Actor for Reactor<SimNet, H> {
@@ -39,6 +50,10 @@ impl<H: Handler> Actor for Reactor<SimNet, H> {
 
     fn has_events(&self) -> bool {
         self.net().has_events()
+    }
+
+    fn host(&self) -> Option<usize> {
+        Some(self.net().host())
     }
 }
 
@@ -107,39 +122,157 @@ impl Driver {
         actors: &mut [&mut dyn Actor],
         mut is_done: impl FnMut() -> bool,
     ) -> Result<RunOutcome, RunError> {
-        let mut has_ended = vec![false; actors.len()];
+        let mut schedule = Schedule::new(&self.world, actors);
         let mut rounds = 0;
         loop {
             if is_done() {
                 return Ok(RunOutcome::Done);
             }
-            let now = self.world.now();
-            let mut live = actors.iter_mut().zip(&mut has_ended).filter(|(_, has_ended)| !**has_ended).peekable();
-            if live.peek().is_none() {
+            if schedule.live == 0 {
                 return Ok(RunOutcome::AllEnded);
             }
-            let (mut was_busy, mut next) = (false, Wait::Until(until));
-            for (actor, has_ended) in live {
-                if actor.has_events() || is_over(actor.wait(), now) {
-                    *has_ended = !actor.turn().map_err(RunError::Poller)?;
-                    was_busy = true;
-                } else {
-                    next = next.or_sooner(actor.wait());
+            schedule.find_work(actors);
+            if schedule.next.is_empty() {
+                let now = self.world.now();
+                if now >= until {
+                    return Ok(RunOutcome::TimeOver);
                 }
-            }
-            rounds += 1;
-            if was_busy {
-                if rounds >= self.rounds_per_moment_max {
-                    return Err(RunError::Livelock { at: now, rounds });
-                }
+                self.world.advance(schedule.next_moment(until).since(now));
+                rounds = 0;
                 continue;
             }
-            match next {
-                Wait::Until(moment) if now < until => self.world.advance(moment.since(now)),
-                Wait::Zero | Wait::Until(_) | Wait::Forever => return Ok(RunOutcome::TimeOver),
+            schedule.run_round(actors).map_err(RunError::Poller)?;
+            rounds += 1;
+            if rounds >= self.rounds_per_moment_max {
+                return Err(RunError::Livelock { at: self.world.now(), rounds });
             }
-            rounds = 0;
         }
+    }
+}
+
+/// Who has work, and when the others will.
+#[derive(Debug)]
+struct Schedule {
+    world: World,
+    /// Who has a turn in the next round, each once.
+    next: Vec<usize>,
+    is_next: Vec<bool>,
+    round: Vec<usize>,
+    has_ended: Vec<bool>,
+    live: usize,
+    alarms: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// The soonest alarm of each loop; what the heap has beside it is void.
+    alarm_at: Vec<Instant>,
+    /// By host.
+    loops: Vec<Option<usize>>,
+    without_host: Vec<usize>,
+    stirred: Vec<u32>,
+}
+
+impl Schedule {
+    fn new(world: &World, actors: &[&mut dyn Actor]) -> Self {
+        let count = actors.len();
+        let mut schedule = Self {
+            world: world.clone(),
+            next: Vec::new(),
+            is_next: vec![false; count],
+            round: Vec::new(),
+            has_ended: vec![false; count],
+            live: count,
+            alarms: BinaryHeap::new(),
+            alarm_at: vec![Instant::MAX; count],
+            loops: Vec::new(),
+            without_host: Vec::new(),
+            stirred: Vec::new(),
+        };
+        for (index, actor) in actors.iter().enumerate() {
+            match actor.host() {
+                None => schedule.without_host.push(index),
+                Some(host) => {
+                    schedule.loops.resize(schedule.loops.len().max(host + 1), None);
+                    schedule.loops[host] = Some(index);
+                }
+            }
+            schedule.consider(index, &**actor);
+        }
+        schedule
+    }
+
+    /// Adds to the next round whoever has got work since the last one.
+    fn find_work(&mut self, actors: &[&mut dyn Actor]) {
+        let mut stirred = std::mem::take(&mut self.stirred);
+        let any_woken = self.world.kernel_mut().take_stirred(&mut stirred);
+        for host in stirred.drain(..) {
+            if let Some(index) = self.loops.get(host as usize).copied().flatten() {
+                self.consider(index, &*actors[index]);
+            }
+        }
+        self.stirred = stirred;
+        for at in 0..self.without_host.len() {
+            let index = self.without_host[at];
+            self.consider(index, &*actors[index]);
+        }
+        if any_woken {
+            (0..actors.len()).for_each(|index| self.consider(index, &*actors[index]));
+        }
+        let now = self.world.now();
+        while let Some(&Reverse((moment, index))) = self.alarms.peek()
+            && moment <= now
+        {
+            self.alarms.pop();
+            if self.alarm_at[index] == moment {
+                self.alarm_at[index] = Instant::MAX;
+                self.consider(index, &*actors[index]);
+            }
+        }
+    }
+
+    /// Gives a loop a turn in the next round, or an alarm, or nothing.
+    fn consider(&mut self, index: usize, actor: &dyn Actor) {
+        if self.has_ended[index] || self.is_next[index] {
+            return;
+        }
+        if let Some(until) = actor.host().and_then(|host| self.world.kernel().paused_until(host)) {
+            return self.wake_at(index, until);
+        }
+        let wait = actor.wait();
+        if actor.has_events() || is_over(wait, self.world.now()) {
+            self.is_next[index] = true;
+            self.next.push(index);
+        } else if let Wait::Until(moment) = wait {
+            self.wake_at(index, moment);
+        }
+    }
+
+    /// Sets an alarm, unless there is a sooner one: who is woken too soon is asked again.
+    fn wake_at(&mut self, index: usize, moment: Instant) {
+        if moment < self.alarm_at[index] {
+            self.alarm_at[index] = moment;
+            self.alarms.push(Reverse((moment, index)));
+        }
+    }
+
+    fn run_round(&mut self, actors: &mut [&mut dyn Actor]) -> io::Result<()> {
+        std::mem::swap(&mut self.round, &mut self.next);
+        for at in 0..self.round.len() {
+            let index = self.round[at];
+            self.is_next[index] = false;
+            if actors[index].turn()? {
+                self.consider(index, &*actors[index]);
+            } else {
+                self.has_ended[index] = true;
+                self.live -= 1;
+            }
+        }
+        self.round.clear();
+        Ok(())
+    }
+
+    /// The next moment at which anything happens, `until` at the latest.
+    fn next_moment(&self, until: Instant) -> Instant {
+        let alarm = self.alarms.peek().map(|Reverse((moment, _))| *moment);
+        let failure = self.world.kernel().next_failure();
+        [alarm, failure].into_iter().flatten().fold(until, Instant::min)
     }
 }
 

@@ -1,63 +1,98 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
-//! An event is an edge: it is queued once when something new can be seen, and carries what can be seen when it is
-//! collected, as epoll does it. A host that never collects has at most one event waiting per socket. Everything happens
-//! inside the call that causes it; no packet is ever on its way.
+//! Everything happens inside the call that causes it, but for dials that fail after a while and for what a cut network
+//! holds up. A host that never collects has at most one event waiting per socket. No call looks at all hosts or all
+//! connections, except those by which a test cuts, heals or resets something.
 
+mod dialling;
+mod harm;
+mod links;
+mod listening;
 mod view;
 
+pub use dialling::Route;
 pub(super) use view::{EndView, HostView};
 
-use super::connection::{Conditions, Connection, Edges, Mask, Side};
+use super::connection::{Conditions, Connection, Edge, Edges, Mask, Owner, Side};
+use super::errno::{EINTR, EMFILE};
+use super::faults::{Faults, Site};
+use super::pipe::Pool;
+use super::poller::{Pending, Queue};
+use super::ports::Ports;
+use super::tape::{Chance, Tape};
 use super::trace::{Call, Trace};
 use crate::bugs::{self, Budget};
 use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
 use crate::time::{Instant, UnixTime};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The first port that is given to who asks for none.
-const FIRST_FREE_PORT: u16 = 49_152;
+/// The first port that is given to a listener that asks for none.
+const FIRST_LISTENER_PORT: u16 = 61_000;
+/// The ports of dials, as Linux has them.
+const DIAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
+/// The address before that of the first host.
+const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);
+/// Descriptors of the poller and its waker.
+const OWN_DESCRIPTORS: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) now: Instant,
     pub(super) began: Instant,
     pub(super) unix_began: UnixTime,
-    pub(super) conditions: Conditions,
+    pub(super) conditions: Rc<Conditions>,
     pub(super) backlog: usize,
     pub(super) trace: Trace,
-    rng: StdRng,
+    pub(super) tape: Tape,
+    pub(super) ports: Ports,
+    pub(super) routes: BTreeMap<IpAddr, Route>,
     hosts: Vec<Host>,
+    /// Hosts that got an event since they were last asked for.
+    stirred: Vec<u32>,
+    any_woken: Arc<AtomicBool>,
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
-    next_serial: u64,
+    next_serial: u32,
+    /// Dials that fail, by when and in which order.
+    failures: BTreeMap<(Instant, u64), (EndId, i32)>,
+    next_failure: u64,
+    /// Dials that the cut network holds up.
+    unanswered: Vec<EndId>,
+    pool: Pool,
 }
 
 #[derive(Debug)]
 struct Host {
     ip: IpAddr,
     next_port: u16,
-    events: VecDeque<Pending>,
+    queue: Queue,
+    is_stirred: bool,
+    is_cut: bool,
+    paused_until: Instant,
     /// Addresses of its listeners, by their index.
     listening: Vec<Option<SocketAddr>>,
     woken: Arc<Flag>,
+    descriptors: usize,
+    descriptors_max: usize,
+    faults: Faults,
+    chances: [Chance; 3],
 }
 
+/// What a host draws for, each from a stream of its own.
 #[derive(Clone, Copy, Debug)]
-enum Pending {
-    Link(EndId),
-    Listener(u32),
-    Forged(Readiness),
+enum Draw {
+    Cuts,
+    Poller,
+    Routes,
 }
 
 #[derive(Debug)]
@@ -75,59 +110,108 @@ struct Listener {
 /// One end of a connection, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
-    index: usize,
-    serial: u64,
+    index: u32,
+    serial: u32,
     pub(super) side: Side,
 }
 
 /// A waker that is noticed by the next wait of its host.
-#[derive(Debug, Default)]
-pub(super) struct Flag(AtomicBool);
+#[derive(Debug)]
+pub(super) struct Flag {
+    woken: AtomicBool,
+    any_woken: Arc<AtomicBool>,
+}
 
 impl Wake for Flag {
     fn wake(&self) {
-        self.0.store(true, Ordering::Release);
+        self.woken.store(true, Ordering::Release);
+        self.any_woken.store(true, Ordering::Release);
+    }
+}
+
+/// The stream that a world itself draws from for one purpose of a host; what is below is for actors.
+fn stream_of(host: usize, purpose: usize) -> u32 {
+    u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
+}
+
+/// Which host would have this address.
+fn host_at(ip: IpAddr) -> Option<usize> {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),
+        IpAddr::V6(_) => None,
     }
 }
 
 impl Kernel {
-    pub(super) fn new(seed: u64, began: Instant) -> Self {
+    pub(super) fn new(tape: Tape, began: Instant) -> Self {
         Self {
             now: began,
             began,
             unix_began: UnixTime::from_secs(1_700_000_000),
-            conditions: Conditions::default(),
+            conditions: Rc::default(),
             backlog: usize::try_from(LISTEN_BACKLOG).expect("the backlog is positive"),
             trace: Trace::new(),
-            rng: StdRng::seed_from_u64(seed),
+            tape,
+            ports: Ports::new(DIAL_PORTS),
+            routes: BTreeMap::new(),
             hosts: Vec::new(),
+            stirred: Vec::new(),
+            any_woken: Arc::default(),
             listeners: BTreeMap::new(),
             connections: Slab::new(),
             next_serial: 0,
+            failures: BTreeMap::new(),
+            next_failure: 0,
+            unanswered: Vec::new(),
+            pool: Pool::default(),
         }
     }
 
-    pub(super) fn note(&mut self, host: usize, call: Call, outcome: Result<usize, ErrorKind>, moved: &[u8]) {
-        self.trace.note(self.now, host, call, outcome, moved);
-    }
+    // --- Time -------------------------------------------------------------------------------------------------------
 
     pub(super) fn unix_time(&self) -> UnixTime {
         let passed = i64::try_from(self.now.since(self.began).as_secs()).unwrap_or(i64::MAX);
         UnixTime::from_secs(self.unix_began.as_secs().saturating_add(passed))
     }
 
+    /// When something happens by itself.
+    pub(super) fn next_failure(&self) -> Option<Instant> {
+        self.failures.first_key_value().map(|((at, _), _)| *at)
+    }
+
     pub(super) fn advance(&mut self, by: Duration) {
-        self.now = self.now.plus(by);
+        let until = self.now.plus(by);
+        while let Some(at) = self.next_failure()
+            && at <= until
+        {
+            let (_, (dialler, errno)) = self.failures.pop_first().expect("it was looked at");
+            self.now = at;
+            self.fail_dial(dialler, errno);
+        }
+        self.now = until;
     }
 
     // --- Hosts and their events -------------------------------------------------------------------------------------
 
     pub(super) fn add_host(&mut self) -> usize {
-        let number = u32::try_from(self.hosts.len() + 1).expect("hosts are few");
-        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + number).into();
-        let (events, listening, woken) = (VecDeque::new(), Vec::new(), Arc::default());
-        self.hosts.push(Host { ip, next_port: FIRST_FREE_PORT, events, listening, woken });
-        self.hosts.len() - 1
+        let host = self.hosts.len();
+        let number = u32::try_from(host + 1).expect("hosts are few");
+        let chance = |draw: Draw| self.tape.stream(stream_of(host, draw as usize));
+        self.hosts.push(Host {
+            ip: Ipv4Addr::from(NETWORK + number).into(),
+            next_port: FIRST_LISTENER_PORT,
+            queue: Queue::default(),
+            is_stirred: false,
+            is_cut: false,
+            paused_until: Instant::ZERO,
+            listening: Vec::new(),
+            woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(&self.any_woken) }),
+            descriptors: OWN_DESCRIPTORS,
+            descriptors_max: usize::MAX,
+            faults: Faults::default(),
+            chances: [chance(Draw::Cuts), chance(Draw::Poller), chance(Draw::Routes)],
+        });
+        host
     }
 
     pub(super) fn ip(&self, host: usize) -> IpAddr {
@@ -138,41 +222,90 @@ impl Kernel {
         Arc::clone(&self.hosts[host].woken)
     }
 
+    pub(super) fn queue_mut(&mut self, host: usize) -> &mut Queue {
+        &mut self.hosts[host].queue
+    }
+
+    pub(super) fn pause(&mut self, host: usize, time: Duration) {
+        let until = self.now.plus(time);
+        let paused_until = &mut self.hosts[host].paused_until;
+        *paused_until = until.max(*paused_until);
+    }
+
+    /// Until when a host stands still, if it does.
+    pub(super) fn paused_until(&self, host: usize) -> Option<Instant> {
+        let until = self.hosts[host].paused_until;
+        (until > self.now).then_some(until)
+    }
+
     /// Whether a wait of the host would find something to look at.
     pub(super) fn has_events(&self, host: usize) -> bool {
-        let Host { events, woken, .. } = &self.hosts[host];
-        !events.is_empty() || woken.0.load(Ordering::Acquire)
+        let Host { queue, woken, .. } = &self.hosts[host];
+        !queue.is_empty() || woken.woken.load(Ordering::Acquire)
     }
 
-    pub(super) fn forge(&mut self, host: usize, readiness: Readiness) {
-        self.hosts[host].events.push_back(Pending::Forged(readiness));
+    /// Moves the hosts that got an event since the last call to `hosts`; returns whether any waker was used.
+    pub(super) fn take_stirred(&mut self, hosts: &mut Vec<u32>) -> bool {
+        for &host in &self.stirred {
+            self.hosts[host as usize].is_stirred = false;
+        }
+        hosts.append(&mut self.stirred);
+        self.any_woken.load(Ordering::Relaxed) && self.any_woken.swap(false, Ordering::AcqRel)
     }
 
-    pub(super) fn collect(&mut self, host: usize, ready: &mut Vec<Readiness>) {
+    pub(super) fn push(&mut self, host: usize, pending: Pending) {
+        let now = self.now;
+        let state = &mut self.hosts[host];
+        state.queue.push(pending, now);
+        if !state.is_stirred {
+            state.is_stirred = true;
+            self.stirred.push(host as u32);
+        }
+    }
+
+    pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
-        if self.hosts[host].woken.0.swap(false, Ordering::AcqRel) {
+        let result = match self.hosts[host].faults.strike(Site::Wait) {
+            // Who was stopped is woken by a signal and has to see what came meanwhile.
+            Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
+            Some(EINTR) | None => {
+                self.collect(host, ready);
+                Ok(())
+            }
+            Some(errno) => Err(errno),
+        };
+        self.note(host, Call::Wait, result.map(|()| ready.len()), &[]);
+        for &Readiness { token, readable, writable, hung_up } in &*ready {
+            self.note(host, Call::Event { token, readable, writable, hung_up }, Ok(0), &[]);
+        }
+        result
+    }
+
+    fn collect(&mut self, host: usize, ready: &mut Vec<Readiness>) {
+        if self.hosts[host].woken.woken.swap(false, Ordering::AcqRel) {
             ready.push(Readiness { token: Token::Waker.to_u64(), readable: true, writable: false, hung_up: false });
         }
-        while ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
-            && let Some(pending) = self.hosts[host].events.pop_front()
-        {
+        let Host { queue, chances, .. } = &self.hosts[host];
+        let most = queue.len_to_show(self.now, &chances[Draw::Poller as usize]);
+        let most = most.min(bugs::shrunk(Budget::Events, EVENTS_PER_TURN));
+        while ready.len() < most {
+            let Host { queue, chances, .. } = &mut self.hosts[host];
+            let Some(pending) = queue.pop(&chances[Draw::Poller as usize]) else { break };
             ready.extend(match pending {
-                Pending::Link(end) => self.see_link(end),
+                Pending::Link(end) => self.see_link(host, end),
                 Pending::Listener(index) => self.see_listener(host, index),
                 Pending::Forged(readiness) => Some(readiness),
             });
         }
-        self.note(host, Call::Wait, Ok(ready.len()), &[]);
-        for &Readiness { token, readable, writable, hung_up } in &*ready {
-            self.note(host, Call::Event { token, readable, writable, hung_up }, Ok(0), &[]);
-        }
+        let Host { queue, chances, .. } = &mut self.hosts[host];
+        queue.add_noise(ready, &chances[Draw::Poller as usize]);
     }
 
-    fn see_link(&mut self, id: EndId) -> Option<Readiness> {
+    fn see_link(&mut self, host: usize, id: EndId) -> Option<Readiness> {
+        let poller = self.hosts[host].queue.poller;
         let connection = self.connection(id)?;
-        connection.told(id.side);
-        let (_, token) = connection.end(id.side).owner?;
-        let Mask { readable, writable, hung_up } = connection.mask(id.side);
+        let Owner { token, .. } = connection.end(id.side).owner?;
+        let Mask { readable, writable, hung_up } = connection.tell(id.side, |seen, owed| poller.shown(seen, owed));
         (readable || writable).then_some(Readiness { token, readable, writable, hung_up })
     }
 
@@ -186,172 +319,58 @@ impl Kernel {
 
     /// Queues the events that an operation of `id` has caused.
     fn announce(&mut self, id: EndId, edges: Edges) {
-        let other = EndId { side: id.side.other(), ..id };
-        for (end, _) in [(id, edges.own), (other, edges.other)].into_iter().filter(|(_, is_due)| *is_due) {
-            let Some(connection) = self.connection(end) else { continue };
-            let end_state = connection.end(end.side);
-            if let Some((host, _)) = end_state.owner
-                && !end_state.is_queued
-            {
-                end_state.is_queued = true;
-                self.hosts[host].events.push_back(Pending::Link(end));
-            }
+        if !edges.own.is_none() {
+            self.announce_to(id, edges.own);
+        }
+        if !edges.other.is_none() {
+            self.announce_to(EndId { side: id.side.other(), ..id }, edges.other);
+        }
+    }
+
+    fn announce_to(&mut self, id: EndId, edge: Edge) {
+        let Self { connections, hosts, .. } = self;
+        let Some(connection) = connections.get_mut(id.index as usize) else { return };
+        let end = connection.end(id.side);
+        let Some(Owner { host, .. }) = end.owner else { return };
+        let edge = hosts[host as usize].queue.poller.edge(edge, end.is_drained);
+        if edge.is_none() {
+            return;
+        }
+        end.owed.readable |= edge.readable;
+        end.owed.writable |= edge.writable;
+        if !std::mem::replace(&mut end.is_queued, true) {
+            self.push(host as usize, Pending::Link(id));
         }
     }
 
     fn connection(&mut self, id: EndId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.index).filter(|connection| connection.serial == id.serial)
+        self.connections.get_mut(id.index as usize).filter(|connection| connection.serial == id.serial)
     }
 
-    // --- Listeners --------------------------------------------------------------------------------------------------
+    // --- What every call goes through -------------------------------------------------------------------------------
 
-    fn listener(&mut self, host: usize, index: u32) -> Option<&mut Listener> {
-        let address = (*self.hosts[host].listening.get(index as usize)?)?;
-        self.listeners.get_mut(&address)
+    pub(super) fn note(&mut self, host: usize, call: Call, outcome: Result<usize, i32>, moved: &[u8]) {
+        self.trace.note(self.now, host, call, outcome, moved);
     }
 
-    pub(super) fn listen(&mut self, host: usize, index: u32, asked: SocketAddr) -> Result<SocketAddr, ErrorKind> {
-        let ip = if asked.ip().is_unspecified() { self.ip(host) } else { asked.ip() };
-        let port = if asked.port() == 0 { self.take_port(host) } else { asked.port() };
-        let address = SocketAddr::new(ip, port);
-        if self.listeners.contains_key(&address) {
-            return Err(ErrorKind::AddrInUse);
-        }
-        let listener = Listener {
-            host,
-            index,
-            room: self.backlog,
-            waiting: VecDeque::new(),
-            opening: VecDeque::new(),
-            is_queued: false,
-        };
-        self.listeners.insert(address, listener);
-        let listening = &mut self.hosts[host].listening;
-        if listening.len() <= index as usize {
-            listening.resize(index as usize + 1, None);
-        }
-        listening[index as usize] = Some(address);
-        Ok(address)
-    }
-
-    pub(super) fn close_listener(&mut self, host: usize, index: u32) {
-        let address = self.hosts[host].listening.get_mut(index as usize).and_then(Option::take);
-        let Some(listener) = address.and_then(|address| self.listeners.remove(&address)) else { return };
-        for dialler in listener.opening {
-            if let Some(connection) = self.connection(dialler) {
-                connection.refuse();
-                self.announce(dialler, Edges { own: true, other: false });
-            }
-        }
-        for acceptor in listener.waiting {
-            if let Some(connection) = self.connection(acceptor) {
-                connection.break_end(acceptor.side.other());
-                self.announce(acceptor, Edges { own: false, other: true });
-            }
-            self.close(acceptor);
+    /// Counts a call, and lets it fail if it has to. What a signal has interrupted is tried again and succeeds.
+    fn strike(&mut self, host: usize, site: Site) -> Result<(), i32> {
+        match self.hosts[host].faults.strike(site) {
+            None | Some(EINTR) => Ok(()),
+            Some(errno) => Err(errno),
         }
     }
 
-    pub(super) fn accept(&mut self, host: usize, index: u32) -> Result<(EndId, SocketAddr), ErrorKind> {
-        let listener = self.listener(host, index).ok_or(ErrorKind::WouldBlock)?;
-        let accepted = listener.waiting.pop_front().ok_or(ErrorKind::WouldBlock)?;
-        if let Some(next) = listener.opening.pop_front() {
-            self.establish(next);
+    fn take_descriptor(&mut self, host: usize) -> Result<(), i32> {
+        let Host { descriptors, descriptors_max, .. } = &mut self.hosts[host];
+        if *descriptors >= *descriptors_max {
+            return Err(EMFILE);
         }
-        let connection = self.connection(accepted).expect("who waits is not closed by anybody else");
-        Ok((accepted, connection.dialled_from))
+        *descriptors += 1;
+        Ok(())
     }
 
-    /// Registers an end for events; what it can see already is its first.
-    pub(super) fn attach(&mut self, id: EndId, host: usize, token: u64) {
-        if let Some(connection) = self.connection(id) {
-            connection.end(id.side).owner = Some((host, token));
-            self.announce(id, Edges { own: true, other: false });
-        }
-    }
-
-    // --- Connections ------------------------------------------------------------------------------------------------
-
-    pub(super) fn connect(&mut self, host: usize, token: u64, to: SocketAddr, source: Option<IpAddr>) -> EndId {
-        let from = SocketAddr::new(source.unwrap_or(self.hosts[host].ip), self.take_port(host));
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let index = self.connections.insert(Connection::new(serial, to, from, self.conditions.clone()));
-        let dialler = EndId { index, serial, side: Side::Dialler };
-        self.attach(dialler, host, token);
-        match self.listeners.get_mut(&to) {
-            None => {
-                self.connections[index].refuse();
-                self.announce(dialler, Edges { own: true, other: false });
-            }
-            Some(listener) if listener.waiting.len() >= listener.room => listener.opening.push_back(dialler),
-            Some(_) => self.establish(dialler),
-        }
-        dialler
-    }
-
-    fn establish(&mut self, dialler: EndId) {
-        let Some(connection) = self.connection(dialler) else { return };
-        connection.establish();
-        let address = connection.listener;
-        self.announce(dialler, Edges { own: true, other: false });
-        let listener = self.listeners.get_mut(&address).expect("who dials there knows that it listens");
-        listener.waiting.push_back(EndId { side: Side::Acceptor, ..dialler });
-        if !listener.is_queued {
-            listener.is_queued = true;
-            let (host, index) = (listener.host, listener.index);
-            self.hosts[host].events.push_back(Pending::Listener(index));
-        }
-    }
-
-    fn take_port(&mut self, host: usize) -> u16 {
-        let next_port = &mut self.hosts[host].next_port;
-        let port = *next_port;
-        *next_port = next_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
-        port
-    }
-
-    pub(super) fn connected(&mut self, id: EndId) -> Result<bool, ErrorKind> {
-        self.connection(id).ok_or(ErrorKind::NotConnected)?.connected(id.side)
-    }
-
-    pub(super) fn read(&mut self, id: EndId, block: &mut [u8]) -> Result<usize, ErrorKind> {
-        let Self { connections, rng, .. } = self;
-        let connection = connections.get_mut(id.index).filter(|connection| connection.serial == id.serial);
-        let (result, edges) = connection.ok_or(ErrorKind::NotConnected)?.read(id.side, block, rng);
-        self.announce(id, edges);
-        result
-    }
-
-    pub(super) fn write(&mut self, id: EndId, slices: &[IoSlice<'_>]) -> Result<usize, ErrorKind> {
-        let Self { connections, rng, .. } = self;
-        let connection = connections.get_mut(id.index).filter(|connection| connection.serial == id.serial);
-        let (result, edges) = connection.ok_or(ErrorKind::NotConnected)?.write(id.side, slices, rng);
-        self.announce(id, edges);
-        result
-    }
-
-    pub(super) fn shut_down_writing(&mut self, id: EndId) {
-        let Some(connection) = self.connection(id) else { return };
-        let edges = connection.shut_down_writing(id.side);
-        self.announce(id, edges);
-    }
-
-    pub(super) fn close(&mut self, id: EndId) {
-        let Some(connection) = self.connection(id) else { return };
-        if connection.is_opening() {
-            let address = connection.listener;
-            if let Some(listener) = self.listeners.get_mut(&address) {
-                listener.opening.retain(|dialler| *dialler != id);
-            }
-            self.connections.remove(id.index);
-            return;
-        }
-        let edges = connection.close(id.side);
-        let is_over = connection.is_over();
-        self.announce(id, edges);
-        if is_over {
-            self.connections.remove(id.index);
-        }
+    fn give_descriptor_back(&mut self, host: usize) {
+        self.hosts[host].descriptors -= 1;
     }
 }

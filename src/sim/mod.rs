@@ -47,16 +47,25 @@ pub mod actor;
 
 mod connection;
 mod driver;
+pub mod errno;
+mod faults;
 pub mod invariant;
 mod kernel;
 mod net;
+mod pipe;
+mod poller;
+mod ports;
 mod tape;
 mod trace;
 mod world;
 
-pub use connection::{Conditions, Cut, Cuts};
+pub use connection::Conditions;
 pub use driver::{Actor, Driver, RunError, RunOutcome};
+pub use faults::Site;
+pub use kernel::Route;
 pub use net::{SimNet, SimSocket};
+pub use pipe::{Cut, Cuts};
+pub use poller::Poller;
 pub use tape::{Chance, Tape, TapeError};
 pub use trace::{Call, Entry, Trace};
 pub use world::World;

@@ -2,15 +2,15 @@
 //!
 //! Each actor, host and fault draws from a stream of its own, so that taking one of them away leaves what the others
 //! draw as it was. Stream `s` of seed `S` begins at a hash of both, and no stream knows of another. A tape that records
-//! keeps what was drawn, not the random numbers behind it: such a text is replayed by a program that draws less, more or
-//! from other ranges, and can be cut down by hand or by a machine. A draw of 0 is always the simplest outcome, and it is
-//! what a tape gives behind its end.
+//! keeps what was drawn, not the random numbers behind it: such a text is replayed by a program that draws less, more
+//! or from other ranges, and can be cut down by hand or by a machine. A draw of 0 is always the simplest outcome, and
+//! it is what a tape gives behind its end.
 //!
 //! Nothing here is fit for secrets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::rc::Rc;
 
 /// Most zeros that one word of a text stands for, 8 MiB of them.
@@ -131,11 +131,11 @@ impl Tape {
             return format!("seed {seed}\n");
         }
         for (stream, draws) in self.draws() {
-            let _ = write!(text, "{stream}:");
+            text += &format!("{stream}:");
             for group in draws.chunk_by(|one, two| (*one == 0) == (*two == 0)) {
                 match group {
-                    [0, 0, ..] => drop(write!(text, " 0*{}", group.len())),
-                    _ => group.iter().for_each(|draw| drop(write!(text, " {draw}"))),
+                    [0, 0, ..] => text += &format!(" 0*{}", group.len()),
+                    group => text.extend(group.iter().map(|draw| format!(" {draw}"))),
                 }
             }
             text.push('\n');
@@ -173,20 +173,20 @@ impl Tape {
 impl Chance {
     /// A number below `bound`; 0 if that is 0.
     pub fn below(&self, bound: u32) -> u32 {
-        let draw = self.stream.draw(|random| (u128::from(random) * u128::from(bound) >> 64) as u64);
+        let draw = self.stream.draw(|random| scaled(random, u128::from(bound)));
         draw.min(u64::from(bound).saturating_sub(1)) as u32
     }
 
     /// A number from `low` to `high_inclusive`; a draw of 0 is `low`.
     pub fn range(&self, low: u64, high_inclusive: u64) -> u64 {
         let width = high_inclusive.saturating_sub(low);
-        let draw = self.stream.draw(|random| (u128::from(random) * (u128::from(width) + 1) >> 64) as u64);
+        let draw = self.stream.draw(|random| scaled(random, u128::from(width) + 1));
         low + draw.min(width)
     }
 
     /// Whether something happens that does so once in `n` times; never if `n` is 0, and never for a draw of 0.
     pub fn one_in(&self, n: u32) -> bool {
-        n > 0 && self.stream.draw(|random| u64::from((u128::from(random) * u128::from(n) >> 64) == 0)) != 0
+        n > 0 && self.stream.draw(|random| u64::from(scaled(random, u128::from(n)) == 0)) != 0
     }
 
     /// Fills `bytes` from one draw, whatever their number; with zeros for a draw of 0.
@@ -253,6 +253,11 @@ impl Stream {
             Track::None | Track::Played { .. } => Vec::new(),
         }
     }
+}
+
+/// A random number brought down below `bound`, which is at most 2^64.
+fn scaled(random: u64, bound: u128) -> u64 {
+    ((u128::from(random) * bound) >> 64) as u64
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and any state is a good beginning.

@@ -5,9 +5,8 @@
 
 use crate::id::LinkId;
 use crate::time::Instant;
-use std::hash::{Hash, Hasher};
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 
 /// A call of [`Net`](crate::net::Net).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,38 +100,40 @@ pub struct Entry {
 /// The record of a run.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    hash: Fnv,
+    hash: Mixer,
     calls: u64,
     log: Option<Vec<Entry>>,
 }
 
 impl Trace {
     pub(super) fn new() -> Self {
-        Self { hash: Fnv::default(), calls: 0, log: None }
+        Self { hash: Mixer::default(), calls: 0, log: None }
     }
 
     pub(super) fn keep_log(&mut self) {
         self.log.get_or_insert_default();
     }
 
-    pub(super) fn note(
-        &mut self,
-        at: Instant,
-        host: usize,
-        call: Call,
-        outcome: Result<usize, ErrorKind>,
-        moved: &[u8],
-    ) {
-        (at, host, call, outcome, moved).hash(&mut self.hash);
+    pub(super) fn note(&mut self, at: Instant, host: usize, call: Call, outcome: Result<usize, i32>, moved: &[u8]) {
+        self.hash.add(at.as_nanos());
+        self.hash.add_call(host, call);
+        self.hash.add(match outcome {
+            Ok(number) => (number as u64) << 1,
+            Err(errno) => u64::from(errno.unsigned_abs()) << 1 | 1,
+        });
+        if !moved.is_empty() {
+            self.hash.add_bytes(moved);
+        }
         self.calls += 1;
         if let Some(log) = &mut self.log {
+            let outcome = outcome.map_err(|errno| io::Error::from_raw_os_error(errno).kind());
             log.push(Entry { at, host, call, outcome, bytes: moved.to_vec() });
         }
     }
 
     /// One number over all entries.
     pub fn hash(&self) -> u64 {
-        self.hash.finish()
+        self.hash.0
     }
 
     /// How many entries there were.
@@ -146,52 +147,173 @@ impl Trace {
     }
 }
 
-/// FNV-1a with 64 bits: the same in every build, as no hasher of the standard library promises to be.
+/// A hash that takes words, not bytes, one multiplication each; the same in every build, as no hasher of the standard
+/// library promises to be.
 #[derive(Clone, Copy, Debug)]
-struct Fnv(u64);
+struct Mixer(u64);
 
-impl Default for Fnv {
+impl Default for Mixer {
     fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
+        Self(KEYS[0])
     }
 }
 
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+/// Odd numbers without a pattern: the first digits of pi's fraction.
+const KEYS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
+
+impl Mixer {
+    fn add(&mut self, word: u64) {
+        self.0 = folded(self.0 ^ word, KEYS[1]).wrapping_add(word);
+    }
+
+    fn add_call(&mut self, host: usize, call: Call) {
+        let host = (host as u64) << 8;
+        let (kind, number) = match call {
+            Call::Wait => (0, 0),
+            Call::Event { token, readable, writable, hung_up } => {
+                (0x80 | u64::from(readable) | u64::from(writable) << 1 | u64::from(hung_up) << 2, token)
+            }
+            Call::Listen { address } => return self.add_address(1 | host, 0, address),
+            Call::Accept { index } => (2, u64::from(index)),
+            Call::CloseListener { index } => (3, u64::from(index)),
+            Call::Attach { link } => (4, link.to_u64()),
+            Call::Connect { link, address } => return self.add_address(5 | host, link.to_u64(), address),
+            Call::Connected { link } => (6, link.to_u64()),
+            Call::Read { link, room_bytes } => {
+                self.add(room_bytes as u64);
+                (7, link.to_u64())
+            }
+            Call::Write { link, offered_bytes } => {
+                self.add(offered_bytes as u64);
+                (8, link.to_u64())
+            }
+            Call::ShutDownWriting { link } => (9, link.to_u64()),
+            Call::Close { link } => (10, link.to_u64()),
+        };
+        self.add(kind | host);
+        self.add(number);
+    }
+
+    fn add_address(&mut self, kind: u64, number: u64, address: SocketAddr) {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        for word in [kind, number, u64::from(address.port()), ip as u64, (ip >> 64) as u64] {
+            self.add(word);
         }
     }
 
-    fn finish(&self) -> u64 {
-        self.0
+    /// Four words at once, in lanes that do not wait for each other.
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        let mut lanes = KEYS;
+        let mut blocks = bytes.chunks_exact(32);
+        for block in &mut blocks {
+            for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
+                *lane = folded(*lane ^ word_of(word), KEYS[1]);
+            }
+        }
+        for word in blocks.remainder().chunks(8) {
+            self.add(word_of(word));
+        }
+        if bytes.len() >= 32 {
+            lanes.into_iter().for_each(|lane| self.add(lane));
+        }
+        self.add(bytes.len() as u64);
     }
+}
+
+fn folded(word: u64, key: u64) -> u64 {
+    let product = u128::from(word) * u128::from(key);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Up to eight bytes as one number.
+fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::errno::EAGAIN;
     use super::*;
 
-    fn trace_of(outcome: Result<usize, ErrorKind>, moved: &[u8]) -> u64 {
+    fn trace_of(at: u64, host: usize, call: Call, outcome: Result<usize, i32>, moved: &[u8]) -> u64 {
         let mut trace = Trace::new();
-        let call = Call::Read { link: LinkId::from_u64(3), room_bytes: 8 };
-        trace.note(Instant::from_nanos(5), 0, call, outcome, moved);
+        trace.note(Instant::from_nanos(at), host, call, outcome, moved);
         trace.hash()
     }
 
     #[test]
     fn every_part_of_an_entry_counts() {
-        let one = trace_of(Ok(1), b"a");
-        assert_eq!(one, trace_of(Ok(1), b"a"));
-        for other in [trace_of(Ok(1), b"b"), trace_of(Ok(2), b"a"), trace_of(Err(ErrorKind::WouldBlock), b"")] {
-            assert_ne!(one, other);
+        let link = LinkId::from_u64(3);
+        let call = Call::Read { link, room_bytes: 8 };
+        let event = |readable, hung_up| Call::Event { token: 3, readable, writable: false, hung_up };
+        let address = SocketAddr::from(([10, 0, 0, 1], 7));
+        let hashes = [
+            trace_of(5, 0, call, Ok(1), b"a"),
+            trace_of(5, 0, call, Ok(1), b"b"),
+            trace_of(5, 0, call, Ok(2), b"a"),
+            trace_of(5, 0, call, Ok(2), b"a\0"),
+            trace_of(5, 0, call, Err(EAGAIN), b""),
+            trace_of(6, 0, call, Ok(1), b"a"),
+            trace_of(5, 1, call, Ok(1), b"a"),
+            trace_of(5, 0, Call::Read { link, room_bytes: 9 }, Ok(1), b"a"),
+            trace_of(5, 0, Call::Read { link: LinkId::from_u64(4), room_bytes: 8 }, Ok(1), b"a"),
+            trace_of(5, 0, Call::Write { link, offered_bytes: 8 }, Ok(1), b"a"),
+            trace_of(5, 0, Call::Close { link }, Ok(0), b""),
+            trace_of(5, 0, Call::Connected { link }, Ok(0), b""),
+            trace_of(5, 0, event(true, false), Ok(0), b""),
+            trace_of(5, 0, event(true, true), Ok(0), b""),
+            trace_of(5, 0, event(false, true), Ok(0), b""),
+            trace_of(5, 0, Call::Listen { address }, Ok(0), b""),
+            trace_of(5, 0, Call::Connect { link, address }, Ok(0), b""),
+        ];
+        assert_eq!(hashes[0], trace_of(5, 0, call, Ok(1), b"a"));
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..index].contains(hash), "{index}");
         }
     }
 
     #[test]
-    fn the_hash_is_the_published_one() {
-        let mut hash = Fnv::default();
-        hash.write(b"foobar");
-        assert_eq!(hash.finish(), 0x8594_4171_f739_67e8);
+    fn every_byte_counts_and_so_does_its_place() {
+        let call = Call::Wait;
+        for len in [1, 7, 8, 9, 31, 32, 33, 64, 100] {
+            let bytes = vec![0; len];
+            let hash = trace_of(0, 0, call, Ok(0), &bytes);
+            assert_ne!(hash, trace_of(0, 0, call, Ok(0), &vec![0; len + 1]));
+            let mut changed: Vec<u64> = (0..len)
+                .map(|at| {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = 1;
+                    trace_of(0, 0, call, Ok(0), &bytes)
+                })
+                .collect();
+            changed.push(hash);
+            changed.sort_unstable();
+            changed.dedup();
+            assert_eq!(changed.len(), len + 1);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_entries_counts() {
+        let hash = |order: [u32; 2]| {
+            let mut trace = Trace::new();
+            for index in order {
+                trace.note(Instant::ZERO, 0, Call::Accept { index }, Ok(0), &[]);
+            }
+            trace.hash()
+        };
+        assert_ne!(hash([1, 2]), hash([2, 1]));
+    }
+
+    #[test]
+    fn the_hash_is_the_same_in_every_build() {
+        let call = Call::Read { link: LinkId::from_u64(3), room_bytes: 8 };
+        let hash = trace_of(5, 2, call, Ok(40), &[7; 40]);
+        assert_eq!(hash, 0x9966_c842_0fb5_b63e);
     }
 }

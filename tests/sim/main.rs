@@ -21,4 +21,5 @@ mod stale;
 mod stopped;
 mod streams;
 mod support;
+mod throughput;
 mod wraps;

@@ -6,6 +6,7 @@ use peerloop::api::{Event, Handler};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
+use peerloop::sim::errno::ECONNREFUSED;
 use peerloop::sim::{Driver, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Ctx, PeerId, Reactor};
@@ -20,7 +21,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     let mut node = Node::new(&world, config(), Player::dialling(nobody));
     Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
-    let failure = NetworkFailure { step: IoStep::Connect, kind: ErrorKind::ConnectionRefused, code: 0 };
+    let failure = NetworkFailure { step: IoStep::Connect, kind: ErrorKind::ConnectionRefused, code: ECONNREFUSED };
     let closed = node.closed();
     assert_eq!((closed.reason, closed.state), (CloseReason::Network(failure), ConnectionState::Connecting));
     assert_eq!((node.seen().opened, node.reactor.net().open_connections()), (0, 0));

@@ -441,6 +441,10 @@ impl Actor for Crowd {
     fn has_events(&self) -> bool {
         self.net.has_events()
     }
+
+    fn host(&self) -> Option<usize> {
+        Some(self.net.host())
+    }
 }
 
 impl fmt::Debug for Crowd {

@@ -243,6 +243,10 @@ impl<H: Handler> Actor for Checked<H> {
     fn has_events(&self) -> bool {
         self.net().has_events()
     }
+
+    fn host(&self) -> Option<usize> {
+        self.reactor.host()
+    }
 }
 
 impl<H: Handler> fmt::Debug for Checked<H> {

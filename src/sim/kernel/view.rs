@@ -2,6 +2,7 @@
 
 use super::{Kernel, Side};
 use crate::id::{LinkId, Token};
+use crate::sim::connection::Owner;
 use crate::sim::world::World;
 
 /// All that a host has open.
@@ -48,7 +49,7 @@ impl Kernel {
         for (_, connection) in &mut self.connections {
             for side in [Side::Dialler, Side::Acceptor] {
                 let end = connection.end(side);
-                let Some((_, token)) = end.owner.filter(|(owner, _)| *owner == host) else { continue };
+                let Some(Owner { token, .. }) = end.owner.filter(|owner| owner.host as usize == host) else { continue };
                 let Token::Link(link) = Token::from_u64(token) else { continue };
                 let has_edge = end.is_queued;
                 let mask = connection.mask(side);

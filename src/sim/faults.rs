@@ -1,0 +1,153 @@
+//! Calls that fail because the test wants it: at random, or exactly the n-th.
+//!
+//! A host counts its calls by site, and a fault is judged before the kernel does anything. What kind of failure it is
+//! decides what becomes of the connection: a shortage or an interruption leaves it as it was, anything else ends it.
+//! Nothing here knows connections.
+
+use super::errno::{EAGAIN, EINTR};
+use super::tape::Chance;
+use crate::error::{IoStep, NetworkFailure};
+use std::io;
+
+/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps what it has failed to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Waiting for readiness. `EINTR` lets it return early with nothing; any other error ends a loop.
+    Wait,
+    /// Opening a listener.
+    Listen,
+    /// Taking a waiting connection. A shortage leaves it waiting; anything else is what became of that connection.
+    Accept,
+    /// Registering an accepted connection, which is closed if that fails.
+    Attach,
+    /// Opening a connection, of which nothing is left if that fails at once.
+    Connect,
+    /// Asking what became of a dial, which the error decides.
+    Connected,
+    /// Receiving. A shortage or `EAGAIN` takes nothing; anything else ends the connection.
+    Read,
+    /// Sending. A shortage or `EAGAIN` takes nothing; anything else ends the connection.
+    Write,
+}
+
+impl Site {
+    /// Every site.
+    pub const ALL: [Self; 8] =
+        [Self::Wait, Self::Listen, Self::Accept, Self::Attach, Self::Connect, Self::Connected, Self::Read, Self::Write];
+}
+
+/// The calls of one host and those of them that are to fail.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    calls: [u64; Site::ALL.len()],
+    planned: Vec<Fault>,
+}
+
+#[derive(Debug)]
+struct Fault {
+    site: Site,
+    errno: i32,
+    when: When,
+}
+
+#[derive(Debug)]
+enum When {
+    Sometimes { one_in: u32, chance: Chance },
+    Once { nth_call: u64 },
+}
+
+impl Faults {
+    pub(super) fn fail_sometimes(&mut self, site: Site, errno: i32, one_in: u32, chance: Chance) {
+        self.planned.push(Fault { site, errno, when: When::Sometimes { one_in, chance } });
+    }
+
+    pub(super) fn fail_once(&mut self, site: Site, errno: i32, nth_call: u64) {
+        self.planned.push(Fault { site, errno, when: When::Once { nth_call } });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.planned.clear();
+    }
+
+    pub(super) fn calls(&self, site: Site) -> u64 {
+        self.calls[site as usize]
+    }
+
+    /// Counts a call and says with what it has to fail, if it has to.
+    pub(super) fn strike(&mut self, site: Site) -> Option<i32> {
+        self.calls[site as usize] += 1;
+        if self.planned.is_empty() {
+            return None;
+        }
+        let calls = self.calls[site as usize];
+        let mut struck = None;
+        // All are asked, so that no fault changes what another one draws.
+        for fault in self.planned.iter().filter(|fault| fault.site == site) {
+            let strikes = match &fault.when {
+                When::Sometimes { one_in, chance } => chance.one_in(*one_in),
+                When::Once { nth_call } => *nth_call == calls,
+            };
+            if strikes {
+                struck = struck.or(Some(fault.errno));
+            }
+        }
+        struck
+    }
+}
+
+/// Whether a call that failed so has changed nothing and may succeed when it is tried again.
+pub(super) fn is_passing(errno: i32) -> bool {
+    let failure = NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(errno));
+    matches!(errno, EINTR | EAGAIN) || failure.shortage().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::errno::{ECONNRESET, EMFILE, ENOBUFS, ENOMEM};
+    use super::super::tape::Tape;
+    use super::*;
+
+    #[test]
+    fn the_planned_call_fails_and_no_other() {
+        let mut faults = Faults::default();
+        faults.fail_once(Site::Read, ENOMEM, 3);
+        let outcomes: Vec<_> = (0..5).map(|_| faults.strike(Site::Read)).collect();
+        assert_eq!(outcomes, [None, None, Some(ENOMEM), None, None]);
+        assert_eq!((faults.calls(Site::Read), faults.calls(Site::Write)), (5, 0));
+    }
+
+    #[test]
+    fn chance_strikes_as_often_as_it_is_told() {
+        let mut faults = Faults::default();
+        let stream = |id| Tape::from_seed(1).stream(id);
+        faults.fail_sometimes(Site::Write, EMFILE, 10, stream(1));
+        faults.fail_sometimes(Site::Write, ENOBUFS, 0, stream(2));
+        let strikes = (0..1_000).filter(|_| faults.strike(Site::Write).is_some()).count();
+        assert!((60..140).contains(&strikes), "{strikes}");
+        assert_eq!(faults.strike(Site::Read), None);
+        faults.clear();
+        assert!((0..100).all(|_| faults.strike(Site::Write).is_none()));
+        assert_eq!(faults.calls(Site::Write), 1_100);
+    }
+
+    #[test]
+    fn a_second_fault_does_not_shift_the_first() {
+        let strikes = |with_second: bool| {
+            let mut faults = Faults::default();
+            if with_second {
+                faults.fail_sometimes(Site::Read, ENOMEM, 2, Tape::from_seed(4).stream(2));
+            }
+            faults.fail_sometimes(Site::Read, ECONNRESET, 5, Tape::from_seed(4).stream(1));
+            (0..100).map(|_| faults.strike(Site::Read)).collect::<Vec<_>>()
+        };
+        for (alone, both) in strikes(false).into_iter().zip(strikes(true)) {
+            assert!(alone == both || both == Some(ENOMEM));
+        }
+    }
+
+    #[test]
+    fn shortages_pass_and_resets_do_not() {
+        assert!([EINTR, EAGAIN, ENOMEM, ENOBUFS, EMFILE].into_iter().all(is_passing));
+        assert!(!is_passing(ECONNRESET));
+    }
+}

@@ -1,0 +1,216 @@
+//! One direction of a connection: a bounded run of bytes between a writer and a reader.
+//!
+//! A pipe takes and shows its bytes in the pieces that its [`Cut`]s demand, and remembers what it owes: room to a
+//! writer that was cut short, the next piece to a reader that took the last one whole. While the network is cut it
+//! takes what fits and shows nothing new. Bytes move as slices, and an empty pipe owns no memory: its buffer goes back
+//! to the pool.
+
+use super::tape::Chance;
+use std::io::IoSlice;
+
+/// Buffers that the pool keeps for the next pipe, each of at most [`POOLED_MAX_BYTES`].
+const POOLED_MAX: usize = 64;
+const POOLED_MAX_BYTES: usize = 64 * 1024;
+
+/// Where a stream of bytes is cut into the pieces that one call moves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// Nowhere.
+    #[default]
+    None,
+    /// After at most this many bytes per call, at least one.
+    AtMost(usize),
+    /// At these offsets from the beginning of the stream; no call moves bytes from both sides of one.
+    At(Vec<u64>),
+    /// At places drawn from the stream of whichever of the two hosts was added later.
+    Drawn,
+}
+
+/// How one direction of a connection is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts {
+    /// What the kernel takes of a write; it says that there is room again at the next wait.
+    pub writes: Cut,
+    /// What the reader sees at once; the next piece arrives when it has read this one.
+    pub arrivals: Cut,
+}
+
+impl Cut {
+    /// How many of `len` bytes from `offset` on are moved at once: at least one, if there is any.
+    fn piece(&self, offset: u64, len: usize, chance: &Chance) -> usize {
+        if len == 0 {
+            return 0;
+        }
+        match self {
+            Self::None => len,
+            Self::AtMost(most) => len.min((*most).max(1)),
+            Self::At(points) => {
+                let next = points.iter().filter(|&&point| point > offset).min();
+                next.map_or(len, |point| usize::try_from(point - offset).map_or(len, |left| left.min(len)))
+            }
+            Self::Drawn => len - chance.range(0, len as u64 - 1) as usize,
+        }
+    }
+}
+
+/// Buffers of pipes that ran empty.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < POOLED_MAX && buffer.capacity() <= POOLED_MAX_BYTES {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pipe {
+    /// What waits begins at `taken`.
+    buffer: Vec<u8>,
+    taken: u32,
+    /// How many of the waiting bytes the reader can see.
+    arrived: u32,
+    /// Since the connection began.
+    written: u64,
+    /// The reader has been told, behind the last byte, that nothing more will come.
+    is_finished: bool,
+    /// That word is held up by the cut network.
+    finish_waits: bool,
+    /// The writer took a refusal or was cut short, and is told when there is room.
+    writer_waits: bool,
+    /// A write was cut short by its [`Cut`]: nothing more is taken before the writer was told.
+    writer_stalled: bool,
+}
+
+impl Pipe {
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len() - self.taken as usize
+    }
+
+    pub(super) fn arrived(&self) -> usize {
+        self.arrived as usize
+    }
+
+    pub(super) fn has_room(&self, capacity_bytes: usize) -> bool {
+        !self.writer_stalled && self.len() < capacity_bytes
+    }
+
+    /// Whether the end of the stream has arrived, which it does with the last byte before it.
+    pub(super) fn shows_end(&self) -> bool {
+        self.is_finished && self.arrived() == self.len()
+    }
+
+    pub(super) fn finish(&mut self, is_cut: bool) {
+        match is_cut {
+            true => self.finish_waits = true,
+            false => self.is_finished = true,
+        }
+    }
+
+    /// Lets through what the cut network has held up.
+    pub(super) fn heal(&mut self, cuts: &Cuts, chance: &Chance) {
+        self.is_finished |= self.finish_waits;
+        self.finish_waits = false;
+        self.arrive(cuts, chance);
+    }
+
+    /// Lets the next piece arrive; one that was drawn first has to be read to its end.
+    fn arrive(&mut self, cuts: &Cuts, chance: &Chance) {
+        if self.arrived > 0 && cuts.arrivals == Cut::Drawn {
+            return;
+        }
+        let len = self.len();
+        let piece = cuts.arrivals.piece(self.written - len as u64, len, chance);
+        self.arrived = u32::try_from(piece).expect("a pipe holds less than 4 GiB");
+    }
+
+    /// Moves what has arrived to `block` and returns its length.
+    pub(super) fn take(
+        &mut self,
+        block: &mut [u8],
+        cuts: &Cuts,
+        chance: &Chance,
+        is_cut: bool,
+        pool: &mut Pool,
+    ) -> usize {
+        let len = self.arrived().min(block.len());
+        let from = self.taken as usize;
+        block[..len].copy_from_slice(&self.buffer[from..from + len]);
+        self.taken += len as u32;
+        self.arrived -= len as u32;
+        if self.len() == 0 {
+            self.clear(pool);
+        } else if !is_cut {
+            self.arrive(cuts, chance);
+        }
+        len
+    }
+
+    /// Takes what there is room for; returns its length and whether its [`Cut`] has made it less.
+    pub(super) fn put(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        capacity_bytes: usize,
+        cuts: &Cuts,
+        chance: &Chance,
+        is_cut: bool,
+        pool: &mut Pool,
+    ) -> (usize, bool) {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let fits = offered.min(capacity_bytes - self.len());
+        let len = cuts.writes.piece(self.written, fits, chance);
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool.take();
+        } else if self.taken as usize > self.buffer.len() / 2 {
+            self.buffer.drain(..self.taken as usize);
+            self.taken = 0;
+        }
+        let mut left = len;
+        for slice in slices {
+            let part = slice.len().min(left);
+            self.buffer.extend_from_slice(&slice[..part]);
+            left -= part;
+        }
+        self.written += len as u64;
+        self.writer_stalled = len < fits;
+        self.writer_waits = len < offered && !self.writer_stalled;
+        if !is_cut {
+            self.arrive(cuts, chance);
+        }
+        (len, self.writer_stalled)
+    }
+
+    /// The last `len` bytes that were put.
+    pub(super) fn last(&self, len: usize) -> &[u8] {
+        &self.buffer[self.buffer.len() - len..]
+    }
+
+    pub(super) fn refuse(&mut self) {
+        self.writer_waits = true;
+    }
+
+    /// The writer has been told.
+    pub(super) fn told(&mut self) {
+        self.writer_stalled = false;
+    }
+
+    /// Whether the writer has to be told that there is room, which is done once.
+    pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
+        let owes = self.writer_waits && self.has_room(capacity_bytes);
+        self.writer_waits &= !owes;
+        owes
+    }
+
+    pub(super) fn clear(&mut self, pool: &mut Pool) {
+        pool.give_back(std::mem::take(&mut self.buffer));
+        self.taken = 0;
+        self.arrived = 0;
+    }
+}

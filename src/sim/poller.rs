@@ -1,0 +1,204 @@
+//! How a host's poller tells of what is new: which of the legal ways it chooses, from the kindest to the meanest.
+//!
+//! An event is an edge: it is queued once when something new can be seen, and carries what can be seen when it is
+//! collected. What a host may rely on is only what all personalities have in common. None of them ever loses what a
+//! host could not know without it, and none holds back at one moment what came before it.
+
+use super::connection::{Edge, Mask};
+use super::kernel::EndId;
+use super::tape::Chance;
+use crate::limits::EVENTS_PER_TURN;
+use crate::net::Readiness;
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// The personality of a host's poller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poller {
+    /// As epoll does it: an edge with each arrival, read or not, and with it all that can be seen.
+    #[default]
+    Linux,
+    /// The least that is allowed: nothing of new data before the last was read to `WouldBlock` or by a read that came
+    /// back short, and nothing beside what the edge is about.
+    Mean,
+    /// As [`Poller::Linux`], with events that nothing has caused, that come twice, or whose socket is closed.
+    Noisy,
+    /// As [`Poller::Linux`], but of what came at this very moment only one to three at once, in any order.
+    Tiny,
+}
+
+/// Tokens that a [`Poller::Noisy`] remembers, to be wrong about.
+const RECENT_MAX: usize = 8;
+
+/// Something that a host has to be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pending {
+    Link(EndId),
+    Listener(u32),
+    Forged(Readiness),
+}
+
+/// What waits to be collected by one host.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) poller: Poller,
+    events: VecDeque<Pending>,
+    /// When the queue was last empty and got its first.
+    waits_since: Instant,
+    recent: Vec<u64>,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, pending: Pending, now: Instant) {
+        if self.events.is_empty() {
+            self.waits_since = now;
+        }
+        self.events.push_back(pending);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether something waits since before `now`, which the next wait has to show.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        !self.is_empty() && self.waits_since < now
+    }
+
+    /// How many events the next wait shows.
+    pub(super) fn len_to_show(&self, now: Instant, chance: &Chance) -> usize {
+        match self.poller {
+            Poller::Tiny if !self.is_late(now) && !self.is_empty() => 3 - chance.below(3) as usize,
+            Poller::Linux | Poller::Mean | Poller::Noisy | Poller::Tiny => EVENTS_PER_TURN,
+        }
+    }
+
+    pub(super) fn pop(&mut self, chance: &Chance) -> Option<Pending> {
+        match self.poller {
+            Poller::Tiny if self.events.len() > 1 => {
+                let at = chance.below(u32::try_from(self.events.len()).unwrap_or(u32::MAX));
+                self.events.swap_remove_front(at as usize)
+            }
+            Poller::Linux | Poller::Mean | Poller::Noisy | Poller::Tiny => self.events.pop_front(),
+        }
+    }
+
+    /// Adds what a noisy poller is wrong about.
+    pub(super) fn add_noise(&mut self, ready: &mut Vec<Readiness>, chance: &Chance) {
+        if self.poller != Poller::Noisy {
+            return;
+        }
+        for event in &*ready {
+            if self.recent.len() == RECENT_MAX {
+                self.recent.remove(0);
+            }
+            self.recent.push(event.token);
+        }
+        if !ready.is_empty() && ready.len() < EVENTS_PER_TURN && chance.one_in(4) {
+            ready.push(*chance.pick(ready));
+        }
+        if !self.recent.is_empty() && ready.len() < EVENTS_PER_TURN && chance.one_in(4) {
+            let (token, hung_up) = (*chance.pick(&self.recent), chance.one_in(8));
+            ready.push(Readiness { token, readable: true, writable: true, hung_up });
+        }
+    }
+}
+
+impl Poller {
+    /// What is left of an edge for an end that knows this much.
+    pub(super) fn edge(self, edge: Edge, is_drained: bool) -> Edge {
+        match self {
+            Self::Mean => Edge { readable: edge.readable && is_drained, ..edge },
+            Self::Linux | Self::Noisy | Self::Tiny => edge,
+        }
+    }
+
+    /// What is shown of all that can be seen, for an event that is about `owed`.
+    pub(super) fn shown(self, mask: Mask, owed: Edge) -> Mask {
+        match self {
+            Self::Mean if !mask.hung_up => Mask {
+                readable: mask.readable && owed.readable,
+                writable: mask.writable && owed.writable,
+                hung_up: false,
+            },
+            Self::Linux | Self::Mean | Self::Noisy | Self::Tiny => mask,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tape::Tape;
+    use super::*;
+
+    fn queue_of(poller: Poller, count: u32) -> Queue {
+        let mut queue = Queue { poller, ..Queue::default() };
+        (0..count).for_each(|index| queue.push(Pending::Listener(index), Instant::from_nanos(5)));
+        queue
+    }
+
+    fn popped(queue: &mut Queue, chance: &Chance) -> Vec<u32> {
+        let index = |pending| match pending {
+            Pending::Listener(index) => index,
+            Pending::Link(_) | Pending::Forged(_) => panic!("{pending:?}"),
+        };
+        std::iter::from_fn(|| queue.pop(chance)).map(index).collect()
+    }
+
+    #[test]
+    fn a_tiny_poller_shows_few_of_this_moment_and_all_of_what_came_before() {
+        let chance = Tape::from_seed(1).stream(0);
+        let queue = queue_of(Poller::Tiny, 100);
+        let shown = |nanos| queue.len_to_show(Instant::from_nanos(nanos), &chance);
+        let at_once: Vec<usize> = (0..50).map(|_| shown(5)).collect();
+        assert!(at_once.iter().all(|count| (1..=3).contains(count)), "{at_once:?}");
+        assert!((1..=3).all(|count| at_once.contains(&count)), "{at_once:?}");
+        assert_eq!(shown(6), EVENTS_PER_TURN);
+        assert_eq!(queue_of(Poller::Linux, 100).len_to_show(Instant::from_nanos(5), &chance), EVENTS_PER_TURN);
+    }
+
+    #[test]
+    fn a_tiny_poller_shuffles_and_loses_nothing() {
+        let chance = Tape::from_seed(1).stream(0);
+        let in_order: Vec<u32> = (0..20).collect();
+        assert_eq!(popped(&mut queue_of(Poller::Linux, 20), &chance), in_order);
+        let mut shuffled = popped(&mut queue_of(Poller::Tiny, 20), &chance);
+        assert_ne!(shuffled, in_order);
+        shuffled.sort_unstable();
+        assert_eq!(shuffled, in_order);
+    }
+
+    #[test]
+    fn noise_repeats_and_invents_but_only_of_tokens_that_were_seen() {
+        let chance = Tape::from_seed(1).stream(0);
+        let mut queue = queue_of(Poller::Noisy, 0);
+        let (mut repeated, mut invented) = (0, 0);
+        for token in 0..100 {
+            let real = Readiness { token, readable: true, writable: false, hung_up: false };
+            let mut ready = vec![real];
+            queue.add_noise(&mut ready, &chance);
+            assert_eq!(ready[0], real);
+            repeated += ready[1..].iter().filter(|event| **event == real).count();
+            invented += ready[1..].iter().filter(|event| event.writable).count();
+            assert!(ready.iter().all(|event| event.token <= token && event.token + 8 > token));
+        }
+        assert!(repeated > 10 && invented > 10, "{repeated} {invented}");
+        let mut ready = Vec::new();
+        queue_of(Poller::Linux, 0).add_noise(&mut ready, &chance);
+        assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn a_mean_poller_tells_what_is_new_to_who_has_read_everything() {
+        let edge = Edge { readable: true, writable: true };
+        assert_eq!(Poller::Mean.edge(edge, false), Edge { readable: false, writable: true });
+        assert_eq!(Poller::Mean.edge(edge, true), edge);
+        assert_eq!(Poller::Linux.edge(edge, false), edge);
+        let mask = Mask { readable: true, writable: true, hung_up: false };
+        let owed = Edge { readable: true, writable: false };
+        assert_eq!(Poller::Mean.shown(mask, owed), Mask { writable: false, ..mask });
+        assert_eq!(Poller::Linux.shown(mask, owed), mask);
+        let ended = Mask { hung_up: true, ..mask };
+        assert_eq!(Poller::Mean.shown(ended, owed), ended, "the end is for both");
+    }
+}

@@ -1,0 +1,109 @@
+//! The local ports of dials: a range of them for each pair of a source and a destination.
+//!
+//! A port is never given twice at the same time, and for a minute not again if the dialler was the one that ended the
+//! connection. A pair costs memory for the ports that it has given back, and for nothing else.
+
+use crate::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) range: RangeInclusive<u16>,
+    pairs: BTreeMap<(IpAddr, SocketAddr), Pair>,
+}
+
+#[derive(Debug)]
+struct Pair {
+    /// The lowest that was never given.
+    fresh: u32,
+    given_back: Option<Box<GivenBack>>,
+}
+
+#[derive(Debug, Default)]
+struct GivenBack {
+    free: VecDeque<u16>,
+    /// In the order in which they become free.
+    waiting: VecDeque<(Instant, u16)>,
+}
+
+impl Ports {
+    pub(super) fn new(range: RangeInclusive<u16>) -> Self {
+        Self { range, pairs: BTreeMap::new() }
+    }
+
+    /// A port for a dial from `source` to `destination`, if one is left.
+    pub(super) fn take(&mut self, source: IpAddr, destination: SocketAddr, now: Instant) -> Option<u16> {
+        let first = u32::from(*self.range.start());
+        let pair = self.pairs.entry((source, destination)).or_insert(Pair { fresh: first, given_back: None });
+        if let Ok(port) = u16::try_from(pair.fresh.max(first))
+            && port <= *self.range.end()
+        {
+            pair.fresh = u32::from(port) + 1;
+            return Some(port);
+        }
+        let GivenBack { free, waiting } = &mut **pair.given_back.as_mut()?;
+        while let Some((free_at, port)) = waiting.front()
+            && *free_at <= now
+        {
+            free.push_back(*port);
+            waiting.pop_front();
+        }
+        let is_in_range = |port: &u16| self.range.contains(port);
+        let at = free.iter().position(is_in_range)?;
+        free.remove(at)
+    }
+
+    /// The connection from `source` is over; its port can be taken again at `free_at`, or at once.
+    pub(super) fn give_back(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
+        let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
+        let given_back = pair.given_back.get_or_insert_default();
+        match free_at {
+            Some(moment) => given_back.waiting.push_back((moment, source.port())),
+            None => given_back.free.push_back(source.port()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn destination(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 8_333))
+    }
+
+    #[test]
+    fn a_port_is_given_once_until_it_comes_back() {
+        let mut ports = Ports::new(100..=101);
+        let now = Instant::from_nanos(7);
+        let take = |ports: &mut Ports| ports.take(SOURCE, destination(2), now);
+        assert_eq!([take(&mut ports), take(&mut ports), take(&mut ports)], [Some(100), Some(101), None]);
+        ports.give_back(SocketAddr::new(SOURCE, 101), destination(2), None);
+        assert_eq!([take(&mut ports), take(&mut ports)], [Some(101), None]);
+        assert_eq!(ports.take(SOURCE, destination(3), now), Some(100), "another destination has its own");
+        let elsewhere = IpAddr::from([10, 0, 0, 9]);
+        assert_eq!(ports.take(elsewhere, destination(2), now), Some(100), "another source has its own");
+    }
+
+    #[test]
+    fn a_port_that_waits_is_given_at_its_moment() {
+        let mut ports = Ports::new(5..=5);
+        let free_at = Instant::ZERO.plus(Duration::from_secs(60));
+        assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), Some(5));
+        ports.give_back(SocketAddr::new(SOURCE, 5), destination(2), Some(free_at));
+        assert_eq!(ports.take(SOURCE, destination(2), free_at.minus(Duration::from_nanos(1))), None);
+        assert_eq!(ports.take(SOURCE, destination(2), free_at), Some(5));
+    }
+
+    #[test]
+    fn the_highest_port_ends_the_range() {
+        let mut ports = Ports::new(u16::MAX..=u16::MAX);
+        assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), Some(u16::MAX));
+        assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), None);
+    }
+}

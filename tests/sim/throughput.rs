@@ -1,0 +1,76 @@
+//! How many events a world gets through in a second, for a look at what a change to the simulator costs: a figure, no
+//! verdict.
+
+use crate::support::{Node, Player, config, ping, raw_link, secs, verack, version};
+use peerloop::Config;
+use peerloop::net::Net;
+use peerloop::sim::{Actor, Driver, SimNet, World};
+use peerloop::time::{Instant, Wait};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Pings a loop once a millisecond and reads what it answers.
+struct Pinger {
+    net: SimNet,
+    ping: Vec<u8>,
+    next: Instant,
+    received_bytes: usize,
+}
+
+impl Pinger {
+    fn dialling(world: &World, address: SocketAddr) -> Self {
+        let mut net = world.host();
+        net.connect(raw_link(), address, None).unwrap();
+        net.write(raw_link(), &[version(), verack()].concat()).unwrap();
+        Self { net, ping: ping(), next: Instant::ZERO.plus(secs(1)), received_bytes: 0 }
+    }
+}
+
+impl Actor for Pinger {
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut ready = Vec::new();
+        self.net.wait(Wait::Zero, &mut ready)?;
+        let mut block = [0; 4_096];
+        if !ready.is_empty() {
+            self.received_bytes += self.net.read(raw_link(), &mut block).unwrap_or(0);
+        }
+        if self.next <= self.net.now() {
+            self.net.write(raw_link(), &self.ping)?;
+            self.next = self.next.plus(Duration::from_millis(1));
+        }
+        Ok(true)
+    }
+
+    fn wait(&self) -> Wait {
+        Wait::Until(self.next)
+    }
+
+    fn has_events(&self) -> bool {
+        self.net.has_events()
+    }
+
+    fn host(&self) -> Option<usize> {
+        Some(self.net.host())
+    }
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
+#[expect(clippy::disallowed_methods, reason = "the real time that a run takes is what is measured")]
+fn how_many_events_a_second() {
+    for peers in [1, 16, 1_000] {
+        let world = World::new(1, Instant::ZERO);
+        let config = Config { ping_interval: Duration::ZERO, ..config() };
+        let mut node = Node::new(&world, config, Player::default());
+        let mut pingers: Vec<Pinger> = (0..peers).map(|_| Pinger::dialling(&world, node.address)).collect();
+        let mut actors: Vec<&mut dyn Actor> = vec![&mut node.reactor];
+        actors.extend(pingers.iter_mut().map(|pinger| pinger as &mut dyn Actor));
+        let (pings, began) = (800_000 / peers as u64, std::time::Instant::now());
+        let until = Instant::ZERO.plus(secs(1) + Duration::from_millis(pings));
+        Driver::new(&world).run_until(until, &mut actors).unwrap();
+        let (took, calls) = (began.elapsed().as_secs_f64(), world.trace().calls() as f64);
+        println!("{peers} peers: {calls} events, {:.2} M/s, {:.0} ns each", calls / took / 1e6, took / calls * 1e9);
+        assert!(pingers.iter().all(|pinger| pinger.received_bytes as u64 >= 32 * pings));
+    }
+}
