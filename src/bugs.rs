@@ -31,7 +31,7 @@ pub enum Bug {
     LostEdge,
     /// A slot is free, and is used again, while the end of its link is still being told.
     NoDeferredFree,
-    /// A shortage at accept arms no timer.
+    /// A shortage at accept arms no timer: the listener waits for ever.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,

@@ -82,8 +82,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
         // It would fail again at once, and an edge-triggered listener never reminds.
         let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
-        listener.ready = false;
-        listener.retry = (!bugs::is_planted(Bug::NoAcceptRetry)).then_some(Retry { at: now.plus(pause), pause });
+        let at = if bugs::is_planted(Bug::NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
+        listener.retry = Some(Retry { at, pause });
         if self.engine.state.counters.accept_pauses == 0 {
             log::warn!("accepting at {} pauses: {error}", listener.address);
         }
