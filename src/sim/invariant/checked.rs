@@ -245,7 +245,7 @@ impl<H: Handler> Actor for Checked<H> {
     }
 
     fn host(&self) -> Option<usize> {
-        self.reactor.host()
+        Some(self.net().host())
     }
 }
 
