@@ -1,5 +1,9 @@
 //! The virtual kernel itself: what the loop relies on, asked of it call by call.
 
+mod faults;
+mod harm;
+mod pollers;
+
 use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
 use peerloop::api::Handler;
 use peerloop::id::{LinkId, Token};

@@ -1,0 +1,249 @@
+//! What happens to hosts and connections from outside: silence, resets, dials that lead nowhere, ports and descriptors
+//! that run out, and time that passes without them.
+
+use super::{event, events, holding, pair, read, write};
+use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
+use peerloop::id::LinkId;
+use peerloop::net::Net;
+use peerloop::sim::errno::{EADDRNOTAVAIL, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ETIMEDOUT};
+use peerloop::sim::{Conditions, Driver, Route, SimNet, World};
+use peerloop::time::Instant;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const DIALLER: usize = 0;
+const ACCEPTOR: usize = 1;
+
+fn code<T>(result: io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
+    let world = World::new(1, Instant::ZERO);
+    let (dialler, mut acceptor) = (world.host(), world.host());
+    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    (world, dialler, acceptor, address)
+}
+
+#[test]
+fn a_cut_is_silent_both_ways_and_loses_nothing() {
+    let (world, mut dialler, mut acceptor) = pair(holding(8));
+    write(&mut dialler, b"before").unwrap();
+    events(&mut acceptor);
+    world.cut(ACCEPTOR);
+    assert_eq!(write(&mut dialler, b"after"), Ok(2), "as far as its own kernel takes it");
+    assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
+    assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
+    assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "what has arrived stays");
+    assert_eq!(read(&mut acceptor, 99), Err(ErrorKind::WouldBlock));
+    assert_eq!(events(&mut dialler), [], "nobody hears that there is room");
+    dialler.shut_down_writing(raw_link());
+    assert_eq!(events(&mut acceptor), []);
+    world.heal(ACCEPTOR);
+    assert_eq!(events(&mut dialler), event(true, true, false));
+    assert_eq!(events(&mut acceptor), event(true, true, true));
+    assert_eq!(read(&mut acceptor, 99), Ok(b"af".to_vec()));
+    assert_eq!(read(&mut acceptor, 99), Ok(vec![]));
+    assert_eq!(read(&mut dialler, 99), Ok(b"answer".to_vec()));
+}
+
+#[test]
+fn a_writer_hears_of_room_when_the_cut_is_healed() {
+    let (world, mut dialler, mut acceptor) = pair(holding(4));
+    write(&mut dialler, b"abcd").unwrap();
+    write(&mut dialler, b"e").unwrap_err();
+    world.cut(DIALLER);
+    read(&mut acceptor, 9).unwrap();
+    assert_eq!(events(&mut dialler), []);
+    world.heal(DIALLER);
+    assert_eq!(events(&mut dialler), event(false, true, false));
+}
+
+#[test]
+fn an_end_that_closed_during_the_cut_is_heard_of_after_it() {
+    let (world, mut dialler, mut acceptor) = pair(Conditions::default());
+    world.cut(ACCEPTOR);
+    acceptor.close(raw_link());
+    assert_eq!(read(&mut dialler, 9), Err(ErrorKind::WouldBlock));
+    world.heal(ACCEPTOR);
+    assert_eq!(events(&mut dialler), event(true, true, true));
+    assert_eq!(read(&mut dialler, 9), Ok(vec![]));
+}
+
+#[test]
+fn a_reset_during_the_cut_arrives_after_it() {
+    let (world, mut dialler, mut acceptor) = pair(Conditions::default());
+    world.cut(ACCEPTOR);
+    acceptor.reset(raw_link());
+    assert_eq!((events(&mut dialler), read(&mut dialler, 9)), (vec![], Err(ErrorKind::WouldBlock)));
+    world.heal(ACCEPTOR);
+    assert_eq!(events(&mut dialler), event(true, true, true));
+    assert_eq!(read(&mut dialler, 9), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn who_writes_during_the_cut_to_who_has_left_is_reset_after_it() {
+    let (world, mut dialler, mut acceptor) = pair(Conditions::default());
+    world.cut(ACCEPTOR);
+    acceptor.close(raw_link());
+    write(&mut dialler, b"anybody?").unwrap();
+    world.heal(ACCEPTOR);
+    assert_eq!(read(&mut dialler, 9), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn between_two_cut_hosts_it_is_silent_until_both_are_healed() {
+    let (world, mut dialler, mut acceptor) = pair(Conditions::default());
+    world.cut(DIALLER);
+    world.cut(ACCEPTOR);
+    write(&mut dialler, b"a").unwrap();
+    world.heal(DIALLER);
+    assert_eq!(events(&mut acceptor), []);
+    world.heal(ACCEPTOR);
+    assert_eq!(events(&mut acceptor), event(true, true, false));
+}
+
+#[test]
+fn a_dial_across_the_cut_is_undecided_until_it_is_healed() {
+    let (world, mut dialler, mut acceptor, address) = hosts();
+    world.cut(ACCEPTOR);
+    dialler.connect(raw_link(), address, None).unwrap();
+    world.advance(secs(100));
+    assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
+    assert!(!dialler.connected(raw_link()).unwrap());
+    world.heal(ACCEPTOR);
+    assert_eq!(events(&mut dialler), event(false, true, false));
+    let _accepted = acceptor.accept(0).unwrap();
+    world.advance(secs(100));
+    assert_eq!(events(&mut dialler), [], "it was in time");
+}
+
+#[test]
+fn a_dial_that_nobody_answers_is_given_up_by_the_kernel() {
+    let (world, mut dialler, _acceptor, address) = hosts();
+    world.cut(DIALLER);
+    dialler.connect(raw_link(), address, None).unwrap();
+    world.advance(secs(127) - Duration::from_nanos(1));
+    assert_eq!(events(&mut dialler), []);
+    world.advance(Duration::from_nanos(1));
+    assert_eq!(events(&mut dialler), event(true, true, true));
+    assert_eq!(code(dialler.connected(raw_link())), Some(ETIMEDOUT));
+    world.heal(DIALLER);
+    assert_eq!(events(&mut dialler), [], "it is over");
+}
+
+#[test]
+fn a_box_on_the_way_resets_both_ends() {
+    let (world, mut dialler, mut acceptor) = pair(Conditions::default());
+    assert!(world.reset(ACCEPTOR, raw_link()));
+    for net in [&mut dialler, &mut acceptor] {
+        assert_eq!(events(net), event(true, true, true));
+        assert_eq!(code(net.read(raw_link(), &mut [0])), Some(ECONNRESET));
+        net.close(raw_link());
+    }
+    assert!(!world.reset(ACCEPTOR, raw_link()), "there is no such connection any more");
+}
+
+#[test]
+fn who_closes_with_a_reset_says_no_orderly_goodbye() {
+    let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
+    acceptor.reset(raw_link());
+    assert_eq!(events(&mut dialler), event(true, true, true));
+    assert_eq!(read(&mut dialler, 9), Err(ErrorKind::ConnectionReset));
+    assert_eq!(acceptor.open_connections(), 0);
+}
+
+#[test]
+fn dials_fail_as_their_route_has_it() {
+    let (world, mut dialler, acceptor, address) = hosts();
+    let (least, most) = (secs(2), secs(4));
+    for (route, errno) in [(Route::Silent { least, most }, ETIMEDOUT), (Route::NoHost { least, most }, EHOSTUNREACH)] {
+        world.set_route(acceptor.ip(), route);
+        let mut took = Vec::new();
+        for _ in 0..20 {
+            let began = world.now();
+            dialler.connect(raw_link(), address, None).unwrap();
+            while !dialler.has_events() {
+                world.advance(Duration::from_millis(50));
+            }
+            took.push(world.now().since(began));
+            assert_eq!(events(&mut dialler), event(true, true, true));
+            assert_eq!(code(dialler.connected(raw_link())), Some(errno));
+            dialler.close(raw_link());
+        }
+        assert!(took.iter().all(|time| (least..=most + Duration::from_millis(50)).contains(time)), "{took:?}");
+        assert_ne!(took.iter().min(), took.iter().max());
+    }
+    world.set_route(acceptor.ip(), Route::NoNetwork);
+    assert_eq!(code(dialler.connect(raw_link(), address, None)), Some(ENETUNREACH));
+    assert_eq!((dialler.open_connections(), world.open_descriptors(DIALLER)), (0, 2));
+    world.set_route(acceptor.ip(), Route::Open);
+    dialler.connect(raw_link(), address, None).unwrap();
+    assert!(dialler.connected(raw_link()).unwrap());
+}
+
+#[test]
+fn descriptors_run_out_and_come_back() {
+    let (world, mut dialler, mut acceptor, address) = hosts();
+    let [first, second, third] = [0, 1, 2].map(LinkId::from_u64);
+    world.set_descriptor_limit(DIALLER, 4);
+    dialler.connect(first, address, None).unwrap();
+    dialler.connect(second, address, None).unwrap();
+    assert_eq!(world.open_descriptors(DIALLER), 4);
+    assert_eq!(code(dialler.connect(third, address, None)), Some(EMFILE));
+    assert_eq!(code(dialler.listen(0, SocketAddr::new(dialler.ip(), 1))), Some(EMFILE));
+    dialler.close(first);
+    dialler.connect(third, address, None).unwrap();
+    world.set_descriptor_limit(ACCEPTOR, 4);
+    let (socket, _) = acceptor.accept(0).unwrap();
+    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "it waits on");
+    drop(socket);
+    let accepted = acceptor.accept(0).unwrap();
+    assert_eq!(world.open_descriptors(ACCEPTOR), 4);
+    drop((accepted, acceptor));
+    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "who ends closes all");
+}
+
+#[test]
+fn ports_run_out_for_one_pair_and_wait_a_minute_if_the_dialler_ended_it() {
+    let (world, mut dialler, mut acceptor, address) = hosts();
+    world.set_ports(40_000..=40_000);
+    dialler.connect(raw_link(), address, None).unwrap();
+    let (mut accepted, from) = acceptor.accept(0).unwrap();
+    assert_eq!(from.port(), 40_000);
+    let other = LinkId::from_u64(1);
+    assert_eq!(code(dialler.connect(other, address, None)), Some(EADDRNOTAVAIL));
+    assert_eq!((dialler.open_connections(), world.open_descriptors(DIALLER)), (1, 3));
+    assert!(dialler.connect(other, address, Some([10, 1, 1, 1].into())).is_ok(), "from another address");
+    drop(acceptor.accept(0).unwrap());
+    // The dialler ends it.
+    dialler.close(raw_link());
+    drop(accepted);
+    assert_eq!(code(dialler.connect(raw_link(), address, None)), Some(EADDRNOTAVAIL));
+    world.advance(secs(60));
+    dialler.connect(raw_link(), address, None).unwrap();
+    accepted = acceptor.accept(0).unwrap().0;
+    // The acceptor ends it.
+    drop(accepted);
+    dialler.close(raw_link());
+    dialler.connect(raw_link(), address, None).unwrap();
+    // A reset leaves nothing waiting.
+    drop(acceptor.accept(0).unwrap());
+    dialler.reset(raw_link());
+    assert!(dialler.connect(raw_link(), address, None).is_ok());
+}
+
+#[test]
+fn a_paused_host_sleeps_through_what_happens_and_sees_it_afterwards() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let mut raw = RawPeer::new(&world);
+    world.pause_host(node.reactor.net().host(), secs(30));
+    raw.dial(node.address);
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO.plus(secs(30) - Duration::from_nanos(1)), &mut [&mut node.reactor]).unwrap();
+    assert_eq!(node.seen().opened, 0);
+    driver.run_until(Instant::ZERO.plus(secs(30)), &mut [&mut node.reactor]).unwrap();
+    assert_eq!(node.seen().opened, 1);
+}

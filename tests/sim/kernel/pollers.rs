@@ -1,0 +1,184 @@
+//! The personalities of a poller, asked call by call.
+
+use super::{LINK, event, events, holding, pair, read, write};
+use crate::support::raw_link;
+use peerloop::id::LinkId;
+use peerloop::net::{Net, Readiness};
+use peerloop::sim::{Conditions, Cut, Cuts, Poller, SimNet, World};
+use peerloop::time::Instant;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const ACCEPTOR: usize = 1;
+
+fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) {
+    let (world, dialler, acceptor) = pair(conditions);
+    (0..2).for_each(|host| world.set_poller(host, poller));
+    (world, dialler, acceptor)
+}
+
+/// An acceptor with `count` connections, on each of which something has come at this moment.
+fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
+    let world = World::new(1, Instant::ZERO);
+    let (mut dialler, mut acceptor) = (world.host(), world.host());
+    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    for link in (0..count).map(LinkId::from_u64) {
+        dialler.connect(link, address, None).unwrap();
+        let (socket, _) = acceptor.accept(0).unwrap();
+        acceptor.attach(link, socket).unwrap();
+    }
+    while !events(&mut acceptor).is_empty() {}
+    world.set_poller(ACCEPTOR, poller);
+    for link in (0..count).map(LinkId::from_u64) {
+        dialler.write(link, b"a").unwrap();
+    }
+    (world, dialler, acceptor)
+}
+
+#[test]
+fn a_mean_poller_says_nothing_of_new_data_before_the_old_is_read() {
+    let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
+    write(&mut dialler, b"ab").unwrap();
+    assert_eq!(events(&mut acceptor), event(true, false, false), "nor of room that nobody has asked for");
+    write(&mut dialler, b"cd").unwrap();
+    assert_eq!(events(&mut acceptor), []);
+    assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
+    write(&mut dialler, b"ef").unwrap();
+    assert_eq!(events(&mut acceptor), [], "a read that filled its room does not count");
+    assert_eq!(read(&mut acceptor, 4), Ok(b"cdef".to_vec()));
+    assert_eq!(events(&mut acceptor), []);
+    assert_eq!(read(&mut acceptor, 4), Err(ErrorKind::WouldBlock));
+    write(&mut dialler, b"g").unwrap();
+    assert_eq!(events(&mut acceptor), event(true, false, false), "after WouldBlock");
+    assert_eq!(read(&mut acceptor, 4), Ok(b"g".to_vec()));
+    write(&mut dialler, b"h").unwrap();
+    assert_eq!(events(&mut acceptor), event(true, false, false), "after a short read");
+}
+
+#[test]
+fn a_mean_poller_tells_of_the_end_that_came_behind_what_it_has_told() {
+    let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
+    write(&mut dialler, b"ab").unwrap();
+    assert_eq!(events(&mut acceptor), event(true, false, false));
+    dialler.shut_down_writing(raw_link());
+    assert_eq!(events(&mut acceptor), [], "it has not read yet");
+    assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
+    assert_eq!(events(&mut acceptor), event(true, true, true), "who reads short could not know of the end");
+    assert_eq!(read(&mut acceptor, 9), Ok(vec![]));
+    assert_eq!(events(&mut acceptor), []);
+}
+
+#[test]
+fn a_mean_poller_does_not_tell_twice_of_an_end_that_came_with_the_data() {
+    let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
+    write(&mut dialler, b"ab").unwrap();
+    dialler.shut_down_writing(raw_link());
+    assert_eq!(events(&mut acceptor), event(true, true, true));
+    assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
+    assert_eq!(events(&mut acceptor), [], "who reads on because of the flag finds it");
+}
+
+#[test]
+fn a_mean_poller_tells_of_room_and_of_nothing_else() {
+    let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, holding(4));
+    assert_eq!(write(&mut dialler, b"abcdef"), Ok(4));
+    write(&mut acceptor, b"x").unwrap();
+    assert_eq!(events(&mut dialler), event(true, false, false));
+    read(&mut acceptor, 9).unwrap();
+    assert_eq!(events(&mut dialler), event(false, true, false), "what it has told of already is not told again");
+    write(&mut dialler, b"ef").unwrap();
+    read(&mut acceptor, 9).unwrap();
+    assert_eq!(events(&mut dialler), []);
+}
+
+#[test]
+fn a_mean_poller_tells_of_each_piece_that_arrives_behind_a_short_read() {
+    let to_acceptor = Cuts { arrivals: Cut::AtMost(2), writes: Cut::AtMost(3) };
+    let (_world, mut dialler, mut acceptor) =
+        pair_with(Poller::Mean, Conditions { to_acceptor, ..Conditions::default() });
+    let (mut sent, mut received) = (0, Vec::new());
+    let bytes: Vec<u8> = (0..100).collect();
+    // Each acts on an event only: what it is not told is lost.
+    sent += write(&mut dialler, &bytes).unwrap();
+    while received.len() < bytes.len() {
+        let (writer, reader) = (events(&mut dialler), events(&mut acceptor));
+        assert!(
+            !writer.is_empty() || !reader.is_empty(),
+            "nobody is told, and {} bytes are missing",
+            100 - received.len()
+        );
+        if writer.iter().any(|event| event.writable) && sent < bytes.len() {
+            sent += write(&mut dialler, &bytes[sent..]).unwrap();
+        }
+        if reader.iter().any(|event| event.readable) {
+            received.extend(read(&mut acceptor, 50).unwrap());
+        }
+    }
+    assert_eq!(received, bytes);
+}
+
+#[test]
+fn a_mean_poller_tells_a_dialler_that_it_is_established_or_refused() {
+    let world = World::new(1, Instant::ZERO);
+    let (mut dialler, mut acceptor) = (world.host(), world.host());
+    world.set_poller(0, Poller::Mean);
+    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    dialler.connect(raw_link(), address, None).unwrap();
+    assert_eq!(events(&mut dialler), event(false, true, false));
+    dialler.close(raw_link());
+    dialler.connect(raw_link(), SocketAddr::new(acceptor.ip(), 9), None).unwrap();
+    assert_eq!(events(&mut dialler), event(true, true, true));
+}
+
+#[test]
+fn a_noisy_poller_repeats_invents_and_remembers_the_closed() {
+    let (world, mut dialler, mut acceptor) = pair_with(Poller::Noisy, Conditions::default());
+    let (mut twice, mut invented, mut stale) = (0, 0, 0);
+    for _ in 0..200 {
+        write(&mut dialler, b"a").unwrap();
+        let ready = events(&mut acceptor);
+        assert_eq!(ready[..1], event(true, true, false), "what is true comes first");
+        twice += usize::from(ready.len() > 1);
+        read(&mut acceptor, 9).unwrap();
+        let ready = events(&mut acceptor);
+        invented += ready.len();
+        if !ready.is_empty() {
+            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "and there is nothing behind it");
+        }
+    }
+    acceptor.close(raw_link());
+    for _ in 0..100 {
+        stale += events(&mut acceptor).iter().filter(|event| event.token == LINK).count();
+    }
+    assert!(twice > 20 && invented > 20 && stale > 10, "{twice} {invented} {stale}");
+    world.set_poller(ACCEPTOR, Poller::Linux);
+    assert_eq!(events(&mut acceptor), []);
+}
+
+#[test]
+fn a_tiny_poller_gives_one_to_three_at_a_time_in_any_order() {
+    let (_world, _dialler, mut acceptor) = crowded(Poller::Tiny, 50);
+    let (mut tokens, mut sizes) = (Vec::new(), Vec::new());
+    while acceptor.has_events() {
+        let ready = events(&mut acceptor);
+        sizes.push(ready.len());
+        tokens.extend(ready.iter().map(|event| event.token));
+    }
+    assert!(sizes.iter().all(|size| (1..=3).contains(size)), "{sizes:?}");
+    let in_order: Vec<u64> = (0..50).collect();
+    assert_ne!(tokens, in_order);
+    tokens.sort_unstable();
+    assert_eq!(tokens, in_order);
+}
+
+#[test]
+fn a_tiny_poller_holds_nothing_back_that_came_before_this_moment() {
+    let (world, mut dialler, mut acceptor) = crowded(Poller::Tiny, 50);
+    events(&mut acceptor);
+    world.advance(Duration::from_nanos(1));
+    dialler.write(LinkId::from_u64(0), b"b").unwrap();
+    let ready: Vec<Readiness> = events(&mut acceptor);
+    assert!(ready.len() >= 47, "{} events: fewer than were left mean that there are no more", ready.len());
+    assert_eq!(events(&mut acceptor), []);
+}
