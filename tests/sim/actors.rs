@@ -1,82 +1,14 @@
 //! The actors themselves: honest peers against the real loop, and whether they notice a loop that is not.
 
+use crate::keen::{PORT, address_of, crowd, node, run};
 use crate::support::{REGTEST, config, frame, header, hex, secs};
-use peerloop::api::{Delivery, Event, Frame, Handler};
-use peerloop::error::CloseReason;
-use peerloop::sim::actor::{Crowd, End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
-use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, SimNet, Tape, World};
+use peerloop::Config;
+use peerloop::sim::actor::{End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
+use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
-use peerloop::wire::Header;
-use peerloop::{Config, Ctx, PeerId, Reactor};
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// The port that the loop listens at.
-const PORT: u16 = 18_444;
-
-/// A handler that dials, decodes whatever comes, and writes down how its peers ended.
-#[derive(Default)]
-pub(crate) struct Keen {
-    pub(crate) dials: Vec<SocketAddr>,
-    pub(crate) ready: usize,
-    pub(crate) messages: usize,
-    pub(crate) closed: Vec<(SocketAddr, Instant, CloseReason)>,
-}
-
-impl Handler for Keen {
-    type Command = ();
-
-    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-        for address in self.dials.drain(..) {
-            ctx.connect(address).unwrap();
-        }
-    }
-
-    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
-        match event {
-            Event::Ready { .. } => self.ready += 1,
-            Event::Closed { reason, .. } => {
-                let address = ctx.peer(peer).unwrap().address();
-                self.closed.push((address, ctx.now(), reason));
-            }
-            _ => {}
-        }
-    }
-
-    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
-        Delivery::Buffer
-    }
-
-    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
-        self.messages += 1;
-        let _ = frame.decode();
-    }
-}
-
-/// A loop under test, listening.
-pub(crate) fn node(world: &World, config: Config, dials: Vec<SocketAddr>) -> Reactor<SimNet, Keen> {
-    let handler = Keen { dials, ..Keen::default() };
-    let mut node = Reactor::with_net(config, world.host(), handler).unwrap();
-    node.listen(SocketAddr::new(node.net().ip(), PORT)).unwrap();
-    node
-}
-
-pub(crate) fn address_of(node: &Reactor<SimNet, Keen>) -> SocketAddr {
-    node.listening_at().next().unwrap()
-}
-
-pub(crate) fn crowd(world: &World) -> Crowd {
-    let net = world.host();
-    let stream = u32::try_from(net.host()).unwrap();
-    Crowd::new(net, Tape::from_seed(1).stream(stream))
-}
-
-pub(crate) fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
-    let until = world.now().plus(time);
-    Driver::new(world).run_until(until, actors).unwrap();
-}
 
 /// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns what they saw and how many messages
 /// the loop delivered.

@@ -125,6 +125,11 @@ impl Line<'_> {
         self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
+    /// Whether the kernel took less than it was given: it says when there is room.
+    pub fn is_blocked(&self) -> bool {
+        self.wire.is_blocked || self.wire.unsent.is_some()
+    }
+
     /// Sends nothing more, and says so to the other side when all is sent.
     pub fn finish(&mut self) {
         self.hand_over();

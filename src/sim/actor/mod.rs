@@ -5,7 +5,10 @@
 //! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from their
 //! crowd's stream only.
 //!
-//! A persona says what the loop has to do about it with an [`Expectation`].
+//! [`Quirk`]s make honest peers odd, and [`byzantine`] has the hostile ones. A persona says what the loop has to do about
+//! it with an [`Expectation`].
+
+pub mod byzantine;
 
 mod crowd;
 mod honest;
@@ -13,6 +16,7 @@ mod journal;
 mod line;
 mod persona;
 mod profile;
+mod quirk;
 mod reference;
 
 pub use crowd::Crowd;
@@ -21,3 +25,4 @@ pub use journal::{Complaint, Journal, Tally, Wrong};
 pub use line::{Line, UNSENT_MAX_BYTES};
 pub use persona::{End, Expectation, Judgement, Persona, Role};
 pub use profile::{Profile, VersionTail};
+pub use quirk::{Odd, Quirk};

@@ -113,11 +113,6 @@ impl Profile {
         Self { is_eager: true, ..self }
     }
 
-    pub(super) fn has_pongs(&self) -> bool {
-        let version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
-        version > LAST_WITHOUT_PONGS
-    }
-
     /// The `version` frame of the connection with this serial number.
     pub(super) fn version_frame(&self, serial: u32) -> Vec<u8> {
         reference::frame(self.magic, "version", &self.version_payload(serial))

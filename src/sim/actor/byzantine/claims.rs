@@ -1,0 +1,107 @@
+//! Sizes and counts that are not in their shortest form, or larger than all that there is.
+
+use super::{Next, Scene, Vice};
+use std::time::Duration;
+
+/// Where the user agent's length stands in a version.
+const USER_AGENT_LEN: usize = 80;
+/// The largest count that there is.
+const BOMB: &[u8] = &[0xff; 9];
+
+/// The vices of this kind.
+pub const VICES: &[Vice] = &[
+    Vice::new("P19", "a size that is not in its shortest form", long_size)
+        .at_once()
+        .closed_by(&["non_canonical_size"], Duration::ZERO),
+    Vice::new("P19", "a version that ends inside a field", cut_version)
+        .at_once()
+        .closed_by(&["truncated_message"], Duration::ZERO),
+    Vice::new("P20", "a user agent without end", endless_agent)
+        .at_once()
+        .closed_by(&["field_too_long"], Duration::ZERO),
+    Vice::new("P20", "counts without end", count_bombs),
+    Vice::new("P21", "counts without end within good ones", nested_bombs),
+    Vice::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
+        .closed_by(&["truncated_message"], Duration::ZERO),
+    Vice::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))
+        .closed_by(&["bad_value"], Duration::ZERO),
+    Vice::new("P33", "a protoconf below the least limit", |scene| protoconf(scene, b"\x01\xff\xff\x0f\0"))
+        .closed_by(&["bad_value"], Duration::ZERO),
+    Vice::new("P33", "a protoconf without its second field", |scene| protoconf(scene, b"\x02\0\0\x20\0"))
+        .closed_by(&["truncated_message"], Duration::ZERO),
+    Vice::new("P33", "a protoconf with too many policies", long_protoconf)
+        .closed_by(&["field_too_long"], Duration::ZERO),
+    Vice::new("P33", "a protoconf with a long size", |scene| protoconf(scene, b"\xfd\x01\0\0\0\x20\0"))
+        .closed_by(&["non_canonical_size"], Duration::ZERO),
+    Vice::new("P33", "two protoconfs", two_protoconfs).closed_by(&["second_protoconf"], Duration::ZERO),
+    Vice::new("P33", "a protoconf of a later protocol, with the largest limit", late_protoconf),
+];
+
+fn long_size(scene: &mut Scene<'_, '_>) -> Next {
+    let mut version = scene.version();
+    let len = version[USER_AGENT_LEN];
+    version.splice(USER_AGENT_LEN..=USER_AGENT_LEN, [0xfd, len, 0]);
+    scene.send_frame("version", &version);
+    Next::Rest
+}
+
+fn cut_version(scene: &mut Scene<'_, '_>) -> Next {
+    let version = scene.version();
+    scene.send_frame("version", &version[..50]);
+    Next::Rest
+}
+
+fn endless_agent(scene: &mut Scene<'_, '_>) -> Next {
+    let mut version = scene.version();
+    version.splice(USER_AGENT_LEN..=USER_AGENT_LEN, BOMB.iter().copied());
+    scene.send_frame("version", &version);
+    Next::Rest
+}
+
+fn count_bombs(scene: &mut Scene<'_, '_>) -> Next {
+    for command in ["inv", "getdata", "notfound", "addr", "headers", "hdrsen"] {
+        for count in [BOMB, b"\xfe\xff\xff\xff\xff", b"\xfd\xff\xff", b"\xfc"] {
+            scene.send_frame(command, count);
+        }
+    }
+    // A version, or a version and an outpoint, before the count.
+    for command in ["tx", "getblocks", "getheaders"] {
+        scene.send_frame(command, &[&[1, 0, 0, 0], BOMB].concat());
+    }
+    for command in ["block", "cmpctblock", "merkleblock", "blocktxn", "getblocktxn"] {
+        for prefix in [32, 80, 84, 88] {
+            scene.send_frame(command, &[&vec![0; prefix], BOMB].concat());
+        }
+    }
+    Next::Prove
+}
+
+fn nested_bombs(scene: &mut Scene<'_, '_>) -> Next {
+    let outpoint = [0; 36];
+    let with_endless_script = [&[1, 0, 0, 0, 1], &outpoint[..], BOMB].concat();
+    scene.send_frame("tx", &with_endless_script);
+    scene.send_frame("block", &[&[0; 80], &[1][..], &with_endless_script].concat());
+    let endless_outputs = [&[1, 0, 0, 0, 1], &outpoint[..], &[0, 0, 0, 0, 0], BOMB].concat();
+    scene.send_frame("tx", &endless_outputs);
+    scene.send_frame("cmpctblock", &[&[0; 88], &[0, 1, 0][..], &endless_outputs].concat());
+    Next::Prove
+}
+
+fn protoconf(scene: &mut Scene<'_, '_>, payload: &[u8]) -> Next {
+    scene.send_frame("protoconf", payload);
+    Next::Rest
+}
+
+fn long_protoconf(scene: &mut Scene<'_, '_>) -> Next {
+    protoconf(scene, &[b"\x02\0\0\x20\0\xfd\x8b\x02", &[b'x'; 651][..]].concat())
+}
+
+fn two_protoconfs(scene: &mut Scene<'_, '_>) -> Next {
+    protoconf(scene, b"\x01\0\0\x10\0");
+    protoconf(scene, b"\x01\0\0\x10\0")
+}
+
+fn late_protoconf(scene: &mut Scene<'_, '_>) -> Next {
+    protoconf(scene, b"\x04\xff\xff\xff\xff\x07Default\x01\x02\x03");
+    Next::Prove
+}

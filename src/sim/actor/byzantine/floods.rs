@@ -1,0 +1,55 @@
+//! More of everything than anybody needs, as fast as a fast peer sends it.
+
+use super::{Next, Scene, Vice, millis};
+
+const STEPS: u32 = 20;
+
+/// The vices of this kind.
+pub const VICES: &[Vice] = &[
+    Vice::new("P10", "inventories", |scene| flood(scene, "inv", 1_000, 36)),
+    Vice::new("P11", "requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
+    Vice::new("P11", "requests for everything", requests),
+    Vice::new("P12", "addresses", |scene| flood(scene, "addr", 1_000, 30)),
+    Vice::new("P13", "pings", pings),
+    Vice::new("P30", "rejects that do not print", rejects),
+];
+
+fn next(scene: &Scene<'_, '_>) -> Next {
+    if scene.step < STEPS { Next::Wait(millis(10)) } else { Next::Prove }
+}
+
+/// A list of `count` items of drawn bytes.
+fn flood(scene: &mut Scene<'_, '_>, command: &str, count: u16, item_len_bytes: usize) -> Next {
+    let [low, high] = count.to_le_bytes();
+    let mut payload = vec![0xfd, low, high];
+    payload.resize(3 + usize::from(count) * item_len_bytes, 0);
+    scene.line.chance().fill(&mut payload[3..]);
+    scene.send_frame(command, &payload);
+    next(scene)
+}
+
+fn requests(scene: &mut Scene<'_, '_>) -> Next {
+    let mut locator = vec![0; 69];
+    locator[4] = 1;
+    for _ in 0..100 {
+        scene.send_frame("getheaders", &locator);
+        scene.send_frame("getblocks", &locator);
+        scene.send_frame("getaddr", &[]);
+        scene.send_frame("mempool", &[]);
+    }
+    next(scene)
+}
+
+fn pings(scene: &mut Scene<'_, '_>) -> Next {
+    for nonce in 0..1_000 {
+        scene.send_ping(nonce);
+    }
+    next(scene)
+}
+
+fn rejects(scene: &mut Scene<'_, '_>) -> Next {
+    for _ in 0..100 {
+        scene.send_frame("reject", b"\x04ping\x01\x08\x1b[31m\n\0\xff");
+    }
+    next(scene)
+}

@@ -1,0 +1,135 @@
+//! Peers that are honest and yet unlike others: old ones, terse ones, hasty ones and very slow ones.
+//!
+//! The loop has to treat each of them as it treats the reference peer, and what they see goes to the same journal.
+
+use super::honest::Honest;
+use super::line::Line;
+use super::persona::{End, Persona, Role};
+use super::profile::{Profile, VersionTail};
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The pause between two bytes of a peer that sends each by itself: its handshake takes four seconds.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is odd about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// It speaks an older protocol.
+    OldVersion(i32),
+    /// Its `version` ends early.
+    ShortVersion(VersionTail),
+    /// It says nothing of its limits.
+    NoProtoconf,
+    /// It says all that it has to say when the connection opens, in one segment.
+    OneSegment,
+    /// It sends each byte by itself.
+    OneByteAtATime,
+}
+
+/// A kind of odd peers.
+#[derive(Clone, Debug)]
+pub struct Odd {
+    quirk: Quirk,
+    profile: Rc<Profile>,
+}
+
+impl Quirk {
+    /// All quirks, with the versions at which the protocol changed.
+    pub const ALL: [Self; 14] = [
+        Self::OldVersion(31_800),
+        Self::OldVersion(60_000),
+        Self::OldVersion(60_001),
+        Self::OldVersion(70_011),
+        Self::OldVersion(70_012),
+        Self::OldVersion(70_015),
+        Self::ShortVersion(VersionTail::Relay),
+        Self::ShortVersion(VersionTail::Height),
+        Self::ShortVersion(VersionTail::UserAgent),
+        Self::ShortVersion(VersionTail::Nonce),
+        Self::ShortVersion(VersionTail::Receiver),
+        Self::NoProtoconf,
+        Self::OneSegment,
+        Self::OneByteAtATime,
+    ];
+}
+
+impl Odd {
+    /// Peers that are like `profile` but for the quirk.
+    pub fn new(quirk: Quirk, profile: Profile) -> Self {
+        let profile = match quirk {
+            Quirk::OldVersion(version) => profile.with_protocol_version(version),
+            Quirk::ShortVersion(tail) => profile.with_version_tail(tail),
+            Quirk::NoProtoconf => profile.without_protoconf(),
+            Quirk::OneSegment => profile.eager(),
+            Quirk::OneByteAtATime => profile,
+        };
+        Self { quirk, profile: Rc::new(profile) }
+    }
+
+    /// One of them.
+    pub fn role(&self) -> Role {
+        let honest = Honest::new(&self.profile);
+        match self.quirk {
+            Quirk::OneByteAtATime => Role::of(Dripping::new(honest)),
+            Quirk::OldVersion(_) | Quirk::ShortVersion(_) | Quirk::NoProtoconf | Quirk::OneSegment => honest.into(),
+        }
+    }
+}
+
+/// An honest peer whose every byte leaves by itself.
+#[derive(Debug)]
+struct Dripping {
+    honest: Honest,
+    waiting: VecDeque<u8>,
+    honest_due: Instant,
+    next_byte_at: Instant,
+}
+
+impl Dripping {
+    fn new(honest: Honest) -> Self {
+        Self { honest, waiting: VecDeque::new(), honest_due: Instant::MAX, next_byte_at: Instant::MAX }
+    }
+
+    /// Lets the honest peer act, and keeps back what it sends.
+    fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
+        line.wake_at(self.honest_due);
+        act(&mut self.honest, line);
+        self.honest_due = line.wakes_at();
+        line.take_back(&mut self.waiting);
+        if !self.waiting.is_empty() && self.next_byte_at == Instant::MAX {
+            self.next_byte_at = line.now();
+        }
+        line.wake_at(self.honest_due.min(self.next_byte_at));
+    }
+}
+
+impl Persona for Dripping {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.act(line, Honest::opened);
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        self.act(line, |honest, line| honest.received(line, bytes));
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        if line.now() >= self.honest_due {
+            self.honest_due = Instant::MAX;
+            self.act(line, Honest::due);
+        }
+        if line.now() >= self.next_byte_at
+            && let Some(byte) = self.waiting.pop_front()
+        {
+            line.send(&[byte]);
+            self.next_byte_at = if self.waiting.is_empty() { Instant::MAX } else { line.now().plus(PAUSE) };
+        }
+        line.wake_at(self.honest_due.min(self.next_byte_at));
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.honest.ended(how, at);
+    }
+}
