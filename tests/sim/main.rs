@@ -12,6 +12,7 @@ mod deadlines;
 mod determinism;
 mod host;
 mod hostile;
+mod invariants;
 mod kernel;
 mod opening;
 mod parts;
