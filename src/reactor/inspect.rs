@@ -43,8 +43,6 @@ pub struct Summary {
     pub next_ready: Option<LinkId>,
     /// Armed timers.
     pub timers: usize,
-    /// Whether a timer has gone off that was not looked at.
-    pub has_overdue_timers: bool,
     /// The moment that the handler asked to be woken at.
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
@@ -80,6 +78,8 @@ pub struct Inspection {
     pub dials: Vec<LinkId>,
     /// The listeners, by their index.
     pub listeners: Vec<ListenerReport>,
+    /// Whether a timer has gone off that was not looked at.
+    pub has_overdue_timers: bool,
     /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
     /// the buffers that wait to be used again.
     pub accounted_bytes: u64,
@@ -198,7 +198,6 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             dials: state.table.dials_len(),
             next_ready: state.table.next_ready(),
             timers: state.wheel.len(),
-            has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             wake_at: state.wake_at,
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= EVENTS_PER_TURN
@@ -231,6 +230,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             closing,
             dials,
             listeners: self.listeners.iter().map(ListenerReport::of).collect(),
+            has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             accounted_bytes: (of_links + of_loop) as u64,
         }
     }

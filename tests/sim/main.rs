@@ -12,6 +12,7 @@ mod deadlines;
 mod determinism;
 mod host;
 mod hostile;
+mod invariants;
 mod keen;
 mod kernel;
 mod opening;

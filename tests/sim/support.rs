@@ -8,7 +8,7 @@ use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
-use peerloop::time::Instant;
+use peerloop::time::{Instant, Wait};
 use peerloop::wire::Header;
 use peerloop::{Config, Ctx, Network, PeerId};
 use sha2::{Digest, Sha256};
@@ -42,6 +42,11 @@ pub(crate) fn verack() -> Vec<u8> {
 
 pub(crate) fn protoconf() -> Vec<u8> {
     hex(NODE_PROTOCONF)
+}
+
+/// What a peer says to be ready.
+pub(crate) fn ready_bytes() -> Vec<u8> {
+    [version(), verack()].concat()
 }
 
 pub(crate) fn ping() -> Vec<u8> {
@@ -245,6 +250,11 @@ impl Node {
         Self { reactor, journal, address }
     }
 
+    /// Whether a turn at this moment would find something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        self.reactor.next_deadline() == Wait::Zero || self.reactor.net().has_events()
+    }
+
     pub(crate) fn seen(&self) -> Journal {
         self.journal.borrow().clone()
     }
@@ -260,8 +270,10 @@ impl Node {
 impl Drop for Node {
     /// Whatever a test was about, every invariant held.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(self.reactor.violations(), []);
+        let violations = self.reactor.violations();
+        match std::thread::panicking() {
+            true => eprintln!("{violations:#?}"),
+            false => assert_eq!(violations, []),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What must hold of a loop whatever its peers, its kernel and its handler do.
 //!
-//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides: its network is behind a [`Gate`] and its
-//! handler behind a [`Witness`], which check every call; after each turn what it counts is checked, at a cost that does
-//! not depend on its links; and from time to time a sweep compares each row, list, queue and timer with each other and
-//! with the virtual kernel. What is broken comes as a [`Violation`], never as a panic, so that a run can be replayed and
-//! made smaller.
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides: its network is behind a [`Gate`] and
+//! its handler behind a [`Witness`], which check every call; after each turn what it counts is checked, at a cost that
+//! does not depend on its links; and from time to time a sweep compares each row, list, queue and timer with each other
+//! and with the virtual kernel. What is broken comes as a [`Violation`], never as a panic, so that a run can be
+//! replayed and made smaller.
 //!
 //! These are [`INVARIANTS`]:
 //!

@@ -207,5 +207,5 @@ fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
 
 /// Whether more timers may have gone off than one turn looks at.
 fn is_behind(sight: &SweepSight<'_>) -> bool {
-    sight.inspection.summary.has_overdue_timers && sight.inspection.links.len() > EXPIRIES_PER_TURN
+    sight.inspection.has_overdue_timers && sight.inspection.links.len() > EXPIRIES_PER_TURN
 }

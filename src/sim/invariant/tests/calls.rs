@@ -1,0 +1,200 @@
+//! Calls on the network and on the handler that break an invariant each.
+
+use super::config;
+use crate::api::{Delivery, Event};
+use crate::error::{CloseReason, Deadline};
+use crate::id::LinkId;
+use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN};
+use crate::peer::ConnectionState;
+use crate::protocol::CommandName;
+use crate::sim::invariant::Bounds;
+use crate::sim::invariant::ledger::Ledger;
+use crate::time::Instant;
+use crate::wire::Header;
+use std::io::IoSlice;
+use std::time::Duration;
+
+const LINK: LinkId = LinkId::new(3, 1);
+const NEXT: LinkId = LinkId::new(3, 2);
+const LATE: Instant = Instant::from_nanos(1_000_000_000_000);
+const OPENED: Event<'static> = Event::Opened { connect: None };
+const READY: Event<'static> = Event::Ready { handshake: Duration::ZERO };
+
+fn closed(reason: CloseReason) -> Event<'static> {
+    Event::Closed { reason, state: ConnectionState::Connected }
+}
+
+fn timed_out(ledger: &mut Ledger, deadline: Deadline, age: Duration) {
+    ledger.event(LINK, &closed(CloseReason::TimedOut(deadline)), Instant::ZERO.plus(age), Some(true));
+}
+
+fn wrote(ledger: &mut Ledger, bytes: &[u8]) {
+    ledger.wrote(LINK, &[IoSlice::new(bytes)], bytes.len());
+}
+
+fn frame(command: CommandName) -> Vec<u8> {
+    Header::of(command, b"").encode(config().magic_bytes()).to_vec()
+}
+
+fn block(len_bytes: u64) -> Header {
+    Header { command: CommandName::BLOCK, payload_len: len_bytes, checksum: Some([1; 4]) }
+}
+
+/// A ledger in its second turn with one link that is open on both sides, and ready.
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(Bounds::of(&config()));
+    ledger.waited(Instant::ZERO);
+    ledger.opened_socket(LINK, false);
+    ledger.event(LINK, &OPENED, Instant::ZERO, Some(false));
+    ledger.event(LINK, &READY, Instant::ZERO, Some(true));
+    ledger.waited(Instant::ZERO);
+    ledger
+}
+
+pub(super) type Calls = (u8, fn(&mut Ledger));
+
+pub(super) const CALLS: &[Calls] = &[
+    (2, |ledger| ledger.opened_socket(NEXT, false)),
+    (4, |ledger| ledger.read(NEXT, 1)),
+    (4, |ledger| ledger.wrote(NEXT, &[], 0)),
+    (4, |ledger| ledger.called(NEXT, "call")),
+    (4, |ledger| ledger.closed_socket(NEXT)),
+    (4, |ledger| {
+        ledger.closed_socket(LINK);
+        ledger.read(LINK, 1);
+    }),
+    (4, |ledger| ledger.told(LINK, false)),
+    (4, |ledger| ledger.event(LINK, &Event::SendHeaders, Instant::ZERO, None)),
+    (5, |ledger| {
+        ledger.closed_socket(LINK);
+        ledger.opened_socket(NEXT, true);
+    }),
+    (6, |ledger| {
+        ledger.closed_socket(LINK);
+        ledger.waited(Instant::ZERO);
+        ledger.opened_socket(LINK, false);
+    }),
+    (6, |ledger| ledger.event(LinkId::new(3, 0), &OPENED, Instant::ZERO, Some(false))),
+    (11, |ledger| (0..=ACCEPTS_PER_TURN).for_each(|_| ledger.accepted(1))),
+    (11, |ledger| (0..=DIALS_PER_TURN as u32).for_each(|slot| ledger.opened_socket(LinkId::new(9 + slot, 0), true))),
+    (11, |ledger| (0..=CLOSES_PER_TURN as u32).for_each(|slot| ledger.closed_socket(LinkId::new(9 + slot, 0)))),
+    (11, |ledger| (0..2).for_each(|_| ledger.read(LINK, 1))),
+    (11, |ledger| ledger.read(LINK, READ_BLOCK_BYTES + 1)),
+    (11, |ledger| (0..WRITES_PER_TURN + 2).for_each(|_| wrote(ledger, b""))),
+    (16, |ledger| ledger.delivered(LINK, &block(5))),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Discard);
+        ledger.delivered(LINK, &block(5));
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Buffer);
+        ledger.delivered(LINK, &block(6));
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Buffer);
+        ledger.streamed(LINK, &block(5), 0, 5, true);
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.streamed(LINK, &block(5), 1, 4, true);
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.streamed(LINK, &block(5), 0, 4, true);
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.admitted(LINK, &block(6), Delivery::Stream);
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.streamed(LINK, &block(5), 0, 4, false);
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+    }),
+    (16, |ledger| {
+        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.streamed(LINK, &block(5), 0, 4, false);
+        let cut = Event::StreamCut { header: block(5), received: 3, reason: CloseReason::ClosedByPeer };
+        ledger.event(LINK, &cut, LATE, Some(true));
+    }),
+    (17, |ledger| wrote(ledger, b"no magic at the beginning of these bytes")),
+    (18, |ledger| wrote(ledger, &frame(CommandName::PING))),
+    (18, |ledger| ledger.told_of_message(LINK, false)),
+    (18, |ledger| {
+        ledger.event(LinkId::new(4, 0), &OPENED, Instant::ZERO, Some(false));
+        ledger.told_of_message(LinkId::new(4, 0), true);
+    }),
+    (18, |ledger| {
+        ledger.event(LinkId::new(4, 0), &OPENED, Instant::ZERO, Some(false));
+        ledger.event(LinkId::new(4, 0), &READY, Instant::ZERO, Some(false));
+    }),
+    (22, |ledger| ledger.woken(LATE)),
+    (22, |ledger| {
+        ledger.wake_at = Some(LATE);
+        ledger.woken(Instant::ZERO);
+    }),
+    (22, |ledger| timed_out(ledger, Deadline::Handshake, config().handshake_timeout - TICK)),
+    (22, |ledger| timed_out(ledger, Deadline::Pong, config().pong_timeout - TICK)),
+    (22, |ledger| timed_out(ledger, Deadline::Header, Duration::from_secs(19))),
+    (22, |ledger| timed_out(ledger, Deadline::Body, Duration::from_secs(59))),
+    (22, |ledger| timed_out(ledger, Deadline::Send, Duration::from_secs(59))),
+    (22, |ledger| {
+        let (link, reason) = (LinkId::new(5, 0), CloseReason::TimedOut(Deadline::Connect));
+        ledger.opened_socket(link, true);
+        ledger.event(link, &closed(reason), Instant::ZERO.plus(config().connect_timeout - TICK), Some(false));
+    }),
+    (23, |ledger| {
+        let pong = Event::Pong { nonce: 1, planned: Instant::ZERO, sent: LATE, received: Instant::ZERO };
+        ledger.event(LINK, &pong, Instant::ZERO, Some(true));
+    }),
+    (29, |ledger| ledger.event(LINK, &OPENED, Instant::ZERO, Some(true))),
+    (29, |ledger| ledger.event(LINK, &READY, Instant::ZERO, Some(true))),
+    (29, |ledger| ledger.told(NEXT, true)),
+    (29, |ledger| ledger.event(NEXT, &Event::SendHeaders, Instant::ZERO, Some(true))),
+    (29, |ledger| (0..2).for_each(|_| ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true)))),
+    (29, |ledger| {
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+        ledger.told(LINK, true);
+    }),
+];
+
+#[test]
+fn a_call_names_the_invariant_that_it_breaks_and_no_other() {
+    assert_eq!(ledger().findings.list(), []);
+    for (index, (number, call)) in CALLS.iter().enumerate() {
+        let mut ledger = ledger();
+        call(&mut ledger);
+        let found: Vec<u8> = ledger.findings.list().iter().map(|violation| violation.invariant).collect();
+        assert_eq!(found, [*number], "case {index}: {:?}", ledger.findings.list());
+    }
+}
+
+#[test]
+fn a_life_as_it_should_be_breaks_nothing() {
+    let mut ledger = ledger();
+    (0..ACCEPTS_PER_TURN).for_each(|_| ledger.accepted(0));
+    ledger.read(LINK, READ_BLOCK_BYTES);
+    for command in [CommandName::VERSION, CommandName::VERACK, CommandName::PING] {
+        wrote(&mut ledger, &frame(command));
+    }
+    for (delivery, bytes) in [(Delivery::Buffer, 5), (Delivery::Discard, 6), (Delivery::Buffer, 7)] {
+        ledger.told_of_message(LINK, true);
+        ledger.admitted(LINK, &block(bytes), delivery);
+    }
+    ledger.delivered(LINK, &block(7));
+    ledger.admitted(LINK, &block(9), Delivery::Stream);
+    ledger.streamed(LINK, &block(9), 0, 4, false);
+    ledger.streamed(LINK, &block(9), 4, 5, true);
+    ledger.admitted(LINK, &block(9), Delivery::Stream);
+    ledger.streamed(LINK, &block(9), 0, 4, false);
+    let reason = CloseReason::TimedOut(Deadline::Body);
+    ledger.event(LINK, &Event::StreamCut { header: block(9), received: 4, reason }, LATE, Some(true));
+    ledger.event(LINK, &closed(reason), LATE, Some(true));
+    ledger.closed_socket(LINK);
+    ledger.waited(LATE);
+    ledger.opened_socket(NEXT, true);
+    ledger.wake_at = Some(LATE);
+    ledger.woken(LATE);
+    assert_eq!(ledger.findings.list(), []);
+    assert_eq!((ledger.sockets, ledger.ready, ledger.closed), (1, 1, 1));
+}

@@ -1,0 +1,232 @@
+//! What a loop is held to, seen from outside: faults that a handler can make are found, and the account of memory is
+//! the allocator's.
+
+use crate::support::{Node, Player, RawPeer, config, frame, header, ping, pong, ready_bytes, secs};
+use allocation_counter::{measure, opt_out};
+use bytes::Bytes;
+use peerloop::api::{Event, Handler};
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::id::LinkId;
+use peerloop::net::{Net, Readiness, Wake};
+use peerloop::sim::invariant::{Checked, Violation};
+use peerloop::sim::{Driver, SimNet, SimSocket, World};
+use peerloop::time::{Instant, UnixTime, Wait};
+use peerloop::{Ctx, PeerId, Reactor};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Does to each peer that is ready what it is told to.
+struct Faulty(fn(&mut Ctx<'_>, PeerId));
+
+impl Handler for Faulty {
+    type Command = ();
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        if matches!(event, Event::Ready { .. }) {
+            self.0(ctx, peer);
+        }
+    }
+}
+
+/// What is found when this happens to a ready peer.
+fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
+    let world = World::new(1, Instant::ZERO);
+    let mut checked = Checked::new(&world, world.host(), config(), Faulty(fault)).unwrap();
+    let address = checked.listen(SocketAddr::new(checked.net().ip(), 18_444)).unwrap();
+    let mut peer = RawPeer::new(&world);
+    peer.dial(address);
+    peer.send(&ready_bytes());
+    Driver::new(&world).run_until(world.now().plus(secs(1)), &mut [&mut checked]).unwrap();
+    assert_eq!(checked.violations().len() as u64, checked.violations_total());
+    checked.violations()
+}
+
+#[test]
+fn a_torn_frame_of_a_handler_is_found_where_the_next_one_should_begin() {
+    let found = found(|ctx, peer| {
+        let whole = frame("question", b"what?");
+        ctx.send_shared(peer, &Bytes::copy_from_slice(&whole[..whole.len() - 1])).unwrap();
+        ctx.send_shared(peer, &whole.into()).unwrap();
+    });
+    let [violation] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((violation.invariant, violation.at), (17, Instant::ZERO));
+    let told = violation.to_string();
+    assert!(
+        told.starts_with("invariant 17 (What is written is whole frames, one after the other) is broken"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_deadline_before_its_time_is_found() {
+    let found = found(|ctx, peer| ctx.abort(peer, CloseReason::TimedOut(Deadline::Pong)));
+    assert_eq!(found.iter().map(|violation| violation.invariant).collect::<Vec<_>>(), [22]);
+}
+
+#[test]
+fn a_handler_without_fault_breaks_nothing() {
+    let found = found(|ctx, peer| {
+        ctx.ping(peer, ctx.now()).unwrap();
+    });
+    assert_eq!(found, []);
+}
+
+/// A network whose own memory is not counted.
+struct Uncounted(SimNet);
+
+/// A handler that allocates nothing.
+struct Idle;
+
+impl Handler for Idle {
+    type Command = ();
+}
+
+struct Count {
+    node: Reactor<Uncounted, Idle>,
+    /// Bytes that the node has been given since it was made, less those that it gave back.
+    live_bytes: i64,
+    allocations: u64,
+}
+
+impl Count {
+    fn new(world: &World) -> Self {
+        let node = Reactor::with_net(config(), Uncounted(world.host()), Idle).unwrap();
+        Self { node, live_bytes: 0, allocations: 0 }
+    }
+
+    /// Lets both loops turn until neither has work.
+    fn settle(&mut self, peers: &mut Node) {
+        while self.node.next_deadline() == Wait::Zero || self.node.net().0.has_events() || peers.has_work() {
+            let turn = measure(|| assert!(self.node.poll_once(Duration::ZERO).unwrap()));
+            self.live_bytes += turn.bytes_current;
+            self.allocations += turn.count_total;
+            peers.reactor.poll_once(Duration::ZERO).unwrap();
+        }
+    }
+
+    /// Compares what the allocator has given since `before` with what the loop knows of.
+    fn compare(&self, before: (u64, i64), what: &str) {
+        let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
+        let given = self.live_bytes - before.1;
+        println!("{what}: accounted {accounted} bytes, given {given}");
+        assert!((accounted - given).abs() * 100 <= given.abs(), "{what}: {accounted} are not {given}");
+    }
+}
+
+#[test]
+fn accounted_memory_is_what_the_allocator_has_given() {
+    const PEERS: usize = 1_500;
+    let world = World::new(1, Instant::ZERO);
+    let mut count = Count::new(&world);
+    let address = SocketAddr::new(count.node.net().0.ip(), 18_444);
+    count.node.listen(address).unwrap();
+    let before = (count.node.inspect().accounted_bytes, 0);
+    let mut peers = Node::new(&world, config(), Player { dials: vec![address; PEERS], ..Player::default() });
+    count.settle(&mut peers);
+    assert_eq!(count.node.stats().ready, PEERS);
+    count.compare(before, "idle peers");
+
+    peers.reactor.handler_mut().on_command = Some(|ctx| {
+        let half = Bytes::from([header("question", 9_000, &[1; 4]), vec![7; 5_000]].concat());
+        let ids: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
+        for id in ids {
+            ctx.send_shared(id, &half).unwrap();
+        }
+    });
+    peers.reactor.handle().command(()).unwrap();
+    count.settle(&mut peers);
+    count.compare(before, "half a message of each");
+}
+
+#[test]
+fn a_ping_costs_no_allocation() {
+    let world = World::new(1, Instant::ZERO);
+    let mut count = Count::new(&world);
+    let address = SocketAddr::new(count.node.net().0.ip(), 18_444);
+    count.node.listen(address).unwrap();
+    let mut peer = RawPeer::new(&world);
+    peer.dial(address);
+    peer.send(&ready_bytes());
+    let mut nobody = Node::new(&world, config(), Player::default());
+    count.settle(&mut nobody);
+    peer.receive();
+    let before = count.allocations;
+    for _ in 0..100 {
+        peer.send(&ping());
+        count.settle(&mut nobody);
+        assert_eq!(peer.receive(), pong());
+    }
+    assert_eq!(count.allocations, before);
+}
+
+fn uncounted<T>(call: impl FnOnce() -> T) -> T {
+    let mut result = None;
+    opt_out(|| result = Some(call()));
+    result.unwrap()
+}
+
+impl Net for Uncounted {
+    type Socket = SimSocket;
+
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        self.0.unix_time()
+    }
+
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        uncounted(|| self.0.wait(wait, ready))
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.0.waker()
+    }
+
+    fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
+        uncounted(|| self.0.listen(index, address))
+    }
+
+    fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
+        uncounted(|| self.0.accept(index))
+    }
+
+    fn close_listener(&mut self, index: u32) {
+        uncounted(|| self.0.close_listener(index));
+    }
+
+    fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {
+        uncounted(|| self.0.attach(link, socket))
+    }
+
+    fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+        uncounted(|| self.0.connect(link, address, source))
+    }
+
+    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+        uncounted(|| self.0.connected(link))
+    }
+
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
+        uncounted(|| self.0.read(link, block))
+    }
+
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
+        uncounted(|| self.0.write(link, bytes))
+    }
+
+    fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        uncounted(|| self.0.write_gathered(link, slices))
+    }
+
+    fn shut_down_writing(&mut self, link: LinkId) {
+        uncounted(|| self.0.shut_down_writing(link));
+    }
+
+    fn close(&mut self, link: LinkId) {
+        uncounted(|| self.0.close(link));
+    }
+}
