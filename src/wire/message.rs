@@ -50,7 +50,8 @@ pub enum MessageRef<'a> {
     StreamAck(StreamAck),
     /// `sendheaders`: the peer wants blocks announced by their headers.
     SendHeaders,
-    /// `sendhdrsen`: the peer wants blocks announced by enriched headers.
+    /// `sendhdrsen`: the peer wants blocks announced by enriched headers. A node looks at it only if the same peer has
+    /// not said `sendheaders` (seen at SV Node 1.0.13), as a loop does to each.
     SendHdrsEn,
     /// `sendcmpct`: the peer understands compact blocks.
     SendCmpct(SendCmpct),
