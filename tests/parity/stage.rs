@@ -1,0 +1,266 @@
+//! Two hosts on any kernel, and what is observed of them.
+
+use peerloop::id::{LinkId, Token};
+use peerloop::net::Net;
+use peerloop::net::mio::MioNet;
+use peerloop::sim::{Poller, SimNet, World};
+use peerloop::time::{Instant, Wait};
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Longer than anything takes on the real kernel, so that a script fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the real kernel is given to say what it should not.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// The link that scripts use on either side.
+pub(crate) const LINK: LinkId = LinkId::from_u64(0);
+/// The index of the acceptor's listener.
+const LISTENER: u32 = 0;
+
+/// What a script observes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// An edge of a link.
+    Edge { readable: bool, ended: bool },
+    /// An edge of the listener.
+    Arrival,
+    /// A wake-up.
+    Woken,
+    /// No edge, though there was time for one.
+    Quiet,
+    /// A call that has moved bytes, or has ended at 0.
+    Moved(usize),
+    /// A call without a number.
+    Done,
+    /// A call that has failed.
+    Failed(ErrorKind),
+}
+
+pub(crate) const READABLE: Seen = Seen::Edge { readable: true, ended: false };
+pub(crate) const ENDED: Seen = Seen::Edge { readable: true, ended: true };
+/// An edge that is about room, or about a connection that is established.
+pub(crate) const ROOM: Seen = Seen::Edge { readable: false, ended: false };
+pub(crate) const BLOCKED: Seen = Seen::Failed(ErrorKind::WouldBlock);
+
+/// Runs a script on every kernel, and compares what it gives with what is expected.
+pub(crate) fn on_every_kernel(script: fn(&mut Stage) -> Vec<Seen>, expected: &[Seen]) {
+    assert_eq!(script(&mut Stage::real()), expected, "the real kernel");
+    for poller in [Poller::Linux, Poller::Mean] {
+        assert_eq!(script(&mut Stage::virtual_with(poller)), expected, "the virtual kernel, {poller:?}");
+    }
+}
+
+/// A network without the type of its sockets.
+trait Calls {
+    fn next_events(&mut self, patience: Duration) -> Vec<Seen>;
+    fn wake(&mut self);
+    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr>;
+    fn close_listener(&mut self);
+    fn accept(&mut self, link: Option<LinkId>) -> io::Result<()>;
+    fn connect(&mut self, link: LinkId, address: SocketAddr) -> io::Result<()>;
+    fn connected(&mut self, link: LinkId) -> io::Result<bool>;
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize>;
+    fn write(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn shut_down_writing(&mut self, link: LinkId);
+    fn close(&mut self, link: LinkId);
+}
+
+impl<N: Net> Calls for N {
+    fn next_events(&mut self, patience: Duration) -> Vec<Seen> {
+        let (until, mut ready) = (self.now().plus(patience), Vec::new());
+        loop {
+            self.wait(Wait::Until(until), &mut ready).unwrap();
+            if !ready.is_empty() || self.now() >= until {
+                break;
+            }
+        }
+        let seen = |event: &peerloop::net::Readiness| match Token::from_u64(event.token) {
+            Token::Link(_) => Seen::Edge { readable: event.readable, ended: event.hung_up },
+            Token::Listener(_) => Seen::Arrival,
+            Token::Waker => Seen::Woken,
+        };
+        ready.iter().map(seen).collect()
+    }
+
+    fn wake(&mut self) {
+        self.waker().wake();
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        Net::listen(self, LISTENER, address)
+    }
+
+    fn close_listener(&mut self) {
+        Net::close_listener(self, LISTENER);
+    }
+
+    fn accept(&mut self, link: Option<LinkId>) -> io::Result<()> {
+        let (socket, _) = Net::accept(self, LISTENER)?;
+        link.map_or(Ok(()), |link| self.attach(link, socket))
+    }
+
+    fn connect(&mut self, link: LinkId, address: SocketAddr) -> io::Result<()> {
+        Net::connect(self, link, address, None)
+    }
+
+    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+        Net::connected(self, link)
+    }
+
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
+        Net::read(self, link, block)
+    }
+
+    fn write(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_gathered(link, slices)
+    }
+
+    fn shut_down_writing(&mut self, link: LinkId) {
+        Net::shut_down_writing(self, link);
+    }
+
+    fn close(&mut self, link: LinkId) {
+        Net::close(self, link);
+    }
+}
+
+/// One of the two hosts.
+pub(crate) struct Host {
+    calls: Box<dyn Calls>,
+    is_real: bool,
+}
+
+/// Two hosts, the second of which listens.
+pub(crate) struct Stage {
+    pub(crate) dialler: Host,
+    pub(crate) acceptor: Host,
+    pub(crate) address: SocketAddr,
+}
+
+impl Stage {
+    fn real() -> Self {
+        let host = || Host { calls: Box::new(MioNet::new().unwrap()), is_real: true };
+        Self::with(host(), host(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn virtual_with(poller: Poller) -> Self {
+        let world = World::new(1, Instant::ZERO);
+        let (dialler, acceptor): (SimNet, SimNet) = (world.host(), world.host());
+        [&dialler, &acceptor].into_iter().for_each(|net| world.set_poller(net.host(), poller));
+        let address = SocketAddr::new(acceptor.ip(), 0);
+        let host = |net| Host { calls: Box::new(net), is_real: false };
+        Self::with(host(dialler), host(acceptor), address)
+    }
+
+    fn with(dialler: Host, mut acceptor: Host, address: SocketAddr) -> Self {
+        let address = acceptor.calls.listen(address).unwrap();
+        Self { dialler, acceptor, address }
+    }
+
+    /// Connects the two, and takes the edges that this brings.
+    pub(crate) fn establish(&mut self) {
+        self.dialler.connect(LINK, self.address);
+        assert_eq!(self.dialler.edge(), ROOM);
+        assert_eq!(self.acceptor.edge(), Seen::Arrival);
+        assert_eq!(self.acceptor.accept(LINK), Seen::Done);
+        assert_eq!(self.acceptor.edge(), ROOM);
+    }
+}
+
+impl Host {
+    /// The next edge; there must be one, of one socket.
+    pub(crate) fn edge(&mut self) -> Seen {
+        let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
+        assert!(events.len() <= 1, "{events:?}");
+        events.first().copied().unwrap_or(Seen::Quiet)
+    }
+
+    /// The edges up to the one that says that it has ended, as one: the end may come by itself.
+    pub(crate) fn edge_to_the_end(&mut self) -> Seen {
+        loop {
+            match self.edge() {
+                READABLE => {}
+                edge => return edge,
+            }
+        }
+    }
+
+    /// What comes without having been caused.
+    pub(crate) fn quiet(&mut self) -> Seen {
+        let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
+        events.first().copied().unwrap_or(Seen::Quiet)
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.calls.wake();
+    }
+
+    pub(crate) fn connect(&mut self, link: LinkId, address: SocketAddr) -> Seen {
+        done(self.calls.connect(link, address))
+    }
+
+    /// Whether a dial is decided, by the call itself or by the event that follows.
+    pub(crate) fn connect_and_wait(&mut self, link: LinkId, address: SocketAddr) -> Seen {
+        if let Err(error) = self.calls.connect(link, address) {
+            return Seen::Failed(error.kind());
+        }
+        self.edge();
+        self.connected(link)
+    }
+
+    pub(crate) fn connected(&mut self, link: LinkId) -> Seen {
+        moved(self.calls.connected(link).map(usize::from))
+    }
+
+    pub(crate) fn accept(&mut self, link: LinkId) -> Seen {
+        done(self.calls.accept(Some(link)))
+    }
+
+    /// Accepts a connection and closes it at once.
+    pub(crate) fn accept_and_drop(&mut self) -> Seen {
+        done(self.calls.accept(None))
+    }
+
+    pub(crate) fn close_listener(&mut self) {
+        self.calls.close_listener();
+    }
+
+    /// Reads with room for so many bytes.
+    pub(crate) fn read(&mut self, room_bytes: usize) -> Seen {
+        moved(self.calls.read(LINK, &mut vec![0; room_bytes]))
+    }
+
+    pub(crate) fn read_bytes(&mut self) -> Vec<u8> {
+        let mut block = vec![0; 64 * 1024];
+        let len = self.calls.read(LINK, &mut block).unwrap();
+        block.truncate(len);
+        block
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Seen {
+        self.write_gathered(&[bytes])
+    }
+
+    pub(crate) fn write_gathered(&mut self, parts: &[&[u8]]) -> Seen {
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        moved(self.calls.write(LINK, &slices))
+    }
+
+    pub(crate) fn shut_down_writing(&mut self) {
+        self.calls.shut_down_writing(LINK);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.calls.close(LINK);
+    }
+}
+
+fn done(result: io::Result<()>) -> Seen {
+    result.map_or_else(|error| Seen::Failed(error.kind()), |()| Seen::Done)
+}
+
+fn moved(result: io::Result<usize>) -> Seen {
+    result.map_or_else(|error| Seen::Failed(error.kind()), Seen::Moved)
+}
