@@ -6,6 +6,10 @@
 //! then lets time pass, so that nothing ever depends on how fast the machine is. How streams are cut into pieces, and
 //! how much a pipe holds, is chosen per connection by [`Conditions`].
 //!
+//! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
+//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] tells no more than it
+//! must, or things that are not so. All chance is drawn from a [`Tape`], which can be written down and played again.
+//!
 //! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. Nothing here
 //! sleeps, reads a clock, opens a socket or starts a thread, and nothing outside this module knows that it exists.
 //!

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 /// Hosts, connections, a clock and one source of chance. Cheap to clone: all clones are the same world.
 ///
-/// Hosts are named by [`SimNet::host`], their place in the order in which they were added.
+/// Hosts are named by [`SimNet::host`], their place in the order in which they were added. A method that is given the
+/// name of a host which was not added panics.
 #[derive(Clone, Debug)]
 pub struct World {
     kernel: Rc<RefCell<Kernel>>,
@@ -130,7 +131,8 @@ impl World {
     // --- Faults -----------------------------------------------------------------------------------------------------
 
     /// Lets one in so many of a host's calls fail, drawn from a stream of the host's and the site's own. A number of
-    /// 0 means none. Several faults of one site are drawn one after another.
+    /// 0 means none. Several faults of one site are drawn one after another. What fails every time with `EAGAIN`, or is
+    /// interrupted every time, keeps a loop busy without time passing.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {
         self.kernel_mut().fail_sometimes(host, site, errno, one_in);
     }

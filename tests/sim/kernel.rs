@@ -1,5 +1,6 @@
 //! The virtual kernel itself: what the loop relies on, asked of it call by call.
 
+mod driver;
 mod faults;
 mod harm;
 mod pollers;

@@ -1,10 +1,11 @@
 //! The personalities of a poller, asked call by call.
 
 use super::{LINK, event, events, holding, pair, read, write};
-use crate::support::raw_link;
+use crate::support::{Node, Player, config, raw_link, secs};
+use peerloop::Config;
 use peerloop::id::LinkId;
 use peerloop::net::{Net, Readiness};
-use peerloop::sim::{Conditions, Cut, Cuts, Poller, SimNet, World};
+use peerloop::sim::{Conditions, Cut, Cuts, Driver, Poller, SimNet, World};
 use peerloop::time::Instant;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -181,4 +182,27 @@ fn a_tiny_poller_holds_nothing_back_that_came_before_this_moment() {
     let ready: Vec<Readiness> = events(&mut acceptor);
     assert!(ready.len() >= 47, "{} events: fewer than were left mean that there are no more", ready.len());
     assert_eq!(events(&mut acceptor), []);
+}
+
+#[test]
+fn the_loop_keeps_its_peers_under_every_poller() {
+    for poller in [Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny] {
+        let world = World::new(3, Instant::ZERO);
+        let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
+        world.set_conditions(Conditions { capacity_bytes: 100, to_acceptor: cuts(), to_dialler: cuts() });
+        let (first, pause) = (Instant::ZERO.plus(secs(1)), Duration::from_millis(100));
+        let mut acceptor = Node::new(&world, config(), Player::default().pinging(first, pause, 50));
+        let player = Player { dials: vec![acceptor.address; 20], ..Player::default() }.pinging(first, pause, 50);
+        let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+        (0..2).for_each(|host| world.set_poller(host, poller));
+        let until = Instant::ZERO.plus(secs(10));
+        Driver::new(&world).run_until(until, &mut [&mut acceptor.reactor, &mut dialler.reactor]).unwrap();
+        for seen in [acceptor.seen(), dialler.seen()] {
+            assert_eq!((seen.ready.len(), seen.pings.len(), seen.closed.len()), (20, 1_000, 0), "{poller:?}");
+            let (mut pings, mut pongs) = (seen.pings, seen.pongs);
+            pings.sort_unstable();
+            pongs.sort_unstable();
+            assert_eq!(pings, pongs, "{poller:?}");
+        }
+    }
 }

@@ -1,0 +1,103 @@
+//! Who gets a turn, and who is not even asked.
+
+use crate::support::{Node, Player, config, secs};
+use peerloop::net::Net;
+use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
+use peerloop::time::{Instant, Wait};
+use std::cell::Cell;
+use std::io;
+
+/// Does nothing but count how often it is asked and how often it gets a turn.
+struct Idler {
+    net: SimNet,
+    asked: Cell<u64>,
+    turns: u64,
+}
+
+impl Idler {
+    fn new(world: &World) -> Self {
+        Self { net: world.host(), asked: Cell::new(0), turns: 0 }
+    }
+}
+
+impl Actor for Idler {
+    fn turn(&mut self) -> io::Result<bool> {
+        self.turns += 1;
+        self.net.wait(Wait::Zero, &mut Vec::new())?;
+        Ok(true)
+    }
+
+    fn wait(&self) -> Wait {
+        self.asked.set(self.asked.get() + 1);
+        Wait::Forever
+    }
+
+    fn has_events(&self) -> bool {
+        self.net.has_events()
+    }
+
+    fn host(&self) -> Option<usize> {
+        Some(self.net.host())
+    }
+}
+
+/// Does something once, at its moment.
+struct Doer<F: FnMut()> {
+    at: Instant,
+    world: World,
+    does: F,
+}
+
+impl<F: FnMut()> Actor for Doer<F> {
+    fn turn(&mut self) -> io::Result<bool> {
+        (self.does)();
+        Ok(false)
+    }
+
+    fn wait(&self) -> Wait {
+        Wait::Until(self.at)
+    }
+
+    fn has_events(&self) -> bool {
+        self.world.now() >= self.at
+    }
+}
+
+#[test]
+fn who_has_nothing_to_do_is_not_asked_again_and_again() {
+    let world = World::new(1, Instant::ZERO);
+    let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
+    let mut node = Node::new(&world, config(), Player::default());
+    let player = Player::dialling(node.address).pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX);
+    let mut other = Node::new(&world, config(), player);
+    let mut actors: Vec<&mut dyn Actor> = idlers.iter_mut().map(|idler| idler as &mut dyn Actor).collect();
+    actors.extend([&mut node.reactor as &mut dyn Actor, &mut other.reactor]);
+    Driver::new(&world).run_until(Instant::ZERO.plus(secs(1_000)), &mut actors).unwrap();
+    assert!(other.seen().pongs.len() >= 999);
+    for idler in &idlers {
+        assert!(idler.asked.get() <= 2 && idler.turns == 0, "{} {}", idler.asked.get(), idler.turns);
+    }
+}
+
+#[test]
+fn who_gets_an_event_gets_a_turn() {
+    let world = World::new(1, Instant::ZERO);
+    let (mut idler, mut dialler) = (Idler::new(&world), world.host());
+    let address = idler.net.listen(0, std::net::SocketAddr::new(idler.net.ip(), 1)).unwrap();
+    let at = Instant::ZERO.plus(secs(5));
+    let does = || dialler.connect(crate::support::raw_link(), address, None).unwrap();
+    let mut doer = Doer { at, world: world.clone(), does };
+    Driver::new(&world).run_until(Instant::ZERO.plus(secs(9)), &mut [&mut idler, &mut doer]).unwrap();
+    assert_eq!(idler.turns, 1);
+}
+
+#[test]
+fn a_loop_that_is_woken_from_outside_gets_a_turn_at_once() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let handle = node.reactor.handle();
+    let at = Instant::ZERO.plus(secs(5));
+    let mut doer = Doer { at, world: world.clone(), does: move || handle.stop().unwrap() };
+    let outcome = Driver::new(&world).run_until(Instant::MAX, &mut [&mut node.reactor, &mut doer]).unwrap();
+    assert_eq!((outcome, world.now()), (RunOutcome::AllEnded, at));
+}
