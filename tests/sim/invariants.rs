@@ -8,8 +8,9 @@ use peerloop::api::{Event, Handler};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::id::LinkId;
 use peerloop::net::{Net, Readiness, Wake};
+use peerloop::sim::errno::{EAGAIN, ECONNABORTED, EMFILE, ENOBUFS, EPIPE};
 use peerloop::sim::invariant::{Checked, Violation};
-use peerloop::sim::{Driver, SimNet, SimSocket, World};
+use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, Poller, SimNet, SimSocket, Site, World};
 use peerloop::time::{Instant, UnixTime, Wait};
 use peerloop::{Ctx, PeerId, Reactor};
 use std::io::{self, IoSlice};
@@ -71,6 +72,39 @@ fn a_handler_without_fault_breaks_nothing() {
         ctx.ping(peer, ctx.now()).unwrap();
     });
     assert_eq!(found, []);
+}
+
+#[test]
+fn no_poller_and_no_failure_breaks_anything() {
+    const ERRORS: [(Site, i32); 8] = [
+        (Site::Read, EAGAIN),
+        (Site::Read, ENOBUFS),
+        (Site::Write, EAGAIN),
+        (Site::Write, ENOBUFS),
+        (Site::Write, EPIPE),
+        (Site::Accept, EMFILE),
+        (Site::Accept, ECONNABORTED),
+        (Site::Connect, EMFILE),
+    ];
+    let mut pongs = 0;
+    for (seed, poller) in [Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny].into_iter().enumerate() {
+        let world = World::new(seed as u64, Instant::ZERO);
+        let cuts = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
+        world.set_conditions(Conditions { capacity_bytes: 100, to_acceptor: cuts.clone(), to_dialler: cuts });
+        let mut acceptor = Node::new(&world, config(), Player::default());
+        let dials = vec![acceptor.address; 10];
+        let player = Player { dials, redials: Some(acceptor.address), ..Player::default() };
+        let mut dialler = Node::new(&world, config(), player.pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX));
+        for host in [0, 1] {
+            world.set_poller(host, poller);
+            ERRORS.iter().for_each(|(site, errno)| world.fail_sometimes(host, *site, *errno, 100));
+        }
+        let actors: &mut [&mut dyn Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
+        Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), actors).unwrap();
+        pongs += dialler.seen().pongs.len();
+        assert!(dialler.seen().closed.len() > 10, "failures end connections");
+    }
+    assert!(pongs > 500, "{pongs}");
 }
 
 /// A network whose own memory is not counted.

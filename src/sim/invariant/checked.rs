@@ -209,12 +209,12 @@ impl<H: Handler> Checked<H> {
     }
 
     /// What a loop must not leave behind.
-    fn check_end(&mut self) {
+    fn check_end(&self) {
         let found = end(&self.reactor.inspect()).err().map(|text| (36, text));
         self.report(found.into_iter().collect());
     }
 
-    fn report(&mut self, found: Vec<(u8, String)>) {
+    fn report(&self, found: Vec<(u8, String)>) {
         let mut ledger = self.ledger.borrow_mut();
         for (number, text) in found {
             ledger.findings.found(number, text);

@@ -191,7 +191,7 @@ impl Ledger {
         for slice in slices {
             let len = left.min(slice.len());
             left -= len;
-            followed = followed.and(socket.outgoing.follow(&slice[..len], magic));
+            followed = followed.and_then(|()| socket.outgoing.follow(&slice[..len], magic));
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));

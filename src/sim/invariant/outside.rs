@@ -40,7 +40,9 @@ fn what_is_open_is_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_right = sockets.0 == sockets.1 && sockets.1 == sockets.2;
     ensure(is_right, || format!("sockets by the calls, the network and the kernel: {sockets:?}"))?;
     let listeners = (sight.inspection.listeners.len(), sight.host.listeners.len());
-    ensure(listeners.0 == listeners.1, || format!("listeners of the loop and of the kernel: {listeners:?}"))
+    ensure(listeners.0 == listeners.1, || format!("listeners of the loop and of the kernel: {listeners:?}"))?;
+    let open = sight.host.sockets;
+    ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} and {listeners:?} are open, and in all {open}"))
 }
 
 fn what_can_be_read_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -48,7 +50,7 @@ fn what_can_be_read_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn unread_data_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_unannounced(sight, |link, end| is_open(link) && end.is_readable && !link.is_readable)
+    none_with(sight, |link, end| is_open(link) && end.is_readable && !end.will_be_readable && !link.is_readable)
 }
 
 fn what_can_be_sent_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -58,9 +60,9 @@ fn what_can_be_sent_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn room_to_send_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_unannounced(sight, |link, end| {
+    none_with(sight, |link, end| {
         let waits = link.outgoing.waiting_bytes > 0 && !link.is_writable;
-        end.is_writable && (waits || link.state == ConnectionState::Connecting)
+        end.is_writable && !end.will_be_writable && (waits || link.state == ConnectionState::Connecting)
     })
 }
 
@@ -73,13 +75,13 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
     ensure(lost.is_none(), || format!("nobody knows of {lost:?}"))
 }
 
-/// No link of which `must_know` holds is without an event that waits to be collected.
-fn none_unannounced(sight: &SweepSight<'_>, must_know: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
-    let mut ends: Vec<&EndView> = sight.host.ends.iter().filter(|end| !end.has_edge).collect();
+/// No link and its end break a rule together.
+fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
+    let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);
     none_of(sight.going(), |link| {
         let end = ends.binary_search_by_key(&link.id, |end| end.link).ok().map(|index| ends[index]);
-        end.is_some_and(|end| must_know(link, end))
+        end.is_some_and(|end| breaks(link, end))
     })
 }
 

@@ -106,21 +106,18 @@ fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn lists_hold_a_link_at_most_once(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Inspection { links, ready, dirty, closing, .. } = sight.inspection;
-    let lists: [(&str, &[LinkId], fn(&LinkReport) -> bool); 3] = [
-        ("ready", ready, |link| link.is_ready),
-        ("dirty", dirty, |link| link.is_dirty),
-        ("closing", closing, |link| link.is_closing),
-    ];
-    for (name, list, is_listed) in lists {
-        let mut sorted = list.to_vec();
-        sorted.sort_unstable();
-        let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
-        ensure(twice.is_none(), || format!("{twice:?} is on the {name} list twice"))?;
-        let wrong = links.iter().find(|link| is_listed(link) != sorted.binary_search(&link.id).is_ok());
-        ensure(wrong.is_none(), || format!("the {name} list and its link disagree: {wrong:?}"))?;
-    }
-    Ok(())
+    let Inspection { ready, dirty, closing, .. } = sight.inspection;
+    check_list(sight, ready, |link| link.is_ready)?;
+    check_list(sight, dirty, |link| link.is_dirty)?;
+    check_list(sight, closing, |link| link.is_closing)
+}
+
+fn check_list(sight: &SweepSight<'_>, list: &[LinkId], is_listed: impl Fn(&LinkReport) -> bool) -> Result<(), String> {
+    let mut sorted = list.to_vec();
+    sorted.sort_unstable();
+    let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+    ensure(twice.is_none(), || format!("{twice:?} is on a list twice"))?;
+    none_of(sight.inspection.links.iter(), |link| is_listed(link) != sorted.binary_search(&link.id).is_ok())
 }
 
 fn nobody_on_the_list_is_passed_over(sight: &SweepSight<'_>) -> Result<(), String> {

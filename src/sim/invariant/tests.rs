@@ -7,25 +7,21 @@ use super::ledger::Ledger;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
 use super::{Bounds, Checked, INVARIANTS, Inspection, LinkReport, Summary, When, checked, outside};
-use crate::api::{Ctx, Delivery, Event, Handler};
+use crate::api::{Ctx, Handler};
 use crate::config::Config;
-use crate::error::{CloseReason, Deadline};
 use crate::id::LinkId;
 use crate::limits::{
-    ACCEPTS_PER_TURN, BUFFER_GROWTH_BYTES, CLOSES_PER_TURN, DIALS_PER_TURN, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX,
-    PINGS_OUTSTANDING_MAX, READ_BLOCK_BYTES, SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE, WRITES_PER_TURN,
+    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX, READ_BLOCK_BYTES,
+    SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE,
 };
 use crate::peer::ConnectionState;
-use crate::protocol::{CommandName, Network};
+use crate::protocol::Network;
 use crate::sim::kernel::{EndView, HostView};
 use crate::sim::{Driver, World};
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_at_or_after;
-use crate::wire::Header;
 use std::collections::BTreeSet;
-use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 const ADDRESS: &str = "10.0.0.1:18444";
 
@@ -134,8 +130,10 @@ const SWEEPS: &[Doctored] = &[
     (2, |scene| scene.link().id = LinkId::new(0, 1)),
     (3, |scene| scene.open_sockets += 1),
     (3, |scene| scene.host.listeners.clear()),
+    (3, |scene| scene.host.sockets += 1),
     (7, |scene| scene.link().is_readable = true),
     (7, |scene| scene.end().is_readable = true),
+    (7, |scene| (scene.end().is_readable, scene.end().will_be_writable) = (true, true)),
     (8, |scene| {
         scene.queue(1);
         scene.link().is_writable = true;
@@ -202,11 +200,11 @@ const SWEEPS: &[Doctored] = &[
 /// What looks alike and is right.
 const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
-    |scene| (scene.end().is_readable, scene.end().has_edge) = (true, true),
+    |scene| (scene.end().is_readable, scene.end().will_be_readable) = (true, true),
     |scene| scene.queue(SEND_QUEUE_MAX_BYTES),
     |scene| {
         scene.queue(1);
-        (scene.end().is_writable, scene.end().has_edge) = (true, true);
+        (scene.end().is_writable, scene.end().will_be_writable) = (true, true);
     },
     |scene| scene.inspection.ready = vec![LinkId::new(0, 77)],
     |scene| (scene.host.listeners[0].waiting, scene.host.listeners[0].has_edge) = (1, true),
@@ -282,7 +280,7 @@ fn a_decided_connect_is_announced() {
     scene.inspection.summary.ready_peers -= 1;
     scene.link().state = ConnectionState::Connecting;
     assert_eq!(scene.broken().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8]);
-    scene.end().has_edge = true;
+    scene.end().will_be_writable = true;
     assert_eq!(scene.broken(), []);
 }
 
@@ -317,7 +315,9 @@ impl Turn {
     }
 }
 
-const TURNS: &[(u8, fn(&mut Turn))] = &[
+type DoctoredTurn = (u8, fn(&mut Turn));
+
+const TURNS: &[DoctoredTurn] = &[
     (1, |turn| turn.after.links += 1),
     (1, |turn| turn.after.ready_peers += 1),
     (1, |turn| turn.after.over_capacity += 1),

@@ -85,7 +85,11 @@ impl Kernel {
     fn strike_link(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
         let Err(errno) = self.strike(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
-            true => Edges::OWN,
+            true => {
+                // Who was told that there is nothing now waits for news of what is there already.
+                self.with_connection(id, |connection, _, _| connection.end(id.side).is_drained = true)?;
+                Edges::OWN
+            }
             false => self.with_connection(id, |connection, _, pool| connection.fail_end(id.side, pool))?,
         };
         self.announce(id, edges);

@@ -1,8 +1,9 @@
 //! What one host could find out if it asked about everything it has open. Looking changes nothing.
 
-use super::{Kernel, Side};
+use super::{Kernel, OWN_DESCRIPTORS, Side};
 use crate::id::{LinkId, Token};
 use crate::sim::connection::Owner;
+use crate::sim::poller::Poller;
 use crate::sim::world::World;
 
 /// All that a host has open.
@@ -11,6 +12,8 @@ pub(in crate::sim) struct HostView {
     /// The registered ends of connections.
     pub(in crate::sim) ends: Vec<EndView>,
     pub(in crate::sim) listeners: Vec<BacklogView>,
+    /// Sockets that are open, be they registered or not, and the listeners among them.
+    pub(in crate::sim) sockets: usize,
     /// What it cost: connections of all hosts that were looked at.
     pub(in crate::sim) looked_at: usize,
 }
@@ -23,8 +26,10 @@ pub(in crate::sim) struct EndView {
     pub(in crate::sim) is_readable: bool,
     /// A write would take bytes or give an error, or a connect is decided.
     pub(in crate::sim) is_writable: bool,
-    /// An event about it waits to be collected.
-    pub(in crate::sim) has_edge: bool,
+    /// An event waits to be collected that will say that it is readable, if it is.
+    pub(in crate::sim) will_be_readable: bool,
+    /// An event waits to be collected that will say that it is writable, if it is.
+    pub(in crate::sim) will_be_writable: bool,
 }
 
 /// A listener.
@@ -45,15 +50,23 @@ impl World {
 
 impl Kernel {
     fn view_of(&mut self, host: usize) -> HostView {
+        let (poller, descriptors) = (self.hosts[host].queue.poller, self.hosts[host].descriptors);
         let mut ends = Vec::new();
         for (_, connection) in &mut self.connections {
             for side in [Side::Dialler, Side::Acceptor] {
                 let end = connection.end(side);
                 let Some(Owner { token, .. }) = end.owner.filter(|owner| owner.host as usize == host) else { continue };
                 let Token::Link(link) = Token::from_u64(token) else { continue };
-                let has_edge = end.is_queued;
+                let (is_queued, owed) = (end.is_queued, end.owed);
                 let mask = connection.mask(side);
-                ends.push(EndView { link, is_readable: mask.readable, is_writable: mask.writable, has_edge });
+                let shows_all = poller != Poller::Mean || mask.hung_up;
+                ends.push(EndView {
+                    link,
+                    is_readable: mask.readable,
+                    is_writable: mask.writable,
+                    will_be_readable: is_queued && (shows_all || owed.readable),
+                    will_be_writable: is_queued && (shows_all || owed.writable),
+                });
             }
         }
         let listeners = self.listeners.values().filter(|listener| listener.host == host);
@@ -62,6 +75,11 @@ impl Kernel {
             waiting: listener.waiting.len(),
             has_edge: listener.is_queued,
         };
-        HostView { ends, listeners: listeners.map(backlog).collect(), looked_at: self.connections.len() }
+        HostView {
+            ends,
+            listeners: listeners.map(backlog).collect(),
+            sockets: descriptors - OWN_DESCRIPTORS,
+            looked_at: self.connections.len(),
+        }
     }
 }
