@@ -7,6 +7,7 @@ mod accepting;
 mod actors;
 mod backpressure;
 mod budget;
+mod cargo;
 mod closing;
 mod deadlines;
 mod determinism;

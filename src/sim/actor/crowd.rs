@@ -385,8 +385,12 @@ impl Crowd {
                 self.net.shut_down_writing(id);
                 self.list(id);
             }
-            Wish::Close | Wish::Reset => {
+            Wish::Close => {
                 self.net.close(id);
+                self.seats.remove(id.slot());
+            }
+            Wish::Reset => {
+                self.net.reset(id);
                 self.seats.remove(id.slot());
             }
             Wish::Broken(kind) => self.end(id, End::Failed(kind)),

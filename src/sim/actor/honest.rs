@@ -145,7 +145,7 @@ impl Persona for Honest {
         let profile = Rc::clone(&self.profile);
         let mut reader = mem::take(&mut self.reader);
         loop {
-            match reader.next(&mut bytes, profile.magic, &profile.spares) {
+            match reader.next(&mut bytes, profile.magic, &profile.spares, |_, _| {}) {
                 Ok(Some(message)) => self.hear(line, &message),
                 Ok(None) => break,
                 Err(wrong) => {

@@ -5,7 +5,8 @@
 //! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from their
 //! crowd's stream only.
 //!
-//! [`Quirk`]s make honest peers odd, and [`byzantine`] has the hostile ones. A persona says what the loop has to do about
+//! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] has the hostile
+//! peers. A persona says what the loop has to do about
 //! it with an [`Expectation`].
 
 pub mod byzantine;
@@ -18,6 +19,7 @@ mod persona;
 mod profile;
 mod quirk;
 mod reference;
+mod stream;
 
 pub use crowd::Crowd;
 pub use honest::Honest;
@@ -26,3 +28,4 @@ pub use line::{Line, UNSENT_MAX_BYTES};
 pub use persona::{End, Expectation, Judgement, Persona, Role};
 pub use profile::{Profile, VersionTail};
 pub use quirk::{Odd, Quirk};
+pub use stream::{Cargo, Flow, Pace, Sink, Source};

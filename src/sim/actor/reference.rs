@@ -88,11 +88,14 @@ impl Head {
 
 impl Reader {
     /// The next whole frame of the stream, of which `input` is what came last.
+    ///
+    /// What comes of a payload that is too large to be kept is shown to `large` with its offset.
     pub(super) fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b [u8],
         magic: [u8; 4],
         spares: &Spares,
+        large: impl FnOnce(u64, &[u8]),
     ) -> Result<Option<Message<'a>>, Wrong> {
         if self.partial.as_ref().is_some_and(|partial| partial.is_whole) {
             spares.put(self.partial.take());
@@ -112,7 +115,7 @@ impl Reader {
             }
         }
         let partial = self.partial.get_or_insert_with(|| spares.take());
-        partial.fill(input, magic)
+        partial.fill(input, magic, large)
     }
 
     /// Whether a frame has begun and is not complete.
@@ -122,7 +125,12 @@ impl Reader {
 }
 
 impl Partial {
-    fn fill(&mut self, input: &mut &[u8], magic: [u8; 4]) -> Result<Option<Message<'_>>, Wrong> {
+    fn fill(
+        &mut self,
+        input: &mut &[u8],
+        magic: [u8; 4],
+        large: impl FnOnce(u64, &[u8]),
+    ) -> Result<Option<Message<'_>>, Wrong> {
         let head = loop {
             match Head::read(&self.bytes, magic)? {
                 Some(head) => break head,
@@ -131,11 +139,15 @@ impl Partial {
             }
         };
         let left = (head.payload_len - self.received).min(input.len() as u64) as usize;
+        let offset = self.received;
         self.received += left as u64;
         if head.payload_len <= KEPT_MAX {
             self.keep(input, left);
         } else {
-            self.hasher.update(&input[..left]);
+            large(offset, &input[..left]);
+            if head.checksum.is_some() {
+                self.hasher.update(&input[..left]);
+            }
             *input = &input[left..];
         }
         if self.received < head.payload_len {
@@ -181,7 +193,7 @@ pub(super) fn checksum(payload: &[u8]) -> [u8; 4] {
     twice(Sha256::new_with_prefix(payload))
 }
 
-fn twice(hasher: Sha256) -> [u8; 4] {
+pub(super) fn twice(hasher: Sha256) -> [u8; 4] {
     array(&Sha256::digest(hasher.finalize()))
 }
 
@@ -276,7 +288,7 @@ mod tests {
         for piece in [1, 2, 7, 23, 24, 25, 44, 131, 5_000, stream.len()] {
             let (mut reader, spares, mut seen) = (Reader::default(), Spares::default(), Vec::new());
             for mut input in stream.chunks(piece) {
-                while let Some(message) = reader.next(&mut input, MAIN, &spares).unwrap() {
+                while let Some(message) = reader.next(&mut input, MAIN, &spares, |_, _| {}).unwrap() {
                     seen.push((message.command[..4].to_vec(), message.payload.len(), message.frame.len()));
                 }
             }
@@ -294,8 +306,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let next =
-            |bytes: &[u8]| Reader::default().next(&mut &*bytes, MAIN, &Spares::default()).map(|found| found.is_some());
+        let next = |bytes: &[u8]| {
+            Reader::default().next(&mut &*bytes, MAIN, &Spares::default(), |_, _| {}).map(|found| found.is_some())
+        };
         let mut bad = frame(MAIN, "ping", &[0; 8]);
         bad[30] ^= 1;
         assert_eq!(next(&bad), Err(Wrong::Checksum));

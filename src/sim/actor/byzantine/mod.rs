@@ -10,7 +10,7 @@
 //! | P19 sizes, P20 and P21 counts, P33 protoconf | [`claims`] |
 //! | P5 bodies, P6 headers that drip, P8 slow readers, P28 small messages that pin large buffers, P31 timers | [`resources`] |
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
-//! | P9 streams into a slow sink | streaming sinks, below |
+//! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no villain |
 //!
 //! Not here, for want of what they threaten: P17 connections to oneself and P18 double ones (a dialler that chooses
 //! addresses), P24 to P26 floods of connections (limits per address and eviction), P27 amplification, P34 withheld
@@ -236,7 +236,7 @@ impl Persona for Villain {
         let profile = Rc::clone(&self.profile);
         let mut reader = mem::take(&mut self.reader);
         loop {
-            match reader.next(&mut bytes, profile.magic, &profile.spares) {
+            match reader.next(&mut bytes, profile.magic, &profile.spares, |_, _| {}) {
                 Ok(Some(message)) => self.hear(line, &message),
                 Ok(None) => break,
                 Err(_) => {

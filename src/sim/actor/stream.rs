@@ -1,0 +1,381 @@
+//! Streams of gigabytes that take no memory: a source that generates them, and a sink that knows every byte to come.
+//!
+//! The bytes of a [`Cargo`] follow from their place, so that nobody keeps them. They repeat after a prime number of
+//! bytes: a piece that is lost, doubled or moved by less than that shows at once, and any other by the length.
+
+use super::line::Line;
+use super::persona::{End, Persona};
+use super::profile::Profile;
+use super::reference::{self, Message, Reader, pong_to};
+use crate::time::Instant;
+use sha2::{Digest, Sha256};
+use std::cell::Cell;
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A prime, so that no buffer size is a multiple of it.
+const PERIOD: usize = 65_521;
+const COMMAND: &str = "block";
+
+/// The payload of a `block` message of any length, known byte by byte. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cargo {
+    period: Rc<[u8]>,
+    len_bytes: u64,
+    /// Of the payload, if it fits a header that has one.
+    checksum: Option<[u8; 4]>,
+}
+
+/// How fast a payload moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as the other side lets it.
+    AsItCan,
+    /// So many bytes at a time, and a pause.
+    Portions {
+        /// The most bytes of one portion.
+        len_bytes: u32,
+        /// The time from one portion to the next.
+        every: Duration,
+    },
+}
+
+/// How far a payload is at one end. Shared with whoever watches it.
+#[derive(Debug, Default)]
+pub struct Flow {
+    moved: Cell<u64>,
+    is_ready: Cell<bool>,
+    is_complete: Cell<bool>,
+    wrong_at: Cell<Option<u64>>,
+    ended: Cell<Option<(Instant, End)>>,
+}
+
+/// Sends one cargo after the handshake, and then answers pings.
+#[derive(Debug)]
+pub struct Source {
+    hands: Hands,
+    cargo: Cargo,
+    pace: Pace,
+    /// What may be sent before the next portion is due.
+    portion: u64,
+    /// Answers to pings that came while the payload was on its way.
+    owed: Vec<u8>,
+}
+
+/// Receives one cargo after the handshake and checks it byte by byte, and answers pings.
+#[derive(Debug)]
+pub struct Sink {
+    hands: Hands,
+    cargo: Cargo,
+    pace: Pace,
+}
+
+/// A handshake without fault, and what both ends need behind it.
+#[derive(Debug)]
+struct Hands {
+    profile: Rc<Profile>,
+    reader: Reader,
+    flow: Rc<Flow>,
+}
+
+impl Cargo {
+    /// A payload of `len_bytes` drawn from a seed. One of up to 4 GiB - 1 is hashed once, for the header that it needs.
+    pub fn new(seed: u64, len_bytes: u64) -> Self {
+        let mut state = seed;
+        let period: Rc<[u8]> = (0..PERIOD)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let mut cargo = Self { period, len_bytes, checksum: None };
+        if len_bytes <= u64::from(u32::MAX) {
+            cargo.checksum = Some(cargo.hash());
+        }
+        cargo
+    }
+
+    /// Bytes of the payload.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// What there is from `offset` on in one piece, as much as is at hand; empty behind the end.
+    pub fn at(&self, offset: u64) -> &[u8] {
+        let left = self.len_bytes.saturating_sub(offset);
+        let rest = &self.period[(offset % PERIOD as u64) as usize..];
+        &rest[..left.min(rest.len() as u64) as usize]
+    }
+
+    /// Where `bytes`, which came at `offset`, are not what they should be; beyond the end all are wrong.
+    pub fn first_wrong(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let expected = self.at(offset + at as u64);
+            let len = expected.len().min(bytes.len() - at);
+            let found = &bytes[at..at + len];
+            if len == 0 || found != &expected[..len] {
+                let right = found.iter().zip(expected).take_while(|(one, two)| one == two).count();
+                return Some(offset + (at + right) as u64);
+            }
+            at += len;
+        }
+        None
+    }
+
+    fn hash(&self) -> [u8; 4] {
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        while offset < self.len_bytes {
+            let piece = self.at(offset);
+            hasher.update(piece);
+            offset += piece.len() as u64;
+        }
+        reference::twice(hasher)
+    }
+
+    fn send_header(&self, line: &mut Line<'_>, magic: [u8; 4]) {
+        match self.checksum {
+            Some(checksum) => line.send(&reference::header(magic, COMMAND, self.len_bytes as u32, checksum)),
+            None => line.send(&reference::extended(magic, COMMAND, self.len_bytes, [0; 4])),
+        };
+    }
+}
+
+impl Flow {
+    /// Bytes of payload that were sent or received.
+    pub fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Whether all of the payload was sent, or received without fault and with its checksum.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.get()
+    }
+
+    /// The offset of the first byte that was not what it should be.
+    pub fn wrong_at(&self) -> Option<u64> {
+        self.wrong_at.get()
+    }
+
+    /// How and when the connection ended, if the other side did that.
+    pub fn ended(&self) -> Option<(Instant, End)> {
+        self.ended.get()
+    }
+}
+
+impl Source {
+    /// A source of `cargo` that otherwise is like `profile`; the flow is shared.
+    pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
+        Self { hands: Hands::new(profile, flow), cargo, pace, portion: 0, owed: Vec::new() }
+    }
+
+    fn refill(&mut self, line: &mut Line<'_>) {
+        match self.pace {
+            Pace::AsItCan => self.portion = u64::MAX,
+            Pace::Portions { len_bytes, every } => {
+                self.portion = len_bytes.into();
+                line.wake_at(line.now().plus(every));
+            }
+        }
+    }
+
+    /// Sends what may be sent now.
+    fn feed(&mut self, line: &mut Line<'_>) {
+        let flow = Rc::clone(&self.hands.flow);
+        loop {
+            let moved = flow.moved.get();
+            let piece = self.cargo.at(moved);
+            if piece.is_empty() {
+                break;
+            }
+            let piece = &piece[..self.portion.min(piece.len() as u64) as usize];
+            let taken = line.offer(piece);
+            self.portion -= taken as u64;
+            flow.moved.set(moved + taken as u64);
+            if taken < piece.len() || self.portion == 0 {
+                return;
+            }
+        }
+        if !flow.is_complete.replace(true) {
+            line.wake_at(Instant::MAX);
+            line.send(&mem::take(&mut self.owed));
+        }
+    }
+}
+
+impl Persona for Source {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.hands.opened(line);
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        let was_ready = self.hands.flow.is_ready.get();
+        let mut pongs = Vec::new();
+        self.hands.received(
+            line,
+            bytes,
+            |_, _| {},
+            |message| pongs.extend(pong_to(message.frame).into_iter().flatten()),
+        );
+        if !was_ready && self.hands.flow.is_ready.get() {
+            self.cargo.send_header(line, self.hands.profile.magic);
+            self.refill(line);
+            self.feed(line);
+        }
+        match self.hands.flow.is_complete.get() || !self.hands.flow.is_ready.get() {
+            true => drop(line.send(&pongs)),
+            false => self.owed.append(&mut pongs),
+        }
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        self.refill(line);
+        self.feed(line);
+    }
+
+    fn writable(&mut self, line: &mut Line<'_>) {
+        if self.hands.flow.is_ready.get() {
+            self.feed(line);
+        }
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.hands.flow.ended.set(Some((at, how)));
+    }
+}
+
+impl Sink {
+    /// A sink that waits for `cargo` and otherwise is like `profile`; the flow is shared.
+    pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
+        Self { hands: Hands::new(profile, flow), cargo, pace }
+    }
+
+    fn take_portion(&self, line: &mut Line<'_>) {
+        if let Pace::Portions { len_bytes, every } = self.pace {
+            line.read_only(len_bytes);
+            line.wake_at(line.now().plus(every));
+        }
+    }
+
+    fn check(cargo: &Cargo, flow: &Flow, offset: u64, bytes: &[u8]) {
+        flow.moved.set(flow.moved.get() + bytes.len() as u64);
+        if flow.wrong_at.get().is_none() {
+            flow.wrong_at.set(cargo.first_wrong(offset, bytes));
+        }
+    }
+}
+
+impl Persona for Sink {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.hands.opened(line);
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        let (cargo, flow) = (&self.cargo, Rc::clone(&self.hands.flow));
+        let was_ready = flow.is_ready.get();
+        let mut pongs = Vec::new();
+        let large = |offset, bytes: &[u8]| Self::check(cargo, &flow, offset, bytes);
+        self.hands.received(line, bytes, large, |message| {
+            if message.command != *b"block\0\0\0\0\0\0\0" {
+                return pongs.extend(pong_to(message.frame).into_iter().flatten());
+            }
+            Self::check(cargo, &flow, 0, message.payload);
+            flow.is_complete.set(flow.wrong_at.get().is_none() && flow.moved.get() == cargo.len_bytes);
+        });
+        line.send(&pongs);
+        if !was_ready && flow.is_ready.get() {
+            self.take_portion(line);
+        }
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        self.take_portion(line);
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.hands.flow.ended.set(Some((at, how)));
+    }
+}
+
+impl Hands {
+    fn new(profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
+        Self { profile: Rc::clone(profile), reader: Reader::default(), flow: Rc::clone(flow) }
+    }
+
+    fn opened(&self, line: &mut Line<'_>) {
+        if line.is_dialled() {
+            line.send(&self.profile.version_frame(line.serial()));
+        }
+    }
+
+    /// Shakes hands, shows parts of large payloads to `large`, and pings and blocks to `other`.
+    fn received(
+        &mut self,
+        line: &mut Line<'_>,
+        mut bytes: &[u8],
+        large: impl Fn(u64, &[u8]),
+        mut other: impl FnMut(&Message<'_>),
+    ) {
+        let profile = Rc::clone(&self.profile);
+        loop {
+            match self.reader.next(&mut bytes, profile.magic, &profile.spares, &large) {
+                Ok(Some(message)) => match &message.command {
+                    b"version\0\0\0\0\0" => {
+                        if !line.is_dialled() {
+                            line.send(&profile.version_frame(line.serial()));
+                        }
+                        line.send(&profile.verack);
+                        line.send(&profile.after_verack);
+                    }
+                    b"verack\0\0\0\0\0\0" => self.flow.is_ready.set(true),
+                    b"ping\0\0\0\0\0\0\0\0" | b"block\0\0\0\0\0\0\0" => other(&message),
+                    _ => {}
+                },
+                Ok(None) => return,
+                Err(_) => {
+                    self.flow.wrong_at.set(Some(self.flow.moved.get()));
+                    return line.close();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cargo_is_what_its_places_say() {
+        let cargo = Cargo::new(3, 200_000);
+        let mut whole = Vec::new();
+        while whole.len() < 200_000 {
+            whole.extend_from_slice(cargo.at(whole.len() as u64));
+        }
+        assert_eq!(whole.len(), 200_000);
+        assert!(cargo.at(200_000).is_empty());
+        assert_eq!(cargo.checksum, Some(reference::checksum(&whole)));
+        assert_ne!(Cargo::new(4, 200_000).checksum, cargo.checksum);
+        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "it needs an extended header");
+    }
+
+    #[test]
+    fn the_first_wrong_byte_is_found_wherever_it_is() {
+        let cargo = Cargo::new(3, 150_000);
+        let whole: Vec<u8> = (0..150_000).map(|offset| cargo.at(offset)[0]).collect();
+        assert_eq!(cargo.first_wrong(0, &whole), None);
+        assert_eq!(cargo.first_wrong(60_000, &whole[60_000..140_000]), None);
+        for place in [0, 1, 65_520, 65_521, 131_042, 149_999] {
+            let mut wrong = whole.clone();
+            wrong[place] ^= 0x80;
+            assert_eq!(cargo.first_wrong(0, &wrong), Some(place as u64));
+        }
+        assert!(cargo.first_wrong(149_999, &whole[149_998..]).is_some());
+        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "nothing is behind the end");
+        for lost in [1, 4_096, 65_536, 65_520] {
+            assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} bytes are lost");
+        }
+    }
+}
