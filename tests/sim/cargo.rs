@@ -1,4 +1,4 @@
-//! Payloads of any size through the loop: from a source, into a sink, and from one to the other at the slower one's pace.
+//! Payloads of any size through the loop, from a source into a sink, at the pace of the slower one.
 
 use crate::keen::{PORT, crowd, run};
 use crate::support::{REGTEST, config, secs};

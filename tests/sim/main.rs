@@ -9,6 +9,7 @@ mod backpressure;
 mod budget;
 mod cargo;
 mod closing;
+mod crowds;
 mod deadlines;
 mod determinism;
 mod host;

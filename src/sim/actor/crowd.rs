@@ -249,8 +249,9 @@ impl Crowd {
                     Err(error) => self.end(id, End::Failed(error.kind())),
                 }
             }
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                listener.is_ready = error.kind() == ErrorKind::ConnectionAborted;
+                listener.is_ready = false;
                 if error.kind() != ErrorKind::WouldBlock {
                     listener.retry_at = self.now.plus(ACCEPT_RETRY_FIRST);
                 }

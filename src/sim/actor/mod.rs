@@ -2,8 +2,8 @@
 //!
 //! A [`Crowd`] is a host whose connections are each played by a [`Persona`], which is told what happens and acts
 //! through its [`Line`]. [`Honest`] is the reference peer and a witness: what it sees of the loop goes to a
-//! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from their
-//! crowd's stream only.
+//! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from
+//! their crowd's stream only.
 //!
 //! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] has the hostile
 //! peers. A persona says what the loop has to do about

@@ -1,14 +1,16 @@
 //! Peers that break the protocol or abuse it, one for each way that is known, and what the loop has to do about each.
 //!
-//! A [`Vice`] is a script of a few steps; a [`Villain`] plays it on one connection and writes down in its [`Record`] what
-//! came of it. The deadlines that a vice declares are those of the default configuration.
+//! A [`Vice`] is a script of a few steps; a [`Villain`] plays it on one connection and writes down in its [`Record`]
+//! what came of it. The deadlines that a vice declares are those of the default configuration, and a loop that is held
+//! up needs slack beside them; what holds only on a quiet network says so.
 //!
 //! | threat | vices |
 //! |---|---|
-//! | P1 garbage, P2 wrong network, P3 wrong checksums, P4 lengths over the limit, P32 extended headers | [`framing`] |
-//! | P7 handshakes without end, P14 and P15 false pongs, P16 versions and veracks out of order, P22 half-open peers, P23 resets, P30 texts that do not print, P36 absurd claims | [`handshake`] |
+//! | P1 garbage, P2 wrong network, P3 wrong checksums, P4 lengths over limits, P32 extended headers | [`framing`] |
+//! | P7 handshakes without end, P14 and P15 false pongs, P16 versions and veracks out of order | [`handshake`] |
+//! | P22 half-open peers, P23 resets, P30 names that do not print, P36 absurd claims | [`handshake`] |
 //! | P19 sizes, P20 and P21 counts, P33 protoconf | [`claims`] |
-//! | P5 bodies, P6 headers that drip, P8 slow readers, P28 small messages that pin large buffers, P31 timers | [`resources`] |
+//! | P5 bodies, P6 headers that drip, P8 slow readers, P28 pinned buffers, P31 timers | [`resources`] |
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no villain |
 //!

@@ -94,7 +94,7 @@ fn pinner(scene: &mut Scene<'_, '_>) -> Next {
 fn halves(scene: &mut Scene<'_, '_>) -> Next {
     let ping = super::nonce_frame(scene.magic(), "ping", 1);
     let (first, second) = ping.split_at(1 + scene.step as usize / 2 % 31);
-    let is_first = scene.step % 2 == 0;
+    let is_first = scene.step.is_multiple_of(2);
     scene.send(if is_first { first } else { second });
     if scene.step < 1_999 { Next::Wait(millis(1)) } else { Next::Prove }
 }
