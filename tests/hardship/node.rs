@@ -72,11 +72,7 @@ impl Node {
 
     /// A node in a network of its own, where only loopback and the ports from `first` to `last` can be had; none where
     /// such a network cannot be made.
-    pub(crate) fn with_ports(
-        test: &str,
-        (first, last): (u16, u16),
-        prepare: impl FnOnce(&mut Config),
-    ) -> Option<Self> {
+    pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
         become_node(test, prepare);
         if !has_namespaces() {
             return None;

@@ -20,7 +20,7 @@ enum Outcome {
     Lost,
 }
 
-/// Opens all connections at once and keeps them; returns how many of each kind there were, and how long connecting took.
+/// Opens all connections at once and keeps them; returns how many of each kind there were, and how long that took.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {
