@@ -126,6 +126,8 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
     pub accept_pauses: u64,
+    /// Reads and writes that had to pause, because the kernel had no memory for them.
+    pub memory_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Handshakes completed.

@@ -129,6 +129,8 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of a listener, and so the longest wait after descriptors are free again.
 pub const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Pause of a connection that the kernel had no memory to read or write for.
+pub const MEMORY_RETRY: Duration = Duration::from_millis(50);
 /// Accepted connections above the maximum that are told so politely at once; more are closed without a word.
 pub const OVER_CAPACITY_MAX: usize = 64;
 /// Commands that wait in the handle's queue; a full queue gives the command back.

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) send_progress: Instant,
     /// When reading stopped, while it is stopped.
     pub(crate) held_since: Instant,
+    /// When to read and write again after the kernel had no memory for it; [`Instant::MAX`] if it had.
+    pub(crate) retry_at: Instant,
     pub(crate) ending: Ending,
     pub(crate) readiness: LinkReadiness,
     pub(crate) hold: Hold,
@@ -204,6 +206,7 @@ impl Table {
             ping_due: Instant::MAX,
             send_progress: Instant::ZERO,
             held_since: Instant::ZERO,
+            retry_at: Instant::MAX,
             ending: Ending::Open,
             readiness: LinkReadiness::default(),
             hold: Hold::default(),

@@ -147,7 +147,7 @@ impl LoopState {
     /// left to the timer to find out.
     pub(crate) fn rearm(&mut self, id: LinkId) {
         let Some(link) = self.table.get(id) else { return };
-        let deadline = earliest_deadline(link, &self.config);
+        let deadline = earliest_deadline(link, &self.config).min(link.retry_at);
         if deadline == Instant::MAX {
             return;
         }

@@ -19,6 +19,7 @@ impl Engine {
     pub(crate) fn timer_due(&mut self, slot: u32) {
         let Some(id) = self.state.table.id_at(slot) else { return };
         let now = self.state.now;
+        self.retry_if_due(id);
         let Some(link) = self.state.table.get_mut(id) else { return };
         match link.ending {
             Ending::Open => match self.overdue(id, self.heard_of(id)) {
@@ -48,10 +49,21 @@ impl Engine {
         handler.on_timer(&mut Ctx::new(&mut self.state));
     }
 
+    /// Reads and writes again where memory was short.
+    fn retry_if_due(&mut self, id: LinkId) {
+        let now = self.state.now;
+        let Some(link) = self.state.table.get_mut(id).filter(|link| link.retry_at <= now) else { return };
+        link.retry_at = Instant::MAX;
+        link.readiness.readable = true;
+        link.readiness.writable = true;
+        self.state.table.mark_ready(id);
+        self.state.table.mark_dirty(id);
+    }
+
     /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
     fn heard_of(&self, id: LinkId) -> Instant {
-        let is_listed = self.state.table.get(id).is_some_and(Link::is_listed);
-        let heard = if is_listed { Instant::ZERO } else { self.heard_until };
+        let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
+        let heard = if self.state.table.get(id).is_some_and(is_behind) { Instant::ZERO } else { self.heard_until };
         heard.max(self.state.now.minus(UNHEARD_GRACE))
     }
 

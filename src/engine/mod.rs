@@ -12,10 +12,10 @@ mod intake;
 use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
-use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure};
+use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Shortage};
 use crate::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::id::{LinkId, PeerId};
-use crate::limits::OVER_CAPACITY_MAX;
+use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX};
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::table::Ending;
 use crate::time::{Instant, Wait};
@@ -182,6 +182,26 @@ impl Engine {
             Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
         };
         self.state.abort(id, reason);
+    }
+
+    /// A read or a write moved nothing: not at this moment, not for want of memory, or never again.
+    pub(crate) fn stalled(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
+        let is_short = NetworkFailure::new(step, error).shortage() == Some(Shortage::Memory);
+        if error.kind() != io::ErrorKind::WouldBlock && !is_short {
+            return self.failed(id, step, error);
+        }
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        match step {
+            IoStep::Read => link.readiness.readable = false,
+            IoStep::Write => link.readiness.writable = false,
+            IoStep::Connect | IoStep::Register => {}
+        }
+        if is_short {
+            // No edge will come: as far as the kernel knows, nothing has changed.
+            link.retry_at = self.state.now.plus(MEMORY_RETRY);
+            self.state.counters.memory_pauses += 1;
+            self.state.rearm(id);
+        }
     }
 
     /// The peer will send nothing more.

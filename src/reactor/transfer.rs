@@ -68,11 +68,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     }
                     self.engine.state.wrote_replies(id, written, at);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.engine.state.not_writable(id);
+                Err(error) => {
+                    self.engine.stalled(id, IoStep::Write, &error);
                     self.engine.state.wrote_replies(id, 0, at);
                 }
-                Err(error) => self.engine.failed(id, IoStep::Write, &error),
             }
         }
         self.engine.state.end_replies();
@@ -90,12 +89,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     state.table.mark_ready(id);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if let Some(link) = self.engine.state.table.get_mut(id) {
-                    link.readiness.readable = false;
-                }
-            }
-            Err(error) => self.engine.failed(id, IoStep::Read, &error),
+            Err(error) => self.engine.stalled(id, IoStep::Read, &error),
         }
     }
 
@@ -138,8 +132,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     }
                     self.engine.wrote_queued(id, written, at, &mut self.handler);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.engine.state.not_writable(id),
-                Err(error) => self.engine.failed(id, IoStep::Write, &error),
+                Err(error) => self.engine.stalled(id, IoStep::Write, &error),
             }
         }
         self.engine.state.table.mark_dirty(id);

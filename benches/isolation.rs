@@ -1,0 +1,566 @@
+//! Does an honest peer notice a thousand hostile ones?
+//!
+//! For each kind of hostility a fresh node, in a process of its own, serves one honest peer that pings in a closed loop
+//! (the next ping leaves when the pong is in): first alone, then beside 1,000 hostile peers. Printed are the honest
+//! peer's latency and throughput in both, the node's resident memory before and after, and its longest turn, each
+//! beside its goal; a figure that misses its goal is marked with `!`.
+//!
+//! The attacker is meant to have a machine of its own, but here it shares this one. So it is a third process of lower
+//! priority (nice 5), and each kind offers a stated number of messages or connections per second in all, over all of
+//! its peers: what it could not deliver in time it does not catch up with. The table says what it delivered. Turns are
+//! wall time, so a node that is preempted in a turn has a long one: beside them stands for how many milliseconds of
+//! each second the node was kept from running although it could.
+//!
+//! Memory begins to count after a first wave of 1,000 honest peers has come and gone, for tables keep their size. It is
+//! looked at again some seconds after the hostile peers have gone, and a minute after with `PEERLOOP_LONG=1`. A name
+//! runs the kinds that contain it: `cargo bench --bench isolation -- ping`. Only Linux tells memory in `/proc`.
+
+#![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
+
+use bytes::Bytes;
+use peerloop::histogram::{LatencyHistogram, LatencySummary};
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::UnixTime;
+use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef, NetAddress, Sender, Version};
+use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};
+use socket2::SockRef;
+use std::borrow::Cow;
+use std::env;
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const HOSTILE_PEERS: usize = 1_000;
+const QUIET: Duration = Duration::from_secs(2);
+const UNDER_FIRE: Duration = Duration::from_secs(5);
+const MAGIC: [u8; 4] = Network::Regtest.magic();
+/// Says what a process is that this program started: `node`, or `attacker KIND ADDRESS`.
+const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const P99_GOAL: Duration = Duration::from_millis(50);
+const THROUGHPUT_GOAL_PERCENT: f64 = 80.0;
+const MEMORY_GOAL_PERCENT: f64 = 5.0;
+const TURN_GOAL: Duration = Duration::from_millis(5);
+
+/// One kind of hostile peer.
+struct Kind {
+    name: &'static str,
+    /// What all peers of the kind offer together.
+    per_second: u32,
+    what: &'static str,
+    conduct: Conduct,
+}
+
+/// What a hostile peer does each time that it is its turn.
+enum Conduct {
+    /// Connects, and then only looks whether it is still connected.
+    Silent,
+    /// Shakes hands, then sends one byte of this.
+    Drip(fn() -> Vec<u8>),
+    /// Shakes hands, then sends all of this; reads what comes.
+    Flood(fn() -> Vec<u8>),
+    /// Shakes hands, then sends all of this; never reads.
+    NeverRead(fn() -> Vec<u8>),
+    /// Connects anew, in place of the connection that it had, and sends this.
+    Anew(fn() -> Vec<u8>),
+    /// Connects anew and closes the connection that it had, every second one with a reset.
+    Reconnect,
+}
+
+const KINDS: [Kind; 11] = [
+    Kind { name: "silent", per_second: 1_000, what: "looks, at silent connects", conduct: Conduct::Silent },
+    Kind { name: "dripping header", per_second: 1_000, what: "bytes", conduct: Conduct::Drip(ping) },
+    Kind { name: "garbage", per_second: 1_000, what: "connects and 1 KiB", conduct: Conduct::Anew(garbage) },
+    Kind { name: "wrong checksum", per_second: 10_000, what: "inv of 1 KiB", conduct: Conduct::Flood(wrong_checksum) },
+    Kind { name: "ping flood", per_second: 20_000, what: "pings", conduct: Conduct::Flood(ping) },
+    Kind { name: "inv flood", per_second: 1_000, what: "inv of 36 KB", conduct: Conduct::Flood(inventory) },
+    Kind { name: "never reads pongs", per_second: 20_000, what: "pings", conduct: Conduct::NeverRead(ping) },
+    Kind {
+        name: "never reads data",
+        per_second: 2_000,
+        what: "requests for 36 KB",
+        conduct: Conduct::NeverRead(getaddr),
+    },
+    Kind {
+        name: "length claims",
+        per_second: 1_000,
+        what: "claims of 2 MiB, 16 KiB sent",
+        conduct: Conduct::Anew(claim),
+    },
+    Kind { name: "reconnect storm", per_second: 1_000, what: "connect and close", conduct: Conduct::Reconnect },
+    Kind {
+        name: "count bombs",
+        per_second: 10_000,
+        what: "inv that claim 2^32 - 1",
+        conduct: Conduct::Flood(count_bomb),
+    },
+];
+
+fn main() {
+    match env::var(ROLE) {
+        Ok(role) if role == "node" => run_node(),
+        Ok(role) => {
+            let [_, kind, address] = *role.split('/').collect::<Vec<_>>() else { panic!("what is `{role}`?") };
+            let kind = kind.parse::<usize>().expect("kinds have numbers");
+            Attacker::new(&KINDS[kind].conduct, address.parse().expect("an address")).run(KINDS[kind].per_second);
+        }
+        Err(_) if cfg!(target_os = "linux") => run_all(),
+        Err(_) => println!("this measurement needs /proc"),
+    }
+}
+
+// --- The measurement ------------------------------------------------------------------------------------------------
+
+fn run_all() {
+    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+    let wanted = env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
+    println!(
+        "one honest peer beside {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
+         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn <= {TURN_GOAL:?}"
+    );
+    println!(
+        "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
+        "", "hostile, per second", "alone", "under fire", "pings/s", "resident memory, KiB", "turns, ms"
+    );
+    println!(
+        "{:<18}|{:>8} {:>8} {:<28}|{:>8} {:>8}|{:>8} {:>8} |{:>6} {:>6} {:>6} |{:>7} {:>7} {:>7} {:>6} |{:>7} {:>7} \
+         {:>7}  {:>6}",
+        "kind",
+        "offered",
+        "done",
+        "of",
+        "p50 us",
+        "p99 us",
+        "p50 us",
+        "p99 us",
+        "alone",
+        "fire",
+        "%",
+        "before",
+        "most",
+        "after",
+        "%",
+        "alone",
+        "99.9 %",
+        "longest",
+        "waited"
+    );
+    for (index, kind) in KINDS.iter().enumerate().filter(|(_, kind)| kind.name.contains(&wanted)) {
+        println!("{}", measure(index, kind, settle));
+    }
+}
+
+fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
+    let mut node = Process::start("node", false);
+    let address: SocketAddr = node.answer("address ").parse().expect("an address");
+    let wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
+    drop(wave);
+    let mut honest = Peer::ready(address);
+    honest.ping_for(Duration::from_secs(1));
+    let before = node.memory_kib();
+    let alone = honest.ping_for(QUIET);
+    let ([longest_alone, _], waited_alone) = (node.numbers(), node.waited());
+
+    let mut attacker = Process::start(&format!("attacker/{index}/{address}"), true);
+    attacker.answer("all connected");
+    let (fire_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
+    let fire = honest.ping_for(UNDER_FIRE);
+    let delivered = (attacker.numbers()[0] - sent_before) as f64 / fire_began.elapsed().as_secs_f64();
+    let most = node.memory_kib();
+    let waited = (node.waited() - waited_alone).as_secs_f64() * 1_000.0 / fire_began.elapsed().as_secs_f64();
+    let [longest, high] = node.numbers().map(Duration::from_nanos);
+    drop(attacker);
+    let settled = Instant::now();
+    while settled.elapsed() < settle {
+        honest.ping_for(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(200));
+    }
+    let after = node.memory_kib();
+
+    let rate = |pings: &LatencySummary, time: Duration| pings.count as f64 / time.as_secs_f64();
+    let (rate_alone, rate_fire) = (rate(&alone, QUIET), rate(&fire, UNDER_FIRE));
+    let share = rate_fire / rate_alone * 100.0;
+    let growth = (after as f64 / before as f64 - 1.0) * 100.0;
+    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+    format!(
+        "{:<18}|{:>8} {delivered:>8.0} {:<28}|{:>8.1} {:>8.1}|{:>8.1} {:>8.1}{}|{rate_alone:>6.0} {rate_fire:>6.0} \
+         {share:>6.0}{}|{before:>7} {most:>7} {after:>7} {growth:>6.1}{}|{:>7.2} {:>7.2} {:>7.2}{} {waited:>6.0}",
+        kind.name,
+        kind.per_second,
+        kind.what,
+        micros(alone.p50),
+        micros(alone.p99),
+        micros(fire.p50),
+        micros(fire.p99),
+        mark(fire.p99 > P99_GOAL),
+        mark(share < THROUGHPUT_GOAL_PERCENT),
+        mark(growth > MEMORY_GOAL_PERCENT),
+        millis(Duration::from_nanos(longest_alone)),
+        millis(high),
+        millis(longest),
+        mark(longest > TURN_GOAL),
+    )
+}
+
+fn micros(latency: Duration) -> f64 {
+    latency.as_nanos() as f64 / 1_000.0
+}
+
+fn mark(is_missed: bool) -> char {
+    if is_missed { '!' } else { ' ' }
+}
+
+/// Another process of this program; it is ended with the value.
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(role: &str, is_nice: bool) -> Self {
+        let program = env::current_exe().expect("this program has a path");
+        let mut command = Command::new(if is_nice { "nice".as_ref() } else { program.as_os_str() });
+        if is_nice {
+            command.args(["-n", "5"]).arg(&program);
+        }
+        let mut child = command
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        Self { child, input, output }
+    }
+
+    /// The rest of the next line, which has to begin so.
+    fn answer(&mut self, beginning: &str) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it writes text");
+        let rest = line.strip_prefix(beginning).unwrap_or_else(|| panic!("`{line}` in place of `{beginning}`"));
+        rest.trim().to_owned()
+    }
+
+    /// What it has counted so far.
+    fn numbers(&mut self) -> [u64; 2] {
+        self.input.write_all(b"numbers\n").expect("it is alive");
+        let line = self.answer("numbers ");
+        let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
+        [(); 2].map(|()| numbers.next().expect("there are two"))
+    }
+
+    fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
+        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("it is a number")
+    }
+
+    /// For how long its threads could have run and did not.
+    fn waited(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(tasks).expect("it is alive").map(|task| task.expect("it can be listed").path());
+        let nanos = tasks.map(|task| {
+            let text = fs::read_to_string(task.join("schedstat")).expect("the thread is alive");
+            let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+            Duration::from_nanos(nanos.expect("the kernel tells it"))
+        });
+        nanos.sum()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// --- The honest peer ------------------------------------------------------------------------------------------------
+
+struct Peer(TcpStream);
+
+impl Peer {
+    fn ready(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("the node listens");
+        socket.set_nodelay(true).expect("it is connected");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is connected");
+        let mut peer = Self(socket);
+        peer.0.write_all(&greeting()).expect("it is connected");
+        while peer.read_frame() != CommandName::SENDHEADERS {}
+        peer
+    }
+
+    /// Pings in a closed loop.
+    fn ping_for(&mut self, time: Duration) -> LatencySummary {
+        let mut latencies = LatencyHistogram::new();
+        let (ping, began) = (ping(), Instant::now());
+        while began.elapsed() < time {
+            let sent = Instant::now();
+            self.0.write_all(&ping).expect("an honest peer is kept");
+            while self.read_frame() != CommandName::PONG {}
+            latencies.record(sent.elapsed());
+        }
+        latencies.summary()
+    }
+
+    fn read_frame(&mut self) -> CommandName {
+        let mut header = [0; HEADER_LEN_BYTES];
+        self.0.read_exact(&mut header).expect("an honest peer is answered");
+        let header = Header::decode(&header);
+        let mut payload = [0; 512];
+        self.0.read_exact(&mut payload[..header.payload_len as usize]).expect("an honest peer is answered");
+        header.command
+    }
+}
+
+// --- The attacker ---------------------------------------------------------------------------------------------------
+
+struct Attacker<'a> {
+    conduct: &'a Conduct,
+    address: SocketAddr,
+    peers: Vec<Hostile>,
+    message: Vec<u8>,
+    /// Messages sent whole, bytes dripped, or connections opened, whichever the kind offers.
+    delivered: u64,
+    opened: u64,
+}
+
+struct Hostile {
+    socket: TcpStream,
+    /// How much of the message in hand is sent.
+    written: usize,
+}
+
+impl<'a> Attacker<'a> {
+    fn new(conduct: &'a Conduct, address: SocketAddr) -> Self {
+        let message = match conduct {
+            Conduct::Silent | Conduct::Reconnect => Vec::new(),
+            Conduct::Drip(message) | Conduct::Flood(message) | Conduct::NeverRead(message) | Conduct::Anew(message) => {
+                message()
+            }
+        };
+        rlimit::increase_nofile_limit(2 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+        Self { conduct, address, peers: Vec::new(), message, delivered: 0, opened: 0 }
+    }
+
+    /// Goes round its peers at the rate of its kind until its input ends.
+    fn run(mut self, per_second: u32) {
+        let input = lines_of_input();
+        for _ in 0..HOSTILE_PEERS {
+            let peer = self.open();
+            self.peers.push(peer);
+        }
+        println!("all connected");
+        let mut next = 0;
+        let interval = Duration::from_secs(1) / per_second;
+        let mut due = Instant::now();
+        loop {
+            match input.try_recv() {
+                Ok(_) => println!("numbers {} {}", self.delivered, self.opened),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            // What is late by more than this is given up.
+            due = due.max(now.checked_sub(Duration::from_millis(20)).unwrap_or(now));
+            while due <= now {
+                self.act(next);
+                next = (next + 1) % HOSTILE_PEERS;
+                due += interval;
+            }
+            thread::sleep(due.saturating_duration_since(Instant::now()).max(Duration::from_micros(500)));
+        }
+    }
+
+    fn act(&mut self, index: usize) {
+        let is_alive = match self.conduct {
+            Conduct::Silent => self.peers[index].drain(),
+            Conduct::Anew(_) => false,
+            Conduct::Drip(_) => self.send(index, 1) && self.peers[index].drain(),
+            Conduct::Flood(_) => self.send(index, usize::MAX) && self.peers[index].drain(),
+            Conduct::NeverRead(_) => self.send(index, usize::MAX),
+            Conduct::Reconnect => {
+                if index % 2 == 0 {
+                    // The socket is open, and what cannot be set makes an orderly end of it.
+                    let _ = SockRef::from(&self.peers[index].socket).set_linger(Some(Duration::ZERO));
+                }
+                false
+            }
+        };
+        if !is_alive {
+            self.peers[index] = self.open();
+        }
+    }
+
+    /// Sends up to `most` bytes of the message; returns whether the connection is alive.
+    fn send(&mut self, index: usize, most: usize) -> bool {
+        let peer = &mut self.peers[index];
+        let rest = &self.message[peer.written..];
+        match peer.socket.write(&rest[..rest.len().min(most)]) {
+            Ok(len) => {
+                peer.written += len;
+                if peer.written == self.message.len() {
+                    peer.written = 0;
+                }
+                self.delivered += u64::from(peer.written == 0 || most == 1);
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+
+    fn open(&mut self) -> Hostile {
+        let socket = TcpStream::connect(self.address).expect("the node listens");
+        socket.set_nodelay(true).expect("it is connected");
+        self.opened += 1;
+        let hello = match self.conduct {
+            Conduct::Silent | Conduct::Reconnect => Vec::new(),
+            Conduct::Drip(_) | Conduct::Flood(_) => greeting(),
+            Conduct::NeverRead(_) => {
+                SockRef::from(&socket).set_recv_buffer_size(4_096).expect("it is connected");
+                greeting()
+            }
+            Conduct::Anew(_) => self.message.clone(),
+        };
+        // The node may have closed it already, which shows at the next turn of this peer.
+        let _ = (&socket).write_all(&hello);
+        socket.set_nonblocking(true).expect("it is connected");
+        self.delivered += match self.conduct {
+            Conduct::Silent | Conduct::Reconnect | Conduct::Anew(_) => 1,
+            Conduct::Drip(_) | Conduct::Flood(_) | Conduct::NeverRead(_) => 0,
+        };
+        Hostile { socket, written: 0 }
+    }
+}
+
+impl Hostile {
+    /// Reads what is there; returns whether the connection is alive.
+    fn drain(&mut self) -> bool {
+        match self.socket.read(&mut [0; 16 * 1024]) {
+            Ok(len) => len > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+// --- The node -------------------------------------------------------------------------------------------------------
+
+/// Reads all it is sent, and answers a `getaddr` with an inventory of 36 KB.
+struct Reader {
+    answer: Option<Bytes>,
+}
+
+impl Handler for Reader {
+    type Command = ();
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        Delivery::Buffer
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        if frame.command() == CommandName::new("getaddr") {
+            let answer = self.answer.get_or_insert_with(|| inventory().into());
+            // Who does not take it gets no more of it.
+            let _ = ctx.send_shared(peer, answer);
+        } else {
+            // Wrong ones are read up to what is wrong.
+            let _ = black_box(frame.decode());
+        }
+    }
+}
+
+fn run_node() {
+    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a poller");
+    let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+    let handle = reactor.handle();
+    thread::spawn(move || reactor.run().expect("the poller works"));
+    println!("address {address}");
+    for _ in lines_of_input() {
+        let stats = handle.stats().expect("the queue has room").wait().expect("the loop runs");
+        println!("numbers {} {}", stats.turn.max.as_nanos(), stats.turn.p999.as_nanos());
+    }
+}
+
+/// The lines of standard input, up to its end.
+fn lines_of_input() -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    receiver
+}
+
+// --- Messages -------------------------------------------------------------------------------------------------------
+
+fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode_frame(MAGIC, &mut bytes);
+    bytes
+}
+
+fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
+}
+
+fn ping() -> Vec<u8> {
+    frame(&MessageRef::Ping { nonce: 7 })
+}
+
+fn getaddr() -> Vec<u8> {
+    frame(&MessageRef::GetAddr)
+}
+
+fn garbage() -> Vec<u8> {
+    vec![0x42; 1_024]
+}
+
+fn inventory() -> Vec<u8> {
+    inventory_of(1_000)
+}
+
+fn inventory_of(items: usize) -> Vec<u8> {
+    let items = Inventory::from_items((0..items).map(|_| InventoryItem::tx(Hash256::ZERO)));
+    frame(&MessageRef::Inv(items.as_ref()))
+}
+
+/// A good inventory but for the last byte of its payload.
+fn wrong_checksum() -> Vec<u8> {
+    let mut bytes = inventory_of(28);
+    *bytes.last_mut().expect("it has a payload") ^= 1;
+    bytes
+}
+
+/// A greeting, then the beginning of an inventory as large as a peer may send.
+fn claim() -> Vec<u8> {
+    let header = Header { command: CommandName::INV, payload_len: 2 * 1024 * 1024, checksum: Some([0; 4]) };
+    [greeting(), header.encode(MAGIC).to_vec(), vec![0; 16 * 1024]].concat()
+}
+
+/// A count that takes nine bytes, and one item.
+fn count_bomb() -> Vec<u8> {
+    let payload = [&[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &[0; InventoryItem::LEN_BYTES]].concat();
+    let mut bytes = Vec::new();
+    peerloop::wire::put_frame(MAGIC, CommandName::INV, &payload, &mut bytes);
+    bytes
+}

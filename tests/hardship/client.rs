@@ -1,0 +1,136 @@
+//! A peer without an engine: a blocking socket and the few messages that it needs.
+
+use crate::node::PATIENCE;
+use peerloop::Network;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::time::UnixTime;
+use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("somebody listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
+        socket.set_nodelay(true).expect("the socket is open");
+        Self(socket)
+    }
+
+    /// A connection that may not be established yet; what is written waits for that.
+    pub(crate) fn begin(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is left");
+        socket.set_nonblocking(true).expect("the socket is open");
+        // It would block: the kernel goes on by itself.
+        let _ = socket.connect(&address.into());
+        socket.set_nonblocking(false).expect("the socket is open");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
+        Self(socket.into())
+    }
+
+    /// Many connections that are ready for pings.
+    pub(crate) fn ready(address: SocketAddr, count: usize) -> Vec<Self> {
+        let mut clients: Vec<Self> = (0..count).map(|_| Self::connect(address)).collect();
+        clients.iter_mut().for_each(Self::greet);
+        for client in &mut clients {
+            client.await_ready().expect("the node shakes hands");
+        }
+        clients
+    }
+
+    pub(crate) fn greet(&mut self) {
+        self.write(&greeting());
+    }
+
+    /// Greets a node that may have closed the connection already, and returns whether it has not.
+    pub(crate) fn try_greet(&mut self) -> bool {
+        self.0.write_all(&greeting()).is_ok()
+    }
+
+    /// Reads up to the end of the handshake.
+    pub(crate) fn await_ready(&mut self) -> io::Result<()> {
+        while self.read_frame()?.0 != CommandName::SENDHEADERS {}
+        Ok(())
+    }
+
+    pub(crate) fn ping(&mut self, nonce: u64) {
+        self.write(&frame(&MessageRef::Ping { nonce }));
+    }
+
+    /// Reads up to the pong to `nonce`, and no other pong may come before it.
+    pub(crate) fn await_pong(&mut self, nonce: u64) {
+        loop {
+            let (command, payload) = self.read_frame().expect("a pong comes");
+            if command == CommandName::PONG {
+                assert_eq!(payload, nonce.to_le_bytes(), "pongs come in the order of their pings");
+                return;
+            }
+        }
+    }
+
+    /// Reads so many inventories and returns the bytes of their payloads.
+    pub(crate) fn read_inventories(&mut self, count: usize) -> usize {
+        let mut len = 0;
+        for _ in 0..count {
+            let (command, payload) = self.read_frame().expect("an inventory comes");
+            assert_eq!(command, CommandName::INV);
+            len += payload.len();
+        }
+        len
+    }
+
+    /// The next message.
+    pub(crate) fn read_frame(&mut self) -> io::Result<(CommandName, Vec<u8>)> {
+        let mut header = [0; HEADER_LEN_BYTES];
+        self.0.read_exact(&mut header)?;
+        let header = Header::decode(&header);
+        let mut payload = vec![0; header.payload_len as usize];
+        self.0.read_exact(&mut payload)?;
+        Ok((header.command, payload))
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("the kernel takes it");
+    }
+
+    /// Closes the connection with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).expect("the socket is open");
+    }
+}
+
+/// Lets every client send so many pings, all before the first pong is read, and read all pongs.
+pub(crate) fn ping_all(clients: &mut [Client], rounds: u64) {
+    for nonce in 0..rounds {
+        clients.iter_mut().for_each(|client| client.ping(nonce));
+        clients.iter_mut().for_each(|client| client.await_pong(nonce));
+    }
+}
+
+pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode_frame(Network::Regtest.magic(), &mut bytes);
+    bytes
+}
+
+/// What a dialler says to be a peer: `version` and `verack`.
+fn greeting() -> Vec<u8> {
+    let version = Version {
+        protocol_version: PROTOCOL_VERSION as i32,
+        services: 0,
+        time: UnixTime::from_secs(0),
+        receiver: NetAddress::UNSPECIFIED,
+        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
+        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
+        start_height: Some(0),
+        relay: Some(true),
+        association_id: None,
+    };
+    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
+}

@@ -1,0 +1,64 @@
+//! System calls that fail now and then: the loop goes on, nobody is lost, everything is answered.
+
+use crate::client::{Client, ping_all};
+use crate::node::{Account, Node};
+
+const PEERS: usize = 16;
+const ROUNDS: u64 = 20;
+const INVENTORIES: usize = 8;
+
+/// Lets peers come and be served by a node whose calls fail, and returns what the node counted.
+fn serve_through(test: &str, inject: &str) -> Option<Account> {
+    let mut node = Node::with_fault(test, inject)?;
+    let mut clients = Client::ready(node.address, PEERS);
+    ping_all(&mut clients, ROUNDS);
+    node.say(INVENTORIES);
+    for client in &mut clients {
+        assert_eq!(client.read_inventories(INVENTORIES), INVENTORIES * 36_003, "nothing is lost and nothing repeated");
+    }
+    ping_all(&mut clients, 1);
+    let account = node.account();
+    assert_eq!((account.of("ready"), account.of("closed")), (PEERS as u64, 0), "{inject}: {account:?}");
+    assert_eq!(account.of("pings_answered"), PEERS as u64 * (ROUNDS + 1));
+    let injected = node.injected();
+    println!("{inject}: {injected} calls failed, {} turns", account.of("turns"));
+    assert!(injected > 0, "no call was made to fail by {inject}");
+    Some(account)
+}
+
+#[test]
+fn an_accept_that_wants_something_is_tried_again() {
+    let test = "injected::an_accept_that_wants_something_is_tried_again";
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+        let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
+        assert_eq!(account.of("accept_pauses"), 2, "{error} is a shortage");
+    }
+}
+
+#[test]
+fn an_accept_of_a_connection_that_is_gone_does_not_pause_the_others() {
+    let test = "injected::an_accept_of_a_connection_that_is_gone_does_not_pause_the_others";
+    let Some(account) = serve_through(test, "accept4:error=ECONNABORTED:when=1+3") else { return };
+    assert_eq!(account.of("accept_pauses"), 0);
+    assert!(account.of("accept_failures") > 0);
+}
+
+#[test]
+fn interrupted_calls_are_made_again() {
+    let test = "injected::interrupted_calls_are_made_again";
+    for calls in ["?epoll_wait,epoll_pwait", "accept4", "recvfrom", "sendto", "sendmsg"] {
+        let Some(account) = serve_through(test, &format!("{calls}:error=EINTR:when=1+2")) else { return };
+        assert_eq!((account.of("accept_pauses"), account.of("accept_failures")), (0, 0), "{calls}");
+    }
+}
+
+#[test]
+fn memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
+    let test = "injected::memory_that_is_short_for_a_moment_costs_nobody_the_connection";
+    for (calls, error) in [("sendto", "ENOBUFS"), ("sendmsg", "ENOBUFS"), ("sendmsg", "ENOMEM"), ("recvfrom", "ENOMEM")]
+    {
+        if serve_through(test, &format!("{calls}:error={error}:when=2+7")).is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! A [`Node`]: the loop in a child process that does as its standard input says, and ends with it.
+//!
+//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node; so
+//! what a test does before that, the child does too. It dies with its [`Node`], however the test ends.
+
+use peerloop::api::{Answer, Pending};
+use peerloop::error::{CloseReason, Side};
+use peerloop::wire::{Hash256, Inventory, InventoryItem, MessageRef};
+use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes, so that a test fails instead of hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says which test's node a process is.
+const VARIABLE: &str = "PEERLOOP_HARDSHIP_NODE";
+
+/// The child process, seen from the test.
+#[derive(Debug)]
+pub(crate) struct Node {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+    /// What strace has to say, if it is there.
+    strace_log: Option<PathBuf>,
+}
+
+/// What a node has counted, by name. Ends of connections count under `end` and the label of their reason.
+#[derive(Debug)]
+pub(crate) struct Account(BTreeMap<String, u64>);
+
+impl Account {
+    /// How many; what never happened has no name and counts as zero.
+    pub(crate) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl Node {
+    /// A node in a process as it is; `test` is the path of the calling test, and `prepare` is called in the child.
+    pub(crate) fn start(test: &str, prepare: impl FnOnce(&mut Config)) -> Self {
+        become_node(test, prepare);
+        Self::spawn(itself(test), None)
+    }
+
+    /// A node whose system calls fail as strace's option `inject` says, such as `accept4:error=EMFILE:when=1..3`; none
+    /// where strace does not work.
+    pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
+        become_node(test, |_| {});
+        if !has_strace() {
+            return None;
+        }
+        let calls = inject.split(':').next().unwrap_or(inject);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}-{number}", std::process::id()));
+        // With -D the tracer is the grandchild, so that the process we know and can end is the node.
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "-o"]);
+        command.arg(&log);
+        Some(Self::spawn(behind(command, itself(test)), Some(log)))
+    }
+
+    /// A node in a network of its own, where only loopback and the ports from `first` to `last` can be had; none where
+    /// such a network cannot be made.
+    pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
+        become_node(test, prepare);
+        if !has_namespaces() {
+            return None;
+        }
+        let narrow = format!("echo '{first} {last}' >/proc/sys/net/ipv4/ip_local_port_range");
+        let script = format!("ip link set lo up && {narrow} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c", &script]);
+        Some(Self::spawn(behind(command, itself(test)), None))
+    }
+
+    fn spawn(mut command: Command, strace_log: Option<PathBuf>) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let address = SocketAddr::from(([0; 4], 0));
+        // Whole before it can fail, so that the process is ended in any case.
+        let mut node = Self { child, input, output, address, strace_log };
+        node.address = node.answer("listening at ").parse().expect("it is an address");
+        node
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets the node dial `address` so many times.
+    pub(crate) fn dial(&mut self, address: SocketAddr, times: usize) {
+        self.ask(&format!("dial {address} {times}"));
+        self.answer("dialled");
+    }
+
+    /// Lets the node send every ready peer so many inventories of 36,000 bytes, from a queue.
+    pub(crate) fn say(&mut self, inventories: usize) {
+        self.ask(&format!("say {inventories}"));
+        self.answer("said");
+    }
+
+    pub(crate) fn account(&mut self) -> Account {
+        self.ask("account");
+        let line = self.answer("account ");
+        let pairs = line.split_whitespace().filter_map(|pair| pair.split_once('='));
+        Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("it is a number"))).collect())
+    }
+
+    /// Asks for accounts until one is as it should be.
+    pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Account) -> bool) -> Account {
+        let began = Instant::now();
+        loop {
+            let account = self.account();
+            if done(&account) {
+                return account;
+            }
+            assert!(began.elapsed() < PATIENCE, "it never came that {what}: {account:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How many system calls strace has let fail.
+    pub(crate) fn injected(&self) -> usize {
+        let log = self.strace_log.as_ref().expect("the node runs under strace");
+        fs::read_to_string(log).expect("strace writes a log").matches("(INJECTED)").count()
+    }
+
+    /// CPU time that the process has used, in all its threads.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        // The kernel counts in hundredths of a second here, whatever its own tick is.
+        const TICKS_PER_SEC: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
+        let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
+        let field = |index: usize| -> u64 {
+            behind_name.split_whitespace().nth(index).and_then(|field| field.parse().ok()).expect("it is a number")
+        };
+        Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SEC)
+    }
+
+    /// A line of `/proc/PID/status`, without its name.
+    pub(crate) fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+        assert!(status.success(), "{kill}");
+    }
+
+    fn ask(&mut self, request: &str) {
+        writeln!(self.input, "{request}").expect("the node is alive");
+    }
+
+    /// The rest of the next line that begins so.
+    fn answer(&mut self, beginning: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let len = self.output.read_line(&mut line).expect("the node writes text");
+            assert_ne!(len, 0, "the node has ended without `{beginning}`: {:?}", self.child.wait());
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.trim_end().to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A stopped process can be killed too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(log) = &self.strace_log {
+            let _ = fs::remove_file(log);
+        }
+    }
+}
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// This program, about to run `test` and become its node.
+fn itself(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(VARIABLE, test);
+    command
+}
+
+/// Lets `wrapper` run `command`.
+fn behind(mut wrapper: Command, command: Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        wrapper.env(name, value.expect("variables are only set"));
+    }
+    wrapper
+}
+
+// --- What a machine can do ------------------------------------------------------------------------------------------
+
+/// Whether strace can inject faults here; says loudly if not.
+fn has_strace() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works = *WORKS.get_or_init(|| {
+        works(Command::new("strace").args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EPERM", "true"]))
+    });
+    works || skipped("strace is missing or may not trace")
+}
+
+/// Whether a network namespace can be made here; says loudly if not.
+fn has_namespaces() -> bool {
+    let script = "ip link set lo up && test -w /proc/sys/net/ipv4/ip_local_port_range";
+    works(Command::new("unshare").args(["--user", "--map-root-user", "--net", "sh", "-c", script]))
+        || skipped("no network namespace can be made")
+}
+
+/// Raises the limit of descriptors as far as it goes, and returns it.
+pub(crate) fn raise_descriptors() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one")
+}
+
+fn works(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn skipped(why: &str) -> bool {
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+    let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    // Written past the test harness, which keeps back what passing tests print.
+    let _ = writeln!(io::stderr(), "!!! SKIPPED: a test did NOT run ({why}); {number} in tests/hardship so far");
+    false
+}
+
+// --- Inside the child -----------------------------------------------------------------------------------------------
+
+/// Serves and does not return, if this process is the node of `test`.
+fn become_node(test: &str, prepare: impl FnOnce(&mut Config)) {
+    if std::env::var(VARIABLE).is_ok_and(|node| node == test) {
+        let mut config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+        prepare(&mut config);
+        serve(config);
+        std::process::exit(0);
+    }
+}
+
+fn serve(config: Config) {
+    let mut reactor = Reactor::new(config, Tally::default()).expect("the kernel gives a poller");
+    let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+    let handle = reactor.handle();
+    thread::spawn(move || {
+        reactor.run().expect("the poller works");
+    });
+    // The test harness has left its own line open.
+    println!("\nlistening at {address}");
+    for line in io::stdin().lines() {
+        let line = line.expect("requests are text");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (answer, pending) = Pending::new();
+        handle
+            .command(match words[..] {
+                ["account"] => Request::Account(answer),
+                ["dial", address, times] => {
+                    Request::Dial(address.parse().expect("an address"), times.parse().expect("a number"), answer)
+                }
+                ["say", times] => Request::Say(times.parse().expect("a number"), answer),
+                _ => panic!("what is `{line}`?"),
+            })
+            .expect("the queue has room");
+        println!("{}", pending.wait().expect("the loop runs"));
+    }
+}
+
+/// What the node's input asks of its loop; answered with a line.
+#[derive(Debug)]
+enum Request {
+    Account(Answer<String>),
+    Dial(SocketAddr, usize, Answer<String>),
+    Say(usize, Answer<String>),
+}
+
+/// A handler that counts how connections end.
+#[derive(Debug, Default)]
+struct Tally {
+    ends: BTreeMap<&'static str, u64>,
+    local_ends: u64,
+}
+
+impl Tally {
+    fn ended(&mut self, reason: CloseReason) {
+        *self.ends.entry(reason.label()).or_default() += 1;
+        self.local_ends += u64::from(reason.side() == Side::Local);
+    }
+
+    fn account(&self, ctx: &Ctx<'_>) -> String {
+        let counters = ctx.counters();
+        let mut line = format!("account links={} ready={}", ctx.peers().count(), ctx.ready_peers());
+        for (name, count) in [
+            ("turns", counters.turns),
+            ("accepted", counters.accepted),
+            ("accept_failures", counters.accept_failures),
+            ("accept_pauses", counters.accept_pauses),
+            ("handshakes", counters.handshakes),
+            ("closed", counters.closed),
+            ("refused", counters.refused),
+            ("pings_answered", counters.pings_answered),
+            ("local_ends", self.local_ends),
+        ] {
+            line += &format!(" {name}={count}");
+        }
+        for (label, count) in &self.ends {
+            line += &format!(" end:{label}={count}");
+        }
+        line
+    }
+}
+
+impl Handler for Tally {
+    type Command = Request;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
+        if let Event::Closed { reason, .. } = event {
+            self.ended(reason);
+        }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, request: Request) {
+        match request {
+            Request::Account(answer) => answer.give(self.account(ctx)),
+            Request::Dial(address, times, answer) => {
+                for _ in 0..times {
+                    ctx.connect(address).expect("the table has room");
+                }
+                answer.give("dialled".to_owned());
+            }
+            Request::Say(times, answer) => {
+                let items = Inventory::from_items((0..1_000).map(|_| InventoryItem::tx(Hash256::ZERO)));
+                let frame = ctx.encode(&MessageRef::Inv(items.as_ref()));
+                let peers: Vec<PeerId> = ctx.peers().filter(|view| view.is_ready()).map(|view| view.id()).collect();
+                for peer in peers {
+                    for _ in 0..times {
+                        ctx.send_shared(peer, &frame).expect("the queue has room");
+                    }
+                }
+                answer.give("said".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Dials that find no local port: the reason lies on this side, and the dials that find one succeed.
+
+use crate::node::Node;
+use std::net::{SocketAddr, TcpListener};
+
+const DIALS: usize = 20;
+
+#[test]
+fn a_dial_without_a_port_is_a_shortage_of_this_side() {
+    let test = "ports::a_dial_without_a_port_is_a_shortage_of_this_side";
+    let Some(mut node) = Node::with_fault(test, "connect:error=EADDRNOTAVAIL:when=1..5") else { return };
+    let far = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    node.dial(far.local_addr().expect("it is bound"), DIALS);
+    let account = node.until("the dials are decided", |account| account.of("closed") == 5);
+    assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (5, 5), "{account:?}");
+    for _ in 5..DIALS {
+        far.accept().expect("the other dials come through");
+    }
+}
+
+#[test]
+fn ports_that_are_used_up_are_a_shortage_of_this_side() {
+    let test = "ports::ports_that_are_used_up_are_a_shortage_of_this_side";
+    let far: SocketAddr = ([127, 0, 0, 2], 7).into();
+    let node = Node::with_ports(test, (40_000, 40_009), |_| {
+        // Connections wait there, established by the kernel, as long as the node lives.
+        Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
+    });
+    let Some(mut node) = node else { return };
+    node.dial(far, DIALS);
+    let account = node.until("the dials are decided", |account| account.of("closed") >= DIALS as u64 - 10);
+    let failed = account.of("closed");
+    println!("{DIALS} dials from ten ports: {failed} failed");
+    assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, failed), "{account:?}");
+    assert_eq!(account.of("links"), DIALS as u64 - failed, "who got a port is connected");
+    assert!(failed < DIALS as u64);
+}
