@@ -391,7 +391,7 @@ impl<'a> Attacker<'a> {
             Conduct::Flood(_) => self.send(index, usize::MAX) && self.peers[index].drain(),
             Conduct::NeverRead(_) => self.send(index, usize::MAX),
             Conduct::Reconnect => {
-                if index % 2 == 0 {
+                if index.is_multiple_of(2) {
                     // The socket is open, and what cannot be set makes an orderly end of it.
                     let _ = SockRef::from(&self.peers[index].socket).set_linger(Some(Duration::ZERO));
                 }

@@ -13,6 +13,42 @@
 //! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. Nothing here
 //! sleeps, reads a clock, opens a socket or starts a thread, and nothing outside this module knows that it exists.
 //!
+//! # Your handler under fire
+//!
+//! A hundred peers, each of which breaks or abuses the protocol in its own way ([`actor::byzantine`]), against your
+//! handler, which is watched by all [`invariant`]s; ten minutes of their time take a moment of yours:
+//!
+//! ```
+//! use peerloop::sim::actor::byzantine::{Villain, vices};
+//! use peerloop::sim::actor::{Crowd, Journal, Profile, Role};
+//! use peerloop::sim::invariant::Checked;
+//! use peerloop::sim::{Driver, World};
+//! use peerloop::{Config, Network, api::Handler, time::Instant};
+//! use std::{rc::Rc, time::Duration};
+//! # struct Yours;
+//! # impl Handler for Yours { type Command = (); }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!
+//! let world = World::new(7, Instant::ZERO);
+//! let mut node = Checked::new(&world, world.host(), Config::new(Network::Regtest), Yours)?;
+//! let address = node.listen("10.0.0.1:18444".parse()?)?;
+//!
+//! let mut villains = Crowd::new(world.host(), world.chance(1));
+//! let profile = Rc::new(Profile::new(Network::Regtest.magic(), &Journal::new()));
+//! for vice in vices().cycle().take(100) {
+//!     villains.dial(address, Role::of(Villain::new(vice, &profile, &Rc::default())));
+//! }
+//! Driver::new(&world).run_until(Instant::ZERO.plus(Duration::from_secs(600)), &mut [&mut node, &mut villains])?;
+//!
+//! node.sweep();
+//! assert_eq!(node.violations(), []);
+//! # assert_eq!(node.stats().counters.accepted, 100);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Two loops
+//!
 //! ```
 //! use peerloop::api::Handler;
 //! use peerloop::sim::{Driver, World};

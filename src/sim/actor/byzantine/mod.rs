@@ -114,7 +114,7 @@ pub struct Villain {
 }
 
 /// All vices.
-pub fn vices() -> impl Iterator<Item = &'static Vice> {
+pub fn vices() -> impl Iterator<Item = &'static Vice> + Clone {
     [framing::VICES, handshake::VICES, claims::VICES, resources::VICES, floods::VICES].into_iter().flatten()
 }
 
