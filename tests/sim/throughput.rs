@@ -1,11 +1,11 @@
 //! How many events a world gets through in a second, for a look at what a change to the simulator costs: a figure, no
 //! verdict.
 
-use crate::support::{Node, Player, config, ping, raw_link, secs, verack, version};
-use peerloop::Config;
+use crate::support::{Player, config, ping, raw_link, secs, verack, version};
 use peerloop::net::Net;
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::time::{Instant, Wait};
+use peerloop::{Config, Reactor};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,9 +62,10 @@ fn how_many_events_a_second() {
     for peers in [1, 16, 1_000] {
         let world = World::new(1, Instant::ZERO);
         let config = Config { ping_interval: Duration::ZERO, ..config() };
-        let mut node = Node::new(&world, config, Player::default());
-        let mut pingers: Vec<Pinger> = (0..peers).map(|_| Pinger::dialling(&world, node.address)).collect();
-        let mut actors: Vec<&mut dyn Actor> = vec![&mut node.reactor];
+        let mut reactor = Reactor::with_net(config, world.host(), Player::default()).unwrap();
+        let address = reactor.listen(SocketAddr::new(reactor.net().ip(), 18_444)).unwrap();
+        let mut pingers: Vec<Pinger> = (0..peers).map(|_| Pinger::dialling(&world, address)).collect();
+        let mut actors: Vec<&mut dyn Actor> = vec![&mut reactor];
         actors.extend(pingers.iter_mut().map(|pinger| pinger as &mut dyn Actor));
         let (pings, began) = (800_000 / peers as u64, std::time::Instant::now());
         let until = Instant::ZERO.plus(secs(1) + Duration::from_millis(pings));

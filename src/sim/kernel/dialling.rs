@@ -108,7 +108,8 @@ impl Kernel {
     }
 
     pub(super) fn establish(&mut self, dialler: EndId) {
-        let Some(connection) = self.connection(dialler) else { return };
+        // Who was told that its dial has failed is not established behind its back.
+        let Some(connection) = self.connection(dialler).filter(|connection| connection.is_undecided()) else { return };
         connection.establish();
         let address = connection.listener;
         self.announce(dialler, Edges { own: Edge::BOTH, other: Edge::NONE });
