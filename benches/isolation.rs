@@ -125,7 +125,8 @@ fn run_all() {
     let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
     println!(
         "one honest peer beside {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
-         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn <= {TURN_GOAL:?}"
+         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn <= \
+         {TURN_GOAL:?}"
     );
     println!(
         "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
