@@ -3,6 +3,7 @@
 //! - [`architecture`]: the parts, what each owns, and what none of them does
 //! - [`run_loop`]: the turn, step by step, and how to embed it
 //! - [`testing`]: how all of it is checked, and how to run the checks
+//! - `simulator`: the loop in a hostile virtual world, and what a new capability adds to it (feature `sim`)
 //! - [`requirements`]: what the engine has to do, row by row, and the test that shows it
 //! - [`changelog`]: what changed
 
@@ -14,6 +15,10 @@ pub mod run_loop {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[cfg(feature = "sim")]
+#[doc = include_str!("simulator.md")]
+pub mod simulator {}
 
 #[doc = include_str!("requirements.md")]
 pub mod requirements {}
