@@ -83,6 +83,11 @@ impl Link {
         self.listed.ready || self.listed.dirty
     }
 
+    /// Whether the turn will take the next step of its end.
+    pub(crate) fn is_listed_closing(&self) -> bool {
+        self.listed.closing
+    }
+
     /// Whether `id`, whose slot this is, was not given to an earlier owner of it.
     fn is_known_by(&self, id: LinkId) -> bool {
         self.generation == id.generation() || bugs::is_planted(Bug::NoGenerationCheck)

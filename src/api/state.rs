@@ -171,6 +171,8 @@ pub(crate) fn earliest_deadline(link: &Link, config: &Config) -> Instant {
     let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
     match link.ending {
         Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
+        // Its end goes on without a timer, which would go off in each turn until then.
+        Ending::Draining(..) if link.is_listed_closing() => return Instant::MAX,
         Ending::Draining(..) if link.queue.is_empty() => return link.may_shut_down_at(),
         Ending::Draining(_, since) => {
             return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));

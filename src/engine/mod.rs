@@ -370,6 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_goes_on_by_itself_sets_no_timer() {
+        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
+        engine.opened(id, &mut Deaf);
+        let armed = engine.state.wheel.armed_tick(id.slot() as u32);
+        assert!(armed.is_some(), "for the handshake");
+        engine.close_all();
+        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), armed);
+        assert_eq!(engine.wait(), Wait::Zero);
+    }
+
+    #[test]
     fn every_connection_can_end_for_every_reason() {
         use ConnectionState::{AwaitingHandshake, Connected, Connecting};
         let reasons = [
