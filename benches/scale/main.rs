@@ -1,0 +1,55 @@
+//! What do a million peers cost in one loop: in memory, and in each of its events beside a thousand?
+//!
+//! `cargo bench --bench scale [PEERS ..]` lets one loop live with so many simulated peers, 1,000 and 1,000,000 by
+//! default: they connect, shake hands, are pinged twice, 1 % of them go and come in each of three seconds, and the loop
+//! stops. Bytes and events are the loop's alone and the same in every run. The time is that of the whole world, peers
+//! and virtual kernel with it, and proves nothing. How to count the instructions is told in `src/manual/testing.md`.
+
+mod meter;
+mod run;
+
+use meter::Account;
+use run::Phase;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const DEFAULT_PEERS: [u64; 2] = [1_000, 1_000_000];
+
+fn main() -> ExitCode {
+    // What cargo itself adds begins with a dash.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let Ok(mut sizes) = named.iter().map(|name| name.parse()).collect::<Result<Vec<u64>, _>>() else {
+        eprintln!("scale: the arguments are numbers of peers, not {named:?}");
+        return ExitCode::from(2);
+    };
+    if sizes.is_empty() {
+        sizes = DEFAULT_PEERS.to_vec();
+    }
+    for peers in sizes {
+        report(peers);
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time is printed and never judged")]
+fn report(peers: u64) {
+    let began = Instant::now();
+    let phases = run::live(peers);
+    let took = began.elapsed();
+    print!("{:24}{:>12}{:>12}{:>12}", format!("{peers} peers"), "ready", "turns", "events");
+    println!("{:>14}{:>14}{:>14}{:>14}", "allocations", "bytes held", "accounted", "peak");
+    let mut before = Account::default();
+    for Phase { name, ready, account, accounted_bytes } in &phases {
+        let (turns, events) = (account.turns - before.turns, account.events - before.events);
+        let (allocations, held, peak) =
+            (account.allocations - before.allocations, account.held_bytes, account.peak_bytes);
+        print!("{name:24}{ready:>12}{turns:>12}{events:>12}");
+        println!("{allocations:>14}{held:>14}{accounted_bytes:>14}{peak:>14}");
+        before = *account;
+    }
+    let Account { turns, events, allocations, peak_bytes, .. } = before;
+    println!("{:36}{turns:>12}{events:>12}{allocations:>14}", "in all");
+    let held_bytes = phases.iter().map(|phase| phase.account.held_bytes).max().unwrap_or_default();
+    let [held, peak] = [held_bytes, peak_bytes].map(|bytes| bytes / peers as i64);
+    println!("{held} bytes held per peer and {peak} at the peak; {took:.1?}\n");
+}

@@ -1,0 +1,186 @@
+//! What belongs to the loop and what does not: its events, its memory, and where its instructions begin and end.
+//!
+//! [`Beyond`] is the network in between: it counts the loop's events, and what the virtual kernel allocates does not
+//! count as the loop's. [`Measured`] is the loop as the driver sees it; only what is allocated in its turns counts. The
+//! functions [`within_the_loop`] and [`beyond_the_loop`] are never inlined, so that a profiler can tell by their names
+//! whose instructions it sees.
+
+use allocation_counter::{measure, opt_out};
+use peerloop::api::Handler;
+use peerloop::id::LinkId;
+use peerloop::net::{Net, Readiness, Wake};
+use peerloop::sim::{Actor, SimNet, SimSocket};
+use peerloop::time::{Instant, UnixTime, Wait};
+use peerloop::{Handle, Reactor};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a loop has done and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Readiness that it was told of and calls that it made about sockets; looks at the clock and waits are no events.
+    pub(crate) events: u64,
+    pub(crate) turns: u64,
+    pub(crate) allocations: u64,
+    /// Bytes that it holds between two turns.
+    pub(crate) held_bytes: i64,
+    /// The most that it ever held, in the midst of a turn or not.
+    pub(crate) peak_bytes: i64,
+}
+
+/// A loop whose turns are measured.
+#[derive(Debug)]
+pub(crate) struct Measured<H: Handler> {
+    reactor: Reactor<Beyond, H>,
+    account: Account,
+}
+
+/// The network of one host, which notes what passes.
+#[derive(Debug)]
+pub(crate) struct Beyond {
+    net: SimNet,
+    events: u64,
+}
+
+/// One turn of the loop.
+#[inline(never)]
+fn within_the_loop<H: Handler>(reactor: &mut Reactor<Beyond, H>) -> io::Result<bool> {
+    reactor.poll_once(Duration::ZERO)
+}
+
+/// One call of the loop to its kernel.
+#[inline(never)]
+fn beyond_the_loop<T>(call: impl FnOnce() -> T) -> T {
+    let mut answer = None;
+    opt_out(|| answer = Some(call()));
+    answer.expect("the call was made")
+}
+
+impl<H: Handler> Measured<H> {
+    /// A loop that is made by `make`, which counts as its first deed.
+    pub(crate) fn new(net: SimNet, make: impl FnOnce(Beyond) -> Reactor<Beyond, H>) -> Self {
+        let mut reactor = None;
+        let made = measure(|| reactor = Some(make(Beyond { net, events: 0 })));
+        let mut account = Account::default();
+        account.add(&made);
+        Self { reactor: reactor.expect("it was made"), account }
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        Account { events: self.reactor.net().events, ..self.account }
+    }
+
+    pub(crate) fn reactor(&self) -> &Reactor<Beyond, H> {
+        &self.reactor
+    }
+
+    pub(crate) fn handle(&self) -> Handle<H::Command> {
+        self.reactor.handle()
+    }
+}
+
+impl Account {
+    fn add(&mut self, info: &allocation_counter::AllocationInfo) {
+        let most_bytes = i64::try_from(info.bytes_max).expect("no machine has as much");
+        self.peak_bytes = self.peak_bytes.max(self.held_bytes + most_bytes);
+        self.held_bytes += info.bytes_current;
+        self.allocations += info.count_total;
+    }
+}
+
+impl<H: Handler> Actor for Measured<H> {
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut goes_on = Ok(false);
+        let info = measure(|| goes_on = within_the_loop(&mut self.reactor));
+        self.account.add(&info);
+        self.account.turns += 1;
+        goes_on
+    }
+
+    fn wait(&self) -> Wait {
+        self.reactor.next_deadline()
+    }
+
+    fn has_events(&self) -> bool {
+        self.reactor.net().net.has_events()
+    }
+
+    fn host(&self) -> Option<usize> {
+        Some(self.reactor.net().net.host())
+    }
+}
+
+impl Beyond {
+    fn event<T>(&mut self, call: impl FnOnce(&mut SimNet) -> T) -> T {
+        self.events += 1;
+        beyond_the_loop(|| call(&mut self.net))
+    }
+}
+
+impl Net for Beyond {
+    type Socket = SimSocket;
+
+    fn now(&self) -> Instant {
+        beyond_the_loop(|| self.net.now())
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        beyond_the_loop(|| self.net.unix_time())
+    }
+
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        let result = beyond_the_loop(|| self.net.wait(wait, ready));
+        self.events += ready.len() as u64;
+        result
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.net.waker()
+    }
+
+    fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
+        beyond_the_loop(|| self.net.listen(index, address))
+    }
+
+    fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
+        self.event(|net| net.accept(index))
+    }
+
+    fn close_listener(&mut self, index: u32) {
+        self.event(|net| net.close_listener(index));
+    }
+
+    fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {
+        self.event(|net| net.attach(link, socket))
+    }
+
+    fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
+        self.event(|net| net.connect(link, address, source))
+    }
+
+    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+        self.event(|net| net.connected(link))
+    }
+
+    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
+        self.event(|net| net.read(link, block))
+    }
+
+    fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
+        self.event(|net| net.write(link, bytes))
+    }
+
+    fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.event(|net| net.write_gathered(link, slices))
+    }
+
+    fn shut_down_writing(&mut self, link: LinkId) {
+        self.event(|net| net.shut_down_writing(link));
+    }
+
+    fn close(&mut self, link: LinkId) {
+        self.event(|net| net.close(link));
+    }
+}

@@ -1,0 +1,241 @@
+//! The life of a loop with many peers: they come, they are pinged twice, some go and others come, and it stops.
+//!
+//! Half of the peers dial the loop and the loop dials the other half. How many come in a millisecond, and how many are
+//! pinged in one, does not depend on how many there are in all, so that a turn of a large loop has as much to do as one
+//! of a small loop: what differs is only what the others cost. The peers witness that they were treated right.
+
+use crate::meter::{Account, Measured};
+use peerloop::peer::ConnectionType;
+use peerloop::sim::actor::{Crowd, Honest, Journal, Line, Persona, Profile, Role};
+use peerloop::sim::{Driver, Tape, World};
+use peerloop::time::Instant;
+use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Connections that are opened in each direction in one millisecond.
+const PER_MILLISECOND: u64 = 32;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than it takes a million peers to come.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_ROUNDS: u32 = 2;
+const CHURN_SECONDS: u32 = 3;
+/// One in so many peers leaves in a second, and another one comes.
+const CHURN_ONE_IN: u64 = 100;
+const PORT: u16 = 18_444;
+/// Connections from the loop to one port; there are 28,232 local ports for each.
+const PER_LISTENER: u64 = 20_000;
+/// Addresses that the crowd dials from.
+const SOURCES: u32 = 61;
+/// Room for links that end while others come.
+const ENDING: usize = 1_024;
+
+/// What the loop did and held up to the end of one part of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phase {
+    pub(crate) name: &'static str,
+    /// Peers that are ready.
+    pub(crate) ready: u64,
+    pub(crate) account: Account,
+    /// What the loop says that it holds.
+    pub(crate) accounted_bytes: u64,
+}
+
+/// Runs a whole life with `peers` peers, an even number up to 1,800,000, and returns its parts.
+///
+/// # Panics
+///
+/// If a peer was not treated right, or if anything is left in the end.
+pub(crate) fn live(peers: u64) -> Vec<Phase> {
+    assert!(peers > 0 && peers.is_multiple_of(2), "half of the peers dial, half are dialled");
+    let times = Times::of(peers);
+    let mut stage = Stage::new(peers, times);
+    let mut phases = Vec::new();
+    stage.run_until(times.come);
+    phases.push(stage.phase("connect and handshake"));
+    stage.run_until(times.pinged);
+    phases.push(stage.phase("two rounds of pings"));
+    stage.let_others_come();
+    stage.run_until(times.churned);
+    phases.push(stage.phase("1 % churn a second"));
+    stage.node.handle().stop().expect("the queue has room");
+    stage.run_until(times.churned.plus(SECOND));
+    phases.push(stage.phase("shutdown"));
+    stage.check();
+    phases
+}
+
+/// When the parts of a life are over.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    come: Instant,
+    pinged: Instant,
+    churned: Instant,
+}
+
+impl Times {
+    fn of(peers: u64) -> Self {
+        let millis = (peers / 2).div_ceil(PER_MILLISECOND);
+        let come = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
+        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all have come before the first of them is pinged");
+        let pinged = come.plus(PING_INTERVAL * PING_ROUNDS);
+        Self { come, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
+    }
+
+    /// When the peer with this index among `count` leaves, if it does.
+    fn leaving(self, index: u64, count: u64) -> Option<Instant> {
+        let second = u32::try_from(index % CHURN_ONE_IN).ok().filter(|second| *second < CHURN_SECONDS)?;
+        let within_second = SECOND.mul_f64(index as f64 / count as f64);
+        Some(self.pinged.plus(MILLISECOND + SECOND * second + within_second))
+    }
+}
+
+/// The loop, its peers and what they saw.
+struct Stage {
+    peers: u64,
+    times: Times,
+    driver: Driver,
+    node: Measured<Dialler>,
+    crowd: Crowd,
+    profile: Rc<Profile>,
+    journal: Journal,
+    address: SocketAddr,
+}
+
+impl Stage {
+    fn new(peers: u64, times: Times) -> Self {
+        let world = World::with_tape(Tape::from_seed(1), Instant::ZERO);
+        let journal = Journal::new();
+        let profile = Rc::new(Profile::new(Network::Regtest.magic(), &journal));
+        let net = world.host();
+        let address = SocketAddr::new(net.ip(), PORT);
+        let mut crowd = Crowd::new(world.host(), world.chance(1)).with_sources(SOURCES);
+        let half = peers / 2;
+        let listeners = half.div_ceil(PER_LISTENER);
+        let targets = (0..listeners).map(|index| {
+            let profile = Rc::clone(&profile);
+            let port = PORT + u16::try_from(index).expect("listeners are few");
+            let cast = move |accepted| cast(&profile, times, accepted * listeners + index, half);
+            crowd.listen(port, cast).expect("the port is free")
+        });
+        let targets = targets.collect();
+        for lane in 0..PER_MILLISECOND {
+            let profile = Rc::clone(&profile);
+            let count = half.saturating_sub(lane).div_ceil(PER_MILLISECOND);
+            let cast = move |dialled| cast(&profile, times, dialled * PER_MILLISECOND + lane, half);
+            crowd.dial_many(address, Instant::ZERO, MILLISECOND, count, cast);
+        }
+        let node = Measured::new(net, |net| {
+            let max_links = usize::try_from(peers).expect("there is a table for them") + ENDING;
+            let defaults = Config::new(Network::Regtest);
+            let config = Config { max_links, ping_interval: PING_INTERVAL, seed: Some(1), ..defaults };
+            let handler = Dialler { targets, dialled: 0, dials: half };
+            let mut reactor = Reactor::with_net(config, net, handler).expect("the configuration is valid");
+            reactor.listen(address).expect("the address is free");
+            reactor
+        });
+        Self { peers, times, driver: Driver::new(&world), node, crowd, profile, journal, address }
+    }
+
+    /// How many leave of those that have dialled, and of those that were dialled.
+    fn leavers(&self) -> u64 {
+        let half = self.peers / 2;
+        (0..half).filter(|index| self.times.leaving(*index, half).is_some()).count() as u64
+    }
+
+    /// As many dial as leave of those that have dialled.
+    fn let_others_come(&mut self) {
+        let count = self.leavers();
+        let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);
+        let profile = Rc::clone(&self.profile);
+        self.crowd.dial_many(self.address, self.times.pinged, every, count, move |_| Honest::new(&profile).into());
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        self.driver.run_until(until, &mut [&mut self.node, &mut self.crowd]).expect("the loop comes to rest");
+    }
+
+    fn phase(&self, name: &'static str) -> Phase {
+        let reactor = self.node.reactor();
+        let ready = reactor.stats().ready as u64;
+        Phase { name, ready, account: self.node.account(), accounted_bytes: reactor.inspect().accounted_bytes }
+    }
+
+    fn check(&self) {
+        let (tally, peers) = (self.journal.tally(), self.peers);
+        assert_eq!(self.journal.complaints(), []);
+        assert_eq!(tally.ready, peers + 2 * self.leavers(), "for each that left another one came");
+        assert_eq!(tally.pings_answered, peers * u64::from(PING_ROUNDS));
+        assert_eq!((tally.closed, tally.failed, tally.torn), (peers, 0, 0));
+        assert_eq!((self.crowd.len(), self.node.reactor().stats().links), (0, 0));
+    }
+}
+
+/// The loop's own handler: it dials, and dials again who has left. It keeps nothing of any peer.
+#[derive(Debug)]
+struct Dialler {
+    targets: Vec<SocketAddr>,
+    dialled: u64,
+    dials: u64,
+}
+
+impl Handler for Dialler {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.wake_at(ctx.now());
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        for index in self.dialled..self.dials.min(self.dialled + PER_MILLISECOND) {
+            let target = self.targets[index as usize % self.targets.len()];
+            ctx.connect(target).expect("the table has room");
+            self.dialled += 1;
+        }
+        if self.dialled < self.dials {
+            ctx.wake_at(ctx.now().plus(MILLISECOND));
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let Event::Closed { .. } = event else { return };
+        let Some(view) = ctx.peer(peer) else { return };
+        if view.connection().connection_type() == ConnectionType::Outbound {
+            let address = view.address();
+            // Refused while the loop stops.
+            let _ = ctx.connect(address);
+        }
+    }
+}
+
+/// The peer with this index; those behind the first `count` stay.
+fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
+    let honest = Honest::new(profile);
+    match times.leaving(index, count).filter(|_| index < count) {
+        Some(leaves_at) => Role::of(Leaver { honest, leaves_at }),
+        None => honest.into(),
+    }
+}
+
+/// An honest peer that leaves at a moment.
+struct Leaver {
+    honest: Honest,
+    leaves_at: Instant,
+}
+
+impl Persona for Leaver {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.honest.opened(line);
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        self.honest.received(line, bytes);
+        line.wake_at(self.leaves_at);
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        line.close();
+    }
+}

@@ -1,0 +1,53 @@
+//! What the number of peers in one loop changes: nothing for any of them, and no more memory than was promised.
+
+#[path = "../../benches/scale/meter.rs"]
+mod meter;
+#[path = "../../benches/scale/run.rs"]
+mod run;
+
+use run::{Phase, live};
+
+/// The most that a loop may hold for a million peers, and the most that may pass through its hands while they come.
+#[cfg(not(debug_assertions))]
+const MILLION_PEERS_MAX_BYTES: i64 = 600_000_000;
+
+/// What is done for each peer, of all that is counted.
+fn per_peer(peers: u64, phases: &[Phase]) -> Vec<[f64; 2]> {
+    let per_peer = |count: u64| count as f64 / peers as f64;
+    phases.iter().map(|Phase { account, .. }| [account.events, account.allocations].map(per_peer)).collect()
+}
+
+#[test]
+fn a_peer_among_sixteen_thousand_costs_what_it_costs_among_a_thousand() {
+    let (few, many) = (live(1_000), live(16_000));
+    for (few, many) in per_peer(1_000, &few).iter().zip(per_peer(16_000, &many)) {
+        for (few, many) in few.iter().zip(many) {
+            assert!(many <= few * 1.02, "{many} in place of {few} for each peer");
+        }
+    }
+    assert_eq!(many.iter().map(|phase| phase.ready).collect::<Vec<_>>(), [16_000, 16_000, 16_000, 0]);
+}
+
+#[test]
+fn the_loop_accounts_for_all_memory_that_grows_with_its_peers() {
+    let unaccounted = |phases: &[Phase]| -> Vec<i64> {
+        let unaccounted = |phase: &Phase| phase.account.held_bytes - i64::try_from(phase.accounted_bytes).unwrap();
+        phases.iter().map(unaccounted).collect()
+    };
+    let (few, many) = (unaccounted(&live(100)), unaccounted(&live(4_000)));
+    for (few, many) in few.iter().zip(&many) {
+        assert!((many - few).abs() <= 4_096, "{few:?} bytes unaccounted for with few peers, {many:?} with many");
+    }
+}
+
+/// Only when optimised: it takes minutes otherwise.
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_million_peers_fit_into_600_megabytes_even_while_the_tables_grow() {
+    let phases = live(1_000_000);
+    for Phase { name, ready, account, accounted_bytes } in &phases {
+        println!("{name}: {ready} peers ready, {} bytes held, {accounted_bytes} accounted for", account.held_bytes);
+        assert!(account.peak_bytes <= MILLION_PEERS_MAX_BYTES, "{} bytes at the peak", account.peak_bytes);
+    }
+    assert_eq!(phases.iter().map(|phase| phase.ready).collect::<Vec<_>>(), [1_000_000, 1_000_000, 1_000_000, 0]);
+}
