@@ -95,6 +95,7 @@ mod net;
 mod pipe;
 mod poller;
 mod ports;
+pub mod swarm;
 mod tape;
 mod trace;
 mod world;
