@@ -37,7 +37,8 @@ pub(super) struct Acquaintance {
     pub(super) is_honest: bool,
     /// Whether what its peers are owed is judged, so that nothing may be done to them.
     pub(super) is_judged: bool,
-    pub(super) is_liar: bool,
+    /// It answers what it is told, so that it gets no answers.
+    pub(super) answers: bool,
 }
 
 /// How a peer ended.
@@ -396,7 +397,7 @@ impl Juggler {
         }
         let Some(acquaintance) = self.troops.get(troop) else { return };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
-        if chance.one_in(2) || self.is_calm {
+        if !acquaintance.answers && (chance.one_in(2) || self.is_calm) {
             self.say(ctx, peer, chance.below(120) as usize);
         }
         if habit.is_rough && !self.is_calm && chance.one_in(100) {

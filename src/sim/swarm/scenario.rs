@@ -246,7 +246,9 @@ impl Scenario {
             let dials = !chance.one_in(2) && !matches!(kind, Kind::Nowhere(_));
             let from = Duration::from_millis(chance.range(0, self.length.as_millis() as u64 / 2));
             let every = Duration::from_millis(chance.range(0, 2_000));
-            let habit = draw_habit(&chance, kind);
+            let mut habit = draw_habit(&chance, kind);
+            // Megabytes that are read byte by byte take longer than they are worth.
+            habit.overwhelms &= grain >= 1_000 || matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
             let manner = Manner { every: None, most_bytes: 0 };
             self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
         }

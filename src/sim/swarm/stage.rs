@@ -50,6 +50,8 @@ pub(super) struct Stage {
     /// The first phase came to its end with the loop still there.
     pub(super) goes_on: bool,
     began: Instant,
+    /// When all hosts that stand still go on.
+    resumes: Instant,
 }
 
 /// A troop and what it has seen.
@@ -95,7 +97,8 @@ impl Stage {
         node.listen(here).expect("nothing fails yet");
         let began = world.now();
         let (marks, violations) = (Marks::default(), Vec::new());
-        let mut stage = Self { world, scenario, config, node, rival, cast, marks, violations, goes_on: true, began };
+        let mut stage =
+            Self { world, scenario, config, node, rival, cast, marks, violations, goes_on: true, began, resumes: began };
         stage.set_limits();
         stage.note_circumstances();
         stage
@@ -231,6 +234,7 @@ impl Stage {
             }
             Deed::Cut { host, time } | Deed::Pause { host, time } => {
                 self.marks.set(Mark::circumstance("E6"));
+                self.resumes = self.resumes.max(self.world.now().plus(time));
                 self.world.pause_host(host, time);
             }
             Deed::Reset { pick: number } => {
@@ -239,10 +243,11 @@ impl Stage {
                     self.world.reset(NODE, peer.link());
                 }
             }
-            Deed::UserDial { troop } => {
+            Deed::UserDial { troop } if !self.cast[troop].troop.dials && !judge::is_judged(&self.cast[troop].troop) => {
                 let address = SocketAddr::new(self.world_ip(FIRST_TROOP + troop), PORT);
                 let _ = handle.connect(address, None);
             }
+            Deed::UserDial { .. } => {}
             Deed::UserClose { pick: number } => {
                 if let Some(peer) = pick(number) {
                     self.node.handler_mut().is_asked_to_close(peer);
@@ -292,6 +297,7 @@ impl Stage {
         for cast in self.cast.iter_mut().filter(|cast| cast.troop.kind.is_hostile()) {
             cast.crowd = None;
         }
+        self.run_until(self.world.now().max(self.resumes));
         let began = self.world.now();
         let mut pause = Duration::from_secs(2);
         self.wish(Wish::Calm);
@@ -447,7 +453,7 @@ fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast], world: &World) ->
             chance: tape.stream(stream::HABIT + index as u32),
             is_honest: troop.kind.is_honest(),
             is_judged: judge::is_judged(troop),
-            is_liar: false,
+            answers: troop.kind == Kind::Rival,
         }
     });
     Juggler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
@@ -469,7 +475,7 @@ fn rival_of(
         chance: tape.stream(stream::RIVAL + 1),
         is_honest: true,
         is_judged: false,
-        is_liar: false,
+        answers: true,
     };
     let config = Config { seed: config.seed.map(|seed| !seed), max_inbound: usize::MAX, ..config.clone() };
     let juggler = Juggler::new(vec![node], NODE, 1_000, true);
