@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What was counted over all worlds so far.
 #[derive(Clone, Debug, Default)]
@@ -83,21 +83,19 @@ impl Tally {
 
     /// One line: what was done.
     pub(crate) fn line(&self, took: Duration) -> String {
-        format!(
-            "{} seeds  {} events  {:.2} virtual days  {} violations  {}",
-            self.worlds,
-            self.events,
-            self.virtual_time.as_secs_f64() / 86_400.0,
-            self.violations,
-            show_seconds(took)
-        )
+        let done = self.done();
+        format!("seeds {}  {done}  violations {}  took {}", self.worlds, self.violations, show_seconds(took))
+    }
+
+    fn done(&self) -> String {
+        format!("events {}  virtual days {:.2}", self.events, self.virtual_time.as_secs_f64() / 86_400.0)
     }
 }
 
 /// Runs the seeds of a plan until one breaks something, all are done, or a signal comes.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
     tell_of_panics(plan);
-    let (began, shared) = (Instant::now(), Arc::new(Shared::default()));
+    let shared = Arc::new(Shared::default());
     let mut threads = Vec::new();
     for _ in 0..plan.jobs {
         let (shared, plan) = (Arc::clone(&shared), plan.clone());
@@ -112,8 +110,8 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
                 note_stop(&mut shared.tally().stop, stop)?;
             }
             None => {
-                let line = shared.tally().line(began.elapsed());
-                progress.show(&format!("{line}  of {} seeds", plan.seeds));
+                let tally = shared.tally().clone();
+                progress.show(&format!("seeds {}/{}  {}", tally.worlds, plan.seeds, tally.done()));
             }
         }
     }

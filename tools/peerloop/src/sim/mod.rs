@@ -343,7 +343,7 @@ mod tests {
         let run = report::Run { plan: &plan, tape: None, tally: &tally, took: Duration::from_millis(2_510) };
         let days = sound as f64 / 24.0;
         let expected = format!(
-            "{sound} seeds  {} events  {days:.2} virtual days  0 violations  2.5 s  first seed 100  profile standard\n",
+            "seeds {sound}  events {}  virtual days {days:.2}  violations 0  took 2.5 s  first seed 100  profile standard\n",
             10 * sound
         );
         assert_eq!(report::text(&run, None), expected);

@@ -8,7 +8,7 @@ fn seeds_are_run_and_summed_up() {
     let run = peerloop(&["sim", "--seeds", "3", "--seed", "7", "-q"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{}", run.stdout);
     assert_eq!(run.stdout.lines().count(), 1);
-    assert!(run.stdout.starts_with("3 seeds  "), "{}", run.stdout);
+    assert!(run.stdout.starts_with("seeds 3  events "), "{}", run.stdout);
     assert!(run.stdout.ends_with("first seed 7  profile standard\n"), "{}", run.stdout);
 }
 
@@ -32,7 +32,7 @@ fn a_tape_is_played_instead_of_seeds() {
     std::fs::write(file.path(), "# nothing happens\nseed 7\n").unwrap();
     let run = peerloop(&["sim", "--tape", file.path(), "--profile", "without-hostile"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.starts_with("1 seeds  "), "{}", run.stdout);
+    assert!(run.stdout.starts_with("seeds 1  events "), "{}", run.stdout);
     assert!(run.stdout.contains(".tape  profile without-hostile"), "{}", run.stdout);
     let missing = peerloop(&["sim", "--tape", "/no/such/tape"]);
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""));
