@@ -6,6 +6,7 @@
 use super::Reactor;
 use super::accept::Listener;
 use crate::api::Handler;
+use crate::bugs::{self, Budget};
 use crate::histogram::Counters;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
@@ -200,7 +201,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             timers: state.wheel.len(),
             wake_at: state.wake_at,
             gathered_bytes: self.engine.memory().gathered_bytes(),
-            has_more: self.ready.len() >= EVENTS_PER_TURN
+            has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
                 || self.commands_pending
                 || !self.started
                 || self.listeners.iter().any(Listener::is_due),

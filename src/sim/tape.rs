@@ -154,11 +154,7 @@ impl Tape {
                 streams.iter().map(|(id, stream)| (*id, stream.recorded())).collect()
             }
         };
-        for stream in draws.values_mut() {
-            let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
-            stream.truncate(len);
-        }
-        draws.retain(|_, stream| !stream.is_empty());
+        trim(&mut draws);
         draws
     }
 
@@ -253,6 +249,15 @@ impl Stream {
             Track::None | Track::Played { .. } => Vec::new(),
         }
     }
+}
+
+/// Takes off the zeros at the end of each stream, which a tape gives there anyway.
+pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
+    draws.retain(|_, stream| {
+        let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
+        stream.truncate(len);
+        len > 0
+    });
 }
 
 /// A random number brought down below `bound`, which is at most 2^64.

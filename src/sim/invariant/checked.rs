@@ -11,6 +11,7 @@ use crate::handle::Handle;
 use crate::id::LinkId;
 use crate::reactor::{Reactor, StartError};
 use crate::sim::driver::Actor;
+use crate::sim::faults::Site;
 use crate::sim::net::SimNet;
 use crate::sim::world::World;
 use crate::time::{Instant, Wait};
@@ -170,6 +171,22 @@ impl<H: Handler> Checked<H> {
     /// What was found so far: the first of it, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()
+    }
+
+    /// Calls on its network so far, and the readiness events that it got.
+    pub fn socket_events(&self) -> u64 {
+        let ledger = self.ledger.borrow();
+        ledger.attempts
+    }
+
+    /// Whether a call of this kind has ever failed with this error.
+    pub fn has_failed(&self, site: Site, errno: i32) -> bool {
+        self.ledger.borrow().has_failed(site, errno)
+    }
+
+    /// Whether it has run its last turn.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// How much was found so far.

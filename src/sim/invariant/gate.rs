@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use crate::id::LinkId;
 use crate::net::{Net, Readiness, Wake};
+use crate::sim::faults::Site;
 use crate::sim::net::{SimNet, SimSocket};
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefCell;
@@ -23,6 +24,14 @@ impl Gate {
         Self { net, ledger }
     }
 
+    /// Makes a call that can fail, and counts it.
+    fn tried<T>(&mut self, site: Site, call: impl FnOnce(&mut SimNet) -> io::Result<T>) -> io::Result<T> {
+        let result = call(&mut self.net);
+        let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+        self.ledger.borrow_mut().tried(site, errno);
+        result
+    }
+
     /// The network behind it.
     pub fn net(&self) -> &SimNet {
         &self.net
@@ -41,8 +50,11 @@ impl Net for Gate {
     }
 
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
-        self.net.wait(wait, ready)?;
-        self.ledger.borrow_mut().waited(self.net.now());
+        let waited = self.tried(Site::Wait, |net| net.wait(wait, ready));
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.attempts += ready.len() as u64;
+        waited?;
+        ledger.waited(self.net.now());
         Ok(())
     }
 
@@ -55,7 +67,7 @@ impl Net for Gate {
     }
 
     fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
-        let accepted = self.net.accept(index)?;
+        let accepted = self.tried(Site::Accept, |net| net.accept(index))?;
         self.ledger.borrow_mut().accepted(index);
         Ok(accepted)
     }
@@ -65,35 +77,35 @@ impl Net for Gate {
     }
 
     fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {
-        self.net.attach(link, socket)?;
+        self.tried(Site::Attach, |net| net.attach(link, socket))?;
         self.ledger.borrow_mut().opened_socket(link, false);
         Ok(())
     }
 
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        self.net.connect(link, address, source)?;
+        self.tried(Site::Connect, |net| net.connect(link, address, source))?;
         self.ledger.borrow_mut().opened_socket(link, true);
         Ok(())
     }
 
     fn connected(&mut self, link: LinkId) -> io::Result<bool> {
         self.ledger.borrow_mut().called(link, "connected");
-        self.net.connected(link)
+        self.tried(Site::Connected, |net| net.connected(link))
     }
 
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
         self.ledger.borrow_mut().read(link, block.len());
-        self.net.read(link, block)
+        self.tried(Site::Read, |net| net.read(link, block))
     }
 
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.net.write(link, bytes);
+        let written = self.tried(Site::Write, |net| net.write(link, bytes));
         self.ledger.borrow_mut().wrote(link, &[IoSlice::new(bytes)], *written.as_ref().unwrap_or(&0));
         written
     }
 
     fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = self.net.write_gathered(link, slices);
+        let written = self.tried(Site::Write, |net| net.write_gathered(link, slices));
         self.ledger.borrow_mut().wrote(link, slices, *written.as_ref().unwrap_or(&0));
         written
     }

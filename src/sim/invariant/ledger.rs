@@ -14,6 +14,7 @@ use crate::limits::{
     ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, READ_BLOCK_BYTES,
     SEND_STALL_TIMEOUT, WRITES_PER_TURN,
 };
+use crate::sim::faults::Site;
 use crate::time::Instant;
 use crate::wire::Header;
 use std::io::IoSlice;
@@ -28,6 +29,10 @@ pub(super) struct Ledger {
     pub(super) turn: u64,
     /// Calls that it made on its network.
     pub(super) calls: u64,
+    /// Calls that it made on its network, failed ones among them, and the readiness events that it got.
+    pub(super) attempts: u64,
+    /// By site, a bit for the number of each error that a call failed with.
+    failed: [u128; Site::ALL.len()],
     /// Sockets that are open.
     pub(super) sockets: usize,
     /// Peers that the handler was told are ready.
@@ -95,6 +100,8 @@ impl Ledger {
             bounds,
             turn: 0,
             calls: 0,
+            attempts: 0,
+            failed: [0; Site::ALL.len()],
             sockets: 0,
             ready: 0,
             closed: 0,
@@ -125,6 +132,19 @@ impl Ledger {
     }
 
     // --- Calls on the network ---------------------------------------------------------------------------------------
+
+    /// A call was made that can fail, and has failed with `errno` if there is one.
+    #[inline]
+    pub(super) fn tried(&mut self, site: Site, errno: Option<i32>) {
+        self.attempts += 1;
+        if let Some(errno) = errno {
+            self.failed[site as usize] |= bit_of(errno);
+        }
+    }
+
+    pub(super) fn has_failed(&self, site: Site, errno: i32) -> bool {
+        self.failed[site as usize] & bit_of(errno) != 0
+    }
 
     /// A turn begins.
     pub(super) fn waited(&mut self, now: Instant) {
@@ -367,6 +387,11 @@ impl Ledger {
             | CloseReason::Local(_) => Duration::ZERO,
         }
     }
+}
+
+/// Errors have small numbers; one that has not counts as none.
+fn bit_of(errno: i32) -> u128 {
+    u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }
 
 /// Whether `link` may use a slot after `before`.

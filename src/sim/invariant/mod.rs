@@ -47,6 +47,8 @@
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
 //! | 36 | A loop that has ended leaves nothing behind | end |
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
+//! | 38 | A peer ends only for what it did or what befell it, and honest ones see nothing wrong | elsewhere: judges peers |
+//! | 39 | When all is well, everybody honest is served | elsewhere: judges peers |
 
 mod checked;
 mod gate;
@@ -114,7 +116,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 37] = {
+pub const INVARIANTS: [Invariant; 39] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -181,6 +183,12 @@ pub const INVARIANTS: [Invariant; 37] = {
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),
         invariant(36, "A loop that has ended leaves nothing behind", &[End]),
         invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
+        invariant(
+            38,
+            "A peer ends only for what it did or what befell it, and honest ones see nothing wrong",
+            &[Elsewhere("judges peers")],
+        ),
+        invariant(39, "When all is well, everybody honest is served", &[Elsewhere("judges peers")]),
     ]
 };
 

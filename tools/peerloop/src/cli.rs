@@ -2,6 +2,8 @@
 
 use crate::exit::{Exit, Failure};
 use crate::output;
+#[cfg(feature = "sim")]
+use crate::sim::Worlds;
 use crate::sources::Source;
 use crate::units::{
     Percentiles, Rate, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Look at one node, step by step
     Probe(ProbeArgs),
+    /// Run the loop in hostile worlds, one for each seed, and hold it to its invariants
+    #[cfg(feature = "sim")]
+    Sim(SimArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -135,6 +140,38 @@ pub(crate) struct ProbeArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(feature = "sim")]
+#[derive(Args, Debug)]
+pub(crate) struct SimArgs {
+    /// Seeds to run; 1k is 1000
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
+    pub(crate) seeds: usize,
+    /// The first seed; the others follow it [default: drawn]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// What kind of worlds are drawn
+    #[arg(long, value_name = "NAME", default_value = "standard")]
+    pub(crate) profile: Worlds,
+    /// Play this tape instead of seeds
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "seed", "jobs", "minimise", "save"])]
+    pub(crate) tape: Option<PathBuf>,
+    /// Threads that run seeds
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
+    pub(crate) jobs: usize,
+    /// How long to make the tape of a violation smaller; 0s writes none
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) minimise: Duration,
+    /// Where that tape goes [default: sim-SEED.tape]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Write the result as JSON; - is stdout, which then carries nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// What becomes of arguments that make no command: help and version are printed, a mistake is told in one line.

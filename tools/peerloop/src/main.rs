@@ -13,6 +13,8 @@ mod probe;
 mod progress;
 mod report;
 mod serve;
+#[cfg(feature = "sim")]
+mod sim;
 mod sources;
 mod targets;
 mod units;
@@ -39,6 +41,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Probe(args)) => probe::run(args),
+        #[cfg(feature = "sim")]
+        Some(Command::Sim(args)) => sim::run(args),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "peerloop", &mut script);

@@ -17,6 +17,8 @@ use peerloop::load::{Generator, GeneratorCommand, Report};
 use peerloop::net::mio::MioNet;
 use peerloop::{Handle, Reactor};
 pub(crate) use setup::Setup;
+#[cfg(feature = "sim")]
+pub(crate) use setup::drawn_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::SystemTime;
 pub(crate) use watch::{Course, TIMELINE_INTERVAL};

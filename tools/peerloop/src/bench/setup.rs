@@ -153,7 +153,7 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
 }
 
 /// A seed that the report names, so that any run can be repeated.
-fn drawn_seed() -> u64 {
+pub(crate) fn drawn_seed() -> u64 {
     // The standard library keys its hashers from the system's randomness.
     RandomState::new().build_hasher().finish()
 }

@@ -5,6 +5,8 @@
 mod bench;
 mod probe;
 mod serve;
+#[cfg(feature = "sim")]
+mod sim;
 mod usage;
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,0 +1,325 @@
+//! Makes a tape smaller that shows something, so that a person can see what it takes.
+//!
+//! A draw of 0 is the simplest outcome and what a tape gives behind its end, so to leave out a whole stream, to cut one
+//! short and to take away a single event is one and the same: to set draws to 0. Whole streams are tried first, then
+//! the ends of streams, then ever smaller blocks of draws, and last each draw for itself, which is also lowered. This
+//! goes round until nothing helps or the allowed number of runs is spent. Every step keeps what the tape shows and
+//! makes draws smaller, so it ends, and the text never grows.
+//!
+//! Nothing here knows what a run is: whether a tape still shows it is for the caller to say.
+
+use super::tape::{Tape, trim};
+use std::collections::BTreeMap;
+
+/// A smaller tape, and what it cost.
+#[derive(Clone, Debug)]
+pub struct Minimised {
+    /// The smallest tape that was found to fail.
+    pub tape: Tape,
+    /// How often a tape was tried.
+    pub runs: u64,
+    /// Whether no draw can be set to 0, halved or lowered by one any more; else the runs were spent before.
+    pub is_least: bool,
+}
+
+/// Makes `tape` smaller as long as it `fails`, with at most `runs_max` tries; `None` if it does not fail itself, as a
+/// tape that [keeps nothing](Tape::from_seed).
+///
+/// `fails` has to say the same of the same draws, and should ask for the very same failure: it is only trusted.
+pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, runs_max: u64) -> Option<Minimised> {
+    let mut search = Search { draws: tape.draws(), fails, runs: 0, runs_max };
+    if !search.fails_with(search.draws.clone()) {
+        return None;
+    }
+    while search.pass() {}
+    let is_least = search.runs < runs_max;
+    Some(Minimised { tape: Tape::of_draws(search.draws), runs: search.runs, is_least })
+}
+
+/// The streams of a tape.
+type Draws = BTreeMap<u32, Vec<u64>>;
+
+struct Search<F> {
+    /// The smallest so far, without zeros at the end of a stream.
+    draws: Draws,
+    fails: F,
+    runs: u64,
+    runs_max: u64,
+}
+
+/// Where a draw stands: its stream, and its place there.
+type Place = (u32, usize);
+
+impl<F: FnMut(&Tape) -> bool> Search<F> {
+    /// Tries everything once; returns whether anything helped, so that more may help now.
+    fn pass(&mut self) -> bool {
+        let before = self.draws.clone();
+        self.leave_streams_out();
+        self.cut_ends();
+        self.leave_draws_out();
+        self.lower_draws();
+        self.runs < self.runs_max && self.draws != before
+    }
+
+    fn leave_streams_out(&mut self) {
+        let streams: Vec<u32> = self.draws.keys().copied().collect();
+        self.leave_out(streams, |draws, stream| {
+            draws.remove(&stream);
+        });
+    }
+
+    /// Finds for each stream a beginning that is enough.
+    fn cut_ends(&mut self) {
+        let streams: Vec<u32> = self.draws.keys().copied().collect();
+        for stream in streams {
+            let mut cut = self.len_of(stream);
+            while cut > 0 {
+                let len = self.len_of(stream);
+                let was_cut = self.improve(|draws| {
+                    draws.entry(stream).and_modify(|draws| draws.truncate(len.saturating_sub(cut)));
+                });
+                cut = if was_cut { cut.min(self.len_of(stream)) } else { cut / 2 };
+            }
+        }
+    }
+
+    fn leave_draws_out(&mut self) {
+        let places = self.places();
+        self.leave_out(places, |draws, place| set(draws, place, 0));
+    }
+
+    /// Lowers each draw that cannot be 0: to 1, else to the least that bisection finds.
+    fn lower_draws(&mut self) {
+        for place in self.places() {
+            let value = self.at(place);
+            if value < 2 || self.lower(place, 1) {
+                continue;
+            }
+            while self.at(place) > 3 && self.lower(place, self.at(place) / 2) {}
+            if self.lower(place, self.at(place).saturating_sub(1)) {
+                self.bisect(place);
+            }
+        }
+    }
+
+    /// Brings a draw down to just above one that is not enough.
+    fn bisect(&mut self, place: Place) {
+        let mut not_enough = self.at(place) / 2;
+        while self.at(place) - not_enough > 1 {
+            let middle = not_enough + (self.at(place) - not_enough) / 2;
+            if !self.lower(place, middle) {
+                not_enough = middle;
+            }
+        }
+    }
+
+    /// Leaves out what can be left out of `units`: blocks of them, of half of all at first, of one at last.
+    fn leave_out<T: Copy>(&mut self, mut units: Vec<T>, leave_out: fn(&mut Draws, T)) {
+        let mut block = units.len().div_ceil(2);
+        while block > 0 {
+            let mut at = 0;
+            while at < units.len() {
+                let end = (at + block).min(units.len());
+                let has_helped = self.improve(|draws| {
+                    units[at..end].iter().for_each(|unit| leave_out(draws, *unit));
+                });
+                if has_helped {
+                    units.drain(at..end);
+                } else {
+                    at = end;
+                }
+            }
+            block = if block == 1 { 0 } else { block.div_ceil(2) };
+        }
+    }
+
+    fn lower(&mut self, place: Place, value: u64) -> bool {
+        value < self.at(place) && self.improve(|draws| set(draws, place, value))
+    }
+
+    /// Takes over a change if the tape still fails with it.
+    fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
+        let mut changed = self.draws.clone();
+        change(&mut changed);
+        trim(&mut changed);
+        if changed == self.draws {
+            return true;
+        }
+        let fails = self.fails_with(changed.clone());
+        if fails {
+            self.draws = changed;
+        }
+        fails
+    }
+
+    fn fails_with(&mut self, draws: Draws) -> bool {
+        if self.runs >= self.runs_max {
+            return false;
+        }
+        self.runs += 1;
+        (self.fails)(&Tape::of_draws(draws))
+    }
+
+    /// Every draw that is not 0.
+    fn places(&self) -> Vec<Place> {
+        let streams = self.draws.iter();
+        let places = streams.flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));
+        places.filter(|place| self.at(*place) != 0).collect()
+    }
+
+    fn at(&self, (stream, at): Place) -> u64 {
+        self.draws.get(&stream).and_then(|draws| draws.get(at)).copied().unwrap_or(0)
+    }
+
+    fn len_of(&self, stream: u32) -> usize {
+        self.draws.get(&stream).map_or(0, Vec::len)
+    }
+}
+
+fn set(draws: &mut Draws, (stream, at): Place, value: u64) {
+    if let Some(draw) = draws.get_mut(&stream).and_then(|draws| draws.get_mut(at)) {
+        *draw = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PLENTY: u64 = 1_000_000;
+
+    fn tape_of(streams: &[(u32, &[u64])]) -> Tape {
+        Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
+    }
+
+    /// Places and the least that makes a tape fail there.
+    type Needs = Vec<(u32, usize, u64)>;
+
+    fn meets(tape: &Tape, needs: &Needs) -> bool {
+        let draws = tape.draws();
+        let draw = |stream: u32, at: usize| draws.get(&stream).and_then(|draws| draws.get(at)).copied().unwrap_or(0);
+        needs.iter().all(|(stream, at, least)| draw(*stream, *at) >= *least)
+    }
+
+    #[test]
+    fn only_what_is_needed_is_left() {
+        let long: Vec<u64> = (1..=5_000).collect();
+        let tape = tape_of(&[(1, &long), (2, &long), (1 << 31, &long), (7, &[])]);
+        let needs = vec![(1, 3_000, 17), (1 << 31, 4, 5)];
+        let least = minimise(&tape, |tape| meets(tape, &needs), PLENTY).unwrap();
+        assert_eq!(least.tape.to_text(), "1: 0*3000 17\n2147483648: 0*4 5\n");
+        assert!(least.is_least && least.runs < 200, "{}", least.runs);
+    }
+
+    #[test]
+    fn what_does_not_fail_is_not_made_smaller() {
+        assert!(minimise(&tape_of(&[(1, &[5])]), |_| false, PLENTY).is_none());
+        let asked = |tape: &Tape| !tape.draws().is_empty();
+        assert!(minimise(&Tape::from_seed(1), asked, PLENTY).is_none(), "there is nothing on it");
+        assert!(minimise(&tape_of(&[(1, &[5])]), |_| true, 0).is_none(), "nobody may look");
+    }
+
+    #[test]
+    fn what_always_fails_needs_no_tape() {
+        let least = minimise(&tape_of(&[(1, &[5, 6]), (2, &[7])]), |_| true, PLENTY).unwrap();
+        assert_eq!((least.tape.to_text().as_str(), least.is_least), ("", true));
+    }
+
+    #[test]
+    fn a_recording_is_made_smaller_as_it_was_drawn() {
+        let fails = |tape: &Tape| (0..100).any(|_| tape.stream(3).one_in(40));
+        let recording = (0..).map(Tape::recording).find(fails).unwrap();
+        let least = minimise(&recording, fails, PLENTY).unwrap();
+        let text = least.tape.to_text();
+        assert!(text == "3: 1\n" || text.starts_with("3: 0") && text.ends_with(" 1\n"), "{text}");
+    }
+
+    #[test]
+    fn the_allowed_runs_are_all_that_is_used() {
+        let long: Vec<u64> = (1..=200).collect();
+        let needs = (0..200).step_by(3).map(|at| (4, at, 1)).collect();
+        for runs_max in 1..60 {
+            let mut runs = 0;
+            let fails = |tape: &Tape| {
+                runs += 1;
+                meets(tape, &needs)
+            };
+            let found = minimise(&tape_of(&[(4, &long)]), fails, runs_max).unwrap();
+            assert_eq!((found.runs, runs, found.is_least), (runs_max, runs_max, false));
+            assert!(meets(&found.tape, &needs));
+        }
+    }
+
+    #[test]
+    fn the_tape_of_a_long_run_is_small_text_in_the_end() {
+        let streams: Vec<(u32, Vec<u64>)> = (0..300)
+            .map(|stream| (stream, (0..400).map(|at| u64::from(stream) * 7_919 + at * 104_729).collect()))
+            .collect();
+        let tape = Tape::of_draws(streams.into_iter().collect());
+        let needs: Needs = (0..60).map(|need| (need * 5, need as usize * 6 + 1, 1_000 + u64::from(need))).collect();
+        let found = minimise(&tape, |tape| meets(tape, &needs), 4_000).unwrap();
+        assert!(found.tape.to_text().len() <= 4_096, "{} bytes, {} runs", found.tape.to_text().len(), found.runs);
+    }
+
+    /// Whether one draw can be set to 0, halved or lowered by one.
+    fn can_be_smaller(tape: &Tape, fails: impl Fn(&Tape) -> bool) -> bool {
+        let draws = tape.draws();
+        let places = draws.iter().flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));
+        places.into_iter().any(|place| {
+            let value = draws[&place.0][place.1];
+            let smaller = [0, value / 2, value.saturating_sub(1)];
+            smaller.into_iter().filter(|smaller| *smaller < value).any(|smaller| {
+                let mut changed = draws.clone();
+                set(&mut changed, place, smaller);
+                fails(&Tape::of_draws(changed))
+            })
+        })
+    }
+
+    fn draws() -> impl Strategy<Value = Draws> {
+        let value = prop_oneof![3 => Just(0), 3 => 1..20_u64, 1 => any::<u64>()];
+        proptest::collection::btree_map(0..6_u32, proptest::collection::vec(value, 0..20), 0..5)
+    }
+
+    /// Failures of several shapes, most of which no bisection suits.
+    fn fails_by(shape: u8, tape: &Tape) -> bool {
+        let draws = tape.draws();
+        let all = || draws.values().flatten();
+        match shape {
+            0 => all().fold(0, |sum: u64, draw| sum.saturating_add(*draw)) >= 10,
+            1 => all().any(|draw| draw % 3 == 2),
+            2 => all().filter(|draw| **draw != 0).count() % 4 == 3,
+            3 => draws.len() >= 2,
+            4 => draws.values().any(|draws| draws.len() >= 5),
+            _ => all().fold(0, |mixed, draw| mixed ^ draw) & 5 == 5,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_result_fails_and_is_least_and_never_longer(draws in draws(), shape in 0..6_u8) {
+            let tape = Tape::of_draws(draws);
+            let fails = |tape: &Tape| fails_by(shape, tape);
+            let found = minimise(&tape, fails, PLENTY);
+            prop_assert_eq!(found.is_some(), fails(&tape));
+            if let Some(found) = found {
+                prop_assert!(found.is_least && fails(&found.tape));
+                prop_assert!(!can_be_smaller(&found.tape, fails));
+                prop_assert!(found.tape.to_text().len() <= tape.to_text().len());
+                let again = minimise(&tape, fails, PLENTY).unwrap();
+                prop_assert_eq!((again.tape.to_text(), again.runs), (found.tape.to_text(), found.runs));
+                prop_assert_eq!(minimise(&found.tape, fails, PLENTY).unwrap().tape.to_text(), found.tape.to_text());
+            }
+        }
+
+        #[test]
+        fn with_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, runs_max in 1..30_u64) {
+            let tape = Tape::of_draws(draws);
+            if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), runs_max) {
+                prop_assert!(fails_by(shape, &found.tape) && found.runs <= runs_max);
+                prop_assert!(found.tape.to_text().len() <= tape.to_text().len());
+            }
+        }
+    }
+}

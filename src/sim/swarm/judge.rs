@@ -1,0 +1,196 @@
+//! What a run is judged by beside the invariants of the loop itself: what each peer is owed, and what the honest ones
+//! have seen.
+//!
+//! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
+//! ended, whatever the conditions.
+
+use super::super::actor::Wrong;
+use super::super::invariant::Checked;
+use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
+use super::juggler::{Ended, Juggler, Known};
+use super::marks::Mark;
+use super::scenario::{FAILURES, Kind, Troop};
+use super::stage::{Cast, Stage};
+use crate::error::{CloseReason, LocalCause};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// What a deadline may be missed by.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Whether nothing is done to the peers of a troop, so that what they are owed can be judged.
+pub(super) fn is_judged(troop: &Troop) -> bool {
+    let habit = troop.habit;
+    troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
+}
+
+/// Judges all that can be judged when the first phase is over.
+pub(super) fn judge_peers(stage: &mut Stage) {
+    let now = stage.world.now();
+    let ended: Vec<Ended> = stage.node.handler().ended.clone();
+    let known: Vec<(usize, Instant)> = stage
+        .node
+        .handler()
+        .known()
+        .filter(|known| known.is_ready || !known.is_outbound)
+        .map(|known| (known.troop, known.began))
+        .collect();
+    let is_quiet = stage.scenario.is_quiet();
+    let mut found = Vec::new();
+    for end in &ended {
+        let Some(cast) = stage.cast.get(end.troop) else { continue };
+        if !may_end(stage, cast, end, is_quiet) {
+            let Ended { began, at, reason, .. } = end;
+            found.push(format!("{} of {began:?} was ended at {at:?}: {reason:?}", cast.troop.kind));
+        }
+    }
+    for (troop, began) in known.into_iter().filter(|_| is_quiet) {
+        let Some(cast) = stage.cast.get(troop) else { continue };
+        if let Some(until) = most_time(stage, cast)
+            && now > began.plus(until)
+        {
+            found.push(format!("{} of {began:?} is still there", cast.troop.kind));
+        }
+    }
+    found.into_iter().take(4).for_each(|text| stage.found(38, text));
+}
+
+/// How long a judged peer may stay; none if there is no bound.
+fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
+    if !is_judged(&cast.troop) {
+        return None;
+    }
+    let within = match cast.troop.kind {
+        Kind::Hostile(row) => ROWS[row].within,
+        Kind::Untimely(..) => super::heckler::Within::Patience,
+        Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => return None,
+    };
+    Some(within.time(&stage.config) + script_time(&cast.steps) + SLACK)
+}
+
+fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
+    let reason = end.reason;
+    let label = reason.label();
+    if end.was_asked || reason == CloseReason::Local(LocalCause::Shutdown) {
+        return true;
+    }
+    let is_environment = match reason {
+        CloseReason::Network(_) | CloseReason::TimedOut(_) | CloseReason::ClosedByPeer => true,
+        CloseReason::Local(LocalCause::OverCapacity) => true,
+        CloseReason::RejectedByPeer(_) => true,
+        CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) | CloseReason::Local(_) => {
+            false
+        }
+    };
+    if !is_quiet && is_environment {
+        return true;
+    }
+    match cast.troop.kind {
+        Kind::Nobody | Kind::Nowhere(_) => is_environment,
+        // One that is paused by its handler gets no pongs, which the other handler is told of.
+        Kind::Rival => cast.troop.habit.pauses && is_environment || label == "closed_by_peer",
+        Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
+        Kind::Hostile(row) => {
+            let row = &ROWS[row];
+            let is_right = row.reasons.contains(&label);
+            let is_teased = !is_judged(&cast.troop) && is_environment;
+            let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
+            (is_right || is_teased) && !(is_quiet && is_late)
+        }
+        Kind::Untimely(manners, message) => {
+            let is_teased = !is_judged(&cast.troop) && is_environment;
+            cell_reasons(manners, MESSAGES[message]).contains(&label) || is_teased
+        }
+    }
+}
+
+/// Judges what the honest peers have written down.
+pub(super) fn judge_journals(stage: &mut Stage) {
+    let is_quiet = stage.scenario.is_quiet();
+    let mut found = Vec::new();
+    for cast in &stage.cast {
+        let is_patient = is_quiet && !cast.troop.habit.pauses;
+        for complaint in cast.journal.complaints() {
+            let is_grave = match complaint.what {
+                Wrong::NoPong | Wrong::NoHandshake => is_patient,
+                Wrong::Magic
+                | Wrong::Checksum
+                | Wrong::TooLong
+                | Wrong::Malformed
+                | Wrong::BeforeVersion
+                | Wrong::BeforeVerack
+                | Wrong::Repeated
+                | Wrong::StrayPong => true,
+            };
+            if is_grave {
+                found.push((38, format!("{} complains: {complaint:?}", cast.troop.kind)));
+            }
+        }
+        let out_of_order = cast.heard.borrow().out_of_order;
+        if out_of_order > 0 {
+            found.push((17, format!("{} heard {out_of_order} messages out of order", cast.troop.kind)));
+        }
+    }
+    found.truncate(4);
+    found.into_iter().for_each(|(invariant, text)| stage.found(invariant, text));
+}
+
+/// Gathers what the loops and their handlers have found.
+pub(super) fn gather(stage: &mut Stage) {
+    let loops = [Some(&stage.node), stage.rival.as_ref()];
+    for checked in loops.into_iter().flatten() {
+        stage.violations.extend(checked.violations());
+        for (invariant, at, text) in &checked.handler().wrongs {
+            let (invariant, at, text) = (*invariant, *at, text.clone());
+            stage.violations.push(super::Violation { invariant, at, text });
+        }
+        stage.marks.merge(&checked.handler().marks);
+        let failures = FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)));
+        for (index, (site, errno)) in failures.enumerate() {
+            if checked.has_failed(site, errno) || stage.scenario.has_interrupted(site, errno) {
+                stage.marks.set(Mark::failure(index));
+            }
+        }
+    }
+    stage.violations.sort_by_key(|violation| violation.at);
+}
+
+/// Who waits for what, when all should be well.
+pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
+    let mut waits = Vec::new();
+    for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
+        let wanted = cast.troop.count as usize;
+        let peers: Vec<&Known> = of_troop(&stage.node, index);
+        let well = peers.iter().filter(|known| known.is_ready && known.is_well).count();
+        if well < wanted {
+            let ready = peers.iter().filter(|known| known.is_ready).count();
+            let there = cast.crowd.as_ref().map_or(0, super::super::actor::Crowd::len);
+            waits.push(format!(
+                "{}: {wanted} are to be there, {there} are open on their side, {} on the loop's, {ready} ready, {well} \
+                 have answered",
+                cast.troop,
+                peers.len()
+            ));
+        }
+    }
+    let queues = stage.node.inspect();
+    for link in queues.links.iter().filter(|link| link.outgoing.waiting_bytes > 0) {
+        waits.push(format!("what is sent to {:?} waits: {link:?}", link.id));
+    }
+    if !waits.is_empty() {
+        waits.extend(queues.listeners.iter().map(|listener| format!("{listener:?}")));
+        waits.extend(
+            queues
+                .links
+                .iter()
+                .filter(|link| link.handshake_deadline.is_some())
+                .take(3)
+                .map(|link| format!("{link:?}")),
+        );
+    }
+    waits
+}
+
+fn of_troop(node: &Checked<Juggler>, troop: usize) -> Vec<&Known> {
+    node.handler().known().filter(|known| known.troop == troop).collect()
+}

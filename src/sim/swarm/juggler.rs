@@ -1,0 +1,555 @@
+//! The handler under the loop: it does all that a handler can do, at moments and to peers that are drawn.
+//!
+//! It knows who each of its peers is, because each troop has a host of its own. What it draws for the peers of one troop
+//! comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left alone.
+
+use super::super::tape::Chance;
+use super::marks::{Mark, Marks};
+use super::scenario::Habit;
+use super::talker::magic;
+use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+use crate::error::{CloseReason, CommandError, LocalCause};
+use crate::id::PeerId;
+use crate::protocol::CommandName;
+use crate::time::Instant;
+use crate::wire::{Header, MessageRef, put_frame};
+use bytes::Bytes;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The command of numbered messages.
+pub(super) const TALK: CommandName = CommandName::new("talk");
+/// Small slices that are kept for a while, as an embedder may.
+const KEEPSAKES_MAX: usize = 64;
+/// Pause before somebody is dialled again.
+const REDIAL: Duration = Duration::from_secs(1);
+/// What the pongs of a liar carry.
+pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
+
+/// What the handler knows of a troop.
+#[derive(Debug)]
+pub(super) struct Acquaintance {
+    pub(super) habit: Habit,
+    /// Where it is dialled, and how many of it.
+    pub(super) dials: Option<(SocketAddr, u32)>,
+    pub(super) chance: Chance,
+    /// Whether its peers are to be met again when they are gone.
+    pub(super) is_honest: bool,
+    /// Whether what its peers are owed is judged, so that nothing may be done to them.
+    pub(super) is_judged: bool,
+    /// It answers what it is told, so that it gets no answers.
+    pub(super) answers: bool,
+}
+
+/// How a peer ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) troop: usize,
+    /// When it was opened or dialled.
+    pub(super) began: Instant,
+    pub(super) at: Instant,
+    pub(super) reason: CloseReason,
+    /// Whether this handler or a user has asked for it.
+    pub(super) was_asked: bool,
+}
+
+/// A peer of the handler's.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) id: PeerId,
+    pub(super) troop: usize,
+    pub(super) began: Instant,
+    pub(super) is_ready: bool,
+    pub(super) is_outbound: bool,
+    was_asked: bool,
+    is_paused: bool,
+    heard: u64,
+    said: u64,
+    /// What is still to be fed of a message.
+    feeding: Bytes,
+    /// It has answered a ping since all is calm.
+    pub(super) is_well: bool,
+}
+
+/// What a user asks of the handler.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    /// Do no harm any more, and see that everybody honest is there and well.
+    Calm,
+    /// Send something to everybody.
+    Greet,
+    /// Ping who is not known to be well.
+    Check,
+}
+
+/// The handler.
+#[derive(Debug)]
+pub(super) struct Juggler {
+    pub(super) troops: Vec<Acquaintance>,
+    /// The host of the first troop; the others follow.
+    first_host: usize,
+    due: Vec<Instant>,
+    peers: Vec<Option<Known>>,
+    pub(super) ended: Vec<Ended>,
+    pub(super) marks: Marks,
+    /// What was wrong, by the number of the invariant.
+    pub(super) wrongs: Vec<(u8, Instant, String)>,
+    redials: Vec<(Instant, usize)>,
+    keepsakes: Vec<Bytes>,
+    bulk: Bytes,
+    /// Frames may be missing because there was no room to gather them.
+    pub(super) may_miss: bool,
+    pub(super) is_calm: bool,
+    /// Ids that were valid once.
+    pub(super) gone: Vec<PeerId>,
+}
+
+impl Juggler {
+    pub(super) fn new(troops: Vec<Acquaintance>, first_host: usize, bulk_bytes: usize, may_miss: bool) -> Self {
+        let due = vec![Instant::MAX; troops.len()];
+        Self {
+            troops,
+            first_host,
+            due,
+            peers: Vec::new(),
+            ended: Vec::new(),
+            marks: Marks::default(),
+            wrongs: Vec::new(),
+            redials: Vec::new(),
+            keepsakes: Vec::new(),
+            bulk: Bytes::from(vec![0; bulk_bytes]),
+            may_miss,
+            is_calm: false,
+            gone: Vec::new(),
+        }
+    }
+
+    /// All peers, by their slots.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
+        self.peers.iter().flatten()
+    }
+
+    /// Whose host has this address; more than there are if it is nobody's.
+    fn troop_of(&self, ip: IpAddr) -> usize {
+        let IpAddr::V4(ip) = ip else { return self.troops.len() };
+        let host = u32::from(ip).wrapping_sub(u32::from(Ipv4Addr::new(10, 0, 0, 1))) as usize;
+        host.checked_sub(self.first_host).map_or(self.troops.len(), |troop| troop.min(self.troops.len()))
+    }
+
+    fn get(&mut self, peer: PeerId) -> Option<&mut Known> {
+        self.peers.get_mut(peer.link().slot())?.as_mut().filter(|known| known.id == peer)
+    }
+
+    fn wrong(&mut self, invariant: u8, at: Instant, text: String) {
+        if self.wrongs.len() < 8 {
+            self.wrongs.push((invariant, at, text));
+        }
+    }
+
+    /// Enters a peer that nobody has heard of.
+    fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
+        let (slot, troop) = (peer.link().slot(), self.troop_of(address.ip()));
+        if self.peers.len() <= slot {
+            self.peers.resize_with(slot + 1, || None);
+        }
+        self.peers[slot] = Some(Known {
+            id: peer,
+            troop,
+            began,
+            is_ready: false,
+            is_outbound,
+            was_asked: false,
+            is_paused: false,
+            heard: 0,
+            said: 0,
+            feeding: Bytes::new(),
+            is_well: false,
+        });
+    }
+
+    fn dial(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
+        let Some((address, _)) = self.troops[troop].dials else { return };
+        match ctx.connect(address) {
+            Ok(peer) => self.enter(peer, address, ctx.now(), true),
+            Err(error) => {
+                self.refused(error);
+                self.redials.push((ctx.now().plus(REDIAL), troop));
+            }
+        }
+    }
+
+    fn refused(&mut self, error: CommandError) {
+        self.marks.set(Mark::refusal(error));
+    }
+
+    fn done(&mut self, result: Result<(), CommandError>) {
+        if let Err(error) = result {
+            self.refused(error);
+        }
+    }
+
+    // --- What it does to peers --------------------------------------------------------------------------------------
+
+    fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
+        let Some(known) = self.get(peer) else { return };
+        let frame = talk(known.said, len_bytes).into();
+        match ctx.send_shared(peer, &frame) {
+            Ok(()) => self.get(peer).expect("it was there").said += 1,
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// Begins to feed a block, or sends one in one piece.
+    fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let header = Header::of(CommandName::BLOCK, &self.bulk);
+        match ctx.stream_to(peer, &header) {
+            Ok(()) => {
+                let bulk = self.bulk.clone();
+                if let Some(known) = self.get(peer) {
+                    known.feeding = bulk;
+                }
+                self.feed(ctx, peer);
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    fn feed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let Some(known) = self.get(peer) else { return };
+        let mut left = std::mem::take(&mut known.feeding);
+        let result = if left.is_empty() { Ok(()) } else { ctx.feed(peer, &mut left) };
+        if let Some(known) = self.get(peer) {
+            known.feeding = left;
+        }
+        self.done(result);
+    }
+
+    /// Sends far more than anybody who does not read can take.
+    fn overwhelm(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let mut frame = Vec::new();
+        put_frame(magic(), CommandName::TX, &[0; 200_000], &mut frame);
+        let frame = frame.into();
+        for _ in 0..20 {
+            if let Err(error) = ctx.send_shared(peer, &frame) {
+                return self.refused(error);
+            }
+        }
+    }
+
+    fn pause(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_paused: bool) {
+        if is_paused {
+            ctx.pause(peer)
+        } else {
+            ctx.resume(peer)
+        }
+        if let Some(known) = self.get(peer) {
+            known.is_paused = is_paused;
+        }
+    }
+
+    fn end(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_graceful: bool) {
+        if let Some(known) = self.get(peer) {
+            known.was_asked = true;
+        }
+        let reason = LocalCause::Requested.into();
+        if is_graceful { ctx.close(peer, reason) } else { ctx.abort(peer, reason) }
+    }
+
+    /// Something to one peer of a troop.
+    fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
+        let Acquaintance { habit, chance, .. } = &self.troops[troop];
+        let (habit, chance) = (*habit, chance.clone());
+        let peers: Vec<PeerId> = self.known().filter(|known| known.troop == troop).map(|known| known.id).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let peer = *chance.pick(&peers);
+        match chance.below(16) {
+            0..=4 => self.say(ctx, peer, chance.below(200) as usize),
+            5 | 6 => {
+                for _ in 0..=chance.below(3) {
+                    match ctx.ping(peer, ctx.now()) {
+                        Ok(_) => {}
+                        Err(error) => self.refused(error),
+                    }
+                }
+            }
+            7 if habit.is_rough => self.end(ctx, peer, true),
+            8 if habit.is_rough => self.end(ctx, peer, false),
+            9 | 10 if habit.pauses => self.pause(ctx, peer, true),
+            11 | 12 => self.pause(ctx, peer, false),
+            13 => self.say_much(ctx, peer),
+            14 => {
+                let result = ctx.send(peer, &MessageRef::GetAddr);
+                self.done(result);
+            }
+            15 if habit.is_rough => {
+                for peer in peers {
+                    self.say(ctx, peer, chance.below(2_000) as usize);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_wake(&self, ctx: &mut Ctx<'_>) {
+        let redial = self.redials.iter().map(|(at, _)| *at);
+        let Some(next) = self.due.iter().copied().chain(redial).min() else { return };
+        if next < Instant::MAX {
+            ctx.wake_at(next);
+        }
+    }
+
+    /// How many of a troop are dialled or there because they were.
+    fn outbound_of(&self, troop: usize) -> u32 {
+        let there = self.known().filter(|known| known.troop == troop && known.is_outbound).count();
+        let to_come = self.redials.iter().filter(|(_, redial)| *redial == troop).count();
+        (there + to_come) as u32
+    }
+
+    fn calm_down(&mut self, ctx: &mut Ctx<'_>) {
+        self.is_calm = true;
+        self.due.fill(Instant::MAX);
+        let paused: Vec<PeerId> = self.known().filter(|known| known.is_paused).map(|known| known.id).collect();
+        paused.into_iter().for_each(|peer| self.pause(ctx, peer, false));
+        for troop in 0..self.troops.len() {
+            let Acquaintance { dials, is_honest, .. } = self.troops[troop];
+            let wanted = dials.filter(|_| is_honest).map_or(0, |(_, count)| count);
+            for _ in self.outbound_of(troop)..wanted {
+                self.redials.push((ctx.now().plus(REDIAL), troop));
+            }
+        }
+        self.set_wake(ctx);
+    }
+
+    fn check(&self, ctx: &mut Ctx<'_>) {
+        let unsure = self.known().filter(|known| known.is_ready && !known.is_well).map(|known| known.id);
+        for peer in unsure.collect::<Vec<_>>() {
+            // Who has pings in flight answers those, and who has no pongs is well because it is there.
+            let _ = ctx.ping(peer, ctx.now());
+        }
+    }
+
+    // --- What it hears ----------------------------------------------------------------------------------------------
+
+    fn became_ready(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let has_pongs = ctx.peer(peer).and_then(|view| view.version().map(|version| version.protocol_version > 60_000));
+        let Some(known) = self.get(peer) else { return };
+        known.is_ready = true;
+        known.is_well = has_pongs == Some(false);
+        let troop = known.troop;
+        let Some(acquaintance) = self.troops.get(troop) else { return };
+        let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
+        if self.is_calm {
+            return;
+        }
+        if habit.overwhelms {
+            self.overwhelm(ctx, peer);
+        }
+        if acquaintance_is_quiet(&self.troops[troop]) {
+            return;
+        }
+        if chance.one_in(2) {
+            self.say(ctx, peer, chance.below(100) as usize);
+        }
+    }
+
+    fn closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
+        let now = ctx.now();
+        let slot = peer.link().slot();
+        let Some(known) = self.peers.get_mut(slot).and_then(|entry| entry.take_if(|known| known.id == peer)) else {
+            return;
+        };
+        self.marks.set(Mark::reason(&reason));
+        if reason == CloseReason::Local(LocalCause::Requested) && !known.was_asked {
+            self.wrong(4, now, format!("{peer:?} was closed on request, and nobody has asked for that"));
+        }
+        let Known { troop, began, was_asked, is_outbound, .. } = known;
+        if self.gone.len() < 256 {
+            self.gone.push(peer);
+        }
+        self.ended.push(Ended { troop, began, at: now, reason, was_asked });
+        let Some(acquaintance) = self.troops.get(troop) else { return };
+        if !is_outbound || reason == CloseReason::Local(LocalCause::Shutdown) {
+            return;
+        }
+        let wanted = acquaintance.dials.map_or(0, |(_, count)| count);
+        if !acquaintance.is_honest || self.outbound_of(troop) >= wanted {
+            return;
+        }
+        if self.is_calm || !acquaintance.habit.redials_at_once {
+            self.redials.push((now.plus(REDIAL), troop));
+        } else if self.ended.len() < 2_000 {
+            self.dial(ctx, troop);
+        }
+        self.set_wake(ctx);
+    }
+
+    fn hear_talk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, payload: &[u8]) {
+        let may_miss = self.may_miss;
+        let Some(known) = self.get(peer) else { return };
+        let number = payload.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
+        let awaited = known.heard;
+        known.heard = number.wrapping_add(1);
+        let troop = known.troop;
+        if number != awaited && !(may_miss && number > awaited) {
+            self.wrong(16, ctx.now(), format!("{peer:?} said number {number} when {awaited} was to come"));
+        }
+        let Some(acquaintance) = self.troops.get(troop) else { return };
+        let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
+        if !acquaintance.answers && (chance.one_in(2) || self.is_calm) {
+            self.say(ctx, peer, chance.below(120) as usize);
+        }
+        if habit.is_rough && !self.is_calm && chance.one_in(100) {
+            let is_graceful = chance.one_in(2);
+            self.end(ctx, peer, is_graceful);
+        }
+    }
+}
+
+impl Handler for Juggler {
+    type Command = Wish;
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for troop in 0..self.troops.len() {
+            let count = self.troops[troop].dials.map_or(0, |(_, count)| count);
+            (0..count).for_each(|_| self.dial(ctx, troop));
+            let every = self.troops[troop].habit.acts_every;
+            if !every.is_zero() {
+                self.due[troop] = ctx.now().plus(every);
+            }
+        }
+        self.set_wake(ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        if self.get(peer).is_none()
+            && let Some(view) = ctx.peer(peer)
+        {
+            let is_outbound = view.connection().connection_type() == crate::peer::ConnectionType::Outbound;
+            let address = view.address();
+            self.enter(peer, address, ctx.now(), is_outbound);
+        }
+        match event {
+            Event::Opened { .. } => {
+                let now = ctx.now();
+                if let Some(known) = self.get(peer) {
+                    known.began = now;
+                }
+            }
+            Event::Ready { .. } => self.became_ready(ctx, peer),
+            Event::Pong { nonce, .. } => {
+                if let Some(known) = self.get(peer) {
+                    known.is_well = true;
+                }
+                if nonce == LIE {
+                    self.wrong(23, ctx.now(), format!("{peer:?} has answered a ping that nobody has sent"));
+                }
+            }
+            Event::Closed { reason, .. } => self.closed(ctx, peer, reason),
+            Event::VersionReceived
+            | Event::LimitsAnnounced { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::StreamCut { .. } => {}
+        }
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        let Some(troop) = self.get(peer).map(|known| known.troop) else { return Delivery::Buffer };
+        let Some(acquaintance) = self.troops.get(troop) else { return Delivery::Buffer };
+        let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
+        if header.command == TALK || !habit.is_moody {
+            return if header.payload_len > 1_000_000 { Delivery::Stream } else { Delivery::Buffer };
+        }
+        if habit.is_rough && !self.is_calm && chance.one_in(200) {
+            self.end(ctx, peer, false);
+        }
+        *chance.pick(&[Delivery::Buffer, Delivery::Stream, Delivery::Discard])
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        if frame.command() == TALK {
+            return self.hear_talk(ctx, peer, frame.payload());
+        }
+        let _ = frame.decode();
+        if self.keepsakes.len() < KEEPSAKES_MAX {
+            self.keepsakes.push(frame.to_bytes());
+        } else {
+            self.keepsakes.clear();
+        }
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        if self.keepsakes.len() < KEEPSAKES_MAX {
+            self.keepsakes.push(chunk.to_bytes());
+        } else {
+            self.keepsakes.clear();
+        }
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.feed(ctx, peer);
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now();
+        for troop in 0..self.troops.len() {
+            if self.due[troop] <= now {
+                self.due[troop] = now.plus(self.troops[troop].habit.acts_every);
+                self.act(ctx, troop);
+            }
+        }
+        let mut redials = std::mem::take(&mut self.redials);
+        redials.retain(|(at, troop)| {
+            let is_due = *at <= now;
+            if is_due {
+                self.dial(ctx, *troop);
+            }
+            !is_due
+        });
+        self.redials.append(&mut redials);
+        self.set_wake(ctx);
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, wish: Wish) {
+        match wish {
+            Wish::Calm => self.calm_down(ctx),
+            Wish::Check => self.check(ctx),
+            Wish::Greet => {
+                let ids: Vec<PeerId> = self.known().map(|known| known.id).collect();
+                for peer in ids {
+                    let is_judged = self
+                        .get(peer)
+                        .map(|known| known.troop)
+                        .and_then(|troop| self.troops.get(troop).map(|t| t.is_judged));
+                    if is_judged == Some(false) {
+                        self.say(ctx, peer, 20);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Juggler {
+    /// A user asks the loop to close this peer.
+    pub(super) fn is_asked_to_close(&mut self, peer: PeerId) {
+        if let Some(known) = self.get(peer) {
+            known.was_asked = true;
+        }
+    }
+}
+
+fn acquaintance_is_quiet(acquaintance: &Acquaintance) -> bool {
+    acquaintance.is_judged && !acquaintance.is_honest
+}
+
+/// A numbered message.
+pub(super) fn talk(number: u64, len_bytes: usize) -> Vec<u8> {
+    let mut payload = vec![number as u8; 8 + len_bytes];
+    payload[..8].copy_from_slice(&number.to_le_bytes());
+    let mut frame = Vec::with_capacity(32 + len_bytes);
+    put_frame(magic(), TALK, &payload, &mut frame);
+    frame
+}

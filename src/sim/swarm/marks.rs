@@ -1,0 +1,193 @@
+//! What a run has come across at least once, so that a swarm that never gets somewhere is noticed.
+//!
+//! The list of all marks is fixed: why connections end, what calls fail with, which threats and faults there were,
+//! which messages came in which state, and what a handler can be refused.
+
+use super::heckler::{MESSAGES, ROWS, STATES};
+use super::scenario::FAILURES;
+use crate::error::{CloseReason, CommandError};
+use std::fmt;
+
+/// Something that has to happen somewhere in a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u16);
+
+/// A set of marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks([u64; 5]);
+
+/// The labels of all reasons that a loop can have; a checksum that is wrong ends no connection.
+const REASONS: [&str; 33] = [
+    "bad_magic",
+    "over_limit",
+    "truncated_message",
+    "non_canonical_size",
+    "bad_value",
+    "handshake_flood",
+    "second_protoconf",
+    "protocol_version",
+    "wrong_blockchain",
+    "banned_user_agent",
+    "connect_timeout",
+    "handshake_timeout",
+    "pong_timeout",
+    "header_timeout",
+    "body_timeout",
+    "send_stalled",
+    "local_emfile",
+    "local_eaddrnotavail",
+    "local_enobufs",
+    "refused",
+    "reset",
+    "aborted",
+    "broken_pipe",
+    "network_timeout",
+    "host_unreachable",
+    "network_unreachable",
+    "io_error",
+    "closed_by_peer",
+    "rejected_by_peer",
+    "requested",
+    "shutdown",
+    "over_capacity",
+    "field_too_long",
+];
+
+/// What the environment does, by the numbers of the faults where they have one.
+pub(super) const CIRCUMSTANCES: [&str; 17] = [
+    "E1 no descriptor for an accept",
+    "E4 no port for a dial",
+    "E6 a host stands still",
+    "E14 a signal interrupts",
+    "E16 one byte at a time",
+    "E22 a stop in the midst of it",
+    "P17 a cut network",
+    "a reset on the way",
+    "another loop",
+    "a poller like Linux's",
+    "a mean poller",
+    "a noisy poller",
+    "a tiny poller",
+    "no spare inbound",
+    "short of memory",
+    "a thousand peers",
+    "shrunk budgets",
+];
+
+const REFUSALS: [&str; 7] =
+    ["NoSuchPeer", "QueueFull", "NotReady", "TooManyPings", "NoPongs", "StreamOpen", "TooLargeForPeer"];
+
+const FIRST_FAILURE: usize = REASONS.len();
+const FIRST_ROW: usize = FIRST_FAILURE + failures_len();
+const FIRST_CELL: usize = FIRST_ROW + 2 * ROWS.len();
+const FIRST_CIRCUMSTANCE: usize = FIRST_CELL + 2 * STATES.len() * MESSAGES.len();
+const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
+const COUNT: usize = FIRST_REFUSAL + REFUSALS.len();
+const _: () = assert!(COUNT <= 5 * 64, "every mark needs a bit");
+
+const fn failures_len() -> usize {
+    let (mut len, mut at) = (0, 0);
+    while at < FAILURES.len() {
+        len += FAILURES[at].1.len();
+        at += 1;
+    }
+    len
+}
+
+impl Mark {
+    /// Every mark.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..COUNT as u16).map(Self)
+    }
+
+    pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
+        let index = REASONS.iter().position(|label| *label == reason.label())?;
+        Some(Self(index as u16))
+    }
+
+    pub(super) fn refusal(error: CommandError) -> Option<Self> {
+        let name = format!("{error:?}");
+        let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
+        Some(Self((FIRST_REFUSAL + index) as u16))
+    }
+
+    /// The `index`-th of all failures in the order of their table.
+    pub(super) fn failure(index: usize) -> Option<Self> {
+        (index < failures_len()).then_some(Self((FIRST_FAILURE + index) as u16))
+    }
+
+    pub(super) fn row(row: usize, dials: bool) -> Option<Self> {
+        Some(Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16))
+    }
+
+    pub(super) fn cell(state: usize, message: usize, dials: bool) -> Option<Self> {
+        let cell = state * MESSAGES.len() + message;
+        Some(Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16))
+    }
+
+    /// # Panics
+    ///
+    /// If there is no circumstance that begins so.
+    pub(super) fn circumstance(begins: &str) -> Option<Self> {
+        let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("it is in the table");
+        Some(Self((FIRST_CIRCUMSTANCE + index) as u16))
+    }
+}
+
+impl Marks {
+    pub(super) fn set(&mut self, mark: Option<Mark>) {
+        if let Some(Mark(index)) = mark {
+            self.0[usize::from(index) / 64] |= 1 << (index % 64);
+        }
+    }
+
+    /// Whether a mark is among them.
+    pub fn contains(&self, Mark(index): Mark) -> bool {
+        self.0[usize::from(index) / 64] & 1 << (index % 64) != 0
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// The marks that are not among them.
+    pub fn missing(&self) -> impl Iterator<Item = Mark> {
+        Mark::all().filter(|mark| !self.contains(*mark))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = usize::from(self.0);
+        let direction = |index: usize| if index % 2 == 1 { "dialling" } else { "dialled" };
+        if index < FIRST_FAILURE {
+            write!(f, "ended by {}", REASONS[index])
+        } else if index < FIRST_ROW {
+            let all = FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (site, errno)));
+            let (site, errno) = all.into_iter().nth(index - FIRST_FAILURE).expect("it is in the table");
+            write!(f, "{site:?} failed with {errno}")
+        } else if index < FIRST_CELL {
+            let row = &ROWS[(index - FIRST_ROW) / 2];
+            write!(f, "{row:?}, {}", direction(index - FIRST_ROW))
+        } else if index < FIRST_CIRCUMSTANCE {
+            let cell = (index - FIRST_CELL) / 2;
+            let (state, message) = (STATES[cell / MESSAGES.len()], MESSAGES[cell % MESSAGES.len()]);
+            write!(f, "{message} at {state:?}, {}", direction(index - FIRST_CELL))
+        } else if index < FIRST_REFUSAL {
+            f.write_str(CIRCUMSTANCES[index - FIRST_CIRCUMSTANCE])
+        } else {
+            write!(f, "refused with {}", REFUSALS[index - FIRST_REFUSAL])
+        }
+    }
+}

@@ -1,0 +1,534 @@
+//! Everything about a run, as plain data that is drawn before it begins.
+//!
+//! As swarm testing wants it, each tape draws which things there are at all and how much of each, so that most worlds
+//! lack most things and some have a lot of one. What belongs together has a stream of its own, and in each of them a
+//! draw of 0 stands for the simplest: no troop, no fault, no cut.
+
+use super::super::connection::Conditions;
+use super::super::errno;
+use super::super::faults::Site;
+use super::super::pipe::{Cut, Cuts};
+use super::super::poller::Poller;
+use super::super::tape::{Chance, Tape};
+use super::heckler::{self, MESSAGES, Manners, ROWS, STATES};
+use super::talker::Manner;
+use crate::bugs::Budget;
+use crate::time::Instant;
+use std::fmt;
+use std::time::Duration;
+
+/// Most troops of a world.
+pub(super) const TROOPS_MAX: usize = 9;
+/// Socket events that a world is to have, roughly.
+const EVENTS_AIM: u64 = 8_000;
+
+/// The streams of a tape that a swarm draws from; those of the kernel lie above.
+pub(super) mod stream {
+    pub(crate) const WORLD: u32 = 0;
+    pub(crate) const FAULTS: u32 = 1;
+    pub(crate) const BUDGETS: u32 = 2;
+    pub(crate) const DEEDS: u32 = 3;
+    pub(crate) const LIMITS: u32 = 4;
+    pub(crate) const TROOP: u32 = 100;
+    pub(crate) const HABIT: u32 = 200;
+    pub(crate) const CROWD: u32 = 300;
+    pub(crate) const RIVAL: u32 = 400;
+}
+
+/// What kind of worlds are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// All that there is.
+    #[default]
+    Standard,
+    /// The same worlds without their hostile peers.
+    WithoutHostile,
+}
+
+/// Everything about a run; its `Display` tells it in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    pub(super) start: Instant,
+    /// Of the phase in which everything may happen.
+    pub(super) length: Duration,
+    pub(super) conditions: Conditions,
+    pub(super) poller: Poller,
+    pub(super) crowd_poller: Poller,
+    pub(super) ping_interval: Duration,
+    pub(super) pong_timeout: Duration,
+    /// Inbound peers beyond those that are honest; none if there is no limit.
+    pub(super) spare_inbound: Option<usize>,
+    pub(super) is_short_of_memory: bool,
+    pub(super) bulk_bytes: usize,
+    pub(super) calls_per_sweep: u64,
+    /// By the host of the troop, from 1.
+    pub(super) troops: Vec<Troop>,
+    pub(super) faults: Vec<(Site, i32, u32)>,
+    pub(super) budgets: Vec<(Budget, usize)>,
+    pub(super) deeds: Vec<(Duration, Deed)>,
+    /// Descriptors beyond those that the honest need.
+    pub(super) spare_descriptors: Option<usize>,
+    pub(super) ports: Option<u16>,
+}
+
+/// Peers of one kind, on a host of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Troop {
+    pub(super) kind: Kind,
+    pub(super) count: u32,
+    /// Whether they dial the loop or are dialled by it.
+    pub(super) dials: bool,
+    pub(super) from: Duration,
+    pub(super) every: Duration,
+    pub(super) manner: Manner,
+    /// Pause between two pings of an honest peer.
+    pub(super) pings_every: Option<Duration>,
+    pub(super) habit: Habit,
+}
+
+/// Who the peers of a troop are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Nobody,
+    Honest(Quirk),
+    /// Another loop like the one under test.
+    Rival,
+    /// A row of the table of threats.
+    Hostile(usize),
+    /// One message in one state of the handshake.
+    Untimely(Manners, usize),
+    /// Addresses where nobody is.
+    Nowhere(Nowhere),
+}
+
+/// How an honest peer differs from the usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quirk {
+    None,
+    Eager,
+    NoProtoconf,
+    ShortVersion(usize),
+    OldVersion(i32),
+    OddAgent,
+}
+
+/// Why nobody is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nowhere {
+    NoListener,
+    Silent,
+    NoHost,
+    NoNetwork,
+}
+
+/// What the handler does to the peers of a troop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Habit {
+    /// Pause between two deeds; zero for none.
+    pub(super) acts_every: Duration,
+    /// It closes and aborts.
+    pub(super) is_rough: bool,
+    pub(super) pauses: bool,
+    /// It has messages buffered, streamed or discarded as it likes.
+    pub(super) is_moody: bool,
+    /// It dials again while it is told of the end.
+    pub(super) redials_at_once: bool,
+    /// It sends more than anybody can take.
+    pub(super) overwhelms: bool,
+}
+
+/// What befalls the world at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Cut { host: usize, time: Duration },
+    Pause { host: usize, time: Duration },
+    Reset { pick: u32 },
+    UserDial { troop: usize },
+    UserClose { pick: u32 },
+    UserCloseGone { pick: u32 },
+    UserSend { pick: u32 },
+    UserFlood,
+    UserStats,
+    Stop,
+}
+
+impl Scenario {
+    /// Draws a scenario from the streams of a tape that nothing else draws from.
+    pub fn draw(tape: &Tape, profile: Profile) -> Self {
+        let chance = tape.stream(stream::WORLD);
+        let start = draw_start(&chance);
+        let length = Duration::from_secs(*chance.pick(&[60, 120, 240, 480, 900]));
+        let conditions = draw_conditions(&chance);
+        let poller = *chance.pick(&[Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny]);
+        let crowd_poller = *chance.pick(&[Poller::Linux, Poller::Linux, Poller::Mean, Poller::Tiny]);
+        let size = draw_size(&chance);
+        let ping_interval = Duration::from_secs(*chance.pick(&[120, 20, 60, 7]));
+        let pong_timeout = Duration::from_secs(*chance.pick(&[30, 5, 30]));
+        let bulk_bytes = *chance.pick(&[1_000, 0, 30_000, 100_000]);
+        let calls_per_sweep = *chance.pick(&[1_024, 256, 1_024, 2_048]);
+        let grain = grain_of(&conditions);
+        let mut scenario = Self {
+            start,
+            length,
+            poller,
+            crowd_poller,
+            ping_interval,
+            pong_timeout,
+            spare_inbound: None,
+            is_short_of_memory: false,
+            bulk_bytes: bulk_bytes.min(grain * 200),
+            calls_per_sweep,
+            troops: Vec::new(),
+            faults: draw_faults(&tape.stream(stream::FAULTS)),
+            budgets: draw_budgets(&tape.stream(stream::BUDGETS)),
+            deeds: Vec::new(),
+            spare_descriptors: None,
+            ports: None,
+            conditions,
+        };
+        scenario.draw_troops(tape, size, grain);
+        scenario.draw_limits(&tape.stream(stream::LIMITS));
+        scenario.draw_deeds(&tape.stream(stream::DEEDS));
+        if profile == Profile::WithoutHostile {
+            for troop in scenario.troops.iter_mut().filter(|troop| troop.kind.is_hostile()) {
+                troop.kind = Kind::Nobody;
+            }
+        }
+        scenario
+    }
+
+    /// Whether nothing but peers and handler can end a connection, and no byte is held up.
+    pub fn is_quiet(&self) -> bool {
+        let is_still = |(_, deed): &(Duration, Deed)| match deed {
+            Deed::Cut { .. } | Deed::Pause { .. } | Deed::Reset { .. } | Deed::Stop => false,
+            Deed::UserDial { .. }
+            | Deed::UserClose { .. }
+            | Deed::UserCloseGone { .. }
+            | Deed::UserSend { .. }
+            | Deed::UserFlood
+            | Deed::UserStats => true,
+        };
+        let is_ample = self.spare_inbound.is_none() && self.spare_descriptors.is_none() && self.ports.is_none();
+        self.faults.is_empty() && is_ample && self.deeds.iter().all(is_still)
+    }
+
+    /// Whether its honest peers hear the same at the same moments when its hostile peers are not there.
+    pub fn is_comparable(&self) -> bool {
+        let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
+            && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);
+        let is_alone = self.deeds.is_empty() && self.troops.iter().any(|troop| troop.kind.is_hostile());
+        self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
+    }
+
+    /// Whether a signal has interrupted calls of this kind, which nobody but the kernel's own seam hears of.
+    pub(super) fn has_interrupted(&self, site: Site, errno: i32) -> bool {
+        errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
+    }
+
+    /// Peers that are to be there in the end.
+    pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Troop)> {
+        self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
+    }
+
+    fn draw_troops(&mut self, tape: &Tape, size: u32, grain: usize) {
+        let mut left = size;
+        for index in 0..TROOPS_MAX {
+            let chance = tape.stream(stream::TROOP + index as u32);
+            let kind = draw_kind(index, &chance);
+            let most = match kind {
+                Kind::Nobody => 0,
+                Kind::Rival => 4.min(left),
+                Kind::Honest(_) if index == 1 => left.div_ceil(2),
+                Kind::Honest(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => left.div_ceil(3),
+            };
+            let count = chance.range(u64::from(most.min(1)), u64::from(most)) as u32;
+            left -= count.min(left);
+            let dials = !chance.one_in(2) && !matches!(kind, Kind::Nowhere(_));
+            let from = Duration::from_millis(chance.range(0, self.length.as_millis() as u64 / 2));
+            let every = Duration::from_millis(chance.range(0, 2_000));
+            let mut habit = draw_habit(&chance, kind);
+            // Megabytes that are read byte by byte take longer than they are worth.
+            habit.overwhelms &= grain >= 1_000 || matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
+            let manner = Manner { every: None, most_bytes: 0 };
+            self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
+        }
+        self.set_pace(tape, grain);
+    }
+
+    /// Has the honest ones say as much as brings about the events that a world is to have.
+    fn set_pace(&mut self, tape: &Tape, grain: usize) {
+        let honest: u32 = self.honest().map(|(_, troop)| troop.count).sum();
+        let events_per_exchange = 5 + 4 * 40_u64.div_ceil(grain as u64);
+        let exchanges = (EVENTS_AIM / events_per_exchange).max(1);
+        let pace = self.length.mul_f64(f64::from(honest.max(1)) / exchanges as f64);
+        let pace = pace.clamp(Duration::from_millis(40), Duration::from_secs(120));
+        let most_bytes = *tape.stream(stream::WORLD).pick(&[100, 0, 2_000, 60_000, 200_000]);
+        for troop in self.troops.iter_mut().filter(|troop| troop.kind.is_honest()) {
+            troop.manner.most_bytes = most_bytes.min(grain as u32 * 60);
+            troop.manner.every = Some(pace * 2).filter(|_| !troop.habit.redials_at_once || grain > 1);
+            troop.pings_every = Some(pace * 3 / 2);
+            troop.habit.acts_every = if troop.habit.acts_every.is_zero() { Duration::ZERO } else { pace * 2 };
+        }
+    }
+
+    fn draw_limits(&mut self, chance: &Chance) {
+        if !chance.one_in(3) {
+            return;
+        }
+        self.spare_inbound = chance.one_in(2).then(|| chance.below(4) as usize);
+        self.spare_descriptors = chance.one_in(2).then(|| chance.below(6) as usize);
+        self.ports = chance.one_in(3).then(|| 1 + chance.below(8) as u16);
+        self.is_short_of_memory = chance.one_in(3);
+    }
+
+    fn draw_deeds(&mut self, chance: &Chance) {
+        if !chance.one_in(2) {
+            return;
+        }
+        let is_harsh = chance.one_in(2);
+        for _ in 0..chance.below(12) {
+            let at = Duration::from_millis(chance.range(0, self.length.as_millis() as u64));
+            let host = chance.below(TROOPS_MAX as u32 + 1) as usize;
+            let time = Duration::from_secs(*chance.pick(&[1, 10, 40, 200, 3_600]));
+            let pick = chance.below(1 << 16);
+            let kind = chance.below(if is_harsh { 12 } else { 6 });
+            let deed = match kind {
+                0 => Deed::UserStats,
+                1 => Deed::UserSend { pick },
+                2 => Deed::UserDial { troop: host.min(TROOPS_MAX - 1) },
+                3 => Deed::UserClose { pick },
+                4 => Deed::UserCloseGone { pick },
+                5 => Deed::UserFlood,
+                6 | 7 => Deed::Cut { host, time },
+                8 | 9 => Deed::Pause { host, time },
+                10 if pick % 8 == 0 => Deed::Stop,
+                _ => Deed::Reset { pick },
+            };
+            self.deeds.push((at, deed));
+        }
+        self.deeds.sort_by_key(|(at, _)| *at);
+    }
+}
+
+impl Kind {
+    pub(super) fn is_honest(self) -> bool {
+        matches!(self, Self::Honest(_) | Self::Rival)
+    }
+
+    pub(super) fn is_hostile(self) -> bool {
+        matches!(self, Self::Hostile(_) | Self::Untimely(..))
+    }
+}
+
+/// At the beginning of time, or shortly before one of the moments at which a number of milliseconds wraps.
+fn draw_start(chance: &Chance) -> Instant {
+    let before = Duration::from_secs(chance.range(0, 200));
+    let wrap_ms = *chance.pick(&[0, 1_u64 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 3 << 16]);
+    Instant::ZERO.plus(Duration::from_millis(wrap_ms)).minus(if wrap_ms == 0 { Duration::ZERO } else { before })
+}
+
+fn draw_size(chance: &Chance) -> u32 {
+    match chance.below(500) {
+        0..=149 => 2,
+        150..=399 => 16,
+        400..=498 => 64,
+        _ => 1_000,
+    }
+}
+
+fn draw_conditions(chance: &Chance) -> Conditions {
+    if !chance.one_in(2) {
+        return Conditions::default();
+    }
+    let capacity_bytes = *chance.pick(&[65_536, 4_096, 1_000, 100, 7, 1, 4 << 20]);
+    let cut = || match chance.below(4) {
+        0 | 1 => Cut::None,
+        2 => Cut::AtMost(*chance.pick(&[1_000, 100, 25, 3, 1])),
+        _ => Cut::Drawn,
+    };
+    let to_acceptor = Cuts { writes: cut(), arrivals: cut() };
+    let to_dialler = Cuts { writes: cut(), arrivals: cut() };
+    Conditions { capacity_bytes, to_acceptor, to_dialler }
+}
+
+/// Bytes that one call moves, roughly.
+fn grain_of(conditions: &Conditions) -> usize {
+    let Conditions { capacity_bytes, to_acceptor, to_dialler } = conditions;
+    let cuts = [&to_acceptor.writes, &to_acceptor.arrivals, &to_dialler.writes, &to_dialler.arrivals];
+    let most = cuts.into_iter().map(|cut| match cut {
+        Cut::None | Cut::At(_) => usize::MAX,
+        Cut::AtMost(most) => *most,
+        Cut::Drawn => 2_000,
+    });
+    most.min().unwrap_or(usize::MAX).min(*capacity_bytes)
+}
+
+fn draw_kind(index: usize, chance: &Chance) -> Kind {
+    let choice = chance.below(16);
+    match index {
+        0 if choice < 14 => Kind::Nobody,
+        0 => Kind::Rival,
+        1 => Kind::Honest(draw_quirk(chance)),
+        _ => match choice {
+            0..=7 => Kind::Nobody,
+            8..=10 => Kind::Honest(draw_quirk(chance)),
+            11 => Kind::Nowhere(*chance.pick(&[
+                Nowhere::NoListener,
+                Nowhere::Silent,
+                Nowhere::NoHost,
+                Nowhere::NoNetwork,
+            ])),
+            12 => Kind::Untimely(*chance.pick(&STATES), chance.below(MESSAGES.len() as u32) as usize),
+            _ => Kind::Hostile(chance.below(ROWS.len() as u32) as usize),
+        },
+    }
+}
+
+fn draw_quirk(chance: &Chance) -> Quirk {
+    match chance.below(10) {
+        0..=4 => Quirk::None,
+        5 => Quirk::Eager,
+        6 => Quirk::NoProtoconf,
+        7 => Quirk::ShortVersion(chance.below(6) as usize),
+        8 => Quirk::OldVersion(*chance.pick(&[70_015, 70_012, 70_001, 60_001, 60_000, 31_800])),
+        _ => Quirk::OddAgent,
+    }
+}
+
+fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
+    let may_act = chance.one_in(2);
+    let acts_every = if may_act { Duration::from_secs(2) } else { Duration::ZERO };
+    let habit = Habit {
+        acts_every,
+        is_rough: may_act && chance.one_in(2),
+        pauses: may_act && chance.one_in(3),
+        is_moody: chance.one_in(2),
+        redials_at_once: chance.one_in(2),
+        overwhelms: kind.is_hostile() && chance.one_in(4),
+    };
+    let teased = chance.one_in(3);
+    match kind {
+        Kind::Hostile(_) | Kind::Untimely(..) if !teased => Habit { is_moody: habit.is_moody, ..Habit::default() },
+        _ => habit,
+    }
+}
+
+/// What calls can fail with; what a loop does about it differs for each.
+pub(super) const FAILURES: [(Site, &[i32]); 7] = [
+    (Site::Wait, &[errno::EINTR]),
+    (
+        Site::Accept,
+        &[
+            errno::EMFILE,
+            errno::ENFILE,
+            errno::ENOBUFS,
+            errno::ENOMEM,
+            errno::ECONNABORTED,
+            errno::EPROTO,
+            errno::ENETDOWN,
+            errno::EAGAIN,
+        ],
+    ),
+    (Site::Attach, &[errno::ENOMEM, errno::ENOSPC]),
+    (Site::Connect, &[errno::EMFILE, errno::EADDRNOTAVAIL, errno::ENETUNREACH, errno::ECONNREFUSED, errno::ENOBUFS]),
+    (Site::Connected, &[errno::ECONNREFUSED, errno::ETIMEDOUT, errno::EHOSTUNREACH, errno::ENETUNREACH]),
+    (
+        Site::Read,
+        &[errno::EAGAIN, errno::EINTR, errno::ECONNRESET, errno::ETIMEDOUT, errno::ENOMEM, errno::EHOSTUNREACH],
+    ),
+    (Site::Write, &[errno::EAGAIN, errno::EINTR, errno::EPIPE, errno::ECONNRESET, errno::ENOBUFS, errno::ECONNABORTED]),
+];
+
+/// Half of all worlds have no fault at all.
+fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
+    let mut faults = Vec::new();
+    if !chance.one_in(2) {
+        return faults;
+    }
+    for (site, errnos) in FAILURES {
+        for errno in errnos {
+            if chance.one_in(5) {
+                let is_rare_site = matches!(site, Site::Attach | Site::Accept | Site::Connect | Site::Connected);
+                let one_in = *chance.pick(&if is_rare_site { [20, 8, 4, 2] } else { [3_000, 1_000, 300, 100] });
+                faults.push((site, *errno, one_in));
+            }
+        }
+    }
+    faults
+}
+
+/// The budgets that can be shrunk, and to what.
+const BUDGETS: [(Budget, [usize; 3]); 11] = [
+    (Budget::ReadBytes, [1_000, 40, 1]),
+    (Budget::ReplyBytes, [200, 40, 16]),
+    (Budget::SegmentBytes, [500, 40, 16]),
+    (Budget::WriteSlices, [8, 2, 1]),
+    (Budget::WheelSlots, [256, 64, 8]),
+    (Budget::Events, [16, 3, 1]),
+    (Budget::Commands, [16, 3, 1]),
+    (Budget::Accepts, [8, 2, 1]),
+    (Budget::Dials, [8, 2, 1]),
+    (Budget::Expiries, [8, 2, 1]),
+    (Budget::Closes, [8, 2, 1]),
+];
+
+fn draw_budgets(chance: &Chance) -> Vec<(Budget, usize)> {
+    let mut budgets = Vec::new();
+    if !chance.one_in(2) {
+        return budgets;
+    }
+    for (budget, sizes) in BUDGETS {
+        if chance.one_in(4) {
+            budgets.push((budget, *chance.pick(&sizes)));
+        }
+    }
+    budgets
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "begins at {:?} and lasts {:?}", self.start, self.length)?;
+        writeln!(f, "{:?}; pollers {:?} and {:?}", self.conditions, self.poller, self.crowd_poller)?;
+        writeln!(f, "pings after {:?}, pongs within {:?}", self.ping_interval, self.pong_timeout)?;
+        for (host, troop) in self.troops.iter().enumerate().filter(|(_, troop)| troop.kind != Kind::Nobody) {
+            writeln!(f, "host {}: {troop}", host + 1)?;
+        }
+        for (site, errno, one_in) in &self.faults {
+            writeln!(f, "{site:?} fails with {errno}, one in {one_in}")?;
+        }
+        for (budget, size) in &self.budgets {
+            writeln!(f, "{budget:?} shrunk to {size}")?;
+        }
+        for (at, deed) in &self.deeds {
+            writeln!(f, "after {at:?}: {deed:?}")?;
+        }
+        let Self { spare_inbound, spare_descriptors, ports, is_short_of_memory, .. } = self;
+        write!(f, "spare inbound {spare_inbound:?}, spare descriptors {spare_descriptors:?}, ports {ports:?}, ")?;
+        write!(f, "short of memory: {is_short_of_memory}")
+    }
+}
+
+impl fmt::Display for Troop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, count, dials, from, every, manner, pings_every, habit } = self;
+        let who = if *dials { "dialling" } else { "dialled" };
+        write!(f, "{count} {kind}, {who} from {from:?} every {every:?}, {habit:?}")?;
+        if kind.is_honest() {
+            write!(f, ", talking {manner:?}, pinging {pings_every:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hostile(row) => {
+                let heckler::Row { threat, what, .. } = &ROWS[*row];
+                write!(f, "hostile: {threat}, {what}")
+            }
+            Self::Untimely(manners, message) => write!(f, "hostile: {} at {manners:?}", MESSAGES[*message]),
+            Self::Nobody | Self::Honest(_) | Self::Rival | Self::Nowhere(_) => write!(f, "{self:?}"),
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! A scenario brought to life: hosts, loops and crowds, and what befalls them in which order.
+//!
+//! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest has
+//! to be served before half an hour is over, and the end, after which nothing may be left.
+
+use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
+use super::super::driver::{Actor, Driver};
+use super::super::invariant::{Checked, Violation};
+use super::super::kernel::Route;
+use super::super::tape::Tape;
+use super::super::world::World;
+use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
+use super::judge;
+use super::juggler::{Acquaintance, Juggler, Wish};
+use super::marks::{Mark, Marks};
+use super::scenario::{Deed, Kind, Nowhere, Quirk, Scenario, Troop, stream};
+use super::talker::{Heard, Talker};
+use crate::config::Config;
+use crate::id::PeerId;
+use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use crate::time::Instant;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The port that everybody listens at.
+pub(super) const PORT: u16 = 18_444;
+/// The host of the loop under test, and that of the first troop.
+pub(super) const NODE: usize = 0;
+pub(super) const FIRST_TROOP: usize = 1;
+/// Time until everybody honest has to be served when all is well.
+const RECOVERY: Duration = Duration::from_secs(30 * 60);
+/// Socket events after which the first phase ends early.
+const EVENTS_MAX: u64 = 60_000;
+/// Rounds at one moment that no run needs.
+const ROUNDS_MAX: u64 = 200_000;
+
+/// A scenario that runs.
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) scenario: Scenario,
+    pub(super) config: Config,
+    pub(super) node: Checked<Juggler>,
+    pub(super) rival: Option<Checked<Juggler>>,
+    pub(super) cast: Vec<Cast>,
+    pub(super) marks: Marks,
+    pub(super) violations: Vec<Violation>,
+    /// The first phase came to its end with the loop still there.
+    pub(super) goes_on: bool,
+    began: Instant,
+    /// When all hosts that stand still go on.
+    resumes: Instant,
+}
+
+/// A troop and what it has seen.
+pub(super) struct Cast {
+    pub(super) troop: Troop,
+    pub(super) crowd: Option<Crowd>,
+    pub(super) journal: Journal,
+    pub(super) heard: Rc<RefCell<Heard>>,
+    pub(super) steps: Rc<[Step]>,
+    character: Rc<actor::Profile>,
+}
+
+impl Stage {
+    pub(super) fn new(tape: &Tape, scenario: Scenario) -> Self {
+        let world = World::with_tape(tape.clone(), scenario.start);
+        world.set_conditions(scenario.conditions.clone());
+        let net = world.host();
+        let here = SocketAddr::new(net.ip(), PORT);
+        world.set_poller(NODE, scenario.poller);
+        let config = config_of(&scenario, tape);
+        let mut cast: Vec<Cast> = Vec::new();
+        let mut rival = None;
+        for (index, troop) in scenario.troops.iter().enumerate() {
+            let there = world.host();
+            let host = there.host();
+            world.set_poller(host, scenario.crowd_poller);
+            let chance = tape.stream(stream::CROWD + host as u32);
+            let mut member = Cast::new(*troop, &tape.stream(stream::CROWD + 50 + host as u32));
+            match troop.kind {
+                Kind::Rival => rival = Some(rival_of(&world, there, &config, tape, troop, here)),
+                Kind::Nowhere(nowhere) => set_route(&world, there.ip(), nowhere),
+                Kind::Nobody => {}
+                Kind::Honest(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
+                    member.crowd = Some(member.crowd_on(there, chance, here, &scenario));
+                }
+            }
+            debug_assert_eq!(host, FIRST_TROOP + index);
+            cast.push(member);
+        }
+        let juggler = juggler_of(&scenario, tape, &cast, &world);
+        let mut node = Checked::new(&world, net, config.clone(), juggler).expect("the configuration is valid");
+        node = node.with_calls_per_sweep(scenario.calls_per_sweep);
+        node.listen(here).expect("nothing fails yet");
+        let began = world.now();
+        let (marks, violations) = (Marks::default(), Vec::new());
+        let mut stage =
+            Self { world, scenario, config, node, rival, cast, marks, violations, goes_on: true, began, resumes: began };
+        stage.set_limits();
+        stage.note_circumstances();
+        stage
+    }
+
+    /// Limits of the loop's host, and what its calls fail with.
+    fn set_limits(&self) {
+        let honest: u32 = self.scenario.honest().map(|(_, troop)| troop.count).sum();
+        if let Some(spare) = self.scenario.spare_descriptors {
+            self.world.set_descriptor_limit(NODE, 3 + honest as usize + spare);
+        }
+        if let Some(ports) = self.scenario.ports {
+            self.world.set_ports(40_000..=40_000 + ports);
+        }
+        for (site, errno, one_in) in &self.scenario.faults {
+            self.world.fail_sometimes(NODE, *site, *errno, *one_in);
+        }
+    }
+
+    fn note_circumstances(&mut self) {
+        use super::super::{errno::EINTR, poller::Poller};
+        let scenario = &self.scenario;
+        let conditions = &scenario.conditions;
+        let peers: u32 = scenario.troops.iter().map(|troop| troop.count).sum();
+        let is_one_byte = conditions.capacity_bytes == 1 || format!("{conditions:?}").contains("AtMost(1)");
+        for (is_so, begins) in [
+            (scenario.spare_descriptors.is_some(), "E1 "),
+            (scenario.ports.is_some(), "E4"),
+            (scenario.faults.iter().any(|(_, errno, _)| *errno == EINTR), "E14"),
+            (is_one_byte, "E16"),
+            (self.rival.is_some(), "another loop"),
+            (scenario.poller == Poller::Linux, "a poller like"),
+            (scenario.poller == Poller::Mean, "a mean"),
+            (scenario.poller == Poller::Noisy, "a noisy"),
+            (scenario.poller == Poller::Tiny, "a tiny"),
+            (scenario.spare_inbound.is_some(), "no spare inbound"),
+            (scenario.is_short_of_memory, "short of"),
+            (peers > 500, "a thousand"),
+            (!scenario.budgets.is_empty(), "shrunk"),
+        ] {
+            if is_so {
+                self.marks.set(Mark::circumstance(begins));
+            }
+        }
+        for troop in scenario.troops.iter().filter(|troop| troop.count > 0) {
+            match troop.kind {
+                Kind::Hostile(row) => self.marks.set(Mark::row(row, troop.dials)),
+                Kind::Untimely(state, message) => {
+                    let state = STATES.iter().position(|known| *known == state).expect("it is one of them");
+                    self.marks.set(Mark::cell(state, message, troop.dials));
+                }
+                Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => {}
+            }
+        }
+    }
+
+    // --- Time -------------------------------------------------------------------------------------------------------
+
+    pub(super) fn virtual_time(&self) -> Duration {
+        self.world.now().since(self.began)
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.node.socket_events() + self.rival.as_ref().map_or(0, Checked::socket_events)
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        let mut actors: Vec<&mut dyn Actor> = vec![&mut self.node];
+        actors.extend(self.rival.iter_mut().map(|rival| rival as &mut dyn Actor));
+        actors.extend(self.cast.iter_mut().filter_map(|cast| cast.crowd.as_mut().map(|crowd| crowd as &mut dyn Actor)));
+        let driver = Driver::new(&self.world).with_rounds_per_moment(ROUNDS_MAX);
+        if let Err(error) = driver.run_until(until, &mut actors) {
+            self.found(9, error.to_string());
+            self.goes_on = false;
+        }
+    }
+
+    pub(super) fn found(&mut self, invariant: u8, text: String) {
+        self.violations.push(Violation { invariant, at: self.world.now(), text });
+    }
+
+    // --- The phases -------------------------------------------------------------------------------------------------
+
+    /// Everything may happen.
+    pub(super) fn run_safety(&mut self) {
+        let until = self.began.plus(self.scenario.length);
+        let deeds = self.scenario.deeds.clone();
+        let mut moments: Vec<(Instant, Option<Deed>)> =
+            deeds.into_iter().map(|(at, deed)| (self.began.plus(at), Some(deed))).collect();
+        let pieces = (self.scenario.length.as_secs() / 30).max(1);
+        moments.extend((1..=pieces).map(|piece| {
+            let share = self.scenario.length.mul_f64(piece as f64 / pieces as f64);
+            (self.began.plus(share).min(until), None)
+        }));
+        // A cut ends by a deed of its own.
+        moments.sort_by_key(|(at, _)| *at);
+        let mut heals: Vec<(Instant, usize)> = Vec::new();
+        for (at, deed) in moments {
+            heals.sort_unstable();
+            while let Some(&(heal_at, host)) = heals.first()
+                && heal_at <= at
+            {
+                heals.remove(0);
+                self.run_until(heal_at);
+                self.world.heal(host);
+            }
+            self.run_until(at);
+            if !self.goes_on || self.node.has_ended() || self.events() > EVENTS_MAX {
+                break;
+            }
+            if let Some(deed) = deed {
+                self.befall(deed, &mut heals);
+            }
+        }
+        self.goes_on &= !self.node.has_ended();
+    }
+
+    fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
+        let handle = self.node.handle();
+        let known: Vec<(PeerId, usize)> = self.node.handler().known().map(|known| (known.id, known.troop)).collect();
+        // Who is judged is left alone by users, too.
+        let free: Vec<PeerId> = known
+            .into_iter()
+            .filter(|(_, troop)| self.cast.get(*troop).is_some_and(|cast| !judge::is_judged(&cast.troop)))
+            .map(|(id, _)| id)
+            .collect();
+        let pick = |pick: u32| (!free.is_empty()).then(|| free[pick as usize % free.len()]);
+        match deed {
+            Deed::Cut { host, time } if host != NODE => {
+                self.marks.set(Mark::circumstance("P17"));
+                self.world.cut(host);
+                heals.push((self.world.now().plus(time), host));
+            }
+            Deed::Cut { host, time } | Deed::Pause { host, time } => {
+                self.marks.set(Mark::circumstance("E6"));
+                self.resumes = self.resumes.max(self.world.now().plus(time));
+                self.world.pause_host(host, time);
+            }
+            Deed::Reset { pick: number } => {
+                self.marks.set(Mark::circumstance("a reset on"));
+                if let Some(peer) = pick(number) {
+                    self.world.reset(NODE, peer.link());
+                }
+            }
+            Deed::UserDial { troop } if !self.cast[troop].troop.dials && !judge::is_judged(&self.cast[troop].troop) => {
+                let address = SocketAddr::new(self.world_ip(FIRST_TROOP + troop), PORT);
+                let _ = handle.connect(address, None);
+            }
+            Deed::UserDial { .. } => {}
+            Deed::UserClose { pick: number } => {
+                if let Some(peer) = pick(number) {
+                    self.node.handler_mut().is_asked_to_close(peer);
+                    let _ = handle.close(peer);
+                }
+            }
+            Deed::UserCloseGone { pick: number } => {
+                let gone = &self.node.handler().gone;
+                if !gone.is_empty() {
+                    let _ = handle.close(gone[number as usize % gone.len()]);
+                }
+            }
+            Deed::UserSend { pick: number } => {
+                if let Some(peer) = pick(number) {
+                    let mut frame = Vec::new();
+                    crate::wire::put_frame(NETWORK.magic(), crate::protocol::CommandName::GETADDR, &[], &mut frame);
+                    let _ = handle.send(peer, Bytes::from(frame));
+                }
+            }
+            Deed::UserFlood => {
+                let refused = (0..2_000).filter(|_| handle.stats().is_err()).count();
+                let _ = (refused, handle.command(Wish::Greet));
+            }
+            Deed::UserStats => {
+                let _ = (handle.stats(), handle.command(Wish::Greet));
+            }
+            Deed::Stop => {
+                self.marks.set(Mark::circumstance("E22"));
+                let _ = handle.stop();
+            }
+        }
+    }
+
+    fn world_ip(&self, host: usize) -> IpAddr {
+        let [.., last] = (host as u32 + 1).to_be_bytes();
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// All is well, and the hostile ones are gone; everybody honest has to be served in time.
+    pub(super) fn run_liveness(&mut self) {
+        self.world.clear_faults();
+        self.world.set_descriptor_limit(NODE, usize::MAX);
+        self.world.set_ports(32_768..=60_999);
+        for host in 0..=self.cast.len() {
+            self.world.heal(host);
+        }
+        for cast in self.cast.iter_mut().filter(|cast| cast.troop.kind.is_hostile()) {
+            cast.crowd = None;
+        }
+        self.run_until(self.world.now().max(self.resumes));
+        let began = self.world.now();
+        let mut pause = Duration::from_secs(2);
+        self.wish(Wish::Calm);
+        loop {
+            self.run_until(self.world.now().plus(pause));
+            if !self.goes_on {
+                return;
+            }
+            let waits = judge::who_waits(self);
+            if waits.is_empty() {
+                return;
+            }
+            if self.world.now().since(began) > RECOVERY {
+                return self.found(39, waits.join("; "));
+            }
+            for cast in &mut self.cast {
+                cast.fill_up(SocketAddr::new(IpAddr::from([10, 0, 0, 1]), PORT), self.world.now());
+            }
+            self.wish(Wish::Calm);
+            self.wish(Wish::Check);
+            pause = (pause * 2).min(Duration::from_secs(60));
+        }
+    }
+
+    /// A pausing loop may have a full queue of commands, so a wish may have to be repeated.
+    fn wish(&self, wish: Wish) {
+        let _ = self.node.handle().command(wish);
+        if let Some(rival) = &self.rival {
+            let _ = rival.handle().command(wish);
+        }
+    }
+
+    /// The loops end, and leave nothing.
+    pub(super) fn run_shutdown(&mut self) {
+        let _ = self.node.handle().stop();
+        if let Some(rival) = &self.rival {
+            let _ = rival.handle().stop();
+        }
+        self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
+        for host in [NODE, FIRST_TROOP] {
+            let checked = if host == NODE { Some(&self.node) } else { self.rival.as_ref() };
+            let Some(checked) = checked else { continue };
+            let (has_ended, open) = (checked.has_ended(), self.world.open_descriptors(host));
+            if !has_ended || open != 2 {
+                self.found(36, format!("host {host}: has ended: {has_ended}, open descriptors: {open}"));
+            }
+        }
+        let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
+        if left > 0 {
+            self.found(36, format!("{left} peers do not know that the loop has ended"));
+        }
+    }
+}
+
+impl Cast {
+    fn new(troop: Troop, chance: &super::super::tape::Chance) -> Self {
+        let journal = Journal::new();
+        let mut character = actor::Profile::new(NETWORK.magic(), &journal);
+        let mut steps = Vec::new();
+        match troop.kind {
+            Kind::Honest(quirk) => {
+                character = match quirk {
+                    Quirk::None => character,
+                    Quirk::Eager => character.eager(),
+                    Quirk::NoProtoconf => character.without_protoconf(),
+                    Quirk::ShortVersion(tail) => character.with_version_tail(VersionTail::ALL[tail]),
+                    Quirk::OldVersion(version) => character.with_protocol_version(version),
+                    Quirk::OddAgent => character.with_user_agent(b"/\x1b[2J\xff:0.0.0/"),
+                };
+                if let Some(every) = troop.pings_every {
+                    let is_old = matches!(quirk, Quirk::OldVersion(version) if version <= 60_000);
+                    character = if is_old { character } else { character.pinging(every) };
+                }
+            }
+            Kind::Hostile(row) => steps = (ROWS[row].steps)(chance),
+            Kind::Untimely(_, message) => steps = cell(MESSAGES[message]),
+            Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {}
+        }
+        let (character, heard) = (Rc::new(character), Rc::default());
+        Self { troop, crowd: None, journal, heard, steps: steps.into(), character }
+    }
+
+    fn crowd_on(
+        &self,
+        net: super::super::net::SimNet,
+        chance: super::super::tape::Chance,
+        node: SocketAddr,
+        scenario: &Scenario,
+    ) -> Crowd {
+        let mut crowd = Crowd::new(net, chance);
+        let mut role = self.role();
+        if self.troop.dials {
+            let from = scenario.start.plus(self.troop.from);
+            crowd.dial_many(node, from, self.troop.every, u64::from(self.troop.count), move |_| role());
+        } else {
+            crowd.listen(PORT, move |_| role()).expect("nothing fails yet");
+        }
+        crowd
+    }
+
+    fn role(&self) -> impl FnMut() -> Role + 'static {
+        let Self { troop, character, heard, steps, .. } = self;
+        let (troop, character, heard, steps) = (*troop, Rc::clone(character), Rc::clone(heard), Rc::clone(steps));
+        move || match troop.kind {
+            Kind::Hostile(row) => Role::of(Heckler::new(ROWS[row].manners, &steps)),
+            Kind::Untimely(manners, _) => Role::of(Heckler::new(manners, &steps)),
+            Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {
+                Role::of(Talker::new(Honest::new(&character), troop.manner, &heard))
+            }
+        }
+    }
+
+    /// Dials as many as are missing of those that are to be there.
+    fn fill_up(&mut self, node: SocketAddr, now: Instant) {
+        let mut role = self.role();
+        let Some(crowd) = &mut self.crowd else { return };
+        if !self.troop.kind.is_honest() || !self.troop.dials || crowd.dials_left() > 0 {
+            return;
+        }
+        let missing = u64::from(self.troop.count).saturating_sub(crowd.len() as u64);
+        crowd.dial_many(node, now, Duration::from_millis(10), missing, move |_| role());
+    }
+}
+
+fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
+    let inbound: u32 = scenario.honest().filter(|(_, troop)| troop.dials).map(|(_, troop)| troop.count).sum();
+    let mut config = Config {
+        max_links: 4_000,
+        max_inbound: scenario.spare_inbound.map_or(usize::MAX, |spare| inbound as usize + spare),
+        ping_interval: scenario.ping_interval,
+        pong_timeout: scenario.pong_timeout,
+        seed: Some(tape.stream(stream::RIVAL).range(0, u64::MAX)),
+        ..Config::new(NETWORK)
+    };
+    config.version_rules.banned_agents.push("/banned:*".into());
+    if scenario.is_short_of_memory {
+        config.buffered_total_max_bytes = 20_000;
+        config.buffered_message_max_bytes = 10_000;
+    }
+    config
+}
+
+fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast], world: &World) -> Juggler {
+    let _ = world;
+    let troops = cast.iter().enumerate().map(|(index, cast)| {
+        let troop = &cast.troop;
+        let [.., last] = (FIRST_TROOP as u32 + index as u32 + 1).to_be_bytes();
+        let there = SocketAddr::from(([10, 0, 0, last], PORT));
+        let is_there = troop.kind != Kind::Nobody && !troop.dials && troop.count > 0;
+        Acquaintance {
+            habit: troop.habit,
+            dials: is_there.then_some((there, troop.count)),
+            chance: tape.stream(stream::HABIT + index as u32),
+            is_honest: troop.kind.is_honest(),
+            is_judged: judge::is_judged(troop),
+            answers: troop.kind == Kind::Rival,
+        }
+    });
+    Juggler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
+}
+
+/// The other loop, which has the same configuration and knows nobody else.
+fn rival_of(
+    world: &World,
+    net: super::super::net::SimNet,
+    config: &Config,
+    tape: &Tape,
+    troop: &Troop,
+    node: SocketAddr,
+) -> Checked<Juggler> {
+    let there = SocketAddr::new(net.ip(), PORT);
+    let node = Acquaintance {
+        habit: super::scenario::Habit { is_rough: false, pauses: false, ..troop.habit },
+        dials: troop.dials.then_some((node, troop.count)),
+        chance: tape.stream(stream::RIVAL + 1),
+        is_honest: true,
+        is_judged: false,
+        answers: true,
+    };
+    let config = Config { seed: config.seed.map(|seed| !seed), max_inbound: usize::MAX, ..config.clone() };
+    let juggler = Juggler::new(vec![node], NODE, 1_000, true);
+    let mut rival = Checked::new(world, net, config, juggler).expect("the configuration is valid");
+    rival.listen(there).expect("nothing fails yet");
+    rival
+}
+
+fn set_route(world: &World, to: IpAddr, nowhere: Nowhere) {
+    let (least, most) = (Duration::from_millis(1), Duration::from_secs(9));
+    let route = match nowhere {
+        Nowhere::NoListener => Route::Open,
+        Nowhere::Silent => Route::Silent { least, most },
+        Nowhere::NoHost => Route::NoHost { least, most },
+        Nowhere::NoNetwork => Route::NoNetwork,
+    };
+    world.set_route(to, route);
+}

@@ -1,0 +1,194 @@
+//! An honest peer that has something to say: numbered messages, both ways.
+//!
+//! It is the reference peer and an ear: whatever the loop says is also followed message by message, so that a message
+//! that is missing, doubled or out of order is noticed, and so that two runs can be compared by what was heard.
+
+use super::super::actor::{End, Honest, Line, Persona};
+use super::heckler::NETWORK;
+use super::juggler::{TALK, talk};
+use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
+use crate::protocol::CommandName;
+use crate::time::Instant;
+use crate::wire::Header;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What an honest troop heard, shared by all its peers.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// One number over all messages that each peer heard, by the order in which they were connected.
+    pub(super) digests: Vec<u64>,
+    /// Numbered messages that were not the next.
+    pub(super) out_of_order: u64,
+    pub(super) messages: u64,
+}
+
+/// How an honest troop talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Time between two messages; none if it listens only.
+    pub(super) every: Option<Duration>,
+    pub(super) most_bytes: u32,
+}
+
+/// One of them.
+pub(super) struct Talker {
+    honest: Honest,
+    manner: Manner,
+    heard: Rc<RefCell<Heard>>,
+    ear: Ear,
+    said: u64,
+    honest_due: Instant,
+    talk_due: Instant,
+}
+
+/// Follows a stream of frames and keeps no payload.
+#[derive(Debug, Default)]
+struct Ear {
+    head: Vec<u8>,
+    command: Option<CommandName>,
+    /// Bytes of payload that are still to come.
+    left: u64,
+    number: Vec<u8>,
+    next_number: u64,
+    is_met: bool,
+}
+
+impl Talker {
+    pub(super) fn new(honest: Honest, manner: Manner, heard: &Rc<RefCell<Heard>>) -> Self {
+        Self {
+            honest,
+            manner,
+            heard: Rc::clone(heard),
+            ear: Ear::default(),
+            said: 0,
+            honest_due: Instant::MAX,
+            talk_due: Instant::MAX,
+        }
+    }
+
+    /// Lets the reference peer act, whose timer is one of two.
+    fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
+        line.wake_at(self.honest_due);
+        act(&mut self.honest, line);
+        self.honest_due = line.wakes_at();
+        line.wake_at(self.honest_due.min(self.talk_due));
+    }
+}
+
+impl Persona for Talker {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.act(line, |honest, line| honest.opened(line));
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        let was_met = self.ear.is_met;
+        {
+            let mut heard = self.heard.borrow_mut();
+            let serial = line.serial() as usize;
+            if heard.digests.len() <= serial {
+                heard.digests.resize(serial + 1, 0);
+            }
+            self.ear.follow(bytes, &mut heard, serial);
+        }
+        self.act(line, |honest, line| honest.received(line, bytes));
+        if let Some(every) = self.manner.every
+            && self.ear.is_met
+            && !was_met
+        {
+            self.talk_due = line.now().plus(every.mul_f64(f64::from(1 + line.serial() % 16) / 16.0));
+            line.wake_at(self.honest_due.min(self.talk_due));
+        }
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        if self.talk_due <= line.now() {
+            let every = self.manner.every.expect("who never talks is never due");
+            self.talk_due = line.now().plus(every);
+            let chance = line.chance();
+            let longest = if chance.one_in(16) { self.manner.most_bytes } else { self.manner.most_bytes.min(100) };
+            let message = talk(self.said, chance.below(longest + 1) as usize);
+            if line.send(&message) {
+                self.said += 1;
+            }
+        }
+        if self.honest_due <= line.now() {
+            self.act(line, |honest, line| honest.due(line));
+        }
+        line.wake_at(self.honest_due.min(self.talk_due));
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.honest.ended(how, at);
+    }
+}
+
+impl Ear {
+    fn follow(&mut self, mut bytes: &[u8], heard: &mut Heard, serial: usize) {
+        while !bytes.is_empty() {
+            let Some(command) = self.command else {
+                let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
+                let len = (wanted - self.head.len()).min(bytes.len());
+                self.head.extend_from_slice(&bytes[..len]);
+                bytes = &bytes[len..];
+                self.begin(heard, serial);
+                continue;
+            };
+            let len = self.left.min(bytes.len() as u64) as usize;
+            if command == TALK && self.number.len() < 8 {
+                let missing = (8 - self.number.len()).min(len);
+                self.number.extend_from_slice(&bytes[..missing]);
+            }
+            self.left -= len as u64;
+            bytes = &bytes[len..];
+            self.end(heard, serial);
+        }
+    }
+
+    /// Begins a message if its header is complete.
+    fn begin(&mut self, heard: &mut Heard, serial: usize) {
+        let Some(basic) = self.head.first_chunk::<HEADER_LEN_BYTES>() else { return };
+        let header = match self.head.first_chunk::<EXTENDED_HEADER_LEN_BYTES>() {
+            Some(extended) => Header::decode_extended(extended),
+            None if Header::len_of(basic) == HEADER_LEN_BYTES => Header::decode(basic),
+            None => return,
+        };
+        self.head.clear();
+        self.number.clear();
+        self.command = Some(header.command);
+        self.left = header.payload_len;
+        self.is_met |= header.command == CommandName::VERACK;
+        heard.messages += 1;
+        if ![CommandName::PING, CommandName::PONG].contains(&header.command) {
+            mix(&mut heard.digests[serial], word(header.command) ^ header.payload_len);
+        }
+        self.end(heard, serial);
+    }
+
+    fn end(&mut self, heard: &mut Heard, serial: usize) {
+        if self.left > 0 {
+            return;
+        }
+        if self.command.take() == Some(TALK) {
+            let number = self.number.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
+            heard.out_of_order += u64::from(number != self.next_number);
+            self.next_number = number.wrapping_add(1);
+            mix(&mut heard.digests[serial], number);
+        }
+    }
+}
+
+fn word(command: CommandName) -> u64 {
+    let bytes = command.to_bytes();
+    u64::from_le_bytes(*bytes.first_chunk().expect("a command has twelve bytes"))
+}
+
+fn mix(digest: &mut u64, word: u64) {
+    *digest = (*digest ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+}
+
+/// The magic that all talk begins with.
+pub(super) fn magic() -> [u8; 4] {
+    NETWORK.magic()
+}

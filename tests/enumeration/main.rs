@@ -1,0 +1,260 @@
+//! Every call on the network fails once, with everything that it can fail with, at each of its first occurrences.
+//!
+//! Each small life of a loop is lived once without a fault, to count its calls, and then once for each site, error and
+//! occurrence. Whatever fails, every invariant holds, at most one peer is lost, who comes afterwards is served, and the
+//! loop stops clean. An occurrence that no life reaches is named, never passed over.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+mod errors;
+mod scenario;
+
+#[path = "../sim/support.rs"]
+#[expect(dead_code, reason = "the simulator's tests use the rest")]
+mod support;
+
+use errors::{ends_the_loop, errors_of, is_put_off};
+use peerloop::api::Handler;
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Actor, Driver, RunError, Site, World};
+use peerloop::time::{Instant, Wait};
+use scenario::{Life, Seen, Stage};
+use std::io;
+use std::time::Duration;
+use support::secs;
+
+/// The occurrences of each call that are made to fail. Without optimisation it would take minutes.
+const CALLS_MAX: u64 = if cfg!(debug_assertions) { 6 } else { 50 };
+/// More rounds at one moment than any life here needs by far.
+const ROUNDS_MAX: u64 = 2_000;
+/// Descriptors of a host that has nothing open: its poller and its waker.
+const OWN_DESCRIPTORS: usize = 2;
+/// The host under test.
+const HOST: usize = 0;
+
+/// A call that fails.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    site: Site,
+    errno: i32,
+    nth_call: u64,
+}
+
+/// How a life ended, if nothing was wrong.
+#[derive(Debug)]
+struct Lived {
+    seen: Seen,
+    turns: u64,
+    /// Calls at each site.
+    calls: [u64; Site::ALL.len()],
+}
+
+/// The loop under test, and whether it has ended.
+struct Watched<'a, H: Handler> {
+    node: &'a mut Checked<H>,
+    has_ended: bool,
+}
+
+impl<H: Handler> Actor for Watched<'_, H> {
+    fn turn(&mut self) -> io::Result<bool> {
+        let goes_on = self.node.turn()?;
+        self.has_ended |= !goes_on;
+        Ok(goes_on)
+    }
+
+    fn wait(&self) -> Wait {
+        self.node.wait()
+    }
+
+    fn has_events(&self) -> bool {
+        self.node.has_events()
+    }
+
+    fn host(&self) -> Option<usize> {
+        self.node.host()
+    }
+}
+
+/// Lives a life with at most one fault, up to the first thing that is wrong.
+fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived, String> {
+    let mut stage = Stage::new(life);
+    if let Some(Fault { site, errno, nth_call }) = fault {
+        stage.world.fail_once(HOST, site, errno, nth_call);
+    }
+    stage.listen().map_err(|error| format!("listening failed twice: {error}"))?;
+    let ended = run_life(&mut stage, life, fault, sound);
+    let violations = stage.node.violations();
+    let complaints = [stage.journal.complaints(), stage.late_journal.complaints()].concat();
+    ensure(violations.is_empty(), || format!("{violations:?}"))?;
+    ensure(complaints.is_empty(), || format!("the honest peers complain: {complaints:?}"))?;
+    let lived = Lived {
+        seen: stage.node.handler().seen.clone(),
+        turns: stage.node.stats().counters.turns,
+        calls: Site::ALL.map(|site| stage.world.calls(HOST, site)),
+    };
+    match (ended, fault) {
+        (Err(RunError::Poller(_)), Some(fault)) if ends_the_loop(fault.site, fault.errno) => die(stage)?,
+        (Err(error), _) => return Err(error.to_string()),
+        (Ok(wrong), _) => wrong.map_or(Ok(()), Err)?,
+    }
+    if let (Some(fault), Some(sound)) = (fault, sound) {
+        compare(fault, sound, &lived)?;
+    }
+    Ok(lived)
+}
+
+/// Lives, serves who comes late, and stops; returns what was wrong, if anything.
+fn run_life(
+    stage: &mut Stage,
+    life: Life,
+    fault: Option<Fault>,
+    sound: Option<&Lived>,
+) -> Result<Option<String>, RunError> {
+    run(stage, life.time())?;
+    if life != Life::Short {
+        let is_over = fault.is_none_or(|fault| stage.world.calls(HOST, fault.site) >= fault.nth_call);
+        stage.invite_late_peers();
+        run(stage, secs(3))?;
+        let late = stage.late_journal.tally();
+        if is_over && (late.ready != 3 || late.pongs < 3) {
+            return Ok(Some(format!("who came later was not served: {late:?}")));
+        }
+    }
+    stage.node.handle().stop().unwrap();
+    // A graceful end takes no time among peers that answer; a call that fails may cost its grace period.
+    let grace = if sound.is_none() { Duration::from_millis(1) } else { secs(5) };
+    let has_ended = run(stage, grace)?;
+    let open = stage.world.open_descriptors(HOST);
+    let is_clean = has_ended && open == OWN_DESCRIPTORS && stage.peers.is_empty() && stage.late.is_empty();
+    Ok((!is_clean).then(|| {
+        let left = stage.peers.len() + stage.late.len();
+        format!("stopping: ended {has_ended}, {open} descriptors open, {left} peers that do not know of it")
+    }))
+}
+
+/// Lets time pass; returns whether the loop has ended.
+fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
+    let Stage { world, node, peers, late, .. } = stage;
+    let mut node = Watched { node, has_ended: false };
+    let driver = Driver::new(world).with_rounds_per_moment(ROUNDS_MAX);
+    driver.run_until(world.now().plus(time), &mut [&mut node, peers, late])?;
+    Ok(node.has_ended)
+}
+
+/// A loop whose poller fails is over; what it had open is closed with it.
+fn die(stage: Stage) -> Result<(), String> {
+    let Stage { world, node, mut peers, mut late, .. } = stage;
+    drop(node);
+    let until = world.now().plus(secs(1));
+    Driver::new(&world).run_until(until, &mut [&mut peers, &mut late]).map_err(|error| error.to_string())?;
+    let left = (world.open_descriptors(HOST), peers.len(), late.len());
+    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("left of a dead loop: {left:?}"))
+}
+
+/// What a fault may change.
+fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
+    let struck = lived.calls[fault.site as usize] >= fault.nth_call;
+    ensure(struck, || "the call was never made".to_owned())?;
+    if ends_the_loop(fault.site, fault.errno) {
+        return Ok(());
+    }
+    let (seen, expected) = (&lived.seen, &sound.seen);
+    if is_put_off(fault.errno) {
+        ensure(seen == expected, || format!("it is seen: {seen:?} in place of {expected:?}"))?;
+    }
+    let lost = expected.ready.saturating_sub(seen.ready);
+    ensure(lost <= 1, || format!("{lost} peers were lost"))?;
+    let turns_max = 2 * sound.turns + 100;
+    ensure(lived.turns <= turns_max, || format!("{} turns in place of {}", lived.turns, sound.turns))
+}
+
+fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(text()) }
+}
+
+/// What was run, and how many calls at each site were made to fail.
+#[derive(Debug, Default)]
+struct Account {
+    runs: u64,
+    wrong: Vec<String>,
+    reached: [u64; Site::ALL.len()],
+}
+
+impl Account {
+    /// Lets the calls of a life fail, one at a time: those behind the number that `after` gives for their site.
+    fn enumerate(&mut self, life: Life, after: impl Fn(&Self, Site) -> u64) {
+        let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
+        for site in Site::ALL {
+            let last = sound.calls[site as usize].min(CALLS_MAX);
+            assert!(last > 0, "{life:?} never comes to {site:?}");
+            for nth_call in after(self, site) + 1..=last {
+                for &errno in errors_of(site) {
+                    self.runs += 1;
+                    let error = io::Error::from_raw_os_error(errno);
+                    if let Err(wrong) = live(life, Some(Fault { site, errno, nth_call }), Some(&sound)) {
+                        self.wrong.push(format!("{life:?}, {site:?} {nth_call}, {error}: {wrong}"));
+                    }
+                }
+            }
+            self.reached[site as usize] = self.reached[site as usize].max(last);
+        }
+    }
+
+    /// What no life comes to.
+    fn unreached(&self) -> Vec<String> {
+        let sites = Site::ALL.into_iter().zip(self.reached);
+        let short = sites.filter(|(_, reached)| *reached < CALLS_MAX);
+        short.map(|(site, reached)| format!("{site:?} {} to {CALLS_MAX}", reached + 1)).collect()
+    }
+}
+
+#[test]
+fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
+    let began = std::time::Instant::now();
+    let mut account = Account::default();
+    account.enumerate(Life::Busy, |_, _| 0);
+    account.enumerate(Life::Crowded, |account, site| account.reached[site as usize]);
+    account.enumerate(Life::Short, |_, _| 0);
+    let pairs: usize = Site::ALL.iter().map(|site| errors_of(*site).len()).sum();
+    println!(
+        "{} sites, {pairs} errors of theirs, {} runs, {:.1} s; never reached: {}",
+        Site::ALL.len(),
+        account.runs,
+        began.elapsed().as_secs_f64(),
+        account.unreached().join(", ")
+    );
+    let wrong = &account.wrong;
+    let first: Vec<&str> = wrong.iter().map(String::as_str).take(40).collect();
+    assert!(wrong.is_empty(), "{} of {} runs:\n{}", wrong.len(), account.runs, first.join("\n"));
+    // A loop has as many listeners as its user opens at the start; every other call comes often enough.
+    assert_eq!(account.unreached(), [format!("{:?} 3 to {CALLS_MAX}", Site::Listen)]);
+}
+
+/// Each of these shows when the right call fails, and only then.
+#[cfg(feature = "sim-bugs")]
+#[test]
+fn a_bug_behind_a_failing_call_is_found() {
+    use peerloop::bugs::{self, Bug};
+    use peerloop::sim::errno::EMFILE;
+    let fault = Fault { site: Site::Accept, errno: EMFILE, nth_call: 3 };
+    let sound = live(Life::Busy, None, None).unwrap();
+    live(Life::Busy, Some(fault), Some(&sound)).unwrap();
+    let _planted = bugs::plant(Some(Bug::NoAcceptRetry));
+    live(Life::Busy, None, None).unwrap();
+    let wrong = live(Life::Busy, Some(fault), Some(&sound)).unwrap_err();
+    assert!(wrong.contains("accept") || wrong.contains("not served"), "{wrong}");
+}
+
+#[test]
+fn a_life_is_the_same_every_time() {
+    for life in [Life::Busy, Life::Crowded, Life::Short] {
+        let hash = || {
+            let mut stage = Stage::new(life);
+            stage.listen().unwrap();
+            run_life(&mut stage, life, None, None).unwrap();
+            let world: &World = &stage.world;
+            (world.now() > Instant::ZERO, world.trace().hash())
+        };
+        assert_eq!(hash(), hash());
+    }
+}

@@ -1,0 +1,282 @@
+//! The small lives of a loop in which every call is made to fail once.
+
+use crate::support::{REGTEST, config, frame, secs};
+use bytes::Bytes;
+use peerloop::api::{Chunk, Delivery, Event, Frame, Handler};
+use peerloop::error::LocalCause;
+use peerloop::protocol::CommandName;
+use peerloop::sim::actor::{Crowd, End, Honest, Journal, Line, Persona, Profile, Role};
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Tape, World};
+use peerloop::time::Instant;
+use peerloop::wire::Header;
+use peerloop::{Config, Ctx, PeerId};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The ports that a loop listens at.
+const PORTS: [u16; 2] = [18_444, 18_445];
+const MESSAGE_BYTES: usize = 100_000;
+const STREAM_BYTES: usize = 300_000;
+/// The step of what the handler does by the clock.
+const STEP: Duration = Duration::from_millis(100);
+
+/// What a loop lives through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Dials and accepts, pings, messages, streams and closes.
+    Busy,
+    /// As many dials and accepts as are made to fail, one by one.
+    Crowded,
+    /// One peer that dials and one that is dialled, so that stopping is among the first calls.
+    Short,
+}
+
+/// A handler that uses all that a loop can do, by the clock.
+pub(crate) struct Busy {
+    life: Life,
+    dials: Vec<SocketAddr>,
+    steps: u32,
+    /// What is left to be fed of the message that goes out in parts.
+    feeding: Option<(PeerId, Bytes)>,
+    pub(crate) seen: Seen,
+}
+
+/// What a handler was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) ready: usize,
+    pub(crate) pongs: usize,
+    pub(crate) messages: usize,
+    pub(crate) streamed: u64,
+    /// In the order of their labels, for the moments may differ.
+    pub(crate) closed: Vec<&'static str>,
+}
+
+impl Life {
+    /// Peers that dial the loop at its first address, and peers that it dials.
+    const fn connections(self) -> u32 {
+        match self {
+            Self::Busy => 3,
+            Self::Crowded => 50,
+            Self::Short => 1,
+        }
+    }
+
+    /// How long it goes on before it is judged.
+    pub(crate) fn time(self) -> Duration {
+        secs(if self == Self::Busy { 5 } else { 1 })
+    }
+}
+
+impl Busy {
+    fn feed(&mut self, ctx: &mut Ctx<'_>) {
+        let Some((peer, part)) = &mut self.feeding else { return };
+        if ctx.feed(*peer, part).is_err() || part.is_empty() {
+            self.feeding = None;
+        }
+    }
+
+    fn greet(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        match self.seen.ready {
+            1 => {
+                let _ = ctx.send_shared(peer, &frame("bulk", &[7; MESSAGE_BYTES]).into());
+            }
+            2 => {
+                let payload = Bytes::from(vec![9; STREAM_BYTES]);
+                if ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).is_ok() {
+                    self.feeding = Some((peer, payload));
+                    self.feed(ctx);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Handler for Busy {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for address in &self.dials {
+            let _ = ctx.connect(*address);
+        }
+        if self.life == Life::Busy {
+            ctx.wake_at(ctx.now().plus(STEP));
+        }
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => {
+                self.seen.ready += 1;
+                self.greet(ctx, peer);
+            }
+            Event::Pong { .. } => self.seen.pongs += 1,
+            Event::Closed { reason, .. } => {
+                let label = reason.label();
+                let at = self.seen.closed.partition_point(|other| *other < label);
+                self.seen.closed.insert(at, label);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::BLOCK { Delivery::Stream } else { Delivery::Buffer }
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _frame: Frame<'_>) {
+        self.seen.messages += 1;
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        self.seen.streamed += chunk.bytes().len() as u64;
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId) {
+        self.feed(ctx);
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        self.steps += 1;
+        let ready: Vec<PeerId> = ctx.peers().filter(|peer| peer.is_ready()).map(|peer| peer.id()).collect();
+        match (self.steps, &ready[..]) {
+            (1, ready) => {
+                for peer in ready {
+                    let _ = ctx.ping(*peer, ctx.now());
+                }
+            }
+            (2, [.., last]) => ctx.close(*last, LocalCause::Requested.into()),
+            (3, [.., last]) => ctx.abort(*last, LocalCause::Requested.into()),
+            (4, _) => {
+                for address in &self.dials {
+                    let _ = ctx.connect(*address);
+                }
+            }
+            _ => {}
+        }
+        if self.steps < 4 {
+            ctx.wake_at(ctx.now().plus(STEP));
+        }
+    }
+}
+
+/// An honest peer that also has a message to be gathered and one to be streamed, and says both at once.
+struct Talker(Honest);
+
+impl Persona for Talker {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        self.0.opened(line);
+        line.send(&frame("bulk", &[3; MESSAGE_BYTES]));
+        line.send(&frame("block", &[5; STREAM_BYTES]));
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        self.0.received(line, bytes);
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        self.0.due(line);
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.0.ended(how, at);
+    }
+}
+
+/// Leaves in the middle of a message, with a reset or in an orderly way.
+struct Leaver {
+    resets: bool,
+}
+
+impl Persona for Leaver {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        line.send(&frame("version", &[0; 46])[..40]);
+        line.wake_at(line.now().plus(STEP));
+    }
+
+    fn received(&mut self, _line: &mut Line<'_>, _bytes: &[u8]) {}
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        if self.resets { line.reset() } else { line.close() }
+    }
+}
+
+/// A world with one loop under test and its peers.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) node: Checked<Busy>,
+    pub(crate) peers: Crowd,
+    /// Who comes when all is over, and has to be served.
+    pub(crate) late: Crowd,
+    pub(crate) journal: Journal,
+    pub(crate) late_journal: Journal,
+    pub(crate) late_address: SocketAddr,
+    late_kind: Rc<Profile>,
+}
+
+impl Stage {
+    /// The first host is that of the loop, which does not listen yet.
+    pub(crate) fn new(life: Life) -> Self {
+        let world = World::new(1, Instant::ZERO);
+        let net = world.host();
+        let tape = Tape::from_seed(1);
+        let crowd = |stream: u32| Crowd::new(world.host(), tape.stream(stream));
+        let (mut peers, mut late) = (crowd(1), crowd(2));
+        let (journal, late_journal) = (Journal::new(), Journal::new());
+        let silent = |journal: &Journal| Profile::new(REGTEST, journal);
+        let late_kind = Rc::new(silent(&late_journal).pinging(secs(1)));
+        let honest = Rc::new(if life == Life::Crowded { silent(&journal) } else { silent(&journal).pinging(secs(1)) });
+        let there = listen(&mut peers, &honest);
+        let late_address = listen(&mut late, &late_kind);
+        let here = PORTS.map(|port| SocketAddr::new(net.ip(), port));
+        cast(life, &mut peers, here, &honest, &journal);
+        let dials = vec![there; life.connections() as usize];
+        let handler = Busy { life, dials, steps: 0, feeding: None, seen: Seen::default() };
+        let is_crowded = life == Life::Crowded;
+        let config = Config { ping_interval: secs(if is_crowded { 120 } else { 1 }), ..config() };
+        let calls_per_sweep = if is_crowded { 256 } else { 0 };
+        let node = Checked::new(&world, net, config, handler).unwrap().with_calls_per_sweep(calls_per_sweep);
+        Self { world, node, peers, late, journal, late_journal, late_address, late_kind }
+    }
+
+    /// Opens the listeners; one that fails is tried again once.
+    pub(crate) fn listen(&mut self) -> std::io::Result<()> {
+        for port in PORTS {
+            let address = SocketAddr::new(self.node.net().ip(), port);
+            self.node.listen(address).or_else(|_| self.node.listen(address))?;
+        }
+        Ok(())
+    }
+
+    /// Lets an honest peer dial each listener, and one be dialled.
+    pub(crate) fn invite_late_peers(&mut self) {
+        for port in PORTS {
+            self.late.dial(SocketAddr::new(self.node.net().ip(), port), Honest::new(&self.late_kind));
+        }
+        self.node.handle().connect(self.late_address, None).unwrap();
+    }
+}
+
+/// The peers that come by themselves.
+fn cast(life: Life, peers: &mut Crowd, here: [SocketAddr; 2], honest: &Rc<Profile>, journal: &Journal) {
+    let [first, second] = here;
+    let (kind, pause) = (Rc::clone(honest), Duration::from_millis(10));
+    let count = u64::from(life.connections());
+    peers.dial_many(first, Instant::ZERO, pause, count, move |_| Honest::new(&kind).into());
+    if life != Life::Busy {
+        return;
+    }
+    let eager = Rc::new(Profile::new(REGTEST, journal).eager());
+    peers.dial_at(Instant::ZERO.plus(STEP), second, None, Role::of(Talker(Honest::new(&eager))));
+    for (at, resets) in [(1, true), (2, false)] {
+        peers.dial_at(Instant::ZERO.plus(STEP * at), first, None, Role::of(Leaver { resets }));
+    }
+}
+
+fn listen(crowd: &mut Crowd, kind: &Rc<Profile>) -> SocketAddr {
+    let kind = Rc::clone(kind);
+    crowd.listen(PORTS[0], move |_| Honest::new(&kind).into()).unwrap()
+}

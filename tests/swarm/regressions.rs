@@ -1,0 +1,34 @@
+//! What was found before: each tape in `regressions` is played under every profile and breaks nothing any more.
+//!
+//! A tape's first line says what it found. The command `sim` writes such files; one is kept here when what it shows was
+//! a bug and is mended.
+
+use peerloop::sim::Tape;
+use peerloop::sim::swarm::{self, Profile};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every tape that is kept, in the order of their names.
+fn tapes() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/swarm/regressions");
+    // As long as there is none, there is no folder.
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn nothing_that_was_found_comes_back() {
+    for path in tapes() {
+        let name = path.display();
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let found = found.unwrap_or_else(|| panic!("{name}: its first line says what it found, behind a `#`"));
+        for profile in [Profile::Standard, Profile::WithoutHostile] {
+            let tape = Tape::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let violations = swarm::run(&tape, profile).violations;
+            assert!(violations.is_empty(), "{name} ({found}) with {profile:?}: {violations:?}");
+        }
+    }
+}

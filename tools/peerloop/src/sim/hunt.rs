@@ -1,0 +1,154 @@
+//! Runs seeds, each a world of its own, on as many threads as asked for, and ends at the first that breaks something.
+//!
+//! Worlds know nothing of each other, so the threads share a counter and what they have counted so far. A panic inside
+//! a world is told with the command that repeats it.
+
+use super::{Plan, Played};
+use crate::exit::{Exit, Failure, Stop};
+use crate::notices::{Notice, Notices};
+use crate::output;
+use crate::progress::Progress;
+use crate::units::show_seconds;
+use peerloop::sim::Tape;
+use peerloop::sim::invariant::Violation;
+use std::cell::Cell;
+use std::panic;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What was counted over all worlds so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) worlds: u64,
+    pub(crate) events: u64,
+    pub(crate) virtual_time: Duration,
+    pub(crate) violations: u64,
+    /// The lowest seed that broke something, and the first that it broke.
+    pub(crate) found: Option<(u64, Violation)>,
+    /// The signal that ended it before its time.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// What the threads share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Seeds that were taken, in their order.
+    taken: AtomicU64,
+    is_over: AtomicBool,
+    tally: Mutex<Tally>,
+}
+
+thread_local! {
+    /// The seed that this thread is at.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+impl Shared {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run_seeds(&self, plan: &Plan) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            let before = self.taken.fetch_add(1, Ordering::Relaxed);
+            if before >= plan.seeds {
+                return;
+            }
+            let seed = plan.seed.wrapping_add(before);
+            let played = at_seed(seed, || (plan.play)(&Tape::from_seed(seed), plan.worlds.profile()));
+            self.note(plan, seed, &played);
+        }
+    }
+
+    fn note(&self, plan: &Plan, seed: u64, played: &Played) {
+        let mut tally = self.tally();
+        tally.add(played);
+        let Some(first) = played.violations.first() else { return };
+        self.is_over.store(true, Ordering::Relaxed);
+        let before = |other: u64| seed.wrapping_sub(plan.seed) < other.wrapping_sub(plan.seed);
+        if tally.found.as_ref().is_none_or(|(other, _)| before(*other)) {
+            tally.found = Some((seed, first.clone()));
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, played: &Played) {
+        self.worlds += 1;
+        self.events += played.events;
+        self.virtual_time += played.virtual_time;
+        self.violations += played.violations.len() as u64;
+    }
+
+    /// One line: what was done.
+    pub(crate) fn line(&self, took: Duration) -> String {
+        let done = self.done();
+        format!("seeds {}  {done}  violations {}  took {}", self.worlds, self.violations, show_seconds(took))
+    }
+
+    fn done(&self) -> String {
+        format!("events {}  virtual days {:.2}", self.events, self.virtual_time.as_secs_f64() / 86_400.0)
+    }
+}
+
+/// Runs the seeds of a plan until one breaks something, all are done, or a signal comes.
+pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
+    tell_of_panics(plan);
+    let shared = Arc::new(Shared::default());
+    let mut threads = Vec::new();
+    for _ in 0..plan.jobs {
+        let (shared, plan) = (Arc::clone(&shared), plan.clone());
+        threads.push(notices.spawn("seeds", move || shared.run_seeds(&plan))?);
+    }
+    let mut working = threads.len();
+    while working > 0 {
+        match notices.next(Some(progress.interval())) {
+            Some(Notice::Ended) => working -= 1,
+            Some(Notice::Stop(stop)) => {
+                shared.is_over.store(true, Ordering::Relaxed);
+                note_stop(&mut shared.tally().stop, stop)?;
+            }
+            None => {
+                let tally = shared.tally().clone();
+                progress.show(&format!("seeds {}/{}  {}", tally.worlds, plan.seeds, tally.done()));
+            }
+        }
+    }
+    progress.clear();
+    for thread in threads {
+        thread.join().map_err(|_| Failure::run("simulating: the loop panicked; the lines above repeat it"))?;
+    }
+    let tally = shared.tally().clone();
+    Ok(tally)
+}
+
+/// The first signal lets what runs come to its end; the second does not wait for that.
+pub(crate) fn note_stop(before: &mut Option<Stop>, stop: Stop) -> Result<(), Failure> {
+    match before.replace(stop) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("stopped at once by a second {}; no results were written", stop.signal());
+            Err(Failure { exit: Exit::Stopped(stop), message })
+        }
+    }
+}
+
+/// Does something with a seed, and names the seed if that panics.
+pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    SEED.set(Some(seed));
+    let result = work();
+    SEED.set(None);
+    result
+}
+
+/// Adds to the message of a panic what repeats it: the program may have no other chance to say so.
+fn tell_of_panics(plan: &Plan) {
+    let (before, plan) = (panic::take_hook(), plan.clone());
+    panic::set_hook(Box::new(move |what| {
+        before(what);
+        if let Some(seed) = SEED.get() {
+            output::complain(&format!("seed {seed} panicked; repeat it with: {}", plan.repeat(seed)));
+        }
+    }));
+}

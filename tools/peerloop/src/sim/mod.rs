@@ -1,0 +1,361 @@
+//! `sim`: the loop in hostile worlds, one for each seed, held to its invariants.
+//!
+//! The first seed that breaks something ends the run. Its tape is made smaller and written down, so that it can be
+//! looked at, replayed and kept. Only programs that were built with the feature `sim` have this command.
+
+mod hunt;
+mod report;
+
+use crate::bench::drawn_seed;
+use crate::cli::SimArgs;
+use crate::exit::{Exit, Failure};
+use crate::notices::{Notice, Notices};
+use crate::output::{self, Sink};
+use crate::progress::Progress;
+use crate::units::show_seconds;
+use clap::ValueEnum;
+use hunt::Tally;
+use peerloop::sim::invariant::Violation;
+use peerloop::sim::swarm::{self, Profile};
+use peerloop::sim::{Minimised, Tape, minimise};
+use report::{Find, Origin, Smaller};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What kind of worlds are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Worlds {
+    /// Everything
+    Standard,
+    /// The same worlds without their hostile peers
+    WithoutHostile,
+}
+
+/// What came of one world.
+#[derive(Clone, Debug)]
+pub(crate) struct Played {
+    pub(crate) events: u64,
+    pub(crate) virtual_time: Duration,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// What is going to be run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seeds: u64,
+    /// The first.
+    pub(crate) seed: u64,
+    pub(crate) worlds: Worlds,
+    pub(crate) jobs: usize,
+    /// Time that a smaller tape may cost.
+    pub(crate) minimise: Duration,
+    /// Where that tape goes, unless it has the default name.
+    pub(crate) save: Option<PathBuf>,
+    pub(crate) play: fn(&Tape, Profile) -> Played,
+}
+
+impl Worlds {
+    const fn profile(self) -> Profile {
+        match self {
+            Self::Standard => Profile::Standard,
+            Self::WithoutHostile => Profile::WithoutHostile,
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Plan {
+    fn new(args: &SimArgs) -> Self {
+        Self {
+            seeds: args.seeds as u64,
+            seed: args.seed.unwrap_or_else(drawn_seed),
+            worlds: args.profile,
+            jobs: args.jobs,
+            minimise: args.minimise,
+            save: args.save.clone(),
+            play,
+        }
+    }
+
+    /// The command that repeats a seed.
+    fn repeat(&self, seed: u64) -> String {
+        format!("{COMMAND} --seeds 1 --seed {seed} --profile {}", self.worlds.name())
+    }
+
+    /// The command that replays a tape.
+    fn replay(&self, path: &Path) -> String {
+        format!("{COMMAND} --tape {} --profile {}", path.display(), self.worlds.name())
+    }
+}
+
+/// How this program is run from the root of its sources.
+const COMMAND: &str = "cargo run --release --features sim -- sim";
+
+pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
+    let mut json = args.json.as_deref().map(Sink::open).transpose()?;
+    let plan = Plan::new(&args);
+    let began = Instant::now();
+    let is_stdout_free = !json.as_ref().is_some_and(Sink::is_stdout);
+    // What was found is told at once, because nobody knows what making it smaller runs into.
+    let tell = |find: &Find| if is_stdout_free { output::print(&find.text()) } else { Ok(()) };
+    let (tally, find) = match &args.tape {
+        Some(path) => replay(&plan, path, tell)?,
+        None => search(&plan, tell, &Notices::new()?, &mut Progress::new(args.quiet))?,
+    };
+    let run = report::Run { plan: &plan, tape: args.tape.as_deref(), tally: &tally, took: began.elapsed() };
+    if let Some(sink) = &mut json {
+        sink.write(&report::json(&run, find.as_ref()))?;
+    }
+    if is_stdout_free {
+        output::print(&report::text(&run, find.as_ref()))?;
+    }
+    match (find, tally.stop) {
+        (Some(find), _) => Err(Failure::run(find.reason())),
+        (None, Some(stop)) => Ok(Exit::Stopped(stop)),
+        (None, None) => Ok(Exit::Success),
+    }
+}
+
+/// Plays one tape as it is.
+fn replay(
+    plan: &Plan,
+    path: &Path,
+    tell: impl Fn(&Find) -> Result<(), Failure>,
+) -> Result<(Tally, Option<Find>), Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
+    let tape = Tape::parse(&text).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
+    let played = (plan.play)(&tape, plan.worlds.profile());
+    let mut tally = Tally::default();
+    tally.add(&played);
+    let find = played.violations.into_iter().next().map(|first| Find::new(Origin::Tape(path), first, plan));
+    if let Some(find) = &find {
+        tell(find)?;
+    }
+    Ok((tally, find))
+}
+
+/// Runs seeds, and makes the tape of the first that breaks something smaller.
+fn search(
+    plan: &Plan,
+    tell: impl Fn(&Find) -> Result<(), Failure>,
+    notices: &Notices,
+    progress: &mut Progress,
+) -> Result<(Tally, Option<Find>), Failure> {
+    let mut tally = hunt::hunt(plan, notices, progress)?;
+    let Some((seed, first)) = tally.found.clone() else { return Ok((tally, None)) };
+    let mut find = Find::new(Origin::Seed(seed), first, plan);
+    tell(&find)?;
+    if !plan.minimise.is_zero() && tally.stop.is_none() {
+        find.smaller = Some(make_smaller(plan, seed, &find, notices, progress, &mut tally)?);
+    }
+    Ok((tally, Some(find)))
+}
+
+/// Makes the tape of `seed` smaller and writes it down.
+fn make_smaller(
+    plan: &Plan,
+    seed: u64,
+    find: &Find,
+    notices: &Notices,
+    progress: &mut Progress,
+    tally: &mut Tally,
+) -> Result<Smaller, Failure> {
+    let path = plan.save.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{seed}.tape")));
+    let mut sink = Sink::open(&path)?;
+    let (effort, began) = (Arc::new(Effort::default()), Instant::now());
+    let thread = {
+        let (effort, plan, invariant) = (Arc::clone(&effort), plan.clone(), find.violation.invariant);
+        notices.spawn("minimise", move || least_tape(&plan, seed, invariant, &effort))?
+    };
+    loop {
+        match notices.next(Some(progress.interval())) {
+            Some(Notice::Ended) => break,
+            Some(Notice::Stop(stop)) => {
+                effort.is_over.store(true, Ordering::Relaxed);
+                hunt::note_stop(&mut tally.stop, stop)?;
+            }
+            None => {
+                effort.is_over.fetch_or(began.elapsed() >= plan.minimise, Ordering::Relaxed);
+                let runs = effort.runs.load(Ordering::Relaxed);
+                progress.show(&format!("making the tape smaller: {runs} runs, {}", show_seconds(began.elapsed())));
+            }
+        }
+    }
+    progress.clear();
+    let tape = thread.join().map_err(|_| Failure::run("making the tape smaller: the loop panicked"))?;
+    let text = report::tape_file(plan, find, &tape);
+    sink.write(&text)?;
+    let is_least = tape.is_least && !effort.is_over.load(Ordering::Relaxed);
+    let runs = effort.runs.load(Ordering::Relaxed);
+    Ok(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least })
+}
+
+/// A tape as text, because tapes are not for sharing between threads.
+#[derive(Debug)]
+pub(crate) struct LeastTape {
+    pub(crate) text: String,
+    is_least: bool,
+}
+
+/// What a search for a smaller tape has cost, and whether it has to end.
+#[derive(Debug, Default)]
+struct Effort {
+    runs: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// The smallest tape that breaks an invariant as a seed does; the seed itself if its own tape does not break it.
+fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
+    let profile = plan.worlds.profile();
+    let breaks = |tape: &Tape| {
+        if effort.is_over.load(Ordering::Relaxed) {
+            return false;
+        }
+        effort.runs.fetch_add(1, Ordering::Relaxed);
+        (plan.play)(tape, profile).violations.iter().any(|violation| violation.invariant == invariant)
+    };
+    hunt::at_seed(seed, || {
+        let recording = Tape::recording(seed);
+        (plan.play)(&recording, profile);
+        match minimise(&recording, breaks, u64::MAX) {
+            Some(Minimised { tape, is_least, .. }) => LeastTape { text: tape.to_text(), is_least },
+            None => LeastTape { text: Tape::from_seed(seed).to_text(), is_least: false },
+        }
+    })
+}
+
+fn play(tape: &Tape, profile: Profile) -> Played {
+    let outcome = swarm::run(tape, profile);
+    Played { events: outcome.events, virtual_time: outcome.virtual_time, violations: outcome.violations }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(3_600);
+
+    /// A world in which what must hold does so unless two of its draws are high.
+    fn play_dice(tape: &Tape, _profile: Profile) -> Played {
+        let dice = tape.stream(3);
+        let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
+        let broken =
+            Violation { invariant: 9, at: peerloop::time::Instant::from_nanos(1_500), text: format!("{high:?}") };
+        let violations = if high.len() >= 8 { vec![broken] } else { Vec::new() };
+        Played { events: 10, virtual_time: TIME, violations }
+    }
+
+    /// Runs up to 500 seeds from 100 on, of which a few break something.
+    fn plan(name: &str) -> Plan {
+        let save = std::env::temp_dir().join(format!("peerloop-{}-{name}.tape", std::process::id()));
+        Plan {
+            seeds: 500,
+            seed: 100,
+            worlds: Worlds::Standard,
+            jobs: 1,
+            minimise: TIME,
+            save: Some(save),
+            play: play_dice,
+        }
+    }
+
+    fn search_quietly(plan: &Plan) -> (Tally, Option<Find>) {
+        search(plan, |_| Ok(()), &Notices::new().unwrap(), &mut Progress::new(true)).unwrap()
+    }
+
+    fn breaks(seed: u64) -> bool {
+        !play_dice(&Tape::from_seed(seed), Profile::Standard).violations.is_empty()
+    }
+
+    #[test]
+    fn the_first_seed_that_breaks_something_is_found_on_any_number_of_threads() {
+        let first = (100..).find(|seed| breaks(*seed)).unwrap();
+        assert!((101..600).contains(&first), "{first}");
+        for jobs in [1, 4] {
+            let plan = Plan { jobs, minimise: Duration::ZERO, ..plan("first") };
+            let (tally, find) = search_quietly(&plan);
+            let (seed, violation) = tally.found.unwrap();
+            assert!(breaks(seed) && seed >= first && violation.invariant == 9);
+            assert_eq!((tally.events, tally.virtual_time), (10 * tally.worlds, TIME * tally.worlds as u32));
+            assert!(find.unwrap().smaller.is_none(), "nobody asked for it");
+            if jobs == 1 {
+                assert_eq!((seed, tally.worlds, tally.violations), (first, first - 99, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_told_in_one_line_with_the_command_that_repeats_it() {
+        let plan = Plan { minimise: Duration::ZERO, ..plan("line") };
+        let (tally, find) = search_quietly(&plan);
+        let (seed, _) = tally.found.unwrap();
+        let text = find.as_ref().unwrap().text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with(&format!("seed={seed} commit=")), "{text}");
+        assert!(lines[0].contains(" at=0.000001500s invariant=9 ["), "{text}");
+        let repeat = "repeat: cargo run --release --features sim -- sim --seeds 1 --seed";
+        assert_eq!(lines[1], format!("{repeat} {seed} --profile standard"));
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn the_tape_of_what_was_found_is_least_and_can_be_replayed() {
+        let plan = plan("least");
+        let path = plan.save.clone().unwrap();
+        let (_, find) = search_quietly(&plan);
+        let smaller = find.unwrap().smaller.unwrap();
+        let file = std::fs::read_to_string(&path).unwrap();
+        assert_eq!((smaller.bytes, smaller.is_least), (file.len(), true));
+        assert!(file.starts_with("# invariant 9 ("), "{file}");
+        assert!(file.contains("profile=standard\n"), "{file}");
+        let draws = Tape::parse(&file).unwrap().draws();
+        let high: Vec<u64> = draws[&3].iter().copied().filter(|draw| *draw != 0).collect();
+        assert_eq!((draws.len(), high), (1, vec![900; 8]));
+        let (tally, replayed) = replay(&plan, &path, |_| Ok(())).unwrap();
+        assert_eq!((tally.worlds, replayed.unwrap().violation.invariant), (1, 9));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_json_says_the_same() {
+        let plan = Plan { minimise: Duration::ZERO, ..plan("json") };
+        let (tally, find) = search_quietly(&plan);
+        let run = report::Run { plan: &plan, tape: None, tally: &tally, took: TIME };
+        let json: serde_json::Value = serde_json::from_str(&report::json(&run, find.as_ref())).unwrap();
+        assert_eq!(json["counts"]["seeds"], tally.worlds);
+        assert_eq!(json["counts"]["virtual_ns"], tally.worlds * 3_600_000_000_000);
+        assert_eq!(json["found"]["origin"], format!("seed={}", tally.found.unwrap().0));
+        assert_eq!((&json["found"]["invariant"], &json["exit"]["code"]), (&9.into(), &1.into()));
+    }
+
+    #[test]
+    fn what_holds_is_a_success() {
+        let sound = (100..).take_while(|seed| !breaks(*seed)).count() as u64;
+        let plan = Plan { seeds: sound, ..plan("sound") };
+        let (tally, find) = search_quietly(&plan);
+        assert_eq!((tally.worlds, tally.violations, find.is_none()), (sound, 0, true));
+        let run = report::Run { plan: &plan, tape: None, tally: &tally, took: Duration::from_millis(2_510) };
+        let days = sound as f64 / 24.0;
+        let expected = format!(
+            "seeds {sound}  events {}  virtual days {days:.2}  violations 0  took 2.5 s  first seed 100  profile standard\n",
+            10 * sound
+        );
+        assert_eq!(report::text(&run, None), expected);
+    }
+
+    #[test]
+    fn a_file_that_is_no_tape_is_refused_by_name() {
+        let path = plan("wrong").save.unwrap();
+        std::fs::write(&path, "1: x").unwrap();
+        let failure = replay(&plan("wrong"), &path, |_| Ok(())).unwrap_err();
+        assert!(failure.message.contains("-wrong.tape: line 1 of the tape"), "{}", failure.message);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(replay(&plan("wrong"), &path, |_| Ok(())).unwrap_err().exit, Exit::RunFailed);
+    }
+}
