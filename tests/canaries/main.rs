@@ -43,12 +43,15 @@ fn the_sound_loop_shows_no_symptom() {
 fn every_planted_bug_shows_its_symptom() {
     for bug in Bug::ALL {
         let _planted = bugs::plant(Some(bug));
+        support::judge(false);
         assert!(shows(bug), "{bug:?} is planted and does nothing");
+        support::judge(true);
     }
 }
 
 #[test]
 fn a_bug_is_gone_with_its_guard_and_the_one_before_is_back() {
+    support::judge(false);
     let outer = bugs::plant(Some(Bug::StalePongAccepted));
     let inner = bugs::plant(None);
     assert!(!shows(Bug::StalePongAccepted));
