@@ -289,7 +289,7 @@ impl Scenario {
         for _ in 0..chance.below(12) {
             let at = Duration::from_millis(chance.range(0, self.length.as_millis() as u64));
             let host = chance.below(TROOPS_MAX as u32 + 1) as usize;
-            let time = Duration::from_secs(*chance.pick(&[1, 10, 40, 200, 3_600]));
+            let time = Duration::from_secs(*chance.pick(&[1, 10, 40, 200, 900]));
             let pick = chance.below(1 << 16);
             let kind = chance.below(if is_harsh { 12 } else { 6 });
             let deed = match kind {
