@@ -4,14 +4,15 @@
 //! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
 //! ended, whatever the conditions.
 
-use super::super::actor::Wrong;
+use super::super::actor::{Expectation, Wrong};
 use super::super::invariant::Checked;
 use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
 use super::marks::Mark;
-use super::scenario::{FAILURES, Kind, Troop};
+use super::scenario::{FAILURES, Kind, Troop, vice_at};
 use super::stage::{Cast, Stage};
 use crate::error::{CloseReason, LocalCause};
+use crate::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -63,6 +64,12 @@ fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
     let within = match cast.troop.kind {
         Kind::Hostile(row) => ROWS[row].within,
         Kind::Untimely(..) => super::heckler::Within::Patience,
+        Kind::Villain(vice) => {
+            return match vice_at(vice).expects {
+                Expectation::Kept => None,
+                Expectation::ClosedBy { within, .. } => Some(within + SLACK),
+            };
+        }
         Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => return None,
     };
     Some(within.time(&stage.config) + script_time(&cast.steps) + SLACK)
@@ -97,11 +104,26 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
             (is_right || is_teased) && !(is_quiet && is_late)
         }
+        Kind::Villain(vice) => {
+            let is_right = match vice_at(vice).expects {
+                Expectation::Kept => false,
+                Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
+            };
+            // What it is owed supposes the default pings; others may find a silent one sooner.
+            let is_pinged = label == "pong_timeout" && !has_default_pings(stage);
+            let is_teased = !is_judged(&cast.troop) && is_environment;
+            let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
+            is_teased || (is_right || is_pinged) && !(is_quiet && is_late)
+        }
         Kind::Untimely(manners, message) => {
             let is_teased = !is_judged(&cast.troop) && is_environment;
             cell_reasons(manners, MESSAGES[message]).contains(&label) || is_teased
         }
     }
+}
+
+fn has_default_pings(stage: &Stage) -> bool {
+    (stage.config.ping_interval, stage.config.pong_timeout) == (PING_INTERVAL, PONG_TIMEOUT)
 }
 
 /// Judges what the honest peers have written down.

@@ -208,6 +208,11 @@ impl Juggler {
                 if let Some(known) = self.get(peer) {
                     known.feeding = bulk;
                 }
+                if !header.payload_len.is_multiple_of(10_000) {
+                    // One at a time is all that there can be.
+                    let result = ctx.stream_to(peer, &header);
+                    self.done(result);
+                }
                 self.feed(ctx, peer);
             }
             Err(error) => self.refused(error),
@@ -267,7 +272,8 @@ impl Juggler {
         match chance.below(16) {
             0..=4 => self.say(ctx, peer, chance.below(200) as usize),
             5 | 6 => {
-                for _ in 0..=chance.below(3) {
+                let times = if chance.one_in(40) { 300 } else { chance.below(4) };
+                for _ in 0..times {
                     match ctx.ping(peer, ctx.now()) {
                         Ok(_) => {}
                         Err(error) => self.refused(error),
@@ -288,7 +294,20 @@ impl Juggler {
                     self.say(ctx, peer, chance.below(2_000) as usize);
                 }
             }
-            _ => {}
+            _ => self.err(ctx, peer, troop),
+        }
+    }
+
+    /// Makes a mistake that has to be refused.
+    fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
+        if let Some(gone) = self.gone.last().copied() {
+            let result = ctx.send(gone, &MessageRef::GetAddr);
+            self.done(result);
+        }
+        if self.troops[troop].is_honest {
+            let giant = Header { command: CommandName::INV, payload_len: 4_000_000_000, checksum: Some([0; 4]) };
+            let result = ctx.send_shared(peer, &Bytes::copy_from_slice(&giant.encode(magic())));
+            self.done(result);
         }
     }
 

@@ -4,7 +4,7 @@
 //! which messages came in which state, and what a handler can be refused.
 
 use super::heckler::{MESSAGES, ROWS, STATES};
-use super::scenario::FAILURES;
+use super::scenario::{FAILURES, VICES, vice_at};
 use crate::error::{CloseReason, CommandError};
 use std::fmt;
 
@@ -79,7 +79,8 @@ const REFUSALS: [&str; 7] =
 
 const FIRST_FAILURE: usize = REASONS.len();
 const FIRST_ROW: usize = FIRST_FAILURE + failures_len();
-const FIRST_CELL: usize = FIRST_ROW + 2 * ROWS.len();
+const FIRST_VICE: usize = FIRST_ROW + 2 * ROWS.len();
+const FIRST_CELL: usize = FIRST_VICE + 2 * VICES as usize;
 const FIRST_CIRCUMSTANCE: usize = FIRST_CELL + 2 * STATES.len() * MESSAGES.len();
 const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
 const COUNT: usize = FIRST_REFUSAL + REFUSALS.len();
@@ -118,6 +119,10 @@ impl Mark {
 
     pub(super) fn row(row: usize, dials: bool) -> Option<Self> {
         Some(Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16))
+    }
+
+    pub(super) fn vice(vice: usize, dials: bool) -> Option<Self> {
+        Some(Self((FIRST_VICE + 2 * vice + usize::from(dials)) as u16))
     }
 
     pub(super) fn cell(state: usize, message: usize, dials: bool) -> Option<Self> {
@@ -177,9 +182,12 @@ impl fmt::Display for Mark {
             let all = FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (site, errno)));
             let (site, errno) = all.into_iter().nth(index - FIRST_FAILURE).expect("it is in the table");
             write!(f, "{site:?} failed with {errno}")
-        } else if index < FIRST_CELL {
+        } else if index < FIRST_VICE {
             let row = &ROWS[(index - FIRST_ROW) / 2];
             write!(f, "{row:?}, {}", direction(index - FIRST_ROW))
+        } else if index < FIRST_CELL {
+            let vice = vice_at((index - FIRST_VICE) / 2);
+            write!(f, "{} ({}), {}", vice.threat, vice.name, direction(index - FIRST_VICE))
         } else if index < FIRST_CIRCUMSTANCE {
             let cell = (index - FIRST_CELL) / 2;
             let (state, message) = (STATES[cell / MESSAGES.len()], MESSAGES[cell % MESSAGES.len()]);

@@ -4,6 +4,7 @@
 //! lack most things and some have a lot of one. What belongs together has a stream of its own, and in each of them a
 //! draw of 0 stands for the simplest: no troop, no fault, no cut.
 
+use super::super::actor::byzantine;
 use super::super::connection::Conditions;
 use super::super::errno;
 use super::super::faults::Site;
@@ -93,7 +94,9 @@ pub(super) enum Kind {
     Honest(Quirk),
     /// Another loop like the one under test.
     Rival,
-    /// A row of the table of threats.
+    /// One of the vices, by its place.
+    Villain(usize),
+    /// A row of the table of what no vice does.
     Hostile(usize),
     /// One message in one state of the handshake.
     Untimely(Manners, usize),
@@ -166,7 +169,10 @@ impl Scenario {
         let pong_timeout = Duration::from_secs(*chance.pick(&[30, 5, 30]));
         let bulk_bytes = *chance.pick(&[1_000, 0, 30_000, 100_000]);
         let calls_per_sweep = *chance.pick(&[1_024, 256, 1_024, 2_048]);
-        let grain = grain_of(&conditions);
+        let budgets = draw_budgets(&tape.stream(stream::BUDGETS));
+        let read =
+            budgets.iter().find(|(budget, _)| *budget == Budget::ReadBytes).map_or(usize::MAX, |(_, size)| *size);
+        let grain = grain_of(&conditions).min(read);
         let mut scenario = Self {
             start,
             length,
@@ -180,7 +186,7 @@ impl Scenario {
             calls_per_sweep,
             troops: Vec::new(),
             faults: draw_faults(&tape.stream(stream::FAULTS)),
-            budgets: draw_budgets(&tape.stream(stream::BUDGETS)),
+            budgets,
             deeds: Vec::new(),
             spare_descriptors: None,
             ports: None,
@@ -234,12 +240,18 @@ impl Scenario {
         let mut left = size;
         for index in 0..TROOPS_MAX {
             let chance = tape.stream(stream::TROOP + index as u32);
-            let kind = draw_kind(index, &chance);
+            let mut kind = draw_kind(index, &chance);
+            if matches!(kind, Kind::Villain(vice) if is_heavy(vice) && grain < 1_000) {
+                kind = Kind::Nobody;
+            }
             let most = match kind {
                 Kind::Nobody => 0,
                 Kind::Rival => 4.min(left),
                 Kind::Honest(_) if index == 1 => left.div_ceil(2),
-                Kind::Honest(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => left.div_ceil(3),
+                Kind::Villain(vice) if is_heavy(vice) => 3.min(left),
+                Kind::Honest(_) | Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => {
+                    left.div_ceil(3)
+                }
             };
             let count = chance.range(u64::from(most.min(1)), u64::from(most)) as u32;
             left -= count.min(left);
@@ -316,7 +328,7 @@ impl Kind {
     }
 
     pub(super) fn is_hostile(self) -> bool {
-        matches!(self, Self::Hostile(_) | Self::Untimely(..))
+        matches!(self, Self::Villain(_) | Self::Hostile(_) | Self::Untimely(..))
     }
 }
 
@@ -379,9 +391,31 @@ fn draw_kind(index: usize, chance: &Chance) -> Kind {
                 Nowhere::NoNetwork,
             ])),
             12 => Kind::Untimely(*chance.pick(&STATES), chance.below(MESSAGES.len() as u32) as usize),
-            _ => Kind::Hostile(chance.below(ROWS.len() as u32) as usize),
+            13 => Kind::Hostile(chance.below(ROWS.len() as u32) as usize),
+            _ => Kind::Villain(chance.below(VICES) as usize),
         },
     }
+}
+
+/// How many vices there are.
+pub(super) const VICES: u32 = {
+    use byzantine::{claims, floods, framing, handshake, resources};
+    let others = claims::VICES.len() + floods::VICES.len() + resources::VICES.len();
+    (framing::VICES.len() + handshake::VICES.len() + others) as u32
+};
+
+/// One of them.
+///
+/// # Panics
+///
+/// If there are not so many.
+pub(super) fn vice_at(index: usize) -> &'static byzantine::Vice {
+    byzantine::vices().nth(index).expect("it is below their number")
+}
+
+/// Whether it takes many bytes, which should not come one by one.
+fn is_heavy(vice: usize) -> bool {
+    ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&vice_at(vice).threat)
 }
 
 fn draw_quirk(chance: &Chance) -> Quirk {
@@ -408,7 +442,9 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
     };
     let teased = chance.one_in(3);
     match kind {
-        Kind::Hostile(_) | Kind::Untimely(..) if !teased => Habit { is_moody: habit.is_moody, ..Habit::default() },
+        Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) if !teased => {
+            Habit { is_moody: habit.is_moody, ..Habit::default() }
+        }
         _ => habit,
     }
 }
@@ -526,6 +562,10 @@ impl fmt::Display for Kind {
             Self::Hostile(row) => {
                 let heckler::Row { threat, what, .. } = &ROWS[*row];
                 write!(f, "hostile: {threat}, {what}")
+            }
+            Self::Villain(vice) => {
+                let byzantine::Vice { threat, name, .. } = vice_at(*vice);
+                write!(f, "hostile: {threat}, {name}")
             }
             Self::Untimely(manners, message) => write!(f, "hostile: {} at {manners:?}", MESSAGES[*message]),
             Self::Nobody | Self::Honest(_) | Self::Rival | Self::Nowhere(_) => write!(f, "{self:?}"),

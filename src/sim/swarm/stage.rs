@@ -3,6 +3,7 @@
 //! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest has
 //! to be served before half an hour is over, and the end, after which nothing may be left.
 
+use super::super::actor::byzantine::Villain;
 use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
 use super::super::driver::{Actor, Driver};
 use super::super::invariant::{Checked, Violation};
@@ -13,7 +14,7 @@ use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
 use super::marks::{Mark, Marks};
-use super::scenario::{Deed, Kind, Nowhere, Quirk, Scenario, Troop, stream};
+use super::scenario::{Deed, Kind, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
 use super::talker::{Heard, Talker};
 use crate::config::Config;
 use crate::id::PeerId;
@@ -84,7 +85,7 @@ impl Stage {
                 Kind::Rival => rival = Some(rival_of(&world, there, &config, tape, troop, here)),
                 Kind::Nowhere(nowhere) => set_route(&world, there.ip(), nowhere),
                 Kind::Nobody => {}
-                Kind::Honest(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
+                Kind::Honest(_) | Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
                     member.crowd = Some(member.crowd_on(there, chance, here, &scenario));
                 }
             }
@@ -97,8 +98,19 @@ impl Stage {
         node.listen(here).expect("nothing fails yet");
         let began = world.now();
         let (marks, violations) = (Marks::default(), Vec::new());
-        let mut stage =
-            Self { world, scenario, config, node, rival, cast, marks, violations, goes_on: true, began, resumes: began };
+        let mut stage = Self {
+            world,
+            scenario,
+            config,
+            node,
+            rival,
+            cast,
+            marks,
+            violations,
+            goes_on: true,
+            began,
+            resumes: began,
+        };
         stage.set_limits();
         stage.note_circumstances();
         stage
@@ -146,6 +158,7 @@ impl Stage {
         for troop in scenario.troops.iter().filter(|troop| troop.count > 0) {
             match troop.kind {
                 Kind::Hostile(row) => self.marks.set(Mark::row(row, troop.dials)),
+                Kind::Villain(vice) => self.marks.set(Mark::vice(vice, troop.dials)),
                 Kind::Untimely(state, message) => {
                     let state = STATES.iter().position(|known| *known == state).expect("it is one of them");
                     self.marks.set(Mark::cell(state, message, troop.dials));
@@ -374,7 +387,7 @@ impl Cast {
             }
             Kind::Hostile(row) => steps = (ROWS[row].steps)(chance),
             Kind::Untimely(_, message) => steps = cell(MESSAGES[message]),
-            Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {}
+            Kind::Nobody | Kind::Villain(_) | Kind::Rival | Kind::Nowhere(_) => {}
         }
         let (character, heard) = (Rc::new(character), Rc::default());
         Self { troop, crowd: None, journal, heard, steps: steps.into(), character }
@@ -402,6 +415,7 @@ impl Cast {
         let Self { troop, character, heard, steps, .. } = self;
         let (troop, character, heard, steps) = (*troop, Rc::clone(character), Rc::clone(heard), Rc::clone(steps));
         move || match troop.kind {
+            Kind::Villain(vice) => Role::of(Villain::new(vice_at(vice), &character, &Rc::default())),
             Kind::Hostile(row) => Role::of(Heckler::new(ROWS[row].manners, &steps)),
             Kind::Untimely(manners, _) => Role::of(Heckler::new(manners, &steps)),
             Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {

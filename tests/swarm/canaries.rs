@@ -1,0 +1,54 @@
+//! A swarm that does not find a bug that was planted is broken itself.
+
+use peerloop::bugs::{Bug, plant};
+use peerloop::sim::Tape;
+use peerloop::sim::swarm::{Profile, run};
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+/// Each bug has to be found in this time.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The invariants that a bug breaks before all others.
+fn broken_by(bug: Bug) -> &'static [u8] {
+    match bug {
+        Bug::NoGenerationCheck => &[4],
+        Bug::EarlyTimer => &[22],
+        Bug::LostEdge => &[7],
+        Bug::NoDeferredFree => &[4, 5],
+        Bug::NoAcceptRetry => &[10, 39],
+        Bug::SlotReleasedTwice => &[1],
+        Bug::SecondVersionAccepted => &[19],
+        Bug::UnboundedQueue => &[14],
+        Bug::TimerStarvedByTraffic => &[22],
+        Bug::StalePongAccepted => &[23],
+    }
+}
+
+/// Whether a world shows the bug by one of the invariants that are meant for it. A loop that is broken may also panic,
+/// which is no find.
+fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&Tape::from_seed(seed), Profile::Standard))).ok()?;
+    outcome.violations.iter().map(|violation| violation.invariant).find(|number| invariants.contains(number))
+}
+
+#[test]
+fn every_planted_bug_is_found_by_the_invariant_that_is_meant_for_it() {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let _planted = plant(Some(bug));
+        let began = Instant::now();
+        let found = (0..)
+            .take_while(|_| began.elapsed() < TIME_MAX)
+            .find_map(|seed| shows(seed, broken_by(bug)).map(|invariant| (seed, invariant)));
+        let took = began.elapsed().as_secs_f64();
+        match found {
+            Some((seed, invariant)) => println!("canary: {bug:?}, invariant {invariant}, {took:.2} s, seed {seed}"),
+            None => missed.push(bug),
+        }
+    }
+    panic::set_hook(hook);
+    assert!(missed.is_empty(), "the swarm does not find {missed:?}");
+}

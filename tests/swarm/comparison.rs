@@ -1,0 +1,95 @@
+//! Two runs that have to be equal: of the same seed, in two builds, and with and without those who do harm.
+
+use peerloop::sim::Tape;
+use peerloop::sim::swarm::{Outcome, Profile, run};
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+
+/// The seeds that are compared between builds.
+const SEEDS_OF_BUILDS: u64 = 24;
+/// One in a hundred of the standard run.
+const SEEDS_TWICE: u64 = if cfg!(debug_assertions) { 20 } else { 100 };
+const COMPARED: usize = if cfg!(debug_assertions) { 5 } else { 60 };
+
+fn outcome(seed: u64, profile: Profile) -> Outcome {
+    run(&Tape::from_seed(seed), profile)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_calls() {
+    for seed in 0..SEEDS_TWICE {
+        let (once, again) = (outcome(seed, Profile::Standard), outcome(seed, Profile::Standard));
+        assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}: {}", once.scenario);
+        assert_eq!((once.events, once.virtual_time), (again.events, again.virtual_time), "seed {seed}");
+        assert_eq!((once.heard, once.violations), (again.heard, again.violations), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_recorded_run_is_played_again_call_by_call() {
+    for seed in 0..SEEDS_TWICE / 4 {
+        let tape = Tape::recording(seed);
+        let recorded = run(&tape, Profile::Standard);
+        let played = run(&Tape::parse(&tape.to_text()).expect("a tape can read its own text"), Profile::Standard);
+        assert_eq!(recorded.trace_hash, played.trace_hash, "seed {seed}: {}", recorded.scenario);
+    }
+}
+
+/// The debug build and the optimised one run the same sources one after the other, in either order: the first leaves its
+/// hashes for the second, under a name that stands for those sources.
+#[test]
+fn every_build_makes_the_same_calls() {
+    let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::Standard).trace_hash);
+    let ours: String = (0..SEEDS_OF_BUILDS).map(hash).collect();
+    let name = format!("swarm-{:016x}-{}", hash_of_sources(), cfg!(feature = "sim-bugs"));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    match fs::read_to_string(&path) {
+        Ok(theirs) => assert_eq!(ours, theirs, "another build of the same sources has left {}", path.display()),
+        Err(_) => fs::write(&path, ours).expect("the folder of the build can be written to"),
+    }
+}
+
+fn hash_of_sources() -> u64 {
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the sources can be listed") {
+            let path = entry.expect("the sources can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.clone(), fs::read(path).expect("the sources can be read"));
+            }
+        }
+    }
+    files.insert(root.join("Cargo.lock"), fs::read(root.join("Cargo.lock")).unwrap_or_default());
+    let mut hasher = std::hash::DefaultHasher::new();
+    for (path, text) in files {
+        hasher.write(path.as_os_str().as_encoded_bytes());
+        hasher.write(&text);
+    }
+    hasher.finish()
+}
+
+#[test]
+fn honest_peers_are_told_the_same_when_the_hostile_ones_are_not_there() {
+    let mut compared = 0;
+    let mut heard_something = 0;
+    for seed in 0.. {
+        if compared == COMPARED {
+            break;
+        }
+        let with = outcome(seed, Profile::Standard);
+        if !with.scenario.is_comparable() {
+            continue;
+        }
+        compared += 1;
+        let without = outcome(seed, Profile::WithoutHostile);
+        assert_eq!(with.heard, without.heard, "seed {seed}: {}", with.scenario);
+        heard_something += usize::from(with.heard.iter().flatten().any(|digest| *digest != 0));
+    }
+    assert!(heard_something > compared / 2, "{heard_something} of {compared} worlds have honest peers");
+}

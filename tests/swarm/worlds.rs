@@ -1,0 +1,82 @@
+//! Every world of the swarm, and what they came across together.
+
+use peerloop::sim::Tape;
+use peerloop::sim::swarm::{Marks, Outcome, Profile, run};
+use std::env;
+use std::fmt;
+use std::process::Command;
+use std::time::Duration;
+
+/// Seeds that are run if nobody says how many.
+const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 400 };
+/// So many seeds have to come across everything.
+const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
+/// Failures that are told in full.
+const TOLD_MAX: usize = 10;
+
+/// What came of many worlds.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    events: u64,
+    virtual_time: Duration,
+    failures: Vec<String>,
+    marks: Marks,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: &Outcome) {
+        self.seeds += 1;
+        self.events += outcome.events;
+        self.virtual_time += outcome.virtual_time;
+        self.marks.merge(&outcome.marks);
+        if let Some(first) = outcome.violations.first() {
+            let count = outcome.violations.len();
+            self.failures.push(format!("seed {seed}: {first}; {count} in all\n{}", outcome.scenario));
+        }
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seeds, events, virtual_time, failures, marks } = self;
+        let (days, missing) = (virtual_time.as_secs_f64() / 86_400.0, marks.missing().count());
+        write!(
+            f,
+            "swarm: {seeds} seeds, {events} socket events, {days:.1} virtual days, {} violations, marks: {} hit, \
+             {missing} missing",
+            failures.len(),
+            marks.len()
+        )
+    }
+}
+
+fn seeds() -> u64 {
+    env::var("PEERLOOP_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("PEERLOOP_SEEDS is a number"))
+}
+
+/// A number that each commit has for itself, or the same one where there are no commits.
+fn number_of_commit() -> u64 {
+    let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let name = commit.ok().filter(|output| output.status.success()).map(|output| output.stdout).unwrap_or_default();
+    let digits = name.get(..15).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or(1 << 32)
+}
+
+#[test]
+fn no_world_breaks_an_invariant_and_all_of_them_come_across_everything() {
+    let count = seeds();
+    let mut sum = Sum::default();
+    let fresh = number_of_commit();
+    for seed in (0..count.div_ceil(2)).chain(fresh..fresh + count / 2) {
+        sum.add(seed, &run(&Tape::from_seed(seed), Profile::Standard));
+    }
+    println!("{sum}");
+    let told = sum.failures.iter().take(TOLD_MAX).cloned().collect::<Vec<_>>().join("\n\n");
+    assert!(
+        sum.failures.is_empty(),
+        "{sum}\n{told}\nto replay one: PEERLOOP_SEEDS=1, or the command sim of the program"
+    );
+    let missing: Vec<String> = sum.marks.missing().map(|mark| mark.to_string()).collect();
+    assert!(count < SEEDS_FOR_ALL_MARKS || missing.is_empty(), "nothing has come across this: {missing:#?}");
+}
