@@ -57,6 +57,8 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: PeerId,
+    /// How many were entered before.
+    order: u64,
     pub(super) troop: usize,
     pub(super) began: Instant,
     pub(super) is_ready: bool,
@@ -90,6 +92,7 @@ pub(super) struct Juggler {
     first_host: usize,
     due: Vec<Instant>,
     peers: Vec<Option<Known>>,
+    entered: u64,
     pub(super) ended: Vec<Ended>,
     pub(super) marks: Marks,
     /// What was wrong, by the number of the invariant.
@@ -112,6 +115,7 @@ impl Juggler {
             first_host,
             due,
             peers: Vec::new(),
+            entered: 0,
             ended: Vec::new(),
             marks: Marks::default(),
             wrongs: Vec::new(),
@@ -149,11 +153,13 @@ impl Juggler {
     /// Enters a peer that nobody has heard of.
     fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
         let (slot, troop) = (peer.link().slot(), self.troop_of(address.ip()));
+        self.entered += 1;
         if self.peers.len() <= slot {
             self.peers.resize_with(slot + 1, || None);
         }
         self.peers[slot] = Some(Known {
             id: peer,
+            order: self.entered,
             troop,
             began,
             is_ready: false,
@@ -264,7 +270,11 @@ impl Juggler {
     fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let Acquaintance { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        let peers: Vec<PeerId> = self.known().filter(|known| known.troop == troop).map(|known| known.id).collect();
+        // Not by their slots, which others have a part in.
+        let mut peers: Vec<(u64, PeerId)> =
+            self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
+        peers.sort_unstable();
+        let peers: Vec<PeerId> = peers.into_iter().map(|(_, peer)| peer).collect();
         if peers.is_empty() {
             return;
         }
