@@ -313,7 +313,7 @@ impl Scenario {
                 5 => Deed::UserFlood,
                 6 | 7 => Deed::Cut { host, time },
                 8 | 9 => Deed::Pause { host, time },
-                10 if pick % 8 == 0 => Deed::Stop,
+                10 if pick.is_multiple_of(8) => Deed::Stop,
                 _ => Deed::Reset { pick },
             };
             self.deeds.push((at, deed));
