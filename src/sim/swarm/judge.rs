@@ -84,7 +84,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     let is_environment = match reason {
         CloseReason::Network(_) | CloseReason::TimedOut(_) | CloseReason::ClosedByPeer => true,
         CloseReason::Local(LocalCause::OverCapacity) => true,
-        CloseReason::RejectedByPeer(_) => true,
+        // Who is honest rejects nobody.
+        CloseReason::RejectedByPeer(_) => cast.troop.kind.is_hostile(),
         CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) | CloseReason::Local(_) => {
             false
         }

@@ -4,12 +4,13 @@
 //! comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left alone.
 
 use super::super::tape::Chance;
+use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::scenario::Habit;
-use super::talker::magic;
 use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
 use crate::error::{CloseReason, CommandError, LocalCause};
 use crate::id::PeerId;
+use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::time::Instant;
 use crate::wire::{Header, MessageRef, put_frame};
@@ -133,6 +134,13 @@ impl Juggler {
         self.peers.iter().flatten()
     }
 
+    /// A user asks the loop to close this peer.
+    pub(super) fn is_asked_to_close(&mut self, peer: PeerId) {
+        if let Some(known) = self.get(peer) {
+            known.was_asked = true;
+        }
+    }
+
     /// Whose host has this address; more than there are if it is nobody's.
     fn troop_of(&self, ip: IpAddr) -> usize {
         let IpAddr::V4(ip) = ip else { return self.troops.len() };
@@ -238,7 +246,7 @@ impl Juggler {
     /// Sends far more than anybody who does not read can take.
     fn overwhelm(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let mut frame = Vec::new();
-        put_frame(magic(), CommandName::TX, &[0; 200_000], &mut frame);
+        put_frame(NETWORK.magic(), CommandName::TX, &[0; 200_000], &mut frame);
         let frame = frame.into();
         for _ in 0..20 {
             if let Err(error) = ctx.send_shared(peer, &frame) {
@@ -316,7 +324,7 @@ impl Juggler {
         }
         if self.troops[troop].is_honest {
             let giant = Header { command: CommandName::INV, payload_len: 4_000_000_000, checksum: Some([0; 4]) };
-            let result = ctx.send_shared(peer, &Bytes::copy_from_slice(&giant.encode(magic())));
+            let result = ctx.send_shared(peer, &Bytes::copy_from_slice(&giant.encode(NETWORK.magic())));
             self.done(result);
         }
     }
@@ -368,15 +376,12 @@ impl Juggler {
         known.is_well = has_pongs == Some(false);
         let troop = known.troop;
         let Some(acquaintance) = self.troops.get(troop) else { return };
-        let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
-        if self.is_calm {
+        let (habit, chance, is_judged) = (acquaintance.habit, acquaintance.chance.clone(), acquaintance.is_judged);
+        if self.is_calm || is_judged {
             return;
         }
         if habit.overwhelms {
             self.overwhelm(ctx, peer);
-        }
-        if acquaintance_is_quiet(&self.troops[troop]) {
-            return;
         }
         if chance.one_in(2) {
             self.say(ctx, peer, chance.below(100) as usize);
@@ -455,7 +460,7 @@ impl Handler for Juggler {
         if self.get(peer).is_none()
             && let Some(view) = ctx.peer(peer)
         {
-            let is_outbound = view.connection().connection_type() == crate::peer::ConnectionType::Outbound;
+            let is_outbound = view.connection().connection_type() == ConnectionType::Outbound;
             let address = view.address();
             self.enter(peer, address, ctx.now(), is_outbound);
         }
@@ -546,32 +551,12 @@ impl Handler for Juggler {
             Wish::Calm => self.calm_down(ctx),
             Wish::Check => self.check(ctx),
             Wish::Greet => {
-                let ids: Vec<PeerId> = self.known().map(|known| known.id).collect();
-                for peer in ids {
-                    let is_judged = self
-                        .get(peer)
-                        .map(|known| known.troop)
-                        .and_then(|troop| self.troops.get(troop).map(|t| t.is_judged));
-                    if is_judged == Some(false) {
-                        self.say(ctx, peer, 20);
-                    }
-                }
+                let is_free = |known: &&Known| self.troops.get(known.troop).is_some_and(|troop| !troop.is_judged);
+                let peers: Vec<PeerId> = self.known().filter(is_free).map(|known| known.id).collect();
+                peers.into_iter().for_each(|peer| self.say(ctx, peer, 20));
             }
         }
     }
-}
-
-impl Juggler {
-    /// A user asks the loop to close this peer.
-    pub(super) fn is_asked_to_close(&mut self, peer: PeerId) {
-        if let Some(known) = self.get(peer) {
-            known.was_asked = true;
-        }
-    }
-}
-
-fn acquaintance_is_quiet(acquaintance: &Acquaintance) -> bool {
-    acquaintance.is_judged && !acquaintance.is_honest
 }
 
 /// A numbered message.
@@ -579,6 +564,6 @@ pub(super) fn talk(number: u64, len_bytes: usize) -> Vec<u8> {
     let mut payload = vec![number as u8; 8 + len_bytes];
     payload[..8].copy_from_slice(&number.to_le_bytes());
     let mut frame = Vec::with_capacity(32 + len_bytes);
-    put_frame(magic(), TALK, &payload, &mut frame);
+    put_frame(NETWORK.magic(), TALK, &payload, &mut frame);
     frame
 }

@@ -101,11 +101,13 @@ impl Mark {
         (0..COUNT as u16).map(Self)
     }
 
+    /// That a connection ended for this reason.
     pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
         let index = REASONS.iter().position(|label| *label == reason.label())?;
         Some(Self(index as u16))
     }
 
+    /// That a handler was refused something, if that is anything that a swarm has to come across.
     pub(super) fn refusal(error: CommandError) -> Option<Self> {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
@@ -113,35 +115,34 @@ impl Mark {
     }
 
     /// The `index`-th of all failures in the order of their table.
-    pub(super) fn failure(index: usize) -> Option<Self> {
-        (index < failures_len()).then_some(Self((FIRST_FAILURE + index) as u16))
+    pub(super) fn failure(index: usize) -> Self {
+        Self((FIRST_FAILURE + index) as u16)
     }
 
-    pub(super) fn row(row: usize, dials: bool) -> Option<Self> {
-        Some(Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16))
+    /// That a hostile peer was there, in one of two directions.
+    pub(super) fn row(row: usize, dials: bool) -> Self {
+        Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }
 
-    pub(super) fn vice(vice: usize, dials: bool) -> Option<Self> {
-        Some(Self((FIRST_VICE + 2 * vice + usize::from(dials)) as u16))
+    pub(super) fn vice(vice: usize, dials: bool) -> Self {
+        Self((FIRST_VICE + 2 * vice + usize::from(dials)) as u16)
     }
 
-    pub(super) fn cell(state: usize, message: usize, dials: bool) -> Option<Self> {
+    pub(super) fn cell(state: usize, message: usize, dials: bool) -> Self {
         let cell = state * MESSAGES.len() + message;
-        Some(Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16))
+        Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16)
     }
 
-    /// # Panics
-    ///
-    /// If there is no circumstance that begins so.
-    pub(super) fn circumstance(begins: &str) -> Option<Self> {
+    /// That the circumstance whose text begins so was there.
+    pub(super) fn circumstance(begins: &str) -> Self {
         let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("it is in the table");
-        Some(Self((FIRST_CIRCUMSTANCE + index) as u16))
+        Self((FIRST_CIRCUMSTANCE + index) as u16)
     }
 }
 
 impl Marks {
-    pub(super) fn set(&mut self, mark: Option<Mark>) {
-        if let Some(Mark(index)) = mark {
+    pub(super) fn set(&mut self, mark: impl Into<Option<Mark>>) {
+        if let Some(Mark(index)) = mark.into() {
             self.0[usize::from(index) / 64] |= 1 << (index % 64);
         }
     }
@@ -197,5 +198,34 @@ impl fmt::Display for Mark {
         } else {
             write!(f, "refused with {}", REFUSALS[index - FIRST_REFUSAL])
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mark_has_a_name_of_its_own() {
+        let mut names: Vec<String> = Mark::all().map(|mark| mark.to_string()).collect();
+        assert_eq!(names.len(), COUNT);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), COUNT);
+    }
+
+    #[test]
+    fn a_set_has_what_was_put_into_it() {
+        let mut marks = Marks::default();
+        assert!(marks.is_empty());
+        for mark in Mark::all().step_by(7) {
+            marks.set(mark);
+        }
+        assert!(Mark::all().enumerate().all(|(index, mark)| marks.contains(mark) == (index % 7 == 0)));
+        assert_eq!(marks.len() + marks.missing().count(), COUNT);
+        let mut all = Marks::default();
+        Mark::all().for_each(|mark| all.set(mark));
+        marks.merge(&all);
+        assert_eq!((marks, marks.missing().next()), (all, None));
     }
 }

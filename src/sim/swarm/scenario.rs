@@ -53,6 +53,8 @@ pub struct Scenario {
     /// Of the phase in which everything may happen.
     pub(super) length: Duration,
     pub(super) conditions: Conditions,
+    /// Bytes that one call moves, roughly.
+    pub(super) grain: usize,
     pub(super) poller: Poller,
     pub(super) crowd_poller: Poller,
     pub(super) ping_interval: Duration,
@@ -191,8 +193,9 @@ impl Scenario {
             spare_descriptors: None,
             ports: None,
             conditions,
+            grain,
         };
-        scenario.draw_troops(tape, size, grain);
+        scenario.draw_troops(tape, size);
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if profile == Profile::WithoutHostile {
@@ -236,7 +239,8 @@ impl Scenario {
         self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
     }
 
-    fn draw_troops(&mut self, tape: &Tape, size: u32, grain: usize) {
+    fn draw_troops(&mut self, tape: &Tape, size: u32) {
+        let grain = self.grain;
         let mut left = size;
         for index in 0..TROOPS_MAX {
             let chance = tape.stream(stream::TROOP + index as u32);
@@ -264,11 +268,12 @@ impl Scenario {
             let manner = Manner { every: None, most_bytes: 0 };
             self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
         }
-        self.set_pace(tape, grain);
+        self.set_pace(tape);
     }
 
     /// Has the honest ones say as much as brings about the events that a world is to have.
-    fn set_pace(&mut self, tape: &Tape, grain: usize) {
+    fn set_pace(&mut self, tape: &Tape) {
+        let grain = self.grain;
         let honest: u32 = self.honest().map(|(_, troop)| troop.count).sum();
         let events_per_exchange = 5 + 4 * 40_u64.div_ceil(grain as u64);
         let exchanges = (EVENTS_AIM / events_per_exchange).max(1);
@@ -569,6 +574,49 @@ impl fmt::Display for Kind {
             }
             Self::Untimely(manners, message) => write!(f, "hostile: {} at {manners:?}", MESSAGES[*message]),
             Self::Nobody | Self::Honest(_) | Self::Rival | Self::Nowhere(_) => write!(f, "{self:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_tape_of_zeros_is_the_simplest_world() {
+        let scenario = Scenario::draw(&Tape::of_draws(BTreeMap::new()), Profile::Standard);
+        let there: Vec<&Troop> = scenario.troops.iter().filter(|troop| troop.kind != Kind::Nobody).collect();
+        assert_eq!((there.len(), there[0].kind, there[0].count), (1, Kind::Honest(Quirk::None), 1));
+        assert!(there[0].dials && there[0].habit == Habit::default());
+        assert!(scenario.is_quiet() && scenario.deeds.is_empty() && scenario.budgets.is_empty());
+        assert_eq!((scenario.start, &scenario.conditions), (Instant::ZERO, &Conditions::default()));
+        assert_eq!((scenario.poller, scenario.crowd_poller), (Poller::Linux, Poller::Linux));
+    }
+
+    #[test]
+    fn half_of_the_worlds_have_no_faults_and_most_lack_most_things() {
+        let drawn: Vec<Scenario> =
+            (0..400).map(|seed| Scenario::draw(&Tape::from_seed(seed), Profile::Standard)).collect();
+        let share = |has: fn(&Scenario) -> bool| drawn.iter().filter(|scenario| has(scenario)).count() * 100 / 400;
+        assert!((40..60).contains(&share(|scenario| scenario.faults.is_empty())));
+        assert!((30..70).contains(&share(|scenario| scenario.budgets.is_empty())));
+        assert!((10..50).contains(&share(Scenario::is_quiet)));
+        assert!((1..20).contains(&share(Scenario::is_comparable)));
+        assert!((2..40).contains(&share(|scenario| scenario.grain == 1)));
+        assert!((5..40).contains(&share(|scenario| scenario.troops[0].kind == Kind::Rival)));
+    }
+
+    #[test]
+    fn without_hostile_peers_all_others_are_drawn_alike() {
+        for seed in 0..100 {
+            let [with, without] = [Profile::Standard, Profile::WithoutHostile]
+                .map(|profile| Scenario::draw(&Tape::from_seed(seed), profile));
+            for (with, without) in with.troops.iter().zip(&without.troops) {
+                assert!(!without.kind.is_hostile());
+                assert!(with.kind.is_hostile() || with == without, "{with} {without}");
+            }
+            assert_eq!((with.deeds, with.faults), (without.deeds, without.faults));
         }
     }
 }

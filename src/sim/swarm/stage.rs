@@ -6,20 +6,25 @@
 use super::super::actor::byzantine::Villain;
 use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
 use super::super::driver::{Actor, Driver};
+use super::super::errno::EINTR;
 use super::super::invariant::{Checked, Violation};
 use super::super::kernel::Route;
-use super::super::tape::Tape;
+use super::super::net::SimNet;
+use super::super::poller::Poller;
+use super::super::tape::{Chance, Tape};
 use super::super::world::World;
 use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
 use super::marks::{Mark, Marks};
-use super::scenario::{Deed, Kind, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
+use super::scenario::{Deed, Habit, Kind, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
 use super::talker::{Heard, Talker};
 use crate::config::Config;
 use crate::id::PeerId;
 use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use crate::protocol::CommandName;
 use crate::time::Instant;
+use crate::wire::put_frame;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -92,7 +97,7 @@ impl Stage {
             debug_assert_eq!(host, FIRST_TROOP + index);
             cast.push(member);
         }
-        let juggler = juggler_of(&scenario, tape, &cast, &world);
+        let juggler = juggler_of(&scenario, tape, &cast);
         let mut node = Checked::new(&world, net, config.clone(), juggler).expect("the configuration is valid");
         node = node.with_calls_per_sweep(scenario.calls_per_sweep);
         node.listen(here).expect("nothing fails yet");
@@ -131,16 +136,13 @@ impl Stage {
     }
 
     fn note_circumstances(&mut self) {
-        use super::super::{errno::EINTR, poller::Poller};
         let scenario = &self.scenario;
-        let conditions = &scenario.conditions;
         let peers: u32 = scenario.troops.iter().map(|troop| troop.count).sum();
-        let is_one_byte = conditions.capacity_bytes == 1 || format!("{conditions:?}").contains("AtMost(1)");
         for (is_so, begins) in [
             (scenario.spare_descriptors.is_some(), "E1 "),
             (scenario.ports.is_some(), "E4"),
             (scenario.faults.iter().any(|(_, errno, _)| *errno == EINTR), "E14"),
-            (is_one_byte, "E16"),
+            (scenario.grain == 1, "E16"),
             (self.rival.is_some(), "another loop"),
             (scenario.poller == Poller::Linux, "a poller like"),
             (scenario.poller == Poller::Mean, "a mean"),
@@ -206,7 +208,6 @@ impl Stage {
             let share = self.scenario.length.mul_f64(piece as f64 / pieces as f64);
             (self.began.plus(share).min(until), None)
         }));
-        // A cut ends by a deed of its own.
         moments.sort_by_key(|(at, _)| *at);
         let mut heals: Vec<(Instant, usize)> = Vec::new();
         for (at, deed) in moments {
@@ -276,16 +277,17 @@ impl Stage {
             Deed::UserSend { pick: number } => {
                 if let Some(peer) = pick(number) {
                     let mut frame = Vec::new();
-                    crate::wire::put_frame(NETWORK.magic(), crate::protocol::CommandName::GETADDR, &[], &mut frame);
+                    put_frame(NETWORK.magic(), CommandName::GETADDR, &[], &mut frame);
                     let _ = handle.send(peer, Bytes::from(frame));
                 }
             }
             Deed::UserFlood => {
-                let refused = (0..2_000).filter(|_| handle.stats().is_err()).count();
-                let _ = (refused, handle.command(Wish::Greet));
+                // More than the queue of commands holds.
+                (0..2_000).for_each(|_| drop(handle.stats()));
             }
             Deed::UserStats => {
-                let _ = (handle.stats(), handle.command(Wish::Greet));
+                drop(handle.stats());
+                let _ = handle.command(Wish::Greet);
             }
             Deed::Stop => {
                 self.marks.set(Mark::circumstance("E22"));
@@ -366,7 +368,7 @@ impl Stage {
 }
 
 impl Cast {
-    fn new(troop: Troop, chance: &super::super::tape::Chance) -> Self {
+    fn new(troop: Troop, chance: &Chance) -> Self {
         let journal = Journal::new();
         let mut character = actor::Profile::new(NETWORK.magic(), &journal);
         let mut steps = Vec::new();
@@ -393,13 +395,7 @@ impl Cast {
         Self { troop, crowd: None, journal, heard, steps: steps.into(), character }
     }
 
-    fn crowd_on(
-        &self,
-        net: super::super::net::SimNet,
-        chance: super::super::tape::Chance,
-        node: SocketAddr,
-        scenario: &Scenario,
-    ) -> Crowd {
+    fn crowd_on(&self, net: SimNet, chance: Chance, node: SocketAddr, scenario: &Scenario) -> Crowd {
         let mut crowd = Crowd::new(net, chance);
         let mut role = self.role();
         if self.troop.dials {
@@ -454,8 +450,7 @@ fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
     config
 }
 
-fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast], world: &World) -> Juggler {
-    let _ = world;
+fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Juggler {
     let troops = cast.iter().enumerate().map(|(index, cast)| {
         let troop = &cast.troop;
         let [.., last] = (FIRST_TROOP as u32 + index as u32 + 1).to_be_bytes();
@@ -476,7 +471,7 @@ fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast], world: &World) ->
 /// The other loop, which has the same configuration and knows nobody else.
 fn rival_of(
     world: &World,
-    net: super::super::net::SimNet,
+    net: SimNet,
     config: &Config,
     tape: &Tape,
     troop: &Troop,
@@ -484,7 +479,7 @@ fn rival_of(
 ) -> Checked<Juggler> {
     let there = SocketAddr::new(net.ip(), PORT);
     let node = Acquaintance {
-        habit: super::scenario::Habit { is_rough: false, pauses: false, ..troop.habit },
+        habit: Habit { is_rough: false, pauses: false, ..troop.habit },
         dials: troop.dials.then_some((node, troop.count)),
         chance: tape.stream(stream::RIVAL + 1),
         is_honest: true,

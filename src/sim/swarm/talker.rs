@@ -4,7 +4,6 @@
 //! that is missing, doubled or out of order is noticed, and so that two runs can be compared by what was heard.
 
 use super::super::actor::{End, Honest, Line, Persona};
-use super::heckler::NETWORK;
 use super::juggler::{TALK, talk};
 use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use crate::protocol::CommandName;
@@ -186,9 +185,4 @@ fn word(command: CommandName) -> u64 {
 
 fn mix(digest: &mut u64, word: u64) {
     *digest = (*digest ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-}
-
-/// The magic that all talk begins with.
-pub(super) fn magic() -> [u8; 4] {
-    NETWORK.magic()
 }
