@@ -1,6 +1,10 @@
 //! What each call can fail with on Linux, by the manual pages of the system calls behind it.
 
 use peerloop::sim::Site;
+use peerloop::sim::errno::{
+    EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
+    ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, ENOTCONN, EPIPE, EPROTO, ETIMEDOUT,
+};
 
 /// The numbers that only this table needs, as Linux on x86-64 and ARM has them; elsewhere they are errors of some kind.
 const EPERM: i32 = 1;
@@ -17,115 +21,17 @@ const EOPNOTSUPP: i32 = 95;
 const EAFNOSUPPORT: i32 = 97;
 const EHOSTDOWN: i32 = 112;
 
-use peerloop::sim::errno::{
-    EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
-    ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, ENOTCONN, EPIPE, EPROTO, ETIMEDOUT,
-};
-
 /// What the calls of a site can fail with.
 pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     match site {
-        // epoll_wait.
-        Site::Wait => &[EINTR, EBADF, EFAULT, EINVAL],
-        // socket, setsockopt, bind, listen, getsockname, epoll_ctl.
-        Site::Listen => {
-            &[EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM]
-        }
-        // accept4, with what befell the connection before it was accepted.
-        Site::Accept => &[
-            EINTR,
-            EAGAIN,
-            ECONNABORTED,
-            ECONNRESET,
-            EPROTO,
-            ETIMEDOUT,
-            ENETDOWN,
-            ENETUNREACH,
-            EHOSTUNREACH,
-            EHOSTDOWN,
-            ENONET,
-            ENOPROTOOPT,
-            EOPNOTSUPP,
-            EMFILE,
-            ENFILE,
-            ENOBUFS,
-            ENOMEM,
-            EPERM,
-            EINVAL,
-            EBADF,
-        ],
-        // epoll_ctl.
-        Site::Attach => &[ENOMEM, ENOSPC, EPERM, EEXIST, EBADF, EINVAL],
-        // socket, setsockopt, bind, connect, epoll_ctl.
-        Site::Connect => &[
-            EINTR,
-            EMFILE,
-            ENFILE,
-            ENOBUFS,
-            ENOMEM,
-            ENOSPC,
-            EACCES,
-            EPERM,
-            EADDRINUSE,
-            EADDRNOTAVAIL,
-            EAFNOSUPPORT,
-            ECONNREFUSED,
-            ENETDOWN,
-            ENETUNREACH,
-            EHOSTUNREACH,
-            ETIMEDOUT,
-        ],
-        // getsockopt with SO_ERROR, getpeername.
-        Site::Connected => &[
-            EINTR,
-            ECONNREFUSED,
-            ECONNRESET,
-            ECONNABORTED,
-            ETIMEDOUT,
-            EHOSTUNREACH,
-            ENETUNREACH,
-            ENETDOWN,
-            EADDRNOTAVAIL,
-            EACCES,
-            EPERM,
-            ENOBUFS,
-            ENOMEM,
-        ],
-        // recvfrom.
-        Site::Read => &[
-            EINTR,
-            EAGAIN,
-            ECONNRESET,
-            ECONNREFUSED,
-            ETIMEDOUT,
-            EHOSTUNREACH,
-            ENETUNREACH,
-            EPIPE,
-            EPROTO,
-            EIO,
-            ENOBUFS,
-            ENOMEM,
-            ENOTCONN,
-            EBADF,
-        ],
-        // sendto, sendmsg.
-        Site::Write => &[
-            EINTR,
-            EAGAIN,
-            EPIPE,
-            ECONNRESET,
-            ETIMEDOUT,
-            EHOSTUNREACH,
-            ENETUNREACH,
-            ENETDOWN,
-            EACCES,
-            EPERM,
-            EMSGSIZE,
-            ENOBUFS,
-            ENOMEM,
-            ENOTCONN,
-            EBADF,
-        ],
+        Site::Wait => &WAIT,
+        Site::Listen => &LISTEN,
+        Site::Accept => &ACCEPT,
+        Site::Attach => &ATTACH,
+        Site::Connect => &CONNECT,
+        Site::Connected => &CONNECTED,
+        Site::Read => &READ,
+        Site::Write => &WRITE,
     }
 }
 
@@ -138,3 +44,111 @@ pub(crate) const fn is_put_off(errno: i32) -> bool {
 pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
     matches!(site, Site::Wait) && errno != EINTR
 }
+
+/// Of epoll_wait.
+const WAIT: [i32; 4] = [EINTR, EBADF, EFAULT, EINVAL];
+
+/// Of socket, setsockopt, bind, listen, getsockname, epoll_ctl.
+const LISTEN: [i32; 10] =
+    [EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM];
+
+/// Of accept4, with what befell the connection before it was accepted.
+const ACCEPT: [i32; 20] = [
+    EINTR,
+    EAGAIN,
+    ECONNABORTED,
+    ECONNRESET,
+    EPROTO,
+    ETIMEDOUT,
+    ENETDOWN,
+    ENETUNREACH,
+    EHOSTUNREACH,
+    EHOSTDOWN,
+    ENONET,
+    ENOPROTOOPT,
+    EOPNOTSUPP,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    EPERM,
+    EINVAL,
+    EBADF,
+];
+
+/// Of epoll_ctl.
+const ATTACH: [i32; 6] = [ENOMEM, ENOSPC, EPERM, EEXIST, EBADF, EINVAL];
+
+/// Of socket, setsockopt, bind, connect, epoll_ctl.
+const CONNECT: [i32; 16] = [
+    EINTR,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOSPC,
+    EACCES,
+    EPERM,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    ECONNREFUSED,
+    ENETDOWN,
+    ENETUNREACH,
+    EHOSTUNREACH,
+    ETIMEDOUT,
+];
+
+/// Of getsockopt with SO_ERROR, getpeername.
+const CONNECTED: [i32; 13] = [
+    EINTR,
+    ECONNREFUSED,
+    ECONNRESET,
+    ECONNABORTED,
+    ETIMEDOUT,
+    EHOSTUNREACH,
+    ENETUNREACH,
+    ENETDOWN,
+    EADDRNOTAVAIL,
+    EACCES,
+    EPERM,
+    ENOBUFS,
+    ENOMEM,
+];
+
+/// Of recvfrom.
+const READ: [i32; 14] = [
+    EINTR,
+    EAGAIN,
+    ECONNRESET,
+    ECONNREFUSED,
+    ETIMEDOUT,
+    EHOSTUNREACH,
+    ENETUNREACH,
+    EPIPE,
+    EPROTO,
+    EIO,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    EBADF,
+];
+
+/// Of sendto, sendmsg.
+const WRITE: [i32; 15] = [
+    EINTR,
+    EAGAIN,
+    EPIPE,
+    ECONNRESET,
+    ETIMEDOUT,
+    EHOSTUNREACH,
+    ENETUNREACH,
+    ENETDOWN,
+    EACCES,
+    EPERM,
+    EMSGSIZE,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    EBADF,
+];

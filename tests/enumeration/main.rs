@@ -209,6 +209,7 @@ impl Account {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it says what it costs")]
 fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
     let began = std::time::Instant::now();
     let mut account = Account::default();
