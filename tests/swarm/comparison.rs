@@ -37,8 +37,8 @@ fn a_recorded_run_is_played_again_call_by_call() {
     }
 }
 
-/// The debug build and the optimised one run the same sources one after the other, in either order: the first leaves its
-/// hashes for the second, under a name that stands for those sources.
+/// The debug build and the optimised one run the same sources one after the other, in either order: the first leaves
+/// its hashes for the second, under a name that stands for those sources.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::Standard).trace_hash);

@@ -47,7 +47,7 @@
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
 //! | 36 | A loop that has ended leaves nothing behind | end |
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
-//! | 38 | A peer ends only for what it did or what befell it, and honest ones see nothing wrong | elsewhere: judges peers |
+//! | 38 | A peer ends for what it did or what befell it, and honest ones see nothing wrong | elsewhere: judges peers |
 //! | 39 | When all is well, everybody honest is served | elsewhere: judges peers |
 
 mod checked;
@@ -185,7 +185,7 @@ pub const INVARIANTS: [Invariant; 39] = {
         invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
         invariant(
             38,
-            "A peer ends only for what it did or what befell it, and honest ones see nothing wrong",
+            "A peer ends for what it did or what befell it, and honest ones see nothing wrong",
             &[Elsewhere("judges peers")],
         ),
         invariant(39, "When all is well, everybody honest is served", &[Elsewhere("judges peers")]),

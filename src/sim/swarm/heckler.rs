@@ -1,7 +1,7 @@
 //! The hostile peers: each follows a script and never listens.
 //!
-//! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, what follows finds
-//! the loop in a known state of that handshake, whoever dialled. What the loop owes to each is written beside it.
+//! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, what follows
+//! finds the loop in a known state of that handshake, whoever dialled. What the loop owes to each is written beside it.
 
 use super::super::actor::{Line, Persona};
 use super::super::tape::Chance;

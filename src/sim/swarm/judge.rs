@@ -9,8 +9,9 @@ use super::super::invariant::Checked;
 use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
 use super::marks::Mark;
-use super::scenario::{FAILURES, Kind, Troop, vice_at};
+use super::scenario::{Kind, Troop, vice_at};
 use super::stage::{Cast, Stage};
+use super::trouble::FAILURES;
 use crate::error::{CloseReason, LocalCause};
 use crate::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use crate::time::Instant;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// What a deadline may be missed by.
 const SLACK: Duration = Duration::from_secs(2);
+
+/// A pipe that may be full of what belongs to a handshake and some pings.
+const NARROW_BYTES: usize = 4 * 1024;
 
 /// Whether nothing is done to the peers of a troop, so that what they are owed can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
@@ -112,9 +116,11 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             };
             // What it is owed supposes the default pings; others may find a silent one sooner.
             let is_pinged = label == "pong_timeout" && !has_default_pings(stage);
+            // Who does not read takes nothing when its pipe is full, which in a narrow one is at once.
+            let is_stuck = label == "send_stalled" && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
             let is_teased = !is_judged(&cast.troop) && is_environment;
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
-            is_teased || (is_right || is_pinged) && !(is_quiet && is_late)
+            is_teased || is_stuck || (is_right || is_pinged) && !(is_quiet && is_late)
         }
         Kind::Untimely(manners, message) => {
             let is_teased = !is_judged(&cast.troop) && is_environment;

@@ -4,7 +4,8 @@
 //! which messages came in which state, and what a handler can be refused.
 
 use super::heckler::{MESSAGES, ROWS, STATES};
-use super::scenario::{FAILURES, VICES, vice_at};
+use super::scenario::{VICES, vice_at};
+use super::trouble::FAILURES;
 use crate::error::{CloseReason, CommandError};
 use std::fmt;
 

@@ -11,12 +11,14 @@ mod marks;
 mod scenario;
 mod stage;
 mod talker;
+mod trouble;
 
 pub use marks::{Mark, Marks};
 pub use scenario::{Profile, Scenario};
 
 use super::invariant::Violation;
 use super::tape::Tape;
+use crate::bugs;
 use stage::Stage;
 use std::time::Duration;
 
@@ -42,13 +44,13 @@ pub struct Outcome {
 /// Draws a world from `tape`, of which nothing was drawn before, and runs it to its end.
 pub fn run(tape: &Tape, profile: Profile) -> Outcome {
     let scenario = Scenario::draw(tape, profile);
-    #[cfg(feature = "sim-bugs")]
-    let _shrunk = crate::bugs::shrink(&scenario.budgets);
+    let _shrunk = bugs::shrink(&scenario.budgets);
     let mut stage = Stage::new(tape, scenario);
     stage.run_safety();
     judge::judge_peers(&mut stage);
     let heard = stage.cast.iter().map(|cast| cast.heard.borrow().digests.clone()).collect();
     if stage.goes_on {
+        stage.calm_down();
         stage.run_liveness();
         stage.run_shutdown();
     }

@@ -1,7 +1,7 @@
 //! A scenario brought to life: hosts, loops and crowds, and what befalls them in which order.
 //!
-//! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest has
-//! to be served before half an hour is over, and the end, after which nothing may be left.
+//! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest
+//! has to be served before half an hour is over, and the end, after which nothing may be left.
 
 use super::super::actor::byzantine::Villain;
 use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
@@ -58,6 +58,8 @@ pub(super) struct Stage {
     began: Instant,
     /// When all hosts that stand still go on.
     resumes: Instant,
+    /// A user has asked the loop to stop.
+    is_stopping: bool,
 }
 
 /// A troop and what it has seen.
@@ -115,6 +117,7 @@ impl Stage {
             goes_on: true,
             began,
             resumes: began,
+            is_stopping: false,
         };
         stage.set_limits();
         stage.note_circumstances();
@@ -291,6 +294,7 @@ impl Stage {
             }
             Deed::Stop => {
                 self.marks.set(Mark::circumstance("E22"));
+                self.is_stopping = true;
                 let _ = handle.stop();
             }
         }
@@ -301,8 +305,8 @@ impl Stage {
         IpAddr::from([10, 0, 0, last])
     }
 
-    /// All is well, and the hostile ones are gone; everybody honest has to be served in time.
-    pub(super) fn run_liveness(&mut self) {
+    /// Nothing fails any more, nobody stands still, and the hostile ones are gone.
+    pub(super) fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);
         self.world.set_ports(32_768..=60_999);
@@ -313,6 +317,13 @@ impl Stage {
             cast.crowd = None;
         }
         self.run_until(self.world.now().max(self.resumes));
+    }
+
+    /// Everybody honest has to be served in time, unless the loop was asked to stop meanwhile.
+    pub(super) fn run_liveness(&mut self) {
+        if self.is_stopping {
+            return;
+        }
         let began = self.world.now();
         let mut pause = Duration::from_secs(2);
         self.wish(Wish::Calm);
