@@ -9,11 +9,14 @@
 //! priority (nice 5), and each kind offers a stated number of messages or connections per second in all, over all of
 //! its peers: what it could not deliver in time it does not catch up with. The table says what it delivered. Turns are
 //! wall time, so a node that is preempted in a turn has a long one: beside them stands for how many milliseconds of
-//! each second the node was kept from running although it could.
+//! each second the node was kept from running although it could. On a machine that is busy with other things,
+//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps them out of the node's turns.
 //!
-//! Memory begins to count after a first wave of 1,000 honest peers has come and gone, for tables keep their size. It is
-//! looked at again some seconds after the hostile peers have gone, and a minute after with `PEERLOOP_LONG=1`. A name
-//! runs the kinds that contain it: `cargo bench --bench isolation -- ping`. Only Linux tells memory in `/proc`.
+//! Memory begins to count after a first wave of 1,000 honest peers has come and gone in the midst of a message, for
+//! tables and pools keep their size. It is looked at again some seconds after the hostile peers have gone, and a minute
+//! after with `PEERLOOP_LONG=1`. The allocator may keep what the node gave back: `MALLOC_MMAP_THRESHOLD_=32768` tells
+//! that from what the node keeps. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`.
+//! Only Linux tells memory in `/proc`.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
@@ -31,6 +34,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
@@ -42,6 +46,8 @@ const UNDER_FIRE: Duration = Duration::from_secs(5);
 const MAGIC: [u8; 4] = Network::Regtest.magic();
 /// Says what a process is that this program started: `node`, or `attacker KIND ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
+/// A command that the nodes are started with, such as `chrt --fifo 10` on a machine that has other things to do.
+const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -125,8 +131,8 @@ fn run_all() {
     let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
     println!(
         "one honest peer beside {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
-         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn <= \
-         {TURN_GOAL:?}"
+         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn \
+         <= {TURN_GOAL:?}"
     );
     println!(
         "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
@@ -161,9 +167,13 @@ fn run_all() {
 }
 
 fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
-    let mut node = Process::start("node", false);
+    let mut node = Process::start("node", &env::var(NODE_BEHIND).unwrap_or_default());
     let address: SocketAddr = node.answer("address ").parse().expect("an address");
-    let wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
+    let mut wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
+    for peer in &mut wave {
+        peer.0.write_all(&ping()[..HEADER_LEN_BYTES - 1]).expect("it is connected");
+    }
+    thread::sleep(Duration::from_millis(300));
     drop(wave);
     let mut honest = Peer::ready(address);
     honest.ping_for(Duration::from_secs(1));
@@ -171,7 +181,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let alone = honest.ping_for(QUIET);
     let ([longest_alone, _], waited_alone) = (node.numbers(), node.waited());
 
-    let mut attacker = Process::start(&format!("attacker/{index}/{address}"), true);
+    let mut attacker = Process::start(&format!("attacker/{index}/{address}"), "nice -n 5");
     attacker.answer("all connected");
     let (fire_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
     let fire = honest.ping_for(UNDER_FIRE);
@@ -228,12 +238,18 @@ struct Process {
 }
 
 impl Process {
-    fn start(role: &str, is_nice: bool) -> Self {
+    /// Starts it behind a command of another kind, such as `nice -n 5`, or by itself.
+    fn start(role: &str, behind: &str) -> Self {
         let program = env::current_exe().expect("this program has a path");
-        let mut command = Command::new(if is_nice { "nice".as_ref() } else { program.as_os_str() });
-        if is_nice {
-            command.args(["-n", "5"]).arg(&program);
-        }
+        let mut words = behind.split_whitespace();
+        let mut command = match words.next() {
+            Some(wrapper) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&program);
+                command
+            }
+            None => Command::new(&program),
+        };
         let mut child = command
             .env(ROLE, role)
             .stdin(Stdio::piped())
@@ -482,7 +498,8 @@ impl Handler for Reader {
 }
 
 fn run_node() {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+    grow_descriptor_table();
     let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let handle = reactor.handle();
@@ -492,6 +509,15 @@ fn run_node() {
         let stats = handle.stats().expect("the queue has room").wait().expect("the loop runs");
         println!("numbers {} {}", stats.turn.max.as_nanos(), stats.turn.p999.as_nanos());
     }
+}
+
+/// Lets the kernel make room for all descriptors while there is one thread: each time that the table of a process with
+/// several threads doubles, whoever asked for a descriptor waits for some 10 ms, and an accept that finds nobody asks
+/// for one too.
+fn grow_descriptor_table() {
+    let clones: io::Result<Vec<OwnedFd>> =
+        (0..2 * HOSTILE_PEERS).map(|_| io::stdin().as_fd().try_clone_to_owned()).collect();
+    drop(clones.expect("so many descriptors are allowed"));
 }
 
 /// The lines of standard input, up to its end.
