@@ -69,6 +69,7 @@ fn there_is_room_only_while_enough_is_missing() {
                 Some(room) => {
                     assert!(rest.len() >= DIRECT_MIN && room <= rest.len().min(GROWTH));
                     assert!(room >= DIRECT_MIN, "a read into {room} bytes is not worth it");
+                    assert!(room <= received.max(DIRECT_MIN), "{room} bytes are zeroed for one that sent {received}");
                 }
             }
         }
