@@ -14,21 +14,25 @@
 //!
 //! Memory begins to count after a first wave of 1,000 honest peers has come and gone in the midst of a message, for
 //! tables and pools keep their size. It is looked at again some seconds after the hostile peers have gone, and a minute
-//! after with `PEERLOOP_LONG=1`. The allocator may keep what the node gave back: `MALLOC_MMAP_THRESHOLD_=32768` tells
-//! that from what the node keeps. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`.
-//! Only Linux tells memory in `/proc`.
+//! after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`. Only
+//! Linux tells memory in `/proc`.
+//!
+//! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and glibc
+//! gives large buffers back when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment shows glibc as it is
+//! by itself, which keeps some 64 MB of what the length claims made the node take and free.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
+mod greeting;
+
 use bytes::Bytes;
+use greeting::{MAGIC, frame, greeting};
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
-use peerloop::limits::HEADER_LEN_BYTES;
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef, NetAddress, Sender, Version};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};
 use socket2::SockRef;
-use std::borrow::Cow;
 use std::env;
 use std::fs;
 use std::hint::black_box;
@@ -43,11 +47,13 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_FIRE: Duration = Duration::from_secs(5);
-const MAGIC: [u8; 4] = Network::Regtest.magic();
 /// Says what a process is that this program started: `node`, or `attacker KIND ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// A command that the nodes are started with, such as `chrt --fifo 10` on a machine that has other things to do.
 const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
+/// From which size on glibc gives a buffer back to the system when it is freed, and what the node is given if it is not
+/// set: the first step of a large message.
+const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -134,6 +140,8 @@ fn run_all() {
          {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn \
          <= {TURN_GOAL:?}"
     );
+    let (allocator, threshold) = allocator();
+    println!("the nodes run with a descriptor table of full size and {allocator}={threshold}");
     println!(
         "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
         "", "hostile, per second", "alone", "under fire", "pings/s", "resident memory, KiB", "turns, ms"
@@ -222,6 +230,12 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     )
 }
 
+/// The allocator's setting, the one of this process before our own.
+fn allocator() -> (&'static str, String) {
+    let (name, threshold) = ALLOCATOR;
+    (name, env::var(name).unwrap_or_else(|_| threshold.to_string()))
+}
+
 fn micros(latency: Duration) -> f64 {
     latency.as_nanos() as f64 / 1_000.0
 }
@@ -250,8 +264,10 @@ impl Process {
             }
             None => Command::new(&program),
         };
+        let (allocator, threshold) = allocator();
         let mut child = command
             .env(ROLE, role)
+            .env(allocator, threshold)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -528,27 +544,6 @@ fn lines_of_input() -> Receiver<String> {
 }
 
 // --- Messages -------------------------------------------------------------------------------------------------------
-
-fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(MAGIC, &mut bytes);
-    bytes
-}
-
-fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
-}
 
 fn ping() -> Vec<u8> {
     frame(&MessageRef::Ping { nonce: 7 })
