@@ -17,9 +17,9 @@
 //! after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`. Only
 //! Linux tells memory in `/proc`.
 //!
-//! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and glibc
-//! gives large buffers back when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment shows glibc as it is
-//! by itself, which keeps some 64 MB of what the length claims made the node take and free.
+//! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
+//! glibc gives large buffers back when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment shows glibc
+//! as it is by itself, which keeps some 64 MB of what the length claims made the node take and free.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
