@@ -9,28 +9,36 @@
 //! priority (nice 5), and each kind offers a stated number of messages or connections per second in all, over all of
 //! its peers: what it could not deliver in time it does not catch up with. The table says what it delivered. Turns are
 //! wall time, so a node that is preempted in a turn has a long one: beside them stands for how many milliseconds of
-//! each second the node was kept from running although it could.
+//! each second the node was kept from running although it could. On a machine that is busy with other things,
+//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps them out of the node's turns.
 //!
-//! Memory begins to count after a first wave of 1,000 honest peers has come and gone, for tables keep their size. It is
-//! looked at again some seconds after the hostile peers have gone, and a minute after with `PEERLOOP_LONG=1`. A name
-//! runs the kinds that contain it: `cargo bench --bench isolation -- ping`. Only Linux tells memory in `/proc`.
+//! Memory begins to count after a first wave of 1,000 honest peers has come and gone in the midst of a message, for
+//! tables and pools keep their size. It is looked at again some seconds after the hostile peers have gone, and a minute
+//! after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`. Only
+//! Linux tells memory in `/proc`.
+//!
+//! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
+//! glibc gives large buffers back when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment shows glibc
+//! as it is by itself, which keeps some 64 MB of what the length claims made the node take and free.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
+mod greeting;
+
 use bytes::Bytes;
+use greeting::{MAGIC, frame, greeting};
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
-use peerloop::limits::HEADER_LEN_BYTES;
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef, NetAddress, Sender, Version};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};
 use socket2::SockRef;
-use std::borrow::Cow;
 use std::env;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
@@ -39,9 +47,13 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_FIRE: Duration = Duration::from_secs(5);
-const MAGIC: [u8; 4] = Network::Regtest.magic();
 /// Says what a process is that this program started: `node`, or `attacker KIND ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
+/// A command that the nodes are started with, such as `chrt --fifo 10` on a machine that has other things to do.
+const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
+/// From which size on glibc gives a buffer back to the system when it is freed, and what the node is given if it is not
+/// set: the first step of a large message.
+const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -125,9 +137,11 @@ fn run_all() {
     let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
     println!(
         "one honest peer beside {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
-         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn <= \
-         {TURN_GOAL:?}"
+         {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn \
+         <= {TURN_GOAL:?}"
     );
+    let (allocator, threshold) = allocator();
+    println!("the nodes run with a descriptor table of full size and {allocator}={threshold}");
     println!(
         "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
         "", "hostile, per second", "alone", "under fire", "pings/s", "resident memory, KiB", "turns, ms"
@@ -161,9 +175,13 @@ fn run_all() {
 }
 
 fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
-    let mut node = Process::start("node", false);
+    let mut node = Process::start("node", &env::var(NODE_BEHIND).unwrap_or_default());
     let address: SocketAddr = node.answer("address ").parse().expect("an address");
-    let wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
+    let mut wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
+    for peer in &mut wave {
+        peer.0.write_all(&ping()[..HEADER_LEN_BYTES - 1]).expect("it is connected");
+    }
+    thread::sleep(Duration::from_millis(300));
     drop(wave);
     let mut honest = Peer::ready(address);
     honest.ping_for(Duration::from_secs(1));
@@ -171,7 +189,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let alone = honest.ping_for(QUIET);
     let ([longest_alone, _], waited_alone) = (node.numbers(), node.waited());
 
-    let mut attacker = Process::start(&format!("attacker/{index}/{address}"), true);
+    let mut attacker = Process::start(&format!("attacker/{index}/{address}"), "nice -n 5");
     attacker.answer("all connected");
     let (fire_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
     let fire = honest.ping_for(UNDER_FIRE);
@@ -212,6 +230,12 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     )
 }
 
+/// The allocator's setting, the one of this process before our own.
+fn allocator() -> (&'static str, String) {
+    let (name, threshold) = ALLOCATOR;
+    (name, env::var(name).unwrap_or_else(|_| threshold.to_string()))
+}
+
 fn micros(latency: Duration) -> f64 {
     latency.as_nanos() as f64 / 1_000.0
 }
@@ -228,14 +252,22 @@ struct Process {
 }
 
 impl Process {
-    fn start(role: &str, is_nice: bool) -> Self {
+    /// Starts it behind a command of another kind, such as `nice -n 5`, or by itself.
+    fn start(role: &str, behind: &str) -> Self {
         let program = env::current_exe().expect("this program has a path");
-        let mut command = Command::new(if is_nice { "nice".as_ref() } else { program.as_os_str() });
-        if is_nice {
-            command.args(["-n", "5"]).arg(&program);
-        }
+        let mut words = behind.split_whitespace();
+        let mut command = match words.next() {
+            Some(wrapper) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&program);
+                command
+            }
+            None => Command::new(&program),
+        };
+        let (allocator, threshold) = allocator();
         let mut child = command
             .env(ROLE, role)
+            .env(allocator, threshold)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -482,7 +514,8 @@ impl Handler for Reader {
 }
 
 fn run_node() {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+    grow_descriptor_table();
     let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let handle = reactor.handle();
@@ -494,6 +527,15 @@ fn run_node() {
     }
 }
 
+/// Lets the kernel make room for all descriptors while there is one thread: each time that the table of a process with
+/// several threads doubles, whoever asked for a descriptor waits for some 10 ms, and an accept that finds nobody asks
+/// for one too.
+fn grow_descriptor_table() {
+    let clones: io::Result<Vec<OwnedFd>> =
+        (0..2 * HOSTILE_PEERS).map(|_| io::stdin().as_fd().try_clone_to_owned()).collect();
+    drop(clones.expect("so many descriptors are allowed"));
+}
+
 /// The lines of standard input, up to its end.
 fn lines_of_input() -> Receiver<String> {
     let (sender, receiver) = channel();
@@ -502,27 +544,6 @@ fn lines_of_input() -> Receiver<String> {
 }
 
 // --- Messages -------------------------------------------------------------------------------------------------------
-
-fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(MAGIC, &mut bytes);
-    bytes
-}
-
-fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
-}
 
 fn ping() -> Vec<u8> {
     frame(&MessageRef::Ping { nonce: 7 })

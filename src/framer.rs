@@ -85,7 +85,8 @@ impl MessageFramer {
         if !matches!(body.fate, Fate::Gather) || left < DIRECT_READ_MIN_BYTES {
             return None;
         }
-        let most = left.min(BUFFER_GROWTH_BYTES as u64);
+        // The room is zeroed, and so takes memory even if nothing comes: no more of it than has come already.
+        let most = left.min(body.received.clamp(DIRECT_READ_MIN_BYTES, BUFFER_GROWTH_BYTES as u64));
         let spare = gathered.capacity() as u64 - body.received;
         let room = if spare < DIRECT_READ_MIN_BYTES { most } else { most.min(spare) } as usize;
         if !memory.reserve(gathered, body.received, room, body.header.payload_len) {

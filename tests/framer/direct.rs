@@ -69,6 +69,7 @@ fn there_is_room_only_while_enough_is_missing() {
                 Some(room) => {
                     assert!(rest.len() >= DIRECT_MIN && room <= rest.len().min(GROWTH));
                     assert!(room >= DIRECT_MIN, "a read into {room} bytes is not worth it");
+                    assert!(room <= received.max(DIRECT_MIN), "{room} bytes are zeroed for one that sent {received}");
                 }
             }
         }
@@ -138,7 +139,9 @@ fn room_is_prepared_once() {
     // The caller looks for a whole frame between any two reads.
     assert_eq!(finish(&mut framer, &[], &mut memory), None);
     let room = framer.direct_room(&mut memory).unwrap();
-    assert_eq!(room.iter().filter(|&&byte| byte == 0).count(), 0, "zeroed again after a small read");
+    let (prepared, new) = room.split_at(DIRECT_MIN - 1_448);
+    assert!(prepared.iter().all(|&byte| byte == 0xee), "zeroed again after a small read");
+    assert_eq!(new, [0; 1_448], "as much is new as has come");
     assert!(rest.len() > room.len());
 }
 

@@ -42,9 +42,14 @@ impl Machine {
         self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS) / descriptors_per_peer
     }
 
+    /// Descriptors for so many peers, or as many as there are.
+    pub(crate) fn descriptors_for(&self, peers: usize, descriptors_per_peer: u64) -> u64 {
+        descriptors_needed(peers, descriptors_per_peer).min(self.descriptors)
+    }
+
     /// Whether there are descriptors for so many peers.
     pub(crate) fn check_descriptors(&self, peers: usize, descriptors_per_peer: u64) -> Result<(), Failure> {
-        let needed = (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS);
+        let needed = descriptors_needed(peers, descriptors_per_peer);
         if needed <= self.descriptors {
             return Ok(());
         }
@@ -88,6 +93,10 @@ impl Machine {
     }
 }
 
+fn descriptors_needed(peers: usize, descriptors_per_peer: u64) -> u64 {
+    (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS)
+}
+
 /// Whether this machine has these addresses.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
@@ -126,6 +135,8 @@ mod tests {
             assert!(refused.message.contains(number), "{number}: {}", refused.message);
         }
         assert!(MACHINE.check_descriptors(usize::MAX, 2).is_err());
+        assert_eq!(MACHINE.descriptors_for(9_000, 2), 18_032);
+        assert_eq!(MACHINE.descriptors_for(usize::MAX, 2), 20_000, "never more than there are");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command-line program: parses, dispatches, and ends with the code that the outcome calls for.
 //!
 //! Whatever goes wrong is told in one line on stderr and never as a panic.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod bench;
 mod cli;
@@ -10,6 +10,7 @@ mod machine;
 mod notices;
 mod output;
 mod probe;
+mod process;
 mod progress;
 mod report;
 mod serve;

@@ -8,6 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::machine::Machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
+use crate::process;
 use crate::progress::Progress;
 use crate::units::{show_bytes, show_seconds};
 use peerloop::api::{Pending, Stats};
@@ -40,6 +41,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     };
     let config =
         Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(args.network) };
+    process::prepare(machine.descriptors_for(max_peers + OVER_CAPACITY_MAX, 1));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;

@@ -11,6 +11,7 @@ use crate::cli::BenchArgs;
 use crate::exit::{Exit, Failure};
 use crate::notices::Notices;
 use crate::output;
+use crate::process;
 use crate::report::{self, Outcome};
 use node::BuiltInNode;
 use peerloop::load::{Generator, GeneratorCommand, Report};
@@ -25,6 +26,7 @@ pub(crate) use watch::{Course, TIMELINE_INTERVAL};
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
+    process::prepare(setup.descriptors());
     let notices = Notices::new()?;
     if !setup.stdout_is_taken() {
         output::print(&report::text::preamble(&setup))?;

@@ -132,9 +132,17 @@ impl Setup {
         }
     }
 
+    /// Files and sockets that it will have open.
+    pub(crate) fn descriptors(&self) -> u64 {
+        self.machine.descriptors_for(self.connections, self.descriptors_per_peer())
+    }
+
+    fn descriptors_per_peer(&self) -> u64 {
+        if self.is_built_in() { 2 } else { 1 }
+    }
+
     fn check_machine(&self) -> Result<(), Failure> {
-        let descriptors_per_peer = if self.is_built_in() { 2 } else { 1 };
-        self.machine.check_descriptors(self.connections, descriptors_per_peer)?;
+        self.machine.check_descriptors(self.connections, self.descriptors_per_peer())?;
         let mut targets = self.targets.clone();
         targets.sort_unstable();
         targets.dedup();

@@ -4,6 +4,7 @@
 
 mod bench;
 mod probe;
+mod process;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;

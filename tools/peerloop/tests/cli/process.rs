@@ -1,0 +1,83 @@
+//! What `serve` prepares for many peers: a table of descriptors of its full size, and an allocator that gives back.
+//!
+//! Only Linux tells either in `/proc`, and only glibc keeps what is freed.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+#[path = "../../../../benches/greeting/mod.rs"]
+mod greeting;
+
+use crate::Running;
+use greeting::{MAGIC, greeting};
+use peerloop::protocol::CommandName;
+use peerloop::wire::Header;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PEERS: usize = 1_000;
+const CLAIMED_BYTES: u64 = 2 * 1024 * 1024;
+const SENT_BYTES: usize = 16 * 1024;
+/// What may stay of a burst, above what the process had before.
+const KEPT_MAX_BYTES: u64 = 8 * 1024 * 1024;
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
+    let (node, _address) = Running::serve(&["--max-peers", "900"]);
+    assert!(node.status("FDSize:") >= 900, "{}", node.status("FDSize:"));
+}
+
+#[test]
+fn the_memory_of_a_thousand_large_claims_is_given_back() {
+    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    let (node, address) = Running::serve(&["--max-peers", "1000"]);
+    let rss_bytes = || node.status("VmRSS:") * 1024;
+    let before = rss_bytes();
+    let opening = [greeting(), claim()].concat();
+    let peers: Vec<TcpStream> = (0..PEERS).map(|_| open(&address, &opening)).collect();
+    let sent_bytes = (PEERS * SENT_BYTES) as u64;
+    until("what was sent is in memory", || (rss_bytes() >= before + sent_bytes, rss_bytes() - before));
+    drop(peers);
+    let kept_bytes = || rss_bytes().saturating_sub(before);
+    until("it is given back", || (kept_bytes() <= KEPT_MAX_BYTES, kept_bytes()));
+}
+
+impl Running {
+    /// A number of its status, from the line that begins so.
+    fn status(&self, beginning: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel tells it");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("it is a number")
+    }
+}
+
+/// Shakes hands and sends the claim; what the node says is read, so that it takes everything in.
+fn open(address: &str, opening: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(address).expect("the node listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("it is connected");
+    socket.write_all(opening).expect("the node reads");
+    socket.read_exact(&mut [0; 1]).expect("the node answers");
+    socket
+}
+
+/// The beginning of a message that the node gathers by itself.
+fn claim() -> Vec<u8> {
+    let header = Header { command: CommandName::PING, payload_len: CLAIMED_BYTES, checksum: Some([0; 4]) };
+    [header.encode(MAGIC).to_vec(), vec![0x55; SENT_BYTES]].concat()
+}
+
+/// Waits until it is so; the number says how far it is.
+#[track_caller]
+fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
+    let began = Instant::now();
+    loop {
+        let (is_so, number) = look();
+        if is_so {
+            return println!("{what}: {number}");
+        }
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}: {number}");
+        sleep(Duration::from_millis(20));
+    }
+}
