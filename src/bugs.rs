@@ -85,13 +85,13 @@ pub(crate) const fn shrunk(_budget: Budget, full: usize) -> usize {
 }
 
 /// Shrinks no budget, without the feature.
-#[cfg(not(feature = "sim-bugs"))]
+#[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
 pub(crate) const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
     Shrunk
 }
 
 /// What would keep budgets shrunk.
-#[cfg(not(feature = "sim-bugs"))]
+#[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
 #[derive(Debug)]
 #[must_use = "with the feature, the budgets are whole again without it"]
 pub(crate) struct Shrunk;

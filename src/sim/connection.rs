@@ -269,15 +269,24 @@ impl Connection {
     }
 
     pub(super) fn mask(&mut self, side: Side) -> Mask {
-        let is_established = self.phase == Phase::Established;
-        let capacity_bytes = self.conditions.capacity_bytes();
-        let own = self.end(side);
-        let (is_broken, is_shut) = (own.is_dead || own.error.is_some(), own.is_shut);
+        let is_broken = self.is_broken(side);
         let incoming = self.incoming(side);
         let has_ended = is_broken || incoming.shows_end();
         let has_data = incoming.arrived() > 0;
-        let has_room = is_established && (is_shut || self.outgoing(side).has_room(capacity_bytes));
-        Mask { readable: has_data || has_ended, writable: has_room || has_ended, hung_up: has_ended }
+        Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
+    }
+
+    /// Whether a write would take something or fail, which the end of what comes in does not bring about.
+    pub(super) fn decides_write(&mut self, side: Side) -> bool {
+        let is_established = self.phase == Phase::Established;
+        let capacity_bytes = self.conditions.capacity_bytes();
+        let is_shut = self.end(side).is_shut;
+        self.is_broken(side) || is_established && (is_shut || self.outgoing(side).has_room(capacity_bytes))
+    }
+
+    fn is_broken(&mut self, side: Side) -> bool {
+        let end = self.end(side);
+        end.is_dead || end.error.is_some()
     }
 
     /// Tells an end what `show` leaves of all that it can see and of what it is owed, and returns that.

@@ -63,7 +63,7 @@ impl Kernel {
                 ends.push(EndView {
                     link,
                     is_readable: mask.readable,
-                    is_writable: mask.writable,
+                    is_writable: connection.decides_write(side),
                     will_be_readable: is_queued && (shows_all || owed.readable),
                     will_be_writable: is_queued && (shows_all || owed.writable),
                 });

@@ -1,7 +1,8 @@
 //! The handler under the loop: it does all that a handler can do, at moments and to peers that are drawn.
 //!
 //! It knows who each of its peers is, because each troop has a host of its own. What it draws for the peers of one
-//! troop comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left alone.
+//! troop comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left
+//! alone.
 
 use super::super::tape::Chance;
 use super::heckler::NETWORK;
