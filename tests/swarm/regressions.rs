@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 /// Every tape that is kept, in the order of their names.
 fn tapes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/regressions");
-    // As long as there is none, there is no folder.
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let entries = fs::read_dir(folder).expect("the folder is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "tape"));
     paths.sort();
     paths
 }
