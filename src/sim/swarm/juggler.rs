@@ -25,6 +25,8 @@ pub(super) const TALK: CommandName = CommandName::new("talk");
 const KEEPSAKES_MAX: usize = 64;
 /// Pause before somebody is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
+/// Ends after which nobody is dialled again at once: where every handshake fails, no time would pass.
+const AT_ONCE_MAX: usize = 60;
 /// What the pongs of a liar carry.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
@@ -412,9 +414,10 @@ impl Juggler {
         if !acquaintance.is_honest || self.outbound_of(troop) >= wanted {
             return;
         }
-        if self.is_calm || !acquaintance.habit.redials_at_once {
+        let is_at_once = acquaintance.habit.redials_at_once && self.ended.len() < AT_ONCE_MAX;
+        if self.is_calm || !is_at_once {
             self.redials.push((now.plus(REDIAL), troop));
-        } else if self.ended.len() < 2_000 {
+        } else {
             self.dial(ctx, troop);
         }
         self.set_wake(ctx);
