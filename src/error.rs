@@ -397,7 +397,7 @@ impl fmt::Display for Deadline {
             Self::Pong => "a ping was not answered",
             Self::Header => "a message header was not completed",
             Self::Body => "a message made no progress",
-            Self::Send => "the peer took nothing of what waits for it",
+            Self::Send => "the peer took too little of what waits for it",
         })
     }
 }

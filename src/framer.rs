@@ -223,8 +223,7 @@ impl MessageFramer {
         };
         let fate = judge(&header, is_well_formed, rules, admit)?;
         input.take(header.len_bytes());
-        if let Some(payload) = input.rest.get(..header.payload_len as usize) {
-            input.take(payload.len());
+        if let Some(payload) = input.take_whole(header.payload_len) {
             return Ok(Some(finish_in_place(header, fate, payload)));
         }
         let mut partial = memory.partial(now);
@@ -249,8 +248,7 @@ impl MessageFramer {
         check_magic(&partial.head[..partial.head_len], rules.magic)?;
         let Some((header, is_well_formed)) = read_head(&partial.head[..partial.head_len]) else { return Ok(None) };
         let fate = judge(&header, is_well_formed, rules, admit)?;
-        if let Some(payload) = input.rest.get(..header.payload_len as usize) {
-            input.take(payload.len());
+        if let Some(payload) = input.take_whole(header.payload_len) {
             self.reset(memory);
             return Ok(Some(finish_in_place(header, fate, payload)));
         }

@@ -162,8 +162,12 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 pub const BODY_WINDOW: Duration = Duration::from_secs(60);
 /// Default least rate of a body, in bytes per second over a [`BODY_WINDOW`].
 pub const BODY_MIN_BYTES_PER_SECOND: u64 = 1_024;
-/// Time in which a waiting queue must make some progress.
+/// Time in which a peer must take [`SEND_STALL_MIN_BYTES`] of what waits for it, or all that waited when that began to
+/// count. It counts anew from the moment at which it has done so.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a peer must take of a long queue per [`SEND_STALL_TIMEOUT`], 1 KiB/s: who sips keeps neither its link nor the
+/// memory that waits for it.
+pub const SEND_STALL_MIN_BYTES: usize = 60 * 1024;
 /// Most time by which any of the peer's deadlines above is put off because what it has sent, or has made room for, was
 /// not looked at yet: after a stop of the process, or behind many others. Who floods us gains no more than this.
 pub const UNHEARD_GRACE: Duration = Duration::from_secs(30);
@@ -187,6 +191,7 @@ const _: () = {
         "a handshake message never needs a buffer of its own"
     );
     assert!(SEND_QUEUE_PAUSE_BYTES < SEND_QUEUE_MAX_BYTES, "reading stops before sending is refused");
+    assert!(SEND_STALL_MIN_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must be told from one that moves");
     assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");

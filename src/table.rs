@@ -10,7 +10,7 @@ use crate::bugs::{self, Bug};
 use crate::error::CloseReason;
 use crate::framer::MessageFramer;
 use crate::id::LinkId;
-use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES};
+use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
@@ -35,8 +35,10 @@ pub(crate) struct Link {
     pub(crate) bytes_written: u64,
     /// When the next ping of ours is due; [`Instant::MAX`] for never.
     pub(crate) ping_due: Instant,
-    /// When the peer last took something of what waits for it, or when that began to wait.
+    /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
     pub(crate) send_progress: Instant,
+    /// Where among the link's outgoing bytes the next progress is. Not beyond what is written if nothing waits.
+    pub(crate) send_goal: u64,
     /// When reading stopped, while it is stopped.
     pub(crate) held_since: Instant,
     /// When to read and write again after the kernel had no memory for it; [`Instant::MAX`] if it had.
@@ -59,6 +61,28 @@ impl Link {
     /// yet looked at when it hears the end, so a `reject` would go unread (seen with SV Node 1.0.13).
     pub(crate) fn may_shut_down_at(&self) -> Instant {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
+    }
+
+    /// Something was put into the queue.
+    pub(crate) fn note_waiting(&mut self, now: Instant) {
+        if self.bytes_written >= self.send_goal {
+            self.send_progress = now;
+            self.send_goal = self.bytes_written + self.queue.waiting_bytes().min(SEND_STALL_MIN_BYTES) as u64;
+        }
+    }
+
+    /// The kernel has taken something of the queue.
+    pub(crate) fn note_taken(&mut self, now: Instant) {
+        if self.ending != Ending::Open {
+            // An end has a bound of its own.
+            self.send_progress = now;
+        }
+        self.note_waiting(now);
+        let late = now.since(self.send_progress.plus(SEND_STALL_TIMEOUT));
+        if !late.is_zero() {
+            // The peer may have made this room in time, and has to get the time to make more.
+            self.send_progress = now.plus(late).minus(SEND_STALL_TIMEOUT);
+        }
     }
 
     /// Whether the peer's protocol version is one with pongs.
@@ -210,6 +234,7 @@ impl Table {
             bytes_written: 0,
             ping_due: Instant::MAX,
             send_progress: Instant::ZERO,
+            send_goal: 0,
             held_since: Instant::ZERO,
             retry_at: Instant::MAX,
             ending: Ending::Open,

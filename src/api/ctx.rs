@@ -165,7 +165,7 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`], or [`CommandError::TooManyPings`].
+    /// As [`Ctx::send`], [`CommandError::NoPongs`], or [`CommandError::TooManyPings`].
     pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, CommandError> {
         let link = self.sendable(peer)?;
         self.state.ping(link, planned)

@@ -232,7 +232,6 @@ impl LoopState {
         }
         let rest = &self.write_block.gathered()[written..];
         if !rest.is_empty() {
-            link.send_progress = self.now;
             link.queue.push_copy(rest, &mut self.pool);
             self.queue_grew(id);
         } else if has_pings {
@@ -247,7 +246,7 @@ impl LoopState {
         link.queue.advance(written, &mut self.pool);
         link.bytes_written += written as u64;
         link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
-        link.send_progress = self.now;
+        link.note_taken(self.now);
         self.counters.bytes_sent += written as u64;
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
         let may_send = link.queue.is_empty() || is_hungry;
@@ -286,11 +285,8 @@ impl LoopState {
 
     /// Moves what was gathered for a link to its queue, because more is to come behind it.
     fn queue_replies(&mut self, id: LinkId) {
-        let (now, is_replying) = (self.now, self.replying == Some(id));
+        let is_replying = self.replying == Some(id);
         let Some(link) = self.table.get_mut(id) else { return };
-        if link.queue.is_empty() {
-            link.send_progress = now;
-        }
         if is_replying {
             link.queue.push_copy(self.write_block.gathered(), &mut self.pool);
             self.write_block.clear();
@@ -299,7 +295,9 @@ impl LoopState {
 
     fn queue_grew(&mut self, id: LinkId) {
         self.table.mark_dirty(id);
-        if self.table.get(id).is_some_and(|link| link.messages_waiting_bytes() > SEND_QUEUE_PAUSE_BYTES) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        link.note_waiting(self.now);
+        if link.messages_waiting_bytes() > SEND_QUEUE_PAUSE_BYTES {
             self.hold(id, |hold| hold.queue_full = true);
         }
         self.rearm(id);

@@ -147,26 +147,28 @@ impl LoopState {
     /// left to the timer to find out.
     pub(crate) fn rearm(&mut self, id: LinkId) {
         let Some(link) = self.table.get(id) else { return };
-        let deadline = earliest_deadline(link, &self.config).min(link.retry_at);
-        if deadline == Instant::MAX {
+        let due = self.due_at(link);
+        if due == Instant::MAX {
             return;
         }
-        let tick = tick_at_or_after(deadline);
+        let tick = tick_at_or_after(due);
         let key = id.slot() as u32;
         if self.wheel.armed_tick(key).is_none_or(|armed| armed > tick) {
             self.wheel.arm(key, tick);
         }
     }
 
-    /// The next moment at which something about the link is too late or due.
-    #[cfg(feature = "sim")]
-    pub(crate) fn deadline_of(&self, link: &Link) -> Instant {
-        earliest_deadline(link, &self.config)
+    /// When the link's timer has something to do. Who is late while its next read or write waits for memory is judged
+    /// after that: a timer for what has passed would go off in each turn until then.
+    pub(crate) fn due_at(&self, link: &Link) -> Instant {
+        let deadline = earliest_deadline(link, &self.config);
+        let is_put_off = deadline <= self.now && link.retry_at != Instant::MAX;
+        if is_put_off { link.retry_at } else { deadline.min(link.retry_at) }
     }
 }
 
 /// The next moment at which something about the link is too late or due.
-pub(crate) fn earliest_deadline(link: &Link, config: &Config) -> Instant {
+fn earliest_deadline(link: &Link, config: &Config) -> Instant {
     let mut earliest = Instant::MAX;
     let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
     match link.ending {

@@ -117,3 +117,47 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::Handler;
+    use crate::config::Config;
+    use crate::engine::Engine;
+    use crate::error::IoStep;
+    use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNHEARD_GRACE};
+    use crate::protocol::Network;
+    use crate::table::Ending;
+    use crate::time::{Instant, Wait};
+    use crate::wheel::tick_of;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::io;
+
+    struct Deaf;
+
+    impl Handler for Deaf {
+        type Command = ();
+    }
+
+    #[test]
+    fn who_is_late_while_memory_is_short_wakes_the_loop_for_the_next_try_only() {
+        const ENOMEM: i32 = 12;
+        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
+        engine.opened(id, &mut Deaf);
+        let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
+        let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNHEARD_GRACE);
+        while now < judged {
+            (engine.state.now, engine.heard_until) = (now, now);
+            engine.stalled(id, IoStep::Read, &io::Error::from_raw_os_error(ENOMEM));
+            let mut due = Vec::new();
+            engine.state.wheel.expire(tick_of(now), 1, &mut due);
+            due.into_iter().for_each(|slot| engine.timer_due(slot));
+            assert_eq!(engine.wait(), Wait::Until(now.plus(MEMORY_RETRY)));
+            now = now.plus(MEMORY_RETRY);
+        }
+        engine.state.now = now;
+        engine.timer_due(id.slot() as u32);
+        assert!(matches!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Ended(_))), "in the end");
+    }
+}

@@ -107,6 +107,13 @@ impl<'a> Input<'a> {
         self.rest
     }
 
+    /// Takes a payload if all of it is there. One longer than memory is wide is not.
+    #[inline]
+    pub(super) fn take_whole(&mut self, payload_len: u64) -> Option<&'a [u8]> {
+        let len = usize::try_from(payload_len).ok().filter(|&len| len <= self.rest.len())?;
+        Some(self.take(len))
+    }
+
     pub(super) fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(len);
         self.rest = rest;

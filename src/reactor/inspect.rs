@@ -119,7 +119,7 @@ pub struct LinkReport {
     pub gathering_bytes: usize,
     /// The tick that its timer is armed for.
     pub armed_tick: Option<u64>,
-    /// The earliest of its deadlines; [`Instant::MAX`] for none.
+    /// The earliest of its deadlines and retries; [`Instant::MAX`] for none.
     pub deadline: Instant,
     /// When its handshake has to be complete, while it is not.
     pub handshake_deadline: Option<Instant>,
@@ -256,7 +256,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             frame_received_bytes,
             gathering_bytes,
             armed_tick: state.wheel.armed_tick(id.slot() as u32),
-            deadline: state.deadline_of(link),
+            deadline: state.due_at(link),
             handshake_deadline: link.peer.handshake().deadline(state.config.handshake_timeout),
             ping_due: link.ping_due,
             pings: link.peer.ping_pong().pending_count(),

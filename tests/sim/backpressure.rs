@@ -1,11 +1,19 @@
 //! Who does not take our replies gets no more of them, and costs no more than its queue.
 
-use crate::support::{RawPeer, Stage, frames, ping, pong, raw_link, secs};
+use crate::support::{Player, RawPeer, Stage, TICK, config, frame, frames, ping, pong, raw_link, secs};
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES};
+use peerloop::limits::{
+    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
+};
 use peerloop::net::Net;
+use peerloop::protocol::CommandName;
+use peerloop::sim::Conditions;
+use peerloop::time::Instant;
+use peerloop::wire::MessageRef;
 use std::io::ErrorKind;
 use std::time::Duration;
+
+const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 /// Sends pings until nobody takes one more; returns the bytes that went.
 fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize {
@@ -40,10 +48,10 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
     let waiting = longest_queue(&mut stage);
     assert!(waiting > SEND_QUEUE_PAUSE_BYTES && waiting <= SEND_QUEUE_MAX_BYTES, "{waiting} bytes wait");
     let blocked_at = stage.world.now();
-    stage.run_for(secs(60) - Duration::from_nanos(1));
+    stage.run_for(secs(60) - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
     assert_eq!(longest_queue(&mut stage), waiting);
-    stage.run_for(Duration::from_nanos(1));
+    stage.run_for(INSTANT_BEFORE);
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Send));
     assert_eq!(stage.closed().at, blocked_at.plus(secs(60)));
 }
@@ -89,18 +97,84 @@ fn a_reset_is_noticed_though_the_peer_is_not_read() {
     assert_eq!((failure.kind, stage.closed().at), (ErrorKind::ConnectionReset, at));
 }
 
+/// Reads exactly `len` bytes of what has come.
+fn take(peer: &mut RawPeer, len: usize) {
+    let mut taken = 0;
+    while taken < len {
+        taken += peer.net.read(raw_link(), &mut vec![0; len - taken]).unwrap();
+    }
+}
+
 #[test]
-fn a_little_progress_is_progress() {
+fn a_byte_now_and_then_is_no_progress() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);
-    for _ in 0..3 {
-        stage.run_for(secs(59));
-        let mut block = [0; 1_000];
-        peer.net.read(raw_link(), &mut block).unwrap();
+    let blocked_at = stage.world.now();
+    for _ in 0..2 {
+        stage.run_for(secs(29));
+        take(&mut peer, 1);
         stage.settle();
-        assert_eq!(stage.node.seen().closed, []);
     }
-    stage.run_for(secs(60));
+    stage.run_for(secs(2) - INSTANT_BEFORE);
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(INSTANT_BEFORE);
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Send));
+    assert_eq!(stage.closed().at, blocked_at.plus(secs(60)));
+}
+
+#[test]
+fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
+    for (len, is_kept) in [(SEND_STALL_MIN_BYTES, true), (SEND_STALL_MIN_BYTES - 1, false)] {
+        let mut stage = Stage::new();
+        let mut peer = stage.ready_peer();
+        ping_until_blocked(&mut stage, &mut peer);
+        // What waited when the kernel first took less is progress, and from there on it counts anew.
+        take(&mut peer, WRITE_BLOCK_BYTES);
+        stage.settle();
+        let (began, parts) = (stage.world.now(), 4);
+        for part in 0..parts {
+            stage.run_for(SEND_STALL_TIMEOUT / parts - INSTANT_BEFORE);
+            assert_eq!(stage.node.seen().closed, []);
+            take(&mut peer, len * (part as usize + 1) / 4 - len * part as usize / 4);
+            stage.settle();
+            stage.run_for(INSTANT_BEFORE);
+        }
+        if is_kept {
+            stage.run_for(SEND_STALL_TIMEOUT - INSTANT_BEFORE * 2);
+            assert_eq!(stage.node.seen().closed, [], "another minute begins with the last byte");
+            stage.run_for(TICK);
+        }
+        let minutes = if is_kept { 2 } else { 1 };
+        assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Send));
+        assert_eq!(stage.closed().at, began.plus(SEND_STALL_TIMEOUT * minutes));
+    }
+}
+
+#[test]
+fn all_that_waited_is_enough_however_little_it_is_and_whatever_came_behind_it() {
+    let player = Player {
+        on_message: Some(|ctx, peer| {
+            let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");
+            ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; 1_000] }).unwrap();
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", b""));
+    stage.run_for(secs(59));
+    peer.send(&frame("question", b""));
+    stage.settle();
+    for _ in 0..3 {
+        take(&mut peer, 256);
+        stage.settle();
+    }
+    assert_eq!(longest_queue(&mut stage), 1_024, "the first answer is taken, the second waits");
+    stage.run_for(secs(60) - INSTANT_BEFORE);
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(INSTANT_BEFORE);
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Send));
+    assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(119)));
 }

@@ -14,6 +14,8 @@ use peerloop::wire::MessageRef;
 use std::rc::Rc;
 use std::time::Duration;
 
+const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
+
 #[test]
 fn whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
     // Three waits tell of them all, and as many read steps do not get through.
@@ -76,16 +78,20 @@ fn pongs_and_the_rest_of_a_header_count_from_when_they_came() {
     assert_eq!(commands(&peer.receive()), ["pong"]);
 }
 
-#[test]
-fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
-    let player = Player {
+/// Answers each message with more than a kibibyte.
+fn answering() -> Player {
+    Player {
         on_message: Some(|ctx, peer| {
             let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");
             ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; 1_000] }).unwrap();
         }),
         ..Player::default()
-    };
-    let mut stage = Stage::with(config(), player);
+    }
+}
+
+#[test]
+fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
+    let mut stage = Stage::with(config(), answering());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
     peer.send(&frame("question", b""));
@@ -95,6 +101,30 @@ fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
     stage.settle();
     assert_eq!(stage.node.seen().closed, []);
     assert!(!peer.receive().is_empty(), "the rest is on its way");
+}
+
+#[test]
+fn room_that_is_used_late_buys_as_much_time_as_we_were_late_by() {
+    // Beyond the grace it is too late for anybody.
+    let grace = UNHEARD_GRACE.as_secs();
+    for (late, forgiven) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
+        let mut stage = Stage::with(config(), answering());
+        stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
+        let mut peer = stage.ready_peer();
+        peer.send(&frame("question", b""));
+        stage.run_for(SEND_STALL_TIMEOUT - INSTANT_BEFORE);
+        assert_eq!(peer.net.read(raw_link(), &mut [0]).unwrap(), 1);
+        stage.world.advance(secs(late) + INSTANT_BEFORE);
+        let back = stage.world.now();
+        if forgiven > 0 {
+            stage.run_for(secs(forgiven) - INSTANT_BEFORE);
+            assert_eq!(stage.node.seen().closed, []);
+            stage.run_for(INSTANT_BEFORE);
+        }
+        stage.settle();
+        assert_eq!(stage.node.closed().reason, CloseReason::TimedOut(Deadline::Send));
+        assert_eq!(stage.node.closed().at, back.plus(secs(forgiven)));
+    }
 }
 
 #[test]

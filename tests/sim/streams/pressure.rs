@@ -1,11 +1,12 @@
 //! A receiver that does not read slows the sender down and nothing else: bounded queues, no loss, no deadline charged.
 
-use super::{Room, Seen, Source, pattern, ping_nonces};
-use crate::support::{frame, header, ping, pong, secs};
+use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
+use crate::support::{frame, header, ping, pong, raw_link, secs};
 use bytes::Bytes;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{BODY_WINDOW, SEND_STALL_TIMEOUT, STREAM_WAITING_MAX_BYTES};
+use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
@@ -50,6 +51,33 @@ fn a_receiver_that_never_reads_is_closed_after_a_minute() {
     assert_eq!(room.seen(0), []);
     room.streamer(0).source = None;
     room.run_for(Duration::from_nanos(1));
+    assert_eq!(room.seen(0), [Seen::Closed(CloseReason::TimedOut(Deadline::Send))]);
+}
+
+#[test]
+fn who_takes_what_is_fed_is_kept_however_slowly_we_feed() {
+    let mut room = Room::new(Conditions { capacity_bytes: 256, ..Conditions::default() });
+    let (mut raw, peer) = room.add_peer();
+    let payload = pattern(10_000);
+    let header = Header::of(CommandName::BLOCK, &payload);
+    room.act(0, move |ctx| ctx.stream_to(peer, &header).unwrap());
+    // As much as is fed is taken, but the queue is never empty.
+    let mut parts = payload.chunks(10).map(Bytes::copy_from_slice);
+    let mut feed = move |room: &mut Room, count| {
+        for mut part in parts.by_ref().take(count) {
+            room.act(0, move |ctx| ctx.feed(peer, &mut part).unwrap());
+        }
+    };
+    feed(&mut room, 40);
+    for _ in 0..2 * SEND_STALL_TIMEOUT.as_secs() + 10 {
+        room.run_for(secs(1));
+        assert_eq!(raw.net.read(raw_link(), &mut [0; 10]).unwrap(), 10);
+        room.settle();
+        assert!(room.act(0, move |ctx| waiting(ctx, peer)) > 0);
+        feed(&mut room, 1);
+    }
+    assert_eq!(room.seen(0), []);
+    room.run_for(SEND_STALL_TIMEOUT);
     assert_eq!(room.seen(0), [Seen::Closed(CloseReason::TimedOut(Deadline::Send))]);
 }
 

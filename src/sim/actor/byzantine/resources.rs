@@ -26,7 +26,10 @@ pub const VICES: &[Vice] = &[
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
-    Vice::new("P8", "a peer that asks and reads a byte at a time", sipper).with_manners(Manners::Silent).when_quiet(),
+    Vice::new("P8", "a peer that asks and reads a byte at a time", sipper)
+        .with_manners(Manners::Silent)
+        .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
+        .when_quiet(),
     Vice::new("P28", "small messages beside large ones", pinner),
     Vice::new("P31", "a thousand frames in halves", halves),
 ];
@@ -75,7 +78,7 @@ fn deaf_asker(scene: &mut Scene<'_, '_>) -> Next {
     if ask_in_vain(scene) { Next::Wait(millis(1)) } else { Next::Rest }
 }
 
-/// What it takes off the loop's queue keeps the connection, and the queue stays within its bound.
+/// What it takes off the loop's queue is too little to be progress.
 fn sipper(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
     if ask_in_vain(scene) {
