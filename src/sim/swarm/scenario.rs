@@ -23,6 +23,8 @@ use std::time::Duration;
 pub(super) const TROOPS_MAX: usize = 9;
 /// Socket events that a world is to have, roughly.
 const EVENTS_AIM: u64 = 8_000;
+/// Calls that it may take to fill a pipe on purpose.
+const CALLS_TO_FILL_MAX: usize = 20_000;
 
 /// The streams of a tape that a swarm draws from; those of the kernel lie above.
 pub(super) mod stream {
@@ -264,8 +266,10 @@ impl Scenario {
             let from = Duration::from_millis(chance.range(0, self.length.as_millis() as u64 / 2));
             let every = Duration::from_millis(chance.range(0, 2_000));
             let mut habit = draw_habit(&chance, kind);
-            // Megabytes that are read byte by byte take longer than they are worth.
-            habit.overwhelms &= grain >= 1_000 || matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
+            // Megabytes that go byte by byte take longer than they are worth.
+            let fills_soon = self.conditions.capacity_bytes / grain <= CALLS_TO_FILL_MAX;
+            let reads_little = matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
+            habit.overwhelms &= grain >= 1_000 || reads_little && fills_soon;
             let manner = Manner { every: None, most_bytes: 0 };
             self.troops.push(Troop { kind, count, dials, from, every, manner, pings_every: None, habit });
         }
