@@ -31,7 +31,7 @@ pub const VICES: &[Vice] = &[
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
     Vice::new("P28", "small messages beside large ones", pinner),
-    Vice::new("P31", "a thousand frames in halves", halves),
+    Vice::new("P31", "a thousand frames in halves", halves).with_manners(Manners::AnswersLate),
 ];
 
 fn no_body(scene: &mut Scene<'_, '_>) -> Next {
