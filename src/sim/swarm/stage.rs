@@ -40,8 +40,8 @@ pub(super) const FIRST_TROOP: usize = 1;
 const RECOVERY: Duration = Duration::from_secs(30 * 60);
 /// Socket events after which the first phase ends early.
 const EVENTS_MAX: u64 = 60_000;
-/// Rounds at one moment that no run needs.
-const ROUNDS_MAX: u64 = 200_000;
+/// Rounds at one moment that no run needs, not even one in which a hundred peers are read three bytes at a time.
+const ROUNDS_MAX: u64 = 4_000_000;
 
 /// A scenario that runs.
 pub(super) struct Stage {
