@@ -279,9 +279,16 @@ impl Connection {
     /// Whether a write would take something or fail, which the end of what comes in does not bring about.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
-        let capacity_bytes = self.conditions.capacity_bytes();
         let is_shut = self.end(side).is_shut;
-        self.is_broken(side) || is_established && (is_shut || self.outgoing(side).has_room(capacity_bytes))
+        self.is_broken(side) || is_established && (is_shut || self.has_room(side))
+    }
+
+    /// Whether `side` knows of room to write into. Of what is read while the network is cut, a writer that waits hears
+    /// when it is whole again.
+    fn has_room(&mut self, side: Side) -> bool {
+        let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);
+        let pipe = self.outgoing(side);
+        pipe.has_room(capacity_bytes) && !(is_cut && pipe.writer_waits())
     }
 
     fn is_broken(&mut self, side: Side) -> bool {
@@ -356,9 +363,8 @@ impl Connection {
         let other_is_closed = self.end(side.other()).is_closed;
         let conditions = Rc::clone(&self.conditions);
         let capacity_bytes = conditions.capacity_bytes();
-        let pipe = self.outgoing(side);
-        if is_opening || !pipe.has_room(capacity_bytes) {
-            pipe.refuse();
+        if is_opening || !self.has_room(side) {
+            self.outgoing(side).refuse();
             return (Err(EAGAIN), Edges::NONE);
         }
         if other_is_closed && !is_cut {
@@ -367,7 +373,7 @@ impl Connection {
             return (Ok(slices.iter().map(|slice| slice.len()).sum()), Edges::OWN);
         }
         let (len, is_stalled) =
-            pipe.put(slices, capacity_bytes, conditions.incoming(side.other()), chance, is_cut, pool);
+            self.outgoing(side).put(slices, capacity_bytes, conditions.incoming(side.other()), chance, is_cut, pool);
         let other = Edge::readable_if(len > 0 && !is_cut);
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }

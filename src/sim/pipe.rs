@@ -192,6 +192,10 @@ impl Pipe {
         &self.buffer[self.buffer.len() - len..]
     }
 
+    pub(super) fn writer_waits(&self) -> bool {
+        self.writer_waits
+    }
+
     pub(super) fn refuse(&mut self) {
         self.writer_waits = true;
     }

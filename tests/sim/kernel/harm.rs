@@ -56,8 +56,10 @@ fn a_writer_hears_of_room_when_the_cut_is_healed() {
     world.cut(DIALLER);
     read(&mut acceptor, 9).unwrap();
     assert_eq!(events(&mut dialler), []);
+    assert_eq!(write(&mut dialler, b"e"), Err(ErrorKind::WouldBlock), "nobody has said that there is room");
     world.heal(DIALLER);
     assert_eq!(events(&mut dialler), event(false, true, false));
+    assert_eq!(write(&mut dialler, b"e"), Ok(1));
 }
 
 #[test]
