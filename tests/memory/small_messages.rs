@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 /// A `ping`, a `pong` and a `reject` are for the engine.
 const BY_THE_ENGINE: usize = 3;
@@ -23,6 +24,11 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
     let run = move |mut node: Node| {
         node.until(|tally| tally.settled == PEERS && tally.pongs >= 1_000);
+        // A turn's lists learn once how much can come at a time, which is all that is in flight.
+        for round in 1..=5 {
+            thread::sleep(Duration::from_millis(20));
+            node.until(|tally| tally.pongs >= 1_000 + round * 100);
+        }
         let warm = node.reactor.handler().pongs;
         let info = measure(|| node.until(|tally| tally.pongs >= warm + PONGS));
         assert_eq!(node.reactor.handler().closed, 0);

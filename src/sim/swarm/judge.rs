@@ -5,7 +5,9 @@
 //! ended, whatever the conditions.
 
 use super::super::actor::{Expectation, Wrong};
+use super::super::connection::Conditions;
 use super::super::invariant::Checked;
+use super::super::pipe::Cuts;
 use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
 use super::marks::Mark;
@@ -70,8 +72,8 @@ fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
         Kind::Untimely(..) => super::heckler::Within::Patience,
         Kind::Villain(vice) => {
             return match vice_at(vice).expects {
-                Expectation::Kept => None,
-                Expectation::ClosedBy { within, .. } => Some(within + SLACK),
+                Expectation::ClosedBy { within, .. } if !is_held_up(stage, vice) => Some(within + SLACK),
+                Expectation::ClosedBy { .. } | Expectation::Kept => None,
             };
         }
         Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => return None,
@@ -118,7 +120,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             let is_pinged = label == "pong_timeout" && !has_default_pings(stage);
             // Who does not read takes nothing when its pipe is full, which in a narrow one is at once.
             let is_stuck = label == "send_stalled" && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
-            let is_teased = !is_judged(&cast.troop) && is_environment;
+            let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, vice)) && is_environment;
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
             is_teased || is_stuck || (is_right || is_pinged) && !(is_quiet && is_late)
         }
@@ -127,6 +129,13 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             cell_reasons(manners, MESSAGES[message]).contains(&label) || is_teased
         }
     }
+}
+
+/// Whether what a villain is owed depends on when its bytes are seen, and they come and go in drawn pieces.
+fn is_held_up(stage: &Stage, vice: usize) -> bool {
+    let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
+    let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());
+    vice_at(vice).needs_quiet && !is_smooth
 }
 
 fn has_default_pings(stage: &Stage) -> bool {
