@@ -17,6 +17,7 @@ use crate::time::Instant;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 
 const _: () = assert!(size_of::<Link>() <= ROW_MAX_BYTES, "an idle peer costs its row");
 
@@ -50,8 +51,8 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// The lower of the peer's protocol version and ours; 0 before the peer's version is known.
     pub(crate) negotiated_version: u32,
-    /// The code of the peer's `reject`, if that is the last message it sent.
-    pub(crate) reject_code: Option<u8>,
+    /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
+    pub(crate) reject_code: Option<NonZeroU8>,
     generation: u32,
     listed: Listed,
 }
@@ -104,12 +105,12 @@ impl Link {
 
     /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
     pub(crate) fn is_listed(&self) -> bool {
-        self.listed.ready || self.listed.dirty
+        self.listed.on(Listed::READY | Listed::DIRTY)
     }
 
     /// Whether the turn will take the next step of its end.
     pub(crate) fn is_listed_closing(&self) -> bool {
-        self.listed.closing
+        self.listed.on(Listed::CLOSING)
     }
 
     /// Whether `id`, whose slot this is, was not given to an earlier owner of it.
@@ -120,7 +121,7 @@ impl Link {
     /// Whether it is listed as ready, dirty and closing.
     #[cfg(feature = "sim")]
     pub(crate) fn listed_as(&self) -> [bool; 3] {
-        [self.listed.ready, self.listed.dirty, self.listed.closing]
+        [Listed::READY, Listed::DIRTY, Listed::CLOSING].map(|list| self.listed.on(list))
     }
 
     /// Whether its TCP connection is not decided yet.
@@ -174,11 +175,26 @@ impl Hold {
     }
 }
 
+/// On which lists a link is, in one byte: a million rows are as small as that.
 #[derive(Clone, Copy, Debug, Default)]
-struct Listed {
-    ready: bool,
-    dirty: bool,
-    closing: bool,
+struct Listed(u8);
+
+impl Listed {
+    const READY: u8 = 1;
+    const DIRTY: u8 = 2;
+    const CLOSING: u8 = 4;
+
+    fn on(self, list: u8) -> bool {
+        self.0 & list != 0
+    }
+
+    fn put(&mut self, list: u8) {
+        self.0 |= list;
+    }
+
+    fn take(&mut self, list: u8) {
+        self.0 &= !list;
+    }
 }
 
 /// A connection to open.
@@ -293,9 +309,9 @@ impl Table {
         if let Some(link) = self.get_mut(id)
             && link.readiness.readable
             && !link.hold.is_held()
-            && !link.listed.ready
+            && !link.listed.on(Listed::READY)
         {
-            link.listed.ready = true;
+            link.listed.put(Listed::READY);
             self.ready.push_back(id);
         }
     }
@@ -304,9 +320,9 @@ impl Table {
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.writable
-            && !link.listed.dirty
+            && !link.listed.on(Listed::DIRTY)
         {
-            link.listed.dirty = true;
+            link.listed.put(Listed::DIRTY);
             self.dirty.push_back(id);
         }
     }
@@ -314,9 +330,9 @@ impl Table {
     /// Lists a link as one whose end has to go on.
     pub(crate) fn mark_closing(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
-            && !link.listed.closing
+            && !link.listed.on(Listed::CLOSING)
         {
-            link.listed.closing = true;
+            link.listed.put(Listed::CLOSING);
             self.closing.push_back(id);
         }
     }
@@ -328,7 +344,7 @@ impl Table {
     pub(crate) fn pop_ready(&mut self) -> Option<LinkId> {
         let id = self.ready.pop_front()?;
         if let Some(link) = self.get_mut(id) {
-            link.listed.ready = false;
+            link.listed.take(Listed::READY);
         }
         Some(id)
     }
@@ -336,7 +352,7 @@ impl Table {
     pub(crate) fn pop_dirty(&mut self) -> Option<LinkId> {
         let id = self.dirty.pop_front()?;
         if let Some(link) = self.get_mut(id) {
-            link.listed.dirty = false;
+            link.listed.take(Listed::DIRTY);
         }
         Some(id)
     }
@@ -344,7 +360,7 @@ impl Table {
     pub(crate) fn pop_closing(&mut self) -> Option<LinkId> {
         let id = self.closing.pop_front()?;
         if let Some(link) = self.get_mut(id) {
-            link.listed.closing = false;
+            link.listed.take(Listed::CLOSING);
         }
         Some(id)
     }

@@ -19,6 +19,7 @@ use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
 };
 use rand::Rng;
+use std::num::NonZeroU8;
 
 /// The stream policies that an SV node lists; peers without a common one use a single stream.
 const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
@@ -226,7 +227,7 @@ impl Engine {
             return;
         };
         if let Some(link) = self.state.table.get_mut(id) {
-            link.reject_code = Some(reject.code.0);
+            link.reject_code = NonZeroU8::new(reject.code.0);
         }
         self.tell(id, Event::Rejected(reject), handler);
     }

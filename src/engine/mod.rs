@@ -25,6 +25,7 @@ use handshake::HandshakeFrames;
 use rand::rngs::StdRng;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 
 /// Table, wheel, rng and policies of one loop.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ impl Engine {
 
     /// The operating system reported a failure of a link.
     pub(crate) fn failed(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
-        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code);
+        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         let reason = match reject_code {
             // Who rejects and closes at once may well reset the connection.
             Some(code) if step != IoStep::Connect => CloseReason::RejectedByPeer(code),
@@ -206,7 +207,7 @@ impl Engine {
 
     /// The peer will send nothing more.
     pub(crate) fn ended_by_peer(&mut self, id: LinkId) {
-        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code);
+        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         self.state.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
     }
 

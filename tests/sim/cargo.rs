@@ -114,7 +114,9 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
         (portions(portion, 1_000), Pace::AsItCan),
     ] {
         let (waited_max, done) = relay(&cargo, smooth(), from, into);
-        assert!(waited_max <= PAUSE_AT_BYTES + READ_BLOCK_BYTES, "{waited_max} bytes waited, {from:?} {into:?}");
+        // Beside it there may be a ping and a pong.
+        let most = PAUSE_AT_BYTES + READ_BLOCK_BYTES + 64;
+        assert!(waited_max <= most, "{waited_max} bytes waited, {from:?} {into:?}");
         assert!(waited_max < STREAM_WAITING_MAX_BYTES);
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
