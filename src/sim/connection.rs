@@ -378,6 +378,14 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
+    /// A call of `side` was told that it cannot go on now, whatever there is.
+    pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
+        self.end(side).is_drained = true;
+        if is_write {
+            self.outgoing(side).refuse();
+        }
+    }
+
     /// The last `len` bytes that `side` has written; none if nobody was there to hold them.
     pub(super) fn last_written(&mut self, side: Side, len: usize) -> Option<&[u8]> {
         let pipe = self.outgoing(side);

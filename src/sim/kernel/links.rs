@@ -86,8 +86,8 @@ impl Kernel {
         let Err(errno) = self.strike(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
             true => {
-                // Who was told that there is nothing now waits for news of what is there already.
-                self.with_connection(id, |connection, _, _| connection.end(id.side).is_drained = true)?;
+                // Who was told that there is nothing now waits for news of what is there already, or comes to be.
+                self.with_connection(id, |connection, _, _| connection.put_off(id.side, site == Site::Write))?;
                 Edges::OWN
             }
             false => self.with_connection(id, |connection, _, pool| connection.fail_end(id.side, pool))?,
