@@ -3,6 +3,10 @@
 //! A [`Config`] is a plain value. It is checked once, when a loop is built from it, and every field that could harm is
 //! refused there with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
 
+mod manager;
+
+pub use manager::{DialMode, ManagerConfig};
+
 use crate::limits;
 use crate::protocol::{
     CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SERVICE_BITCOIN_CASH, SERVICE_NETWORK,
@@ -68,6 +72,9 @@ pub struct Config {
     /// payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of it has
     /// come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s in any case.
     pub body_min_bytes_per_second: u64,
+    /// How the loop finds, keeps and refuses peers by itself. Default none: it connects to whom it is told to, and its
+    /// only caps are [`Config::max_links`] and [`Config::max_inbound`].
+    pub manager: Option<Box<ManagerConfig>>,
     /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop uses
     /// less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own lag.
     pub spin: bool,
@@ -99,9 +106,15 @@ impl Config {
             buffered_command_max_bytes: Vec::new(),
             buffered_total_max_bytes: limits::BUFFERED_TOTAL_MAX_BYTES,
             body_min_bytes_per_second: limits::BODY_MIN_BYTES_PER_SECOND,
+            manager: None,
             spin: true,
             seed: None,
         }
+    }
+
+    /// The defaults for `network` with a peer manager.
+    pub fn managed(network: Network) -> Self {
+        Self { manager: Some(Box::new(ManagerConfig::new(network))), ..Self::new(network) }
     }
 
     /// The four bytes that begin every message.
@@ -133,6 +146,9 @@ impl Config {
         rule("block_max_bytes", self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
         rule("block_max_bytes", self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1")?;
         rule("body_min_bytes_per_second", self.body_min_bytes_per_second <= 1_000_000_000, "is 0 to 1,000,000,000")?;
+        if let Some(manager) = &self.manager {
+            manager.validate(self.max_links)?;
+        }
         self.validate_buffering()
     }
 

@@ -73,6 +73,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod api;
 pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]

@@ -175,14 +175,45 @@ pub const UNHEARD_GRACE: Duration = Duration::from_secs(30);
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Time for which the end of a connection waits after a `reject`, so that the peer reads it.
 pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
-/// Restarts of an outbound connection per [`RESTART_WINDOW`].
+/// Default restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const RESTARTS_MAX: u32 = 3;
-/// Window in which [`RESTARTS_MAX`] counts.
+/// Default window in which [`RESTARTS_MAX`] counts.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Time in which a stopping loop closes its peers gracefully; after it they are closed as they are.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Time for which the kernel may keep our bytes without an acknowledgement.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+// --- The peer manager -----------------------------------------------------------------------------------------------
+
+/// Default number of peers that the manager dials for.
+pub const TARGET_PEERS: usize = 8;
+/// Default number of peers, both directions together.
+pub const MAX_PEERS: usize = 20;
+/// Default pause after the first failed dial of an address.
+pub const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
+/// Default factor by which each further pause is longer.
+pub const BACKOFF_MULTIPLIER: f64 = 2.0;
+/// Default longest pause between two dials of an address.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(600);
+/// Default number of failed dials after which an address counts as inaccessible.
+pub const RETRIES_MAX: u32 = 10;
+/// Default number of peers of one host.
+pub const PER_HOST_MAX: usize = 8;
+/// Default rate of accepted connections of one host.
+pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
+/// Default misbehaviour at which a host is banned (SV Node 1.2.2, `-banscore`).
+pub const BAN_SCORE: u32 = 100;
+/// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
+pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
+/// Networks that are trusted, 18 bytes each; every accepted connection is compared with all of them.
+pub const TRUSTED_MAX: usize = 1_024;
+/// Addresses that the manager listens at.
+pub const LISTENERS_MAX: usize = 64;
+/// Names whose addresses are peers.
+pub const DNS_SEEDS_MAX: usize = 64;
+/// Peers of a fixed list, each a record of the dialler.
+pub const FIXED_PEERS_MAX: usize = 100_000;
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
@@ -195,5 +226,6 @@ const _: () = {
     assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
+    assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };

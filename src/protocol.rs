@@ -57,6 +57,18 @@ impl Network {
         }
     }
 
+    /// The names whose addresses are nodes of the network (SV Node 1.2.2, chainparams.cpp vSeeds).
+    pub const fn dns_seeds(self) -> &'static [&'static str] {
+        match self {
+            Self::Mainnet => &["seed.bitcoinsv.io", "seed.satoshisvision.network", "seed.bitcoinseed.directory"],
+            Self::Testnet => {
+                &["testnet-seed.bitcoinsv.io", "testnet-seed.bitcoincloud.net", "testnet-seed.bitcoinseed.directory"]
+            }
+            Self::Stn => &["stn-seed.bitcoinsv.io", "stn-seed.bitcoinseed.directory"],
+            Self::Regtest => &[],
+        }
+    }
+
     /// The name as users type it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,203 @@
+//! Whose an address is: the keys under which bans, caps and quotas count it.
+//!
+//! One [`Host`] is who can hold an address at little cost: a single IPv4 address, or a /64 of IPv6, of which everybody
+//! has 2^64. One [`NetGroup`] is who can hold a whole range: it is the node's own notion (SV Node 1.2.2,
+//! netaddress.cpp GetGroup). Addresses of IPv4 that are written as IPv6 are those of IPv4 here, always: otherwise a
+//! peer would have two of everything. Nothing in here remembers anything.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One holder of addresses: an IPv4 address, or a /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// An address of IPv4.
+    V4(Ipv4Addr),
+    /// The first 64 bits of an address of IPv6.
+    V6(u64),
+}
+
+/// One range of addresses that somebody may hold as a whole; the number is a name, not a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetGroup {
+    /// All that cannot be routed, loopback and private ranges among it.
+    Unroutable,
+    /// A /16 of IPv4, also of the IPv4 address inside a 6to4, Teredo or translated one.
+    V4([u8; 2]),
+    /// A /32 of IPv6; of Hurricane Electric's 2001:470::/32, which gives away /48s, a /36.
+    V6([u8; 5]),
+}
+
+impl Host {
+    /// Who holds `address`.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl NetGroup {
+    /// The range that `address` is in.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            address if !is_routable(address) => Self::Unroutable,
+            IpAddr::V4(address) => Self::of_v4(address),
+            IpAddr::V6(address) => match embedded_v4(address) {
+                Some(inner) => Self::of_v4(inner),
+                None => Self::of_v6(address),
+            },
+        }
+    }
+
+    fn of_v4(address: Ipv4Addr) -> Self {
+        let [a, b, _, _] = address.octets();
+        Self::V4([a, b])
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Self {
+        let [a, b, c, d, e, ..] = address.octets();
+        let is_hurricane_electric = [a, b, c, d] == [0x20, 0x01, 0x04, 0x70];
+        Self::V6([a, b, c, d, if is_hurricane_electric { e & 0xf0 } else { 0 }])
+    }
+}
+
+/// Whether a packet to `address` can leave this machine's own networks.
+pub fn is_routable(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_routable_v4(address),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(inner) => is_routable_v4(inner),
+            None => is_routable_v6(address),
+        },
+    }
+}
+
+/// `address` with an IPv4 address written as one.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn is_routable_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_shared = a == 100 && b & 0xc0 == 64;
+    let is_benchmarking = a == 198 && b & 0xfe == 18;
+    let is_protocol_assignment = [a, b, c] == [192, 0, 0];
+    !(a == 0
+        || a >= 224
+        || address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_documentation()
+        || is_shared
+        || is_benchmarking
+        || is_protocol_assignment)
+}
+
+fn is_routable_v6(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
+    let is_documentation = (a, b) == (0x2001, 0x0db8);
+    let is_orchid = a == 0x2001 && (0x10..0x30).contains(&b);
+    // 2000::/3 is all that is given out for use between networks.
+    a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
+}
+
+/// The IPv4 address that a transition mechanism has put into one of IPv6.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let segments = address.segments();
+    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match segments {
+        // 6to4
+        [0x2002, high, low, ..] => Some(join(high, low)),
+        // Teredo: the client's address, inverted
+        [0x2001, 0, .., high, low] => Some(join(!high, !low)),
+        // NAT64, and stateless translation
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => Some(join(high, low)),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(prefix) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*prefix) << 64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_ipv4_address_has_one_host_and_one_group_however_it_is_written() {
+        for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
+            assert_eq!(Host::of(ip(text)), Host::V4(Ipv4Addr::new(1, 2, 3, 4)));
+        }
+        for text in ["1.2.3.4", "::ffff:1.2.3.4", "2002:102:304::1", "2001:0:5ef5:79fd::fefd:fcfb", "64:ff9b::102:304"]
+        {
+            assert_eq!(NetGroup::of(ip(text)), NetGroup::V4([1, 2]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_holder_of_ipv6_has_a_64() {
+        assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")), Host::of(ip("2a00:1:2:3:ffff::")));
+        assert_ne!(Host::of(ip("2a00:1:2:3::")), Host::of(ip("2a00:1:2:4::")));
+        assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")).to_string(), "2a00:1:2:3::/64");
+    }
+
+    #[test]
+    fn groups_are_16_of_ipv4_and_32_of_ipv6_but_36_of_the_tunnel_broker() {
+        assert_eq!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.8.255.1")));
+        assert_ne!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.9.1.1")));
+        assert_eq!(NetGroup::of(ip("2a00:1:2::")), NetGroup::of(ip("2a00:1:ffff::")));
+        assert_ne!(NetGroup::of(ip("2a00:1::")), NetGroup::of(ip("2a00:2::")));
+        assert_eq!(NetGroup::of(ip("2001:470:1000::")), NetGroup::of(ip("2001:470:1fff::")));
+        assert_ne!(NetGroup::of(ip("2001:470:1000::")), NetGroup::of(ip("2001:470:2000::")));
+    }
+
+    #[test]
+    fn what_cannot_be_routed_is_one_group() {
+        for text in [
+            "0.1.2.3",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.16.0.1",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd87:d87e:eb43::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2002:a00:1::1",
+            "64:ff9b::7f00:1",
+            "::ffff:127.0.0.1",
+            "4000::1",
+        ] {
+            assert_eq!(NetGroup::of(ip(text)), NetGroup::Unroutable, "{text}");
+        }
+        for text in ["1.1.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "198.20.0.1", "223.1.1.1", "2001:4860::1"] {
+            assert!(is_routable(ip(text)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What the peer manager may be told: how many peers, which, and how hard it tries.
+//!
+//! A loop without a [`ManagerConfig`] connects to nobody by itself and turns nobody away but beyond its table. Every
+//! field has its default in [`limits`](crate::limits) and is checked with the rest of the
+//! [`Config`](crate::Config).
+
+use super::ConfigError;
+use crate::limits;
+use crate::protocol::Network;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How a loop finds, keeps and refuses peers by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManagerConfig {
+    /// Whom the manager dials. Default [`DialMode::Normal`].
+    pub mode: DialMode,
+    /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
+    pub target_peers: usize,
+    /// Most peers, both directions and those being dialled together; who comes above it is told so by a `reject`.
+    /// 1 to [`Config::max_links`](crate::Config::max_links); default 20.
+    pub max_peers: usize,
+    /// Addresses to accept connections at; one that cannot be bound is tried again. At most 64; default none.
+    pub listen: Vec<SocketAddr>,
+    /// Names whose addresses are peers, asked at the start and every hour in [`DialMode::Normal`]. At most 64; default
+    /// the network's own.
+    pub dns_seeds: Vec<String>,
+    /// The port of an address that came without one. Default the network's own.
+    pub default_port: u16,
+    /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for none.
+    pub max_restarts: u32,
+    /// The window in which restarts are counted. Over zero; default an hour.
+    pub restart_window: Duration,
+    /// Pause after the first dial of an address that failed. Over zero; default 5 s.
+    pub initial_backoff: Duration,
+    /// What each further pause is longer than the one before. Above 1, at most 100; default 2.
+    pub backoff_multiplier: f64,
+    /// Longest pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10 min.
+    pub backoff_max: Duration,
+    /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
+    pub max_retries: u32,
+    /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together. Over zero; default 8.
+    pub per_host_max: usize,
+    /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at least
+    /// [`ManagerConfig::per_host_max`]. 1 to 100; default 100, for all loopback and private addresses are one range.
+    pub per_group_max_percent: u32,
+    /// Connections of one host that are accepted per second once its burst of twice as many is used up. Over zero;
+    /// default 10.
+    pub accepts_per_host_per_second: u32,
+    /// Whether an accepted peer is closed for a new one if all places are taken. Default false.
+    pub evicts_inbound: bool,
+    /// Misbehaviour at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
+    pub ban_score: u32,
+    /// How long a ban for misbehaviour lasts. Over zero; default 24 h.
+    pub ban_duration: Duration,
+    /// Hosts to which no cap, rate or ban applies, each with the length of its prefix in bits. At most 1,024; default
+    /// none.
+    pub trusted: Vec<(IpAddr, u8)>,
+    /// Whether peers are asked for addresses, and theirs are taken into the book. Default true in
+    /// [`DialMode::Normal`]; without effect in [`DialMode::Fixed`].
+    pub learns_addresses: bool,
+}
+
+/// Whom the manager dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialMode {
+    /// Peers of the book, those that once were valid before those that nobody knows, until there are
+    /// [`ManagerConfig::target_peers`].
+    Normal,
+    /// These and no others, all of them as far as [`ManagerConfig::max_peers`] and bans allow; names are not resolved.
+    /// 1 to 100,000.
+    Fixed(Vec<SocketAddr>),
+}
+
+impl ManagerConfig {
+    /// The defaults for `network`.
+    pub fn new(network: Network) -> Self {
+        Self {
+            mode: DialMode::Normal,
+            target_peers: limits::TARGET_PEERS,
+            max_peers: limits::MAX_PEERS,
+            listen: Vec::new(),
+            dns_seeds: network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(),
+            default_port: network.default_port(),
+            max_restarts: limits::RESTARTS_MAX,
+            restart_window: limits::RESTART_WINDOW,
+            initial_backoff: limits::INITIAL_BACKOFF,
+            backoff_multiplier: limits::BACKOFF_MULTIPLIER,
+            backoff_max: limits::BACKOFF_MAX,
+            max_retries: limits::RETRIES_MAX,
+            per_host_max: limits::PER_HOST_MAX,
+            per_group_max_percent: 100,
+            accepts_per_host_per_second: limits::ACCEPTS_PER_HOST_PER_SECOND,
+            evicts_inbound: false,
+            ban_score: limits::BAN_SCORE,
+            ban_duration: limits::BAN_DURATION,
+            trusted: Vec::new(),
+            learns_addresses: true,
+        }
+    }
+
+    /// The defaults for `network` with a list of peers that is all there is.
+    pub fn with_fixed_peers(network: Network, peers: Vec<SocketAddr>) -> Self {
+        Self { mode: DialMode::Fixed(peers), ..Self::new(network) }
+    }
+
+    /// Most peers of one range of addresses.
+    pub fn per_group_max(&self) -> usize {
+        let share = self.max_peers as u64 * u64::from(self.per_group_max_percent) / 100;
+        usize::try_from(share).unwrap_or(usize::MAX).max(self.per_host_max)
+    }
+
+    pub(super) fn validate(&self, max_links: usize) -> Result<(), ConfigError> {
+        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        rule("max_peers", (1..=max_links).contains(&self.max_peers), "must be 1 to max_links")?;
+        rule("target_peers", (1..=self.max_peers).contains(&self.target_peers), "must be 1 to max_peers")?;
+        rule("listen", self.listen.len() <= limits::LISTENERS_MAX, "has at most 64 addresses")?;
+        let is_listed_twice = |(index, address)| self.listen[..index].contains(address);
+        rule("listen", !self.listen.iter().enumerate().any(is_listed_twice), "must have each address once")?;
+        rule("dns_seeds", self.dns_seeds.len() <= limits::DNS_SEEDS_MAX, "has at most 64 names")?;
+        let is_name =
+            |name: &String| (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        rule(
+            "dns_seeds",
+            self.dns_seeds.iter().all(is_name),
+            "must have names of 1 to 253 printable ASCII characters",
+        )?;
+        if let DialMode::Fixed(peers) = &self.mode {
+            rule("mode", (1..=limits::FIXED_PEERS_MAX).contains(&peers.len()), "fixed peers are 1 to 100,000")?;
+            let is_dialable = |peer: &SocketAddr| peer.port() != 0 && !peer.ip().is_unspecified();
+            rule("mode", peers.iter().all(is_dialable), "fixed peers need an address and a port")?;
+        }
+        self.validate_persistence()?;
+        rule("per_host_max", self.per_host_max > 0, "must be above zero")?;
+        rule("per_group_max_percent", (1..=100).contains(&self.per_group_max_percent), "must be 1 to 100")?;
+        rule("accepts_per_host_per_second", self.accepts_per_host_per_second > 0, "must be above zero")?;
+        rule("ban_score", (1..=1_000_000).contains(&self.ban_score), "must be 1 to 1,000,000")?;
+        rule("ban_duration", !self.ban_duration.is_zero(), "must be longer than zero")?;
+        rule("trusted", self.trusted.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks")?;
+        let has_prefix = |&(address, bits): &(IpAddr, u8)| bits <= if address.is_ipv4() { 32 } else { 128 };
+        rule("trusted", self.trusted.iter().all(has_prefix), "has prefixes of at most 32 or 128 bits")
+    }
+
+    /// How hard it is tried.
+    fn validate_persistence(&self) -> Result<(), ConfigError> {
+        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        rule("restart_window", !self.restart_window.is_zero(), "must be longer than zero")?;
+        rule("initial_backoff", !self.initial_backoff.is_zero(), "must be longer than zero")?;
+        let grows = self.backoff_multiplier > 1.0 && self.backoff_multiplier <= 100.0;
+        rule("backoff_multiplier", grows, "must be above 1 and at most 100")?;
+        rule("backoff_max", self.backoff_max >= self.initial_backoff, "must not be below initial_backoff")?;
+        rule("max_retries", (1..=1_000).contains(&self.max_retries), "must be 1 to 1,000")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LINKS: usize = 1_000;
+
+    fn fixed(peers: &[&str]) -> DialMode {
+        DialMode::Fixed(peers.iter().map(|peer| peer.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn the_defaults_are_valid_on_every_network() {
+        for network in Network::ALL {
+            assert_eq!(ManagerConfig::new(network).validate(MAX_LINKS), Ok(()));
+            let peers = vec!["192.0.2.1:8333".parse().unwrap()];
+            assert_eq!(ManagerConfig::with_fixed_peers(network, peers).validate(MAX_LINKS), Ok(()));
+        }
+    }
+
+    #[test]
+    fn each_harmful_value_is_refused_by_name() {
+        let good = || ManagerConfig::new(Network::Regtest);
+        let listen = |count| (0..count).map(|port| ([127, 0, 0, 1], port).into()).collect::<Vec<SocketAddr>>();
+        for (field, config) in [
+            ("max_peers", ManagerConfig { max_peers: 0, ..good() }),
+            ("max_peers", ManagerConfig { max_peers: MAX_LINKS + 1, ..good() }),
+            ("target_peers", ManagerConfig { target_peers: 0, ..good() }),
+            ("target_peers", ManagerConfig { target_peers: 21, ..good() }),
+            ("listen", ManagerConfig { listen: listen(65), ..good() }),
+            ("listen", ManagerConfig { listen: [listen(1), listen(1)].concat(), ..good() }),
+            ("dns_seeds", ManagerConfig { dns_seeds: vec!["a.example".to_owned(); 65], ..good() }),
+            ("dns_seeds", ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
+            ("dns_seeds", ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),
+            ("mode", ManagerConfig { mode: fixed(&[]), ..good() }),
+            ("mode", ManagerConfig { mode: fixed(&["192.0.2.1:0"]), ..good() }),
+            ("mode", ManagerConfig { mode: fixed(&["0.0.0.0:8333"]), ..good() }),
+            ("restart_window", ManagerConfig { restart_window: Duration::ZERO, ..good() }),
+            ("initial_backoff", ManagerConfig { initial_backoff: Duration::ZERO, ..good() }),
+            ("backoff_multiplier", ManagerConfig { backoff_multiplier: 1.0, ..good() }),
+            ("backoff_multiplier", ManagerConfig { backoff_multiplier: f64::NAN, ..good() }),
+            ("backoff_max", ManagerConfig { backoff_max: Duration::from_secs(4), ..good() }),
+            ("max_retries", ManagerConfig { max_retries: 0, ..good() }),
+            ("per_host_max", ManagerConfig { per_host_max: 0, ..good() }),
+            ("per_group_max_percent", ManagerConfig { per_group_max_percent: 101, ..good() }),
+            ("accepts_per_host_per_second", ManagerConfig { accepts_per_host_per_second: 0, ..good() }),
+            ("ban_score", ManagerConfig { ban_score: 0, ..good() }),
+            ("ban_duration", ManagerConfig { ban_duration: Duration::ZERO, ..good() }),
+            ("trusted", ManagerConfig { trusted: vec![([127, 0, 0, 1].into(), 33)], ..good() }),
+        ] {
+            assert_eq!(config.validate(MAX_LINKS).map_err(|error| error.field), Err(field));
+        }
+    }
+
+    #[test]
+    fn a_range_of_addresses_may_hold_what_one_host_may() {
+        let config = ManagerConfig {
+            max_peers: 20,
+            per_host_max: 8,
+            per_group_max_percent: 10,
+            ..ManagerConfig::new(Network::Regtest)
+        };
+        assert_eq!(config.per_group_max(), 8);
+        assert_eq!(ManagerConfig { max_peers: 1_000, ..config }.per_group_max(), 100);
+    }
+}
