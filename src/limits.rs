@@ -214,6 +214,44 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
+/// Addresses that are remembered because dialling them failed, 200 bytes each: 13 MB. One that fails beyond these counts as
+/// inaccessible at once.
+pub const DIAL_RECORDS_MAX: usize = 65_536;
+/// Share of a back-off by which it is longer at random, so that those who failed together do not return together.
+pub const BACKOFF_JITTER_PERCENT: u64 = 25;
+/// Time that a connection must last for its restarts to be forgotten: who closes every connection right behind the
+/// handshake is not restarted without end.
+pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Time after which an address of the fixed list that counts as inaccessible is tried again. One of the book is not.
+pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
+/// Pause before an address of the fixed list that is banned, or connected to us, is looked at again.
+pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
+/// Pause after the book had nobody to dial (SV Node 1.2.2, net.cpp ThreadOpenConnections).
+pub const BOOK_RETRY: Duration = Duration::from_millis(500);
+/// Addresses that are drawn from the book, or taken from the line, for one that can be dialled.
+pub const CANDIDATE_TRIES: usize = 64;
+/// Pause between two dials of new addresses in one range, so that nobody can make us sweep it.
+pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
+/// First pause of all dials for want of descriptors or memory, or of those of one family for want of a network; it
+/// doubles up to [`DIAL_PAUSE_MAX`].
+pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause of dials because of this machine's own faults.
+pub const DIAL_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Least time between two dials once local ports are short, 1,000 per second; it doubles with each dial that finds none,
+/// up to [`PORT_SPACING_MAX`], and shrinks by a sixteenth with each that does.
+pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
+/// Most time between two dials while local ports are short.
+pub const PORT_SPACING_MAX: Duration = Duration::from_secs(1);
+/// Pause of an address that has turned out to be our own.
+pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
+/// Addresses that are believed of one seed's answer.
+pub const SEED_ANSWERS_MAX: usize = 256;
+/// Time between two questions to a seed.
+pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Least time between two questions to a seed while nobody is left to dial.
+pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// Time for an answer of a seed, after which it is not waited for.
+pub const SEED_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");

@@ -1,0 +1,104 @@
+//! What the end of a dialled connection says about its address, and what is done about it.
+//!
+//! [`Ended::of`] is the only place where a [`CloseReason`] is judged by the dialler; it is a pure function of the reason
+//! and of how far the connection had come.
+
+use crate::error::{CloseReason, Deadline, LocalCause, NetworkFailure, Shortage};
+use crate::peer::ConnectionState;
+use crate::time::Instant;
+use std::io::ErrorKind;
+
+/// The end of a dialled connection, as far as the dialler cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Nobody answered at the address.
+    Unreached,
+    /// An open connection was closed by the peer or lost on the way: it may well be had again at once.
+    Lost,
+    /// The peer said in a `reject` that it does not want us, as one that is full does.
+    TurnedAway,
+    /// The peer, once ready, missed a deadline.
+    Late,
+    /// The peer did not get through the handshake in time.
+    Mute,
+    /// The peer is not for us, or broke the protocol.
+    Unfit,
+    /// The address is that of this very loop.
+    Ourselves,
+    /// This side wanted the end.
+    Dismissed,
+    /// This machine had not what a connection needs.
+    Short(Shortage),
+    /// This machine has no network, or no way to where the address is.
+    NoNetwork,
+}
+
+/// What becomes of an address whose connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) gives it out before all others.
+    Restart,
+    /// It is not dialled by itself before this moment.
+    WaitUntil(Instant),
+    /// It was tried often enough; the book should say so.
+    Inaccessible,
+    /// It is not dialled again; unless it is banned, the book should say that it is inaccessible.
+    Never,
+    /// Nothing: it was dialled on command, or is left alone until the next.
+    Nothing,
+}
+
+impl Ended {
+    /// What it means that a connection that was in `state` ended for `reason`.
+    pub(crate) fn of(reason: CloseReason, state: ConnectionState) -> Self {
+        match reason {
+            CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) => Self::Unfit,
+            CloseReason::TimedOut(deadline) => Self::of_deadline(deadline, state),
+            CloseReason::Network(failure) => Self::of_failure(failure, state),
+            CloseReason::ClosedByPeer if was_open(state) => Self::Lost,
+            CloseReason::ClosedByPeer => Self::Unreached,
+            CloseReason::RejectedByPeer(_) => Self::TurnedAway,
+            CloseReason::Local(LocalCause::Requested | LocalCause::Shutdown | LocalCause::OverCapacity) => {
+                Self::Dismissed
+            }
+        }
+    }
+
+    const fn of_deadline(deadline: Deadline, state: ConnectionState) -> Self {
+        match deadline {
+            Deadline::Connect => Self::Unreached,
+            Deadline::Handshake => Self::Mute,
+            Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send => match state {
+                ConnectionState::AwaitingHandshake => Self::Mute,
+                ConnectionState::Disconnected
+                | ConnectionState::Connecting
+                | ConnectionState::Connected
+                | ConnectionState::Rejected
+                | ConnectionState::Failed => Self::Late,
+            },
+        }
+    }
+
+    fn of_failure(failure: NetworkFailure, state: ConnectionState) -> Self {
+        if let Some(shortage) = failure.shortage() {
+            return Self::Short(shortage);
+        }
+        if was_open(state) {
+            return Self::Lost;
+        }
+        match failure.kind {
+            ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Self::NoNetwork,
+            _ => Self::Unreached,
+        }
+    }
+}
+
+const fn was_open(state: ConnectionState) -> bool {
+    match state {
+        ConnectionState::AwaitingHandshake | ConnectionState::Connected => true,
+        ConnectionState::Disconnected
+        | ConnectionState::Connecting
+        | ConnectionState::Rejected
+        | ConnectionState::Failed => false,
+    }
+}
