@@ -250,8 +250,6 @@ pub const SEED_ANSWERS_MAX: usize = 256;
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Least time between two questions to a seed while nobody is left to dial.
 pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// Time for an answer of a seed, after which it is not waited for.
-pub const SEED_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");

@@ -38,7 +38,7 @@ pub(crate) enum Ended {
 pub(crate) enum Verdict {
     /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) gives it out before all others.
     Restart,
-    /// It is not dialled by itself before this moment.
+    /// It is not dialled by itself before this moment; sooner only if a shortage of this machine is over sooner.
     WaitUntil(Instant),
     /// It was tried often enough; the book should say so.
     Inaccessible,
@@ -100,5 +100,70 @@ const fn was_open(state: ConnectionState) -> bool {
         | ConnectionState::Connecting
         | ConnectionState::Rejected
         | ConnectionState::Failed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Incompatibility, IoStep, Misbehaviour, WireError};
+    use ConnectionState::{AwaitingHandshake, Connected, Connecting};
+    use std::io;
+
+    const LIVE: [ConnectionState; 3] = [Connecting, AwaitingHandshake, Connected];
+
+    fn network(error: impl Into<io::Error>) -> CloseReason {
+        CloseReason::Network(NetworkFailure::new(IoStep::Connect, &error.into()))
+    }
+
+    fn ends(reason: CloseReason) -> [Ended; 3] {
+        LIVE.map(|state| Ended::of(reason, state))
+    }
+
+    #[test]
+    fn a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
+        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
+        for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
+            assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");
+        }
+        for kind in [ErrorKind::NetworkUnreachable, ErrorKind::NetworkDown] {
+            assert_eq!(ends(network(kind)), [Ended::NoNetwork, Ended::Lost, Ended::Lost], "{kind}");
+        }
+        assert_eq!(ends(CloseReason::ClosedByPeer), [Ended::Unreached, Ended::Lost, Ended::Lost]);
+    }
+
+    #[test]
+    fn a_shortage_of_this_machine_is_one_at_every_step() {
+        for (code, shortage) in [(24, Shortage::Descriptors), (23, Shortage::Descriptors), (12, Shortage::Memory)] {
+            let reason = network(io::Error::from_raw_os_error(code));
+            assert_eq!(ends(reason), [Ended::Short(shortage); 3], "{code}");
+        }
+        assert_eq!(ends(network(ErrorKind::AddrNotAvailable)), [Ended::Short(Shortage::Ports); 3]);
+    }
+
+    #[test]
+    fn deadlines_are_judged_by_how_far_the_connection_had_come() {
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Connect), Connecting), Ended::Unreached);
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::Mute);
+        for deadline in [Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send] {
+            let reason = CloseReason::TimedOut(deadline);
+            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::Mute, "{deadline}");
+            assert_eq!(Ended::of(reason, Connected), Ended::Late, "{deadline}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_for_us_is_unfit_however_far_it_came() {
+        for reason in [
+            CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
+            CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),
+            CloseReason::Incompatible(Incompatibility::Blockchain),
+        ] {
+            assert_eq!(ends(reason), [Ended::Unfit; 3], "{reason}");
+        }
+        assert_eq!(ends(CloseReason::RejectedByPeer(0x11)), [Ended::TurnedAway; 3]);
+        for cause in [LocalCause::Requested, LocalCause::Shutdown, LocalCause::OverCapacity] {
+            assert_eq!(ends(cause.into()), [Ended::Dismissed; 3], "{cause:?}");
+        }
     }
 }

@@ -45,3 +45,39 @@ impl Live {
         self.holders.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: LinkId = LinkId::new(1, 0);
+    const SECOND: LinkId = LinkId::new(2, 0);
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_the_one_that_claimed_it_first_until_that_lets_go() {
+        let mut live = Live::default();
+        let theirs = address("192.0.2.1:8333");
+        assert_eq!(live.claim(theirs, FIRST), Ok(()));
+        assert_eq!(live.claim(theirs, FIRST), Ok(()), "it is its own already");
+        assert_eq!(live.claim(address("[::ffff:192.0.2.1]:8333"), SECOND), Err(FIRST));
+        assert_eq!(live.claim(address("192.0.2.1:8334"), SECOND), Ok(()));
+        live.release(theirs, SECOND);
+        assert_eq!(live.holder(theirs), Some(FIRST), "it is not for others to let go of");
+        live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
+        assert_eq!(live.claim(theirs, SECOND), Ok(()));
+        assert_eq!(live.len(), 2);
+    }
+
+    #[test]
+    fn a_link_that_is_gone_frees_nothing_of_its_slots_next_user() {
+        let mut live = Live::default();
+        let theirs = address("192.0.2.1:8333");
+        assert_eq!(live.claim(theirs, LinkId::new(1, 1)), Ok(()));
+        live.release(theirs, FIRST);
+        assert_eq!(live.holder(theirs), Some(LinkId::new(1, 1)));
+    }
+}

@@ -151,8 +151,11 @@ mod tests {
             let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);
             assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
             assert_eq!(pace.ready_at(Family::V6), pace.ready_at(Family::V4));
+            let now = pace.ready_at(Family::V4);
+            fail(&mut pace, now);
+            assert!(!pace.is_ready(Family::V4, now));
             pace.dialled(Family::V6);
-            assert!(pace.is_ready(Family::V4, START) && pace.is_ready(Family::V6, START));
+            assert!(pace.is_ready(Family::V4, now) && pace.is_ready(Family::V6, now));
             assert_eq!(pauses(fail, &mut pace, 1), [100]);
         }
     }
@@ -163,10 +166,12 @@ mod tests {
         let fail = |pace: &mut Pace, now| pace.no_network(Family::V4, now);
         assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
         assert!(pace.is_ready(Family::V6, START));
+        let now = pace.ready_at(Family::V4);
+        fail(&mut pace, now);
         pace.dialled(Family::V4);
-        assert!(!pace.is_ready(Family::V4, START), "the kernel begins to connect without a network, too");
+        assert!(!pace.is_ready(Family::V4, now), "the kernel begins to connect without a network, too");
         pace.answered(Family::V4);
-        assert!(pace.is_ready(Family::V4, START));
+        assert!(pace.is_ready(Family::V4, now));
     }
 
     #[test]
