@@ -11,7 +11,7 @@ use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -252,11 +252,8 @@ impl World {
             Verdict::WaitUntil(until) => {
                 let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
                 assert!(is_local || ended == Ended::Ourselves || (ended == Ended::Dismissed && !is_fixed));
-                match ended {
-                    // The shortage may be over before.
-                    Ended::Short(Shortage::Descriptors | Shortage::Memory) => Next::Free,
-                    _ => Next::NotBefore(until),
-                }
+                let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
+                if may_be_over_before { Next::Free } else { Next::NotBefore(until) }
             }
             Verdict::Inaccessible => {
                 assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
@@ -276,36 +273,41 @@ impl World {
         };
     }
 
-    /// Everybody can be reached from now on: there must be as many peers as are wanted before long.
+    /// Everybody can be reached from now on: there must be as many peers as are wanted before long, which is half an
+    /// hour for all but those that were given up or turned out to be ourselves.
     fn settle(&mut self) {
         self.banned.clear();
         self.dialler.book_changed();
-        let ends = self.now.plus(Duration::from_secs(25 * 3_600));
-        while self.now < ends {
+        let least = self.possible_peers().min(self.wanted());
+        let (soon, late) = (self.now.plus(Duration::from_secs(1_800)), self.now.plus(Duration::from_secs(25 * 3_600)));
+        while self.dialler.places.taken() < least && self.now < late {
             while self.dial() {}
             for peer in self.live() {
                 self.advance(peer);
                 self.advance(peer);
             }
-            match self.dialler.next_at() {
-                Some(at) if at > self.now => self.now = at,
-                Some(_) => {}
-                None => break,
+            if let Some(at) = self.dialler.next_at() {
+                self.now = self.now.max(at);
+            }
+            if self.now > soon {
+                self.now = self.now.plus(Duration::from_secs(600));
             }
         }
-        let may_be_dialled = |(peer, facts): (&SocketAddr, &Facts)| {
-            facts.live_since.is_some() || (facts.next != Next::Never && self.book.standings[peer].is_some())
-        };
-        let possible: Vec<NetGroup> = if self.is_fixed() {
-            self.facts.values().filter(|facts| facts.next != Next::Never).map(|_| NetGroup::Unroutable).collect()
-        } else {
-            self.facts.iter().filter(|&entry| may_be_dialled(entry)).map(|(peer, _)| NetGroup::of(peer.ip())).collect()
-        };
-        let routable: std::collections::BTreeSet<_> =
-            possible.iter().filter(|&&group| group != NetGroup::Unroutable).collect();
-        let unroutable = possible.iter().filter(|&&group| group == NetGroup::Unroutable).count();
-        let least = (routable.len() + unroutable).min(self.wanted());
         assert!(self.dialler.places.taken() >= least, "{} of {least} peers", self.dialler.places.taken());
+    }
+
+    /// How many peers there can be, if nobody is banned.
+    fn possible_peers(&self) -> usize {
+        let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
+            let is_given_up = facts.next == Next::Never || (!self.is_fixed() && self.book.standings[*peer].is_none());
+            facts.live_since.is_some() || !is_given_up
+        };
+        let possible = self.facts.iter().filter(may_be_dialled).map(|(peer, _)| NetGroup::of(peer.ip()));
+        if self.is_fixed() {
+            return possible.count();
+        }
+        let (unroutable, routable): (Vec<_>, Vec<_>) = possible.partition(|&group| group == NetGroup::Unroutable);
+        unroutable.len() + routable.into_iter().collect::<BTreeSet<_>>().len()
     }
 
     fn leave(&mut self) {
