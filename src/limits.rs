@@ -214,8 +214,8 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
-/// Addresses that are remembered because dialling them failed, 200 bytes each: 13 MB. One that fails beyond these counts as
-/// inaccessible at once.
+/// Addresses that are remembered because dialling them failed, 200 bytes each: 13 MB. One that fails beyond these
+/// counts as inaccessible at once.
 pub const DIAL_RECORDS_MAX: usize = 65_536;
 /// Share of a back-off by which it is longer at random, so that those who failed together do not return together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
@@ -237,8 +237,8 @@ pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of dials because of this machine's own faults.
 pub const DIAL_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Least time between two dials once local ports are short, 1,000 per second; it doubles with each dial that finds none,
-/// up to [`PORT_SPACING_MAX`], and shrinks by a sixteenth with each that does.
+/// Least time between two dials once local ports are short, 1,000 per second; it doubles with each dial that finds
+/// none, up to [`PORT_SPACING_MAX`], and shrinks by a sixteenth with each that does.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
 /// Most time between two dials while local ports are short.
 pub const PORT_SPACING_MAX: Duration = Duration::from_secs(1);

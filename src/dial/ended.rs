@@ -1,7 +1,7 @@
 //! What the end of a dialled connection says about its address, and what is done about it.
 //!
-//! [`Ended::of`] is the only place where a [`CloseReason`] is judged by the dialler; it is a pure function of the reason
-//! and of how far the connection had come.
+//! [`Ended::of`] is the only place where a [`CloseReason`] is judged by the dialler; it is a pure function of the
+//! reason and of how far the connection had come.
 
 use crate::error::{CloseReason, Deadline, LocalCause, NetworkFailure, Shortage};
 use crate::peer::ConnectionState;

@@ -1,8 +1,8 @@
 //! One peer per range of addresses: who holds a range must not hold all our peers, nor have us sweep it for him.
 //!
-//! Only addresses that were drawn from the book count. Those that cannot be routed are one range on paper and everybody's
-//! own in fact, so they are exempt. What is kept is one entry per range that is in use or was dialled within
-//! [`GROUP_DIAL_PAUSE`].
+//! Only addresses that were drawn from the book count. Those that cannot be routed are one range on paper and
+//! everybody's own in fact, so they are exempt. What is kept is one entry per range that is in use or was dialled
+//! within [`GROUP_DIAL_PAUSE`].
 
 use crate::address::NetGroup;
 use crate::limits::GROUP_DIAL_PAUSE;

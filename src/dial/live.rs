@@ -1,7 +1,7 @@
 //! Which address is whose: no two links to one address and port, in either direction.
 //!
-//! A link claims the address that it dialled or was accepted from and, once its `version` names the port that it listens
-//! on, that one too. A claim is 60 bytes or so.
+//! A link claims the address that it dialled or was accepted from and, once its `version` names the port that it
+//! listens on, that one too. A claim is 60 bytes or so.
 
 use crate::address::canonical;
 use crate::id::LinkId;

@@ -11,8 +11,8 @@
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
 //!
-//! It opens no socket, asks no clock and no resolver, and writes no book: it says whom to dial, is told what came of it,
-//! and answers what to make of that. Whatever addresses it is given, its memory is bounded by
+//! It opens no socket, asks no clock and no resolver, and writes no book: it says whom to dial, is told what came of
+//! it, and answers what to make of that. Whatever addresses it is given, its memory is bounded by
 //! [`DIAL_RECORDS_MAX`](crate::limits::DIAL_RECORDS_MAX) or the fixed list.
 
 mod backoff;
@@ -248,8 +248,8 @@ impl Dialler {
 
     /// Takes a place for a dial that somebody asked for.
     ///
-    /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its end
-    /// is judged like any other; of a fixed address that was dismissed it ends the rest. Every other one is dialled
+    /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
+    /// end is judged like any other; of a fixed address that was dismissed it ends the rest. Every other one is dialled
     /// this once: it is not restarted, does not wait and leaves no record behind.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The dialler beside a naive model of it, under whatever happens.
 //!
 //! The model keeps a plain list of facts per address and no order, line or set. After each step both must agree on who
-//! is live and how many places are taken; each dial must be one that the facts allow, and each verdict the one that they
-//! call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
+//! is live and how many places are taken; each dial must be one that the facts allow, and each verdict the one that
+//! they call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
 
 use super::tests::Book;
 use super::*;

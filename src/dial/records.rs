@@ -1,8 +1,8 @@
 //! What the dialler remembers of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a moment,
-//! or the nonces of the handshakes that run. The maps are ordered, so that nobody can choose addresses that are slow to
-//! find. What carries nothing has no record.
+//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
+//! moment, or the nonces of the handshakes that run. The maps are ordered, so that nobody can choose addresses that are
+//! slow to find. What carries nothing has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -87,7 +87,7 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, restarts }
     }
 
-    /// What is to be done about a success or a failure may depend on how far it had come.
+    /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
     pub(super) const fn state(&self) -> State {
         self.state
     }
@@ -225,8 +225,8 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
-    /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of the
-    /// fixed list; another is for the book to give out again.
+    /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of
+    /// the fixed list; another is for the book to give out again.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {

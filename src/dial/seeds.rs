@@ -2,8 +2,8 @@
 //!
 //! Each seed is asked at the start and then every hour; sooner, but no more than once a minute, while nobody is left to
 //! dial. There is one open question per seed, given up when the next is due. An answer is a hint by somebody
-//! whom nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves a
-//! name.
+//! whom nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves
+//! a name.
 
 use crate::address::{canonical, is_routable};
 use crate::config::{DialMode, ManagerConfig};
@@ -50,8 +50,8 @@ pub(crate) struct SeedAnswer {
 }
 
 impl Seeds {
-    /// All seeds of `config` are due at once, none in [`DialMode::Fixed`]. On `network` regtest, peers have addresses that
-    /// cannot be routed.
+    /// All seeds of `config` are due at once, none in [`DialMode::Fixed`]. On `network` regtest, peers have addresses
+    /// that cannot be routed.
     pub(crate) fn new(config: &ManagerConfig, network: Network) -> Self {
         let takes_unroutable = network == Network::Regtest;
         let mut seeds = Self { seeds: Vec::new(), next_query: 0, default_port: 0, takes_unroutable };
