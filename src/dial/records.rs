@@ -177,9 +177,13 @@ impl Records {
     }
 
     pub(super) fn ready(&mut self, address: SocketAddr, now: Instant) {
-        let Some(record) = self.by_address.get_mut(&address).filter(|record| record.state.is_live()) else { return };
-        if let State::Open(nonce) = record.state {
-            self.nonces.remove(&nonce);
+        let Some(record) = self.by_address.get_mut(&address) else { return };
+        match record.state {
+            State::Open(nonce) => {
+                self.nonces.remove(&nonce);
+            }
+            State::Dialling => {}
+            State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
     }
