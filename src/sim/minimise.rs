@@ -3,8 +3,8 @@
 //! A draw of 0 is the simplest outcome and what a tape gives behind its end, so to leave out a whole stream, to cut one
 //! short and to take away a single event is one and the same: to set draws to 0. Whole streams are tried first, then
 //! the ends of streams, then ever smaller blocks of draws, and last each draw for itself, which is also lowered. This
-//! goes round until nothing helps or the allowed number of runs is spent. Every step keeps what the tape shows and
-//! makes draws smaller, so it ends, and the text never grows.
+//! goes round until nothing helps or the caller has had enough. Every step keeps what the tape shows and makes draws
+//! smaller, so it ends, and the text never grows.
 //!
 //! Nothing here knows what a run is: whether a tape still shows it is for the caller to say.
 
@@ -18,39 +18,40 @@ pub struct Minimised {
     pub tape: Tape,
     /// How often a tape was tried.
     pub runs: u64,
-    /// Whether no draw can be set to 0, halved or lowered by one any more; else the runs were spent before.
+    /// Whether no draw can be set to 0, halved or lowered by one any more; else the search was ended before.
     pub is_least: bool,
 }
 
-/// Makes `tape` smaller as long as it `fails`, with at most `runs_max` tries; `None` if it does not fail itself, as a
-/// tape that [keeps nothing](Tape::from_seed).
+/// Makes `tape` smaller as long as it `fails`; `None` if it does not fail itself, as a tape that
+/// [keeps nothing](Tape::from_seed).
 ///
 /// `fails` has to say the same of the same draws, and should ask for the very same failure: it is only trusted.
-pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, runs_max: u64) -> Option<Minimised> {
-    let mut search = Search { draws: tape.draws(), fails, runs: 0, runs_max };
+/// `goes_on` is told before each run how many there were; once it says no, the search ends, and nothing is asked again.
+pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, goes_on: impl FnMut(u64) -> bool) -> Option<Minimised> {
+    let mut search = Search { draws: tape.draws(), fails, goes_on, runs: 0, is_over: false };
     if !search.fails_with(search.draws.clone()) {
         return None;
     }
     while search.pass() {}
-    let is_least = search.runs < runs_max;
-    Some(Minimised { tape: Tape::of_draws(search.draws), runs: search.runs, is_least })
+    Some(Minimised { tape: Tape::of_draws(search.draws), runs: search.runs, is_least: !search.is_over })
 }
 
 /// The streams of a tape.
 type Draws = BTreeMap<u32, Vec<u64>>;
 
-struct Search<F> {
+struct Search<F, G> {
     /// The smallest so far, without zeros at the end of a stream.
     draws: Draws,
     fails: F,
+    goes_on: G,
     runs: u64,
-    runs_max: u64,
+    is_over: bool,
 }
 
 /// Where a draw stands: its stream, and its place there.
 type Place = (u32, usize);
 
-impl<F: FnMut(&Tape) -> bool> Search<F> {
+impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
     /// Tries everything once; returns whether anything helped, so that more may help now.
     fn pass(&mut self) -> bool {
         let before = self.draws.clone();
@@ -58,7 +59,7 @@ impl<F: FnMut(&Tape) -> bool> Search<F> {
         self.cut_ends();
         self.leave_draws_out();
         self.lower_draws();
-        self.runs < self.runs_max && self.draws != before
+        !self.is_over && self.draws != before
     }
 
     fn leave_streams_out(&mut self) {
@@ -139,6 +140,10 @@ impl<F: FnMut(&Tape) -> bool> Search<F> {
 
     /// Takes over a change if the tape still fails with it.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
+        // A copy of the draws costs as much as a short run, and there may be many to be tried.
+        if self.is_over {
+            return false;
+        }
         let mut changed = self.draws.clone();
         change(&mut changed);
         trim(&mut changed);
@@ -153,7 +158,8 @@ impl<F: FnMut(&Tape) -> bool> Search<F> {
     }
 
     fn fails_with(&mut self, draws: Draws) -> bool {
-        if self.runs >= self.runs_max {
+        if !(self.goes_on)(self.runs) {
+            self.is_over = true;
             return false;
         }
         self.runs += 1;
@@ -187,7 +193,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PLENTY: u64 = 1_000_000;
+    fn for_ever(_runs: u64) -> bool {
+        true
+    }
 
     fn tape_of(streams: &[(u32, &[u64])]) -> Tape {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
@@ -207,22 +215,22 @@ mod tests {
         let long: Vec<u64> = (1..=5_000).collect();
         let tape = tape_of(&[(1, &long), (2, &long), (1 << 31, &long), (7, &[])]);
         let needs = vec![(1, 3_000, 17), (1 << 31, 4, 5)];
-        let least = minimise(&tape, |tape| meets(tape, &needs), PLENTY).unwrap();
+        let least = minimise(&tape, |tape| meets(tape, &needs), for_ever).unwrap();
         assert_eq!(least.tape.to_text(), "1: 0*3000 17\n2147483648: 0*4 5\n");
         assert!(least.is_least && least.runs < 200, "{}", least.runs);
     }
 
     #[test]
     fn what_does_not_fail_is_not_made_smaller() {
-        assert!(minimise(&tape_of(&[(1, &[5])]), |_| false, PLENTY).is_none());
+        assert!(minimise(&tape_of(&[(1, &[5])]), |_| false, for_ever).is_none());
         let asked = |tape: &Tape| !tape.draws().is_empty();
-        assert!(minimise(&Tape::from_seed(1), asked, PLENTY).is_none(), "there is nothing on it");
-        assert!(minimise(&tape_of(&[(1, &[5])]), |_| true, 0).is_none(), "nobody may look");
+        assert!(minimise(&Tape::from_seed(1), asked, for_ever).is_none(), "there is nothing on it");
+        assert!(minimise(&tape_of(&[(1, &[5])]), |_| true, |_| false).is_none(), "nobody may look");
     }
 
     #[test]
     fn what_always_fails_needs_no_tape() {
-        let least = minimise(&tape_of(&[(1, &[5, 6]), (2, &[7])]), |_| true, PLENTY).unwrap();
+        let least = minimise(&tape_of(&[(1, &[5, 6]), (2, &[7])]), |_| true, for_ever).unwrap();
         assert_eq!((least.tape.to_text().as_str(), least.is_least), ("", true));
     }
 
@@ -230,23 +238,28 @@ mod tests {
     fn a_recording_is_made_smaller_as_it_was_drawn() {
         let fails = |tape: &Tape| (0..100).any(|_| tape.stream(3).one_in(40));
         let recording = (0..).map(Tape::recording).find(fails).unwrap();
-        let least = minimise(&recording, fails, PLENTY).unwrap();
+        let least = minimise(&recording, fails, for_ever).unwrap();
         let text = least.tape.to_text();
         assert!(text == "3: 1\n" || text.starts_with("3: 0") && text.ends_with(" 1\n"), "{text}");
     }
 
     #[test]
-    fn the_allowed_runs_are_all_that_is_used() {
+    fn who_ends_the_search_is_asked_for_nothing_more() {
         let long: Vec<u64> = (1..=200).collect();
         let needs = (0..200).step_by(3).map(|at| (4, at, 1)).collect();
         for runs_max in 1..60 {
-            let mut runs = 0;
+            let (mut runs, mut told) = (0, Vec::new());
             let fails = |tape: &Tape| {
                 runs += 1;
                 meets(tape, &needs)
             };
-            let found = minimise(&tape_of(&[(4, &long)]), fails, runs_max).unwrap();
+            let goes_on = |runs| {
+                told.push(runs);
+                runs < runs_max
+            };
+            let found = minimise(&tape_of(&[(4, &long)]), fails, goes_on).unwrap();
             assert_eq!((found.runs, runs, found.is_least), (runs_max, runs_max, false));
+            assert_eq!(told, (0..=runs_max).collect::<Vec<u64>>());
             assert!(meets(&found.tape, &needs));
         }
     }
@@ -258,7 +271,7 @@ mod tests {
             .collect();
         let tape = Tape::of_draws(streams.into_iter().collect());
         let needs: Needs = (0..60).map(|need| (need * 5, need as usize * 6 + 1, 1_000 + u64::from(need))).collect();
-        let found = minimise(&tape, |tape| meets(tape, &needs), 4_000).unwrap();
+        let found = minimise(&tape, |tape| meets(tape, &needs), |runs| runs < 4_000).unwrap();
         assert!(found.tape.to_text().len() <= 4_096, "{} bytes, {} runs", found.tape.to_text().len(), found.runs);
     }
 
@@ -301,22 +314,22 @@ mod tests {
         fn the_result_fails_and_is_least_and_never_longer(draws in draws(), shape in 0..6_u8) {
             let tape = Tape::of_draws(draws);
             let fails = |tape: &Tape| fails_by(shape, tape);
-            let found = minimise(&tape, fails, PLENTY);
+            let found = minimise(&tape, fails, for_ever);
             prop_assert_eq!(found.is_some(), fails(&tape));
             if let Some(found) = found {
                 prop_assert!(found.is_least && fails(&found.tape));
                 prop_assert!(!can_be_smaller(&found.tape, fails));
                 prop_assert!(found.tape.to_text().len() <= tape.to_text().len());
-                let again = minimise(&tape, fails, PLENTY).unwrap();
+                let again = minimise(&tape, fails, for_ever).unwrap();
                 prop_assert_eq!((again.tape.to_text(), again.runs), (found.tape.to_text(), found.runs));
-                prop_assert_eq!(minimise(&found.tape, fails, PLENTY).unwrap().tape.to_text(), found.tape.to_text());
+                prop_assert_eq!(minimise(&found.tape, fails, for_ever).unwrap().tape.to_text(), found.tape.to_text());
             }
         }
 
         #[test]
         fn with_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, runs_max in 1..30_u64) {
             let tape = Tape::of_draws(draws);
-            if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), runs_max) {
+            if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), |runs| runs < runs_max) {
                 prop_assert!(fails_by(shape, &found.tape) && found.runs <= runs_max);
                 prop_assert!(found.tape.to_text().len() <= tape.to_text().len());
             }

@@ -6,5 +6,6 @@
 #[cfg(feature = "sim-bugs")]
 mod canaries;
 mod comparison;
+mod patience;
 mod regressions;
 mod worlds;

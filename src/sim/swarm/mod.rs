@@ -8,12 +8,14 @@ mod heckler;
 mod judge;
 mod juggler;
 mod marks;
+mod patience;
 mod scenario;
 mod stage;
 mod talker;
 mod trouble;
 
 pub use marks::{Mark, Marks};
+pub use patience::Patience;
 pub use scenario::{Profile, Scenario};
 
 use super::invariant::Violation;
@@ -29,6 +31,8 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Socket events: calls of the loops under test on their network, and the readiness events that they got.
     pub events: u64,
+    /// Calls of all hosts on their networks, which [`Patience`] counts.
+    pub calls: u64,
     /// How far the clock went.
     pub virtual_time: Duration,
     /// One number over all calls of all hosts.
@@ -43,9 +47,14 @@ pub struct Outcome {
 
 /// Draws a world from `tape`, of which nothing was drawn before, and runs it to its end.
 pub fn run(tape: &Tape, profile: Profile) -> Outcome {
+    run_with(tape, profile, &Patience::default()).expect("nothing ends this patience")
+}
+
+/// As [`run`], but for a world that ends too late for `patience`, of which nothing comes.
+pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
     let scenario = Scenario::draw(tape, profile);
     let _shrunk = bugs::shrink(&scenario.budgets);
-    let mut stage = Stage::new(tape, scenario);
+    let mut stage = Stage::new(tape, scenario, patience.clone());
     stage.run_safety();
     judge::judge_peers(&mut stage);
     let heard = stage.cast.iter().map(|cast| cast.heard.borrow().digests.clone()).collect();
@@ -54,16 +63,20 @@ pub fn run(tape: &Tape, profile: Profile) -> Outcome {
         stage.run_liveness();
         stage.run_shutdown();
     }
+    if stage.is_given_up {
+        return None;
+    }
     judge::judge_journals(&mut stage);
     judge::gather(&mut stage);
-    let trace_hash = stage.world.trace().hash();
-    Outcome {
+    let (trace_hash, calls) = (stage.world.trace().hash(), stage.world.trace().calls());
+    Some(Outcome {
         events: stage.events(),
+        calls,
         virtual_time: stage.virtual_time(),
         trace_hash,
         violations: stage.violations,
         marks: stage.marks,
         heard,
         scenario: stage.scenario,
-    }
+    })
 }

@@ -5,7 +5,7 @@
 
 use super::super::actor::byzantine::Villain;
 use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
-use super::super::driver::{Actor, Driver};
+use super::super::driver::{Actor, Driver, RunOutcome};
 use super::super::errno::EINTR;
 use super::super::invariant::{Checked, Violation};
 use super::super::kernel::Route;
@@ -17,6 +17,7 @@ use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
 use super::marks::{Mark, Marks};
+use super::patience::Patience;
 use super::scenario::{Deed, Habit, Kind, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
 use super::talker::{Heard, Talker};
 use crate::config::Config;
@@ -53,8 +54,11 @@ pub(super) struct Stage {
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) violations: Vec<Violation>,
-    /// The first phase came to its end with the loop still there.
+    /// The loop is still there, and nothing has ended the run before its time.
     pub(super) goes_on: bool,
+    /// It takes too long.
+    pub(super) is_given_up: bool,
+    patience: Patience,
     began: Instant,
     /// When all hosts that stand still go on.
     resumes: Instant,
@@ -73,7 +77,7 @@ pub(super) struct Cast {
 }
 
 impl Stage {
-    pub(super) fn new(tape: &Tape, scenario: Scenario) -> Self {
+    pub(super) fn new(tape: &Tape, scenario: Scenario, patience: Patience) -> Self {
         let world = World::with_tape(tape.clone(), scenario.start);
         world.set_conditions(scenario.conditions.clone());
         let net = world.host();
@@ -115,6 +119,8 @@ impl Stage {
             marks,
             violations,
             goes_on: true,
+            is_given_up: false,
+            patience,
             began,
             resumes: began,
             is_stopping: false,
@@ -184,13 +190,21 @@ impl Stage {
     }
 
     fn run_until(&mut self, until: Instant) {
+        if !self.goes_on {
+            return;
+        }
         let mut actors: Vec<&mut dyn Actor> = vec![&mut self.node];
         actors.extend(self.rival.iter_mut().map(|rival| rival as &mut dyn Actor));
         actors.extend(self.cast.iter_mut().filter_map(|cast| cast.crowd.as_mut().map(|crowd| crowd as &mut dyn Actor)));
         let driver = Driver::new(&self.world).with_rounds_per_moment(ROUNDS_MAX);
-        if let Err(error) = driver.run_until(until, &mut actors) {
-            self.found(9, error.to_string());
-            self.goes_on = false;
+        let is_over = || !self.patience.lasts(self.world.trace().calls());
+        match driver.run(until, &mut actors, is_over) {
+            Ok(RunOutcome::TimeOver | RunOutcome::AllEnded) => {}
+            Ok(RunOutcome::Done) => (self.is_given_up, self.goes_on) = (true, false),
+            Err(error) => {
+                self.found(9, error.to_string());
+                self.goes_on = false;
+            }
         }
     }
 
@@ -363,6 +377,9 @@ impl Stage {
             let _ = rival.handle().stop();
         }
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
+        if !self.goes_on {
+            return;
+        }
         for host in [NODE, FIRST_TROOP] {
             let checked = if host == NODE { Some(&self.node) } else { self.rival.as_ref() };
             let Some(checked) = checked else { continue };

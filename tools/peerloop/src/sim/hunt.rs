@@ -11,6 +11,7 @@ use crate::progress::Progress;
 use crate::units::show_seconds;
 use peerloop::sim::Tape;
 use peerloop::sim::invariant::Violation;
+use peerloop::sim::swarm::Patience;
 use std::cell::Cell;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,7 +36,10 @@ pub(crate) struct Tally {
 struct Shared {
     /// Seeds that were taken, in their order.
     taken: AtomicU64,
+    /// No more seeds are taken.
     is_over: AtomicBool,
+    /// For worlds that have begun.
+    patience: Patience,
     tally: Mutex<Tally>,
 }
 
@@ -56,7 +60,8 @@ impl Shared {
                 return;
             }
             let seed = plan.seed.wrapping_add(before);
-            let played = at_seed(seed, || (plan.play)(&Tape::from_seed(seed), plan.worlds.profile()));
+            let world = || (plan.play)(&Tape::from_seed(seed), plan.worlds.profile(), &self.patience);
+            let Some(played) = at_seed(seed, world) else { return };
             self.note(plan, seed, &played);
         }
     }
@@ -92,7 +97,8 @@ impl Tally {
     }
 }
 
-/// Runs the seeds of a plan until one breaks something, all are done, or a signal comes.
+/// Runs the seeds of a plan until one breaks something, all are done, or a signal comes. Worlds that a signal has ended
+/// are not counted.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
     tell_of_panics(plan);
     let shared = Arc::new(Shared::default());
@@ -107,6 +113,7 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
             Some(Notice::Ended) => working -= 1,
             Some(Notice::Stop(stop)) => {
                 shared.is_over.store(true, Ordering::Relaxed);
+                shared.patience.end();
                 note_stop(&mut shared.tally().stop, stop)?;
             }
             None => {
@@ -123,7 +130,7 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
     Ok(tally)
 }
 
-/// The first signal lets what runs come to its end; the second does not wait for that.
+/// The first signal ends every world after the turn that it is at; the second does not wait for that.
 pub(crate) fn note_stop(before: &mut Option<Stop>, stop: Stop) -> Result<(), Failure> {
     match before.replace(stop) {
         None => Ok(()),

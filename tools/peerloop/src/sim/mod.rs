@@ -16,12 +16,12 @@ use crate::units::show_seconds;
 use clap::ValueEnum;
 use hunt::Tally;
 use peerloop::sim::invariant::Violation;
-use peerloop::sim::swarm::{self, Profile};
+use peerloop::sim::swarm::{self, Patience, Profile};
 use peerloop::sim::{Minimised, Tape, minimise};
 use report::{Find, Origin, Smaller};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What kind of worlds are drawn.
@@ -37,6 +37,8 @@ pub(crate) enum Worlds {
 #[derive(Clone, Debug)]
 pub(crate) struct Played {
     pub(crate) events: u64,
+    /// What patience counts.
+    pub(crate) calls: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: Vec<Violation>,
 }
@@ -53,7 +55,8 @@ pub(crate) struct Plan {
     pub(crate) minimise: Duration,
     /// Where that tape goes, unless it has the default name.
     pub(crate) save: Option<PathBuf>,
-    pub(crate) play: fn(&Tape, Profile) -> Played,
+    /// Nothing comes of a world for which patience is too short.
+    pub(crate) play: fn(&Tape, Profile, &Patience) -> Option<Played>,
 }
 
 impl Worlds {
@@ -130,7 +133,8 @@ fn replay(
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
     let tape = Tape::parse(&text).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
-    let played = (plan.play)(&tape, plan.worlds.profile());
+    let played = (plan.play)(&tape, plan.worlds.profile(), &Patience::default());
+    let played = played.expect("nothing ends this patience");
     let mut tally = Tally::default();
     tally.add(&played);
     let find = played.violations.into_iter().next().map(|first| Find::new(Origin::Tape(path), first, plan));
@@ -177,11 +181,13 @@ fn make_smaller(
         match notices.next(Some(progress.interval())) {
             Some(Notice::Ended) => break,
             Some(Notice::Stop(stop)) => {
-                effort.is_over.store(true, Ordering::Relaxed);
+                effort.patience.end();
                 hunt::note_stop(&mut tally.stop, stop)?;
             }
             None => {
-                effort.is_over.fetch_or(began.elapsed() >= plan.minimise, Ordering::Relaxed);
+                if began.elapsed() >= plan.minimise {
+                    effort.patience.end();
+                }
                 let runs = effort.runs.load(Ordering::Relaxed);
                 progress.show(&format!("making the tape smaller: {runs} runs, {}", show_seconds(began.elapsed())));
             }
@@ -191,8 +197,7 @@ fn make_smaller(
     let tape = thread.join().map_err(|_| Failure::run("making the tape smaller: the loop panicked"))?;
     let text = report::tape_file(plan, find, &tape);
     sink.write(&text)?;
-    let is_least = tape.is_least && !effort.is_over.load(Ordering::Relaxed);
-    let runs = effort.runs.load(Ordering::Relaxed);
+    let LeastTape { runs, is_least, .. } = tape;
     Ok(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least })
 }
 
@@ -200,39 +205,50 @@ fn make_smaller(
 #[derive(Debug)]
 pub(crate) struct LeastTape {
     pub(crate) text: String,
+    runs: u64,
     is_least: bool,
 }
 
-/// What a search for a smaller tape has cost, and whether it has to end.
+/// What a search for a smaller tape has cost so far, and whether it has to end.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
-    is_over: AtomicBool,
+    patience: Patience,
 }
+
+/// A smaller tape may make a world of this many times as many calls; what takes more is taken for one that holds.
+const CALLS_FACTOR: u64 = 10;
 
 /// The smallest tape that breaks an invariant as a seed does; the seed itself if its own tape does not break it.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
+    let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
-    let breaks = |tape: &Tape| {
-        if effort.is_over.load(Ordering::Relaxed) {
-            return false;
-        }
-        effort.runs.fetch_add(1, Ordering::Relaxed);
-        (plan.play)(tape, profile).violations.iter().any(|violation| violation.invariant == invariant)
-    };
-    hunt::at_seed(seed, || {
+    let least = || {
         let recording = Tape::recording(seed);
-        (plan.play)(&recording, profile);
-        match minimise(&recording, breaks, u64::MAX) {
-            Some(Minimised { tape, is_least, .. }) => LeastTape { text: tape.to_text(), is_least },
-            None => LeastTape { text: Tape::from_seed(seed).to_text(), is_least: false },
+        let calls = (plan.play)(&recording, profile, patience)?.calls;
+        let patience = patience.clone().with_calls_max(calls.saturating_mul(CALLS_FACTOR));
+        let breaks = |tape: &Tape| {
+            let played = (plan.play)(tape, profile, &patience);
+            played.is_some_and(|played| played.violations.iter().any(|violation| violation.invariant == invariant))
+        };
+        let goes_on = |count| {
+            runs.store(count, Ordering::Relaxed);
+            patience.goes_on()
+        };
+        minimise(&recording, breaks, goes_on)
+    };
+    hunt::at_seed(seed, || match least() {
+        Some(Minimised { tape, runs, is_least }) => {
+            // The last run may have been given up.
+            LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.goes_on() }
         }
+        None => LeastTape { text: Tape::from_seed(seed).to_text(), runs: 0, is_least: false },
     })
 }
 
-fn play(tape: &Tape, profile: Profile) -> Played {
-    let outcome = swarm::run(tape, profile);
-    Played { events: outcome.events, virtual_time: outcome.virtual_time, violations: outcome.violations }
+fn play(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Played> {
+    let swarm::Outcome { events, calls, virtual_time, violations, .. } = swarm::run_with(tape, profile, patience)?;
+    Some(Played { events, calls, virtual_time, violations })
 }
 
 #[cfg(test)]
@@ -241,14 +257,28 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(3_600);
 
-    /// A world in which what must hold does so unless two of its draws are high.
-    fn play_dice(tape: &Tape, _profile: Profile) -> Played {
+    /// A world in which what must hold does so unless eight of its draws are high.
+    fn play_dice(tape: &Tape, _profile: Profile, _patience: &Patience) -> Option<Played> {
         let dice = tape.stream(3);
         let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
         let broken =
             Violation { invariant: 9, at: peerloop::time::Instant::from_nanos(1_500), text: format!("{high:?}") };
         let violations = if high.len() >= 8 { vec![broken] } else { Vec::new() };
-        Played { events: 10, virtual_time: TIME, violations }
+        Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
+    }
+
+    /// The same, but a world that draws 0 from another stream goes on for as long as there is patience, with so many
+    /// calls each time that it asks for that.
+    fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
+        if tape.stream(4).below(1_000_000) == 0 {
+            let mut calls = 0;
+            while patience.lasts(calls) {
+                calls += calls_per_look;
+                std::thread::yield_now();
+            }
+            return None;
+        }
+        play_dice(tape, profile, patience)
     }
 
     /// Runs up to 500 seeds from 100 on, of which a few break something.
@@ -270,7 +300,7 @@ mod tests {
     }
 
     fn breaks(seed: u64) -> bool {
-        !play_dice(&Tape::from_seed(seed), Profile::Standard).violations.is_empty()
+        !play_dice(&Tape::from_seed(seed), Profile::Standard, &Patience::default()).unwrap().violations.is_empty()
     }
 
     #[test]
@@ -320,6 +350,31 @@ mod tests {
         let (tally, replayed) = replay(&plan, &path, |_| Ok(())).unwrap();
         assert_eq!((tally.worlds, replayed.unwrap().violation.invariant), (1, 9));
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_tape_whose_world_goes_on_and_on_is_taken_for_one_that_holds() {
+        let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 1);
+        let plan = Plan { play, ..plan("on-and-on") };
+        let (_, find) = search_quietly(&plan);
+        let smaller = find.unwrap().smaller.unwrap();
+        let file = std::fs::read_to_string(&smaller.path).unwrap();
+        std::fs::remove_file(&smaller.path).unwrap();
+        assert!(smaller.is_least, "{file}");
+        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "without it the world does not end");
+    }
+
+    #[test]
+    fn the_time_for_a_smaller_tape_ends_a_world_that_does_not() {
+        let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 0);
+        let plan = Plan { play, minimise: Duration::from_nanos(1), ..plan("in-vain") };
+        let (tally, find) = search_quietly(&plan);
+        let smaller = find.unwrap().smaller.unwrap();
+        let file = std::fs::read_to_string(&smaller.path).unwrap();
+        std::fs::remove_file(&smaller.path).unwrap();
+        assert!(!smaller.is_least && tally.stop.is_none(), "{file}");
+        let tape = Tape::parse(&file).unwrap();
+        assert!(!play(&tape, Profile::Standard, &Patience::default()).unwrap().violations.is_empty(), "{file}");
     }
 
     #[test]

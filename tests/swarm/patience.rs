@@ -1,0 +1,29 @@
+//! A world that takes too long is given up, and nothing comes of it.
+
+use peerloop::sim::Tape;
+use peerloop::sim::swarm::{Patience, Profile, run, run_with};
+
+const SEED: u64 = 7;
+
+fn hash_with(patience: &Patience) -> Option<u64> {
+    run_with(&Tape::from_seed(SEED), Profile::Standard, patience).map(|outcome| outcome.trace_hash)
+}
+
+#[test]
+fn a_world_is_given_up_when_it_needs_one_call_more_than_is_allowed() {
+    let whole = run(&Tape::from_seed(SEED), Profile::Standard);
+    let with_calls = |calls_max| hash_with(&Patience::default().with_calls_max(calls_max));
+    assert_eq!(with_calls(whole.calls), Some(whole.trace_hash));
+    for calls_max in [whole.calls - 1, whole.calls / 2, 0] {
+        assert_eq!(with_calls(calls_max), None);
+    }
+}
+
+#[test]
+fn a_word_gives_up_the_worlds_of_all_clones() {
+    let patience = Patience::default();
+    let clone = patience.clone().with_calls_max(u64::MAX - 1);
+    assert!(hash_with(&clone).is_some());
+    patience.end();
+    assert_eq!((hash_with(&clone), hash_with(&patience)), (None, None));
+}
