@@ -141,19 +141,12 @@ impl Persona for Honest {
         }
     }
 
-    fn received(&mut self, line: &mut Line<'_>, mut bytes: &[u8]) {
-        let profile = Rc::clone(&self.profile);
-        let mut reader = mem::take(&mut self.reader);
-        loop {
-            match reader.next(&mut bytes, profile.magic, &profile.spares, |_, _| {}) {
-                Ok(Some(message)) => self.hear(line, &message),
-                Ok(None) => break,
-                Err(wrong) => {
-                    self.complain(line, wrong);
-                    line.close();
-                    break;
-                }
-            }
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        let (profile, mut reader) = (Rc::clone(&self.profile), mem::take(&mut self.reader));
+        let hear = |message: &Message<'_>| self.hear(line, message);
+        if let Err(wrong) = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, hear) {
+            self.complain(line, wrong);
+            line.close();
         }
         self.reader = reader;
     }

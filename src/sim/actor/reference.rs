@@ -87,10 +87,25 @@ impl Head {
 }
 
 impl Reader {
-    /// The next whole frame of the stream, of which `input` is what came last.
+    /// Lets `hear` hear every frame of the stream that `input`, which is what came last, has made whole.
     ///
     /// What comes of a payload that is too large to be kept is shown to `large` with its offset.
-    pub(super) fn next<'a, 'b: 'a>(
+    pub(super) fn read(
+        &mut self,
+        mut input: &[u8],
+        magic: [u8; 4],
+        spares: &Spares,
+        large: impl Fn(u64, &[u8]),
+        mut hear: impl FnMut(&Message<'_>),
+    ) -> Result<(), Wrong> {
+        while let Some(message) = self.next(&mut input, magic, spares, &large)? {
+            hear(&message);
+        }
+        Ok(())
+    }
+
+    /// The next whole frame.
+    fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b [u8],
         magic: [u8; 4],
@@ -256,6 +271,7 @@ fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     const MAIN: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
@@ -287,17 +303,13 @@ mod tests {
         stream.extend(nonce_frame(MAIN, "pong", 5));
         for piece in [1, 2, 7, 23, 24, 25, 44, 131, 5_000, stream.len()] {
             let (mut reader, spares) = (Reader::default(), Spares::default());
-            let (mut seen, mut shown) = (Vec::new(), 0);
-            for mut input in stream.chunks(piece) {
-                let large = |shown: &mut u64, offset, bytes: &[u8]| {
-                    assert_eq!(offset, *shown);
-                    *shown += bytes.len() as u64;
-                };
-                while let Some(message) =
-                    reader.next(&mut input, MAIN, &spares, |offset, bytes| large(&mut shown, offset, bytes)).unwrap()
-                {
+            let (mut seen, shown) = (Vec::new(), Cell::new(0));
+            for input in stream.chunks(piece) {
+                let large = |offset, bytes: &[u8]| assert_eq!(offset, shown.replace(offset + bytes.len() as u64));
+                let hear = |message: &Message<'_>| {
                     seen.push((message.command[..4].to_vec(), message.payload.len(), message.frame.len()));
-                }
+                };
+                reader.read(input, MAIN, &spares, large, hear).unwrap();
             }
             // The large one is shown in parts, unless it lies whole in one piece.
             let kept = if piece == stream.len() { 100_000 } else { 0 };
@@ -308,21 +320,21 @@ mod tests {
                 (b"ping".to_vec(), 8, 52),
                 (b"pong".to_vec(), 8, 32),
             ];
-            assert_eq!((seen, shown), (expected, 100_000 - kept as u64), "pieces of {piece}");
+            assert_eq!((seen, shown.get()), (expected, 100_000 - kept as u64), "pieces of {piece}");
             assert!(!reader.is_within_frame() && reader.partial.is_none());
         }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let next = |bytes: &[u8]| {
-            Reader::default().next(&mut &*bytes, MAIN, &Spares::default(), |_, _| {}).map(|found| found.is_some())
+        let read = |bytes: &[u8]| {
+            Reader::default().read(bytes, MAIN, &Spares::default(), |_, _| {}, |message| panic!("{message:?}"))
         };
         let mut bad = frame(MAIN, "ping", &[0; 8]);
         bad[30] ^= 1;
-        assert_eq!(next(&bad), Err(Wrong::Checksum));
-        assert_eq!(next(&[0xe3, 0]), Err(Wrong::Magic));
-        assert_eq!(next(&header(MAIN, "addr", 2_097_153, [0; 4])), Err(Wrong::TooLong));
-        assert_eq!(next(&header(MAIN, "block", 2_097_153, [0; 4])), Ok(false));
+        assert_eq!(read(&bad), Err(Wrong::Checksum));
+        assert_eq!(read(&[0xe3, 0]), Err(Wrong::Magic));
+        assert_eq!(read(&header(MAIN, "addr", 2_097_153, [0; 4])), Err(Wrong::TooLong));
+        assert_eq!(read(&header(MAIN, "block", 2_097_153, [0; 4])), Ok(()));
     }
 }

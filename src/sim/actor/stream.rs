@@ -314,31 +314,26 @@ impl Hands {
     fn received(
         &mut self,
         line: &mut Line<'_>,
-        mut bytes: &[u8],
+        bytes: &[u8],
         large: impl Fn(u64, &[u8]),
         mut other: impl FnMut(&Message<'_>),
     ) {
-        let profile = Rc::clone(&self.profile);
-        loop {
-            match self.reader.next(&mut bytes, profile.magic, &profile.spares, &large) {
-                Ok(Some(message)) => match &message.command {
-                    b"version\0\0\0\0\0" => {
-                        if !line.is_dialled() {
-                            line.send(&profile.version_frame(line.serial()));
-                        }
-                        line.send(&profile.verack);
-                        line.send(&profile.after_verack);
-                    }
-                    b"verack\0\0\0\0\0\0" => self.flow.is_ready.set(true),
-                    b"ping\0\0\0\0\0\0\0\0" | b"block\0\0\0\0\0\0\0" => other(&message),
-                    _ => {}
-                },
-                Ok(None) => return,
-                Err(_) => {
-                    self.flow.wrong_at.set(Some(self.flow.moved.get()));
-                    return line.close();
+        let Self { profile, reader, flow } = self;
+        let hear = |message: &Message<'_>| match &message.command {
+            b"version\0\0\0\0\0" => {
+                if !line.is_dialled() {
+                    line.send(&profile.version_frame(line.serial()));
                 }
+                line.send(&profile.verack);
+                line.send(&profile.after_verack);
             }
+            b"verack\0\0\0\0\0\0" => flow.is_ready.set(true),
+            b"ping\0\0\0\0\0\0\0\0" | b"block\0\0\0\0\0\0\0" => other(message),
+            _ => {}
+        };
+        if reader.read(bytes, profile.magic, &profile.spares, large, hear).is_err() {
+            flow.wrong_at.set(Some(flow.moved.get()));
+            line.close();
         }
     }
 }

@@ -231,22 +231,13 @@ impl Persona for Villain {
         }
     }
 
-    fn received(&mut self, line: &mut Line<'_>, mut bytes: &[u8]) {
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
         if self.is_deaf {
             return;
         }
-        let profile = Rc::clone(&self.profile);
-        let mut reader = mem::take(&mut self.reader);
-        loop {
-            match reader.next(&mut bytes, profile.magic, &profile.spares, |_, _| {}) {
-                Ok(Some(message)) => self.hear(line, &message),
-                Ok(None) => break,
-                Err(_) => {
-                    self.is_deaf = true;
-                    break;
-                }
-            }
-        }
+        let (profile, mut reader) = (Rc::clone(&self.profile), mem::take(&mut self.reader));
+        let hear = |message: &Message<'_>| self.hear(line, message);
+        self.is_deaf = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, hear).is_err();
         self.reader = reader;
     }
 
