@@ -103,10 +103,6 @@ impl<H: Handler> Actor for Measured<H> {
         self.reactor.next_deadline()
     }
 
-    fn has_events(&self) -> bool {
-        self.reactor.net().net.has_events()
-    }
-
     fn host(&self) -> Option<usize> {
         Some(self.reactor.net().net.host())
     }

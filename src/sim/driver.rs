@@ -30,10 +30,8 @@ pub trait Actor {
     /// How long it has nothing to do unless its host gets an event.
     fn wait(&self) -> Wait;
 
-    /// Whether its host has one.
-    fn has_events(&self) -> bool;
-
-    /// Its host, as [`SimNet::host`] names it. Who has none is asked for work in every round, and is never paused.
+    /// Its host, as [`SimNet::host`] names it, whose events are work, too. Who has none is asked for work in every
+    /// round, and is never paused.
     fn host(&self) -> Option<usize> {
         None
     }
@@ -46,10 +44,6 @@ impl<H: Handler> Actor for Reactor<SimNet, H> {
 
     fn wait(&self) -> Wait {
         self.next_deadline()
-    }
-
-    fn has_events(&self) -> bool {
-        self.net().has_events()
     }
 
     fn host(&self) -> Option<usize> {
@@ -232,11 +226,13 @@ impl Schedule {
         if self.has_ended[index] || self.is_next[index] {
             return;
         }
-        if let Some(until) = actor.host().and_then(|host| self.world.kernel().paused_until(host)) {
+        let host = actor.host();
+        if let Some(until) = host.and_then(|host| self.world.kernel().paused_until(host)) {
             return self.wake_at(index, until);
         }
+        let has_events = host.is_some_and(|host| self.world.kernel().has_events(host));
         let wait = actor.wait();
-        if actor.has_events() || is_over(wait, self.world.now()) {
+        if has_events || is_over(wait, self.world.now()) {
             self.is_next[index] = true;
             self.next.push(index);
         } else if let Wait::Until(moment) = wait {

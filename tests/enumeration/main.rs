@@ -66,10 +66,6 @@ impl<H: Handler> Actor for Watched<'_, H> {
         self.node.wait()
     }
 
-    fn has_events(&self) -> bool {
-        self.node.has_events()
-    }
-
     fn host(&self) -> Option<usize> {
         self.node.host()
     }

@@ -276,10 +276,6 @@ impl Actor for Restless {
     fn wait(&self) -> Wait {
         Wait::Zero
     }
-
-    fn has_events(&self) -> bool {
-        false
-    }
 }
 
 #[test]

@@ -46,10 +46,6 @@ impl Actor for Pinger {
         Wait::Until(self.next)
     }
 
-    fn has_events(&self) -> bool {
-        self.net.has_events()
-    }
-
     fn host(&self) -> Option<usize> {
         Some(self.net.host())
     }

@@ -443,10 +443,6 @@ impl Actor for Crowd {
         if next == Instant::MAX { Wait::Forever } else { Wait::Until(next) }
     }
 
-    fn has_events(&self) -> bool {
-        self.net.has_events()
-    }
-
     fn host(&self) -> Option<usize> {
         Some(self.net.host())
     }

@@ -257,10 +257,6 @@ impl<H: Handler> Actor for Checked<H> {
         self.next_deadline()
     }
 
-    fn has_events(&self) -> bool {
-        self.net().has_events()
-    }
-
     fn host(&self) -> Option<usize> {
         Some(self.net().host())
     }
