@@ -1,13 +1,11 @@
 //! A peer without an engine: a blocking socket and the few messages that it needs.
 
+use crate::greeting::{frame, greeting};
 use crate::node::PATIENCE;
-use peerloop::Network;
 use peerloop::limits::HEADER_LEN_BYTES;
-use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::time::UnixTime;
-use peerloop::wire::{Header, MessageRef, NetAddress, Sender, Version};
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Header, MessageRef};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -111,26 +109,4 @@ pub(crate) fn ping_all(clients: &mut [Client], rounds: u64) {
         clients.iter_mut().for_each(|client| client.ping(nonce));
         clients.iter_mut().for_each(|client| client.await_pong(nonce));
     }
-}
-
-pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode_frame(Network::Regtest.magic(), &mut bytes);
-    bytes
-}
-
-/// What a dialler says to be a peer: `version` and `verack`.
-fn greeting() -> Vec<u8> {
-    let version = Version {
-        protocol_version: PROTOCOL_VERSION as i32,
-        services: 0,
-        time: UnixTime::from_secs(0),
-        receiver: NetAddress::UNSPECIFIED,
-        sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 1 }),
-        user_agent: Some(b"/Bitcoin SV:1.2.2/".as_slice().into()),
-        start_height: Some(0),
-        relay: Some(true),
-        association_id: None,
-    };
-    [frame(&MessageRef::Version(Cow::Owned(version))), frame(&MessageRef::Verack)].concat()
 }

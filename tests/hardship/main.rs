@@ -10,6 +10,8 @@
 
 mod client;
 mod descriptors;
+#[path = "../../benches/greeting/mod.rs"]
+mod greeting;
 mod injected;
 mod node;
 mod ports;
