@@ -6,7 +6,7 @@
 //! their crowd's stream only.
 //!
 //! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] has the hostile
-//! peers. A persona says what the loop has to do about it with an [`Expectation`].
+//! peers, each with the [`Expectation`] of what the loop has to do about it.
 
 pub mod byzantine;
 

@@ -31,17 +31,6 @@ pub trait Persona {
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }
-
-    /// What the loop has to do about this persona.
-    fn expects(&self) -> Expectation {
-        Expectation::Kept
-    }
-
-    /// Whether [`Persona::expects`] holds only where neither side's bytes are held up: no cut, paused or silenced hosts
-    /// and no failing calls.
-    fn needs_quiet(&self) -> bool {
-        false
-    }
 }
 
 /// How a connection came to its end.

@@ -46,7 +46,8 @@ pub struct Vice {
     pub name: &'static str,
     /// What the loop has to do about it.
     pub expects: Expectation,
-    /// Whether that holds only where nothing holds up the bytes of either side.
+    /// Whether that holds only where neither side's bytes are held up: no cut, paused or silenced hosts and no failing
+    /// calls.
     pub needs_quiet: bool,
     begins: Begins,
     manners: Manners,
@@ -247,14 +248,6 @@ impl Persona for Villain {
 
     fn ended(&mut self, how: End, at: Instant) {
         self.record.ended.set(Some((at, how)));
-    }
-
-    fn expects(&self) -> Expectation {
-        self.vice.expects
-    }
-
-    fn needs_quiet(&self) -> bool {
-        self.vice.needs_quiet
     }
 }
 
