@@ -266,7 +266,7 @@ fn scaled(random: u64, bound: u128) -> u64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and any state is a good beginning.
-fn next(state: &mut u64) -> u64 {
+pub(super) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(STEP);
     mix(*state)
 }

@@ -1,5 +1,6 @@
 //! What all peers of one kind have in common: who they say they are, and how they go about a handshake.
 
+use super::super::tape;
 use super::journal::Journal;
 use super::reference::{self, Spares};
 use std::time::Duration;
@@ -129,10 +130,7 @@ impl Profile {
 
 /// The `count`-th nonce of a connection, never 0. Nobody has to be unable to guess it.
 pub(super) fn nonce_of(serial: u32, count: u32) -> u64 {
-    let mut state = (u64::from(serial) << 32 | u64::from(count)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (state ^ (state >> 31)).max(1)
+    tape::next(&mut (u64::from(serial) << 32 | u64::from(count))).max(1)
 }
 
 /// The payload of a `version` with the time of the world's beginning and a nonce of zeros.
