@@ -10,8 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns what they saw and how many messages
-/// the loop delivered.
+/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns what they saw.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -71,13 +70,12 @@ fn a_refused_dial_is_a_failure_and_no_complaint() {
 #[test]
 fn dials_come_from_as_many_addresses_as_were_asked_for() {
     let world = World::new(1, Instant::ZERO);
-    let node = node(&world, config(), vec![]);
+    let mut node = node(&world, config(), vec![]);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
     let mut peers = crowd(&world).with_sources(3);
     let here = address_of(&node);
     peers.dial_many(here, Instant::ZERO, Duration::ZERO, 3_000, move |_| Honest::new(&profile).into());
     assert_eq!(peers.dials_left(), 3_000);
-    let mut node = node;
     run(&world, secs(1), &mut [&mut node, &mut peers]);
     assert_eq!((node.handler().ready, peers.dials_left()), (3_000, 0));
     let sources: Vec<_> = (0..3).map(|index| peers.source(index)).collect();

@@ -75,7 +75,7 @@ fn no_world_breaks_an_invariant_and_all_of_them_come_across_everything() {
     let told = sum.failures.iter().take(TOLD_MAX).cloned().collect::<Vec<_>>().join("\n\n");
     assert!(
         sum.failures.is_empty(),
-        "{sum}\n{told}\nto replay one: PEERLOOP_SEEDS=1, or the command sim of the program"
+        "{sum}\n{told}\nto replay one: cargo run --release --features sim -- sim --seeds 1 --seed SEED"
     );
     let missing: Vec<String> = sum.marks.missing().map(|mark| mark.to_string()).collect();
     assert!(count < SEEDS_FOR_ALL_MARKS || missing.is_empty(), "nothing has come across this: {missing:#?}");

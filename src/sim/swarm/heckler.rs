@@ -140,7 +140,7 @@ pub(super) fn cell_reasons(manners: Manners, message: &str) -> &'static [&'stati
 }
 
 impl Within {
-    /// How long a peer may stay whose script takes `script` to be said.
+    /// How long a peer may stay, beside the time that its script takes.
     pub(super) fn time(self, config: &Config) -> Duration {
         let pong = config.ping_interval + config.pong_timeout;
         match self {
