@@ -175,8 +175,7 @@ impl<H: Handler> Checked<H> {
 
     /// Calls on its network so far, and the readiness events that it got.
     pub fn socket_events(&self) -> u64 {
-        let ledger = self.ledger.borrow();
-        ledger.attempts
+        self.ledger.borrow().attempts
     }
 
     /// Whether a call of this kind has ever failed with this error.

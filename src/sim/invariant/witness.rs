@@ -1,8 +1,7 @@
 //! A handler around a handler, which checks what handlers are promised.
 
-use super::Bounds;
-use super::Violation;
 use super::ledger::Ledger;
+use super::{Bounds, Violation};
 use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
 use crate::config::Config;
 use crate::id::PeerId;
