@@ -1,6 +1,6 @@
 //! `sim`: seeds are run, repeated and replayed. What it says of a violation is tested where one can be made up.
 
-use crate::{ResultFile, peerloop};
+use crate::{ResultFile, Running, peerloop};
 use serde_json::Value;
 
 #[test]
@@ -37,6 +37,16 @@ fn a_tape_is_played_instead_of_seeds() {
     let missing = peerloop(&["sim", "--tape", "/no/such/tape"]);
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""));
     assert!(missing.complaint().contains("reading /no/such/tape: "), "{}", missing.complaint());
+}
+
+#[test]
+fn a_signal_ends_it_and_what_was_run_is_summed_up() {
+    let mut run = Running::start(&["sim", "--seeds", "1000000000", "--seed", "7"]);
+    run.wait_for("seeds ");
+    run.signal("TERM");
+    let run = run.finish();
+    assert_eq!(run.code, Some(143), "{}", run.stderr);
+    assert!(run.stdout.starts_with("seeds ") && run.stdout.ends_with("partial\n"), "{}", run.stdout);
 }
 
 #[test]
