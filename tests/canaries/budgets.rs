@@ -46,8 +46,7 @@ fn run() -> (Outcome, Course) {
     let player = Player::default().pinging(Instant::ZERO.plus(secs(1)), secs(1), 5);
     let player = Player { dials: vec![acceptor.address; 3], ..player };
     let mut dialler = Node::new(&world, dialler_config, player);
-    let mut peer = RawPeer::new(&world);
-    peer.dial(acceptor.address);
+    let mut peer = RawPeer::dialling(&world, acceptor.address);
     let mut received = Vec::new();
     let scripts = [[version(), verack()], [ping(), ping()], [frame("bulk", &[7; BULK_BYTES]), ping()]];
     for script in scripts {

@@ -74,8 +74,7 @@ pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
     net.accept_errors.borrow_mut().push_back(io::Error::from_raw_os_error(NO_DESCRIPTORS));
     let mut reactor = Reactor::with_net(config(), net, Player::default()).unwrap();
     reactor.listen(address).unwrap();
-    let mut peer = RawPeer::new(&world);
-    peer.dial(address);
+    let _peer = RawPeer::dialling(&world, address);
     for _ in 0..60 {
         reactor.poll_once(Duration::ZERO).unwrap();
         world.advance(secs(1));
@@ -116,8 +115,7 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     };
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), player);
-    let mut peer = RawPeer::new(&world);
-    peer.dial(node.address);
+    let mut peer = RawPeer::dialling(&world, node.address);
     node.reactor.poll_once(Duration::ZERO).unwrap();
     peer.send(&version());
     peer.send(&verack());
@@ -131,14 +129,12 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
 pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
-    let mut talker = RawPeer::new(&world);
-    talker.dial(node.address);
+    let mut talker = RawPeer::dialling(&world, node.address);
     node.reactor.poll_once(Duration::ZERO).unwrap();
     talker.send(&version());
     talker.send(&verack());
     node.reactor.poll_once(Duration::ZERO).unwrap();
-    let mut silent = RawPeer::new(&world);
-    silent.dial(node.address);
+    let _silent = RawPeer::dialling(&world, node.address);
     for _ in 0..=HANDSHAKE_TIMEOUT.as_secs() {
         talker.send(&ping());
         node.reactor.poll_once(Duration::ZERO).unwrap();

@@ -17,9 +17,7 @@ fn loop_at(world: &World) -> (Reactor<SlowHost, Player>, RawPeer) {
     let address = net.address();
     let mut reactor = Reactor::with_net(config(), net, Player::default()).unwrap();
     reactor.listen(address).unwrap();
-    let mut peer = RawPeer::new(world);
-    peer.dial(address);
-    (reactor, peer)
+    (reactor, RawPeer::dialling(world, address))
 }
 
 #[test]

@@ -31,7 +31,8 @@ fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
     let mut reactor = Reactor::with_net(config(), net, player).unwrap();
     reactor.listen(address).unwrap();
     let mut peers = ready_peers(&world, address, &mut reactor, PEERS);
-    let _newcomers: Vec<RawPeer> = (0..BUSY_TURNS * ACCEPTS_PER_TURN).map(|_| dialling(&world, address)).collect();
+    let _newcomers: Vec<RawPeer> =
+        (0..BUSY_TURNS * ACCEPTS_PER_TURN).map(|_| RawPeer::dialling(&world, address)).collect();
     reactor.handle().command(()).unwrap();
     for peer in &mut peers {
         peer.send(&ping());
@@ -122,7 +123,7 @@ fn ready_peers(
     reactor: &mut Reactor<SlowHost, Player>,
     count: usize,
 ) -> Vec<RawPeer> {
-    let mut peers: Vec<RawPeer> = (0..count).map(|_| dialling(world, address)).collect();
+    let mut peers: Vec<RawPeer> = (0..count).map(|_| RawPeer::dialling(world, address)).collect();
     for peer in &mut peers {
         peer.send(&version());
         peer.send(&verack());
@@ -131,10 +132,4 @@ fn ready_peers(
         reactor.poll_once(Duration::ZERO).unwrap();
     }
     peers
-}
-
-fn dialling(world: &World, address: SocketAddr) -> RawPeer {
-    let mut peer = RawPeer::new(world);
-    peer.dial(address);
-    peer
 }

@@ -262,8 +262,7 @@ fn seed_e21_a_stopped_loop_closes_everybody_and_ends() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
-    let mut silent = RawPeer::new(&world);
-    silent.dial(node.address);
+    let mut silent = RawPeer::dialling(&world, node.address);
     let driver = Driver::new(&world);
     driver.run_until(Instant::ZERO, &mut [&mut node.reactor, &mut peer.reactor]).unwrap();
     assert_eq!(node.reactor.stats().links, 2);
@@ -280,8 +279,7 @@ fn seed_e21_a_stopped_loop_closes_everybody_and_ends() {
     let stats = node.reactor.stats();
     assert_eq!((stats.links, stats.ready, node.reactor.net().open_connections()), (0, 0, 0));
     assert_eq!(peer.closed().reason, CloseReason::ClosedByPeer);
-    let mut late = RawPeer::new(&world);
-    late.dial(node.address);
+    let mut late = RawPeer::dialling(&world, node.address);
     assert!(late.net.connected(raw_link()).is_err(), "nobody listens any more");
 }
 

@@ -36,8 +36,7 @@ fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
     let world = World::new(1, Instant::ZERO);
     let mut checked = Checked::new(&world, world.host(), config(), Faulty(fault)).unwrap();
     let address = checked.listen(SocketAddr::new(checked.net().ip(), 18_444)).unwrap();
-    let mut peer = RawPeer::new(&world);
-    peer.dial(address);
+    let mut peer = RawPeer::dialling(&world, address);
     peer.send(&ready_bytes());
     Driver::new(&world).run_until(world.now().plus(secs(1)), &mut [&mut checked]).unwrap();
     assert_eq!(checked.violations().len() as u64, checked.violations_total());
@@ -180,8 +179,7 @@ fn a_ping_costs_no_allocation() {
     let mut count = Count::new(&world);
     let address = SocketAddr::new(count.node.net().0.ip(), 18_444);
     count.node.listen(address).unwrap();
-    let mut peer = RawPeer::new(&world);
-    peer.dial(address);
+    let mut peer = RawPeer::dialling(&world, address);
     peer.send(&ready_bytes());
     let mut nobody = Node::new(&world, config(), Player::default());
     count.settle(&mut nobody);

@@ -16,13 +16,22 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
 const LINK: u64 = 0;
+/// The hosts of [`hosts`] and of [`pair`].
+const DIALLER: usize = 0;
+const ACCEPTOR: usize = 1;
+
+/// Two hosts, the second of which listens.
+fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
+    let world = World::new(1, Instant::ZERO);
+    let (dialler, mut acceptor) = (world.host(), world.host());
+    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    (world, dialler, acceptor, address)
+}
 
 /// An established connection of two hosts.
 fn pair(conditions: Conditions) -> (World, SimNet, SimNet) {
-    let world = World::new(1, Instant::ZERO);
+    let (world, mut dialler, mut acceptor, address) = hosts();
     world.set_conditions(conditions);
-    let (mut dialler, mut acceptor) = (world.host(), world.host());
-    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
     dialler.connect(raw_link(), address, None).unwrap();
     let (socket, _) = acceptor.accept(0).unwrap();
     acceptor.attach(raw_link(), socket).unwrap();
@@ -50,6 +59,11 @@ fn read(net: &mut SimNet, room: usize) -> Result<Vec<u8>, ErrorKind> {
 
 fn write(net: &mut SimNet, bytes: &[u8]) -> Result<usize, ErrorKind> {
     net.write(raw_link(), bytes).map_err(|error| error.kind())
+}
+
+/// The number of the error.
+fn code<T>(result: io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
 }
 
 fn holding(capacity_bytes: usize) -> Conditions {
@@ -314,8 +328,7 @@ fn time_passes_only_when_nobody_has_work_and_never_beyond_the_end() {
     let until = Instant::ZERO.plus(secs(3_600 * 24));
     assert_eq!(driver.run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     assert_eq!((world.now(), metronome.handler().0), (until, 86_401));
-    let mut raw = RawPeer::new(&world);
-    raw.dial(node.address);
+    let _raw = RawPeer::dialling(&world, node.address);
     let journal = std::rc::Rc::clone(&node.journal);
     let is_done = || journal.borrow().opened == 1;
     assert_eq!(driver.run(Instant::MAX, &mut [&mut node.reactor], is_done).unwrap(), RunOutcome::Done);

@@ -28,13 +28,7 @@ fn whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
     let journal = Rc::clone(&player.journal);
     let mut reactor = Reactor::with_net(config(), net, player).unwrap();
     reactor.listen(address).unwrap();
-    let mut peers: Vec<RawPeer> = (0..SPEAKING + SILENT)
-        .map(|_| {
-            let mut peer = RawPeer::new(&world);
-            peer.dial(address);
-            peer
-        })
-        .collect();
+    let mut peers: Vec<RawPeer> = (0..SPEAKING + SILENT).map(|_| RawPeer::dialling(&world, address)).collect();
     while reactor.stats().links < peers.len() || reactor.next_deadline() == Wait::Zero {
         reactor.poll_once(Duration::ZERO).unwrap();
     }

@@ -219,8 +219,7 @@ impl Room {
     }
 
     fn add_peer_with(&mut self, version: &[u8]) -> (RawPeer, PeerId) {
-        let mut peer = RawPeer::new(&self.world);
-        peer.dial(self.address);
+        let mut peer = RawPeer::dialling(&self.world, self.address);
         self.settle();
         peer.send(version);
         peer.send(&verack());

@@ -340,8 +340,7 @@ impl Stage {
 
     /// A raw peer that has connected and said nothing.
     pub(crate) fn peer(&mut self) -> RawPeer {
-        let mut peer = RawPeer::new(&self.world);
-        peer.dial(self.node.address);
+        let peer = RawPeer::dialling(&self.world, self.node.address);
         self.settle();
         peer
     }
@@ -375,6 +374,13 @@ pub(crate) struct RawPeer {
 impl RawPeer {
     pub(crate) fn new(world: &World) -> Self {
         Self { net: world.host(), has_seen_end: false }
+    }
+
+    /// One that has dialled.
+    pub(crate) fn dialling(world: &World, address: SocketAddr) -> Self {
+        let mut peer = Self::new(world);
+        peer.dial(address);
+        peer
     }
 
     pub(crate) fn dial(&mut self, address: SocketAddr) {

@@ -15,8 +15,7 @@ fn outcome(start: Instant) -> (u128, usize, usize) {
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);
     let mut node = Node::new(&world, config(), player);
     let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
-    let mut silent = RawPeer::new(&world);
-    silent.dial(node.address);
+    let _silent = RawPeer::dialling(&world, node.address);
     let actors: &mut [&mut dyn Actor] = &mut [&mut node.reactor, &mut peer.reactor];
     Driver::new(&world).run_until(start.plus(secs(300)), actors).unwrap();
     let Closed { at, .. } = node.closed();

@@ -1,6 +1,6 @@
 //! Calls that fail because they are told to: what the error is, and that the kernel is left as the real one would be.
 
-use super::{event, events, holding, pair, read, write};
+use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use crate::support::raw_link;
 use peerloop::id::{LinkId, Token};
 use peerloop::net::{Net, Readiness};
@@ -9,28 +9,13 @@ use peerloop::sim::errno::{
 };
 use peerloop::sim::{Conditions, SimNet, Site, World};
 use peerloop::time::{Instant, Wait};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-const DIALLER: usize = 0;
-const ACCEPTOR: usize = 1;
 
 /// Lets the next call of a host at a site fail.
 fn fail_next(world: &World, host: usize, site: Site, errno: i32) {
     world.fail_once(host, site, errno, world.calls(host, site) + 1);
-}
-
-fn code<T>(result: io::Result<T>) -> Option<i32> {
-    result.err().and_then(|error| error.raw_os_error())
-}
-
-/// Two hosts, the second of which listens.
-fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
-    let world = World::new(1, Instant::ZERO);
-    let (dialler, mut acceptor) = (world.host(), world.host());
-    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
-    (world, dialler, acceptor, address)
 }
 
 fn accept(acceptor: &mut SimNet) -> LinkId {

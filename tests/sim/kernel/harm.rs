@@ -1,30 +1,16 @@
 //! What happens to hosts and connections from outside: silence, resets, dials that lead nowhere, ports and descriptors
 //! that run out, and time that passes without them.
 
-use super::{event, events, holding, pair, read, write};
+use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
 use peerloop::id::LinkId;
 use peerloop::net::Net;
 use peerloop::sim::errno::{EADDRNOTAVAIL, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ETIMEDOUT};
-use peerloop::sim::{Conditions, Driver, Route, SimNet, World};
+use peerloop::sim::{Conditions, Driver, Route, World};
 use peerloop::time::Instant;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-const DIALLER: usize = 0;
-const ACCEPTOR: usize = 1;
-
-fn code<T>(result: io::Result<T>) -> Option<i32> {
-    result.err().and_then(|error| error.raw_os_error())
-}
-
-fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
-    let world = World::new(1, Instant::ZERO);
-    let (dialler, mut acceptor) = (world.host(), world.host());
-    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
-    (world, dialler, acceptor, address)
-}
 
 #[test]
 fn a_cut_is_silent_both_ways_and_loses_nothing() {

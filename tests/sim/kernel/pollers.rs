@@ -1,6 +1,6 @@
 //! The personalities of a poller, asked call by call.
 
-use super::{LINK, event, events, holding, pair, read, write};
+use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
 use crate::support::{Node, Player, config, raw_link, secs};
 use peerloop::Config;
 use peerloop::id::LinkId;
@@ -11,8 +11,6 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const ACCEPTOR: usize = 1;
-
 fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) {
     let (world, dialler, acceptor) = pair(conditions);
     (0..2).for_each(|host| world.set_poller(host, poller));
@@ -21,9 +19,7 @@ fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) 
 
 /// An acceptor with `count` connections, on each of which something has come at this moment.
 fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
-    let world = World::new(1, Instant::ZERO);
-    let (mut dialler, mut acceptor) = (world.host(), world.host());
-    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    let (world, mut dialler, mut acceptor, address) = hosts();
     for link in (0..count).map(LinkId::from_u64) {
         dialler.connect(link, address, None).unwrap();
         let (socket, _) = acceptor.accept(0).unwrap();
@@ -121,10 +117,8 @@ fn a_mean_poller_tells_of_each_piece_that_arrives_behind_a_short_read() {
 
 #[test]
 fn a_mean_poller_tells_a_dialler_that_it_is_established_or_refused() {
-    let world = World::new(1, Instant::ZERO);
-    let (mut dialler, mut acceptor) = (world.host(), world.host());
-    world.set_poller(0, Poller::Mean);
-    let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).unwrap();
+    let (world, mut dialler, acceptor, address) = hosts();
+    world.set_poller(DIALLER, Poller::Mean);
     dialler.connect(raw_link(), address, None).unwrap();
     assert_eq!(events(&mut dialler), event(false, true, false));
     dialler.close(raw_link());

@@ -127,8 +127,7 @@ fn a_message_without_payload_is_complete_with_its_header() {
 #[test]
 fn who_is_not_ready_or_gone_is_fed_nothing() {
     let mut room = Room::new(Conditions::default());
-    let mut raw = RawPeer::new(&room.world);
-    raw.dial(room.address);
+    let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();
     let peer = room.act(0, |ctx| ctx.peers().next().unwrap().id());
     assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(CommandError::NotReady));
