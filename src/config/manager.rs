@@ -27,7 +27,8 @@ pub struct ManagerConfig {
     pub dns_seeds: Vec<String>,
     /// The port of an address that came without one. Default the network's own.
     pub default_port: u16,
-    /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for none.
+    /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for
+    /// none.
     pub max_restarts: u32,
     /// The window in which restarts are counted. Over zero; default an hour.
     pub restart_window: Duration,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
 const ROWS: [&[&str]; 12] = [
-    &["limits", "time", "id", "protocol", "bugs"],
+    &["limits", "time", "id", "protocol", "address", "bugs"],
     &["error", "net"],
     &["wire", "buffer", "wheel", "histogram", "config"],
     &["framer", "peer"],
