@@ -87,6 +87,8 @@ pub mod framer;
 pub mod handle;
 pub mod histogram;
 pub mod id;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine does not ask it yet"))]
+mod keyed;
 pub mod limits;
 pub mod load;
 pub mod manual;

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROWS: [&[&str]; 12] = [
     &["limits", "time", "id", "protocol", "address", "bugs"],
     &["error", "net"],
-    &["wire", "buffer", "wheel", "histogram", "config"],
+    &["wire", "buffer", "wheel", "histogram", "config", "keyed"],
     &["framer", "peer"],
     &["table"],
     &["api"],
-    &["dial", "ban", "store", "load", "relay"],
+    &["dial", "ban", "admit", "store", "load", "relay"],
     &["engine"],
     &["handle", "net::mio"],
     &["reactor"],
