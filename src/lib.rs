@@ -75,6 +75,8 @@
 
 pub mod address;
 pub mod api;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine does not ask it yet"))]
+pub mod ban;
 pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]
 mod bugs;

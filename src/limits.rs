@@ -206,7 +206,7 @@ pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
 pub const BAN_SCORE: u32 = 100;
 /// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
-/// Networks that are trusted, 18 bytes each; every accepted connection is compared with all of them.
+/// Networks that are trusted, 34 bytes each, found by halving at every accepted connection.
 pub const TRUSTED_MAX: usize = 1_024;
 /// Addresses that the manager listens at.
 pub const LISTENERS_MAX: usize = 64;
@@ -214,6 +214,14 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
+/// Hosts that are banned at one time: at most 32 MiB for the table, while it grows, and the orders in which bans end.
+pub const BANS_MAX: usize = 65_536;
+/// Hosts whose rate of accepted connections is known at one time, at most 4 MiB.
+pub const ACCEPT_RATES_MAX: usize = 65_536;
+/// Peers that are weighed when one is closed to make room, about 100 bytes each while it is done.
+pub const EVICTION_CANDIDATES_MAX: usize = 512;
+/// Rows that are looked at to find them.
+pub const EVICTION_ROWS_MAX: usize = 2_048;
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
@@ -226,6 +234,7 @@ const _: () = {
     assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
+    assert!(EVICTION_CANDIDATES_MAX <= EVICTION_ROWS_MAX, "a row is one candidate at the most");
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };
