@@ -74,6 +74,8 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine does not ask it yet"))]
+mod admit;
 pub mod api;
 #[cfg_attr(not(test), expect(dead_code, reason = "the engine does not ask it yet"))]
 pub mod ban;
