@@ -91,7 +91,6 @@ pub mod framer;
 pub mod handle;
 pub mod histogram;
 pub mod id;
-#[cfg_attr(not(test), expect(dead_code, reason = "the engine does not ask it yet"))]
 mod keyed;
 pub mod limits;
 pub mod load;
@@ -102,6 +101,7 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod store;
 mod table;
 pub mod time;
 pub mod wheel;
