@@ -222,7 +222,7 @@ pub const ACCEPT_RATES_MAX: usize = 65_536;
 pub const EVICTION_CANDIDATES_MAX: usize = 512;
 /// Rows that are looked at to find them.
 pub const EVICTION_ROWS_MAX: usize = 2_048;
-/// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+/// Peers that the book remembers: about 13 MB in the loop, and 18 MB more if all have the longest user agent.
 pub const BOOK_PEERS_MAX: usize = 65_536;
 /// Largest file of the book; none that is larger is opened, and it never grows beyond this. The
 /// most and longest records, rewritten again and again, take 71 MB.

@@ -44,7 +44,7 @@ pub enum PeerStatus {
 pub struct UserAgent(Box<str>);
 
 impl KnownPeer {
-    /// A peer of which only the address is known, in its [canonical](canonical) form.
+    /// A peer of which only the address is known, in its [`canonical`] form.
     pub fn new(address: SocketAddr, since: UnixTime) -> Self {
         Self {
             address: canonical(address),

@@ -111,7 +111,7 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     // Elsewhere a folder cannot be opened, and a rename is durable by itself.
     if cfg!(unix) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(folder)?.sync_all()?;
     }
     Ok(())

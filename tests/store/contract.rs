@@ -116,7 +116,7 @@ fn changes_beyond_the_room_are_refused_whole() {
         assert_eq!(store.read(address(5)), Ok(Some(peer(5))));
         assert_eq!(store.read(new.address()), Ok(None));
         // More for a moment is not too many.
-        store.apply(&[Change::PutPeer(new.clone()), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
+        store.apply(&[Change::PutPeer(new), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
         assert_eq!(store.read(address(5)).unwrap().unwrap().failures, 9);
         assert_eq!(store.read(gone), Ok(None));
         assert_eq!(store.list_all().unwrap().len(), BOOK_PEERS_MAX);

@@ -66,7 +66,8 @@ fn write_for_ever(book: &Path) -> ! {
     let (mut store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0));
     let mut number = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
-    let say = |word, number| writeln!(std::io::stderr(), "{word} {number}").unwrap();
+    // In one piece, or half a number might be read.
+    let say = |word, number| std::io::stderr().write_all(format!("{word} {number}\n").as_bytes()).unwrap();
     loop {
         number += 1;
         say(BEGUN, number);

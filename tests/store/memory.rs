@@ -103,7 +103,7 @@ fn pick(
     tries: usize,
     rng: &mut rand::rngs::StdRng,
 ) -> Result<(), TestCaseError> {
-    let accepts = |peer: &KnownPeer| peer.services % 2 == 0;
+    let accepts = |peer: &KnownPeer| peer.services.is_multiple_of(2);
     let mut looked_at = 0;
     let picked = store.pick(
         status,
