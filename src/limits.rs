@@ -224,14 +224,14 @@ pub const EVICTION_CANDIDATES_MAX: usize = 512;
 pub const EVICTION_ROWS_MAX: usize = 2_048;
 /// Peers that the book remembers: about 13 MB in the loop, and 18 MB more if all have the longest user agent.
 pub const BOOK_PEERS_MAX: usize = 65_536;
-/// Largest file of the book; none that is larger is opened, and it never grows beyond this. The
-/// most and longest records, rewritten again and again, take 71 MB.
+/// Largest file of the book; none that is larger is opened, and it never grows beyond this. The most
+/// and longest records, rewritten again and again, take 71 MB.
 pub const BOOK_FILE_MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory of the database for pages of the book's file.
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
 /// Files set aside because they are no book, beside the one in use; with so many no further one is begun.
 pub const BOOK_SET_ASIDE_MAX: u32 = 16;
-/// Changes that are written to the book at once, about 1 MB.
+/// Changes that are written to the book at once, at most 1.6 MB.
 pub const BOOK_BATCH_MAX: usize = 4_096;
 /// Batches that wait for the thread that writes the book.
 pub const BOOK_QUEUE_MAX: usize = 4;
