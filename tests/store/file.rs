@@ -244,7 +244,7 @@ fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
         store.apply(&batch.clone().map(|number| longest(number, 0)).collect::<Vec<_>>()).unwrap();
         store.apply(&batch.map(|number| Change::PutBan(ban(number))).collect::<Vec<_>>()).unwrap();
     }
-    for failures in 1..if is_long() { 1_000 } else { 20 } {
+    for failures in 1..if is_long() { 300 } else { 20 } {
         let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..BOOK_PEERS_MAX as u32);
         let mut changes: Vec<Change> = (0..BOOK_BATCH_MAX).map(|_| longest(any(&mut rng), failures)).collect();
         // Some go, and others come for them.
