@@ -154,7 +154,7 @@ pub struct Counters {
     pub malformed_commands: u64,
     /// Frames dropped because the handler did not want them.
     pub discarded: u64,
-    /// Frames dropped because they were too large to gather.
+    /// Frames dropped because they were larger than what is gathered of their command.
     pub over_buffer_limit: u64,
     /// Frames dropped because all links together gathered too much.
     pub no_buffer_room: u64,

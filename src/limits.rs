@@ -70,6 +70,16 @@ pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Commands with a limit of their own in place of [`BUFFERED_MESSAGE_MAX_BYTES`], 24 bytes each: more than the protocol
 /// has.
 pub const BUFFERED_COMMANDS_MAX: usize = 64;
+/// Largest payload of a `ping` that is gathered. A node answers one of any length with its first 8 bytes (SV Node
+/// 1.2.2, net_processing.cpp ProcessPingMessage).
+pub const PING_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `pong` that is gathered, of which the first 8 bytes matter.
+pub const PONG_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `verack` or `sendheaders` that is gathered. They have none, and a node ignores what is there.
+pub const EMPTY_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `reject` that is gathered: a code and two lengths of a byte each, and name, reason and hash at
+/// their longest. A node ignores what is longer (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
+pub const REJECT_GATHERED_MAX_BYTES: u64 = (3 + REJECT_MESSAGE_MAX_BYTES + REJECT_REASON_MAX_BYTES + 32) as u64;
 /// Largest sum of all payloads that are being gathered, for the whole loop. Those of at most
 /// [`POOLED_BUFFER_MAX_BYTES`] are not counted: one per link, so `max_links` times 4 KiB beside this at the worst.
 pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;

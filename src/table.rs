@@ -103,6 +103,12 @@ impl Link {
         }
     }
 
+    /// What decides by its length whether the peer is read: the messages that wait, or the pongs that wait in front of
+    /// one that was fed, whichever is more.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        self.messages_waiting_bytes().max(self.queue.ahead_bytes())
+    }
+
     /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.on(Listed::READY | Listed::DIRTY)

@@ -102,7 +102,8 @@ impl<'a> Ctx<'a> {
         self.state.abort(peer.link(), reason);
     }
 
-    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several.
+    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits
+    /// leaves in the order in which it was sent, but for pings and pongs, which overtake other messages.
     ///
     /// # Errors
     ///
@@ -161,7 +162,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](super::Event::Pong) brings both
-    /// latencies, from `planned` and from the moment it was given to the kernel.
+    /// latencies, from `planned` and from the moment it was given to the kernel. It overtakes what waits for the peer,
+    /// so its pong does not prove that the peer has read what was sent before.
     ///
     /// # Errors
     ///

@@ -5,7 +5,10 @@ use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState};
 use crate::error::{Misbehaviour, WireError};
 use crate::framer::{Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
+use crate::limits::{
+    EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
+    PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
+};
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
 use crate::table::{Ending, Link};
@@ -98,10 +101,12 @@ impl Engine {
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
                 handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
             }
-            Framed::Dropped { header: _, cause } => {
+            Framed::Dropped { header, cause } => {
                 self.count_frame(id);
                 let counters = &mut self.state.counters;
                 *match cause {
+                    // No handler is asked about these.
+                    DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::BadChecksum => &mut counters.bad_checksums,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
@@ -189,20 +194,28 @@ fn admit<H: Handler>(
     if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
         return Err(WireError::OverLimit { command, len_bytes });
     }
-    Ok(match command {
-        CommandName::PING
-        | CommandName::PONG
-        | CommandName::VERSION
-        | CommandName::VERACK
-        | CommandName::REJECT
-        | CommandName::PROTOCONF
-        | CommandName::SENDHEADERS => Delivery::Buffer,
-        _ if is_connected => {
+    Ok(match own_limit(command) {
+        Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,
+        None if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             // Nothing is delivered of a message whose header made the handler end its peer.
             let is_open = state.table.get(id).is_some_and(|link| link.ending == Ending::Open);
             if is_open { delivery } else { Delivery::Discard }
         }
-        _ => Delivery::Buffer,
+        Some(_) | None => Delivery::Buffer,
     })
+}
+
+/// The most that is gathered of a message that the engine takes itself, whatever handlers want; `None` for all others.
+#[inline]
+fn own_limit(command: CommandName) -> Option<u64> {
+    match command {
+        CommandName::PING => Some(PING_GATHERED_MAX_BYTES),
+        CommandName::PONG => Some(PONG_GATHERED_MAX_BYTES),
+        CommandName::VERSION => Some(HANDSHAKE_PAYLOAD_MAX_BYTES),
+        CommandName::VERACK | CommandName::SENDHEADERS => Some(EMPTY_GATHERED_MAX_BYTES),
+        CommandName::REJECT => Some(REJECT_GATHERED_MAX_BYTES),
+        CommandName::PROTOCONF => Some(LEGACY_PAYLOAD_MAX_BYTES),
+        _ => None,
+    }
 }

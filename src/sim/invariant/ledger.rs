@@ -206,19 +206,14 @@ impl Ledger {
         socket.writes = if socket.written_in == turn { socket.writes + 1 } else { 1 };
         socket.written_in = turn;
         let writes = socket.writes;
-        let mut followed = Ok(());
-        let mut left = taken;
-        for slice in slices {
-            let len = left.min(slice.len());
-            left -= len;
-            followed = followed.and_then(|()| socket.outgoing.follow(&slice[..len], magic));
-        }
+        let followed = socket.outgoing.wrote(slices, taken, magic);
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
         // One more than is flushed: the replies to what was read.
         findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} is written to {writes} times"));
         match followed {
             Ok(()) => {}
+            Err(Fault::OutOfTurn(command)) => findings.found(17, format!("{link:?} is sent {command} out of turn")),
             Err(Fault::Torn) => findings.found(17, format!("a frame to {link:?} is torn")),
             Err(Fault::TooEarly(command)) => findings.found(18, format!("{link:?} is sent {command} too early")),
         }

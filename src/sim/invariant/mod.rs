@@ -26,7 +26,7 @@
 //! | 14 | Bytes that wait to be sent are counted right and bounded | sweep |
 //! | 15 | Accounted memory is what the allocator has given | elsewhere: needs the allocator |
 //! | 16 | Messages are delivered whole, or as a gapless stream, or not, as the handler wants them | call |
-//! | 17 | What is written is whole frames, one after the other | call |
+//! | 17 | What is written is whole frames in order, and only pings and pongs overtake | call |
 //! | 18 | Nothing goes out or is delivered before the handshake has come as far | call |
 //! | 19 | What was agreed with a peer does not change | sweep |
 //! | 20 | A peer that should have been heard or pinged by now was | sweep |
@@ -55,6 +55,7 @@ mod gate;
 mod ledger;
 mod outgoing;
 mod outside;
+mod promised;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -154,7 +155,7 @@ pub const INVARIANTS: [Invariant; 39] = {
             "Messages are delivered whole, or as a gapless stream, or not, as the handler wants them",
             &[Call],
         ),
-        invariant(17, "What is written is whole frames, one after the other", &[Call]),
+        invariant(17, "What is written is whole frames in order, and only pings and pongs overtake", &[Call]),
         invariant(18, "Nothing goes out or is delivered before the handshake has come as far", &[Call]),
         invariant(19, "What was agreed with a peer does not change", &[Sweep]),
         invariant(20, "A peer that should have been heard or pinged by now was", &[Sweep]),

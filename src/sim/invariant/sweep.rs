@@ -6,7 +6,7 @@ use crate::bugs::{self, Budget};
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, READ_BLOCK_BYTES,
-    SEND_QUEUE_MAX_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
+    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
@@ -143,12 +143,13 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// An empty queue takes a message of any size, so the largest part is not counted. What was fed of a message in parts
-/// has a bound of its own, and whole messages wait before and behind it.
+/// has a bound of its own, whole messages wait before and behind it, and pongs that have overtaken it before it began.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
         let whole = SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
-        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES } else { whole };
+        let pongs = SEND_QUEUE_PAUSE_BYTES + READ_BLOCK_BYTES;
+        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES + pongs } else { whole };
         outgoing.waiting_bytes != outgoing.recounted_bytes || outgoing.waiting_bytes + outgoing.behind_bytes > most
     })
 }

@@ -36,6 +36,21 @@ fn frame(command: CommandName) -> Vec<u8> {
     Header::of(command, b"").encode(config().magic_bytes()).to_vec()
 }
 
+/// Four frames of 24 bytes each, of which no two are the same.
+fn talk() -> Vec<u8> {
+    [CommandName::TX, CommandName::BLOCK, CommandName::INV, CommandName::ADDR].map(frame).concat()
+}
+
+fn nonce(command: CommandName) -> Vec<u8> {
+    let mut bytes = Header::of(command, &[5; 8]).encode(config().magic_bytes()).to_vec();
+    bytes.extend_from_slice(&[5; 8]);
+    bytes
+}
+
+fn greet(ledger: &mut Ledger) {
+    wrote(ledger, &[CommandName::VERSION, CommandName::VERACK].map(frame).concat());
+}
+
 fn block(len_bytes: u64) -> Header {
     Header { command: CommandName::BLOCK, payload_len: len_bytes, checksum: Some([1; 4]) }
 }
@@ -118,6 +133,18 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.event(LINK, &cut, LATE, Some(true));
     }),
     (17, |ledger| wrote(ledger, b"no magic at the beginning of these bytes")),
+    (17, |ledger| {
+        greet(ledger);
+        ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
+        // The frame in progress goes on, and then the one behind the next.
+        ledger.wrote(LINK, &[IoSlice::new(&talk()[30..48]), IoSlice::new(&talk()[72..])], 18 + 24);
+    }),
+    (17, |ledger| {
+        greet(ledger);
+        ledger.wrote(LINK, &[IoSlice::new(&talk())], 0);
+        let late = [talk(), nonce(CommandName::PONG)].concat();
+        ledger.wrote(LINK, &[IoSlice::new(&late)], late.len());
+    }),
     (18, |ledger| wrote(ledger, &frame(CommandName::PING))),
     (18, |ledger| ledger.told_of_message(LINK, false)),
     (18, |ledger| {
@@ -177,6 +204,9 @@ fn a_life_as_it_should_be_breaks_nothing() {
     for command in [CommandName::VERSION, CommandName::VERACK, CommandName::PING] {
         wrote(&mut ledger, &frame(command));
     }
+    ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
+    let (said, rest) = (talk(), [nonce(CommandName::PONG), talk()[48..].to_vec()].concat());
+    ledger.wrote(LINK, &[IoSlice::new(&said[30..48]), IoSlice::new(&rest)], 18 + rest.len());
     for (delivery, bytes) in [(Delivery::Buffer, 5), (Delivery::Discard, 6), (Delivery::Buffer, 7)] {
         ledger.told_of_message(LINK, true);
         ledger.admitted(LINK, &block(bytes), delivery);
