@@ -201,7 +201,7 @@ pub enum Deadline {
     Send,
 }
 
-/// The step of a connection's life that the operating system let fail.
+/// What the operating system let fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoStep {
     /// Opening a socket and connecting it.
@@ -212,6 +212,10 @@ pub enum IoStep {
     Read,
     /// Sending.
     Write,
+    /// Listening at an address.
+    Bind,
+    /// Resolving a name.
+    Resolve,
 }
 
 /// A shortage of this machine, which is no fault of any peer.
@@ -309,6 +313,50 @@ pub enum LocalCause {
     OverCapacity,
 }
 
+/// Why an accepted connection got no row, or no place among the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its host is banned.
+    Banned,
+    /// Its host has as many connections as one may have.
+    HostFull {
+        /// How many.
+        count: usize,
+    },
+    /// Its range of addresses has as many connections as one may have.
+    GroupFull {
+        /// How many.
+        count: usize,
+    },
+    /// Its host connects more often than one may.
+    TooFast,
+    /// The table, or the room for those who are told politely that there is none, is full.
+    TableFull {
+        /// Connections there are.
+        links: usize,
+    },
+    /// The loop is stopping.
+    Stopping,
+    /// The operating system let its registration fail.
+    Failed(NetworkFailure),
+}
+
+impl Refusal {
+    /// A short name of the cause, from a closed list.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Banned => "banned",
+            Self::HostFull { .. } => "host_full",
+            Self::GroupFull { .. } => "group_full",
+            Self::TooFast => "too_fast",
+            Self::TableFull { .. } => "table_full",
+            Self::Stopping => "stopping",
+            Self::Failed(failure) => failure.label(),
+        }
+    }
+}
+
 /// A command that could not be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -335,6 +383,8 @@ pub enum CommandError {
     ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
+    /// The loop has no peer manager, which alone knows bans; see [`Config::manager`](crate::Config::manager).
+    NoManager,
     /// The loop has stopped.
     Stopped,
 }
@@ -409,6 +459,8 @@ impl fmt::Display for NetworkFailure {
             IoStep::Register => "registering the socket",
             IoStep::Read => "receiving",
             IoStep::Write => "sending",
+            IoStep::Bind => "listening",
+            IoStep::Resolve => "resolving the name",
         };
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
@@ -435,6 +487,20 @@ impl fmt::Display for LocalCause {
     }
 }
 
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Banned => f.write_str("its host is banned"),
+            Self::HostFull { count } => write!(f, "its host has {count} connections"),
+            Self::GroupFull { count } => write!(f, "its range of addresses has {count} connections"),
+            Self::TooFast => f.write_str("its host connects too often"),
+            Self::TableFull { links } => write!(f, "there are {links} connections; raise max_links or max_inbound"),
+            Self::Stopping => f.write_str("shutting down"),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -449,6 +515,7 @@ impl fmt::Display for CommandError {
             Self::StreamOverrun => "the part is longer than what is left of the message",
             Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
+            Self::NoManager => "the loop has no peer manager; set Config::manager",
             Self::Stopped => "the loop has stopped",
         })
     }

@@ -75,6 +75,7 @@
 
 pub mod address;
 pub mod api;
+pub mod ban;
 pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]
 mod bugs;
@@ -101,7 +102,7 @@ pub mod time;
 pub mod wheel;
 pub mod wire;
 
-pub use api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+pub use api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
 pub use config::Config;
 pub use error::CloseReason;
 pub use framer::MessageFramer;

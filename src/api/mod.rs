@@ -5,6 +5,7 @@
 //! is done at once on queues and lists, and the loop carries it out before it sleeps.
 
 mod command;
+mod control;
 mod ctx;
 mod event;
 mod frame;
@@ -12,6 +13,7 @@ mod sending;
 mod state;
 
 pub use command::{Answer, Command, Pending, Stats};
+pub use control::{BookFault, ControlEvent, NextDial};
 pub use ctx::{Ctx, PeerView};
 pub use event::Event;
 pub use frame::{Chunk, Frame};

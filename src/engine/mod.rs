@@ -195,7 +195,7 @@ impl Engine {
         match step {
             IoStep::Read => link.readiness.readable = false,
             IoStep::Write => link.readiness.writable = false,
-            IoStep::Connect | IoStep::Register => {}
+            IoStep::Connect | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
             // No edge will come: as far as the kernel knows, nothing has changed.
