@@ -1,8 +1,23 @@
-//! Why a host is banned, and what a peer did to get there.
+//! Who is banned and why, and what a peer did to get there.
 //!
-//! Both are names, free of text and numbers of the peer's choice. Nothing in here remembers anything.
+//! All are facts, free of text and numbers of the peer's choice. Nothing in here remembers anything.
 
+use crate::address::Host;
+use crate::time::UnixTime;
 use std::fmt;
+
+/// A ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Who is banned.
+    pub host: Host,
+    /// Why.
+    pub reason: BanReason,
+    /// Since when.
+    pub since: UnixTime,
+    /// Until when; none for ever.
+    pub until: Option<UnixTime>,
+}
 
 /// Why a host is banned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

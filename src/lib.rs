@@ -81,6 +81,7 @@ pub mod buffer;
 mod bugs;
 #[cfg(feature = "sim-bugs")]
 pub mod bugs;
+pub mod channel;
 pub mod config;
 mod engine;
 pub mod error;
@@ -90,6 +91,7 @@ pub mod histogram;
 pub mod id;
 pub mod limits;
 pub mod load;
+mod logging;
 pub mod manual;
 pub mod net;
 pub mod peer;
@@ -97,6 +99,7 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod subscribe;
 mod table;
 pub mod time;
 pub mod wheel;
@@ -113,6 +116,7 @@ pub use peer::{
 };
 pub use protocol::Network;
 pub use reactor::Reactor;
+pub use subscribe::{Heard, Subscription};
 pub use wire::{Message, MessageRef};
 
 #[cfg(doctest)]

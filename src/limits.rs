@@ -215,6 +215,27 @@ pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
 
+// --- Who watches from other threads ---------------------------------------------------------------------------------
+
+/// Items of one subscription that wait on either side of its lock, about 100 bytes each.
+pub const SUBSCRIPTION_MAX_ITEMS: usize = 65_536;
+/// Bytes of payload of one subscription that wait on either side of its lock; what is shared with a block of the loop
+/// holds at most twice its size. With those of the items, a subscription that nobody reads costs 270 MB at the worst.
+pub const SUBSCRIPTION_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Control events for whose next ones the loop keeps room between turns; a turn with more gives its room back.
+pub const CONTROL_EVENTS_KEPT: usize = 1_024;
+/// Peers of one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
+pub const PEERS_PER_ANSWER: usize = 1_024;
+/// Lines of one kind that are logged at once.
+pub const LOG_BURST_LINES: u32 = 20;
+/// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the most,
+/// less than 2 MB of each kind per hour.
+pub const LOG_REFILL: Duration = Duration::from_secs(1);
+/// Control events and messages that a [`Channel`](crate::channel::Channel) holds of each, unless it is told otherwise.
+pub const CHANNEL_ITEMS: usize = 1_024;
+/// Characters of a text in a line of the log.
+pub const LOG_TEXT_MAX_CHARS: usize = 256;
+
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
     assert!(

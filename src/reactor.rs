@@ -17,6 +17,9 @@
 //!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX) in all.
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
+//! 9. **Tell** the control events of the turn to the handler and then to the subscribers, who also get their messages,
+//!    in one batch and under one lock each that is never waited for. What the handler causes here is heard in the next
+//!    turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A
 //! read that does not fill its room has drained the socket, unless the kernel announced the end, because data and end
@@ -127,7 +130,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             Some(seed) => StdRng::seed_from_u64(seed),
             None => seeded_by_system().map_err(StartError::System)?,
         };
-        let (handle, commands) = Handle::new(net.waker());
+        let (handle, commands) = Handle::new(net.waker(), config.magic_bytes());
         let engine = Engine::new(config, rng, net.now());
         Ok(Self {
             net,
@@ -254,9 +257,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
         self.flush();
         self.close();
+        if self.engine.state.outbox.has_work() {
+            self.engine.tell_news(&mut self.handler);
+        }
         let goes_on = self.stop_if_asked();
         if !goes_on {
             self.commands = None;
+            self.engine.state.outbox.end();
         }
         self.measure_turn(began, was_idle);
         Ok(goes_on)

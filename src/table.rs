@@ -49,6 +49,8 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
+    /// Whether the message that is arriving is only for subscribers, because the handler did not want it.
+    pub(crate) declined: bool,
     /// The lower of the peer's protocol version and ours; 0 before the peer's version is known.
     pub(crate) negotiated_version: u32,
     /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
@@ -257,6 +259,7 @@ impl Table {
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,
+            declined: false,
             negotiated_version: 0,
             reject_code: None,
             generation,
@@ -302,6 +305,12 @@ impl Table {
             .iter()
             .filter(|(_, link)| link.generation != u32::MAX)
             .map(|(slot, link)| (LinkId::new(slot as u32, link.generation), link))
+    }
+
+    /// The links in the slots from `slot` on, in their order.
+    pub(crate) fn iter_from(&self, slot: usize) -> impl Iterator<Item = (LinkId, &Link)> {
+        let ids = (slot..self.generations.len()).filter_map(|slot| self.id_at(slot as u32));
+        ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
     /// Lists a link as one to read, unless it is listed already or is not to be read.

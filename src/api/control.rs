@@ -9,6 +9,7 @@ use crate::ban::{BanReason, Misconduct};
 use crate::error::{CloseReason, NetworkFailure, Refusal};
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
+use crate::subscribe::Queued;
 use crate::time::{Instant, UnixTime};
 use std::fmt;
 use std::net::SocketAddr;
@@ -266,6 +267,8 @@ impl ControlEvent {
         }
     }
 }
+
+impl Queued for ControlEvent {}
 
 impl fmt::Display for ControlEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,9 @@ mod control;
 mod ctx;
 mod event;
 mod frame;
+mod info;
+mod message;
+mod outbox;
 mod sending;
 mod state;
 
@@ -17,6 +20,8 @@ pub use control::{BookFault, ControlEvent, NextDial};
 pub use ctx::{Ctx, PeerView};
 pub use event::Event;
 pub use frame::{Chunk, Frame};
+pub use info::PeerInfo;
+pub use message::{CommandFilter, MessageEvent};
 
 pub(crate) use state::LoopState;
 
@@ -89,6 +94,13 @@ pub trait Handler {
     /// Another thread asks for something.
     fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
         let _ = (ctx, command);
+    }
+
+    /// Something happened to the loop's connections, listeners, bans or book: all control events of a turn are told at
+    /// its end, in their order, and to the subscribers on other threads after that. What this method causes is heard in
+    /// the next turn.
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        let _ = (ctx, event);
     }
 
     /// The loop begins; connections can be opened from here.

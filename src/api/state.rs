@@ -4,6 +4,7 @@
 //! Here links are opened, held, closed and timed; [`sending`](super::sending) has what goes out on them. No call here
 //! reaches a socket or a clock.
 
+use super::outbox::Outbox;
 use crate::buffer::{BufferPool, WriteBlock};
 use crate::bugs::{self, Budget};
 use crate::config::Config;
@@ -37,6 +38,7 @@ pub(crate) struct LoopState {
     pub(super) replying: Option<LinkId>,
     pub(crate) write_block: WriteBlock,
     pub(crate) stopping: bool,
+    pub(crate) outbox: Outbox,
     pub(crate) ready_peers: usize,
     pub(crate) counters: Counters,
     pub(crate) turn: LatencyHistogram,
@@ -58,6 +60,7 @@ impl LoopState {
             replying: None,
             write_block: WriteBlock::default(),
             stopping: false,
+            outbox: Outbox::default(),
             ready_peers: 0,
             counters: Counters::default(),
             turn: LatencyHistogram::new(),

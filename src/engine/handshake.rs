@@ -5,11 +5,11 @@
 //! node sends one, and is closed gracefully so that it can read it.
 
 use super::Engine;
-use crate::api::{Event, Handler};
+use crate::api::{ControlEvent, Event, Handler};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
@@ -157,6 +157,9 @@ impl Engine {
         link.ping_due = if interval.is_zero() || !link.has_pongs() { Instant::MAX } else { now.plus(interval) };
         self.state.ready_peers += 1;
         self.state.counters.handshakes += 1;
+        let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
+        let peer = PeerId::of(id);
+        self.state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
         self.state.rearm(id);
         self.tell(id, Event::Ready { handshake }, handler);
     }
@@ -177,6 +180,10 @@ impl Engine {
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.
     fn turn_away(&mut self, id: LinkId) {
         self.send_reject(id, RejectCode::TOO_BUSY, b"maximum of connections reached");
+        if let Some(link) = self.state.table.get(id) {
+            let (peer, address) = (PeerId::of(id), link.peer.address());
+            self.state.outbox.tell(ControlEvent::RejectedOverCapacity { peer, address });
+        }
         self.state.close(id, LocalCause::OverCapacity.into());
     }
 

@@ -1,7 +1,7 @@
 //! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
 
 use super::Engine;
-use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState};
+use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
 use crate::error::{Misbehaviour, WireError};
 use crate::framer::{Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
@@ -100,6 +100,7 @@ impl Engine {
             }
             Framed::Dropped { header: _, cause } => {
                 self.count_frame(id);
+                self.end_declined(id);
                 let counters = &mut self.state.counters;
                 *match cause {
                     DropCause::BadChecksum => &mut counters.bad_checksums,
@@ -130,6 +131,7 @@ impl Engine {
             return;
         }
         let is_connected = link.peer.state() == ConnectionState::Connected;
+        let is_declined = link.declined;
         match frame.command() {
             CommandName::PING if is_connected => self.on_ping(id, &frame),
             CommandName::PONG if is_connected => self.on_pong(id, frame.payload(), handler),
@@ -138,8 +140,28 @@ impl Engine {
             CommandName::REJECT => self.on_reject(id, frame.payload(), handler),
             CommandName::PROTOCONF if is_connected => self.on_protoconf(id, frame.payload(), handler),
             CommandName::SENDHEADERS if is_connected => self.on_sendheaders(id, handler),
-            _ if is_connected => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
+            _ if is_connected => self.deliver(id, frame, is_declined, handler),
             _ => self.state.counters.before_handshake += 1,
+        }
+    }
+
+    /// Gives a message to the subscribers who want it, and to the handler unless it did not.
+    fn deliver<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, is_declined: bool, handler: &mut H) {
+        if self.state.outbox.wants(frame.command()) {
+            let (header, received) = (*frame.header(), self.state.now);
+            let message = MessageEvent { peer: PeerId::of(id), header, payload: frame.to_bytes(), received };
+            self.state.outbox.publish(&message);
+        }
+        match is_declined {
+            true => self.end_declined(id),
+            false => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
+        }
+    }
+
+    /// A message that the handler may have declined ends here; of the next one that is not known.
+    fn end_declined(&mut self, id: LinkId) {
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.declined = false;
         }
     }
 
@@ -200,8 +222,14 @@ fn admit<H: Handler>(
         _ if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             // Nothing is delivered of a message whose header made the handler end its peer.
-            let is_open = state.table.get(id).is_some_and(|link| link.ending == Ending::Open);
-            if is_open { delivery } else { Delivery::Discard }
+            match state.table.get_mut(id).filter(|link| link.ending == Ending::Open) {
+                Some(link) if delivery == Delivery::Discard && state.outbox.wants(command) => {
+                    link.declined = true;
+                    Delivery::Buffer
+                }
+                Some(_) => delivery,
+                None => Delivery::Discard,
+            }
         }
         _ => Delivery::Buffer,
     })

@@ -8,14 +8,16 @@
 mod deadlines;
 mod handshake;
 mod intake;
+mod news;
 
-use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
+use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, NextDial, PeerInfo, Stats};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
-use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Shortage};
+use crate::error::{CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX};
+use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
+use crate::logging::LogBook;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::table::Ending;
 use crate::time::{Instant, Wait};
@@ -34,6 +36,7 @@ pub(crate) struct Engine {
     rules: FramerRules,
     memory: FramerMemory,
     frames: HandshakeFrames,
+    logbook: LogBook,
     /// All that had come before this moment stands in the lists of the table, or was looked at.
     pub(crate) heard_until: Instant,
     /// Accepted links, without those over capacity.
@@ -65,8 +68,9 @@ impl Engine {
         let memory = FramerMemory::new(config.buffered_total_max_bytes);
         let frames = HandshakeFrames::new(&config);
         let rules = framer_rules(&config);
+        let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
+        Self { state, rules, memory, frames, logbook, heard_until: now, inbound: 0, over_capacity: 0 }
     }
 
     /// Calls the handler about a peer.
@@ -86,10 +90,26 @@ impl Engine {
                 // A command has nobody to tell: who needs to know sends from a handler.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
             }
+            Command::SendMessage { peer, frame, answer } => {
+                answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
+            }
+            Command::ConnectionCount { answer } => answer.give(self.state.ready_peers),
+            Command::Peers { after, answer } => answer.give(self.peers(after)),
+            Command::SubscribeControl { outlet } => self.state.outbox.add_control(outlet),
+            Command::SubscribeMessages { commands, outlet } => self.state.outbox.add_messages(commands, outlet),
+            Command::Ban { answer, .. } => answer.give(Err(CommandError::NoManager)),
+            Command::Unban { answer, .. } => answer.give(Err(CommandError::NoManager)),
+            Command::Bans { answer } => answer.give(Err(CommandError::NoManager)),
             Command::Stats { answer } => answer.give(self.stats()),
             Command::Stop => self.state.stopping = true,
             Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
         }
+    }
+
+    fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
+        let slot = after.map_or(0, |peer| peer.slot() + 1);
+        let peers = self.state.table.iter_from(slot).take(PEERS_PER_ANSWER);
+        peers.map(|(id, link)| PeerInfo::of(id, link)).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -126,6 +146,9 @@ impl Engine {
             Admission::OverCapacity => PeerConnection::new_over_capacity(address, timeout),
             Admission::Refused => {
                 self.state.counters.refused += 1;
+                let links = self.state.table.len();
+                let refusal = if self.state.stopping { Refusal::Stopping } else { Refusal::TableFull { links } };
+                self.state.outbox.tell(ControlEvent::InboundRejected { address, refusal });
                 return None;
             }
         };
@@ -157,6 +180,9 @@ impl Engine {
         let was_dialled = link.peer.state() == ConnectionState::Connecting;
         let connect = was_dialled.then(|| now.since(link.peer.since()));
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
+        let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
+        let peer = PeerId::of(id);
+        self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
         self.state.rearm(id);
         self.tell(id, Event::Opened { connect }, handler);
         if was_dialled && self.is_open(id) {
@@ -274,6 +300,7 @@ impl Engine {
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
+        self.state.outbox.tell(end_told(PeerId::of(id), &link.peer, state, reason));
         let cut = link.framer.streaming();
         self.state.counters.closed += 1;
         if bugs::is_planted(Bug::NoDeferredFree) {
@@ -312,10 +339,14 @@ impl Engine {
 
     /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.table.has_work() {
+        if self.state.table.has_work() || self.state.outbox.has_events() {
             return Wait::Zero;
         }
-        self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
+        let timers = self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
+        match self.state.outbox.has_unsent() {
+            true => timers.or_sooner(Wait::Until(self.state.now.plus(TICK))),
+            false => timers,
+        }
     }
 }
 
@@ -325,6 +356,21 @@ fn framer_rules(config: &Config) -> FramerRules {
         limits: PayloadLimits { message_max_bytes: config.message_max_bytes, block_max_bytes: config.block_max_bytes },
         buffer_limits: BufferLimits::new(config.buffered_message_max_bytes, &config.buffered_command_max_bytes),
         body_min_bytes_per_second: config.body_min_bytes_per_second,
+    }
+}
+
+/// What is told of the end of a connection that was in `state`.
+fn end_told(peer: PeerId, connection: &PeerConnection, state: ConnectionState, reason: CloseReason) -> ControlEvent {
+    let (address, connection_type) = (connection.address(), connection.connection_type());
+    match (state, connection_type, reason) {
+        (ConnectionState::Disconnected, _, CloseReason::Network(failure)) => {
+            ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) }
+        }
+        (ConnectionState::Connecting | ConnectionState::AwaitingHandshake, ConnectionType::Outbound, _) => {
+            let (failures, next) = (1, NextDial::Never);
+            ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
+        }
+        _ => ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
     }
 }
 

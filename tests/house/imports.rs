@@ -15,11 +15,11 @@ const ROWS: [&[&str]; 13] = [
     &["table", "ban", "dial", "store", "admit"],
     &["subscribe"],
     &["api"],
-    &["load", "relay"],
+    &["load", "relay", "logging"],
     &["engine"],
     &["handle", "net::mio"],
     &["reactor"],
-    &["sim"],
+    &["sim", "channel"],
     // Documentation only.
     &["manual"],
 ];

@@ -1,0 +1,55 @@
+//! What other threads are told of a peer.
+
+use crate::id::{LinkId, PeerId};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::table::Link;
+use crate::time::Instant;
+use crate::wire::Version;
+use std::net::SocketAddr;
+
+/// A peer as it was when somebody asked; what it said of itself is a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its id.
+    pub id: PeerId,
+    /// The address that it was dialled at or that it connected from.
+    pub address: SocketAddr,
+    /// Who opened the connection, and whether there was room for it.
+    pub connection_type: ConnectionType,
+    /// How far the connection has come.
+    pub state: ConnectionState,
+    /// Since when it is in that state.
+    pub since: Instant,
+    /// Its protocol version; none before it has said it, as all that follows.
+    pub protocol_version: Option<u32>,
+    /// The services it offers.
+    pub services: Option<u64>,
+    /// The name of its software without what is not safe to print, at most 256 characters.
+    pub user_agent: Option<String>,
+    /// The height of its chain.
+    pub height: Option<i32>,
+    /// Bytes that it was sent.
+    pub sent_bytes: u64,
+    /// Bytes that wait to be sent.
+    pub waiting_bytes: usize,
+}
+
+impl PeerInfo {
+    pub(crate) fn of(id: LinkId, link: &Link) -> Self {
+        let version = link.peer.handshake().peer_version();
+        Self {
+            id: PeerId::of(id),
+            address: link.peer.address(),
+            connection_type: link.peer.connection_type(),
+            state: link.peer.state(),
+            since: link.peer.since(),
+            protocol_version: version.map(Version::claimed_version),
+            services: version.map(|version| version.services),
+            user_agent: version.map(Version::printable_user_agent),
+            height: version.and_then(|version| version.start_height),
+            sent_bytes: link.bytes_written,
+            waiting_bytes: link.queue.waiting_bytes(),
+        }
+    }
+}
