@@ -2,9 +2,9 @@
 //!
 //! [`open`] makes a loop whose handler does nothing, and a [`Channel`] that brings its control events and messages to
 //! another thread and acts through a [`Handle`]. What is slow there is slow for itself: it loses the oldest, is told
-//! how many, and never holds up the loop. A program that has to answer within the same turn, or to send and receive what
-//! is too large to gather, writes a [`Handler`] instead. No thread is started here: the loop runs on the one that calls
-//! [`Reactor::run`].
+//! how many, and never holds up the loop. A program that has to answer within the same turn, or to send and receive
+//! what is too large to gather, writes a [`Handler`] instead. No thread is started here: the loop runs on the one that
+//! calls [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, Handler, MessageEvent};
 use crate::config::Config;

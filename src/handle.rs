@@ -91,8 +91,9 @@ impl<C> Handle<C> {
         self.try_send(Command::Send { peer, frame })
     }
 
-    /// Sends a message to a peer. It is encoded here, on the caller's thread; the answer is whether the peer's queue took
-    /// it. An inventory is sent as it is, so one with more items than the peer takes in one message is refused.
+    /// Sends a message to a peer. It is encoded here, on the caller's thread, with the magic of the loop's network,
+    /// which is fixed for its life. The answer is whether the peer's queue took it; it may be dropped unheard. An
+    /// inventory is sent as it is, so one with more items than the peer takes in one message is refused.
     ///
     /// # Errors
     ///

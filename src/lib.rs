@@ -22,6 +22,7 @@
 //!
 //! - [`Handler`] is what you write, [`Ctx`] what it acts through, [`Reactor`] what runs it, [`Handle`] how other
 //!   threads reach it, [`Config`] what you may choose.
+//! - [`channel`] is for programs without a handler of their own: [`ControlEvent`]s and messages through bounded queues.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
 //! - [`wire`] is the protocol alone, [`MessageFramer`] and the types in [`peer`] are its state machines; none of them
 //!   touches a socket or a clock, and each can be used on its own.

@@ -228,8 +228,8 @@ pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 pub const PEERS_PER_ANSWER: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;
-/// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the most,
-/// less than 2 MB of each kind per hour.
+/// Time after which another line of a kind may be logged once its burst is used up: with lines of 250 bytes, which few
+/// are longer than, less than 1 MB of each kind per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
 /// Control events and messages that a [`Channel`](crate::channel::Channel) holds of each, unless it is told otherwise.
 pub const CHANNEL_ITEMS: usize = 1_024;

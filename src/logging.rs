@@ -63,9 +63,10 @@ impl LogBook {
 impl Bucket {
     fn take(&mut self, now: Instant) -> Option<u64> {
         let fills = now.since(self.filled_at).as_nanos() / LOG_REFILL.as_nanos();
-        let fills = u32::try_from(fills).unwrap_or(u32::MAX);
-        self.lines = self.lines.saturating_add(fills).min(LOG_BURST_LINES);
-        self.filled_at = self.filled_at.plus(LOG_REFILL.saturating_mul(fills));
+        let fills = fills.min(u128::from(LOG_BURST_LINES)) as u32;
+        self.lines = (self.lines + fills).min(LOG_BURST_LINES);
+        let is_full = self.lines == LOG_BURST_LINES;
+        self.filled_at = if is_full { now } else { self.filled_at.plus(LOG_REFILL * fills) };
         if self.lines == 0 {
             self.suppressed += 1;
             return None;
@@ -233,5 +234,71 @@ impl Write for Escape<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::one_of_each;
+    use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
+    use std::sync::Arc;
+
+    fn line(event: &ControlEvent, suppressed: u64) -> String {
+        Line { event, network: Network::Regtest, suppressed }.to_string()
+    }
+
+    #[test]
+    fn a_line_has_the_fields_of_its_event_and_no_others() {
+        let events = one_of_each();
+        assert_eq!(
+            line(&events[1], 0),
+            "event=handshake_complete peer_id=3.1 peer_address=192.0.2.1:8333 connection_type=outbound \
+             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1s\" network=regtest"
+        );
+        assert_eq!(
+            line(&events[5], 3),
+            "event=inbound_rejected peer_address=192.0.2.1:8333 connection_type=inbound error=\"there are 1 \
+             connections; raise max_links or max_inbound\" network=regtest suppressed=3"
+        );
+        assert!(line(&events[2], 0).contains(" state=awaiting_handshake error=\"listening failed: "));
+        assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));
+    }
+
+    #[test]
+    fn every_line_is_printable_short_and_ends_with_the_network() {
+        for event in one_of_each() {
+            let line = line(&event, 0);
+            assert!(line.starts_with(&format!("event={}", event.label())) && line.ends_with(" network=regtest"));
+            assert!(line.len() <= 512 && line.chars().all(|character| (' '..='~').contains(&character)), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_text_can_end_its_line_or_its_value_or_be_long() {
+        let quoted = |text: &str| Quoted(&text).to_string();
+        assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
+        assert_eq!(quoted(&"x".repeat(300)).len(), LOG_TEXT_MAX_CHARS + 2);
+        let name = Arc::from("seed\r\nevent=peer_banned");
+        let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
+        assert!(line(&event, 0).contains(r#"detail="seed\r\nevent=peer_banned has"#));
+    }
+
+    #[test]
+    fn lines_of_a_kind_are_few_and_those_that_were_not_logged_are_counted() {
+        let mut book = LogBook::new(Network::Regtest);
+        let mut now = Instant::from_nanos(7);
+        for _ in 0..LOG_BURST_LINES {
+            assert_eq!(book.admit("a", now), Some(0));
+        }
+        now = now.plus(LOG_REFILL / 2);
+        assert_eq!([book.admit("a", now), book.admit("a", now)], [None, None]);
+        assert_eq!(book.admit("b", now), Some(0), "another kind has lines of its own");
+        now = now.plus(LOG_REFILL / 2);
+        assert_eq!([book.admit("a", now), book.admit("a", now)], [Some(2), None]);
+        now = Instant::MAX;
+        assert_eq!(book.admit("a", now), Some(1));
+        assert_eq!((1..LOG_BURST_LINES).filter(|_| book.admit("a", now).is_some()).count() as u32, LOG_BURST_LINES - 1);
+        assert_eq!(book.admit("a", now), None, "an age brings no more than a burst");
     }
 }

@@ -265,3 +265,43 @@ impl<T: Queued> fmt::Debug for Outlet<T> {
         f.debug_struct("Outlet").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Number(u64);
+
+    impl Queued for Number {}
+
+    #[test]
+    fn a_lock_that_is_taken_is_not_waited_for() {
+        let (mut outlet, subscription) = Subscription::new(2);
+        let held = subscription.shared.lock();
+        outlet.push(Number(0));
+        assert_eq!(outlet.flush(), Flushed::Busy);
+        for number in 1..4 {
+            outlet.push(Number(number));
+        }
+        assert_eq!(outlet.flush(), Flushed::Busy);
+        drop(held);
+        assert_eq!(outlet.flush(), Flushed::All);
+        let heard = [(); 4].map(|()| subscription.try_recv().unwrap());
+        let items = [2, 3].map(|number| Some(Heard::Item(Number(number))));
+        assert_eq!(heard, [Some(Heard::Lost { count: 2 }), items[0], items[1], None]);
+    }
+
+    #[test]
+    fn a_listener_that_panicked_with_the_lock_leaves_a_whole_queue() {
+        let (mut outlet, subscription) = Subscription::new(2);
+        outlet.push(Number(7));
+        let poison = std::panic::AssertUnwindSafe(|| {
+            let _held = subscription.shared.lock();
+            panic!("with the lock");
+        });
+        assert!(std::panic::catch_unwind(poison).is_err());
+        assert_eq!(outlet.flush(), Flushed::All);
+        assert_eq!(subscription.recv(), Ok(Heard::Item(Number(7))));
+    }
+}

@@ -344,3 +344,64 @@ impl fmt::Display for BookFault {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::error::IoStep;
+    use crate::id::LinkId;
+    use std::collections::BTreeSet;
+    use std::io;
+
+    /// One event of each kind.
+    pub(crate) fn one_of_each() -> Vec<ControlEvent> {
+        let peer = PeerId::of(LinkId::new(3, 1));
+        let address = ([192, 0, 2, 1], 8_333).into();
+        let (connection_type, state) = (ConnectionType::Outbound, ConnectionState::AwaitingHandshake);
+        let failure = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(98));
+        let reason = CloseReason::Network(failure);
+        let (host, name) = (Host::of([192, 0, 2, 1].into()), Arc::from("seed.example"));
+        let retry_in = Duration::from_secs(1);
+        vec![
+            ControlEvent::ConnectionEstablished { peer, address, connection_type },
+            ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: retry_in },
+            ControlEvent::ConnectionFailed { peer, address, state, reason, failures: 1, next: NextDial::Never },
+            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+            ControlEvent::ConnectionRestarting { address, restarts: 1 },
+            ControlEvent::InboundRejected { address, refusal: Refusal::TableFull { links: 1 } },
+            ControlEvent::RejectedOverCapacity { peer, address },
+            ControlEvent::PeerMisbehaved { peer, address, misconduct: Misconduct::BadChecksum, points: 1, score: 2 },
+            ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 0 },
+            ControlEvent::PeerUnbanned { host },
+            ControlEvent::PeerEvicted { peer, address },
+            ControlEvent::ListenerBound { address },
+            ControlEvent::ListenerBindFailed { address, failure, retry_in },
+            ControlEvent::SeedResolved { name: Arc::clone(&name), found: 2, new: 1 },
+            ControlEvent::SeedFailed { name, failure },
+            ControlEvent::BookSetAside { kept_as: Arc::from(Path::new("book.0")), fault: BookFault::Damaged },
+            ControlEvent::BookFailing { fault: BookFault::Io(28), retry_in },
+            ControlEvent::BookRecovered,
+            ControlEvent::ConfigUpdated { fields: Arc::from(["max_peers", "listen"]) },
+        ]
+    }
+
+    #[test]
+    fn each_kind_has_a_label_of_its_own_that_counters_can_use() {
+        let labels: Vec<_> = one_of_each().iter().map(ControlEvent::label).collect();
+        assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len());
+        assert!(labels.iter().all(|label| label.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())));
+    }
+
+    #[test]
+    fn each_event_is_told_in_one_line() {
+        for event in one_of_each() {
+            let text = event.to_string();
+            assert!(!text.is_empty() && text.chars().all(|character| (' '..='~').contains(&character)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_waits_in_a_queue_is_small() {
+        assert!(size_of::<ControlEvent>() <= 128, "{}", size_of::<ControlEvent>());
+    }
+}

@@ -1,5 +1,6 @@
 //! The handler's view of the loop, valid for one call.
 
+use super::info::PeerInfo;
 use super::state::LoopState;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
@@ -60,12 +61,12 @@ impl<'a> Ctx<'a> {
 
     /// A peer, if it is not gone.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        self.state.table.get(peer.link()).map(|link| PeerView { id: peer, link })
+        self.state.table.get(peer.link()).map(|link| PeerView::new(peer.link(), link))
     }
 
     /// All peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.state.table.iter().map(|(id, link)| PeerView { id: PeerId::of(id), link })
+        self.state.table.iter().map(|(id, link)| PeerView::new(id, link))
     }
 
     /// Peers whose handshake is complete.
@@ -216,6 +217,28 @@ pub struct PeerView<'a> {
 }
 
 impl<'a> PeerView<'a> {
+    pub(crate) fn new(id: LinkId, link: &'a Link) -> Self {
+        Self { id: PeerId::of(id), link }
+    }
+
+    /// What is known of it, to keep.
+    pub fn info(&self) -> PeerInfo {
+        let version = self.version();
+        PeerInfo {
+            id: self.id,
+            address: self.address(),
+            connection_type: self.link.peer.connection_type(),
+            state: self.link.peer.state(),
+            since: self.link.peer.since(),
+            protocol_version: version.map(Version::claimed_version),
+            services: version.map(|version| version.services),
+            user_agent: version.map(Version::printable_user_agent),
+            height: version.and_then(|version| version.start_height),
+            sent_bytes: self.link.bytes_written,
+            waiting_bytes: self.waiting_bytes(),
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> PeerId {
         self.id

@@ -1,13 +1,11 @@
-//! What other threads are told of a peer.
+//! What can be kept of a peer, and told to other threads.
 
-use crate::id::{LinkId, PeerId};
+use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::table::Link;
 use crate::time::Instant;
-use crate::wire::Version;
 use std::net::SocketAddr;
 
-/// A peer as it was when somebody asked; what it said of itself is a claim.
+/// A peer as it was at one moment; what it said of itself is a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
@@ -33,23 +31,4 @@ pub struct PeerInfo {
     pub sent_bytes: u64,
     /// Bytes that wait to be sent.
     pub waiting_bytes: usize,
-}
-
-impl PeerInfo {
-    pub(crate) fn of(id: LinkId, link: &Link) -> Self {
-        let version = link.peer.handshake().peer_version();
-        Self {
-            id: PeerId::of(id),
-            address: link.peer.address(),
-            connection_type: link.peer.connection_type(),
-            state: link.peer.state(),
-            since: link.peer.since(),
-            protocol_version: version.map(Version::claimed_version),
-            services: version.map(|version| version.services),
-            user_agent: version.map(Version::printable_user_agent),
-            height: version.and_then(|version| version.start_height),
-            sent_bytes: link.bytes_written,
-            waiting_bytes: link.queue.waiting_bytes(),
-        }
-    }
 }

@@ -23,6 +23,8 @@ pub use frame::{Chunk, Frame};
 pub use info::PeerInfo;
 pub use message::{CommandFilter, MessageEvent};
 
+#[cfg(test)]
+pub(crate) use control::tests::one_of_each;
 pub(crate) use state::LoopState;
 
 pub use crate::framer::{ChecksumVerdict, Delivery};

@@ -102,3 +102,78 @@ impl Outbox {
         self.has_unsent = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::one_of_each;
+    use crate::id::{LinkId, PeerId};
+    use crate::subscribe::{Heard, Subscription};
+    use crate::time::Instant;
+    use crate::wire::Header;
+    use bytes::Bytes;
+
+    fn message(command: CommandName) -> MessageEvent {
+        let payload = Bytes::from_static(b"payload");
+        let peer = PeerId::of(LinkId::new(0, 0));
+        MessageEvent { peer, header: Header::of(command, &payload), payload, received: Instant::ZERO }
+    }
+
+    #[test]
+    fn what_is_told_while_others_are_heard_waits_for_the_next_turn() {
+        let mut outbox = Outbox::default();
+        let (outlet, subscription) = Subscription::new(8);
+        outbox.add_control(outlet);
+        let [first, second, ..] = &one_of_each()[..] else { panic!("there are more") };
+        outbox.tell(first.clone());
+        let heard = outbox.take_events();
+        outbox.tell(second.clone());
+        outbox.give_back(heard);
+        outbox.flush();
+        assert!(outbox.has_events());
+        assert_eq!(subscription.try_recv(), Ok(Some(Heard::Item(first.clone()))));
+        assert_eq!(subscription.try_recv(), Ok(None));
+        assert_eq!(outbox.take_events(), [second.clone()]);
+        assert!(!outbox.has_work());
+    }
+
+    #[test]
+    fn a_turn_full_of_events_leaves_no_more_room_behind_than_is_kept() {
+        let mut outbox = Outbox::default();
+        for count in [CONTROL_EVENTS_KEPT, 4 * CONTROL_EVENTS_KEPT] {
+            (0..count).for_each(|_| outbox.tell(ControlEvent::BookRecovered));
+            let heard = outbox.take_events();
+            outbox.give_back(heard);
+            assert!(outbox.events.capacity() <= CONTROL_EVENTS_KEPT);
+        }
+    }
+
+    #[test]
+    fn messages_go_to_those_who_want_them_while_they_are_there() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.wants(CommandName::TX));
+        let (outlet, all) = Subscription::new(8);
+        outbox.add_messages(CommandFilter::All, outlet);
+        let (outlet, some) = Subscription::new(8);
+        outbox.add_messages(CommandFilter::Only(vec![CommandName::INV, CommandName::TX]), outlet);
+        for command in [CommandName::TX, CommandName::BLOCK] {
+            assert!(outbox.wants(command));
+            outbox.publish(&message(command));
+        }
+        outbox.flush();
+        let commands = |subscription: &Subscription<MessageEvent>| -> Vec<CommandName> {
+            let items = std::iter::from_fn(|| subscription.try_recv().unwrap());
+            items
+                .map(|heard| if let Heard::Item(item) = heard { item.header.command } else { panic!("lost") })
+                .collect()
+        };
+        assert_eq!(commands(&all), [CommandName::TX, CommandName::BLOCK]);
+        assert_eq!(commands(&some), [CommandName::TX]);
+        drop(all);
+        outbox.publish(&message(CommandName::BLOCK));
+        outbox.flush();
+        assert!(outbox.wants(CommandName::TX) && !outbox.wants(CommandName::BLOCK));
+        outbox.end();
+        assert!(!outbox.wants(CommandName::TX) && some.try_recv().is_err());
+    }
+}

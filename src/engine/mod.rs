@@ -10,7 +10,7 @@ mod handshake;
 mod intake;
 mod news;
 
-use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, NextDial, PeerInfo, Stats};
+use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, NextDial, PeerInfo, PeerView, Stats};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
@@ -109,7 +109,7 @@ impl Engine {
     fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
         let slot = after.map_or(0, |peer| peer.slot() + 1);
         let peers = self.state.table.iter_from(slot).take(PEERS_PER_ANSWER);
-        peers.map(|(id, link)| PeerInfo::of(id, link)).collect()
+        peers.map(|(id, link)| PeerView::new(id, link).info()).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -362,16 +362,17 @@ fn framer_rules(config: &Config) -> FramerRules {
 /// What is told of the end of a connection that was in `state`.
 fn end_told(peer: PeerId, connection: &PeerConnection, state: ConnectionState, reason: CloseReason) -> ControlEvent {
     let (address, connection_type) = (connection.address(), connection.connection_type());
-    match (state, connection_type, reason) {
-        (ConnectionState::Disconnected, _, CloseReason::Network(failure)) => {
-            ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) }
-        }
-        (ConnectionState::Connecting | ConnectionState::AwaitingHandshake, ConnectionType::Outbound, _) => {
-            let (failures, next) = (1, NextDial::Never);
-            ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
-        }
-        _ => ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+    if state == ConnectionState::Disconnected
+        && let CloseReason::Network(failure) = reason
+    {
+        // It could not be registered, so nobody has heard of it.
+        return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };
     }
+    if connection_type == ConnectionType::Outbound && state != ConnectionState::Connected {
+        let (failures, next) = (1, NextDial::Never);
+        return ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next };
+    }
+    ControlEvent::ConnectionLost { peer, address, connection_type, state, reason }
 }
 
 /// The state in which a connection ends that was in `state`. The embedder may give any reason at any time, so a dial

@@ -5,7 +5,10 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
+mod asking;
 mod capacity;
+mod channel;
+mod control;
 mod descriptors;
 mod dialling;
 mod embedding;
@@ -14,6 +17,7 @@ mod greeting;
 mod half_close;
 mod handle;
 mod messages;
+mod overhearing;
 mod probe;
 mod registration;
 mod reject;

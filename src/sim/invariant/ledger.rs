@@ -7,9 +7,9 @@
 
 use super::outgoing::{Fault, Outgoing};
 use super::{Bounds, Findings};
-use crate::api::{Delivery, Event};
+use crate::api::{ControlEvent, Delivery, Event};
 use crate::error::{CloseReason, Deadline};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::{
     ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, READ_BLOCK_BYTES,
     SEND_STALL_TIMEOUT, WRITES_PER_TURN,
@@ -58,6 +58,10 @@ struct OfTurn {
 struct Record {
     socket: Socket,
     peer: Peer,
+    /// The link that control events were about last, and what they told.
+    told: Option<(LinkId, Stage)>,
+    /// The link that the handler was told is closed, and why.
+    closed: Option<(LinkId, CloseReason)>,
 }
 
 #[derive(Debug, Default)]
@@ -286,6 +290,41 @@ impl Ledger {
         }
     }
 
+    /// Something is told again as a control event: in the same order, once, and with the same end.
+    pub(super) fn control(&mut self, event: &ControlEvent) {
+        let Some(link) = event.peer().map(PeerId::link) else { return };
+        let record = self.record(link.slot());
+        let before = record.told.filter(|(told, _)| *told == link).map_or(Stage::Unknown, |(_, stage)| stage);
+        let ends_by = |reason: &CloseReason| record.closed == Some((link, *reason));
+        let (is_right, after) = match event {
+            ControlEvent::ConnectionEstablished { .. } => (before == Stage::Unknown, Stage::Opened),
+            ControlEvent::HandshakeComplete { .. } => (before == Stage::Opened, Stage::Ready),
+            ControlEvent::ConnectionFailed { reason, .. } => {
+                (matches!(before, Stage::Unknown | Stage::Opened) && ends_by(reason), Stage::Closed)
+            }
+            ControlEvent::ConnectionLost { reason, .. } => {
+                (matches!(before, Stage::Opened | Stage::Ready) && ends_by(reason), Stage::Closed)
+            }
+            ControlEvent::RejectedOverCapacity { .. }
+            | ControlEvent::PeerMisbehaved { .. }
+            | ControlEvent::PeerEvicted { .. } => (matches!(before, Stage::Opened | Stage::Ready), before),
+            ControlEvent::ConnectionRestarting { .. }
+            | ControlEvent::InboundRejected { .. }
+            | ControlEvent::PeerBanned { .. }
+            | ControlEvent::PeerUnbanned { .. }
+            | ControlEvent::ListenerBound { .. }
+            | ControlEvent::ListenerBindFailed { .. }
+            | ControlEvent::SeedResolved { .. }
+            | ControlEvent::SeedFailed { .. }
+            | ControlEvent::BookSetAside { .. }
+            | ControlEvent::BookFailing { .. }
+            | ControlEvent::BookRecovered
+            | ControlEvent::ConfigUpdated { .. } => return,
+        };
+        record.told = Some((link, after));
+        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is told after it was {before:?}"));
+    }
+
     /// What the handler wants of a message.
     pub(super) fn admitted(&mut self, link: LinkId, header: &Header, delivery: Delivery) {
         let peer = &mut self.record(link.slot()).peer;
@@ -352,6 +391,7 @@ impl Ledger {
         let is_cut = stage != Stage::Unknown
             && matches!(record.peer.message, Some((header, Delivery::Stream, _)) if header.payload_len > 0);
         record.peer = Peer { link: Some(link), stage: Stage::Closed, ..Peer::default() };
+        record.closed = Some((link, reason));
         self.closed += 1;
         let age = began.map_or(Duration::MAX, |began| now.since(began));
         let least = self.least_age(reason);

@@ -41,7 +41,7 @@
 //! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
 //! | 30 | The file of the peer book loads at every instant | not built: the peer book |
 //! | 31 | The peer book keeps its bounds | not built: the peer book |
-//! | 32 | Log lines keep their bound | elsewhere: a loop writes one line in its life |
+//! | 32 | Log lines keep their bound | elsewhere: needs a logger |
 //! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
 //! | 34 | A hostile peer changes nothing of what others are told | elsewhere: compares two runs |
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
@@ -177,7 +177,7 @@ pub const INVARIANTS: [Invariant; 39] = {
         ),
         invariant(30, "The file of the peer book loads at every instant", &[NotBuilt("the peer book")]),
         invariant(31, "The peer book keeps its bounds", &[NotBuilt("the peer book")]),
-        invariant(32, "Log lines keep their bound", &[Elsewhere("a loop writes one line in its life")]),
+        invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
         invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
         invariant(34, "A hostile peer changes nothing of what others are told", &[Elsewhere("compares two runs")]),
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),

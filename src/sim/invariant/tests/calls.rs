@@ -1,11 +1,11 @@
 //! Calls on the network and on the handler that break an invariant each.
 
-use super::config;
-use crate::api::{Delivery, Event};
+use super::{ADDRESS, config};
+use crate::api::{ControlEvent, Delivery, Event};
 use crate::error::{CloseReason, Deadline};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN};
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::CommandName;
 use crate::sim::invariant::Bounds;
 use crate::sim::invariant::ledger::Ledger;
@@ -17,6 +17,7 @@ use std::time::Duration;
 const LINK: LinkId = LinkId::new(3, 1);
 const NEXT: LinkId = LinkId::new(3, 2);
 const LATE: Instant = Instant::from_nanos(1_000_000_000_000);
+const INBOUND: ConnectionType = ConnectionType::Inbound;
 const OPENED: Event<'static> = Event::Opened { connect: None };
 const READY: Event<'static> = Event::Ready { handshake: Duration::ZERO };
 
@@ -49,6 +50,21 @@ fn ledger() -> Ledger {
     ledger.event(LINK, &READY, Instant::ZERO, Some(true));
     ledger.waited(Instant::ZERO);
     ledger
+}
+
+fn established() -> ControlEvent {
+    let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+    ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND }
+}
+
+fn complete() -> ControlEvent {
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: Duration::ZERO }
+}
+
+fn lost(reason: CloseReason) -> ControlEvent {
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    ControlEvent::ConnectionLost { peer, address, connection_type, state: ConnectionState::Connected, reason }
 }
 
 pub(super) type Calls = (u8, fn(&mut Ledger));
@@ -155,6 +171,27 @@ pub(super) const CALLS: &[Calls] = &[
     (29, |ledger| {
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
         ledger.told(LINK, true);
+    }),
+    (29, |ledger| ledger.control(&complete())),
+    (29, |ledger| (0..2).for_each(|_| ledger.control(&established()))),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.control(&lost(CloseReason::ClosedByPeer));
+    }),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+        ledger.control(&lost(CloseReason::RejectedByPeer(1)));
+    }),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+        ledger.control(&lost(CloseReason::ClosedByPeer));
+        ledger.control(&complete());
+    }),
+    (29, |ledger| {
+        let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+        ledger.control(&ControlEvent::PeerEvicted { peer, address });
     }),
 ];
 
