@@ -217,14 +217,15 @@ pub const FIXED_PEERS_MAX: usize = 100_000;
 
 // --- Who watches from other threads ---------------------------------------------------------------------------------
 
-/// Items of one subscription that wait on either side of its lock, about 100 bytes each.
+/// Items of one subscription that wait on either side of its lock, at most 128 bytes each.
 pub const SUBSCRIPTION_MAX_ITEMS: usize = 65_536;
 /// Bytes of payload of one subscription that wait on either side of its lock; what is shared with a block of the loop
-/// holds at most twice its size. With those of the items, a subscription that nobody reads costs 270 MB at the worst.
+/// holds at most twice its size. With the items themselves, a subscription costs 290 MB at the very worst.
 pub const SUBSCRIPTION_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Control events for whose next ones the loop keeps room between turns; a turn with more gives its room back.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
-/// Peers of one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
+/// Peers of one answer to a [`Handle`](crate::Handle), 512 bytes each at the most: a share of all peers that one turn
+/// has the time to copy.
 pub const PEERS_PER_ANSWER: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;

@@ -5,8 +5,8 @@
 //! batch with the next one. A listener that is slow loses the oldest items and is told how many before it gets the
 //! next. A subscription that was dropped is found out when something is passed on.
 //!
-//! The lock is held for moving items and for nothing else; no code of an item's runs under it but its `Clone` and its
-//! `Drop`. Only the listener ever sleeps on it.
+//! The lock is held for moving items, and for dropping those for which there is no room. Only the listener ever sleeps
+//! here, until the condition variable wakes it or its time is over; the loop's end waits for nobody but when it ends.
 
 use crate::error::CommandError;
 use crate::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};

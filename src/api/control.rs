@@ -274,7 +274,7 @@ impl fmt::Display for ControlEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConnectionEstablished { address, connection_type, .. } => {
-                write!(f, "connected to {address} ({connection_type})")
+                write!(f, "connected with {address} ({connection_type})")
             }
             Self::HandshakeComplete { address, handshake, .. } => {
                 write!(f, "the handshake with {address} took {handshake:?}")

@@ -234,6 +234,8 @@ impl<'a> PeerView<'a> {
             services: version.map(|version| version.services),
             user_agent: version.map(Version::printable_user_agent),
             height: version.and_then(|version| version.start_height),
+            last_rtt: self.link.peer.ping_pong().last_rtt(),
+            least_rtt: self.link.peer.ping_pong().least_rtt(),
             sent_bytes: self.link.bytes_written,
             waiting_bytes: self.waiting_bytes(),
         }

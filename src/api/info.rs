@@ -4,6 +4,7 @@ use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::time::Instant;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A peer as it was at one moment; what it said of itself is a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct PeerInfo {
     pub user_agent: Option<String>,
     /// The height of its chain.
     pub height: Option<i32>,
+    /// The time from the last ping that it answered to its pong.
+    pub last_rtt: Option<Duration>,
+    /// The shortest of all such times.
+    pub least_rtt: Option<Duration>,
     /// Bytes that it was sent.
     pub sent_bytes: u64,
     /// Bytes that wait to be sent.

@@ -30,6 +30,12 @@ fn peers_are_listed_with_what_they_said_of_themselves() {
     assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
     assert_eq!((info.protocol_version, info.services, info.height), (Some(PROTOCOL_VERSION), Some(0x21), Some(0)));
     assert!(info.sent_bytes > 100, "a version at least");
+    assert_eq!((info.last_rtt, info.least_rtt), (None, None));
+    let nonce = one.act(move |ctx| ctx.ping(here, ctx.now()).expect("the queue has room"));
+    let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
+    until([&mut one, &mut two], "the ping is answered", |[one, _]| one.count(is_pong) == 1);
+    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    assert!(info.last_rtt.is_some() && info.last_rtt == info.least_rtt);
     let handle = two.reactor.handle();
     let [info] = &answer(&mut two, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
     assert_eq!(info.user_agent.as_deref(), Some("/ab/"));
