@@ -133,7 +133,7 @@ mod tests {
         assert!(outbox.has_events());
         assert_eq!(subscription.try_recv(), Ok(Some(Heard::Item(first.clone()))));
         assert_eq!(subscription.try_recv(), Ok(None));
-        assert_eq!(outbox.take_events(), [second.clone()]);
+        assert_eq!(outbox.take_events(), std::slice::from_ref(second));
         assert!(!outbox.has_work());
     }
 
