@@ -5,6 +5,7 @@
 //! [`Ctx`](crate::Ctx).
 
 use crate::api::{Command, Pending, Stats};
+use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
@@ -87,6 +88,25 @@ impl<C> Handle<C> {
         self.try_send(Command::Send { peer, frame })
     }
 
+    /// Gives the loop another configuration, which it takes as a whole between two of its steps, or not at all. The
+    /// answer is the list of what has changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
+    pub fn update_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        self.send_config(config, false)
+    }
+
+    /// Asks what [`Handle::update_config`] would change, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::update_config`].
+    pub fn check_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        self.send_config(config, true)
+    }
+
     /// Asks what the loop has done so far.
     ///
     /// # Errors
@@ -114,6 +134,18 @@ impl<C> Handle<C> {
     /// As [`Handle::try_send`].
     pub fn stop(&self) -> Result<(), Refused<C>> {
         self.try_send(Command::Stop)
+    }
+}
+
+impl<C> Handle<C> {
+    fn send_config(
+        &self,
+        config: Config,
+        dry_run: bool,
+    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        let (answer, pending) = Pending::new();
+        self.try_send(Command::UpdateConfig { config: Box::new(config), dry_run, answer })?;
+        Ok(pending)
     }
 }
 

@@ -183,6 +183,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.handler
     }
 
+    /// How the loop is configured; [`Handle::update_config`] changes it.
+    pub fn config(&self) -> &Config {
+        &self.engine.state.config
+    }
+
     /// What the loop has done so far.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
@@ -359,6 +364,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     fn expire(&mut self) {
         self.read_clock();
+        self.engine.retime();
         self.due.clear();
         let tick = tick_of(self.engine.state.now) + u64::from(bugs::is_planted(Bug::EarlyTimer));
         let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);

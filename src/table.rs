@@ -34,8 +34,8 @@ pub(crate) struct Link {
     pub(crate) stream_end: u64,
     /// Bytes that the kernel has taken in the link's life.
     pub(crate) bytes_written: u64,
-    /// When the next ping of ours is due; [`Instant::MAX`] for never.
-    pub(crate) ping_due: Instant,
+    /// From when the time to the next ping of ours counts: the end of the handshake, or when the last one was due.
+    pub(crate) pinged_at: Instant,
     /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
     pub(crate) send_progress: Instant,
     /// Where among the link's outgoing bytes the next progress is. Not beyond what is written if nothing waits.
@@ -49,7 +49,8 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// The lower of the peer's protocol version and ours; 0 before the peer's version is known.
+    /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
+    /// we have.
     pub(crate) negotiated_version: u32,
     /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
     pub(crate) reject_code: Option<NonZeroU8>,
@@ -248,7 +249,7 @@ impl Table {
             stream: None,
             stream_end: 0,
             bytes_written: 0,
-            ping_due: Instant::MAX,
+            pinged_at: Instant::ZERO,
             send_progress: Instant::ZERO,
             send_goal: 0,
             held_since: Instant::ZERO,
@@ -379,6 +380,11 @@ impl Table {
 
     pub(crate) fn closing_len(&self) -> usize {
         self.closing.len()
+    }
+
+    /// Slots that were ever used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.generations.len() as u32
     }
 
     /// Slots that were ever used, those in use, and those that are retired.

@@ -1,5 +1,6 @@
 //! What other threads ask of a loop, and how they get their answers.
 
+use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::histogram::{Counters, LatencySummary};
 use crate::id::PeerId;
@@ -32,6 +33,15 @@ pub enum Command<C> {
         peer: PeerId,
         /// Header and payload.
         frame: Bytes,
+    },
+    /// Take another configuration, all of it or nothing.
+    UpdateConfig {
+        /// The configuration, complete.
+        config: Box<Config>,
+        /// Whether only to tell what would change.
+        dry_run: bool,
+        /// Who gets the changes, or why nothing has changed.
+        answer: Answer<Result<Vec<ConfigChange>, UpdateError>>,
     },
     /// Report what the loop has done so far.
     Stats {

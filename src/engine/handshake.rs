@@ -14,7 +14,6 @@ use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::table::Ending;
-use crate::time::Instant;
 use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
 };
@@ -74,7 +73,12 @@ impl Engine {
         let mut payload = self.state.pool.take();
         version.encode(&mut payload);
         self.send(id, CommandName::VERSION, payload);
+        let claimed = self.state.config.protocol_version;
         if let Some(link) = self.state.table.get_mut(id) {
+            // An acceptor has compared both versions already.
+            if !link.peer.handshake().version_received() {
+                link.negotiated_version = claimed;
+            }
             link.peer.handshake_mut().mark_version_sent();
         }
     }
@@ -90,7 +94,10 @@ impl Engine {
             Err(error) => return self.state.abort(id, error.into()),
         };
         let config = &self.state.config;
-        let negotiated = version.negotiated_version().min(config.protocol_version);
+        // What we have claimed counts, whatever the configuration says by now.
+        let has_claimed = link.peer.handshake().version_sent();
+        let ours = if has_claimed { link.negotiated_version } else { config.protocol_version };
+        let negotiated = version.negotiated_version().min(ours);
         // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
         let heard_on = config.magic.is_none().then_some(config.network);
         let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
@@ -143,7 +150,6 @@ impl Engine {
 
     fn complete_handshake<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.now;
-        let interval = self.state.config.ping_interval;
         let Some(link) = self.state.table.get_mut(id) else { return };
         let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.ending == Ending::Open;
         if !awaited || !link.peer.handshake().is_complete() {
@@ -154,7 +160,7 @@ impl Engine {
         }
         let handshake = now.since(link.peer.since());
         link.peer.transition_to_connected(now).expect("its handshake is complete");
-        link.ping_due = if interval.is_zero() || !link.has_pongs() { Instant::MAX } else { now.plus(interval) };
+        link.pinged_at = now;
         self.state.ready_peers += 1;
         self.state.counters.handshakes += 1;
         self.state.rearm(id);

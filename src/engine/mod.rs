@@ -8,6 +8,7 @@
 mod deadlines;
 mod handshake;
 mod intake;
+mod update;
 
 use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
 use crate::bugs::{self, Bug};
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     /// Accepted links, without those over capacity.
     inbound: usize,
     over_capacity: usize,
+    /// The first slot whose timer may still be set for deadlines that a new configuration has moved.
+    retime_from: Option<u32>,
 }
 
 /// What an accepted connection may become.
@@ -66,7 +69,7 @@ impl Engine {
         let frames = HandshakeFrames::new(&config);
         let rules = framer_rules(&config);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
+        Self { state, rules, memory, frames, heard_until: now, inbound: 0, over_capacity: 0, retime_from: None }
     }
 
     /// Calls the handler about a peer.
@@ -86,6 +89,7 @@ impl Engine {
                 // A command has nobody to tell: who needs to know sends from a handler.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
             }
+            Command::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
             Command::Stats { answer } => answer.give(self.stats()),
             Command::Stop => self.state.stopping = true,
             Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
@@ -312,7 +316,7 @@ impl Engine {
 
     /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.table.has_work() {
+        if self.state.table.has_work() || self.is_retiming() {
             return Wait::Zero;
         }
         self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))

@@ -27,5 +27,6 @@ mod stopped;
 mod streams;
 mod support;
 mod throughput;
+mod updates;
 mod villains;
 mod wraps;

@@ -200,6 +200,8 @@ impl<H: Handler> Checked<H> {
 
     fn check_turn(&mut self) {
         let after = self.reactor.inspect_summary();
+        let promised = Bounds::of(self.reactor.config());
+        let bounds = self.bounds.or_looser(promised);
         let mut ledger = self.ledger.borrow_mut();
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
@@ -209,7 +211,7 @@ impl<H: Handler> Checked<H> {
         let sight = TurnSight {
             before: &self.summary,
             after: &after,
-            bounds: &self.bounds,
+            bounds: &bounds,
             told_ready: ledger.ready,
             told_closed: ledger.closed,
             next_unread_turns,
@@ -221,6 +223,7 @@ impl<H: Handler> Checked<H> {
         }
         self.settled = self.summary.now;
         drop(ledger);
+        self.bounds = promised.at_least(&after);
         self.summary = after;
     }
 

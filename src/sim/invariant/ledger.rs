@@ -8,6 +8,7 @@
 use super::outgoing::{Fault, Outgoing};
 use super::{Bounds, Findings};
 use crate::api::{Delivery, Event};
+use crate::config::Config;
 use crate::error::{CloseReason, Deadline};
 use crate::id::LinkId;
 use crate::limits::{
@@ -249,6 +250,11 @@ impl Ledger {
     }
 
     // --- Calls on the handler ---------------------------------------------------------------------------------------
+
+    /// What the handler hears from here on is judged by this configuration.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.bounds = Bounds::of(config);
+    }
 
     /// The handler is called about a peer; `is_live` if the table has it.
     pub(super) fn told(&mut self, link: LinkId, is_live: bool) {

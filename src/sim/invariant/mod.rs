@@ -245,6 +245,26 @@ impl Bounds {
             pong_timeout: config.pong_timeout,
         }
     }
+
+    /// What is promised in a turn in which one configuration took the place of another.
+    fn or_looser(self, other: Self) -> Self {
+        Self {
+            max_links: self.max_links.max(other.max_links),
+            max_inbound: self.max_inbound.max(other.max_inbound),
+            gathered_max_bytes: self.gathered_max_bytes.max(other.gathered_max_bytes),
+            ..other
+        }
+    }
+
+    /// What is there may stay though a new configuration allows less.
+    fn at_least(self, summary: &Summary) -> Self {
+        Self {
+            max_links: self.max_links.max(summary.links),
+            max_inbound: self.max_inbound.max(summary.inbound),
+            gathered_max_bytes: self.gathered_max_bytes.max(summary.gathered_bytes),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for When {

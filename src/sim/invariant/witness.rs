@@ -66,7 +66,10 @@ impl<H: Handler> Handler for Witness<H> {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let handshake = ctx.peer(peer).map(|view| view.connection().handshake().is_complete());
-        self.ledger.borrow_mut().event(peer.link(), &event, ctx.now(), handshake);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.follow(ctx.config());
+        ledger.event(peer.link(), &event, ctx.now(), handshake);
+        drop(ledger);
         self.handler.on_event(ctx, peer, event);
         self.called(ctx);
     }
