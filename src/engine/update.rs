@@ -89,17 +89,19 @@ impl Engine {
         for change in changes {
             log::info!("configuration: {change}");
         }
+        self.manager_reconfigured();
         if changes.iter().any(|change| change.effect == Effect::Listeners) {
             self.listeners_reconfigured();
         }
-        self.manager_reconfigured();
     }
 
-    /// The addresses to listen at have changed.
-    fn listeners_reconfigured(&mut self) {}
-
     /// The manager's part of the configuration may have changed.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "who manages peers changes what it keeps of them")]
     fn manager_reconfigured(&mut self) {}
+
+    /// The addresses to listen at have changed.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "who listens changes what it keeps of that")]
+    fn listeners_reconfigured(&mut self) {}
 }
 
 #[cfg(test)]

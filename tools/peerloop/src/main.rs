@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod doctor;
 mod exit;
 mod machine;
 mod notices;
@@ -42,6 +43,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Probe(args)) => probe::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
         #[cfg(feature = "sim")]
         Some(Command::Sim(args)) => sim::run(args),
         Some(Command::Completions { shell }) => {
