@@ -15,6 +15,8 @@ mod process;
 mod progress;
 mod report;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "they are those of the command that runs a node"))]
+mod settings;
 #[cfg(feature = "sim")]
 mod sim;
 mod sources;
