@@ -121,7 +121,7 @@ impl Changes {
         self.value("relay", NextHandshakes, relay, &new.relay);
         self.of_version_rules(version_rules, &new.version_rules);
         self.value("max_links", NewConnections, max_links, &new.max_links);
-        self.value("max_inbound", NewConnections, max_inbound, &new.max_inbound);
+        self.change("max_inbound", NewConnections, max_inbound, &new.max_inbound, limit_text);
         self.value("connect_timeout", Now, connect_timeout, &new.connect_timeout);
         self.value("handshake_timeout", Now, handshake_timeout, &new.handshake_timeout);
         self.value("ping_interval", Now, ping_interval, &new.ping_interval);
@@ -223,6 +223,13 @@ impl Changes {
         if old != new {
             self.found.push(ConfigChange { field, old: text(old), new: text(new), effect });
         }
+    }
+}
+
+fn limit_text(limit: &usize) -> String {
+    match *limit {
+        usize::MAX => "no limit".to_owned(),
+        limit => limit.to_string(),
     }
 }
 

@@ -87,6 +87,7 @@ fn seed_e45_an_update_says_what_it_has_changed() {
         config.max_inbound = 3;
     });
     let told: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
+    assert_eq!(changes[0].old, "no limit");
     assert_eq!(told, [("max_inbound", "3", Effect::NewConnections), ("ping_interval", "30s", Effect::Now)]);
     assert_eq!(stage.update(|_| {}), [], "it has that already");
 }

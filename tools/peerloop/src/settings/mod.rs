@@ -1,10 +1,11 @@
 //! The settings of a long-running node: flags over environment over file over defaults.
 //!
-//! A setting has one name and stands once, in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval` the
-//! flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a duration is
-//! written `10s` and a size `2MiB` everywhere. Nothing is ignored: a key that is no setting, a value that cannot be
-//! read and a combination that is not valid end the program with one line that names where it was given. Every value of
-//! the outcome knows its source.
+//! A setting has one name and stands once, in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval`
+//! the flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a
+//! duration is written `10s` and a size `2MiB` everywhere. Nothing is ignored: a key that is no setting, a value that
+//! cannot be read and a combination that is not valid end the program with one line that names where it was given.
+//! Every value of the outcome knows its source. Nothing here reads the environment or a file by itself, but for
+//! [`SettingsFile::read`].
 
 mod file;
 mod kind;
@@ -91,6 +92,8 @@ impl Effective {
         let mut config = self.config.clone();
         let mut text = "# Flags over environment over file over defaults.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
+            // A path may hold anything, and a comment no end of a line.
+            let source = source.to_string().replace(char::is_control, "?");
             text += &match setting.kind.show(&mut config) {
                 Some(value) => format!("{} = {value} # {source}\n", setting.name),
                 None => format!("# {} is not set # {source}\n", setting.name),
