@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::api::Handler;
     use crate::protocol::Network;
+    use crate::table::Ending;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_at_or_after;
     use rand::SeedableRng;
@@ -150,6 +151,27 @@ mod tests {
         }
         assert_eq!(followed(&engine), LINKS);
         assert_eq!(engine.wait(), Wait::Until(Instant::ZERO.plus(sooner)));
+    }
+
+    #[test]
+    fn nobody_is_judged_by_a_time_that_is_gone_before_its_timer_has_followed() {
+        let mut engine = Engine::new(
+            Config { pong_timeout: Duration::from_secs(1), ..config() },
+            StdRng::seed_from_u64(1),
+            Instant::ZERO,
+        );
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
+        engine.opened(id, &mut Deaf);
+        let link = engine.state.table.get_mut(id).expect("it is live");
+        assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
+        let late = Instant::ZERO.plus(Duration::from_secs(1));
+        (engine.state.now, engine.heard_until) = (late, late);
+        engine.update_config(config(), false).expect("it may change");
+        engine.timer_due(id.slot() as u32);
+        assert_eq!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
+        engine.update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false).expect("and back");
+        engine.timer_due(id.slot() as u32);
+        assert_ne!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
     }
 
     #[test]

@@ -30,8 +30,8 @@ struct Course {
     calls: u64,
 }
 
-/// Two loops shake hands and ping each other for some seconds, one of them soon by another configuration; a peer by hand
-/// pings, sends a large message, gets an answer in two parts and leaves.
+/// Two loops shake hands and ping each other for some seconds, one of them in the end by another configuration; a peer
+/// by hand pings, sends a large message, gets an answer in two parts and leaves.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);
     let answer = |ctx: &mut Ctx<'_>, peer| {

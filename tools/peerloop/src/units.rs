@@ -301,7 +301,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,12}") {
-            let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text), parse_percentiles(&text), parse_bytes(&text));
+            let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text));
+            let _ = (parse_percentiles(&text), parse_bytes(&text));
         }
 
         #[test]
