@@ -126,6 +126,12 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
     pub accept_pauses: u64,
+    /// Addresses that could not be listened at, each try counted, and listeners that had to be closed.
+    pub listen_failures: u64,
+    /// Names that were looked up.
+    pub names_resolved: u64,
+    /// Names that could not be looked up.
+    pub resolve_failures: u64,
     /// Reads and writes that had to pause, because the kernel had no memory for them.
     pub memory_pauses: u64,
     /// Connections that were dialled.

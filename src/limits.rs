@@ -214,6 +214,18 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
+/// Names that are being looked up at once, each with up to [`RESOLVED_ADDRESSES_MAX`] addresses: half a megabyte.
+pub const RESOLVES_MAX: usize = 64;
+/// Addresses of one name that are kept, 32 bytes each.
+pub const RESOLVED_ADDRESSES_MAX: usize = 256;
+/// Time for a name to be looked up; an answer that comes later is dropped.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers taken from the network per turn, each of which may bring [`RESOLVED_ADDRESSES_MAX`] addresses.
+pub const ANSWERS_PER_TURN: usize = 16;
+/// First pause before an address that could not be listened at is tried again; it doubles up to [`LISTEN_RETRY_MAX`].
+pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before an address that could not be listened at is tried again.
+pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(60);
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
@@ -226,6 +238,7 @@ const _: () = {
     assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
+    assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };

@@ -3,12 +3,16 @@
 //! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
 //! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
 //! Sockets live inside the implementation under the slot of their link, so nothing above this trait carries its type.
+//! What takes its time in any kernel, as looking up a name, is begun here and answered later, by [`Net::take_answer`].
 //! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`].
 
+pub mod layer;
 pub mod mio;
+pub(crate) mod resolver;
 
 use crate::id::LinkId;
 use crate::time::{Instant, UnixTime, Wait};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,6 +28,44 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has closed its side, or the socket has an error: a short read is not the end of the data.
     pub hung_up: bool,
+}
+
+/// What came of something that was begun before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A name was looked up, or could not be.
+    Resolved {
+        /// The number that was given to [`Net::resolve`].
+        query: u32,
+        /// At least one and at most [`RESOLVED_ADDRESSES_MAX`](crate::limits::RESOLVED_ADDRESSES_MAX) addresses, in the
+        /// order of the resolver. They are what somebody claims: any of them may be absurd, or come twice.
+        outcome: Result<Vec<SocketAddr>, ResolveFailure>,
+    },
+}
+
+/// A name without addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveFailure {
+    /// The name as it was asked for.
+    pub name: String,
+    /// Why it has none.
+    pub cause: ResolveCause,
+}
+
+/// Why a name could not be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolveCause {
+    /// The operating system's resolver has failed, in its own words; a name that does not exist is told so.
+    System(String),
+    /// The name exists and has no address.
+    NoAddress,
+    /// [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names are being looked up already.
+    TooMany,
+    /// There is no thread to look it up.
+    NoThread(io::ErrorKind),
+    /// Nothing came within [`RESOLVE_TIMEOUT`](crate::limits::RESOLVE_TIMEOUT).
+    TimedOut,
 }
 
 /// A system-call layer with clocks.
@@ -116,6 +158,18 @@ pub trait Net {
 
     /// Deregisters and closes the link's socket, if it has one.
     fn close(&mut self, link: LinkId);
+
+    /// Begins to look up the addresses of `name`, which may have a port behind a colon; those of a name without one
+    /// get `port`. The answer carries `query`, in its own time or never: whoever asked has to know how long to wait.
+    ///
+    /// # Errors
+    ///
+    /// When [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names wait for theirs to be taken, or there is nobody to ask;
+    /// no answer comes then.
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
+
+    /// The next answer that has come, each of which ends a [`Net::wait`] as a [`Wake`] does.
+    fn take_answer(&mut self) -> Option<Answer>;
 }
 
 /// Ends a [`Net::wait`]. Cheap, callable from any thread, and never blocks.
@@ -123,3 +177,18 @@ pub trait Wake: Send + Sync {
     /// Lets the current or the next wait return at once.
     fn wake(&self);
 }
+
+impl fmt::Display for ResolveFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} gave no address: ", self.name)?;
+        match &self.cause {
+            ResolveCause::System(words) => f.write_str(words),
+            ResolveCause::NoAddress => f.write_str("the name exists and has none"),
+            ResolveCause::TooMany => f.write_str("too many names are being looked up; try again later"),
+            ResolveCause::NoThread(kind) => write!(f, "no thread could be started to look it up ({kind})"),
+            ResolveCause::TimedOut => f.write_str("the resolver did not answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for ResolveFailure {}

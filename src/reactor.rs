@@ -5,7 +5,7 @@
 //! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
 //!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
-//! 3. **Commands** from other threads, bounded.
+//! 3. **Commands** from other threads, and answers to what takes its time, as looking up a name; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
 //!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
@@ -38,7 +38,9 @@ use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::handle::Handle;
 use crate::id::{LinkId, Token};
-use crate::limits::{COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE};
+use crate::limits::{
+    ANSWERS_PER_TURN, COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE,
+};
 use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
 use crate::time::{Instant, Wait};
@@ -85,6 +87,8 @@ pub struct Reactor<N: Net, H: Handler> {
     commands: Option<Receiver<Command<H::Command>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
+    /// Whether the network may have more answers than were taken.
+    answers_pending: bool,
     listeners: Vec<Listener>,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
@@ -136,6 +140,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             handle,
             commands: Some(commands),
             commands_pending: true,
+            answers_pending: false,
             listeners: Vec::new(),
             read_block: ReadBlock::new(),
             ready: Vec::with_capacity(EVENTS_PER_TURN),
@@ -218,8 +223,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
-        let more_commands = self.commands_pending || !self.started;
-        if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
+        let more_to_take = self.commands_pending || self.answers_pending || !self.started;
+        if more_events || more_to_take || self.listeners.iter().any(Listener::is_due) {
             wait = Wait::Zero;
         }
         for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
@@ -246,6 +251,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.start();
         self.note_readiness();
         self.take_commands();
+        self.take_answers();
         self.accept();
         self.dial();
         self.read();
@@ -313,7 +319,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                         listener.ready = true;
                     }
                 }
-                Token::Waker => self.commands_pending = true,
+                Token::Waker => {
+                    self.commands_pending = true;
+                    self.answers_pending = true;
+                }
             }
         }
     }
@@ -340,7 +349,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
     }
 
-    // --- 3: commands ------------------------------------------------------------------------------------------------
+    // --- 3: commands and answers ------------------------------------------------------------------------------------
 
     fn take_commands(&mut self) {
         if !self.commands_pending {
@@ -352,6 +361,19 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 return;
             };
             self.engine.command(command, &mut self.handler);
+        }
+    }
+
+    fn take_answers(&mut self) {
+        if !self.answers_pending {
+            return;
+        }
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(answer) = self.net.take_answer() else {
+                self.answers_pending = false;
+                return;
+            };
+            self.engine.answered(answer);
         }
     }
 

@@ -8,6 +8,7 @@
 mod deadlines;
 mod handshake;
 mod intake;
+mod ports;
 
 use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
 use crate::bugs::{self, Bug};

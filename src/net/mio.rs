@@ -4,7 +4,8 @@
 //! Listeners get a deep backlog and options that accepted sockets inherit, which saves a system call for each.
 //! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
 
-use super::{Net, Readiness, Wake};
+use super::resolver::{Resolved, Resolver, ask_system};
+use super::{Answer, Net, Readiness, ResolveFailure, Wake};
 use crate::id::{LinkId, Token};
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
 use crate::time::{Instant, UnixTime, Wait};
@@ -12,6 +13,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -31,8 +33,9 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    listeners: Vec<Option<TcpListener>>,
+    listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
+    resolver: Resolver,
     origin: std::time::Instant,
 }
 
@@ -50,10 +53,21 @@ impl MioNet {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             waker: Arc::new(waker),
-            listeners: Vec::new(),
+            listeners: BTreeMap::new(),
             sockets: Vec::new(),
+            resolver: Resolver::new(ask_system),
             origin: std::time::Instant::now(),
         })
+    }
+
+    /// Looks names up by calling `look_up` with a host and a port, in place of the operating system's resolver. It is
+    /// called on a thread of its own and may block.
+    #[must_use]
+    pub fn with_resolver(
+        self,
+        look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { resolver: Resolver::new(look_up), ..self }
     }
 
     fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
@@ -135,23 +149,19 @@ impl Net for MioNet {
         let mut listener = TcpListener::from_std(socket.into());
         let address = listener.local_addr()?;
         self.poll.registry().register(&mut listener, token(Token::Listener(index)), Interest::READABLE)?;
-        let index = index as usize;
-        if self.listeners.len() <= index {
-            self.listeners.resize_with(index + 1, || None);
-        }
-        self.listeners[index] = Some(listener);
+        self.listeners.insert(index, listener);
         Ok(address)
     }
 
     fn accept(&mut self, index: u32) -> io::Result<(TcpStream, SocketAddr)> {
-        let Some(listener) = self.listeners.get(index as usize).and_then(Option::as_ref) else {
+        let Some(listener) = self.listeners.get(&index) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         uninterrupted(|| listener.accept())
     }
 
     fn close_listener(&mut self, index: u32) {
-        if let Some(mut listener) = self.listeners.get_mut(index as usize).and_then(Option::take) {
+        if let Some(mut listener) = self.listeners.remove(&index) {
             // What cannot be deregistered is forgotten by the kernel when it is closed, here.
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -216,6 +226,15 @@ impl Net for MioNet {
             // As with listeners: closing forgets what deregistering could not.
             let _ = self.poll.registry().deregister(&mut socket);
         }
+    }
+
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
+        let waker = self.waker();
+        self.resolver.ask(query, name, port, &waker)
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        self.resolver.take().map(|Resolved { query, outcome }| Answer::Resolved { query, outcome })
     }
 }
 

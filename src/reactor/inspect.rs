@@ -48,7 +48,7 @@ pub struct Summary {
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events or the queue of commands may hold more than was taken.
+    /// Whether a listener, the kernel's events, the queue of commands or that of answers may hold more than was taken.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
@@ -203,6 +203,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
                 || self.commands_pending
+                || self.answers_pending
                 || !self.started
                 || self.listeners.iter().any(Listener::is_due),
             is_stopping: state.stopping,

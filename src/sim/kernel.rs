@@ -1,16 +1,18 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
-//! Everything happens inside the call that causes it, but for dials that fail after a while and for what a cut network
-//! holds up. A host that never collects has at most one event waiting per socket. No call looks at all hosts or all
+//! Everything happens inside the call that causes it, but for dials that fail after a while, names that are looked up,
+//! and what a cut network holds up. A host that never collects has at most one event waiting per socket. No call looks at all hosts or all
 //! connections, except those by which a test cuts, heals or resets something.
 
 mod dialling;
 mod harm;
 mod links;
 mod listening;
+mod naming;
 mod view;
 
 pub use dialling::Route;
+pub use naming::Names;
 pub(super) use view::{EndView, HostView};
 
 use super::connection::{Conditions, Connection, Edge, Edges, Mask, Owner, Side};
@@ -26,6 +28,7 @@ use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
 use crate::time::{Instant, UnixTime};
+use naming::Asked;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -55,6 +58,8 @@ pub(super) struct Kernel {
     pub(super) tape: Tape,
     pub(super) ports: Ports,
     pub(super) routes: BTreeMap<IpAddr, Route>,
+    /// The addresses of names.
+    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
     /// Hosts that got an event since they were last asked for.
     stirred: Vec<u32>,
@@ -62,9 +67,9 @@ pub(super) struct Kernel {
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
     next_serial: u32,
-    /// Dials that fail, by when and in which order.
-    failures: BTreeMap<(Instant, u64), (EndId, i32)>,
-    next_failure: u64,
+    /// What happens by itself, by when and in which order.
+    coming: BTreeMap<(Instant, u64), Coming>,
+    next_coming: u64,
     /// Dials that the cut network holds up.
     unanswered: Vec<EndId>,
     pool: Pool,
@@ -84,7 +89,9 @@ struct Host {
     descriptors: usize,
     descriptors_max: usize,
     faults: Faults,
-    chances: [Chance; 3],
+    chances: [Chance; 4],
+    names: Names,
+    asked: Asked,
 }
 
 /// What a host draws for, each from a stream of its own.
@@ -93,6 +100,16 @@ enum Draw {
     Cuts,
     Poller,
     Routes,
+    Names,
+}
+
+/// Something that happens by itself.
+#[derive(Debug)]
+enum Coming {
+    /// A dial fails.
+    DialFails(EndId, i32),
+    /// A host gets an answer.
+    Answer(naming::Reply),
 }
 
 #[derive(Debug)]
@@ -160,8 +177,9 @@ impl Kernel {
             listeners: BTreeMap::new(),
             connections: Slab::new(),
             next_serial: 0,
-            failures: BTreeMap::new(),
-            next_failure: 0,
+            coming: BTreeMap::new(),
+            next_coming: 0,
+            names: BTreeMap::new(),
             unanswered: Vec::new(),
             pool: Pool::default(),
         }
@@ -175,18 +193,26 @@ impl Kernel {
     }
 
     /// When something happens by itself.
-    pub(super) fn next_failure(&self) -> Option<Instant> {
-        self.failures.first_key_value().map(|((at, _), _)| *at)
+    pub(super) fn next_coming(&self) -> Option<Instant> {
+        self.coming.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn happen_later(&mut self, after: Duration, what: Coming) {
+        self.coming.insert((self.now.plus(after), self.next_coming), what);
+        self.next_coming += 1;
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
         let until = self.now.plus(by);
-        while let Some(at) = self.next_failure()
+        while let Some(at) = self.next_coming()
             && at <= until
         {
-            let (_, (dialler, errno)) = self.failures.pop_first().expect("it was looked at");
+            let (_, what) = self.coming.pop_first().expect("it was looked at");
             self.now = at;
-            self.fail_dial(dialler, errno);
+            match what {
+                Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
+                Coming::Answer(reply) => self.answer(reply),
+            }
         }
         self.now = until;
     }
@@ -209,7 +235,9 @@ impl Kernel {
             descriptors: OWN_DESCRIPTORS,
             descriptors_max: usize::MAX,
             faults: Faults::default(),
-            chances: [chance(Draw::Cuts), chance(Draw::Poller), chance(Draw::Routes)],
+            chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names].map(chance),
+            names: Names::default(),
+            asked: Asked::default(),
         });
         host
     }

@@ -4,12 +4,12 @@
 //! is; time passes only when the world's driver says so. What a signal interrupts is tried again here, as behind the
 //! real seam. A host that is dropped closes all that it has open, like a process that ends.
 
-use super::errno::ENOTCONN;
+use super::errno::{EAGAIN, ENOTCONN};
 use super::kernel::{EndId, Kernel};
 use super::trace::Call;
 use super::world::World;
 use crate::id::{LinkId, Token};
-use crate::net::{Net, Readiness, Wake};
+use crate::net::{Answer, Net, Readiness, ResolveFailure, Wake};
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefMut;
 use std::io::{self, IoSlice};
@@ -193,6 +193,21 @@ impl Net for SimNet {
         if let Some(socket) = self.sockets.get_mut(link.slot()) {
             *socket = None;
         }
+    }
+
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
+        let mut kernel = self.world.kernel_mut();
+        let result = kernel.resolve(self.host(), query, name, port);
+        let outcome = result.as_ref().map(|()| 0).map_err(|_| EAGAIN);
+        kernel.note(self.host(), Call::Resolve { query, port }, outcome, name.as_bytes());
+        result
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        let mut kernel = self.world.kernel_mut();
+        let answer = kernel.take_answer(self.host())?;
+        kernel.note(self.host(), Call::TakeAnswer, Ok(0), format!("{answer:?}").as_bytes());
+        Some(answer)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::connection::Conditions;
 use super::faults::Site;
-use super::kernel::{Kernel, Route};
+use super::kernel::{Kernel, Names, Route};
 use super::net::SimNet;
 use super::poller::{Pending, Poller};
 use super::tape::{Chance, Tape};
@@ -39,6 +39,13 @@ impl World {
     /// Adds a host; the first has the address 10.0.0.1, the second 10.0.0.2, and so on.
     pub fn host(&self) -> SimNet {
         let host = self.kernel_mut().add_host();
+        SimNet::new(self.clone(), host)
+    }
+
+    /// A host whose network was dropped, once more: as a process that was killed and is started again on the same
+    /// machine. Nobody hears what was asked before.
+    pub fn restart(&self, host: usize) -> SimNet {
+        self.kernel_mut().forget_questions(host);
         SimNet::new(self.clone(), host)
     }
 
@@ -91,6 +98,17 @@ impl World {
     /// What becomes of dials to an address from here on.
     pub fn set_route(&self, to: IpAddr, route: Route) {
         self.kernel_mut().routes.insert(to, route);
+    }
+
+    /// The addresses of a name, from here on and for all hosts; none for a name that exists and has none. It has to be
+    /// told without a port.
+    pub fn set_name(&self, name: &str, addresses: Vec<IpAddr>) {
+        self.kernel_mut().names.insert(name.to_owned(), addresses);
+    }
+
+    /// What a host's resolver is like, from here on.
+    pub fn set_names(&self, host: usize, names: Names) {
+        self.kernel_mut().set_names(host, names);
     }
 
     /// The local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port of a
