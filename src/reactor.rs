@@ -7,7 +7,8 @@
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Commands** from other threads, and answers to what takes its time, as looking up a name; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
-//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds.
+//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
+//!    address that cannot be listened at is tried again as well, ever more slowly.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
@@ -29,6 +30,7 @@
 mod accept;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
+mod listening;
 mod transfer;
 
 use crate::api::{Command, Ctx, Handler, Stats};
@@ -45,12 +47,11 @@ use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
-use accept::Listener;
+use listening::Listeners;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ pub struct Reactor<N: Net, H: Handler> {
     commands_pending: bool,
     /// Whether the network may have more answers than were taken.
     answers_pending: bool,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
     due: Vec<u32>,
@@ -141,31 +142,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             commands: Some(commands),
             commands_pending: true,
             answers_pending: false,
-            listeners: Vec::new(),
+            listeners: Listeners::default(),
             read_block: ReadBlock::new(),
             ready: Vec::with_capacity(EVENTS_PER_TURN),
             due: Vec::new(),
             stopping_since: None,
             started: false,
         })
-    }
-
-    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
-    /// was 0.
-    ///
-    /// # Errors
-    ///
-    /// When the address cannot be bound.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let index = u32::try_from(self.listeners.len()).expect("listeners are few");
-        let address = self.net.listen(index, address)?;
-        self.listeners.push(Listener { address, ready: true, retry: None });
-        Ok(address)
-    }
-
-    /// The addresses of all listeners.
-    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
     }
 
     /// A remote control for other threads.
@@ -224,12 +207,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
         let more_to_take = self.commands_pending || self.answers_pending || !self.started;
-        if more_events || more_to_take || self.listeners.iter().any(Listener::is_due) {
+        if more_events || more_to_take {
             wait = Wait::Zero;
         }
-        for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
-            wait = wait.or_sooner(Wait::Until(retry.at));
-        }
+        wait = wait.or_sooner(self.listeners.wait());
         if let Some(moment) = self.engine.state.wake_at {
             wait = wait.or_sooner(Wait::Until(moment));
         }
@@ -305,6 +286,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn start(&mut self) {
         if !self.started {
             self.started = true;
+            self.follow_configuration();
             self.handler.on_start(&mut Ctx::new(&mut self.engine.state));
         }
     }
@@ -315,7 +297,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             match Token::from_u64(token) {
                 Token::Link(id) => self.note_link(id, readable, writable, hung_up),
                 Token::Listener(index) => {
-                    if let Some(listener) = self.listeners.get_mut(index as usize) {
+                    if let Some(listener) = self.listeners.by_index(index) {
                         listener.ready = true;
                     }
                 }
@@ -358,10 +340,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
-                return;
+                break;
             };
             self.engine.command(command, &mut self.handler);
         }
+        self.follow_configuration();
     }
 
     fn take_answers(&mut self) {
@@ -400,10 +383,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         match self.stopping_since {
             None => {
                 self.stopping_since = Some(now);
-                for index in 0..self.listeners.len() {
-                    self.net.close_listener(index as u32);
-                }
-                self.listeners.clear();
+                self.close_listeners();
                 self.engine.close_all();
             }
             Some(since) if now >= since.plus(SHUTDOWN_GRACE) => self.engine.abort_all(),

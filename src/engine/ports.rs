@@ -9,6 +9,7 @@ use std::time::Duration;
 impl Engine {
     /// The loop listens at `address` from now on.
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
+        self.state.counters.listeners_bound += 1;
         log::info!("listening at {address}");
     }
 

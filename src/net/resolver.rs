@@ -151,3 +151,169 @@ pub(crate) fn host_and_port(name: &str, port: u16) -> (&str, u16) {
     };
     (host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::SyncSender;
+    use std::time::Duration;
+
+    /// Longer than anything takes, so that a test fails instead of hanging.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A waker that can be waited for.
+    struct Bell(Mutex<SyncSender<()>>);
+
+    impl Wake for Bell {
+        fn wake(&self) {
+            // A bell that has rung is not rung again.
+            let _ = self.0.lock().unwrap().try_send(());
+        }
+    }
+
+    fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
+        let (rings, rung) = std::sync::mpsc::sync_channel(RESOLVES_MAX);
+        (Arc::new(Bell(Mutex::new(rings))), rung)
+    }
+
+    fn next(resolver: &mut Resolver, rung: &Receiver<()>) -> Resolved {
+        rung.recv_timeout(PATIENCE).expect("each answer wakes the loop");
+        resolver.take().expect("the answer is there before the waker is used")
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    /// A look-up that waits for a word each time, and what gives it that word. Once the look-up is gone, the word
+    /// cannot be given any more.
+    fn held_up() -> (impl LookUp, Sender<()>) {
+        let (go, may_go) = channel();
+        let may_go = Mutex::new(may_go);
+        let look_up = move |_: &str, port| {
+            // Without anybody to give the word it goes as well.
+            let _ = may_go.lock().unwrap().recv();
+            Ok(vec![address(port)])
+        };
+        (look_up, go)
+    }
+
+    #[test]
+    fn a_name_may_carry_its_port() {
+        for (name, expected) in [
+            ("seed.example", ("seed.example", 1)),
+            ("seed.example:8333", ("seed.example", 8_333)),
+            ("seed.example:65536", ("seed.example:65536", 1)),
+            ("seed.example:", ("seed.example:", 1)),
+            ("192.0.2.1:7", ("192.0.2.1", 7)),
+            ("2001:db8::7:9", ("2001:db8::7:9", 1)),
+            ("[2001:db8::7]:9", ("2001:db8::7", 9)),
+            ("[2001:db8::7]", ("2001:db8::7", 1)),
+            (":5", ("", 5)),
+            ("", ("", 1)),
+        ] {
+            assert_eq!(host_and_port(name, 1), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_thread_begins_before_the_first_question() {
+        let (waker, rung) = bell();
+        let mut resolver = Resolver::new(|_, port| Ok(vec![address(port)]));
+        assert!(resolver.thread.is_none() && resolver.take().is_none());
+        resolver.ask(4, "a.example:9", 1, &waker).unwrap();
+        resolver.ask(5, "b.example", 1, &waker).unwrap();
+        assert_eq!(next(&mut resolver, &rung), Resolved { query: 4, outcome: Ok(vec![address(9)]) });
+        assert_eq!(next(&mut resolver, &rung), Resolved { query: 5, outcome: Ok(vec![address(1)]) });
+        assert_eq!(resolver.take(), None);
+    }
+
+    #[test]
+    fn a_thousand_addresses_are_cut_and_none_is_a_failure() {
+        let (waker, rung) = bell();
+        let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
+        resolver.ask(1, "many.example", 1_000, &waker).unwrap();
+        let kept = next(&mut resolver, &rung).outcome.unwrap();
+        assert_eq!((kept.len(), kept[0], kept[255]), (RESOLVED_ADDRESSES_MAX, address(0), address(255)));
+        resolver.ask(2, "none.example", 0, &waker).unwrap();
+        let failure = next(&mut resolver, &rung).outcome.unwrap_err();
+        assert_eq!((failure.name.as_str(), &failure.cause), ("none.example", &ResolveCause::NoAddress));
+    }
+
+    #[test]
+    fn a_failure_says_which_name_and_why() {
+        let (waker, rung) = bell();
+        let mut resolver = Resolver::new(|_, _| Err(io::Error::other("the server is on fire")));
+        resolver.ask(1, "seed.example:7", 1, &waker).unwrap();
+        let failure = next(&mut resolver, &rung).outcome.unwrap_err();
+        assert_eq!(failure.to_string(), "\"seed.example:7\" gave no address: the server is on fire");
+    }
+
+    #[test]
+    fn a_flood_of_questions_is_refused_beyond_the_limit_until_answers_are_taken() {
+        let (waker, rung) = bell();
+        let (look_up, go) = held_up();
+        let mut resolver = Resolver::new(look_up);
+        for query in 0..RESOLVES_MAX as u32 {
+            resolver.ask(query, "seed.example", 1, &waker).unwrap();
+        }
+        let refused = resolver.ask(999, "late.example", 1, &waker).unwrap_err();
+        assert_eq!((refused.name.as_str(), &refused.cause), ("late.example", &ResolveCause::TooMany));
+        go.send(()).unwrap();
+        rung.recv_timeout(PATIENCE).unwrap();
+        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "what was not taken still counts");
+        assert_eq!(resolver.take().unwrap().query, 0);
+        resolver.ask(999, "late.example", 1, &waker).unwrap();
+        drop(go);
+        let answered: Vec<u32> = (0..RESOLVES_MAX).map(|_| next(&mut resolver, &rung).query).collect();
+        assert!(answered.iter().copied().eq((1..RESOLVES_MAX as u32).chain([999])), "{answered:?}");
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_holds_nobody_up_who_is_done_with_it() {
+        let (waker, _rung) = bell();
+        let (look_up, go) = held_up();
+        let mut resolver = Resolver::new(look_up);
+        resolver.ask(1, "slow.example", 1, &waker).unwrap();
+        resolver.ask(2, "slow.example", 1, &waker).unwrap();
+        drop(resolver);
+        assert_eq!(Arc::strong_count(&waker), 1, "the thread holds nothing of the loop");
+        go.send(()).unwrap();
+        // The thread lets go of the look-up after the first answer that nobody wants; the second is not tried.
+        while go.send(()).is_ok() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_resolver() {
+        let (waker, rung) = bell();
+        let (look_up, go) = held_up();
+        let mut resolver = Resolver::new(look_up);
+        resolver.ask(1, "seed.example", 1, &waker).unwrap();
+        go.send(()).unwrap();
+        next(&mut resolver, &rung);
+        let thread = resolver.thread.take().unwrap();
+        drop((resolver, thread.questions, thread.answers));
+        thread.handle.join().unwrap();
+        assert!(go.send(()).is_err(), "the look-up is gone");
+    }
+
+    #[test]
+    fn a_look_up_that_panics_costs_its_question_and_no_other_after_it() {
+        let (waker, rung) = bell();
+        let mut resolver = Resolver::new(|name, port| {
+            assert_ne!(name, "bad.example", "this panic is part of a test");
+            Ok(vec![address(port)])
+        });
+        resolver.ask(1, "bad.example", 1, &waker).unwrap();
+        while !resolver.thread.as_ref().unwrap().handle.is_finished() {
+            thread::yield_now();
+        }
+        assert_eq!(resolver.take(), None);
+        resolver.ask(2, "good.example", 2, &waker).unwrap();
+        assert_eq!(next(&mut resolver, &rung), Resolved { query: 2, outcome: Ok(vec![address(2)]) });
+        assert_eq!(resolver.outstanding, 0);
+    }
+}

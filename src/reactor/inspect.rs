@@ -77,8 +77,10 @@ pub struct Inspection {
     pub closing: Vec<LinkId>,
     /// The ids of connections that are still to be dialled.
     pub dials: Vec<LinkId>,
-    /// The listeners, by their index.
+    /// The listeners that are open.
     pub listeners: Vec<ListenerReport>,
+    /// Addresses that wait for a listener.
+    pub unbound_addresses: usize,
     /// Whether a timer has gone off that was not looked at.
     pub has_overdue_timers: bool,
     /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
@@ -175,6 +177,8 @@ pub struct Agreed {
 /// One listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerReport {
+    /// The number that its events carry.
+    pub index: u32,
     /// Whether more connections may wait than were accepted.
     pub is_ready: bool,
     /// Until when accepting pauses.
@@ -205,7 +209,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 || self.commands_pending
                 || self.answers_pending
                 || !self.started
-                || self.listeners.iter().any(Listener::is_due),
+                || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
             counters: state.counters.clone(),
         }
@@ -231,7 +235,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             dirty,
             closing,
             dials,
-            listeners: self.listeners.iter().map(ListenerReport::of).collect(),
+            listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
+            unbound_addresses: self.listeners.waiting_len(),
             has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             accounted_bytes: (of_links + of_loop) as u64,
         }
@@ -298,7 +303,7 @@ impl OutgoingReport {
 
 impl ListenerReport {
     fn of(listener: &Listener) -> Self {
-        Self { is_ready: listener.ready, retry_at: listener.retry.map(|retry| retry.at) }
+        Self { index: listener.index, is_ready: listener.ready, retry_at: listener.retry.map(|retry| retry.at) }
     }
 }
 

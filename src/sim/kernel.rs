@@ -84,7 +84,7 @@ struct Host {
     is_cut: bool,
     paused_until: Instant,
     /// Addresses of its listeners, by their index.
-    listening: Vec<Option<SocketAddr>>,
+    listening: BTreeMap<u32, SocketAddr>,
     woken: Arc<Flag>,
     descriptors: usize,
     descriptors_max: usize,
@@ -230,7 +230,7 @@ impl Kernel {
             is_stirred: false,
             is_cut: false,
             paused_until: Instant::ZERO,
-            listening: Vec::new(),
+            listening: BTreeMap::new(),
             woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(&self.any_woken) }),
             descriptors: OWN_DESCRIPTORS,
             descriptors_max: usize::MAX,

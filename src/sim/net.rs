@@ -21,7 +21,6 @@ use std::sync::Arc;
 pub struct SimNet {
     world: World,
     host: u32,
-    listeners: u32,
     sockets: Vec<Option<SimSocket>>,
 }
 
@@ -41,7 +40,7 @@ impl Drop for SimSocket {
 
 impl SimNet {
     pub(super) fn new(world: World, host: usize) -> Self {
-        Self { world, host: host as u32, listeners: 0, sockets: Vec::new() }
+        Self { world, host: host as u32, sockets: Vec::new() }
     }
 
     /// The host's own address.
@@ -122,7 +121,6 @@ impl Net for SimNet {
     }
 
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.listeners = self.listeners.max(index + 1);
         let listen = |kernel: &mut Kernel, host| kernel.listen(host, index, address);
         self.noted(Call::Listen { address }, listen, |address| usize::from(address.port()))
     }
@@ -213,8 +211,6 @@ impl Net for SimNet {
 
 impl Drop for SimNet {
     fn drop(&mut self) {
-        for index in 0..self.listeners {
-            self.world.kernel_mut().close_listener(self.host(), index);
-        }
+        self.world.kernel_mut().close_listeners(self.host());
     }
 }

@@ -241,8 +241,15 @@ impl<H: Handler> Checked<H> {
 
 /// What is left of a loop that has ended.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
-    let Inspection { summary, links, listeners, dials, .. } = inspection;
-    let left = [links.len(), listeners.len(), dials.len(), summary.timers, summary.ready_peers, summary.inbound];
+    let Inspection { summary, links, listeners, unbound_addresses, dials, .. } = inspection;
+    let left = [
+        links.len(),
+        listeners.len() + unbound_addresses,
+        dials.len(),
+        summary.timers,
+        summary.ready_peers,
+        summary.inbound,
+    ];
     turn::ensure(left == [0; 6] && summary.gathered_bytes == 0 && summary.over_capacity == 0, || {
         format!("links, listeners, dials, timers, ready and inbound peers: {left:?}; {summary:?}")
     })
