@@ -1,8 +1,8 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
-//! Everything happens inside the call that causes it, but for dials that fail after a while, names that are looked up,
-//! and what a cut network holds up. A host that never collects has at most one event waiting per socket. No call looks at all hosts or all
-//! connections, except those by which a test cuts, heals or resets something.
+//! Everything happens inside the call that causes it, but for dials that fail after a while, answers that take their
+//! time, and what a cut network holds up. A host that never collects has at most one event waiting per socket. No call
+//! looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
 
 mod dialling;
 mod harm;
