@@ -76,8 +76,14 @@ fn more_names_than_may_wait_are_refused() {
     net.resolve(99, SEED, 1).unwrap();
 }
 
-/// What a wild resolver has said to many questions: the answers, each with the time that it took.
-fn wild_answers(tape: Tape) -> (World, Vec<(Duration, Result<Vec<SocketAddr>, ResolveFailure>)>) {
+/// An answer and the time that it took.
+struct Heard {
+    after: Duration,
+    outcome: Result<Vec<SocketAddr>, ResolveFailure>,
+}
+
+/// What a wild resolver has said to many questions.
+fn wild_answers(tape: Tape) -> (World, Vec<Heard>) {
     let world = World::with_tape(tape, Instant::ZERO);
     world.set_name(SEED, vec![ip(1)]);
     let mut net = world.host();
@@ -90,7 +96,7 @@ fn wild_answers(tape: Tape) -> (World, Vec<(Duration, Result<Vec<SocketAddr>, Re
             world.advance(Duration::from_millis(100));
             while let Some(Answer::Resolved { query: answered, outcome }) = net.take_answer() {
                 assert_eq!(answered, query);
-                answers.push((world.now().since(asked), outcome));
+                answers.push(Heard { after: world.now().since(asked), outcome });
             }
         }
     }
@@ -100,11 +106,11 @@ fn wild_answers(tape: Tape) -> (World, Vec<(Duration, Result<Vec<SocketAddr>, Re
 #[test]
 fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
     let (world, answers) = wild_answers(Tape::from_seed(5));
-    let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
+    let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|heard| heard.outcome.as_ref().ok()).collect();
     assert!(answers.len() < QUESTIONS as usize, "some are never answered");
     assert!(answers.len() > QUESTIONS as usize / 2, "most are answered: {}", answers.len());
-    assert!(answers.iter().any(|(time, _)| *time > RESOLVE_TIMEOUT), "some are late");
-    assert!(answers.iter().any(|(_, outcome)| outcome.is_err()), "some fail");
+    assert!(answers.iter().any(|heard| heard.after > RESOLVE_TIMEOUT), "some are late");
+    assert!(answers.iter().any(|heard| heard.outcome.is_err()), "some fail");
     assert!(found.iter().all(|addresses| (1..=RESOLVED_ADDRESSES_MAX).contains(&addresses.len())));
     assert!(found.iter().any(|addresses| addresses.len() == RESOLVED_ADDRESSES_MAX), "some are cut");
     assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are right");
@@ -121,7 +127,7 @@ fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
 fn a_tape_that_says_nothing_of_names_gives_the_right_answers_at_once() {
     let (_, answers) = wild_answers(Tape::parse("").unwrap());
     let right = Ok(vec![SocketAddr::new(ip(1), 8_333)]);
-    assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|(_, outcome)| *outcome == right));
+    assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|heard| heard.outcome == right));
 }
 
 #[test]
