@@ -6,6 +6,7 @@
 //! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`].
 
 pub mod mio;
+pub mod store_writer;
 
 use crate::id::LinkId;
 use crate::time::{Instant, UnixTime, Wait};
