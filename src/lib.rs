@@ -75,6 +75,7 @@
 
 pub mod address;
 pub mod api;
+pub mod ban;
 pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]
 mod bugs;
@@ -87,6 +88,7 @@ pub mod framer;
 pub mod handle;
 pub mod histogram;
 pub mod id;
+mod keyed;
 pub mod limits;
 pub mod load;
 pub mod manual;
@@ -96,6 +98,7 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod store;
 mod table;
 pub mod time;
 pub mod wheel;

@@ -226,6 +226,27 @@ pub const ANSWERS_PER_TURN: usize = 16;
 pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before an address that could not be listened at is tried again.
 pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Hosts that are banned at one time.
+pub const BANS_MAX: usize = 65_536;
+/// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+pub const BOOK_PEERS_MAX: usize = 65_536;
+/// Largest file of the book; none that is larger is opened, and it never grows beyond this. The
+/// most and longest records, rewritten again and again, take 71 MB.
+pub const BOOK_FILE_MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// Memory of the database for pages of the book's file.
+pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
+/// Files set aside because they are no book, beside the one in use; with so many no further one is begun.
+pub const BOOK_SET_ASIDE_MAX: u32 = 16;
+/// Changes that are written to the book at once, about 1 MB.
+pub const BOOK_BATCH_MAX: usize = 4_096;
+/// Batches that wait for the thread that writes the book.
+pub const BOOK_QUEUE_MAX: usize = 4;
+/// Time for which a change that is no ban waits for others to be written with it: they are on the disk within a second.
+pub const BOOK_DELAY: Duration = Duration::from_millis(500);
+/// First pause after the book could not be written; it doubles up to [`BOOK_RETRY_MAX`].
+pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause between two attempts to write the book.
+pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");

@@ -9,6 +9,7 @@
 pub mod layer;
 pub mod mio;
 pub(crate) mod resolver;
+pub mod store_writer;
 
 use crate::id::LinkId;
 use crate::time::{Instant, UnixTime, Wait};

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
 const ROWS: [&[&str]; 13] = [
-    &["limits", "time", "id", "protocol", "bugs"],
+    &["limits", "time", "id", "protocol", "address", "bugs"],
     &["error"],
-    &["wire", "buffer", "wheel", "histogram", "config"],
+    &["wire", "buffer", "wheel", "histogram", "config", "keyed"],
     &["framer", "peer"],
     &["table"],
     &["api"],
