@@ -134,6 +134,10 @@ pub struct Counters {
     pub names_resolved: u64,
     /// Names that could not be looked up.
     pub resolve_failures: u64,
+    /// Times that the book became durable.
+    pub batches_persisted: u64,
+    /// Times that the book could not be written any more.
+    pub persist_failures: u64,
     /// Reads and writes that had to pause, because the kernel had no memory for them.
     pub memory_pauses: u64,
     /// Connections that were dialled.

@@ -3,8 +3,9 @@
 //! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
 //! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
 //! Sockets live inside the implementation under the slot of their link, so nothing above this trait carries its type.
-//! What takes its time in any kernel, as looking up a name, is begun here and answered later, by [`Net::take_answer`].
-//! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`].
+//! What takes its time in any kernel, as looking up a name or writing to a disk, is begun here and answered later, by
+//! [`Net::take_answer`]. An implementation never interprets bytes, keeps no policy and never blocks outside
+//! [`Net::wait`].
 
 pub mod layer;
 pub mod mio;
@@ -12,6 +13,7 @@ pub(crate) mod resolver;
 pub mod store_writer;
 
 use crate::id::LinkId;
+use crate::store::{Batch, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use std::fmt;
 use std::io;
@@ -42,6 +44,8 @@ pub enum Answer {
         /// order of the resolver. They are what somebody claims: any of them may be absurd, or come twice.
         outcome: Result<Vec<SocketAddr>, ResolveFailure>,
     },
+    /// The book is durable up to a batch, or cannot be written.
+    Persisted(Persisted),
 }
 
 /// A name without addresses.
@@ -168,6 +172,14 @@ pub trait Net {
     /// When [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names wait for theirs to be taken, or there is nobody to ask;
     /// no answer comes then.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
+
+    /// Begins to make a batch of changes of the book durable. The answers come in the order of the batches, and one may
+    /// be about several; a network without a store has nothing to keep and answers at once.
+    ///
+    /// # Errors
+    ///
+    /// The batch, when [`BOOK_QUEUE_MAX`](crate::limits::BOOK_QUEUE_MAX) are not durable yet or nobody writes any more.
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
 
     /// The next answer that has come, each of which ends a [`Net::wait`] as a [`Wake`] does.
     fn take_answer(&mut self) -> Option<Answer>;

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::net::Answer;
+use crate::store::Persisted;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,6 +30,11 @@ impl Engine {
             Answer::Resolved { outcome: Err(failure), .. } => {
                 self.state.counters.resolve_failures += 1;
                 log::info!("{failure}");
+            }
+            Answer::Persisted(Persisted { result: Ok(()), .. }) => self.state.counters.batches_persisted += 1,
+            Answer::Persisted(Persisted { result: Err(error), .. }) => {
+                self.state.counters.persist_failures += 1;
+                log::warn!("the book is not written: {error}");
             }
         }
     }

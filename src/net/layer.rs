@@ -5,6 +5,7 @@
 
 use super::{Answer, Net, Readiness, ResolveFailure, Wake};
 use crate::id::LinkId;
+use crate::store::Batch;
 use crate::time::{Instant, UnixTime, Wait};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -107,6 +108,11 @@ pub trait Layer {
         self.pass(|below| below.resolve(query, name, port))
     }
 
+    /// As [`Net::persist`].
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.pass(|below| below.persist(batch))
+    }
+
     /// As [`Net::take_answer`].
     fn take_answer(&mut self) -> Option<Answer> {
         self.pass(Net::take_answer)
@@ -178,6 +184,10 @@ impl<L: Layer> Net for L {
 
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
         Layer::resolve(self, query, name, port)
+    }
+
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        Layer::persist(self, batch)
     }
 
     fn take_answer(&mut self) -> Option<Answer> {

@@ -5,9 +5,11 @@
 //! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
 
 use super::resolver::{Resolved, Resolver, ask_system};
+use super::store_writer::StoreWriter;
 use super::{Answer, Net, Readiness, ResolveFailure, Wake};
 use crate::id::{LinkId, Token};
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
+use crate::store::{Batch, PeerStore, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
@@ -36,6 +38,9 @@ pub struct MioNet {
     listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
     resolver: Resolver,
+    book: Option<StoreWriter>,
+    /// The last batch for a book that nobody keeps.
+    unkept: Option<u64>,
     origin: std::time::Instant,
 }
 
@@ -56,6 +61,8 @@ impl MioNet {
             listeners: BTreeMap::new(),
             sockets: Vec::new(),
             resolver: Resolver::new(ask_system),
+            book: None,
+            unkept: None,
             origin: std::time::Instant::now(),
         })
     }
@@ -68,6 +75,17 @@ impl MioNet {
         look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
         Self { resolver: Resolver::new(look_up), ..self }
+    }
+
+    /// Keeps the book in `store`, which is written by a thread of its own. When the network is dropped it waits until
+    /// all is written, or until a last attempt has failed.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn with_store(self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
+        let book = StoreWriter::spawn(store, self.waker())?;
+        Ok(Self { book: Some(book), ..self })
     }
 
     fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
@@ -233,8 +251,23 @@ impl Net for MioNet {
         self.resolver.ask(query, name, port, &waker)
     }
 
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        match &mut self.book {
+            Some(book) => book.try_send(batch),
+            None => {
+                self.unkept = Some(batch.id);
+                Wake::wake(&*self.waker);
+                Ok(())
+            }
+        }
+    }
+
     fn take_answer(&mut self) -> Option<Answer> {
-        self.resolver.take().map(|Resolved { query, outcome }| Answer::Resolved { query, outcome })
+        if let Some(Resolved { query, outcome }) = self.resolver.take() {
+            return Some(Answer::Resolved { query, outcome });
+        }
+        let unkept = self.unkept.take().map(|id| Persisted { id, result: Ok(()) });
+        unkept.or_else(|| self.book.as_mut()?.try_answer()).map(Answer::Persisted)
     }
 }
 

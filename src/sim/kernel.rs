@@ -5,6 +5,7 @@
 //! looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
 
 mod dialling;
+mod disk;
 mod harm;
 mod links;
 mod listening;
@@ -12,6 +13,7 @@ mod naming;
 mod view;
 
 pub use dialling::Route;
+pub use disk::Disk;
 pub use naming::Names;
 pub(super) use view::{EndView, HostView};
 
@@ -28,6 +30,7 @@ use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
 use crate::time::{Instant, UnixTime};
+use disk::Book;
 use naming::Asked;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
@@ -89,9 +92,11 @@ struct Host {
     descriptors: usize,
     descriptors_max: usize,
     faults: Faults,
-    chances: [Chance; 4],
+    chances: [Chance; 5],
     names: Names,
     asked: Asked,
+    disk: Disk,
+    book: Book,
 }
 
 /// What a host draws for, each from a stream of its own.
@@ -101,6 +106,7 @@ enum Draw {
     Poller,
     Routes,
     Names,
+    Disk,
 }
 
 /// Something that happens by itself.
@@ -110,6 +116,8 @@ enum Coming {
     DialFails(EndId, i32),
     /// A host gets an answer.
     Answer(naming::Reply),
+    /// A host tries to write its book, unless it has begun anew since.
+    Write { host: usize, life: u32 },
 }
 
 #[derive(Debug)]
@@ -212,6 +220,7 @@ impl Kernel {
             match what {
                 Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
                 Coming::Answer(reply) => self.answer(reply),
+                Coming::Write { host, life } => self.write_book(host, life),
             }
         }
         self.now = until;
@@ -235,9 +244,11 @@ impl Kernel {
             descriptors: OWN_DESCRIPTORS,
             descriptors_max: usize::MAX,
             faults: Faults::default(),
-            chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names].map(chance),
+            chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance),
             names: Names::default(),
             asked: Asked::default(),
+            disk: Disk::default(),
+            book: Book::default(),
         });
         host
     }

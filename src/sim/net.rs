@@ -10,6 +10,7 @@ use super::trace::Call;
 use super::world::World;
 use crate::id::{LinkId, Token};
 use crate::net::{Answer, Net, Readiness, ResolveFailure, Wake};
+use crate::store::Batch;
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefMut;
 use std::io::{self, IoSlice};
@@ -198,6 +199,15 @@ impl Net for SimNet {
         let result = kernel.resolve(self.host(), query, name, port);
         let outcome = result.as_ref().map(|()| 0).map_err(|_| EAGAIN);
         kernel.note(self.host(), Call::Resolve { query, port }, outcome, name.as_bytes());
+        result
+    }
+
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        let (id, count, text) = (batch.id, batch.changes.len(), format!("{:?}", batch.changes));
+        let mut kernel = self.world.kernel_mut();
+        let result = kernel.persist(self.host(), batch);
+        let outcome = result.as_ref().map(|()| count).map_err(|_| EAGAIN);
+        kernel.note(self.host(), Call::Persist { id }, outcome, text.as_bytes());
         result
     }
 

@@ -87,6 +87,11 @@ pub enum Call {
         /// For addresses without one.
         port: u16,
     },
+    /// Gave changes of the book to the disk, whose text are the bytes that were moved; the outcome is their number.
+    Persist {
+        /// The batch.
+        id: u64,
+    },
     /// Took an answer, whose text are the bytes that were moved. A look that found none is no entry.
     TakeAnswer,
 }
@@ -200,6 +205,7 @@ impl Mixer {
             Call::Close { link } => (10, link.to_u64()),
             Call::Resolve { query, port } => (11, u64::from(query) << 16 | u64::from(port)),
             Call::TakeAnswer => (12, 0),
+            Call::Persist { id } => (13, id),
         };
         self.add(kind | host);
         self.add(number);
@@ -285,6 +291,8 @@ mod tests {
             trace_of(5, 0, Call::Resolve { query: 4, port: 3 }, Ok(0), b"a"),
             trace_of(5, 0, Call::Resolve { query: 3, port: 4 }, Ok(0), b"b"),
             trace_of(5, 0, Call::TakeAnswer, Ok(0), b"a"),
+            trace_of(5, 0, Call::Persist { id: 0 }, Ok(0), b"a"),
+            trace_of(5, 0, Call::Persist { id: 1 }, Ok(0), b"a"),
         ];
         assert_eq!(hashes[0], trace_of(5, 0, call, Ok(1), b"a"));
         for (index, hash) in hashes.iter().enumerate() {

@@ -2,13 +2,14 @@
 
 use super::connection::Conditions;
 use super::faults::Site;
-use super::kernel::{Kernel, Names, Route};
+use super::kernel::{Disk, Kernel, Names, Route};
 use super::net::SimNet;
 use super::poller::{Pending, Poller};
 use super::tape::{Chance, Tape};
 use super::trace::Trace;
 use crate::id::{LinkId, Token};
 use crate::net::Readiness;
+use crate::store::MemoryStore;
 use crate::time::{Instant, UnixTime};
 use std::cell::{Ref, RefCell, RefMut};
 use std::net::IpAddr;
@@ -43,8 +44,10 @@ impl World {
     }
 
     /// A host whose network was dropped, once more: as a process that was killed and is started again on the same
-    /// machine. Nobody hears what was asked before.
+    /// machine. Nobody hears what was asked before; of what the disk was given and had not confirmed, it may have all,
+    /// or none.
     pub fn restart(&self, host: usize) -> SimNet {
+        self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().forget_questions(host);
         SimNet::new(self.clone(), host)
     }
@@ -109,6 +112,16 @@ impl World {
     /// What a host's resolver is like, from here on.
     pub fn set_names(&self, host: usize, names: Names) {
         self.kernel_mut().set_names(host, names);
+    }
+
+    /// What a host's disk is like, from here on.
+    pub fn set_disk(&self, host: usize, disk: Disk) {
+        self.kernel_mut().set_disk(host, disk);
+    }
+
+    /// The book that a host's disk holds.
+    pub fn book(&self, host: usize) -> MemoryStore {
+        self.kernel().book(host)
     }
 
     /// The local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port of a

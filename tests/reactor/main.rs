@@ -15,6 +15,7 @@ mod half_close;
 mod handle;
 mod listening;
 mod messages;
+mod persisting;
 mod probe;
 mod registration;
 mod reject;

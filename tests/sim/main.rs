@@ -20,6 +20,7 @@ mod kernel;
 mod listening;
 mod opening;
 mod parts;
+mod persisting;
 mod pongs;
 mod quirks;
 mod resolving;

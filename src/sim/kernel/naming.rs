@@ -34,7 +34,7 @@ pub enum Names {
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// How often all was forgotten.
-    life: u32,
+    pub(super) life: u32,
     /// Names whose answers were not taken.
     names: usize,
     answers: VecDeque<Answer>,
@@ -69,7 +69,7 @@ impl Kernel {
             Names::Wild => self.draw_answer(host, name, port),
         };
         let outcome = outcome_of(name.to_owned(), found);
-        let reply = Reply { host, life: self.hosts[host].asked.life, answer: Answer::Resolved { query, outcome } };
+        let reply = self.reply(host, Answer::Resolved { query, outcome });
         match after {
             Some(Duration::ZERO) => self.answer(reply),
             Some(after) => self.happen_later(after, Coming::Answer(reply)),
@@ -107,6 +107,10 @@ impl Kernel {
         (found, after)
     }
 
+    pub(super) fn reply(&self, host: usize, answer: Answer) -> Reply {
+        Reply { host, life: self.hosts[host].asked.life, answer }
+    }
+
     /// Lets a host have an answer, unless it has begun anew since it asked.
     pub(super) fn answer(&mut self, reply: Reply) {
         let host = &mut self.hosts[reply.host];
@@ -121,6 +125,7 @@ impl Kernel {
         let answer = asked.answers.pop_front()?;
         match answer {
             Answer::Resolved { .. } => asked.names -= 1,
+            Answer::Persisted(_) => {}
         }
         Some(answer)
     }
@@ -132,7 +137,7 @@ impl Kernel {
     }
 }
 
-fn time_between(chance: &Chance, (least, most): (Duration, Duration)) -> Duration {
+pub(super) fn time_between(chance: &Chance, (least, most): (Duration, Duration)) -> Duration {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(chance.range(nanos(least), nanos(most)))
 }
