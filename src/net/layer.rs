@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A network before another one. Each call that is not overridden is that of the network below.
-#[expect(clippy::missing_errors_doc, reason = "each call is described where it comes from, in `Net`")]
 pub trait Layer {
     /// The network below.
     type Below: Net;
