@@ -1,10 +1,13 @@
 //! What an embedder may choose, with defaults, ranges and what it costs.
 //!
-//! A [`Config`] is a plain value. It is checked once, when a loop is built from it, and every field that could harm is
-//! refused there with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
+//! A [`Config`] is a plain value. It is checked when a loop is built from it or takes it instead of another, and every
+//! field that could harm is refused there with a [`ConfigError`] that names it. Nothing in here is read from files or
+//! the environment.
 
+mod change;
 mod manager;
 
+pub use change::{ConfigChange, Effect, UpdateError};
 pub use manager::{DialMode, ManagerConfig};
 
 use crate::limits;
@@ -58,7 +61,8 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// Largest payload of `block` and its kin; default 2^63 - 1.
     pub block_max_bytes: u64,
-    /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB.
+    /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A loop
+    /// that takes a lower one announces it and still takes what it has announced before.
     pub message_max_bytes: u64,
     /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they are
     /// streamed. 2,048 to [`Config::buffered_total_max_bytes`]; default 2 MiB.

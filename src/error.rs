@@ -7,6 +7,12 @@
 //! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why
 //! it failed and, where one can do something, what to do.
 
+mod refusal;
+mod resolving;
+
+pub use refusal::Refusal;
+pub use resolving::{ResolveCause, ResolveFailure};
+
 use crate::protocol::{CommandName, Network};
 use std::fmt;
 use std::io;
@@ -74,6 +80,8 @@ impl CloseReason {
             Self::Wire(error) => error.label(),
             Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => "handshake_flood",
             Self::Misbehaved(Misbehaviour::SecondProtoconf) => "second_protoconf",
+            Self::Misbehaved(Misbehaviour::Intolerable) => "intolerable",
+            Self::Misbehaved(Misbehaviour::BanScore) => "ban_score",
             Self::Incompatible(Incompatibility::ProtocolVersion { .. }) => "protocol_version",
             Self::Incompatible(Incompatibility::Network { .. }) => "wrong_network",
             Self::Incompatible(Incompatibility::Blockchain) => "wrong_blockchain",
@@ -90,6 +98,10 @@ impl CloseReason {
             Self::Local(LocalCause::Requested) => "requested",
             Self::Local(LocalCause::Shutdown) => "shutdown",
             Self::Local(LocalCause::OverCapacity) => "over_capacity",
+            Self::Local(LocalCause::Banned) => "banned",
+            Self::Local(LocalCause::Evicted) => "evicted",
+            Self::Local(LocalCause::Duplicate) => "duplicate",
+            Self::Local(LocalCause::SelfConnection) => "self_connection",
         }
     }
 }
@@ -161,6 +173,10 @@ pub enum Misbehaviour {
     TooManyHandshakeMessages,
     /// `protoconf` is sent once.
     SecondProtoconf,
+    /// Something that ends the connection and is not worth a ban.
+    Intolerable,
+    /// The points of all that it did wrong reach those of a ban.
+    BanScore,
 }
 
 /// A peer that is honest, but not for us.
@@ -201,7 +217,7 @@ pub enum Deadline {
     Send,
 }
 
-/// The step of a connection's life that the operating system let fail.
+/// What the operating system let fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoStep {
     /// Opening a socket and connecting it.
@@ -212,6 +228,10 @@ pub enum IoStep {
     Read,
     /// Sending.
     Write,
+    /// Listening at an address.
+    Bind,
+    /// Resolving a name.
+    Resolve,
 }
 
 /// A shortage of this machine, which is no fault of any peer.
@@ -307,6 +327,14 @@ pub enum LocalCause {
     Shutdown,
     /// The maximum of peers is reached.
     OverCapacity,
+    /// Its host is banned.
+    Banned,
+    /// Its place was given to another one.
+    Evicted,
+    /// There is another connection to the same peer.
+    Duplicate,
+    /// It is a connection of this loop to itself.
+    SelfConnection,
 }
 
 /// A command that could not be carried out.
@@ -335,6 +363,15 @@ pub enum CommandError {
     ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
+    /// The address is that of a banned host.
+    Banned,
+    /// There is a connection to the address, or one is being opened.
+    AddressTaken,
+    /// There are as many peers as there may be; see
+    /// [`ManagerConfig::max_peers`](crate::config::ManagerConfig::max_peers).
+    MaxPeers,
+    /// The loop has no peer manager, which alone knows bans; see [`Config::manager`](crate::Config::manager).
+    NoManager,
     /// The loop has stopped.
     Stopped,
 }
@@ -347,6 +384,8 @@ impl fmt::Display for CloseReason {
                 f.write_str("the peer sent too many messages without completing the handshake")
             }
             Self::Misbehaved(Misbehaviour::SecondProtoconf) => f.write_str("the peer sent a second protoconf"),
+            Self::Misbehaved(Misbehaviour::Intolerable) => f.write_str("the peer did what ends a connection"),
+            Self::Misbehaved(Misbehaviour::BanScore) => f.write_str("the peer misbehaved too often"),
             Self::Incompatible(cause) => write!(f, "the peer is not for us: {cause}"),
             Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
             Self::Network(failure) => write!(f, "{failure}"),
@@ -409,6 +448,8 @@ impl fmt::Display for NetworkFailure {
             IoStep::Register => "registering the socket",
             IoStep::Read => "receiving",
             IoStep::Write => "sending",
+            IoStep::Bind => "listening",
+            IoStep::Resolve => "resolving the name",
         };
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
@@ -431,6 +472,10 @@ impl fmt::Display for LocalCause {
             Self::Requested => "as asked",
             Self::Shutdown => "shutting down",
             Self::OverCapacity => "the maximum of peers is reached",
+            Self::Banned => "its host is banned",
+            Self::Evicted => "its place was given to another",
+            Self::Duplicate => "there is another connection to it",
+            Self::SelfConnection => "it is this very loop",
         })
     }
 }
@@ -449,6 +494,10 @@ impl fmt::Display for CommandError {
             Self::StreamOverrun => "the part is longer than what is left of the message",
             Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
+            Self::Banned => "the host of the address is banned; unban it first",
+            Self::AddressTaken => "there is a connection to the address already",
+            Self::MaxPeers => "there are as many peers as there may be; raise max_peers",
+            Self::NoManager => "the loop has no peer manager; set Config::manager",
             Self::Stopped => "the loop has stopped",
         })
     }

@@ -22,7 +22,7 @@ pub use framed::{BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, Fra
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
-use crate::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use crate::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
 use crate::protocol::Network;
 use crate::time::Instant;
 use crate::wire::header::{Header, checksum, finish_checksum};
@@ -33,6 +33,8 @@ use std::time::Duration;
 
 /// Least part of a payload that is received straight into the link's own buffer.
 const DIRECT_READ_MIN_BYTES: u64 = 16 * 1024;
+/// Largest payload that counts as over at once: at the default least rate of a body it takes four seconds.
+const SMALL_PAYLOAD_MAX_BYTES: u64 = 4 * 1024;
 
 /// The receiving half of a link.
 #[derive(Debug, Default)]
@@ -121,11 +123,11 @@ impl MessageFramer {
         matches!(self.state, State::Within(_))
     }
 
-    /// Whether the payload that is arriving is larger than one read: what the peer says next may be long behind it.
+    /// Whether the payload that is arriving is large: what the peer says next may be long behind it.
     pub fn is_within_large_payload(&self) -> bool {
         match &self.state {
             State::Within(partial) => {
-                partial.body.is_some_and(|body| body.header.payload_len > READ_BLOCK_BYTES as u64)
+                partial.body.is_some_and(|body| body.header.payload_len > SMALL_PAYLOAD_MAX_BYTES)
             }
             State::BetweenFrames | State::Failed(_) => false,
         }

@@ -4,16 +4,21 @@
 //! when the queue is full it gives the command back. It is not for use inside a handler, which has its
 //! [`Ctx`](crate::Ctx).
 
-use crate::api::{Command, Pending, Stats};
+use crate::api::{Answer, Command, CommandFilter, ControlEvent, MessageEvent, PeerInfo, Pending, Stats};
+use crate::ban::Ban;
+use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
 use crate::net::Wake;
+use crate::subscribe::Subscription;
+use crate::wire::Message;
 use bytes::Bytes;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// Controls a loop from any thread; `C` is the handler's own kind of command.
 ///
@@ -21,6 +26,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 pub struct Handle<C> {
     commands: SyncSender<Command<C>>,
     waker: Arc<dyn Wake>,
+    /// What begins every message of the loop, which is fixed for its life.
+    magic: [u8; 4],
 }
 
 /// A command that was not taken, given back.
@@ -35,9 +42,9 @@ pub enum Refused<C> {
 
 impl<C> Handle<C> {
     /// A handle and the queue that the loop reads.
-    pub(crate) fn new(waker: Arc<dyn Wake>) -> (Self, Receiver<Command<C>>) {
+    pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Command<C>>) {
         let (commands, queue) = sync_channel(HANDLE_QUEUE_MAX);
-        (Self { commands, waker }, queue)
+        (Self { commands, waker, magic }, queue)
     }
 
     /// Sends any command.
@@ -64,9 +71,7 @@ impl<C> Handle<C> {
         address: SocketAddr,
         source: Option<IpAddr>,
     ) -> Result<Pending<Result<PeerId, CommandError>>, Refused<C>> {
-        let (answer, pending) = Pending::new();
-        self.try_send(Command::Connect { address, source, answer })?;
-        Ok(pending)
+        self.ask(|answer| Command::Connect { address, source, answer })
     }
 
     /// Closes a peer gracefully.
@@ -87,15 +92,130 @@ impl<C> Handle<C> {
         self.try_send(Command::Send { peer, frame })
     }
 
+    /// Sends a message to a peer. It is encoded here, on the caller's thread, with the magic of the loop's network,
+    /// which is fixed for its life. The answer is whether the peer's queue took it; it may be dropped unheard. An
+    /// inventory is sent as it is, so one with more items than the peer takes in one message is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`]; the answer's are those of [`Ctx::send`](crate::Ctx::send).
+    pub fn send_message(
+        &self,
+        peer: PeerId,
+        message: &Message,
+    ) -> Result<Pending<Result<(), CommandError>>, Refused<C>> {
+        let mut frame = Vec::new();
+        message.as_ref().encode_frame(self.magic, &mut frame);
+        self.ask(|answer| Command::SendMessage { peer, frame: frame.into(), answer })
+    }
+
+    /// Asks for the number of peers whose handshake is complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`].
+    pub fn connection_count(&self) -> Result<Pending<usize>, Refused<C>> {
+        self.ask(|answer| Command::ConnectionCount { answer })
+    }
+
+    /// Asks who is there, in whatever state, in the order of their slots: the first
+    /// [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER), or with `after` the next ones behind it. A list that is
+    /// shorter is the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`].
+    pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, Refused<C>> {
+        self.ask(|answer| Command::Peers { after, answer })
+    }
+
+    /// Listens to control events, from the turn on that takes the command. The subscription holds `capacity` of them,
+    /// 1 to [`SUBSCRIPTION_MAX_ITEMS`](crate::limits::SUBSCRIPTION_MAX_ITEMS), whatever is asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`].
+    pub fn subscribe_control_events(&self, capacity: usize) -> Result<Subscription<ControlEvent>, Refused<C>> {
+        let (outlet, subscription) = Subscription::new(capacity);
+        self.try_send(Command::SubscribeControl { outlet })?;
+        Ok(subscription)
+    }
+
+    /// Listens to the messages of some commands, also to those that the handler discards; not to those that it streams,
+    /// nor to those that are larger than what is gathered for one message. Only whole and checked ones are passed on.
+    /// The subscription holds `capacity` messages as of [`Handle::subscribe_control_events`], and
+    /// [`SUBSCRIPTION_MAX_BYTES`](crate::limits::SUBSCRIPTION_MAX_BYTES) of payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`].
+    pub fn subscribe_messages(
+        &self,
+        commands: CommandFilter,
+        capacity: usize,
+    ) -> Result<Subscription<MessageEvent>, Refused<C>> {
+        let (outlet, subscription) = Subscription::new(capacity);
+        self.try_send(Command::SubscribeMessages { commands, outlet })?;
+        Ok(subscription)
+    }
+
+    /// Bans the host of `address` for `duration`, or for ever, and closes its connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
+    pub fn ban(
+        &self,
+        address: IpAddr,
+        duration: Option<Duration>,
+    ) -> Result<Pending<Result<(), CommandError>>, Refused<C>> {
+        self.ask(|answer| Command::Ban { address, duration, answer })
+    }
+
+    /// Ends the ban of the host of `address`; the answer is whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::ban`].
+    pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, Refused<C>> {
+        self.ask(|answer| Command::Unban { address, answer })
+    }
+
+    /// Asks who is banned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::ban`].
+    pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, Refused<C>> {
+        self.ask(|answer| Command::Bans { answer })
+    }
+
+    /// Gives the loop another configuration, which it takes as a whole between two of its steps, or not at all. The
+    /// answer is the list of what has changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
+    pub fn update_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        self.send_config(config, false)
+    }
+
+    /// Asks what [`Handle::update_config`] would change, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::update_config`].
+    pub fn check_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        self.send_config(config, true)
+    }
+
     /// Asks what the loop has done so far.
     ///
     /// # Errors
     ///
     /// As [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, Refused<C>> {
-        let (answer, pending) = Pending::new();
-        self.try_send(Command::Stats { answer })?;
-        Ok(pending)
+        self.ask(|answer| Command::Stats { answer })
     }
 
     /// Sends something to the handler.
@@ -115,11 +235,30 @@ impl<C> Handle<C> {
     pub fn stop(&self) -> Result<(), Refused<C>> {
         self.try_send(Command::Stop)
     }
+
+    /// Sends a command that has an answer.
+    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, Refused<C>> {
+        let (answer, pending) = Pending::new();
+        self.try_send(command(answer))?;
+        Ok(pending)
+    }
+}
+
+impl<C> Handle<C> {
+    fn send_config(
+        &self,
+        config: Config,
+        dry_run: bool,
+    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+        let (answer, pending) = Pending::new();
+        self.try_send(Command::UpdateConfig { config: Box::new(config), dry_run, answer })?;
+        Ok(pending)
+    }
 }
 
 impl<C> Clone for Handle<C> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone(), waker: Arc::clone(&self.waker) }
+        Self { commands: self.commands.clone(), waker: Arc::clone(&self.waker), magic: self.magic }
     }
 }
 

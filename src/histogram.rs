@@ -126,6 +126,18 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
     pub accept_pauses: u64,
+    /// Listeners that the loop has opened by itself: those of the configuration, and new ones in place of broken ones.
+    pub listeners_bound: u64,
+    /// Addresses that could not be listened at, each try counted, and listeners that had to be closed.
+    pub listen_failures: u64,
+    /// Names that were looked up.
+    pub names_resolved: u64,
+    /// Names that could not be looked up.
+    pub resolve_failures: u64,
+    /// Times that the book became durable.
+    pub batches_persisted: u64,
+    /// Times that the book could not be written any more.
+    pub persist_failures: u64,
     /// Reads and writes that had to pause, because the kernel had no memory for them.
     pub memory_pauses: u64,
     /// Connections that were dialled.
@@ -154,7 +166,7 @@ pub struct Counters {
     pub malformed_commands: u64,
     /// Frames dropped because the handler did not want them.
     pub discarded: u64,
-    /// Frames dropped because they were too large to gather.
+    /// Frames dropped because they were larger than what is gathered of their command.
     pub over_buffer_limit: u64,
     /// Frames dropped because all links together gathered too much.
     pub no_buffer_room: u64,

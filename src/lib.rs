@@ -22,6 +22,7 @@
 //!
 //! - [`Handler`] is what you write, [`Ctx`] what it acts through, [`Reactor`] what runs it, [`Handle`] how other
 //!   threads reach it, [`Config`] what you may choose.
+//! - [`channel`] is for programs without a handler of their own: [`ControlEvent`]s and messages through bounded queues.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
 //! - [`wire`] is the protocol alone, [`MessageFramer`] and the types in [`peer`] are its state machines; none of them
 //!   touches a socket or a clock, and each can be used on its own.
@@ -74,21 +75,28 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod admit;
 pub mod api;
+pub mod ban;
 pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]
 mod bugs;
 #[cfg(feature = "sim-bugs")]
 pub mod bugs;
+pub mod channel;
 pub mod config;
+mod dial;
 mod engine;
 pub mod error;
 pub mod framer;
 pub mod handle;
 pub mod histogram;
 pub mod id;
+mod keyed;
 pub mod limits;
 pub mod load;
+mod logging;
+mod manager;
 pub mod manual;
 pub mod net;
 pub mod peer;
@@ -96,12 +104,14 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod store;
+pub mod subscribe;
 mod table;
 pub mod time;
 pub mod wheel;
 pub mod wire;
 
-pub use api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+pub use api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
 pub use config::Config;
 pub use error::CloseReason;
 pub use framer::MessageFramer;
@@ -112,6 +122,7 @@ pub use peer::{
 };
 pub use protocol::Network;
 pub use reactor::Reactor;
+pub use subscribe::{Heard, Subscription};
 pub use wire::{Message, MessageRef};
 
 #[cfg(doctest)]

@@ -70,6 +70,16 @@ pub const BUFFERED_MESSAGE_MAX_BYTES: u64 = 2 * 1024 * 1024;
 /// Commands with a limit of their own in place of [`BUFFERED_MESSAGE_MAX_BYTES`], 24 bytes each: more than the protocol
 /// has.
 pub const BUFFERED_COMMANDS_MAX: usize = 64;
+/// Largest payload of a `ping` that is gathered. A node answers one of any length with its first 8 bytes (SV Node
+/// 1.2.2, net_processing.cpp ProcessPingMessage).
+pub const PING_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `pong` that is gathered, of which the first 8 bytes matter.
+pub const PONG_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `verack` or `sendheaders` that is gathered. They have none, and a node ignores what is there.
+pub const EMPTY_GATHERED_MAX_BYTES: u64 = 2_048;
+/// Largest payload of a `reject` that is gathered: a code and two lengths of a byte each, and name, reason and hash at
+/// their longest. A node ignores what is longer (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
+pub const REJECT_GATHERED_MAX_BYTES: u64 = (3 + REJECT_MESSAGE_MAX_BYTES + REJECT_REASON_MAX_BYTES + 32) as u64;
 /// Largest sum of all payloads that are being gathered, for the whole loop. Those of at most
 /// [`POOLED_BUFFER_MAX_BYTES`] are not counted: one per link, so `max_links` times 4 KiB beside this at the worst.
 pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -206,7 +216,7 @@ pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
 pub const BAN_SCORE: u32 = 100;
 /// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
-/// Networks that are trusted, 18 bytes each; every accepted connection is compared with all of them.
+/// Networks that are trusted, 34 bytes each, found by halving at every accepted connection.
 pub const TRUSTED_MAX: usize = 1_024;
 /// Addresses that the manager listens at.
 pub const LISTENERS_MAX: usize = 64;
@@ -214,6 +224,102 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
+/// Addresses that are remembered because dialling them failed, 200 bytes each: 13 MB. One that fails beyond these
+/// counts as inaccessible at once.
+pub const DIAL_RECORDS_MAX: usize = 65_536;
+/// Share of a back-off by which it is longer at random, so that those who failed together do not return together.
+pub const BACKOFF_JITTER_PERCENT: u64 = 25;
+/// Time that a connection must last for its restarts to be forgotten: who closes every connection right behind the
+/// handshake is not restarted without end.
+pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Time after which an address of the fixed list that counts as inaccessible is tried again. One of the book is not.
+pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
+/// Pause before an address of the fixed list that is banned, or connected to us, is looked at again.
+pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
+/// Pause after the book had nobody to dial (SV Node 1.2.2, net.cpp ThreadOpenConnections).
+pub const BOOK_RETRY: Duration = Duration::from_millis(500);
+/// Addresses that are drawn from the book, or taken from the line, for one that can be dialled.
+pub const CANDIDATE_TRIES: usize = 64;
+/// Pause between two dials of new addresses in one range, so that nobody can make us sweep it.
+pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
+/// First pause of all dials for want of descriptors or memory, or of those of one family for want of a network; it
+/// doubles up to [`DIAL_PAUSE_MAX`].
+pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause of dials because of this machine's own faults.
+pub const DIAL_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Least time between two dials once local ports are short, 1,000 per second; it doubles with each dial that finds
+/// none, up to [`PORT_SPACING_MAX`], and shrinks by a sixteenth with each that does.
+pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
+/// Most time between two dials while local ports are short.
+pub const PORT_SPACING_MAX: Duration = Duration::from_secs(1);
+/// Pause of an address that has turned out to be our own.
+pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
+/// Addresses that are believed of one seed's answer.
+pub const SEED_ANSWERS_MAX: usize = 256;
+/// Time between two questions to a seed.
+pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Least time between two questions to a seed while nobody is left to dial.
+pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
+
+// --- Who watches from other threads ---------------------------------------------------------------------------------
+
+/// Items of one subscription that wait on either side of its lock, about 100 bytes each.
+pub const SUBSCRIPTION_MAX_ITEMS: usize = 65_536;
+/// Bytes of payload of one subscription that wait on either side of its lock; what is shared with a block of the loop
+/// holds at most twice its size. With those of the items, a subscription that nobody reads costs 270 MB at the worst.
+pub const SUBSCRIPTION_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Control events for whose next ones the loop keeps room between turns; a turn with more gives its room back.
+pub const CONTROL_EVENTS_KEPT: usize = 1_024;
+/// Peers of one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
+pub const PEERS_PER_ANSWER: usize = 1_024;
+/// Lines of one kind that are logged at once.
+pub const LOG_BURST_LINES: u32 = 20;
+/// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the
+/// most, less than 2 MB of each kind per hour.
+pub const LOG_REFILL: Duration = Duration::from_secs(1);
+/// Control events and messages that a [`Channel`](crate::channel::Channel) holds of each, unless it is told otherwise.
+pub const CHANNEL_ITEMS: usize = 1_024;
+/// Characters of a text in a line of the log.
+pub const LOG_TEXT_MAX_CHARS: usize = 256;
+/// Names that are being looked up at once, each with up to [`RESOLVED_ADDRESSES_MAX`] addresses: half a megabyte.
+pub const RESOLVES_MAX: usize = 64;
+/// Addresses of one name that are kept, 32 bytes each.
+pub const RESOLVED_ADDRESSES_MAX: usize = 256;
+/// Time for a name to be looked up; an answer that comes later is dropped.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers taken from the network per turn, each of which may bring [`RESOLVED_ADDRESSES_MAX`] addresses.
+pub const ANSWERS_PER_TURN: usize = 16;
+/// First pause before an address that could not be listened at is tried again; it doubles up to [`LISTEN_RETRY_MAX`].
+pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before an address that could not be listened at is tried again.
+pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Hosts that are banned at one time: at most 32 MiB for the table, while it grows, and the orders in which bans end.
+pub const BANS_MAX: usize = 65_536;
+/// Hosts whose rate of accepted connections is known at one time, at most 4 MiB.
+pub const ACCEPT_RATES_MAX: usize = 65_536;
+/// Peers that are weighed when one is closed to make room, about 100 bytes each while it is done.
+pub const EVICTION_CANDIDATES_MAX: usize = 512;
+/// Rows that are looked at to find them.
+pub const EVICTION_ROWS_MAX: usize = 2_048;
+/// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+pub const BOOK_PEERS_MAX: usize = 65_536;
+/// Largest file of the book; none that is larger is opened, and it never grows beyond this. With the most and longest
+/// records, all rewritten again and again, half of it is used.
+pub const BOOK_FILE_MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// Memory of the database for pages of the book's file.
+pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
+/// Files set aside because they are no book, beside the one in use; with so many no further one is begun.
+pub const BOOK_SET_ASIDE_MAX: u32 = 16;
+/// Changes that are written to the book at once, about 1 MB.
+pub const BOOK_BATCH_MAX: usize = 4_096;
+/// Batches that wait for the thread that writes the book.
+pub const BOOK_QUEUE_MAX: usize = 4;
+/// Time for which a change that is no ban waits for others to be written with it: they are on the disk within a second.
+pub const BOOK_DELAY: Duration = Duration::from_millis(500);
+/// First pause after the book could not be written; it doubles up to [`BOOK_RETRY_MAX`].
+pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause between two attempts to write the book.
+pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
@@ -226,6 +332,8 @@ const _: () = {
     assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
+    assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
+    assert!(EVICTION_CANDIDATES_MAX <= EVICTION_ROWS_MAX, "a row is one candidate at the most");
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };

@@ -5,9 +5,10 @@
 //! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
 //!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
-//! 3. **Commands** from other threads, bounded.
+//! 3. **Commands** from other threads, and answers to what takes its time, as looking up a name; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
-//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds.
+//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
+//!    address that cannot be listened at is tried again as well, ever more slowly.
 //! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
@@ -17,6 +18,9 @@
 //!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX) in all.
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
+//! 9. **Tell** the control events of the turn to the handler and then to the subscribers, who also get their messages,
+//!    in one batch and under one lock each that is never waited for. What the handler causes here is heard in the next
+//!    turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A
 //! read that does not fill its room has drained the socket, unless the kernel announced the end, because data and end
@@ -29,26 +33,31 @@
 mod accept;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
+mod listening;
 mod transfer;
 
 use crate::api::{Command, Ctx, Handler, Stats};
+use crate::ban::Ban;
 use crate::buffer::ReadBlock;
 use crate::bugs::{self, Budget, Bug};
 use crate::config::{Config, ConfigError};
+use crate::dial::Resolve;
 use crate::engine::Engine;
 use crate::handle::Handle;
 use crate::id::{LinkId, Token};
-use crate::limits::{COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE};
+use crate::limits::{
+    ANSWERS_PER_TURN, COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE,
+};
 use crate::net::mio::MioNet;
-use crate::net::{Net, Readiness};
+use crate::net::{Answer, Net, Readiness};
+use crate::store::{Batch, KnownPeer, Persisted, StoreError};
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
-use accept::Listener;
+use listening::Listeners;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -85,7 +94,9 @@ pub struct Reactor<N: Net, H: Handler> {
     commands: Option<Receiver<Command<H::Command>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
-    listeners: Vec<Listener>,
+    /// Whether the network may have more answers than were taken.
+    answers_pending: bool,
+    listeners: Listeners,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
     due: Vec<u32>,
@@ -127,7 +138,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             Some(seed) => StdRng::seed_from_u64(seed),
             None => seeded_by_system().map_err(StartError::System)?,
         };
-        let (handle, commands) = Handle::new(net.waker());
+        let (handle, commands) = Handle::new(net.waker(), config.magic_bytes());
         let engine = Engine::new(config, rng, net.now());
         Ok(Self {
             net,
@@ -136,7 +147,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             handle,
             commands: Some(commands),
             commands_pending: true,
-            listeners: Vec::new(),
+            answers_pending: false,
+            listeners: Listeners::default(),
             read_block: ReadBlock::new(),
             ready: Vec::with_capacity(EVENTS_PER_TURN),
             due: Vec::new(),
@@ -145,27 +157,17 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         })
     }
 
-    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
-    /// was 0.
-    ///
-    /// # Errors
-    ///
-    /// When the address cannot be bound.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let index = u32::try_from(self.listeners.len()).expect("listeners are few");
-        let address = self.net.listen(index, address)?;
-        self.listeners.push(Listener { address, ready: true, retry: None });
-        Ok(address)
-    }
-
-    /// The addresses of all listeners.
-    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
-    }
-
     /// A remote control for other threads.
     pub fn handle(&self) -> Handle<H::Command> {
         self.handle.clone()
+    }
+
+    /// Takes up what a [store](crate::store::PeerStore) has kept of an earlier run, before the loop begins. Without a
+    /// [manager](crate::config::ManagerConfig) it is of no use and dropped.
+    pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        self.read_clock();
+        self.engine.state.unix_time = self.net.unix_time();
+        self.engine.remember(peers, bans);
     }
 
     /// The handler.
@@ -181,6 +183,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     /// Ends the loop's life and gives the handler back.
     pub fn into_handler(self) -> H {
         self.handler
+    }
+
+    /// How the loop is configured; [`Handle::update_config`] changes it.
+    pub fn config(&self) -> &Config {
+        &self.engine.state.config
     }
 
     /// What the loop has done so far.
@@ -218,13 +225,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
-        let more_commands = self.commands_pending || !self.started;
-        if more_events || more_commands || self.listeners.iter().any(Listener::is_due) {
+        let more_to_take = self.commands_pending || self.answers_pending || !self.started;
+        if more_events || more_to_take {
             wait = Wait::Zero;
         }
-        for retry in self.listeners.iter().filter_map(|listener| listener.retry) {
-            wait = wait.or_sooner(Wait::Until(retry.at));
-        }
+        wait = wait.or_sooner(self.listeners.wait());
         if let Some(moment) = self.engine.state.wake_at {
             wait = wait.or_sooner(Wait::Until(moment));
         }
@@ -246,7 +251,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.start();
         self.note_readiness();
         self.take_commands();
+        self.take_answers();
         self.accept();
+        self.engine.manage();
+        self.ask();
         self.dial();
         self.read();
         if self.ready.is_empty() || !bugs::is_planted(Bug::TimerStarvedByTraffic) {
@@ -254,9 +262,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
         self.flush();
         self.close();
+        if self.engine.state.outbox.has_work() {
+            self.engine.tell_news(&mut self.handler);
+        }
         let goes_on = self.stop_if_asked();
         if !goes_on {
             self.commands = None;
+            self.engine.state.outbox.end();
         }
         self.measure_turn(began, was_idle);
         Ok(goes_on)
@@ -299,6 +311,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn start(&mut self) {
         if !self.started {
             self.started = true;
+            self.follow_configuration();
             self.handler.on_start(&mut Ctx::new(&mut self.engine.state));
         }
     }
@@ -309,11 +322,14 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             match Token::from_u64(token) {
                 Token::Link(id) => self.note_link(id, readable, writable, hung_up),
                 Token::Listener(index) => {
-                    if let Some(listener) = self.listeners.get_mut(index as usize) {
+                    if let Some(listener) = self.listeners.by_index(index) {
                         listener.ready = true;
                     }
                 }
-                Token::Waker => self.commands_pending = true,
+                Token::Waker => {
+                    self.commands_pending = true;
+                    self.answers_pending = true;
+                }
             }
         }
     }
@@ -340,7 +356,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
     }
 
-    // --- 3: commands ------------------------------------------------------------------------------------------------
+    // --- 3: commands and answers ------------------------------------------------------------------------------------
 
     fn take_commands(&mut self) {
         if !self.commands_pending {
@@ -349,9 +365,38 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
-                return;
+                break;
             };
             self.engine.command(command, &mut self.handler);
+        }
+        self.follow_configuration();
+    }
+
+    /// Puts the manager's questions to the network, and the changes of its book.
+    fn ask(&mut self) {
+        while let Some(batch) = self.engine.next_batch() {
+            if let Err(Batch { id, .. }) = self.net.persist(batch) {
+                let result = Err(StoreError::WriterEnded);
+                self.engine.answered(Answer::Persisted(Persisted { id, result }));
+            }
+        }
+        while let Some(Resolve { query, name, port }) = self.engine.next_question() {
+            if let Err(failure) = self.net.resolve(query, &name, port) {
+                self.engine.answered(Answer::Resolved { query, outcome: Err(failure) });
+            }
+        }
+    }
+
+    fn take_answers(&mut self) {
+        if !self.answers_pending {
+            return;
+        }
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(answer) = self.net.take_answer() else {
+                self.answers_pending = false;
+                return;
+            };
+            self.engine.answered(answer);
         }
     }
 
@@ -359,6 +404,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     fn expire(&mut self) {
         self.read_clock();
+        self.engine.retime();
         self.due.clear();
         let tick = tick_of(self.engine.state.now) + u64::from(bugs::is_planted(Bug::EarlyTimer));
         let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
@@ -378,16 +424,17 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         match self.stopping_since {
             None => {
                 self.stopping_since = Some(now);
-                for index in 0..self.listeners.len() {
-                    self.net.close_listener(index as u32);
-                }
-                self.listeners.clear();
+                self.close_listeners();
+                self.engine.hurry_book();
                 self.engine.close_all();
             }
-            Some(since) if now >= since.plus(SHUTDOWN_GRACE) => self.engine.abort_all(),
+            Some(since) if now >= since.plus(SHUTDOWN_GRACE) => {
+                self.engine.abort_all();
+                return self.engine.state.table.len() > 0;
+            }
             Some(_) => {}
         }
-        self.engine.state.table.len() > 0
+        self.engine.state.table.len() > 0 || !self.engine.is_durable()
     }
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {

@@ -34,8 +34,8 @@ pub(crate) struct Link {
     pub(crate) stream_end: u64,
     /// Bytes that the kernel has taken in the link's life.
     pub(crate) bytes_written: u64,
-    /// When the next ping of ours is due; [`Instant::MAX`] for never.
-    pub(crate) ping_due: Instant,
+    /// From when the time to the next ping of ours counts: the end of the handshake, or when the last one was due.
+    pub(crate) pinged_at: Instant,
     /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
     pub(crate) send_progress: Instant,
     /// Where among the link's outgoing bytes the next progress is. Not beyond what is written if nothing waits.
@@ -49,7 +49,10 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// The lower of the peer's protocol version and ours; 0 before the peer's version is known.
+    /// Whether the message that is arriving is only for subscribers, because the handler did not want it.
+    pub(crate) declined: bool,
+    /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
+    /// we have.
     pub(crate) negotiated_version: u32,
     /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
     pub(crate) reject_code: Option<NonZeroU8>,
@@ -101,6 +104,12 @@ impl Link {
                 self.queue.waiting_bytes() - fed_bytes as usize
             }
         }
+    }
+
+    /// What decides by its length whether the peer is read: the messages that wait, or the pongs that wait in front of
+    /// one that was fed, whichever is more.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        self.messages_waiting_bytes().max(self.queue.ahead_bytes())
     }
 
     /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
@@ -248,7 +257,7 @@ impl Table {
             stream: None,
             stream_end: 0,
             bytes_written: 0,
-            ping_due: Instant::MAX,
+            pinged_at: Instant::ZERO,
             send_progress: Instant::ZERO,
             send_goal: 0,
             held_since: Instant::ZERO,
@@ -257,6 +266,7 @@ impl Table {
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,
+            declined: false,
             negotiated_version: 0,
             reject_code: None,
             generation,
@@ -302,6 +312,12 @@ impl Table {
             .iter()
             .filter(|(_, link)| link.generation != u32::MAX)
             .map(|(slot, link)| (LinkId::new(slot as u32, link.generation), link))
+    }
+
+    /// The links in the slots from `slot` on, in their order.
+    pub(crate) fn iter_from(&self, slot: usize) -> impl Iterator<Item = (LinkId, &Link)> {
+        let ids = (slot..self.generations.len()).filter_map(|slot| self.id_at(slot as u32));
+        ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
     /// Lists a link as one to read, unless it is listed already or is not to be read.
@@ -379,6 +395,11 @@ impl Table {
 
     pub(crate) fn closing_len(&self) -> usize {
         self.closing.len()
+    }
+
+    /// Slots that were ever used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.generations.len() as u32
     }
 
     /// Slots that were ever used, those in use, and those that are retired.

@@ -7,14 +7,13 @@
 
 use allocation_counter::{measure, opt_out};
 use peerloop::api::Handler;
-use peerloop::id::LinkId;
-use peerloop::net::{Net, Readiness, Wake};
-use peerloop::sim::{Actor, SimNet, SimSocket};
+use peerloop::net::layer::Layer;
+use peerloop::net::{Answer, Net, Readiness};
+use peerloop::sim::{Actor, SimNet};
 use peerloop::time::{Instant, UnixTime, Wait};
 use peerloop::{Handle, Reactor};
-use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What a loop has done and what it holds.
@@ -108,15 +107,21 @@ impl<H: Handler> Actor for Measured<H> {
     }
 }
 
-impl Beyond {
-    fn event<T>(&mut self, call: impl FnOnce(&mut SimNet) -> T) -> T {
+impl Layer for Beyond {
+    type Below = SimNet;
+
+    fn below(&self) -> &SimNet {
+        &self.net
+    }
+
+    fn below_mut(&mut self) -> &mut SimNet {
+        &mut self.net
+    }
+
+    fn pass<T>(&mut self, call: impl FnOnce(&mut SimNet) -> T) -> T {
         self.events += 1;
         beyond_the_loop(|| call(&mut self.net))
     }
-}
-
-impl Net for Beyond {
-    type Socket = SimSocket;
 
     fn now(&self) -> Instant {
         beyond_the_loop(|| self.net.now())
@@ -132,51 +137,11 @@ impl Net for Beyond {
         result
     }
 
-    fn waker(&self) -> Arc<dyn Wake> {
-        self.net.waker()
-    }
-
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
         beyond_the_loop(|| self.net.listen(index, address))
     }
 
-    fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
-        self.event(|net| net.accept(index))
-    }
-
-    fn close_listener(&mut self, index: u32) {
-        self.event(|net| net.close_listener(index));
-    }
-
-    fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {
-        self.event(|net| net.attach(link, socket))
-    }
-
-    fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        self.event(|net| net.connect(link, address, source))
-    }
-
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
-        self.event(|net| net.connected(link))
-    }
-
-    fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
-        self.event(|net| net.read(link, block))
-    }
-
-    fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
-        self.event(|net| net.write(link, bytes))
-    }
-
-    fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.event(|net| net.write_gathered(link, slices))
-    }
-
-    fn shut_down_writing(&mut self, link: LinkId) {
-        self.event(|net| net.shut_down_writing(link));
-    }
-
-    fn close(&mut self, link: LinkId) {
-        self.event(|net| net.close(link));
+    fn take_answer(&mut self) -> Option<Answer> {
+        beyond_the_loop(|| self.net.take_answer())
     }
 }

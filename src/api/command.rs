@@ -1,8 +1,14 @@
 //! What other threads ask of a loop, and how they get their answers.
 
+use super::control::ControlEvent;
+use super::info::PeerInfo;
+use super::message::{CommandFilter, MessageEvent};
+use crate::ban::Ban;
+use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::histogram::{Counters, LatencySummary};
 use crate::id::PeerId;
+use crate::subscribe::Outlet;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -32,6 +38,69 @@ pub enum Command<C> {
         peer: PeerId,
         /// Header and payload.
         frame: Bytes,
+    },
+    /// Send an encoded frame to a peer, and say whether it was taken.
+    SendMessage {
+        /// To whom.
+        peer: PeerId,
+        /// Header and payload.
+        frame: Bytes,
+        /// Who hears whether it stands in the peer's queue.
+        answer: Answer<Result<(), CommandError>>,
+    },
+    /// Count the peers whose handshake is complete.
+    ConnectionCount {
+        /// Who gets the number.
+        answer: Answer<usize>,
+    },
+    /// List peers in the order of their slots, [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER) at the most.
+    Peers {
+        /// Only those behind this one's slot; from the first if none.
+        after: Option<PeerId>,
+        /// Who gets the list.
+        answer: Answer<Vec<PeerInfo>>,
+    },
+    /// Tell control events to a subscriber.
+    SubscribeControl {
+        /// The loop's end of the subscription.
+        outlet: Outlet<ControlEvent>,
+    },
+    /// Give messages to a subscriber.
+    SubscribeMessages {
+        /// Which messages.
+        commands: CommandFilter,
+        /// The loop's end of the subscription.
+        outlet: Outlet<MessageEvent>,
+    },
+    /// Ban a host.
+    Ban {
+        /// An address of the host.
+        address: IpAddr,
+        /// How long; for ever if none.
+        duration: Option<Duration>,
+        /// Who hears that it is done.
+        answer: Answer<Result<(), CommandError>>,
+    },
+    /// End the ban of a host.
+    Unban {
+        /// An address of the host.
+        address: IpAddr,
+        /// Who hears whether there was one.
+        answer: Answer<Result<bool, CommandError>>,
+    },
+    /// List the bans.
+    Bans {
+        /// Who gets the list.
+        answer: Answer<Result<Vec<Ban>, CommandError>>,
+    },
+    /// Take another configuration, all of it or nothing.
+    UpdateConfig {
+        /// The configuration, complete.
+        config: Box<Config>,
+        /// Whether only to tell what would change.
+        dry_run: bool,
+        /// Who gets the changes, or why nothing has changed.
+        answer: Answer<Result<Vec<ConfigChange>, UpdateError>>,
     },
     /// Report what the loop has done so far.
     Stats {

@@ -1,5 +1,6 @@
 //! The handler's view of the loop, valid for one call.
 
+use super::info::PeerInfo;
 use super::state::LoopState;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
@@ -60,12 +61,12 @@ impl<'a> Ctx<'a> {
 
     /// A peer, if it is not gone.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        self.state.table.get(peer.link()).map(|link| PeerView { id: peer, link })
+        self.state.table.get(peer.link()).map(|link| PeerView::new(peer.link(), link))
     }
 
     /// All peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.state.table.iter().map(|(id, link)| PeerView { id: PeerId::of(id), link })
+        self.state.table.iter().map(|(id, link)| PeerView::new(id, link))
     }
 
     /// Peers whose handshake is complete.
@@ -102,7 +103,8 @@ impl<'a> Ctx<'a> {
         self.state.abort(peer.link(), reason);
     }
 
-    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several.
+    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits
+    /// leaves in the order in which it was sent, but for pings and pongs, which overtake other messages.
     ///
     /// # Errors
     ///
@@ -161,7 +163,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](super::Event::Pong) brings both
-    /// latencies, from `planned` and from the moment it was given to the kernel.
+    /// latencies, from `planned` and from the moment it was given to the kernel. It overtakes what waits for the peer,
+    /// so its pong does not prove that the peer has read what was sent before.
     ///
     /// # Errors
     ///
@@ -216,6 +219,30 @@ pub struct PeerView<'a> {
 }
 
 impl<'a> PeerView<'a> {
+    pub(crate) fn new(id: LinkId, link: &'a Link) -> Self {
+        Self { id: PeerId::of(id), link }
+    }
+
+    /// What is known of it, to keep.
+    pub fn info(&self) -> PeerInfo {
+        let version = self.version();
+        PeerInfo {
+            id: self.id,
+            address: self.address(),
+            connection_type: self.link.peer.connection_type(),
+            state: self.link.peer.state(),
+            since: self.link.peer.since(),
+            protocol_version: version.map(Version::claimed_version),
+            services: version.map(|version| version.services),
+            user_agent: version.map(Version::printable_user_agent),
+            height: version.and_then(|version| version.start_height),
+            last_rtt: self.link.peer.ping_pong().last_rtt(),
+            least_rtt: self.link.peer.ping_pong().least_rtt(),
+            sent_bytes: self.link.bytes_written,
+            waiting_bytes: self.waiting_bytes(),
+        }
+    }
+
     /// Its id.
     pub fn id(&self) -> PeerId {
         self.id

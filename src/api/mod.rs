@@ -5,17 +5,26 @@
 //! is done at once on queues and lists, and the loop carries it out before it sleeps.
 
 mod command;
+mod control;
 mod ctx;
 mod event;
 mod frame;
+mod info;
+mod message;
+mod outbox;
 mod sending;
 mod state;
 
 pub use command::{Answer, Command, Pending, Stats};
+pub use control::{ControlEvent, NextDial};
 pub use ctx::{Ctx, PeerView};
 pub use event::Event;
 pub use frame::{Chunk, Frame};
+pub use info::PeerInfo;
+pub use message::{CommandFilter, MessageEvent};
 
+#[cfg(test)]
+pub(crate) use control::tests::one_of_each;
 pub(crate) use state::LoopState;
 
 pub use crate::framer::{ChecksumVerdict, Delivery};
@@ -87,6 +96,13 @@ pub trait Handler {
     /// Another thread asks for something.
     fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
         let _ = (ctx, command);
+    }
+
+    /// Something happened to the loop's connections, listeners, bans or book: all control events of a turn are told at
+    /// its end, in their order, and to the subscribers on other threads after that. What this method causes is heard in
+    /// the next turn.
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        let _ = (ctx, event);
     }
 
     /// The loop begins; connections can be opened from here.

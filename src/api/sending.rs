@@ -1,23 +1,27 @@
 //! What goes out on a link, and in which order.
 //!
 //! Everything that is sent goes through here: first what is gathered in the write block while the link is being read,
-//! then its queue, and never the block while the queue holds anything. While a message is being fed in parts, all
-//! others wait behind it. A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by
-//! the write that carries it. No call here reaches a socket or a clock.
+//! then its queue, and never the block while the queue holds anything. What waits in the queue is overtaken by pings
+//! and pongs, ours and the handler's, and by nothing else: they leave right behind the frame that has begun to leave,
+//! in their own order, so that neither the peer's measurement nor ours is one of our queue. What belongs to the
+//! handshake is never overtaken. While a message is being fed in parts, all others wait behind it, pings and pongs
+//! first; those overtake the message itself as long as its header waits.
+//!
+//! A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by the write that carries it.
+//! No call here reaches a socket or a clock.
 
 use super::state::LoopState;
-use crate::buffer::{BufferPool, SendQueue};
+use crate::buffer::{BufferPool, SendQueue, frame_boundary};
 use crate::bugs::{self, Bug};
 use crate::error::CommandError;
 use crate::id::LinkId;
 use crate::limits::{
-    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX,
-    POOLED_BUFFER_MAX_BYTES, SEND_LIMIT_FACTOR, SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES,
-    STREAM_WAITING_MAX_BYTES,
+    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, SEND_LIMIT_FACTOR,
+    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
 };
-use crate::peer::PingPongState;
+use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
-use crate::table::OutgoingStream;
+use crate::table::{Link, OutgoingStream};
 use crate::time::Instant;
 use crate::wire::header::payload_limit;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};
@@ -45,9 +49,13 @@ impl LoopState {
             write(self.write_block.bytes());
             return link.bytes_written + self.write_block.gathered().len() as u64;
         }
+        let is_handshake = link.peer.state() != ConnectionState::Connected;
         let mut frame = self.pool.take();
         write(&mut frame);
-        let end = self.enqueue(id, |queue, pool| queue.push_copy(&frame, pool));
+        let end = match is_handshake || goes_ahead(&frame) {
+            true => self.enqueue_ahead(id, &frame),
+            false => self.enqueue(id, |queue, pool| queue.push_copy(&frame, pool)),
+        };
         self.pool.put(frame);
         end
     }
@@ -77,12 +85,18 @@ impl LoopState {
         if inventory.len() <= most {
             return self.send_one(id, &message(inventory));
         }
-        let mut frames = Vec::new();
+        let (mut frames, mut ends) = (Vec::new(), Vec::new());
         for part in inventory.chunks(most) {
             message(part).encode_frame(self.magic, &mut frames);
+            ends.push(frames.len());
         }
         self.check_room(id, frames.len())?;
-        self.append_shared(id, frames.into());
+        let frames = Bytes::from(frames);
+        let mut begin = 0;
+        for end in ends {
+            self.append_shared(id, frames.slice(begin..end));
+            begin = end;
+        }
         Ok(())
     }
 
@@ -206,10 +220,7 @@ impl LoopState {
         let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(link.queue.waiting_bytes());
         let taken = part.split_to(part.len().min(room_bytes));
         stream.left -= taken.len() as u64;
-        match taken.len() <= POOLED_BUFFER_MAX_BYTES {
-            true => link.queue.push_copy(&taken, &mut self.pool),
-            false => link.queue.push_shared(taken, &mut self.pool),
-        }
+        link.queue.push_rest_shared(taken, &mut self.pool);
         if stream.left == 0 {
             link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
             link.queue.push_queue(&mut stream.behind, &mut self.pool);
@@ -230,9 +241,9 @@ impl LoopState {
         if has_pings {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
-        let rest = &self.write_block.gathered()[written..];
-        if !rest.is_empty() {
-            link.queue.push_copy(rest, &mut self.pool);
+        let gathered = self.write_block.gathered();
+        if written < gathered.len() {
+            queue_gathered(link, gathered, written, &mut self.pool);
             self.queue_grew(id);
         } else if has_pings {
             self.rearm(id);
@@ -250,7 +261,7 @@ impl LoopState {
         self.counters.bytes_sent += written as u64;
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
         let may_send = link.queue.is_empty() || is_hungry;
-        if link.hold.queue_full && link.messages_waiting_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
+        if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
             self.release(id, |hold| hold.queue_full = false);
         }
         self.rearm(id);
@@ -283,12 +294,36 @@ impl LoopState {
         end
     }
 
+    /// Puts a frame ahead of all that has not begun to leave, but for those that went ahead before, and returns where
+    /// in the link's outgoing bytes it ends. That stays true: nothing gets in front of it any more.
+    fn enqueue_ahead(&mut self, id: LinkId, frame: &[u8]) -> u64 {
+        self.queue_replies(id);
+        let Some(link) = self.table.get_mut(id) else { return 0 };
+        let end = match link.queue.push_ahead(frame, link.stream.is_some(), &mut self.pool) {
+            Some(waiting_bytes) => {
+                let end = link.bytes_written + waiting_bytes as u64;
+                if end - (frame.len() as u64) < link.stream_end {
+                    link.stream_end += frame.len() as u64;
+                }
+                end
+            }
+            None => {
+                let before = link.bytes_written + link.queue.waiting_bytes() as u64;
+                let stream = link.stream.as_mut().expect("only what is being fed keeps a frame back");
+                let waiting_bytes = stream.behind.push_ahead(frame, false, &mut self.pool);
+                before + stream.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
+            }
+        };
+        self.queue_grew(id);
+        end
+    }
+
     /// Moves what was gathered for a link to its queue, because more is to come behind it.
     fn queue_replies(&mut self, id: LinkId) {
         let is_replying = self.replying == Some(id);
         let Some(link) = self.table.get_mut(id) else { return };
         if is_replying {
-            link.queue.push_copy(self.write_block.gathered(), &mut self.pool);
+            queue_gathered(link, self.write_block.gathered(), 0, &mut self.pool);
             self.write_block.clear();
         }
     }
@@ -297,9 +332,44 @@ impl LoopState {
         self.table.mark_dirty(id);
         let Some(link) = self.table.get_mut(id) else { return };
         link.note_waiting(self.now);
-        if link.messages_waiting_bytes() > SEND_QUEUE_PAUSE_BYTES {
+        if link.untaken_bytes() > SEND_QUEUE_PAUSE_BYTES {
             self.hold(id, |hold| hold.queue_full = true);
         }
         self.rearm(id);
     }
+}
+
+/// Queues what the kernel has not taken of the gathered frames, on a link for which nothing else waits. The frames of
+/// the handshake are the first of a link.
+fn queue_gathered(link: &mut Link, gathered: &[u8], written: usize, pool: &mut BufferPool) {
+    let mut begin = frame_boundary(gathered, written);
+    link.queue.push_rest(&gathered[written..begin], pool);
+    let mut is_handshake = true;
+    while begin < gathered.len() {
+        let rest = &gathered[begin..];
+        let frame = &rest[..frame_boundary(rest, 1)];
+        begin += frame.len();
+        is_handshake &= goes_ahead(frame) || is_of_handshake(frame);
+        match is_handshake || goes_ahead(frame) {
+            true => drop(link.queue.push_ahead(frame, false, pool)),
+            false => link.queue.push_copy(frame, pool),
+        }
+    }
+}
+
+/// Whether a frame of our own making may overtake others: a `ping` or `pong` that is whole and as long as it has to be.
+fn goes_ahead(frame: &[u8]) -> bool {
+    const LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
+    frame.len() == LEN_BYTES
+        && frame.first_chunk().map(Header::decode).is_some_and(|header| {
+            matches!(header.command, CommandName::PING | CommandName::PONG) && header.payload_len == 8
+        })
+}
+
+fn is_of_handshake(frame: &[u8]) -> bool {
+    let command = frame.first_chunk().map(|head| Header::decode(head).command);
+    matches!(
+        command,
+        Some(CommandName::VERSION | CommandName::VERACK | CommandName::PROTOCONF | CommandName::SENDHEADERS)
+    )
 }

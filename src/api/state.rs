@@ -4,6 +4,7 @@
 //! Here links are opened, held, closed and timed; [`sending`](super::sending) has what goes out on them. No call here
 //! reaches a socket or a clock.
 
+use super::outbox::Outbox;
 use crate::buffer::{BufferPool, WriteBlock};
 use crate::bugs::{self, Budget};
 use crate::config::Config;
@@ -11,6 +12,7 @@ use crate::error::{CloseReason, CommandError};
 use crate::histogram::{Counters, LatencyHistogram};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, RESTART_WINDOW, RESTARTS_MAX, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::manager::Manager;
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::table::{Dial, Ending, Hold, Link, Table};
 use crate::time::{Instant, UnixTime};
@@ -22,6 +24,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct LoopState {
     pub(crate) config: Config,
+    /// Since when the ping interval is what it is: no ping was due by it before.
+    pub(crate) ping_interval_since: Instant,
     /// The four bytes that begin every message.
     pub(crate) magic: [u8; 4],
     pub(crate) table: Table,
@@ -37,6 +41,9 @@ pub(crate) struct LoopState {
     pub(super) replying: Option<LinkId>,
     pub(crate) write_block: WriteBlock,
     pub(crate) stopping: bool,
+    /// Who finds, keeps and refuses peers, if the loop has such a policy.
+    pub(crate) manager: Option<Box<Manager>>,
+    pub(crate) outbox: Outbox,
     pub(crate) ready_peers: usize,
     pub(crate) counters: Counters,
     pub(crate) turn: LatencyHistogram,
@@ -45,8 +52,12 @@ pub(crate) struct LoopState {
 }
 
 impl LoopState {
-    pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
+    pub(crate) fn new(config: Config, mut rng: StdRng, now: Instant) -> Self {
+        let manager =
+            config.manager.as_deref().map(|manager| Box::new(Manager::new(manager, config.network, &mut rng)));
         Self {
+            manager,
+            ping_interval_since: now,
             magic: config.magic_bytes(),
             table: Table::new(),
             wheel: Wheel::new(bugs::shrunk(Budget::WheelSlots, WHEEL_SLOTS), tick_of(now)),
@@ -58,6 +69,7 @@ impl LoopState {
             replying: None,
             write_block: WriteBlock::default(),
             stopping: false,
+            outbox: Outbox::default(),
             ready_peers: 0,
             counters: Counters::default(),
             turn: LatencyHistogram::new(),
@@ -105,13 +117,27 @@ impl LoopState {
         if self.table.len() >= self.config.max_links {
             return Err(CommandError::TableFull);
         }
-        let restarts = (RESTARTS_MAX, RESTART_WINDOW);
-        let mut peer = PeerConnection::new_outbound(address, restarts, self.config.pong_timeout);
+        if let Some(manager) = &mut self.manager {
+            manager.allow_dial(address, self.now, self.unix_time)?;
+        }
+        Ok(self.open(address, source))
+    }
+
+    /// Takes a row for a connection whose place is taken.
+    pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
+        let mut peer = PeerConnection::new_outbound(address, (RESTARTS_MAX, RESTART_WINDOW), self.config.pong_timeout);
+        let tracking = self.manager.as_ref().and_then(|manager| manager.dialler.restarts(address));
+        if let (Some(restart), Some(tracking)) = (peer.restart_mut(), tracking) {
+            *restart = tracking;
+        }
         peer.transition_to_connecting(self.now).expect("a new connection may be opened");
         let link = self.table.insert(peer);
+        if let Some(manager) = &mut self.manager {
+            manager.entered(link, address);
+        }
         self.table.push_dial(Dial { link, address, source });
         self.counters.dialled += 1;
-        Ok(link)
+        link
     }
 
     /// Closes a link after all that waits for it is sent.
@@ -161,42 +187,52 @@ impl LoopState {
     /// When the link's timer has something to do. Who is late while its next read or write waits for memory is judged
     /// after that: a timer for what has passed would go off in each turn until then.
     pub(crate) fn due_at(&self, link: &Link) -> Instant {
-        let deadline = earliest_deadline(link, &self.config);
+        let deadline = self.earliest_deadline(link);
         let is_put_off = deadline <= self.now && link.retry_at != Instant::MAX;
         if is_put_off { link.retry_at } else { deadline.min(link.retry_at) }
     }
-}
 
-/// The next moment at which something about the link is too late or due.
-fn earliest_deadline(link: &Link, config: &Config) -> Instant {
-    let mut earliest = Instant::MAX;
-    let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
-    match link.ending {
-        Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
-        // Its end goes on without a timer, which would go off in each turn until then.
-        Ending::Draining(..) if link.is_listed_closing() => return Instant::MAX,
-        Ending::Draining(..) if link.queue.is_empty() => return link.may_shut_down_at(),
-        Ending::Draining(_, since) => {
-            return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
+    /// The next moment at which something about the link is too late or due.
+    fn earliest_deadline(&self, link: &Link) -> Instant {
+        let mut earliest = Instant::MAX;
+        let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
+        match link.ending {
+            Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
+            // Its end goes on without a timer, which would go off in each turn until then.
+            Ending::Draining(..) if link.is_listed_closing() => return Instant::MAX,
+            Ending::Draining(..) if link.queue.is_empty() => return link.may_shut_down_at(),
+            Ending::Draining(_, since) => {
+                return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
+            }
+            Ending::Ended(_) => return Instant::MAX,
+            Ending::Open => {}
         }
-        Ending::Ended(_) => return Instant::MAX,
-        Ending::Open => {}
-    }
-    match link.peer.state() {
-        ConnectionState::Connecting => consider(Some(link.peer.since().plus(config.connect_timeout))),
-        ConnectionState::AwaitingHandshake if link.hold.is_held() => {}
-        ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(config.handshake_timeout)),
-        ConnectionState::Connected => consider(Some(link.ping_due)),
-        ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => {}
-    }
-    if !link.queue.is_empty() {
-        consider(Some(link.send_progress.plus(SEND_STALL_TIMEOUT)));
-    }
-    if !link.hold.is_held() {
-        consider(link.framer.deadline());
-        if !link.framer.is_within_large_payload() {
-            consider(link.peer.ping_pong().next_deadline());
+        let config = &self.config;
+        match link.peer.state() {
+            ConnectionState::Connecting => consider(Some(link.peer.since().plus(config.connect_timeout))),
+            ConnectionState::AwaitingHandshake if link.hold.is_held() => {}
+            ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(config.handshake_timeout)),
+            ConnectionState::Connected => consider(Some(self.ping_due(link))),
+            ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => {}
         }
+        if !link.queue.is_empty() {
+            consider(Some(link.send_progress.plus(SEND_STALL_TIMEOUT)));
+        }
+        if !link.hold.is_held() {
+            consider(link.framer.deadline());
+            if !link.framer.is_within_large_payload() {
+                consider(link.peer.ping_pong().next_deadline());
+            }
+        }
+        earliest
     }
-    earliest
+
+    /// When the next ping of ours is due; [`Instant::MAX`] for never.
+    pub(crate) fn ping_due(&self, link: &Link) -> Instant {
+        let interval = self.config.ping_interval;
+        if interval.is_zero() || link.peer.state() != ConnectionState::Connected || !link.has_pongs() {
+            return Instant::MAX;
+        }
+        link.pinged_at.plus(interval).max(self.ping_interval_since)
+    }
 }

@@ -72,6 +72,7 @@ impl Engine {
         let now = if bugs::is_planted(Bug::EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
         let link = self.state.table.get_mut(id)?;
+        link.peer.ping_pong_mut().set_timeout(config.pong_timeout);
         match link.peer.state() {
             ConnectionState::Connecting if now >= link.peer.since().plus(config.connect_timeout) => {
                 return Some(Deadline::Connect);
@@ -103,14 +104,12 @@ impl Engine {
 
     /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.
     fn ping_if_due(&mut self, id: LinkId, now: Instant) {
-        let interval = self.state.config.ping_interval;
-        let Some(link) = self.state.table.get_mut(id) else { return };
-        if link.peer.state() != ConnectionState::Connected || now < link.ping_due {
+        let planned = self.state.table.get(id).map_or(Instant::MAX, |link| self.state.ping_due(link));
+        let Some(link) = self.state.table.get_mut(id).filter(|_| planned <= now) else {
             self.state.counters.timers_rearmed += 1;
             return;
-        }
-        let planned = link.ping_due;
-        link.ping_due = now.plus(interval);
+        };
+        link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
             // A full queue means that the peer takes nothing, which has a deadline of its own.
             let _ = self.state.ping(id, planned);
@@ -145,6 +144,7 @@ mod tests {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.opened(id, &mut Deaf);
+        engine.tell_news(&mut Deaf);
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
         let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNHEARD_GRACE);
         while now < judged {

@@ -5,16 +5,16 @@
 //! node sends one, and is closed gracefully so that it can read it.
 
 use super::Engine;
-use crate::api::{Event, Handler};
+use crate::api::{ControlEvent, Event, Handler};
+use crate::ban::Misconduct;
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::table::Ending;
-use crate::time::Instant;
 use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
 };
@@ -55,16 +55,20 @@ impl HandshakeFrames {
 impl Engine {
     /// Says who we are.
     pub(super) fn send_version(&mut self, id: LinkId) {
+        let nonce = self.state.rng.next_u64();
+        self.version_leaves(id, nonce);
         let Some(link) = self.state.table.get(id) else { return };
         let config = &self.state.config;
+        // A node tells our port by it; who we are it sees.
+        let port = self.state.manager.as_ref().map_or(0, |manager| manager.listening_port());
         let version = Version {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
             services: config.services,
             time: self.state.unix_time,
             receiver: NetAddress::from_socket(0, link.peer.address()),
             sender: Some(Sender {
-                address: NetAddress { services: config.services, ..NetAddress::UNSPECIFIED },
-                nonce: self.state.rng.next_u64(),
+                address: NetAddress { services: config.services, port, ..NetAddress::UNSPECIFIED },
+                nonce,
             }),
             user_agent: Some(config.user_agent.as_bytes().into()),
             start_height: Some(config.start_height),
@@ -74,7 +78,12 @@ impl Engine {
         let mut payload = self.state.pool.take();
         version.encode(&mut payload);
         self.send(id, CommandName::VERSION, payload);
+        let claimed = self.state.config.protocol_version;
         if let Some(link) = self.state.table.get_mut(id) {
+            // An acceptor has compared both versions already.
+            if !link.peer.handshake().version_received() {
+                link.negotiated_version = claimed;
+            }
             link.peer.handshake_mut().mark_version_sent();
         }
     }
@@ -83,14 +92,17 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return };
         if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
             self.state.counters.duplicate_handshakes += 1;
-            return;
+            return self.misbehaved(id, Misconduct::SecondVersion);
         }
         let version = match Version::decode(payload) {
             Ok(version) => version,
             Err(error) => return self.state.abort(id, error.into()),
         };
         let config = &self.state.config;
-        let negotiated = version.negotiated_version().min(config.protocol_version);
+        // What we have claimed counts, whatever the configuration says by now.
+        let has_claimed = link.peer.handshake().version_sent();
+        let ours = if has_claimed { link.negotiated_version } else { config.protocol_version };
+        let negotiated = version.negotiated_version().min(ours);
         // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
         let heard_on = config.magic.is_none().then_some(config.network);
         let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
@@ -98,6 +110,9 @@ impl Engine {
         link.peer.handshake_mut().mark_version_received(version);
         if let Err(cause) = verdict {
             return self.refuse(id, cause);
+        }
+        if !self.identify(id) {
+            return;
         }
         self.answer_version(id, negotiated);
         self.tell(id, Event::VersionReceived, handler);
@@ -143,7 +158,6 @@ impl Engine {
 
     fn complete_handshake<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.now;
-        let interval = self.state.config.ping_interval;
         let Some(link) = self.state.table.get_mut(id) else { return };
         let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.ending == Ending::Open;
         if !awaited || !link.peer.handshake().is_complete() {
@@ -154,9 +168,13 @@ impl Engine {
         }
         let handshake = now.since(link.peer.since());
         link.peer.transition_to_connected(now).expect("its handshake is complete");
-        link.ping_due = if interval.is_zero() || !link.has_pongs() { Instant::MAX } else { now.plus(interval) };
+        link.pinged_at = now;
         self.state.ready_peers += 1;
         self.state.counters.handshakes += 1;
+        let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
+        let peer = PeerId::of(id);
+        self.state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
+        self.settled(id);
         self.state.rearm(id);
         self.tell(id, Event::Ready { handshake }, handler);
     }
@@ -177,6 +195,10 @@ impl Engine {
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.
     fn turn_away(&mut self, id: LinkId) {
         self.send_reject(id, RejectCode::TOO_BUSY, b"maximum of connections reached");
+        if let Some(link) = self.state.table.get(id) {
+            let (peer, address) = (PeerId::of(id), link.peer.address());
+            self.state.outbox.tell(ControlEvent::RejectedOverCapacity { peer, address });
+        }
         self.state.close(id, LocalCause::OverCapacity.into());
     }
 
@@ -215,10 +237,11 @@ impl Engine {
 
     pub(super) fn on_sendheaders<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let Some(link) = self.state.table.get_mut(id) else { return };
-        if !link.peer.send_headers_mode() {
-            link.peer.set_send_headers_mode();
-            self.tell(id, Event::SendHeaders, handler);
+        if link.peer.send_headers_mode() {
+            return self.misbehaved(id, Misconduct::SecondSendHeaders);
         }
+        link.peer.set_send_headers_mode();
+        self.tell(id, Event::SendHeaders, handler);
     }
 
     pub(super) fn on_reject<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {

@@ -1,11 +1,15 @@
 //! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
 
 use super::Engine;
-use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState};
+use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
+use crate::ban::Misconduct;
 use crate::error::{Misbehaviour, WireError};
 use crate::framer::{Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
+use crate::limits::{
+    EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
+    PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
+};
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
 use crate::table::{Ending, Link};
@@ -98,16 +102,22 @@ impl Engine {
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
                 handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
             }
-            Framed::Dropped { header: _, cause } => {
+            Framed::Dropped { header, cause } => {
                 self.count_frame(id);
+                self.end_declined(id);
                 let counters = &mut self.state.counters;
                 *match cause {
+                    // No handler is asked about these.
+                    DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::BadChecksum => &mut counters.bad_checksums,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
                     DropCause::OverBufferLimit => &mut counters.over_buffer_limit,
                     DropCause::NoBufferRoom => &mut counters.no_buffer_room,
                 } += 1;
+                if cause == DropCause::BadChecksum {
+                    self.had_bad_checksum(id);
+                }
             }
         }
     }
@@ -130,6 +140,7 @@ impl Engine {
             return;
         }
         let is_connected = link.peer.state() == ConnectionState::Connected;
+        let is_declined = link.declined;
         match frame.command() {
             CommandName::PING if is_connected => self.on_ping(id, &frame),
             CommandName::PONG if is_connected => self.on_pong(id, frame.payload(), handler),
@@ -138,9 +149,37 @@ impl Engine {
             CommandName::REJECT => self.on_reject(id, frame.payload(), handler),
             CommandName::PROTOCONF if is_connected => self.on_protoconf(id, frame.payload(), handler),
             CommandName::SENDHEADERS if is_connected => self.on_sendheaders(id, handler),
-            _ if is_connected => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
-            _ => self.state.counters.before_handshake += 1,
+            _ if is_connected => self.deliver(id, frame, is_declined, handler),
+            _ => self.spoke_too_early(id),
         }
+    }
+
+    /// Gives a message to the subscribers who want it, and to the handler unless it did not.
+    fn deliver<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, is_declined: bool, handler: &mut H) {
+        if self.state.outbox.wants(frame.command()) {
+            let (header, received) = (*frame.header(), self.state.now);
+            let message = MessageEvent { peer: PeerId::of(id), header, payload: frame.to_bytes(), received };
+            self.state.outbox.publish(&message);
+        }
+        match is_declined {
+            true => self.end_declined(id),
+            false => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
+        }
+    }
+
+    /// A message that the handler may have declined ends here; of the next one that is not known.
+    fn end_declined(&mut self, id: LinkId) {
+        if let Some(link) = self.state.table.get_mut(id) {
+            link.declined = false;
+        }
+    }
+
+    /// A message came that only a peer may send whose handshake is complete.
+    fn spoke_too_early(&mut self, id: LinkId) {
+        self.state.counters.before_handshake += 1;
+        let has_version = self.state.table.get(id).is_some_and(|link| link.peer.handshake().version_received());
+        let misconduct = if has_version { Misconduct::MessageBeforeVerack } else { Misconduct::MessageBeforeVersion };
+        self.misbehaved(id, misconduct);
     }
 
     fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>) {
@@ -189,20 +228,34 @@ fn admit<H: Handler>(
     if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
         return Err(WireError::OverLimit { command, len_bytes });
     }
-    Ok(match command {
-        CommandName::PING
-        | CommandName::PONG
-        | CommandName::VERSION
-        | CommandName::VERACK
-        | CommandName::REJECT
-        | CommandName::PROTOCONF
-        | CommandName::SENDHEADERS => Delivery::Buffer,
-        _ if is_connected => {
+    Ok(match own_limit(command) {
+        Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,
+        None if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             // Nothing is delivered of a message whose header made the handler end its peer.
-            let is_open = state.table.get(id).is_some_and(|link| link.ending == Ending::Open);
-            if is_open { delivery } else { Delivery::Discard }
+            match state.table.get_mut(id).filter(|link| link.ending == Ending::Open) {
+                Some(link) if delivery == Delivery::Discard && state.outbox.wants(command) => {
+                    link.declined = true;
+                    Delivery::Buffer
+                }
+                Some(_) => delivery,
+                None => Delivery::Discard,
+            }
         }
-        _ => Delivery::Buffer,
+        Some(_) | None => Delivery::Buffer,
     })
+}
+
+/// The most that is gathered of a message that the engine takes itself, whatever handlers want; `None` for all others.
+#[inline]
+fn own_limit(command: CommandName) -> Option<u64> {
+    match command {
+        CommandName::PING => Some(PING_GATHERED_MAX_BYTES),
+        CommandName::PONG => Some(PONG_GATHERED_MAX_BYTES),
+        CommandName::VERSION => Some(HANDSHAKE_PAYLOAD_MAX_BYTES),
+        CommandName::VERACK | CommandName::SENDHEADERS => Some(EMPTY_GATHERED_MAX_BYTES),
+        CommandName::REJECT => Some(REJECT_GATHERED_MAX_BYTES),
+        CommandName::PROTOCONF => Some(LEGACY_PAYLOAD_MAX_BYTES),
+        _ => None,
+    }
 }

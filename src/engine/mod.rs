@@ -8,14 +8,20 @@
 mod deadlines;
 mod handshake;
 mod intake;
+mod news;
+mod peers;
+mod ports;
+mod update;
 
-use crate::api::{Command, Ctx, Event, Handler, LoopState, Stats};
+use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, PeerInfo, PeerView, Stats};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
-use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Shortage};
+use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX};
+use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
+use crate::logging::LogBook;
+use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::table::Ending;
 use crate::time::{Instant, Wait};
@@ -34,11 +40,14 @@ pub(crate) struct Engine {
     rules: FramerRules,
     memory: FramerMemory,
     frames: HandshakeFrames,
+    logbook: LogBook,
     /// All that had come before this moment stands in the lists of the table, or was looked at.
     pub(crate) heard_until: Instant,
     /// Accepted links, without those over capacity.
     inbound: usize,
     over_capacity: usize,
+    /// The first slot whose timer may still be set for deadlines that a new configuration has moved.
+    retime_from: Option<u32>,
 }
 
 /// What an accepted connection may become.
@@ -46,7 +55,6 @@ pub(crate) struct Engine {
 enum Admission {
     Peer,
     OverCapacity,
-    Refused,
 }
 
 /// What the end of a link needs done next.
@@ -65,8 +73,10 @@ impl Engine {
         let memory = FramerMemory::new(config.buffered_total_max_bytes);
         let frames = HandshakeFrames::new(&config);
         let rules = framer_rules(&config);
+        let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, heard_until: now, inbound: 0, over_capacity: 0 }
+        let (inbound, over_capacity) = (0, 0);
+        Self { state, rules, memory, frames, logbook, heard_until: now, inbound, over_capacity, retime_from: None }
     }
 
     /// Calls the handler about a peer.
@@ -86,10 +96,27 @@ impl Engine {
                 // A command has nobody to tell: who needs to know sends from a handler.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
             }
+            Command::SendMessage { peer, frame, answer } => {
+                answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
+            }
+            Command::ConnectionCount { answer } => answer.give(self.state.ready_peers),
+            Command::Peers { after, answer } => answer.give(self.peers(after)),
+            Command::SubscribeControl { outlet } => self.state.outbox.add_control(outlet),
+            Command::SubscribeMessages { commands, outlet } => self.state.outbox.add_messages(commands, outlet),
+            Command::Ban { address, duration, answer } => answer.give(self.ban_as_asked(address, duration)),
+            Command::Unban { address, answer } => answer.give(self.unban_as_asked(address)),
+            Command::Bans { answer } => answer.give(self.bans()),
+            Command::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
             Command::Stats { answer } => answer.give(self.stats()),
             Command::Stop => self.state.stopping = true,
             Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
         }
+    }
+
+    fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
+        let slot = after.map_or(0, |peer| peer.slot() + 1);
+        let peers = self.state.table.iter_from(slot).take(PEERS_PER_ANSWER);
+        peers.map(|(id, link)| PeerView::new(id, link).info()).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -121,11 +148,12 @@ impl Engine {
     /// Takes a row for an accepted connection, or `None` if there is none for it.
     pub(crate) fn accept(&mut self, address: SocketAddr) -> Option<LinkId> {
         let timeout = self.state.config.pong_timeout;
-        let peer = match self.admit_connection() {
-            Admission::Peer => PeerConnection::new_inbound(address, timeout),
-            Admission::OverCapacity => PeerConnection::new_over_capacity(address, timeout),
-            Admission::Refused => {
+        let peer = match self.admit_connection(address) {
+            Ok(Admission::Peer) => PeerConnection::new_inbound(address, timeout),
+            Ok(Admission::OverCapacity) => PeerConnection::new_over_capacity(address, timeout),
+            Err(refusal) => {
                 self.state.counters.refused += 1;
+                self.state.outbox.tell(ControlEvent::InboundRejected { address, refusal });
                 return None;
             }
         };
@@ -135,18 +163,25 @@ impl Engine {
             ConnectionType::Outbound => {}
         }
         self.state.counters.accepted += 1;
-        Some(self.state.table.insert(peer))
+        let id = self.state.table.insert(peer);
+        self.entered(id, address);
+        Some(id)
     }
 
-    fn admit_connection(&self) -> Admission {
-        if self.state.stopping || self.state.table.len() >= self.state.config.max_links {
-            Admission::Refused
-        } else if self.inbound < self.state.config.max_inbound {
-            Admission::Peer
+    fn admit_connection(&mut self, address: SocketAddr) -> Result<Admission, Refusal> {
+        if self.state.stopping {
+            return Err(Refusal::Stopping);
+        }
+        self.let_in(address)?;
+        let links = self.state.table.len();
+        if links >= self.state.config.max_links {
+            Err(Refusal::TableFull { links })
+        } else if self.take_place() {
+            Ok(Admission::Peer)
         } else if self.over_capacity < OVER_CAPACITY_MAX {
-            Admission::OverCapacity
+            Ok(Admission::OverCapacity)
         } else {
-            Admission::Refused
+            Err(Refusal::TableFull { links })
         }
     }
 
@@ -157,6 +192,9 @@ impl Engine {
         let was_dialled = link.peer.state() == ConnectionState::Connecting;
         let connect = was_dialled.then(|| now.since(link.peer.since()));
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
+        let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
+        let peer = PeerId::of(id);
+        self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
         self.state.rearm(id);
         self.tell(id, Event::Opened { connect }, handler);
         if was_dialled && self.is_open(id) {
@@ -195,7 +233,7 @@ impl Engine {
         match step {
             IoStep::Read => link.readiness.readable = false,
             IoStep::Write => link.readiness.writable = false,
-            IoStep::Connect | IoStep::Register => {}
+            IoStep::Connect | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
             // No edge will come: as far as the kernel knows, nothing has changed.
@@ -274,7 +312,9 @@ impl Engine {
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
+        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason };
         let cut = link.framer.streaming();
+        self.left(leaving);
         self.state.counters.closed += 1;
         if bugs::is_planted(Bug::NoDeferredFree) {
             self.state.table.remove(id);
@@ -312,10 +352,15 @@ impl Engine {
 
     /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.table.has_work() {
+        if self.state.table.has_work() || self.state.outbox.has_events() || self.is_retiming() {
             return Wait::Zero;
         }
-        self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)))
+        let timers = self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
+        let timers = timers.or_sooner(self.manager_wait());
+        match self.state.outbox.has_unsent() {
+            true => timers.or_sooner(Wait::Until(self.state.now.plus(TICK))),
+            false => timers,
+        }
     }
 }
 

@@ -25,6 +25,11 @@ impl FramerMemory {
         Self { buffers: BufferPool::default(), partials: Vec::new(), gathered_bytes: 0, gathered_max_bytes }
     }
 
+    /// Sets another bound; what is gathered above it stays and does not grow.
+    pub fn set_gathered_max_bytes(&mut self, gathered_max_bytes: u64) {
+        self.gathered_max_bytes = gathered_max_bytes;
+    }
+
     /// Bytes held for large frames that are being gathered.
     pub fn gathered_bytes(&self) -> u64 {
         self.gathered_bytes

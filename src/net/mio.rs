@@ -4,14 +4,19 @@
 //! Listeners get a deep backlog and options that accepted sockets inherit, which saves a system call for each.
 //! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
 
-use super::{Net, Readiness, Wake};
+use super::resolver::{Resolved, Resolver, ask_system};
+use super::store_writer::StoreWriter;
+use super::{Answer, Net, Readiness, Wake};
+use crate::error::ResolveFailure;
 use crate::id::{LinkId, Token};
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
+use crate::store::{Batch, PeerStore, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -31,8 +36,12 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    listeners: Vec<Option<TcpListener>>,
+    listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
+    resolver: Resolver,
+    book: Option<StoreWriter>,
+    /// The last batch for a book that nobody keeps.
+    unkept: Option<u64>,
     origin: std::time::Instant,
 }
 
@@ -50,10 +59,34 @@ impl MioNet {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             waker: Arc::new(waker),
-            listeners: Vec::new(),
+            listeners: BTreeMap::new(),
             sockets: Vec::new(),
+            resolver: Resolver::new(ask_system),
+            book: None,
+            unkept: None,
             origin: std::time::Instant::now(),
         })
+    }
+
+    /// Looks names up by calling `look_up` with a host and a port, in place of the operating system's resolver. It is
+    /// called on a thread of its own and may block.
+    #[must_use]
+    pub fn with_resolver(
+        self,
+        look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { resolver: Resolver::new(look_up), ..self }
+    }
+
+    /// Keeps the book in `store`, which is written by a thread of its own. When the network is dropped it waits until
+    /// all is written, or until a last attempt has failed.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn with_store(self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
+        let book = StoreWriter::spawn(store, self.waker())?;
+        Ok(Self { book: Some(book), ..self })
     }
 
     fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
@@ -135,23 +168,19 @@ impl Net for MioNet {
         let mut listener = TcpListener::from_std(socket.into());
         let address = listener.local_addr()?;
         self.poll.registry().register(&mut listener, token(Token::Listener(index)), Interest::READABLE)?;
-        let index = index as usize;
-        if self.listeners.len() <= index {
-            self.listeners.resize_with(index + 1, || None);
-        }
-        self.listeners[index] = Some(listener);
+        self.listeners.insert(index, listener);
         Ok(address)
     }
 
     fn accept(&mut self, index: u32) -> io::Result<(TcpStream, SocketAddr)> {
-        let Some(listener) = self.listeners.get(index as usize).and_then(Option::as_ref) else {
+        let Some(listener) = self.listeners.get(&index) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         uninterrupted(|| listener.accept())
     }
 
     fn close_listener(&mut self, index: u32) {
-        if let Some(mut listener) = self.listeners.get_mut(index as usize).and_then(Option::take) {
+        if let Some(mut listener) = self.listeners.remove(&index) {
             // What cannot be deregistered is forgotten by the kernel when it is closed, here.
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -216,6 +245,30 @@ impl Net for MioNet {
             // As with listeners: closing forgets what deregistering could not.
             let _ = self.poll.registry().deregister(&mut socket);
         }
+    }
+
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
+        let waker = self.waker();
+        self.resolver.ask(query, name, port, &waker)
+    }
+
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        match &mut self.book {
+            Some(book) => book.try_send(batch),
+            None => {
+                self.unkept = Some(batch.id);
+                Wake::wake(&*self.waker);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        if let Some(Resolved { query, outcome }) = self.resolver.take() {
+            return Some(Answer::Resolved { query, outcome });
+        }
+        let unkept = self.unkept.take().map(|id| Persisted { id, result: Ok(()) });
+        unkept.or_else(|| self.book.as_mut()?.try_answer()).map(Answer::Persisted)
     }
 }
 

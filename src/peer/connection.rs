@@ -104,9 +104,32 @@ impl ConnectionState {
     }
 }
 
+impl ConnectionState {
+    /// Its name, as logs and reports have it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::AwaitingHandshake => "awaiting_handshake",
+            Self::Connected => "connected",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl ConnectionType {
     /// All types.
     pub const ALL: [Self; 3] = [Self::Outbound, Self::Inbound, Self::OverCapacity];
+
+    /// Its name, as logs and reports have it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::OverCapacity => "over_capacity",
+        }
+    }
 
     /// Whether the peer dialled.
     pub const fn is_inbound(self) -> bool {
@@ -331,6 +354,18 @@ impl PeerConnection {
         self.state = to;
         self.since = now;
         Ok(())
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl fmt::Display for ConnectionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
     }
 }
 

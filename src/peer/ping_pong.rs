@@ -28,7 +28,9 @@ pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
 pub struct PingPongState {
     first: Option<Ping>,
     spill: Option<Box<Spill>>,
-    timeout: Duration,
+    timeout_nanos: u64,
+    last_rtt: RoundTrip,
+    least_rtt: RoundTrip,
     /// When this side last began to read again: no ping is charged for the time before.
     reading_since: Instant,
 }
@@ -66,6 +68,27 @@ enum Progress {
     Sent { at: Instant },
 }
 
+/// A time from a ping to its pong in microseconds, in as little room as a row has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct RoundTrip(u32);
+
+impl RoundTrip {
+    /// No pong has come; longer than any.
+    const NONE: Self = Self(u32::MAX);
+    const MAX_MICROS: u64 = 3_600_000_000;
+
+    const fn of(sent: Instant, answered: Instant) -> Self {
+        let micros = answered.as_nanos().saturating_sub(sent.as_nanos()) / 1_000;
+        Self(if micros < Self::MAX_MICROS { micros } else { Self::MAX_MICROS } as u32)
+    }
+
+    fn known(self) -> Option<Duration> {
+        (self != Self::NONE).then(|| Duration::from_micros(u64::from(self.0)))
+    }
+}
+
+const _: () = assert!(size_of::<PingPongState>() == 64, "each peer's row has one");
+
 #[derive(Debug)]
 struct Spill {
     pings: Vec<Ping>,
@@ -74,7 +97,14 @@ struct Spill {
 impl PingPongState {
     /// No pings; those to come have to be answered within `timeout`.
     pub const fn new(timeout: Duration) -> Self {
-        Self { first: None, spill: None, timeout, reading_since: Instant::ZERO }
+        Self {
+            first: None,
+            spill: None,
+            timeout_nanos: saturating_nanos(timeout),
+            last_rtt: RoundTrip::NONE,
+            least_rtt: RoundTrip::NONE,
+            reading_since: Instant::ZERO,
+        }
     }
 
     /// A nonce that a peer cannot guess if `rng` is cryptographic; never 0, which in a pong means that the ping is to
@@ -127,6 +157,8 @@ impl PingPongState {
         };
         let answered = Answered { planned: ping.planned, sent: at, answered: now };
         self.retain(|ping| ping.nonce.get() != nonce);
+        self.last_rtt = RoundTrip::of(at, now);
+        self.least_rtt = self.least_rtt.min(self.last_rtt);
         Ok(answered)
     }
 
@@ -137,6 +169,16 @@ impl PingPongState {
     /// When the pong does not count, see [`PongError`]; nothing changes then.
     pub fn validate_pong(&mut self, nonce: u64, now: Instant) -> Result<Duration, PongError> {
         self.settle(nonce, now).map(|answered| answered.round_trip())
+    }
+
+    /// The time from the last ping that was answered to its pong, to the microsecond, an hour at the most.
+    pub fn last_rtt(&self) -> Option<Duration> {
+        self.last_rtt.known()
+    }
+
+    /// The shortest of all such times of this connection.
+    pub fn least_rtt(&self) -> Option<Duration> {
+        self.least_rtt.known()
     }
 
     /// When the first of the pings that were sent is overdue.
@@ -153,7 +195,7 @@ impl PingPongState {
 
     /// Gives up the pings that are overdue and returns how many they were; their pongs no longer count.
     pub fn remove_timed_out(&mut self, now: Instant) -> usize {
-        let (before, timeout, reading_since) = (self.pending_count(), self.timeout, self.reading_since);
+        let (before, timeout, reading_since) = (self.pending_count(), self.timeout(), self.reading_since);
         self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
         before - self.pending_count()
     }
@@ -171,12 +213,12 @@ impl PingPongState {
 
     /// The time in which a ping has to be answered.
     pub const fn timeout(&self) -> Duration {
-        self.timeout
+        Duration::from_nanos(self.timeout_nanos)
     }
 
     /// Sets the time in which a ping has to be answered, for those in flight as well.
     pub const fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
+        self.timeout_nanos = saturating_nanos(timeout);
     }
 
     fn insert(&mut self, nonce: u64, planned: Instant, progress: Progress) -> bool {
@@ -203,7 +245,7 @@ impl PingPongState {
     }
 
     fn deadline_of(&self, ping: &Ping) -> Option<Instant> {
-        ping.deadline(self.timeout, self.reading_since)
+        ping.deadline(self.timeout(), self.reading_since)
     }
 
     fn pings(&self) -> impl Iterator<Item = &Ping> {
@@ -254,9 +296,35 @@ impl fmt::Display for PongError {
 
 impl std::error::Error for PongError {}
 
+const fn saturating_nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn round_trips_are_kept_to_the_microsecond_and_the_least_of_them_stays() {
+        let mut pings = PingPongState::new(Duration::MAX);
+        let mut now = Instant::ZERO;
+        assert_eq!((pings.last_rtt(), pings.least_rtt()), (None, None));
+        for (nanos, last, least) in
+            [(5_999, 5, 5), (1_000_000, 1_000, 5), (999, 0, 0), (u64::MAX / 2, RoundTrip::MAX_MICROS, 0)]
+        {
+            assert!(pings.record_ping(7, now));
+            now = now.plus(Duration::from_nanos(nanos));
+            assert_eq!(
+                pings.settle(8, now),
+                Err(PongError::UnknownNonce),
+                "a pong that nobody waits for is no measure"
+            );
+            assert!(pings.settle(7, now).is_ok());
+            let expected = [last, least].map(|micros| Some(Duration::from_micros(micros)));
+            assert_eq!([pings.last_rtt(), pings.least_rtt()], expected);
+        }
+    }
 
     fn with_pings(count: usize) -> PingPongState {
         let mut pings = PingPongState::new(Duration::from_secs(30));

@@ -22,6 +22,12 @@ impl RestartTracking {
         Self { window, window_start: Instant::ZERO, max_restarts, restarts: 0 }
     }
 
+    /// Grants as many restarts per `window` from now on; those that were granted count.
+    pub const fn limit_to(&mut self, max_restarts: u32, window: Duration) {
+        self.max_restarts = max_restarts;
+        self.window = window;
+    }
+
     /// Takes one restart, or returns `false` if the window has none left.
     #[must_use]
     pub fn try_restart(&mut self, now: Instant) -> bool {
@@ -40,6 +46,11 @@ impl RestartTracking {
     /// restarted without end.
     pub const fn reset(&mut self) {
         self.restarts = 0;
+    }
+
+    /// The window in which restarts are counted.
+    pub const fn window(&self) -> Duration {
+        self.window
     }
 
     /// The restarts that were granted in the latest window.

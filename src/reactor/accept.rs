@@ -1,6 +1,7 @@
 //! Step 4 of the turn: connections that come and connections that are opened.
 
 use super::Reactor;
+use super::listening::Place;
 use crate::api::Handler;
 use crate::bugs::{self, Budget, Bug};
 use crate::error::{IoStep, NetworkFailure};
@@ -15,11 +16,16 @@ use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Listener {
+    pub(super) index: u32,
+    pub(super) place: Place,
+    /// The address that it got.
     pub(super) address: SocketAddr,
     /// More connections may wait than were accepted.
     pub(super) ready: bool,
     /// Accepting pauses until then, because it failed and would fail again.
     pub(super) retry: Option<Retry>,
+    /// What it fails with, whatever the pause.
+    pub(super) broken: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +42,10 @@ impl Listener {
 
 impl<N: Net, H: Handler> Reactor<N, H> {
     pub(super) fn accept(&mut self) {
+        self.bind_due();
         let now = self.engine.state.now;
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
+        for position in 0..self.listeners.open.len() {
+            let listener = &mut self.listeners.open[position];
             if listener.retry.is_some_and(|retry| retry.at <= now) {
                 listener.ready = true;
             }
@@ -46,20 +53,22 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 continue;
             }
             for _ in 0..bugs::shrunk(Budget::Accepts, ACCEPTS_PER_TURN) {
-                if !self.accept_one(index) {
+                if !self.accept_one(position) {
                     break;
                 }
             }
         }
+        self.close_broken();
     }
 
     /// Accepts one connection and returns whether there may be more.
-    fn accept_one(&mut self, index: usize) -> bool {
-        let (socket, address) = match self.net.accept(index as u32) {
+    fn accept_one(&mut self, position: usize) -> bool {
+        let listener = &mut self.listeners.open[position];
+        let (socket, address) = match self.net.accept(listener.index) {
             Ok(accepted) => accepted,
-            Err(error) => return self.accept_failed(index, &error),
+            Err(error) => return self.accept_failed(position, error),
         };
-        self.listeners[index].retry = None;
+        listener.retry = None;
         let Some(id) = self.engine.accept(address) else { return true };
         match self.net.attach(id, socket) {
             Ok(()) => self.engine.opened(id, &mut self.handler),
@@ -68,17 +77,24 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         true
     }
 
-    fn accept_failed(&mut self, index: usize, error: &io::Error) -> bool {
+    fn accept_failed(&mut self, position: usize, error: io::Error) -> bool {
         let now = self.engine.state.now;
-        let listener = &mut self.listeners[index];
+        let listener = &mut self.listeners.open[position];
         if error.kind() == ErrorKind::WouldBlock {
             listener.ready = false;
             listener.retry = None;
             return false;
         }
-        if NetworkFailure::new(IoStep::Connect, error).is_of_one_connection() {
+        let failure = NetworkFailure::new(IoStep::Connect, &error);
+        // What no kernel says is that of a library which could make nothing of the connection's address.
+        if failure.is_of_one_connection() || error.raw_os_error().is_none() {
             self.engine.state.counters.accept_failures += 1;
             return true;
+        }
+        let has_paused_long = listener.retry.is_some_and(|retry| retry.pause >= ACCEPT_RETRY_MAX);
+        if has_paused_long && failure.shortage().is_none() {
+            listener.broken = Some(error);
+            return false;
         }
         // It would fail again at once, and an edge-triggered listener never reminds.
         let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
@@ -87,7 +103,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         if self.engine.state.counters.accept_pauses == 0 {
             log::warn!("accepting at {} pauses: {error}", listener.address);
         }
-        self.engine.state.counters.accept_pauses += 1;
+        self.engine.accepting_paused(&error);
         false
     }
 
@@ -102,8 +118,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             left -= 1;
             self.read_clock();
             self.engine.dialling(dial.link);
-            if let Err(error) = self.net.connect(dial.link, dial.address, dial.source) {
-                self.engine.failed(dial.link, IoStep::Connect, &error);
+            match self.net.connect(dial.link, dial.address, dial.source) {
+                Ok(()) => self.engine.dial_began(dial.link),
+                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
             }
         }
     }

@@ -48,7 +48,8 @@ pub struct Summary {
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events or the queue of commands may hold more than was taken.
+    /// Whether a listener, the kernel's events, the queue of commands or that of answers may hold more than was taken, or
+    /// timers are still to be set for deadlines that have moved.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
@@ -77,8 +78,10 @@ pub struct Inspection {
     pub closing: Vec<LinkId>,
     /// The ids of connections that are still to be dialled.
     pub dials: Vec<LinkId>,
-    /// The listeners, by their index.
+    /// The listeners that are open.
     pub listeners: Vec<ListenerReport>,
+    /// Addresses that wait for a listener.
+    pub unbound_addresses: usize,
     /// Whether a timer has gone off that was not looked at.
     pub has_overdue_timers: bool,
     /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
@@ -121,6 +124,8 @@ pub struct LinkReport {
     pub armed_tick: Option<u64>,
     /// The earliest of its deadlines and retries; [`Instant::MAX`] for none.
     pub deadline: Instant,
+    /// Whether a new configuration has moved its deadlines and its timer is still to follow.
+    pub has_new_deadlines: bool,
     /// When its handshake has to be complete, while it is not.
     pub handshake_deadline: Option<Instant>,
     /// When the next ping of ours is due; [`Instant::MAX`] for never.
@@ -175,6 +180,8 @@ pub struct Agreed {
 /// One listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerReport {
+    /// The number that its events carry.
+    pub index: u32,
     /// Whether more connections may wait than were accepted.
     pub is_ready: bool,
     /// Until when accepting pauses.
@@ -203,8 +210,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
                 || self.commands_pending
+                || self.answers_pending
                 || !self.started
-                || self.listeners.iter().any(Listener::is_due),
+                || self.engine.is_retiming()
+                || self.engine.manager_wait() == Wait::Zero
+                || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
             counters: state.counters.clone(),
         }
@@ -230,7 +240,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             dirty,
             closing,
             dials,
-            listeners: self.listeners.iter().map(ListenerReport::of).collect(),
+            listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
+            unbound_addresses: self.listeners.waiting_len(),
             has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             accounted_bytes: (of_links + of_loop) as u64,
         }
@@ -240,6 +251,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let state = &self.engine.state;
         let [is_ready, is_dirty, is_closing] = link.listed_as();
         let (frame_received_bytes, gathering_bytes) = link.framer.gathering();
+        let version = link.peer.handshake().peer_version();
         LinkReport {
             id,
             state: link.peer.state(),
@@ -257,12 +269,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             gathering_bytes,
             armed_tick: state.wheel.armed_tick(id.slot() as u32),
             deadline: state.due_at(link),
+            has_new_deadlines: !self.engine.is_retimed(id),
             handshake_deadline: link.peer.handshake().deadline(state.config.handshake_timeout),
-            ping_due: link.ping_due,
+            ping_due: state.ping_due(link),
             pings: link.peer.ping_pong().pending_count(),
             agreed: Agreed {
-                protocol_version: link.negotiated_version,
-                services: link.peer.handshake().peer_version().map_or(0, |version| version.services),
+                protocol_version: if version.is_some() { link.negotiated_version } else { 0 },
+                services: version.map_or(0, |version| version.services),
                 max_recv_payload_bytes: link.peer.max_recv_payload(),
                 protoconf_received: link.peer.protoconf_received(),
             },
@@ -297,7 +310,7 @@ impl OutgoingReport {
 
 impl ListenerReport {
     fn of(listener: &Listener) -> Self {
-        Self { is_ready: listener.ready, retry_at: listener.retry.map(|retry| retry.at) }
+        Self { index: listener.index, is_ready: listener.ready, retry_at: listener.retry.map(|retry| retry.at) }
     }
 }
 

@@ -267,8 +267,8 @@ impl Schedule {
     /// The next moment at which anything happens, `until` at the latest.
     fn next_moment(&self, until: Instant) -> Instant {
         let alarm = self.alarms.peek().map(|Reverse((moment, _))| *moment);
-        let failure = self.world.kernel().next_failure();
-        [alarm, failure].into_iter().flatten().fold(until, Instant::min)
+        let coming = self.world.kernel().next_coming();
+        [alarm, coming].into_iter().flatten().fold(until, Instant::min)
     }
 }
 

@@ -12,6 +12,8 @@ const fn errno(linux: i32, bsd: i32) -> i32 {
 pub const EINTR: i32 = 4;
 /// Not now.
 pub const EAGAIN: i32 = errno(11, 35);
+/// The device has failed.
+pub const EIO: i32 = 5;
 /// No memory.
 pub const ENOMEM: i32 = 12;
 /// No descriptor left in the whole system.

@@ -1,16 +1,20 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
-//! Everything happens inside the call that causes it, but for dials that fail after a while and for what a cut network
-//! holds up. A host that never collects has at most one event waiting per socket. No call looks at all hosts or all
-//! connections, except those by which a test cuts, heals or resets something.
+//! Everything happens inside the call that causes it, but for dials that fail after a while, answers that take their
+//! time, and what a cut network holds up. A host that never collects has at most one event waiting per socket. No call
+//! looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
 
 mod dialling;
+mod disk;
 mod harm;
 mod links;
 mod listening;
+mod naming;
 mod view;
 
 pub use dialling::Route;
+pub use disk::Disk;
+pub use naming::Names;
 pub(super) use view::{EndView, HostView};
 
 use super::connection::{Conditions, Connection, Edge, Edges, Mask, Owner, Side};
@@ -26,6 +30,8 @@ use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
 use crate::time::{Instant, UnixTime};
+use disk::Book;
+use naming::Asked;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -55,6 +61,8 @@ pub(super) struct Kernel {
     pub(super) tape: Tape,
     pub(super) ports: Ports,
     pub(super) routes: BTreeMap<IpAddr, Route>,
+    /// The addresses of names.
+    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
     /// Hosts that got an event since they were last asked for.
     stirred: Vec<u32>,
@@ -62,9 +70,9 @@ pub(super) struct Kernel {
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
     next_serial: u32,
-    /// Dials that fail, by when and in which order.
-    failures: BTreeMap<(Instant, u64), (EndId, i32)>,
-    next_failure: u64,
+    /// What happens by itself, by when and in which order.
+    coming: BTreeMap<(Instant, u64), Coming>,
+    next_coming: u64,
     /// Dials that the cut network holds up.
     unanswered: Vec<EndId>,
     pool: Pool,
@@ -79,12 +87,16 @@ struct Host {
     is_cut: bool,
     paused_until: Instant,
     /// Addresses of its listeners, by their index.
-    listening: Vec<Option<SocketAddr>>,
+    listening: BTreeMap<u32, SocketAddr>,
     woken: Arc<Flag>,
     descriptors: usize,
     descriptors_max: usize,
     faults: Faults,
-    chances: [Chance; 3],
+    chances: [Chance; 5],
+    names: Names,
+    asked: Asked,
+    disk: Disk,
+    book: Book,
 }
 
 /// What a host draws for, each from a stream of its own.
@@ -93,6 +105,19 @@ enum Draw {
     Cuts,
     Poller,
     Routes,
+    Names,
+    Disk,
+}
+
+/// Something that happens by itself.
+#[derive(Debug)]
+enum Coming {
+    /// A dial fails.
+    DialFails(EndId, i32),
+    /// A host gets an answer.
+    Answer(naming::Reply),
+    /// A host tries to write its book, unless it has begun anew since.
+    Write { host: usize, life: u32 },
 }
 
 #[derive(Debug)]
@@ -160,8 +185,9 @@ impl Kernel {
             listeners: BTreeMap::new(),
             connections: Slab::new(),
             next_serial: 0,
-            failures: BTreeMap::new(),
-            next_failure: 0,
+            coming: BTreeMap::new(),
+            next_coming: 0,
+            names: BTreeMap::new(),
             unanswered: Vec::new(),
             pool: Pool::default(),
         }
@@ -175,18 +201,27 @@ impl Kernel {
     }
 
     /// When something happens by itself.
-    pub(super) fn next_failure(&self) -> Option<Instant> {
-        self.failures.first_key_value().map(|((at, _), _)| *at)
+    pub(super) fn next_coming(&self) -> Option<Instant> {
+        self.coming.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn happen_later(&mut self, after: Duration, what: Coming) {
+        self.coming.insert((self.now.plus(after), self.next_coming), what);
+        self.next_coming += 1;
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
         let until = self.now.plus(by);
-        while let Some(at) = self.next_failure()
+        while let Some(at) = self.next_coming()
             && at <= until
         {
-            let (_, (dialler, errno)) = self.failures.pop_first().expect("it was looked at");
+            let (_, what) = self.coming.pop_first().expect("it was looked at");
             self.now = at;
-            self.fail_dial(dialler, errno);
+            match what {
+                Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
+                Coming::Answer(reply) => self.answer(reply),
+                Coming::Write { host, life } => self.write_book(host, life),
+            }
         }
         self.now = until;
     }
@@ -204,12 +239,16 @@ impl Kernel {
             is_stirred: false,
             is_cut: false,
             paused_until: Instant::ZERO,
-            listening: Vec::new(),
+            listening: BTreeMap::new(),
             woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(&self.any_woken) }),
             descriptors: OWN_DESCRIPTORS,
             descriptors_max: usize::MAX,
             faults: Faults::default(),
-            chances: [chance(Draw::Cuts), chance(Draw::Poller), chance(Draw::Routes)],
+            chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance),
+            names: Names::default(),
+            asked: Asked::default(),
+            disk: Disk::default(),
+            book: Book::default(),
         });
         host
     }

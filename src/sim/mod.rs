@@ -104,7 +104,7 @@ mod world;
 pub use connection::Conditions;
 pub use driver::{Actor, Driver, RunError, RunOutcome};
 pub use faults::Site;
-pub use kernel::Route;
+pub use kernel::{Disk, Names, Route};
 pub use minimise::{Minimised, minimise};
 pub use net::{SimNet, SimSocket};
 pub use pipe::{Cut, Cuts};

@@ -4,12 +4,14 @@
 //! is; time passes only when the world's driver says so. What a signal interrupts is tried again here, as behind the
 //! real seam. A host that is dropped closes all that it has open, like a process that ends.
 
-use super::errno::ENOTCONN;
+use super::errno::{EAGAIN, ENOTCONN};
 use super::kernel::{EndId, Kernel};
 use super::trace::Call;
 use super::world::World;
+use crate::error::ResolveFailure;
 use crate::id::{LinkId, Token};
-use crate::net::{Net, Readiness, Wake};
+use crate::net::{Answer, Net, Readiness, Wake};
+use crate::store::Batch;
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefMut;
 use std::io::{self, IoSlice};
@@ -21,7 +23,6 @@ use std::sync::Arc;
 pub struct SimNet {
     world: World,
     host: u32,
-    listeners: u32,
     sockets: Vec<Option<SimSocket>>,
 }
 
@@ -41,7 +42,7 @@ impl Drop for SimSocket {
 
 impl SimNet {
     pub(super) fn new(world: World, host: usize) -> Self {
-        Self { world, host: host as u32, listeners: 0, sockets: Vec::new() }
+        Self { world, host: host as u32, sockets: Vec::new() }
     }
 
     /// The host's own address.
@@ -122,7 +123,6 @@ impl Net for SimNet {
     }
 
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.listeners = self.listeners.max(index + 1);
         let listen = |kernel: &mut Kernel, host| kernel.listen(host, index, address);
         self.noted(Call::Listen { address }, listen, |address| usize::from(address.port()))
     }
@@ -194,12 +194,34 @@ impl Net for SimNet {
             *socket = None;
         }
     }
+
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
+        let mut kernel = self.world.kernel_mut();
+        let result = kernel.resolve(self.host(), query, name, port);
+        let outcome = result.as_ref().map(|()| 0).map_err(|_| EAGAIN);
+        kernel.note(self.host(), Call::Resolve { query, port }, outcome, name.as_bytes());
+        result
+    }
+
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        let (id, count, text) = (batch.id, batch.changes.len(), format!("{:?}", batch.changes));
+        let mut kernel = self.world.kernel_mut();
+        let result = kernel.persist(self.host(), batch);
+        let outcome = result.as_ref().map(|()| count).map_err(|_| EAGAIN);
+        kernel.note(self.host(), Call::Persist { id }, outcome, text.as_bytes());
+        result
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        let mut kernel = self.world.kernel_mut();
+        let answer = kernel.take_answer(self.host())?;
+        kernel.note(self.host(), Call::TakeAnswer, Ok(0), format!("{answer:?}").as_bytes());
+        Some(answer)
+    }
 }
 
 impl Drop for SimNet {
     fn drop(&mut self) {
-        for index in 0..self.listeners {
-            self.world.kernel_mut().close_listener(self.host(), index);
-        }
+        self.world.kernel_mut().close_listeners(self.host());
     }
 }

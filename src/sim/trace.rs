@@ -80,6 +80,20 @@ pub enum Call {
         /// Which.
         link: LinkId,
     },
+    /// Asked for the addresses of a name, whose letters are the bytes that were moved.
+    Resolve {
+        /// The number of the query.
+        query: u32,
+        /// For addresses without one.
+        port: u16,
+    },
+    /// Gave changes of the book to the disk, whose text are the bytes that were moved; the outcome is their number.
+    Persist {
+        /// The batch.
+        id: u64,
+    },
+    /// Took an answer, whose text are the bytes that were moved. A look that found none is no entry.
+    TakeAnswer,
 }
 
 /// A call and what came of it.
@@ -189,6 +203,9 @@ impl Mixer {
             }
             Call::ShutDownWriting { link } => (9, link.to_u64()),
             Call::Close { link } => (10, link.to_u64()),
+            Call::Resolve { query, port } => (11, u64::from(query) << 16 | u64::from(port)),
+            Call::TakeAnswer => (12, 0),
+            Call::Persist { id } => (13, id),
         };
         self.add(kind | host);
         self.add(number);
@@ -270,6 +287,12 @@ mod tests {
             trace_of(5, 0, event(false, true), Ok(0), b""),
             trace_of(5, 0, Call::Listen { address }, Ok(0), b""),
             trace_of(5, 0, Call::Connect { link, address }, Ok(0), b""),
+            trace_of(5, 0, Call::Resolve { query: 3, port: 4 }, Ok(0), b"a"),
+            trace_of(5, 0, Call::Resolve { query: 4, port: 3 }, Ok(0), b"a"),
+            trace_of(5, 0, Call::Resolve { query: 3, port: 4 }, Ok(0), b"b"),
+            trace_of(5, 0, Call::TakeAnswer, Ok(0), b"a"),
+            trace_of(5, 0, Call::Persist { id: 0 }, Ok(0), b"a"),
+            trace_of(5, 0, Call::Persist { id: 1 }, Ok(0), b"a"),
         ];
         assert_eq!(hashes[0], trace_of(5, 0, call, Ok(1), b"a"));
         for (index, hash) in hashes.iter().enumerate() {

@@ -2,13 +2,14 @@
 
 use super::connection::Conditions;
 use super::faults::Site;
-use super::kernel::{Kernel, Route};
+use super::kernel::{Disk, Kernel, Names, Route};
 use super::net::SimNet;
 use super::poller::{Pending, Poller};
 use super::tape::{Chance, Tape};
 use super::trace::Trace;
 use crate::id::{LinkId, Token};
 use crate::net::Readiness;
+use crate::store::MemoryStore;
 use crate::time::{Instant, UnixTime};
 use std::cell::{Ref, RefCell, RefMut};
 use std::net::IpAddr;
@@ -39,6 +40,15 @@ impl World {
     /// Adds a host; the first has the address 10.0.0.1, the second 10.0.0.2, and so on.
     pub fn host(&self) -> SimNet {
         let host = self.kernel_mut().add_host();
+        SimNet::new(self.clone(), host)
+    }
+
+    /// A host whose network was dropped, once more: as a process that was killed and is started again on the same
+    /// machine. Nobody hears what was asked before; of what the disk was given and had not confirmed, it may have all,
+    /// or none.
+    pub fn restart(&self, host: usize) -> SimNet {
+        self.kernel_mut().lose_unwritten(host);
+        self.kernel_mut().forget_questions(host);
         SimNet::new(self.clone(), host)
     }
 
@@ -91,6 +101,27 @@ impl World {
     /// What becomes of dials to an address from here on.
     pub fn set_route(&self, to: IpAddr, route: Route) {
         self.kernel_mut().routes.insert(to, route);
+    }
+
+    /// The addresses of a name, from here on and for all hosts; none for a name that exists and has none. It has to be
+    /// told without a port.
+    pub fn set_name(&self, name: &str, addresses: Vec<IpAddr>) {
+        self.kernel_mut().names.insert(name.to_owned(), addresses);
+    }
+
+    /// What a host's resolver is like, from here on.
+    pub fn set_names(&self, host: usize, names: Names) {
+        self.kernel_mut().set_names(host, names);
+    }
+
+    /// What a host's disk is like, from here on.
+    pub fn set_disk(&self, host: usize, disk: Disk) {
+        self.kernel_mut().set_disk(host, disk);
+    }
+
+    /// The book that a host's disk holds.
+    pub fn book(&self, host: usize) -> MemoryStore {
+        self.kernel().book(host)
     }
 
     /// The local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port of a

@@ -12,12 +12,7 @@ pub struct SipKey {
 impl SipKey {
     /// SipHash-2-4 of `bytes` (Aumasson and Bernstein, "SipHash: a fast short-input PRF").
     pub fn hash(&self, bytes: &[u8]) -> u64 {
-        let mut state = State([
-            self.k0 ^ 0x736f_6d65_7073_6575,
-            self.k1 ^ 0x646f_7261_6e64_6f6d,
-            self.k0 ^ 0x6c79_6765_6e65_7261,
-            self.k1 ^ 0x7465_6462_7974_6573,
-        ]);
+        let mut state = SipState::new(*self);
         let (words, rest) = bytes.as_chunks();
         for word in words {
             state.absorb(u64::from_le_bytes(*word));
@@ -30,17 +25,29 @@ impl SipKey {
     }
 }
 
-struct State([u64; 4]);
+/// A hash that takes its input word by word. The last word is what is left of the input, with its length in the highest
+/// byte.
+#[derive(Clone)]
+pub(crate) struct SipState([u64; 4]);
 
-impl State {
-    fn absorb(&mut self, word: u64) {
+impl SipState {
+    pub(crate) const fn new(key: SipKey) -> Self {
+        Self([
+            key.k0 ^ 0x736f_6d65_7073_6575,
+            key.k1 ^ 0x646f_7261_6e64_6f6d,
+            key.k0 ^ 0x6c79_6765_6e65_7261,
+            key.k1 ^ 0x7465_6462_7974_6573,
+        ])
+    }
+
+    pub(crate) fn absorb(&mut self, word: u64) {
         self.0[3] ^= word;
         self.round();
         self.round();
         self.0[0] ^= word;
     }
 
-    fn finish(mut self) -> u64 {
+    pub(crate) fn finish(mut self) -> u64 {
         self.0[2] ^= 0xff;
         (0..4).for_each(|_| self.round());
         self.0.iter().fold(0, |hash, word| hash ^ word)

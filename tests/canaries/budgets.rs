@@ -30,8 +30,8 @@ struct Course {
     calls: u64,
 }
 
-/// Two loops shake hands and ping each other for some seconds; a peer by hand pings, sends a large message, gets an
-/// answer in two parts and leaves.
+/// Two loops shake hands and ping each other for some seconds, one of them in the end by another configuration; a peer
+/// by hand pings, sends a large message, gets an answer in two parts and leaves.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);
     let answer = |ctx: &mut Ctx<'_>, peer| {
@@ -41,7 +41,7 @@ fn run() -> (Outcome, Course) {
     };
     let acceptor_config = Config { ping_interval: secs(2), ..config() };
     let player = Player { on_message: Some(answer), ..Player::default() };
-    let mut acceptor = Node::new(&world, acceptor_config, player);
+    let mut acceptor = Node::new(&world, acceptor_config.clone(), player);
     let dialler_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..config() };
     let player = Player::default().pinging(Instant::ZERO.plus(secs(1)), secs(1), 5);
     let player = Player { dials: vec![acceptor.address; 3], ..player };
@@ -56,6 +56,10 @@ fn run() -> (Outcome, Course) {
         run_for(&world, secs(1), &mut acceptor, &mut dialler);
         received.extend(peer.receive());
     }
+    let sooner = Config { ping_interval: Duration::from_millis(700), ..acceptor_config };
+    acceptor.reactor.handle().update_config(sooner).unwrap();
+    run_for(&world, secs(2), &mut acceptor, &mut dialler);
+    received.extend(peer.receive());
     peer.close();
     run_for(&world, secs(1), &mut acceptor, &mut dialler);
     dialler.reactor.handle().stop().unwrap();

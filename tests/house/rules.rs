@@ -13,6 +13,8 @@ pub(crate) const LINE_MAX_COLUMNS: usize = 120;
 
 /// The one file of the library that speaks to the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
+/// The one folder whose files may have threads.
+const THREADS_FOLDER: &str = "src/net/";
 
 pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
     if !source.is_rust() || source.text.starts_with("//!") {
@@ -97,26 +99,20 @@ pub(crate) fn allowances_have_reasons(source: &Source) -> Vec<Violation> {
 }
 
 pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Violation> {
-    const CLOCKS: [&str; 8] = [
-        "Instant::now",
-        "SystemTime",
-        "UNIX_EPOCH",
-        "thread::sleep",
-        "thread::spawn",
-        "thread::scope",
-        "thread::Builder",
-        "thread::park",
-    ];
+    const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime", "UNIX_EPOCH", "thread::sleep"];
+    const THREADS: [&str; 4] = ["thread::spawn", "thread::scope", "thread::Builder", "thread::park"];
     if !source.is_library() || source.path == KERNEL_FILE {
         return Vec::new();
     }
     let code = source.shipped_code();
-    let clocks = CLOCKS.iter().flat_map(|name| words(&code, name).map(move |at| (at, *name)));
+    let may_have_threads = source.path.starts_with(THREADS_FOLDER);
+    let names = CLOCKS.iter().chain(THREADS.iter().filter(|_| !may_have_threads));
+    let named = names.flat_map(|name| words(&code, name).map(move |at| (at, *name)));
     let mio = words(&code, "mio").filter(|&at| is_the_crate_mio(&code[..at])).map(|at| (at, "mio"));
     let forbid = |(at, name)| {
         source.violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; ask trait Net, or put it there"))
     };
-    clocks.chain(mio).map(forbid).collect()
+    named.chain(mio).map(forbid).collect()
 }
 
 /// Whether `mio` after this code is the crate, and not our module `net::mio`.
@@ -281,6 +277,7 @@ fn the_kernel_is_found_everywhere_else() {
     assert_eq!(lines(rule, "src/lib.rs", "pub use net::{Net, a::{b}, mio::MioNet}; // mio::Poll"), []);
     assert_eq!(lines(rule, "src/net.rs", "pub mod mio;\n#[cfg(test)] mod tests { use mio::Poll; }"), []);
     assert_eq!(lines(rule, KERNEL_FILE, "use mio::Poll; fn a() { Instant::now() }"), []);
+    assert_eq!(lines(rule, "src/net/a.rs", "thread::spawn(a);\nthread::sleep(b);"), [2]);
     assert_eq!(lines(rule, "tools/peerloop/src/main.rs", "Instant::now()"), []);
 }
 

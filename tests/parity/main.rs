@@ -10,5 +10,6 @@
 mod ending;
 mod opening;
 mod reading;
+mod resolving;
 mod stage;
 mod writing;

@@ -1,8 +1,9 @@
 //! Two hosts on any kernel, and what is observed of them.
 
+use peerloop::error::ResolveFailure;
 use peerloop::id::{LinkId, Token};
-use peerloop::net::Net;
 use peerloop::net::mio::MioNet;
+use peerloop::net::{Answer, Net};
 use peerloop::sim::{Poller, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use std::io::{self, ErrorKind, IoSlice};
@@ -65,6 +66,8 @@ trait Calls {
     fn write(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shut_down_writing(&mut self, link: LinkId);
     fn close(&mut self, link: LinkId);
+    fn resolve(&mut self, name: &str, port: u16);
+    fn take_answer(&mut self) -> Option<Answer>;
 }
 
 impl<N: Net> Calls for N {
@@ -124,6 +127,14 @@ impl<N: Net> Calls for N {
     fn close(&mut self, link: LinkId) {
         Net::close(self, link);
     }
+
+    fn resolve(&mut self, name: &str, port: u16) {
+        Net::resolve(self, 7, name, port).unwrap();
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        Net::take_answer(self)
+    }
 }
 
 /// One of the two hosts.
@@ -147,6 +158,7 @@ impl Stage {
 
     fn virtual_with(poller: Poller) -> Self {
         let world = World::new(1, Instant::ZERO);
+        world.set_name("localhost", vec![Ipv4Addr::LOCALHOST.into()]);
         let (dialler, acceptor): (SimNet, SimNet) = (world.host(), world.host());
         [&dialler, &acceptor].into_iter().for_each(|net| world.set_poller(net.host(), poller));
         let address = SocketAddr::new(acceptor.ip(), 0);
@@ -254,6 +266,15 @@ impl Host {
 
     pub(crate) fn close(&mut self) {
         self.calls.close(LINK);
+    }
+
+    /// Looks a name up and waits for its answer.
+    pub(crate) fn resolve(&mut self, name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
+        assert_eq!(self.calls.take_answer(), None);
+        self.calls.resolve(name, port);
+        assert_eq!(self.edge(), Seen::Woken, "an answer ends a wait");
+        let Some(Answer::Resolved { query: 7, outcome }) = self.calls.take_answer() else { panic!("no answer") };
+        outcome
     }
 }
 

@@ -3,15 +3,17 @@
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
 use bytes::Bytes;
 use peerloop::api::{Command, Pending};
+use peerloop::config::UpdateError;
 use peerloop::error::{CloseReason, CommandError, LocalCause};
 use peerloop::handle::Refused;
 use peerloop::limits::HANDLE_QUEUE_MAX;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
-use peerloop::{Ctx, Handle, Reactor};
+use peerloop::{Config, Ctx, Handle, Network, Reactor};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Runs a node on a thread of its own, which gives back what it has seen.
 fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
@@ -66,6 +68,23 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
     assert!(matches!(one.stop(), Err(Refused::Stopped(Command::Stop))));
     assert!(matches!(one.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
+}
+
+#[test]
+fn seed_e45_a_sleeping_loop_takes_another_configuration_from_another_thread() {
+    let (_, handle, thread) = spawn();
+    let (old, new) = (regtest(), Config { ping_interval: Duration::from_secs(7), ..regtest() });
+    let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);
+    let tried = handle.check_config(new.clone()).expect("the queue has room").wait().expect("it runs");
+    assert_eq!(interval(&handle), old.ping_interval);
+    let done = handle.update_config(new).expect("the queue has room").wait().expect("it runs");
+    assert_eq!((interval(&handle), tried.map(|changes| changes.len())), (Duration::from_secs(7), Ok(1)));
+    assert_eq!(done.map(|changes| changes[0].field), Ok("ping_interval"));
+    let other = Config { network: Network::Mainnet, ..old };
+    let refused = handle.update_config(other).expect("the queue has room").wait().expect("it runs");
+    assert_eq!(refused, Err(UpdateError::Fixed { fields: vec!["network"] }));
+    handle.stop().expect("the queue has room");
+    thread.join().expect("it ends");
 }
 
 #[test]

@@ -5,7 +5,10 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
+mod asking;
 mod capacity;
+mod channel;
+mod control;
 mod descriptors;
 mod dialling;
 mod embedding;
@@ -13,10 +16,14 @@ mod embedding;
 mod greeting;
 mod half_close;
 mod handle;
+mod listening;
 mod messages;
+mod overhearing;
+mod persisting;
 mod probe;
 mod registration;
 mod reject;
+mod resolving;
 mod shake_hands;
 mod sigpipe;
 mod storm;

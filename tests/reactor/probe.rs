@@ -11,7 +11,7 @@ use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::{Header, MessageRef};
-use peerloop::{Chunk, Config, Ctx, Event, Frame, Handler, Network, PeerId, Reactor};
+use peerloop::{Chunk, Config, ControlEvent, Ctx, Event, Frame, Handler, Network, PeerId, Reactor};
 use socket2::SockRef;
 use std::env;
 use std::fmt;
@@ -45,6 +45,7 @@ pub(crate) struct Probe {
     pub(crate) seen: Vec<(PeerId, Seen)>,
     /// The payload that is being streamed, or was last.
     pub(crate) streamed: Vec<u8>,
+    pub(crate) control: Vec<ControlEvent>,
 }
 
 /// Something to be done inside the loop.
@@ -99,6 +100,10 @@ impl Handler for Probe {
         if let Some(verdict) = chunk.last() {
             self.seen.push((peer, Seen::Streamed { len_bytes: chunk.total(), verdict }));
         }
+    }
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.control.push(event.clone());
     }
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {

@@ -4,7 +4,7 @@ use crate::greeting::greeting;
 use crate::probe::{BareSocket, Node, PATIENCE, Seen};
 use log::{Log, Metadata, Record};
 use peerloop::error::{CloseReason, IoStep};
-use peerloop::limits::ACCEPTS_PER_TURN;
+use peerloop::limits::{ACCEPTS_PER_TURN, LOG_BURST_LINES};
 use std::cell::Cell;
 use std::io;
 
@@ -51,7 +51,7 @@ fn storm(node: &mut Node, go: impl Fn(BareSocket)) {
     }
 }
 
-/// Checks that every peer came and went in order, in few rows, without a line in the log.
+/// Checks that every peer came and went in order, in few rows, with few lines in the log.
 fn check(node: &Node) {
     let stats = node.reactor.stats();
     assert_eq!((stats.links, stats.ready), (0, 0));
@@ -60,7 +60,9 @@ fn check(node: &Node) {
     assert_eq!((node.count(|seen| *seen == Seen::Opened), node.count(is_end)), (CYCLES, CYCLES));
     let slots = node.seen().iter().map(|(peer, _)| peer.slot()).max().expect("peers were seen") + 1;
     assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows for {AT_ONCE} peers at once");
-    assert_eq!(LINES.get(), 0, "what peers do is no news");
+    // Opened, ready and closed; a second may begin between any two.
+    let most = 3 * (LOG_BURST_LINES as usize + stats.uptime.as_secs() as usize + 1);
+    assert!(LINES.get() <= most, "{} lines for {CYCLES} peers are no news", LINES.get());
 }
 
 fn count_lines() {

@@ -51,8 +51,8 @@ fn a_bare_socket_reads_a_block_in_parts_whole_and_what_was_sent_meanwhile_behind
         assert!(socket.read_frame() == (CommandName::BLOCK, expected.to_vec()));
         let frames = [socket.read_frame(), socket.read_frame(), socket.read_frame()];
         assert_eq!(frames[0], (CommandName::PING, nonce.to_le_bytes().to_vec()));
-        assert_eq!(frames[1], (INV, vec![1; 36]));
-        assert_eq!(frames[2], (CommandName::PONG, 7_u64.to_le_bytes().to_vec()));
+        assert_eq!(frames[1], (CommandName::PONG, 7_u64.to_le_bytes().to_vec()), "it overtakes what was sent before");
+        assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));
         socket
     });

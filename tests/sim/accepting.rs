@@ -5,12 +5,10 @@ use crate::support::{Player, RawPeer, config};
 use peerloop::Reactor;
 use peerloop::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX};
 use peerloop::sim::World;
+use peerloop::sim::errno::EMFILE;
 use peerloop::time::{Instant, Wait};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
-
-/// EINVAL, as a listener gives that is none any more; the same number on every system.
-const INVALID: i32 = 22;
 
 fn loop_at(world: &World) -> (Reactor<SlowHost, Player>, RawPeer) {
     let net = SlowHost::new(world);
@@ -36,11 +34,11 @@ fn a_connection_that_failed_before_it_was_accepted_holds_no_other_up() {
 }
 
 #[test]
-fn a_listener_that_fails_is_tried_again_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
+fn a_listener_that_is_short_of_something_is_tried_again_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
     const FAILURES: u64 = 8;
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world);
-    let errors = (0..FAILURES).map(|_| io::Error::from_raw_os_error(INVALID));
+    let errors = (0..FAILURES).map(|_| io::Error::from_raw_os_error(EMFILE));
     reactor.net().accept_errors.borrow_mut().extend(errors);
     let mut pause = ACCEPT_RETRY_FIRST;
     for failure in 1..=FAILURES {

@@ -4,10 +4,15 @@ use crate::support::{
     Player, REGTEST, Stage, commands, config, frame, frames, header, ping, pong, protoconf, verack, version,
 };
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
-use peerloop::limits::REJECT_READ_TIME;
+use peerloop::framer::Delivery;
+use peerloop::limits::{
+    EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, LEGACY_PAYLOAD_MAX_BYTES, PAYLOAD_MAX_BYTES,
+    PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
+    REJECT_READ_TIME,
+};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
-use peerloop::{Config, Network};
+use peerloop::{Config, Ctx, Network, PeerId};
 
 /// Fields of the node's version by their offset in the payload.
 const PROTOCOL_VERSION: usize = 0;
@@ -133,6 +138,70 @@ fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
     let lens: Vec<usize> = stage.node.seen().messages.iter().map(|&(_, _, len)| len).collect();
     assert_eq!(lens, [9_000, 3_000, 5_000]);
     assert_eq!(stage.node.reactor.stats().counters.over_buffer_limit, 3);
+}
+
+#[test]
+fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
+    let limits = [
+        ("ping", PING_GATHERED_MAX_BYTES),
+        ("pong", PONG_GATHERED_MAX_BYTES),
+        ("version", HANDSHAKE_PAYLOAD_MAX_BYTES),
+        ("verack", EMPTY_GATHERED_MAX_BYTES),
+        ("sendheaders", EMPTY_GATHERED_MAX_BYTES),
+        ("reject", REJECT_GATHERED_MAX_BYTES),
+    ];
+    let discards = |_: &mut Ctx<'_>, _: PeerId| Delivery::Discard;
+    for (command, max_bytes) in limits {
+        for (len, counted) in [(max_bytes, 0), (max_bytes + 1, 1), (PAYLOAD_MAX_BYTES, 1)] {
+            let mut stage = Stage::with(config(), Player { on_header: Some(discards), ..Player::default() });
+            let mut peer = stage.ready_peer();
+            let bytes = frame(command, &vec![7; len as usize]);
+            let (begin, end) = bytes.split_at(24 + len as usize / 2);
+            for part in begin.chunks(32 * 1_024) {
+                peer.send(part);
+                stage.settle();
+            }
+            let held_bytes = stage.node.reactor.inspect().links[1].gathering_bytes;
+            assert!(held_bytes <= POOLED_BUFFER_MAX_BYTES, "{held_bytes} bytes are held for a {command}");
+            for part in end.chunks(32 * 1_024) {
+                peer.send(part);
+                stage.settle();
+            }
+            let counters = stage.node.reactor.stats().counters;
+            assert_eq!((counters.over_buffer_limit, counters.discarded), (counted, 0), "{command} of {len}");
+            let answer = if command == "ping" && counted == 0 { frame("pong", &[7; 8]) } else { vec![] };
+            assert_eq!(peer.receive(), answer, "{command} of {len}");
+            peer.send(&ping());
+            stage.settle();
+            assert_eq!(peer.receive(), pong(), "it stays a peer after a {command} of {len}");
+            assert_eq!(stage.node.seen().sendheaders, usize::from(command == "sendheaders" && counted == 0) + 1);
+            stage.assert_honest_peer_is_unaffected();
+        }
+    }
+}
+
+#[test]
+fn the_longest_reject_is_heard_and_the_longest_protoconf_is_taken() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    // A name and a reason at their longest, and no hash, for that is for blocks and transactions.
+    let longest = [&[12][..], b"twelve_bytes", &[0x10, 111], &[b'x'; 111]].concat();
+    peer.send(&frame("reject", &longest));
+    peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
+    // A node takes fields that it does not know.
+    let mut most = vec![0; LEGACY_PAYLOAD_MAX_BYTES as usize];
+    most[..5].copy_from_slice(&[9, 0, 0, 0x20, 0]);
+    for part in frame("protoconf", &most).chunks(32 * 1_024) {
+        peer.send(part);
+        stage.settle();
+    }
+    let seen = stage.node.seen();
+    assert_eq!((seen.rejects, seen.closed), (vec![(0x10, vec![b'x'; 111]); 2], vec![]));
+    assert_eq!(seen.limits.last(), Some(&0x0020_0000));
+    assert_eq!(stage.node.reactor.stats().counters.over_buffer_limit, 0);
+    peer.send(&header("protoconf", LEGACY_PAYLOAD_MAX_BYTES as u32 + 1, &[0; 4]));
+    stage.settle();
+    assert!(matches!(stage.closed().reason, CloseReason::Wire(WireError::OverLimit { .. })));
 }
 
 #[test]

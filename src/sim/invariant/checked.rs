@@ -200,6 +200,8 @@ impl<H: Handler> Checked<H> {
 
     fn check_turn(&mut self) {
         let after = self.reactor.inspect_summary();
+        let promised = Bounds::of(self.reactor.config());
+        let bounds = self.bounds.or_looser(promised);
         let mut ledger = self.ledger.borrow_mut();
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
@@ -209,7 +211,7 @@ impl<H: Handler> Checked<H> {
         let sight = TurnSight {
             before: &self.summary,
             after: &after,
-            bounds: &self.bounds,
+            bounds: &bounds,
             told_ready: ledger.ready,
             told_closed: ledger.closed,
             next_unread_turns,
@@ -221,6 +223,7 @@ impl<H: Handler> Checked<H> {
         }
         self.settled = self.summary.now;
         drop(ledger);
+        self.bounds = promised.at_least(&after);
         self.summary = after;
     }
 
@@ -240,8 +243,15 @@ impl<H: Handler> Checked<H> {
 
 /// What is left of a loop that has ended.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
-    let Inspection { summary, links, listeners, dials, .. } = inspection;
-    let left = [links.len(), listeners.len(), dials.len(), summary.timers, summary.ready_peers, summary.inbound];
+    let Inspection { summary, links, listeners, unbound_addresses, dials, .. } = inspection;
+    let left = [
+        links.len(),
+        listeners.len() + unbound_addresses,
+        dials.len(),
+        summary.timers,
+        summary.ready_peers,
+        summary.inbound,
+    ];
     turn::ensure(left == [0; 6] && summary.gathered_bytes == 0 && summary.over_capacity == 0, || {
         format!("links, listeners, dials, timers, ready and inbound peers: {left:?}; {summary:?}")
     })

@@ -2,15 +2,15 @@
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
-use crate::net::{Net, Readiness, Wake};
+use crate::net::layer::Layer;
+use crate::net::{Net, Readiness};
 use crate::sim::faults::Site;
 use crate::sim::net::{SimNet, SimSocket};
-use crate::time::{Instant, UnixTime, Wait};
+use crate::time::Wait;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// A [`SimNet`] whose every call is checked.
 #[derive(Debug)]
@@ -38,15 +38,15 @@ impl Gate {
     }
 }
 
-impl Net for Gate {
-    type Socket = SimSocket;
+impl Layer for Gate {
+    type Below = SimNet;
 
-    fn now(&self) -> Instant {
-        self.net.now()
+    fn below(&self) -> &SimNet {
+        &self.net
     }
 
-    fn unix_time(&self) -> UnixTime {
-        self.net.unix_time()
+    fn below_mut(&mut self) -> &mut SimNet {
+        &mut self.net
     }
 
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
@@ -58,22 +58,10 @@ impl Net for Gate {
         Ok(())
     }
 
-    fn waker(&self) -> Arc<dyn Wake> {
-        self.net.waker()
-    }
-
-    fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.net.listen(index, address)
-    }
-
     fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
         let accepted = self.tried(Site::Accept, |net| net.accept(index))?;
         self.ledger.borrow_mut().accepted(index);
         Ok(accepted)
-    }
-
-    fn close_listener(&mut self, index: u32) {
-        self.net.close_listener(index);
     }
 
     fn attach(&mut self, link: LinkId, socket: SimSocket) -> io::Result<()> {

@@ -7,9 +7,10 @@
 
 use super::outgoing::{Fault, Outgoing};
 use super::{Bounds, Findings};
-use crate::api::{Delivery, Event};
+use crate::api::{ControlEvent, Delivery, Event};
+use crate::config::Config;
 use crate::error::{CloseReason, Deadline};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::{
     ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, READ_BLOCK_BYTES,
     SEND_STALL_TIMEOUT, WRITES_PER_TURN,
@@ -58,6 +59,10 @@ struct OfTurn {
 struct Record {
     socket: Socket,
     peer: Peer,
+    /// The link that control events were about last, and what they told.
+    told: Option<(LinkId, Stage)>,
+    /// The link that the handler was told is closed, and why.
+    closed: Option<(LinkId, CloseReason)>,
 }
 
 #[derive(Debug, Default)]
@@ -206,19 +211,14 @@ impl Ledger {
         socket.writes = if socket.written_in == turn { socket.writes + 1 } else { 1 };
         socket.written_in = turn;
         let writes = socket.writes;
-        let mut followed = Ok(());
-        let mut left = taken;
-        for slice in slices {
-            let len = left.min(slice.len());
-            left -= len;
-            followed = followed.and_then(|()| socket.outgoing.follow(&slice[..len], magic));
-        }
+        let followed = socket.outgoing.wrote(slices, taken, magic);
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
         // One more than is flushed: the replies to what was read.
         findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} is written to {writes} times"));
         match followed {
             Ok(()) => {}
+            Err(Fault::OutOfTurn(command)) => findings.found(17, format!("{link:?} is sent {command} out of turn")),
             Err(Fault::Torn) => findings.found(17, format!("a frame to {link:?} is torn")),
             Err(Fault::TooEarly(command)) => findings.found(18, format!("{link:?} is sent {command} too early")),
         }
@@ -249,6 +249,11 @@ impl Ledger {
     }
 
     // --- Calls on the handler ---------------------------------------------------------------------------------------
+
+    /// What the handler hears from here on is judged by this configuration.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.bounds = Bounds::of(config);
+    }
 
     /// The handler is called about a peer; `is_live` if the table has it.
     pub(super) fn told(&mut self, link: LinkId, is_live: bool) {
@@ -284,6 +289,40 @@ impl Ledger {
                 self.told(link, true);
             }
         }
+    }
+
+    /// Something is told again as a control event: in the same order, once, and with the same end.
+    pub(super) fn control(&mut self, event: &ControlEvent) {
+        let Some(link) = event.peer().map(PeerId::link) else { return };
+        let record = self.record(link.slot());
+        let before = record.told.filter(|(told, _)| *told == link).map_or(Stage::Unknown, |(_, stage)| stage);
+        let ends_by = |reason: &CloseReason| record.closed == Some((link, *reason));
+        let (is_right, after) = match event {
+            ControlEvent::ConnectionEstablished { .. } => (before == Stage::Unknown, Stage::Opened),
+            ControlEvent::HandshakeComplete { .. } => (before == Stage::Opened, Stage::Ready),
+            ControlEvent::ConnectionFailed { reason, .. } => {
+                (matches!(before, Stage::Unknown | Stage::Opened) && ends_by(reason), Stage::Closed)
+            }
+            ControlEvent::ConnectionLost { reason, .. } => {
+                (matches!(before, Stage::Opened | Stage::Ready) && ends_by(reason), Stage::Closed)
+            }
+            ControlEvent::RejectedOverCapacity { .. }
+            | ControlEvent::PeerMisbehaved { .. }
+            | ControlEvent::PeerEvicted { .. } => (matches!(before, Stage::Opened | Stage::Ready), before),
+            ControlEvent::ConnectionRestarting { .. }
+            | ControlEvent::InboundRejected { .. }
+            | ControlEvent::PeerBanned { .. }
+            | ControlEvent::PeerUnbanned { .. }
+            | ControlEvent::ListenerBound { .. }
+            | ControlEvent::ListenerBindFailed { .. }
+            | ControlEvent::SeedResolved { .. }
+            | ControlEvent::SeedFailed { .. }
+            | ControlEvent::BookFailing { .. }
+            | ControlEvent::BookRecovered
+            | ControlEvent::ConfigUpdated { .. } => return,
+        };
+        record.told = Some((link, after));
+        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is told after it was {before:?}"));
     }
 
     /// What the handler wants of a message.
@@ -352,6 +391,7 @@ impl Ledger {
         let is_cut = stage != Stage::Unknown
             && matches!(record.peer.message, Some((header, Delivery::Stream, _)) if header.payload_len > 0);
         record.peer = Peer { link: Some(link), stage: Stage::Closed, ..Peer::default() };
+        record.closed = Some((link, reason));
         self.closed += 1;
         let age = began.map_or(Duration::MAX, |began| now.since(began));
         let least = self.least_age(reason);

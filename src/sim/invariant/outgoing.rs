@@ -1,20 +1,18 @@
 //! What a loop writes on one link, followed frame by frame without looking at payloads.
 
+use super::promised::Promised;
 use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use crate::protocol::CommandName;
 use crate::wire::Header;
+use std::io::IoSlice;
 
 /// Where in its outgoing frames a link is.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// Bytes of a payload that are still to come.
-    left: u64,
-    /// What was written of a header that is not complete.
-    head: Vec<u8>,
+    walk: Walk,
+    promised: Promised,
     said_version: bool,
     said_verack: bool,
-    /// Nothing can be told any more: a frame did not begin where one had to.
-    is_lost: bool,
 }
 
 /// What is wrong with written bytes.
@@ -22,37 +20,99 @@ pub(super) struct Outgoing {
 pub(super) enum Fault {
     /// No frame begins where the last one ended.
     Torn,
+    /// A frame leaves neither in its turn nor as one that may overtake.
+    OutOfTurn(CommandName),
     /// A frame that may not come before the handshake has come as far.
     TooEarly(CommandName),
 }
 
+/// From header to header.
+#[derive(Clone, Debug, Default)]
+struct Walk {
+    /// Bytes of a payload that are still to come.
+    left: u64,
+    /// What was written of a header that is not complete.
+    head: Vec<u8>,
+    /// Nothing can be told any more: a frame did not begin where one had to.
+    is_lost: bool,
+}
+
 impl Outgoing {
+    /// The kernel was offered `slices` and has taken `taken` bytes of them; returns the first thing that is wrong.
+    pub(super) fn wrote(&mut self, slices: &[IoSlice<'_>], taken: usize, magic: [u8; 4]) -> Result<(), Fault> {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let kept = match taken == offered && self.promised.is_empty() {
+            true => Ok(()),
+            false => self.promised.follow(&self.walk.frames_of(slices, magic), taken),
+        };
+        let mut left = taken;
+        for slice in slices {
+            let len = left.min(slice.len());
+            left -= len;
+            self.follow(&slice[..len], magic)?;
+        }
+        kept.map_err(Fault::OutOfTurn)
+    }
+
     /// Follows `bytes`, which the kernel has taken, and returns the first thing that is wrong.
-    pub(super) fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
-        while !bytes.is_empty() && !self.is_lost {
-            if self.left > 0 {
-                let len = self.left.min(bytes.len() as u64);
-                self.left -= len;
-                bytes = &bytes[len as usize..];
-                continue;
-            }
-            let header = match bytes.first_chunk::<HEADER_LEN_BYTES>() {
-                Some(basic) if self.head.is_empty() && Header::len_of(basic) == HEADER_LEN_BYTES => {
-                    bytes = &bytes[HEADER_LEN_BYTES..];
-                    if !has_magic(basic, magic) {
-                        return self.lose();
-                    }
-                    Header::decode(basic)
-                }
-                Some(_) | None => match self.gather(&mut bytes, magic)? {
-                    Some(header) => header,
-                    None => return Ok(()),
-                },
-            };
-            self.left = header.payload_len;
+    fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
+        while let Some(header) = self.walk.next(&mut bytes, magic)? {
             self.admit(header.command)?;
         }
         Ok(())
+    }
+
+    /// Whether the handshake has come far enough for a message, which may be a part of it.
+    fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
+        let may_come = match command {
+            CommandName::VERSION | CommandName::REJECT => true,
+            CommandName::VERACK => self.said_version,
+            _ => self.said_verack,
+        };
+        self.said_version |= command == CommandName::VERSION;
+        self.said_verack |= command == CommandName::VERACK;
+        if may_come { Ok(()) } else { Err(Fault::TooEarly(command)) }
+    }
+}
+
+impl Walk {
+    /// Takes bytes up to the end of the next header, or all of them.
+    fn next(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
+        if self.is_lost {
+            return Ok(None);
+        }
+        let len = self.left.min(bytes.len() as u64);
+        self.left -= len;
+        *bytes = &bytes[len as usize..];
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let header = match bytes.first_chunk::<HEADER_LEN_BYTES>() {
+            Some(basic) if self.head.is_empty() && Header::len_of(basic) == HEADER_LEN_BYTES => {
+                *bytes = &bytes[HEADER_LEN_BYTES..];
+                if !has_magic(basic, magic) {
+                    return self.lose();
+                }
+                Some(Header::decode(basic))
+            }
+            Some(_) | None => self.gather(bytes, magic)?,
+        };
+        self.left = header.map_or(0, |header| header.payload_len);
+        Ok(header)
+    }
+
+    /// The headers that are complete in bytes to come, and where in these their frames begin: all that begin there.
+    fn frames_of(&self, slices: &[IoSlice<'_>], magic: [u8; 4]) -> Vec<(usize, Header)> {
+        let (mut walk, mut frames, mut before) = (self.clone(), Vec::new(), 0);
+        for slice in slices {
+            let mut rest = &slice[..];
+            while let Ok(Some(header)) = walk.next(&mut rest, magic) {
+                let end = before + slice.len() - rest.len();
+                frames.extend(end.checked_sub(header.len_bytes()).map(|begin| (begin, header)));
+            }
+            before += slice.len();
+        }
+        frames
     }
 
     /// Takes what is there of a header, which may come in pieces.
@@ -83,18 +143,6 @@ impl Outgoing {
     fn lose<T>(&mut self) -> Result<T, Fault> {
         self.is_lost = true;
         Err(Fault::Torn)
-    }
-
-    /// Whether the handshake has come far enough for a message, which may be a part of it.
-    fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
-        let may_come = match command {
-            CommandName::VERSION | CommandName::REJECT => true,
-            CommandName::VERACK => self.said_version,
-            _ => self.said_verack,
-        };
-        self.said_version |= command == CommandName::VERSION;
-        self.said_verack |= command == CommandName::VERACK;
-        if may_come { Ok(()) } else { Err(Fault::TooEarly(command)) }
     }
 }
 
@@ -137,7 +185,7 @@ mod tests {
             for piece in bytes.chunks(size) {
                 assert_eq!(outgoing.follow(piece, MAGIC), Ok(()), "pieces of {size}");
             }
-            assert_eq!(outgoing.left, (1 << 33) - 50, "pieces of {size}");
+            assert_eq!(outgoing.walk.left, (1 << 33) - 50, "pieces of {size}");
         }
     }
 

@@ -68,7 +68,7 @@ fn room_to_send_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), Stri
 
 fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
     let lost = sight.host.listeners.iter().find(|backlog| {
-        let listener = sight.inspection.listeners.get(backlog.index as usize);
+        let listener = sight.inspection.listeners.iter().find(|listener| listener.index == backlog.index);
         let is_known = listener.is_some_and(|listener| listener.is_ready || listener.retry_at.is_some());
         backlog.waiting > 0 && !backlog.has_edge && !is_known
     });

@@ -6,7 +6,7 @@ use crate::bugs::{self, Budget};
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, READ_BLOCK_BYTES,
-    SEND_QUEUE_MAX_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
+    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
@@ -79,6 +79,11 @@ impl SweepSight<'_> {
         self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
     }
 
+    /// The open links whose timers are set for the deadlines that they have.
+    fn timed(&self) -> impl Iterator<Item = &LinkReport> {
+        self.open().filter(|link| !link.has_new_deadlines)
+    }
+
     pub(super) fn is_to_be_dialled(&self, link: &LinkReport) -> bool {
         link.state == ConnectionState::Connecting && self.ledger.socket_of(link.id.slot()) != Some(link.id)
     }
@@ -143,12 +148,13 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// An empty queue takes a message of any size, so the largest part is not counted. What was fed of a message in parts
-/// has a bound of its own, and whole messages wait before and behind it.
+/// has a bound of its own, whole messages wait before and behind it, and pongs that have overtaken it before it began.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
         let whole = SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
-        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES } else { whole };
+        let pongs = SEND_QUEUE_PAUSE_BYTES + READ_BLOCK_BYTES;
+        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES + pongs } else { whole };
         outgoing.waiting_bytes != outgoing.recounted_bytes || outgoing.waiting_bytes + outgoing.behind_bytes > most
     })
 }
@@ -170,7 +176,7 @@ fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
     }
-    none_of(sight.open(), |link| match link.state {
+    none_of(sight.timed(), |link| match link.state {
         ConnectionState::AwaitingHandshake if !link.is_held => {
             link.handshake_deadline.is_none_or(|deadline| deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
         }
@@ -187,7 +193,8 @@ fn each_deadline_has_its_timer(sight: &SweepSight<'_>) -> Result<(), String> {
     let armed = sight.inspection.links.iter().filter(|link| link.armed_tick.is_some()).count();
     let believed = sight.inspection.summary.timers;
     ensure(armed == believed, || format!("{armed} links have a timer, {believed} timers are armed"))?;
-    none_of(sight.going().filter(|link| !sight.is_to_be_dialled(link) && !link.is_closing), |link| {
+    let is_timed = |link: &&LinkReport| !(sight.is_to_be_dialled(link) || link.is_closing || link.has_new_deadlines);
+    none_of(sight.going().filter(is_timed), |link| {
         link.deadline != Instant::MAX && link.armed_tick.is_none_or(|tick| tick > tick_at_or_after(link.deadline))
     })
 }
@@ -196,7 +203,7 @@ fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
     }
-    none_of(sight.open(), |link| link.deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
+    none_of(sight.timed(), |link| link.deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
 }
 
 fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {

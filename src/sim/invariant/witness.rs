@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use super::{Bounds, Violation};
-use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+use crate::api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
 use crate::config::Config;
 use crate::id::PeerId;
 use crate::wire::Header;
@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 /// Passes every call on to a handler of the user's own, after it has been checked: that a peer is opened before all
 /// else, ready before its messages, and closed once and last; that messages come whole or as a gapless stream, as the
-/// handler wanted them; that its timer goes off when it asked, and no deadline passes early.
+/// handler wanted them; that control events tell the same of a peer as its events do; that its timer goes off when it
+/// asked, and no deadline passes early.
 ///
 /// A handler that closes a peer with a [`CloseReason::TimedOut`](crate::CloseReason) of its own, earlier than the loop
 /// would, is taken for a timer that went off early.
@@ -66,7 +67,10 @@ impl<H: Handler> Handler for Witness<H> {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let handshake = ctx.peer(peer).map(|view| view.connection().handshake().is_complete());
-        self.ledger.borrow_mut().event(peer.link(), &event, ctx.now(), handshake);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.follow(ctx.config());
+        ledger.event(peer.link(), &event, ctx.now(), handshake);
+        drop(ledger);
         self.handler.on_event(ctx, peer, event);
         self.called(ctx);
     }
@@ -110,6 +114,12 @@ impl<H: Handler> Handler for Witness<H> {
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
         self.handler.on_command(ctx, command);
+        self.called(ctx);
+    }
+
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.ledger.borrow_mut().control(event);
+        self.handler.on_control(ctx, event);
         self.called(ctx);
     }
 

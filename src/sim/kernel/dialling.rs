@@ -3,7 +3,7 @@
 use super::super::connection::{Connection, Edge, Edges, Owner, Side};
 use super::super::errno::{EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use super::super::faults::Site;
-use super::{Draw, EndId, Kernel, host_at};
+use super::{Coming, Draw, EndId, Kernel, host_at};
 use crate::time::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -126,8 +126,7 @@ impl Kernel {
     }
 
     fn fail_later(&mut self, dialler: EndId, errno: i32, after: Duration) {
-        self.failures.insert((self.now.plus(after), self.next_failure), (dialler, errno));
-        self.next_failure += 1;
+        self.happen_later(after, Coming::DialFails(dialler, errno));
     }
 
     pub(super) fn fail_dial(&mut self, dialler: EndId, errno: i32) {

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 
 impl Kernel {
     pub(super) fn listener(&mut self, host: usize, index: u32) -> Option<&mut Listener> {
-        let address = (*self.hosts[host].listening.get(index as usize)?)?;
-        self.listeners.get_mut(&address)
+        let address = self.hosts[host].listening.get(&index)?;
+        self.listeners.get_mut(address)
     }
 
     pub(in crate::sim) fn listen(&mut self, host: usize, index: u32, asked: SocketAddr) -> Result<SocketAddr, i32> {
@@ -26,11 +26,7 @@ impl Kernel {
         let (waiting, opening) = (VecDeque::new(), VecDeque::new());
         let listener = Listener { host, index, room: self.backlog, waiting, opening, is_queued: false };
         self.listeners.insert(address, listener);
-        let listening = &mut self.hosts[host].listening;
-        if listening.len() <= index as usize {
-            listening.resize(index as usize + 1, None);
-        }
-        listening[index as usize] = Some(address);
+        self.hosts[host].listening.insert(index, address);
         Ok(address)
     }
 
@@ -42,7 +38,7 @@ impl Kernel {
     }
 
     pub(in crate::sim) fn close_listener(&mut self, host: usize, index: u32) {
-        let address = self.hosts[host].listening.get_mut(index as usize).and_then(Option::take);
+        let address = self.hosts[host].listening.remove(&index);
         let Some(listener) = address.and_then(|address| self.listeners.remove(&address)) else { return };
         self.give_descriptor_back(host);
         for dialler in listener.opening {
@@ -53,6 +49,12 @@ impl Kernel {
         }
         for acceptor in listener.waiting {
             self.abort(acceptor);
+        }
+    }
+
+    pub(in crate::sim) fn close_listeners(&mut self, host: usize) {
+        while let Some((&index, _)) = self.hosts[host].listening.first_key_value() {
+            self.close_listener(host, index);
         }
     }
 

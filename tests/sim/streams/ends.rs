@@ -1,6 +1,6 @@
 //! Connections that end in the middle of a message: who hears what, and in which order.
 
-use super::{Room, Seen, feed_whole, pattern};
+use super::{Room, Seen, feed_whole, opaque, pattern};
 use crate::support::{TICK, frame, header};
 use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause};
 use peerloop::framer::ChecksumVerdict;
@@ -22,7 +22,7 @@ fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
     let refused = room.act(0, move |ctx| {
         ctx.stream_to(peer, &header).unwrap();
         feed_whole(ctx, peer, &part).unwrap();
-        ctx.ping(peer, ctx.now()).unwrap();
+        ctx.send(peer, &opaque("behind", b"")).unwrap();
         ctx.close(peer, REQUESTED);
         feed_whole(ctx, peer, &part)
     });

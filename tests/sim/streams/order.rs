@@ -1,4 +1,5 @@
-//! What is sent while a message is being fed comes right behind it, whole and in order, however the bytes are cut.
+//! What is sent while a message is being fed comes right behind it, pings and pongs first, whole and in order, however
+//! the bytes are cut.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use crate::support::{TICK, frame, ping, pong};
@@ -61,12 +62,12 @@ fn run(conditions: Conditions) -> Vec<u8> {
         frame("before", &[1; 40]),
         frame("block", &payload),
         ping_of(second),
-        frame("shared", &[2; 50]),
         pong(),
+        ping_of(third),
+        frame("shared", &[2; 50]),
         frame("within", &[3; 60]),
         frame("behind", &[4; 70]),
         frame("block", b""),
-        ping_of(third),
     ];
     assert_eq!(received, expected.concat());
     room.run_for(TICK);
@@ -133,25 +134,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// What should leave: bytes in order, and those that wait for the end of the message in parts.
+/// The frames in the order in which they should leave, each with whether it overtakes others. The one that is being fed
+/// is whole in there, however much of it was fed.
 #[derive(Default)]
 struct Model {
-    out: Vec<u8>,
-    behind: Vec<u8>,
+    frames: Vec<(Vec<u8>, bool)>,
     left: Option<(Bytes, usize)>,
+    /// Bytes that the kernel has taken before the step.
+    taken: usize,
 }
 
 impl Model {
-    fn push(&mut self, bytes: &[u8]) {
-        let lane = if self.left.is_some() { &mut self.behind } else { &mut self.out };
-        lane.extend_from_slice(bytes);
+    fn push(&mut self, frame: Vec<u8>) {
+        self.frames.push((frame, false));
+    }
+
+    fn push_ahead(&mut self, frame: Vec<u8>) {
+        let mut begin = 0;
+        let may_be_overtaken = |(other, is_ahead): &(Vec<u8>, bool)| {
+            let has_begun = begin < self.taken;
+            begin += other.len();
+            !has_begun && !is_ahead
+        };
+        let index = self.frames.iter().position(may_be_overtaken).unwrap_or(self.frames.len());
+        self.frames.insert(index, (frame, true));
     }
 
     fn begin(&mut self, payload: &Bytes) -> Result<(), CommandError> {
         if self.left.is_some() {
             return Err(CommandError::StreamOpen);
         }
-        self.push(&frame("block", payload)[..24]);
+        self.push(frame("block", payload));
         self.left = Some((payload.clone(), 0)).filter(|_| !payload.is_empty());
         Ok(())
     }
@@ -164,10 +177,8 @@ impl Model {
         }
         let part = payload.slice(*fed..*fed + len);
         *fed += len;
-        self.out.extend_from_slice(&part);
         if *fed == payload.len() {
             self.left = None;
-            self.out.append(&mut self.behind);
         }
         (part, Ok(()))
     }
@@ -176,17 +187,17 @@ impl Model {
 fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) {
     match step {
         Step::Send(len) => {
-            model.push(&frame("sent", &pattern(len)));
+            model.push(frame("sent", &pattern(len)));
             room.act(0, move |ctx| ctx.send(peer, &opaque("sent", &pattern(len)))).unwrap();
         }
         Step::Share(len) => {
             let shared = Bytes::from(frame("shared", &pattern(len)));
-            model.push(&shared);
+            model.push(shared.to_vec());
             room.act(0, move |ctx| ctx.send_shared(peer, &shared)).unwrap();
         }
         Step::Ping => {
             let nonce = room.act(0, move |ctx| ctx.ping(peer, ctx.now())).unwrap();
-            model.push(&frame("ping", &nonce.to_le_bytes()));
+            model.push_ahead(frame("ping", &nonce.to_le_bytes()));
         }
         Step::Begin(len) => {
             let payload = pattern(len);
@@ -219,7 +230,9 @@ proptest! {
         let mut room = Room::new(Conditions { capacity_bytes, to_dialler, to_acceptor: Cuts::default() });
         let (mut raw, peer) = room.add_peer();
         let (mut model, mut received) = (Model::default(), Vec::new());
+        let greeting = room.nodes[0].stats().counters.bytes_sent;
         for each in steps {
+            model.taken = (room.nodes[0].stats().counters.bytes_sent - greeting) as usize;
             match each {
                 Step::Drain => {
                     room.run_for(TICK);
@@ -228,7 +241,7 @@ proptest! {
                 Step::Pinged => {
                     raw.send(&ping());
                     room.settle();
-                    model.push(&pong());
+                    model.push_ahead(pong());
                 }
                 Step::Send(_) | Step::Share(_) | Step::Ping | Step::Begin(_) | Step::Feed(_) => {
                     step(&mut room, peer, &mut model, each);
@@ -239,7 +252,8 @@ proptest! {
             step(&mut room, peer, &mut model, Step::Feed(payload.len() - fed));
         }
         received.extend(room.drain(&mut raw));
-        prop_assert!(received == model.out, "{} bytes, the model has {}", received.len(), model.out.len());
+        let expected: Vec<u8> = model.frames.iter().flat_map(|(frame, _)| frame.iter().copied()).collect();
+        prop_assert!(received == expected, "{} bytes, the model has {}", received.len(), expected.len());
         for nonce in ping_nonces(&received) {
             raw.send(&frame("pong", &nonce.to_le_bytes()));
             room.settle();

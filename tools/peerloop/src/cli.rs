@@ -22,6 +22,7 @@ Examples:
   peerloop bench 127.0.0.1 --network regtest   load on a node, 100 peers with 1 ping a second each
   peerloop serve --network regtest             a node to be loaded
   peerloop probe HOST                          one peer, step by step
+  peerloop doctor --peers 10k                  is this machine fit for 10,000 peers?
 
 Exit codes: 0 finished, 1 the run failed, 2 wrong usage, 3 this machine cannot do it, 129/130/143 ended by a signal";
 
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Look at one node, step by step
     Probe(ProbeArgs),
+    /// Look at this machine: is it fit for many peers, and what to change if not
+    Doctor(DoctorArgs),
     /// Run the loop in hostile worlds, one for each seed, and hold it to its invariants
     #[cfg(feature = "sim")]
     Sim(SimArgs),
@@ -138,6 +141,19 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
     pub(crate) timeout: Duration,
     /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Peers that the machine is wanted for; 1k is 1000
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
+    pub(crate) peers: usize,
+    /// mainnet, testnet, stn or regtest
+    #[arg(long, default_value = "mainnet")]
+    pub(crate) network: Network,
+    /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -93,7 +93,8 @@ impl Machine {
     }
 }
 
-fn descriptors_needed(peers: usize, descriptors_per_peer: u64) -> u64 {
+/// Descriptors that so many peers need, with all that is no peer.
+pub(crate) fn descriptors_needed(peers: usize, descriptors_per_peer: u64) -> u64 {
     (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS)
 }
 

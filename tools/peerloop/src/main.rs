@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod doctor;
 mod exit;
 mod machine;
 mod notices;
@@ -14,6 +15,8 @@ mod process;
 mod progress;
 mod report;
 mod serve;
+#[cfg_attr(not(test), expect(dead_code, reason = "they are those of the command that runs a node"))]
+mod settings;
 #[cfg(feature = "sim")]
 mod sim;
 mod sources;
@@ -42,6 +45,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Probe(args)) => probe::run(args),
+        Some(Command::Doctor(args)) => doctor::run(args),
         #[cfg(feature = "sim")]
         Some(Command::Sim(args)) => sim::run(args),
         Some(Command::Completions { shell }) => {

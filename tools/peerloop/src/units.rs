@@ -65,6 +65,40 @@ pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
     })
 }
 
+/// Units of sizes, each 1,024 of the one before.
+const SIZE_UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/// An amount of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let refused = || format!("`{text}` is no size: use a number of bytes, or one with a unit, for example 2MiB");
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (digits, unit) = (text[..split].trim_end(), &text[split..]);
+    let shift = match SIZE_UNITS.iter().position(|known| known.eq_ignore_ascii_case(unit)) {
+        Some(power) => 10 * power,
+        None if unit.is_empty() => 0,
+        None => return Err(refused()),
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(refused());
+    }
+    if let Ok(whole) = digits.parse::<u64>() {
+        return whole.checked_mul(1 << shift).ok_or_else(refused);
+    }
+    let bytes = digits.parse::<f64>().map_err(|_| refused())? * (1_u64 << shift) as f64;
+    // A part of a byte is a mistake, and so is what no float holds exactly.
+    let is_exact = bytes.fract() == 0.0 && bytes < (1_u64 << 53) as f64;
+    if is_exact { Ok(bytes as u64) } else { Err(refused()) }
+}
+
+/// An amount of bytes in the largest unit that it is a multiple of, as [`parse_bytes`] reads it.
+pub(crate) fn write_bytes(bytes: u64) -> String {
+    let power = (bytes.trailing_zeros() as usize / 10).min(SIZE_UNITS.len() - 1);
+    match bytes {
+        0 => "0B".to_owned(),
+        _ => format!("{}{}", bytes >> (10 * power), SIZE_UNITS[power]),
+    }
+}
+
 /// A duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -188,6 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_binary_units_or_none() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4_096),
+            ("512B", 512),
+            ("2MiB", 2 << 20),
+            ("2 mib", 2 << 20),
+            ("1.5GiB", 3 << 29),
+            ("9223372036854775807", i64::MAX as u64),
+            ("16383TiB", 16_383 << 40),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "B", "MiB", "-1", "+1", "1e3", "2MB", "2M", "1.1B", "0.3", ".", "1.2.3", "16777216TiB", "1 2"]
+        {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            (write_bytes(2 << 20), write_bytes(1_536), write_bytes(0)),
+            ("2MiB".into(), "1536B".into(), "0B".into())
+        );
+    }
+
+    #[test]
     fn durations_need_their_unit() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
@@ -243,7 +301,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,12}") {
-            let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text), parse_percentiles(&text));
+            let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text));
+            let _ = (parse_percentiles(&text), parse_bytes(&text));
+        }
+
+        #[test]
+        fn a_size_is_read_as_it_is_written(bytes: u64, shift in 0..64_u32) {
+            let bytes = bytes >> shift << (shift / 2);
+            prop_assert_eq!(parse_bytes(&write_bytes(bytes)), Ok(bytes));
         }
 
         #[test]

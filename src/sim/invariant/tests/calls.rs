@@ -1,11 +1,11 @@
 //! Calls on the network and on the handler that break an invariant each.
 
-use super::config;
-use crate::api::{Delivery, Event};
+use super::{ADDRESS, config};
+use crate::api::{ControlEvent, Delivery, Event};
 use crate::error::{CloseReason, Deadline};
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN};
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::CommandName;
 use crate::sim::invariant::Bounds;
 use crate::sim::invariant::ledger::Ledger;
@@ -17,6 +17,7 @@ use std::time::Duration;
 const LINK: LinkId = LinkId::new(3, 1);
 const NEXT: LinkId = LinkId::new(3, 2);
 const LATE: Instant = Instant::from_nanos(1_000_000_000_000);
+const INBOUND: ConnectionType = ConnectionType::Inbound;
 const OPENED: Event<'static> = Event::Opened { connect: None };
 const READY: Event<'static> = Event::Ready { handshake: Duration::ZERO };
 
@@ -36,6 +37,21 @@ fn frame(command: CommandName) -> Vec<u8> {
     Header::of(command, b"").encode(config().magic_bytes()).to_vec()
 }
 
+/// Four frames of 24 bytes each, of which no two are the same.
+fn talk() -> Vec<u8> {
+    [CommandName::TX, CommandName::BLOCK, CommandName::INV, CommandName::ADDR].map(frame).concat()
+}
+
+fn nonce(command: CommandName) -> Vec<u8> {
+    let mut bytes = Header::of(command, &[5; 8]).encode(config().magic_bytes()).to_vec();
+    bytes.extend_from_slice(&[5; 8]);
+    bytes
+}
+
+fn greet(ledger: &mut Ledger) {
+    wrote(ledger, &[CommandName::VERSION, CommandName::VERACK].map(frame).concat());
+}
+
 fn block(len_bytes: u64) -> Header {
     Header { command: CommandName::BLOCK, payload_len: len_bytes, checksum: Some([1; 4]) }
 }
@@ -49,6 +65,21 @@ fn ledger() -> Ledger {
     ledger.event(LINK, &READY, Instant::ZERO, Some(true));
     ledger.waited(Instant::ZERO);
     ledger
+}
+
+fn established() -> ControlEvent {
+    let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+    ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND }
+}
+
+fn complete() -> ControlEvent {
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: Duration::ZERO }
+}
+
+fn lost(reason: CloseReason) -> ControlEvent {
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    ControlEvent::ConnectionLost { peer, address, connection_type, state: ConnectionState::Connected, reason }
 }
 
 pub(super) type Calls = (u8, fn(&mut Ledger));
@@ -118,6 +149,18 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.event(LINK, &cut, LATE, Some(true));
     }),
     (17, |ledger| wrote(ledger, b"no magic at the beginning of these bytes")),
+    (17, |ledger| {
+        greet(ledger);
+        ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
+        // The frame in progress goes on, and then the one behind the next.
+        ledger.wrote(LINK, &[IoSlice::new(&talk()[30..48]), IoSlice::new(&talk()[72..])], 18 + 24);
+    }),
+    (17, |ledger| {
+        greet(ledger);
+        ledger.wrote(LINK, &[IoSlice::new(&talk())], 0);
+        let late = [talk(), nonce(CommandName::PONG)].concat();
+        ledger.wrote(LINK, &[IoSlice::new(&late)], late.len());
+    }),
     (18, |ledger| wrote(ledger, &frame(CommandName::PING))),
     (18, |ledger| ledger.told_of_message(LINK, false)),
     (18, |ledger| {
@@ -156,6 +199,27 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
         ledger.told(LINK, true);
     }),
+    (29, |ledger| ledger.control(&complete())),
+    (29, |ledger| (0..2).for_each(|_| ledger.control(&established()))),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.control(&lost(CloseReason::ClosedByPeer));
+    }),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+        ledger.control(&lost(CloseReason::RejectedByPeer(1)));
+    }),
+    (29, |ledger| {
+        ledger.control(&established());
+        ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
+        ledger.control(&lost(CloseReason::ClosedByPeer));
+        ledger.control(&complete());
+    }),
+    (29, |ledger| {
+        let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+        ledger.control(&ControlEvent::PeerEvicted { peer, address });
+    }),
 ];
 
 #[test]
@@ -177,6 +241,9 @@ fn a_life_as_it_should_be_breaks_nothing() {
     for command in [CommandName::VERSION, CommandName::VERACK, CommandName::PING] {
         wrote(&mut ledger, &frame(command));
     }
+    ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
+    let (said, rest) = (talk(), [nonce(CommandName::PONG), talk()[48..].to_vec()].concat());
+    ledger.wrote(LINK, &[IoSlice::new(&said[30..48]), IoSlice::new(&rest)], 18 + rest.len());
     for (delivery, bytes) in [(Delivery::Buffer, 5), (Delivery::Discard, 6), (Delivery::Buffer, 7)] {
         ledger.told_of_message(LINK, true);
         ledger.admitted(LINK, &block(bytes), delivery);

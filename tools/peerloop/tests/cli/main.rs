@@ -3,6 +3,7 @@
 //! Everything stays on loopback. No test depends on how long something takes.
 
 mod bench;
+mod doctor;
 mod probe;
 mod process;
 mod serve;

@@ -1,0 +1,206 @@
+//! Counts against naive ones, and every refusal.
+
+use super::*;
+use crate::protocol::Network;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn config() -> ManagerConfig {
+    ManagerConfig {
+        max_peers: 10,
+        per_host_max: 2,
+        per_group_max_percent: 30,
+        accepts_per_host_per_second: 10,
+        trusted: vec![(ip("1.1.0.0"), 24)],
+        ..ManagerConfig::new(Network::Regtest)
+    }
+}
+
+fn admission() -> Admission {
+    Admission::new(&config(), KeyedState::new(&mut StdRng::seed_from_u64(1)))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_host_is_full_with_its_number_of_connections_however_they_are_written() {
+    let mut admission = admission();
+    for text in ["9.9.9.9", "::ffff:9.9.9.9"] {
+        assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
+        admission.entered(ip(text));
+    }
+    let full = Err(Refusal::HostFull { host: Host::of(ip("9.9.9.9")), connections: 2, max: 2 });
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), full);
+    assert_eq!(admission.has_room(ip("::ffff:9.9.9.9")), full);
+    assert_eq!(admission.admit(ip("9.9.9.8"), Instant::ZERO), Ok(()));
+    admission.left(ip("::ffff:9.9.9.9"));
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
+}
+
+#[test]
+fn a_64_of_ipv6_is_one_host() {
+    let mut admission = admission();
+    admission.entered(ip("2a00:1:2:3::1"));
+    admission.entered(ip("2a00:1:2:3:ffff::"));
+    assert!(matches!(admission.has_room(ip("2a00:1:2:3::2")), Err(Refusal::HostFull { connections: 2, .. })));
+    assert_eq!(admission.has_room(ip("2a00:1:2:4::2")), Ok(()));
+}
+
+#[test]
+fn a_range_is_full_with_its_share_of_all_peers() {
+    let mut admission = admission();
+    ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.entered(ip(text)));
+    let full = Err(Refusal::GroupFull { group: NetGroup::V4([9, 9]), connections: 3, max: 3 });
+    assert_eq!(admission.admit(ip("9.9.4.4"), Instant::ZERO), full);
+    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "6to4 is of the range of its IPv4 address");
+    assert_eq!(admission.has_room(ip("9.8.4.4")), Ok(()));
+}
+
+#[test]
+fn who_comes_too_often_is_refused_but_may_be_dialled() {
+    let mut admission = admission();
+    for _ in 0..20 {
+        assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
+    }
+    let refusal = Refusal::TooFast { host: Host::of(ip("9.9.9.9")), accepts_per_second: 10 };
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(refusal));
+    assert_eq!(admission.has_room(ip("9.9.9.9")), Ok(()));
+    assert_eq!(admission.admit(ip("9.9.9.8"), Instant::ZERO), Ok(()));
+    let later = Instant::ZERO.plus(Duration::from_millis(100));
+    assert_eq!(admission.admit(ip("9.9.9.9"), later), Ok(()));
+    assert_eq!(admission.admit(ip("9.9.9.9"), later), Err(refusal));
+}
+
+#[test]
+fn a_connection_that_a_cap_refuses_does_not_count_as_come() {
+    let mut admission = admission();
+    admission.entered(ip("9.9.9.9"));
+    admission.entered(ip("9.9.9.9"));
+    for _ in 0..100 {
+        assert!(matches!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(Refusal::HostFull { .. })));
+    }
+    admission.left(ip("9.9.9.9"));
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
+}
+
+#[test]
+fn the_trusted_are_never_refused_but_counted() {
+    let mut admission = admission();
+    assert!(admission.is_trusted(ip("::ffff:1.1.0.7")) && !admission.is_trusted(ip("1.1.1.7")));
+    for _ in 0..100 {
+        assert_eq!(admission.admit(ip("1.1.0.7"), Instant::ZERO), Ok(()));
+        admission.entered(ip("1.1.0.7"));
+    }
+    let full = Refusal::GroupFull { group: NetGroup::V4([1, 1]), connections: 100, max: 3 };
+    assert_eq!(admission.admit(ip("1.1.1.7"), Instant::ZERO), Err(full));
+    (0..100).for_each(|_| admission.left(ip("1.1.0.7")));
+    assert_eq!(admission.admit(ip("1.1.1.7"), Instant::ZERO), Ok(()));
+}
+
+#[test]
+fn a_new_configuration_holds_for_whoever_comes_next() {
+    let mut admission = admission();
+    admission.entered(ip("9.9.9.9"));
+    admission.entered(ip("9.9.9.9"));
+    let wide = ManagerConfig { max_peers: 100, per_host_max: 3, accepts_per_host_per_second: 1, ..config() };
+    admission.reconfigure(&ManagerConfig { trusted: vec![(ip("8.8.8.8"), 32)], ..wide.clone() });
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
+    let host = Host::of(ip("9.9.9.9"));
+    let too_fast = Refusal::TooFast { host, accepts_per_second: 1 };
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(too_fast));
+    assert!(admission.is_trusted(ip("8.8.8.8")) && !admission.is_trusted(ip("1.1.0.7")));
+    admission.reconfigure(&ManagerConfig { per_host_max: 1, ..wide });
+    let full = Refusal::HostFull { host, connections: 2, max: 1 };
+    assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(full));
+}
+
+#[test]
+#[cfg_attr(debug_assertions, should_panic(expected = "only what has entered can leave"))]
+fn what_has_not_entered_cannot_leave() {
+    let mut admission = admission();
+    admission.left(ip("9.9.9.9"));
+    assert_eq!(admission.by_host.of(Host::of(ip("9.9.9.9"))), 0);
+}
+
+#[test]
+fn a_flood_of_connections_that_come_and_go_leaves_nothing_behind() {
+    const CONNECTIONS: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let mut admission = admission();
+    for bits in 0..CONNECTIONS {
+        let address = IpAddr::from(bits.to_be_bytes());
+        assert_eq!(admission.admit(address, Instant::from_nanos(u64::from(bits))), Ok(()));
+        admission.entered(address);
+        admission.left(address);
+    }
+    assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
+}
+
+#[test]
+fn each_refusal_says_its_numbers() {
+    let (host, group) = (Host::of(ip("9.9.9.9")), NetGroup::Unroutable);
+    for (refusal, text) in [
+        (Refusal::HostFull { host, connections: 8, max: 7 }, "9.9.9.9 has 8 connections, and may have 7"),
+        (
+            Refusal::GroupFull { group, connections: 6, max: 5 },
+            "its range of addresses has 6 connections, and may have 5",
+        ),
+        (Refusal::TooFast { host, accepts_per_second: 3 }, "9.9.9.9 connects more often than 3 times a second"),
+    ] {
+        assert_eq!(refusal.to_string(), text);
+    }
+}
+
+/// Addresses of few hosts and ranges, trusted ones and other spellings among them.
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0..3_u8, 0..3_u8).prop_map(|(group, host)| IpAddr::from([9, group, 0, host])),
+        (0..2_u8).prop_map(|host| IpAddr::from([1, 1, host, 7])),
+        (0..3_u16, 0..3_u16).prop_map(|(group, host)| IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x0900 + group, host])),
+        (0..3_u16, any::<u16>()).prop_map(|(host, low)| IpAddr::from([0x2a00, 1, 2, host, 0, 0, 0, low])),
+        any::<u8>().prop_map(|low| IpAddr::from([127, 0, 0, low])),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_caps_hold_for_exactly_those_that_are_in(
+        steps in prop::collection::vec((address(), any::<bool>(), any::<prop::sample::Index>()), 1..200),
+    ) {
+        let mut admission = admission();
+        let mut live: Vec<IpAddr> = Vec::new();
+        for (address, leaves, index) in steps {
+            if leaves && !live.is_empty() {
+                admission.left(live.swap_remove(index.index(live.len())));
+                continue;
+            }
+            let connections = live.iter().filter(|&&other| Host::of(other) == Host::of(address)).count();
+            let of_group = live.iter().filter(|&&other| NetGroup::of(other) == NetGroup::of(address)).count();
+            let expected = if admission.is_trusted(address) {
+                Ok(())
+            } else if connections >= 2 {
+                Err(Refusal::HostFull { host: Host::of(address), connections, max: 2 })
+            } else if of_group >= 3 {
+                Err(Refusal::GroupFull { group: NetGroup::of(address), connections: of_group, max: 3 })
+            } else {
+                Ok(())
+            };
+            prop_assert_eq!(admission.has_room(address), expected);
+            if expected.is_ok() {
+                admission.entered(address);
+                live.push(address);
+            }
+        }
+        let mut hosts: BTreeMap<Host, usize> = BTreeMap::new();
+        live.iter().for_each(|&address| *hosts.entry(Host::of(address)).or_default() += 1);
+        prop_assert_eq!(admission.by_host.0.len(), hosts.len());
+        prop_assert!(hosts.iter().all(|(&host, &count)| admission.by_host.of(host) == count));
+        live.into_iter().for_each(|address| admission.left(address));
+        prop_assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
+    }
+}

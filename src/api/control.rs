@@ -1,0 +1,358 @@
+//! What becomes of connections, hosts, listeners, seeds, book and configuration, as facts to pass on.
+//!
+//! A [`ControlEvent`] is owned, refers to nothing and can be kept and sent to other threads. What an
+//! [`Event`](super::Event) says inline and in full about one peer, it says in short for whoever watches the whole. Its
+//! causes are types with numbers in them, and it carries no byte of a peer's choice.
+
+use crate::address::Host;
+use crate::ban::{BanReason, Misconduct};
+use crate::error::{CloseReason, NetworkFailure, Refusal, ResolveCause};
+use crate::id::PeerId;
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::store::StoreError;
+use crate::subscribe::Queued;
+use crate::time::{Instant, UnixTime};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened to the loop's connections, or to what it knows of whom to connect to.
+///
+/// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
+/// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that does not get so far has a
+/// `ConnectionFailed` alone.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ControlEvent {
+    /// The TCP connection is established, in either direction.
+    ConnectionEstablished {
+        /// Who.
+        peer: PeerId,
+        /// The address that was dialled or that the connection came from.
+        address: SocketAddr,
+        /// Who opened it, and whether there is room for it.
+        connection_type: ConnectionType,
+    },
+    /// The handshake is complete; the peer counts.
+    HandshakeComplete {
+        /// Who.
+        peer: PeerId,
+        /// The address of the connection.
+        address: SocketAddr,
+        /// Who opened it.
+        connection_type: ConnectionType,
+        /// How long it took, from the established connection.
+        handshake: Duration,
+    },
+    /// A connection that this side dialled ended before its handshake was complete.
+    ConnectionFailed {
+        /// Who it would have been.
+        peer: PeerId,
+        /// The address that was dialled.
+        address: SocketAddr,
+        /// How far the connection had come.
+        state: ConnectionState,
+        /// Why.
+        reason: CloseReason,
+        /// Dials of the address that failed in a row, this one among them; 1 without a peer manager.
+        failures: u32,
+        /// When the address is dialled again; never without a peer manager.
+        next: NextDial,
+    },
+    /// A peer is gone, or a connection that it opened ended before its handshake was complete.
+    ConnectionLost {
+        /// Who.
+        peer: PeerId,
+        /// The address of the connection.
+        address: SocketAddr,
+        /// Who opened it.
+        connection_type: ConnectionType,
+        /// How far the connection had come.
+        state: ConnectionState,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A peer that the network lost is dialled again at once.
+    ConnectionRestarting {
+        /// Its address.
+        address: SocketAddr,
+        /// Restarts within the window, this one among them.
+        restarts: u32,
+    },
+    /// A connection came and was closed without a word.
+    InboundRejected {
+        /// Where it came from.
+        address: SocketAddr,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A peer came when there were as many as there may be, and was told so by a `reject`. It was never counted.
+    RejectedOverCapacity {
+        /// Who.
+        peer: PeerId,
+        /// Where it came from.
+        address: SocketAddr,
+    },
+    /// A peer did what a correct one does not do.
+    PeerMisbehaved {
+        /// Who.
+        peer: PeerId,
+        /// The address of the connection.
+        address: SocketAddr,
+        /// What.
+        misconduct: Misconduct,
+        /// What it adds to the peer's score.
+        points: u32,
+        /// The peer's score with it.
+        score: u32,
+    },
+    /// A host is banned, durably if there is a book on disk.
+    PeerBanned {
+        /// Which.
+        host: Host,
+        /// Why.
+        reason: BanReason,
+        /// Until when; none for ever.
+        until: Option<UnixTime>,
+        /// Connections of the host that are closed for it.
+        peers_closed: usize,
+    },
+    /// A host is not banned any more.
+    PeerUnbanned {
+        /// Which.
+        host: Host,
+    },
+    /// An accepted peer is closed to make room for a new one.
+    PeerEvicted {
+        /// Who.
+        peer: PeerId,
+        /// Where it came from.
+        address: SocketAddr,
+    },
+    /// Connections are accepted at an address.
+    ListenerBound {
+        /// The address, with the port that the system chose if 0 was asked for.
+        address: SocketAddr,
+    },
+    /// No connections are accepted at an address that was configured.
+    ListenerBindFailed {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        failure: NetworkFailure,
+        /// After what time it is tried again.
+        retry_in: Duration,
+    },
+    /// A name was resolved to addresses of peers.
+    SeedResolved {
+        /// The name.
+        name: Arc<str>,
+        /// Addresses that it has, those that cannot be dialled not among them.
+        found: usize,
+        /// Those that the book did not have.
+        new: usize,
+    },
+    /// A name was not resolved.
+    SeedFailed {
+        /// The name.
+        name: Arc<str>,
+        /// Why.
+        cause: ResolveCause,
+    },
+    /// The book cannot be written. Everything goes on in memory, and writing is tried again.
+    BookFailing {
+        /// Why.
+        error: Arc<StoreError>,
+    },
+    /// The book is written again, with all that had waited.
+    BookRecovered,
+    /// The configuration is another one.
+    ConfigUpdated {
+        /// The fields that changed.
+        fields: Arc<[&'static str]>,
+    },
+}
+
+/// When an address is dialled again that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextDial {
+    /// At once, as a restart.
+    Restart,
+    /// At this moment, or later if there is no place then.
+    At(Instant),
+    /// Not before somebody asks for it: it failed as often as it may.
+    Inaccessible,
+    /// Never by the loop itself.
+    Never,
+}
+
+impl ControlEvent {
+    /// A short name of what happened, from a closed list, for counters and logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::ConnectionEstablished { .. } => "connection_established",
+            Self::HandshakeComplete { .. } => "handshake_complete",
+            Self::ConnectionFailed { .. } => "connection_failed",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::ConnectionRestarting { .. } => "connection_restarting",
+            Self::InboundRejected { .. } => "inbound_rejected",
+            Self::RejectedOverCapacity { .. } => "rejected_over_capacity",
+            Self::PeerMisbehaved { .. } => "peer_misbehaved",
+            Self::PeerBanned { .. } => "peer_banned",
+            Self::PeerUnbanned { .. } => "peer_unbanned",
+            Self::PeerEvicted { .. } => "peer_evicted",
+            Self::ListenerBound { .. } => "listener_bound",
+            Self::ListenerBindFailed { .. } => "listener_bind_failed",
+            Self::SeedResolved { .. } => "seed_resolved",
+            Self::SeedFailed { .. } => "seed_failed",
+            Self::BookFailing { .. } => "book_failing",
+            Self::BookRecovered => "book_recovered",
+            Self::ConfigUpdated { .. } => "config_updated",
+        }
+    }
+
+    /// The peer that it is about, if it is about one.
+    pub const fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::ConnectionEstablished { peer, .. }
+            | Self::HandshakeComplete { peer, .. }
+            | Self::ConnectionFailed { peer, .. }
+            | Self::ConnectionLost { peer, .. }
+            | Self::RejectedOverCapacity { peer, .. }
+            | Self::PeerMisbehaved { peer, .. }
+            | Self::PeerEvicted { peer, .. } => Some(*peer),
+            Self::ConnectionRestarting { .. }
+            | Self::InboundRejected { .. }
+            | Self::PeerBanned { .. }
+            | Self::PeerUnbanned { .. }
+            | Self::ListenerBound { .. }
+            | Self::ListenerBindFailed { .. }
+            | Self::SeedResolved { .. }
+            | Self::SeedFailed { .. }
+            | Self::BookFailing { .. }
+            | Self::BookRecovered
+            | Self::ConfigUpdated { .. } => None,
+        }
+    }
+}
+
+impl Queued for ControlEvent {}
+
+impl fmt::Display for ControlEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectionEstablished { address, connection_type, .. } => {
+                write!(f, "connected with {address} ({connection_type})")
+            }
+            Self::HandshakeComplete { address, handshake, .. } => {
+                write!(f, "the handshake with {address} took {handshake:?}")
+            }
+            Self::ConnectionFailed { address, reason, failures, next, .. } => {
+                write!(f, "the connection to {address} failed, {failures} in a row: {reason}; {next}")
+            }
+            Self::ConnectionLost { address, reason, .. } => write!(f, "the connection to {address} ended: {reason}"),
+            Self::ConnectionRestarting { address, restarts } => {
+                write!(f, "{address} is dialled again at once, restart {restarts}")
+            }
+            Self::InboundRejected { address, refusal } => write!(f, "turned {address} away: {refusal}"),
+            Self::RejectedOverCapacity { address, .. } => {
+                write!(f, "rejected {address}: the maximum of peers is reached")
+            }
+            Self::PeerMisbehaved { address, misconduct, points, score, .. } => {
+                write!(f, "{address} misbehaved: {misconduct}; {points} points make {score}")
+            }
+            Self::PeerBanned { host, reason, until, peers_closed } => {
+                write!(f, "banned {host}: {reason}; ")?;
+                match until {
+                    Some(until) => write!(f, "until {} s after 1970", until.as_secs())?,
+                    None => f.write_str("for ever")?,
+                }
+                write!(f, "; closes {peers_closed} of its connections")
+            }
+            Self::PeerUnbanned { host } => write!(f, "{host} is not banned any more"),
+            Self::PeerEvicted { address, .. } => write!(f, "closed {address} to make room"),
+            Self::ListenerBound { address } => write!(f, "listening at {address}"),
+            Self::ListenerBindFailed { address, failure, retry_in } => {
+                write!(f, "cannot listen at {address}: {failure}; trying again in {retry_in:?}")
+            }
+            Self::SeedResolved { name, found, new } => write!(f, "{name} has {found} addresses, {new} of them new"),
+            Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
+            Self::BookFailing { error } => write!(f, "the book of peers is not written: {error}"),
+            Self::BookRecovered => f.write_str("the book of peers is written again"),
+            Self::ConfigUpdated { fields } => write!(f, "the configuration has changed: {}", fields.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for NextDial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restart => f.write_str("dialled again at once"),
+            Self::At(moment) => write!(f, "dialled again at {moment:?} of the loop's clock"),
+            Self::Inaccessible => f.write_str("counts as inaccessible"),
+            Self::Never => f.write_str("not dialled again"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::error::IoStep;
+    use crate::id::LinkId;
+    use std::collections::BTreeSet;
+    use std::io;
+
+    /// One event of each kind.
+    pub(crate) fn one_of_each() -> Vec<ControlEvent> {
+        let peer = PeerId::of(LinkId::new(3, 1));
+        let address = ([192, 0, 2, 1], 8_333).into();
+        let (connection_type, state) = (ConnectionType::Outbound, ConnectionState::AwaitingHandshake);
+        let failure = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(98));
+        let reason = CloseReason::Network(failure);
+        let (host, name) = (Host::of([192, 0, 2, 1].into()), Arc::from("seed.example"));
+        let retry_in = Duration::from_secs(1);
+        vec![
+            ControlEvent::ConnectionEstablished { peer, address, connection_type },
+            ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: retry_in },
+            ControlEvent::ConnectionFailed { peer, address, state, reason, failures: 1, next: NextDial::Never },
+            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+            ControlEvent::ConnectionRestarting { address, restarts: 1 },
+            ControlEvent::InboundRejected { address, refusal: Refusal::TableFull { links: 1 } },
+            ControlEvent::RejectedOverCapacity { peer, address },
+            ControlEvent::PeerMisbehaved { peer, address, misconduct: Misconduct::BadChecksums, points: 1, score: 2 },
+            ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 0 },
+            ControlEvent::PeerUnbanned { host },
+            ControlEvent::PeerEvicted { peer, address },
+            ControlEvent::ListenerBound { address },
+            ControlEvent::ListenerBindFailed { address, failure, retry_in },
+            ControlEvent::SeedResolved { name: Arc::clone(&name), found: 2, new: 1 },
+            ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut },
+            ControlEvent::BookFailing { error: Arc::new(StoreError::WriterEnded) },
+            ControlEvent::BookRecovered,
+            ControlEvent::ConfigUpdated { fields: Arc::from(["max_peers", "listen"]) },
+        ]
+    }
+
+    #[test]
+    fn each_kind_has_a_label_of_its_own_that_counters_can_use() {
+        let labels: Vec<_> = one_of_each().iter().map(ControlEvent::label).collect();
+        assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len());
+        assert!(labels.iter().all(|label| label.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())));
+    }
+
+    #[test]
+    fn each_event_is_told_in_one_line() {
+        for event in one_of_each() {
+            let text = event.to_string();
+            assert!(!text.is_empty() && text.chars().all(|character| (' '..='~').contains(&character)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_waits_in_a_queue_is_small() {
+        assert!(size_of::<ControlEvent>() <= 128, "{}", size_of::<ControlEvent>());
+    }
+}

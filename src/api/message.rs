@@ -1,0 +1,71 @@
+//! Messages for who is not the handler: whole, checked, owned, and only of the commands that were asked for.
+
+use crate::error::WireError;
+use crate::id::PeerId;
+use crate::protocol::CommandName;
+use crate::subscribe::Queued;
+use crate::time::Instant;
+use crate::wire::{Header, Message, MessageRef};
+use bytes::Bytes;
+
+/// A message that a peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageEvent {
+    /// Who sent it.
+    pub peer: PeerId,
+    /// The header as it came.
+    pub header: Header,
+    /// The payload, whole; all subscribers share it.
+    pub payload: Bytes,
+    /// When it was read.
+    pub received: Instant,
+}
+
+/// Which messages a subscriber wants.
+///
+/// Handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` are the engine's own affair and nobody's
+/// message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CommandFilter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of a few commands; each message that arrives is compared with all of them.
+    Only(Vec<CommandName>),
+}
+
+impl MessageEvent {
+    /// The payload decoded, borrowing from it.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is not a correct message of its command.
+    pub fn decode(&self) -> Result<MessageRef<'_>, WireError> {
+        MessageRef::decode(self.header.command, &self.payload)
+    }
+
+    /// The payload decoded, to keep.
+    ///
+    /// # Errors
+    ///
+    /// As [`MessageEvent::decode`].
+    pub fn to_message(&self) -> Result<Message, WireError> {
+        self.decode().map(MessageRef::into_owned)
+    }
+}
+
+impl CommandFilter {
+    /// Whether messages of `command` are wanted.
+    pub fn has(&self, command: CommandName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(commands) => commands.contains(&command),
+        }
+    }
+}
+
+impl Queued for MessageEvent {
+    fn held_bytes(&self) -> usize {
+        self.payload.len()
+    }
+}

@@ -1,0 +1,411 @@
+//! The list of bans against a naive one, at its limit, and while clocks are set to and fro.
+
+use super::*;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::net::Ipv4Addr;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const START: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+fn state() -> KeyedState {
+    KeyedState::new(&mut StdRng::seed_from_u64(7))
+}
+
+fn host(bits: u32) -> Host {
+    Host::V4(Ipv4Addr::from_bits(bits))
+}
+
+fn address(bits: u32) -> IpAddr {
+    Ipv4Addr::from_bits(bits).into()
+}
+
+fn after(length: Duration) -> Instant {
+    Instant::ZERO.plus(length)
+}
+
+fn wall(secs: i64) -> UnixTime {
+    UnixTime::from_secs(START.as_secs() + secs)
+}
+
+/// Bans `host(1)` for a day at the beginning of both clocks.
+fn one_day() -> BanList {
+    let mut list = BanList::new(state());
+    let outcome = list.ban(host(1), BanReason::Misbehaviour, Some(DAY), Instant::ZERO, START);
+    let ban = Ban { host: host(1), reason: BanReason::Misbehaviour, since: START, until: Some(wall(86_400)) };
+    assert_eq!(outcome, Outcome::Entered { ban, displaced: None });
+    list
+}
+
+#[test]
+fn a_ban_holds_for_its_length_and_not_a_nanosecond_longer() {
+    let mut list = one_day();
+    let last = after(DAY).minus(Duration::from_nanos(1));
+    assert!(list.is_banned(address(1), last, wall(86_399)));
+    assert_eq!(list.next_expiry(last, wall(86_399)), Some(after(DAY)));
+    assert_eq!(list.pop_expired(last, wall(86_399)), None);
+    assert!(!list.is_banned(address(1), after(DAY), wall(86_400)));
+    assert_eq!(list.pop_expired(after(DAY), wall(86_400)).map(|ban| ban.host), Some(host(1)));
+    assert_eq!((list.len(), list.next_expiry(after(DAY), wall(86_400))), (0, None));
+}
+
+#[test]
+fn a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
+    let mut list = one_day();
+    for unix in [wall(-1), UnixTime::from_secs(0), UnixTime::from_secs(i64::MIN)] {
+        assert!(list.is_banned(address(1), after(DAY / 2), unix));
+        assert_eq!(list.next_expiry(after(DAY / 2), unix), Some(after(DAY)));
+        assert!(!list.is_banned(address(1), after(DAY), unix));
+    }
+    assert!(list.pop_expired(after(DAY), UnixTime::from_secs(i64::MIN)).is_some());
+}
+
+#[test]
+fn a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
+    let mut list = one_day();
+    let now = after(Duration::from_secs(1));
+    assert!(list.is_banned(address(1), now, wall(86_399)));
+    for unix in [wall(86_400), UnixTime::from_secs(i64::MAX)] {
+        assert!(!list.is_banned(address(1), now, unix));
+        assert_eq!(list.next_expiry(now, unix), Some(now));
+        assert_eq!(list.list(now, unix), []);
+    }
+    assert!(list.pop_expired(now, wall(86_400)).is_some());
+}
+
+#[test]
+fn a_monotonic_clock_that_stands_still_leaves_it_to_the_wall_clock() {
+    let list = one_day();
+    assert!(list.is_banned(address(1), Instant::ZERO, wall(86_399)));
+    assert!(!list.is_banned(address(1), Instant::ZERO, wall(86_400)));
+}
+
+#[test]
+fn a_ban_for_ever_ends_by_no_clock() {
+    let mut list = BanList::new(state());
+    let (now, unix) = (Instant::MAX, UnixTime::from_secs(i64::MAX));
+    for reason in [BanReason::NetworkMismatch, BanReason::Manual] {
+        let outcome = list.ban(host(1), reason, None, Instant::ZERO, START);
+        assert!(matches!(outcome, Outcome::Entered { ban: Ban { until: None, .. }, .. }), "{outcome:?}");
+        assert!(list.is_banned(address(1), now, unix));
+        assert_eq!((list.pop_expired(now, unix), list.next_expiry(now, unix)), (None, None));
+    }
+    assert_eq!(list.unban(host(1)).map(|ban| ban.reason), Some(BanReason::Manual));
+    assert!(!list.is_banned(address(1), Instant::ZERO, START));
+    assert_eq!(list.unban(host(1)), None);
+}
+
+#[test]
+fn a_ban_is_of_the_host_with_all_its_addresses() {
+    let mut list = BanList::new(state());
+    let banned: IpAddr = "2a00:1:2:3::1".parse().unwrap();
+    let _ = list.ban(Host::of(banned), BanReason::Manual, None, Instant::ZERO, START);
+    let is_banned = |text: &str| list.is_banned(text.parse().unwrap(), Instant::ZERO, START);
+    assert!(is_banned("2a00:1:2:3:ffff::9") && !is_banned("2a00:1:2:4::1"));
+    let mut list = one_day();
+    assert!(list.is_banned("::ffff:0.0.0.1".parse().unwrap(), Instant::ZERO, START));
+    let _ = list.unban(Host::of("::ffff:0.0.0.1".parse().unwrap()));
+    assert!(!list.is_banned(address(1), Instant::ZERO, START));
+}
+
+#[test]
+fn only_who_asks_for_it_shortens_a_ban() {
+    let mut list = one_day();
+    let hour = Some(DAY / 24);
+    let standing = list.find(address(1), Instant::ZERO, START).unwrap();
+    for length in [hour, Some(DAY)] {
+        let outcome = list.ban(host(1), BanReason::BannedUserAgent, length, Instant::ZERO, START);
+        assert_eq!(outcome, Outcome::Outlasted(standing));
+    }
+    let outcome = list.ban(host(1), BanReason::Manual, hour, Instant::ZERO, START);
+    assert!(matches!(outcome, Outcome::Entered { .. }));
+    assert!(!list.is_banned(address(1), after(DAY / 24), START));
+    let outcome = list.ban(host(1), BanReason::Misbehaviour, None, Instant::ZERO, START);
+    assert!(matches!(outcome, Outcome::Entered { ban: Ban { until: None, .. }, .. }));
+    assert_eq!((list.len(), list.next_expiry(Instant::ZERO, START)), (1, None));
+}
+
+#[test]
+fn a_later_ban_of_the_same_length_lasts_longer_and_replaces_the_first() {
+    let mut list = one_day();
+    let (now, unix) = (after(DAY / 2), wall(43_200));
+    let outcome = list.ban(host(1), BanReason::BlockchainMismatch, Some(DAY), now, unix);
+    assert!(matches!(outcome, Outcome::Entered { ban, displaced: None } if ban.since == unix), "{outcome:?}");
+    assert!(list.is_banned(address(1), after(DAY), wall(86_400)));
+}
+
+#[test]
+fn a_ban_without_length_changes_nothing() {
+    let mut list = one_day();
+    for (host, reason) in [(host(1), BanReason::Manual), (host(2), BanReason::Misbehaviour)] {
+        assert_eq!(list.ban(host, reason, Some(Duration::ZERO), Instant::ZERO, START), Outcome::Over);
+    }
+    assert_eq!(list.list(Instant::ZERO, START).len(), 1);
+}
+
+#[test]
+fn the_longest_length_does_not_overflow() {
+    let mut list = BanList::new(state());
+    let now = Instant::from_nanos(u64::MAX - 1);
+    for (bits, unix) in [(1, START), (2, UnixTime::from_secs(i64::MAX - 1)), (3, UnixTime::from_secs(i64::MIN))] {
+        let outcome = list.ban(host(bits), BanReason::Misbehaviour, Some(Duration::MAX), now, unix);
+        assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
+        assert!(list.is_banned(address(bits), Instant::MAX, unix));
+    }
+}
+
+fn load(since: i64, until: i64) -> Option<(UnixTime, Option<UnixTime>)> {
+    let mut list = BanList::new(state());
+    let (since, until) = (UnixTime::from_secs(since), Some(UnixTime::from_secs(until)));
+    match list.load(Ban { host: host(1), reason: BanReason::Manual, since, until }, Instant::ZERO, START) {
+        Outcome::Entered { ban, displaced: None } => {
+            assert!(ban.since <= START && ban.until > Some(START));
+            Some((ban.since, ban.until))
+        }
+        outcome => {
+            assert_eq!((outcome, list.len()), (Outcome::Over, 0));
+            None
+        }
+    }
+}
+
+#[test]
+fn a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
+    let at = |secs| wall(secs).as_secs();
+    assert_eq!(load(at(-100), at(50)), Some((wall(-100), Some(wall(50)))));
+    assert_eq!(load(at(-100), at(0)), None);
+    assert_eq!(load(at(-100), at(-50)), None);
+    // The clock was ahead when the ban was given, or has been set back since.
+    assert_eq!(load(at(1_000_000), at(1_000_060)), Some((START, Some(wall(60)))));
+    assert_eq!(load(i64::MAX - 60, i64::MAX), Some((START, Some(wall(60)))));
+    assert_eq!(load(at(50), at(40)), None);
+    assert_eq!(load(i64::MAX, i64::MIN), None);
+    assert_eq!(load(i64::MIN, i64::MAX), Some((UnixTime::from_secs(i64::MIN), Some(UnixTime::from_secs(i64::MAX)))));
+    let mut list = BanList::new(state());
+    let for_ever = Ban { host: host(1), reason: BanReason::Misbehaviour, since: wall(9), until: None };
+    let outcome = list.load(for_ever, Instant::ZERO, START);
+    assert_eq!(outcome, Outcome::Entered { ban: Ban { since: START, ..for_ever }, displaced: None });
+}
+
+#[test]
+fn a_loaded_ban_ends_by_the_monotonic_clock_too() {
+    let mut list = BanList::new(state());
+    let ban = Ban { host: host(1), reason: BanReason::Manual, since: wall(-10), until: Some(wall(60)) };
+    let _ = list.load(ban, Instant::ZERO, START);
+    let minute = Duration::from_secs(60);
+    assert!(list.is_banned(address(1), after(minute).minus(Duration::from_nanos(1)), wall(-1_000)));
+    assert!(!list.is_banned(address(1), after(minute), wall(-1_000)));
+}
+
+#[test]
+fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_for() {
+    const HOSTS: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
+    let mut list = BanList::new(state());
+    let hour = Some(DAY / 24);
+    let asked_for = list.ban(host(HOSTS), BanReason::Manual, Some(DAY / 1_000), Instant::ZERO, START);
+    assert!(matches!(asked_for, Outcome::Entered { .. }));
+    for bits in 0..HOSTS {
+        let now = Instant::from_nanos(u64::from(bits));
+        let outcome = list.ban(host(bits), BanReason::Misbehaviour, hour, now, START);
+        let expected = (bits + 1).checked_sub(BANS_MAX as u32).map(host);
+        let Outcome::Entered { displaced, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(displaced.map(|ban| ban.host), expected);
+    }
+    assert_eq!((list.entries.len(), list.asked_for.len()), (BANS_MAX, 1));
+    assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (BANS_MAX, BANS_MAX));
+    assert!(list.entries.capacity() <= 4 * BANS_MAX, "the map keeps room for as many as it has");
+    let now = Instant::from_nanos(u64::from(HOSTS));
+    assert!(list.is_banned(address(HOSTS), now, START) && list.is_banned(address(HOSTS - 1), now, START));
+    assert!(!list.is_banned(address(0), now, START));
+    assert!(list.list(now, START).is_sorted_by_key(|ban| ban.host));
+}
+
+#[test]
+fn a_list_full_of_bans_that_were_asked_for_takes_no_other() {
+    let mut list = BanList::with_room_for(2, state());
+    let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, Instant::ZERO, START);
+    assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
+    assert!(matches!(ban(2, BanReason::Manual, Some(DAY)), Outcome::Entered { .. }));
+    assert_eq!(ban(3, BanReason::Misbehaviour, None), Outcome::Full);
+    assert_eq!(ban(3, BanReason::Manual, Some(DAY)), Outcome::Full);
+    let outcome = ban(3, BanReason::Manual, Some(DAY * 2));
+    assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(2)), "{outcome:?}");
+    assert_eq!(ban(4, BanReason::Manual, Some(DAY)), Outcome::Full);
+}
+
+#[test]
+fn a_ban_that_is_over_goes_first_whatever_it_was_for() {
+    let mut list = BanList::with_room_for(2, state());
+    let _ = list.ban(host(1), BanReason::Manual, Some(DAY), Instant::ZERO, START);
+    let _ = list.ban(host(2), BanReason::Misbehaviour, Some(DAY * 2), Instant::ZERO, START);
+    let outcome = list.ban(host(3), BanReason::Misbehaviour, Some(DAY), after(DAY), START);
+    assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(1)), "{outcome:?}");
+}
+
+const MODEL_MAX: usize = 5;
+
+/// A ban as one would write it down: what was given, and when by which clock.
+#[derive(Clone, Debug)]
+struct Given {
+    ban: Ban,
+    at: Instant,
+    length: Option<Duration>,
+}
+
+impl Given {
+    fn left(&self, now: Instant, unix: UnixTime) -> Duration {
+        let Some((length, until)) = self.length.zip(self.ban.until) else { return Duration::MAX };
+        let by_wall_clock = until.as_secs() - unix.as_secs();
+        length.saturating_sub(now.since(self.at)).min(Duration::from_secs(by_wall_clock.max(0) as u64))
+    }
+
+    /// The order in which bans go when there are too many.
+    fn place(&self) -> (bool, Option<Instant>, bool) {
+        let ends = self.length.map(|length| self.at.plus(length));
+        (self.ban.reason == BanReason::Manual, ends, ends.is_none())
+    }
+
+    fn goes_before(&self, other: &Self) -> bool {
+        let ((manual, ends, for_ever), (other_manual, other_ends, other_for_ever)) = (self.place(), other.place());
+        (manual, for_ever, ends) < (other_manual, other_for_ever, other_ends)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    given: Vec<Given>,
+}
+
+impl Model {
+    /// Enters `new`, and checks that the real list did as this one.
+    fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, now: Instant, unix: UnixTime) {
+        if new.length == Some(Duration::ZERO) {
+            return assert_eq!(outcome, Outcome::Over);
+        }
+        if let Some(at) = self.given.iter().position(|given| given.ban.host == new.ban.host) {
+            if !overrides && self.given[at].left(now, unix) >= new.left(now, unix) {
+                return assert_eq!(outcome, Outcome::Outlasted(self.given[at].ban));
+            }
+            self.given.remove(at);
+        }
+        let Outcome::Entered { ban, displaced } = outcome else {
+            assert_eq!((outcome, self.given.len()), (Outcome::Full, MODEL_MAX));
+            assert!(self.given.iter().all(|given| !given.left(now, unix).is_zero() && !given.goes_before(&new)));
+            return;
+        };
+        assert_eq!(ban, new.ban);
+        assert_eq!(displaced.is_some(), self.given.len() == MODEL_MAX);
+        if let Some(displaced) = displaced {
+            let at = self.given.iter().position(|given| given.ban == displaced).expect("it was in the list");
+            let gone = self.given.remove(at);
+            let is_first = self.given.iter().chain([&new]).all(|given| !given.goes_before(&gone));
+            let is_over = gone.left(now, unix).is_zero();
+            let any_over = self.given.iter().any(|given| given.left(now, unix).is_zero());
+            assert!(is_over || (is_first && !any_over), "{gone:?} had to go");
+        }
+        self.given.push(new);
+    }
+
+    fn check(&self, list: &BanList, now: Instant, unix: UnixTime) {
+        let mut in_force: Vec<Ban> =
+            self.given.iter().filter(|given| !given.left(now, unix).is_zero()).map(|given| given.ban).collect();
+        in_force.sort_by_key(|ban| ban.host);
+        assert_eq!(list.list(now, unix), in_force);
+        for bits in 0..8 {
+            let ban = in_force.iter().find(|ban| ban.host == host(bits)).copied();
+            assert_eq!(list.find(address(bits), now, unix), ban);
+        }
+        assert_eq!(list.len(), self.given.len());
+        let ending = self.given.iter().filter(|given| given.length.is_some());
+        assert_eq!(
+            list.next_expiry(now, unix).map(|at| at.max(now)),
+            ending.map(|given| now.plus(given.left(now, unix))).min()
+        );
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ban { host: u32, reason: usize, length: Option<u64> },
+    Load { host: u32, reason: usize, since: i64, until: Option<i64> },
+    Unban { host: u32 },
+    Pass { millis: u64 },
+    SetWallClock { secs: i64 },
+    Pop,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let reason = || 0..BanReason::ALL.len();
+    prop_oneof![
+        4 => (0..8_u32, reason(), prop::option::weighted(0.8, 0..9_u64))
+            .prop_map(|(host, reason, length)| Step::Ban { host, reason, length }),
+        2 => (0..8_u32, reason(), -9..9_i64, prop::option::weighted(0.8, -9..9_i64))
+            .prop_map(|(host, reason, since, until)| Step::Load { host, reason, since, until }),
+        1 => (0..8_u32).prop_map(|host| Step::Unban { host }),
+        2 => (0..3_000_u64).prop_map(|millis| Step::Pass { millis }),
+        1 => (-9..9_i64).prop_map(|secs| Step::SetWallClock { secs }),
+        1 => Just(Step::Pop),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_list_does_as_a_naive_one_while_both_clocks_are_set_to_and_fro(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut list = BanList::with_room_for(MODEL_MAX, state());
+        let mut model = Model::default();
+        let (mut now, mut unix) = (Instant::ZERO, START);
+        for step in steps {
+            match step {
+                Step::Ban { host: bits, reason, length } => {
+                    let (reason, length) = (BanReason::ALL[reason], length.map(|n| Duration::from_millis(n * 700)));
+                    let until = length.map(|length| {
+                        UnixTime::from_secs(unix.as_secs() + length.as_millis().div_ceil(1_000) as i64)
+                    });
+                    let ban = Ban { host: host(bits), reason, since: unix, until };
+                    let outcome = list.ban(host(bits), reason, length, now, unix);
+                    model.enter(Given { ban, at: now, length }, reason == BanReason::Manual, outcome, now, unix);
+                }
+                Step::Load { host: bits, reason, since, until } => {
+                    let (since, until) = (unix.as_secs() + since, until.map(|until| unix.as_secs() + until));
+                    let left = until.map(|until| (until - since).min(until - unix.as_secs()).max(0));
+                    let given = Given {
+                        ban: Ban {
+                            host: host(bits),
+                            reason: BanReason::ALL[reason],
+                            since: UnixTime::from_secs(since.min(unix.as_secs())),
+                            until: left.map(|left| UnixTime::from_secs(unix.as_secs() + left)),
+                        },
+                        at: now,
+                        length: left.map(|left| Duration::from_secs(left as u64)),
+                    };
+                    let (since, until) = (UnixTime::from_secs(since), until.map(UnixTime::from_secs));
+                    let outcome = list.load(Ban { since, until, ..given.ban }, now, unix);
+                    model.enter(given, false, outcome, now, unix);
+                }
+                Step::Unban { host: bits } => {
+                    let at = model.given.iter().position(|given| given.ban.host == host(bits));
+                    prop_assert_eq!(list.unban(host(bits)), at.map(|at| model.given.remove(at).ban));
+                }
+                Step::Pass { millis } => {
+                    now = now.plus(Duration::from_millis(millis));
+                    unix = UnixTime::from_secs(unix.as_secs() + (millis / 1_000) as i64);
+                }
+                Step::SetWallClock { secs } => unix = UnixTime::from_secs(unix.as_secs() + secs),
+                Step::Pop => {
+                    let over = |given: &Given| given.left(now, unix).is_zero();
+                    match list.pop_expired(now, unix) {
+                        Some(ban) => {
+                            let at = model.given.iter().position(|given| given.ban == ban && over(given));
+                            model.given.remove(at.expect("only what is over is taken out"));
+                        }
+                        None => prop_assert!(!model.given.iter().any(over)),
+                    }
+                }
+            }
+            model.check(&list, now, unix);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What peers do wrong, and what each of it costs: the node's own figures.
+//!
+//! Points are those of SV Node 1.2.2, so that a peer which the node would keep is kept here too. What a peer may do
+//! without any cost is not listed: an unknown command, a single bad checksum, a payload that does not decode.
+
+use std::fmt;
+
+/// Something that a peer must not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Misconduct {
+    /// It sends `version` again.
+    SecondVersion,
+    /// It sends something before its `version`.
+    MessageBeforeVersion,
+    /// It sends something between its `version` and its `verack`.
+    MessageBeforeVerack,
+    /// It sends `sendheaders` or `sendhdrsen` again.
+    SecondSendHeaders,
+    /// It sends a count or length above 2^32 - 1.
+    OverlongSize,
+    /// It sends bad checksums without a pause.
+    BadChecksums,
+    /// It sends `authch` or `authresp` faster than allowed.
+    TooManyAuthMessages,
+    /// It sends a `revokemid` that is malformed or not signed as it has to be.
+    BadRevocation,
+    /// It sends a `dsdetected` that is malformed, proves nothing or is about blocks long ago.
+    BadDoubleSpend,
+    /// It sends eight or more headers whose parent nobody knows.
+    HeadersWithoutParent,
+    /// It sends a transaction without inputs or without outputs.
+    EmptyTransaction,
+    /// It sends more than 1,000 addresses in one message.
+    TooManyAddresses,
+    /// It sends more than 2,000 headers in one message.
+    TooManyHeaders,
+    /// It sends headers of which one does not follow the one before.
+    DisconnectedHeaders,
+    /// It has announced ten headers more in a row whose parent nobody knows.
+    UnconnectedAnnouncements,
+    /// It sends a header without its proof of work.
+    BadProofOfWork,
+    /// It sends a bloom filter, or an element of one, to who does not offer them.
+    UnwantedBloomFilter,
+    /// It sends a bloom filter of more than 36,000 bytes or 50 functions.
+    OversizedBloomFilter,
+    /// It sends an element of more than 520 bytes for a bloom filter.
+    OversizedBloomElement,
+    /// It asks for a transaction that the block does not have.
+    TransactionIndexOutOfRange,
+    /// It sends a `cmpctblock` or `blocktxn` that cannot be right.
+    BadCompactBlock,
+    /// It sends a transaction that no rules of relaying make wrong, but those of the chain.
+    InvalidTransaction,
+    /// It sends a block that the rules of the chain forbid.
+    InvalidBlock,
+    /// It sends an `inv` with an entry of unknown kind.
+    UnknownInventoryKind,
+    /// It asks for the `mempool`, which is not offered to it.
+    UnwantedMempoolRequest,
+    /// It sends `createstrm` or `streamack` on a connection that has had its `version`.
+    LateStreamSetup,
+    /// It claims a stream of an association that belongs to another host.
+    StolenStream,
+}
+
+/// What a misconduct costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Penalty {
+    /// So many points, never zero; the connection goes on until they reach the limit.
+    Points(u32),
+    /// The connection, and nothing else.
+    Disconnect,
+    /// The connection, and a ban of the host whatever its points are.
+    Ban,
+}
+
+impl Misconduct {
+    /// All kinds, from the cheapest to the dearest.
+    pub const ALL: [Self; 27] = [
+        Self::SecondVersion,
+        Self::MessageBeforeVersion,
+        Self::MessageBeforeVerack,
+        Self::SecondSendHeaders,
+        Self::OverlongSize,
+        Self::BadChecksums,
+        Self::TooManyAuthMessages,
+        Self::BadRevocation,
+        Self::BadDoubleSpend,
+        Self::HeadersWithoutParent,
+        Self::EmptyTransaction,
+        Self::TooManyAddresses,
+        Self::TooManyHeaders,
+        Self::DisconnectedHeaders,
+        Self::UnconnectedAnnouncements,
+        Self::BadProofOfWork,
+        Self::UnwantedBloomFilter,
+        Self::OversizedBloomFilter,
+        Self::OversizedBloomElement,
+        Self::TransactionIndexOutOfRange,
+        Self::BadCompactBlock,
+        Self::InvalidTransaction,
+        Self::InvalidBlock,
+        Self::UnknownInventoryKind,
+        Self::UnwantedMempoolRequest,
+        Self::LateStreamSetup,
+        Self::StolenStream,
+    ];
+
+    /// SV Node 1.2.2, net_processing.cpp ProcessVersionMessage.
+    pub const SECOND_VERSION_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    pub const MESSAGE_BEFORE_VERSION_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    pub const MESSAGE_BEFORE_VERACK_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessSendHeadersMessage and ProcessSendHdrsEnMessage.
+    pub const SECOND_SEND_HEADERS_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessMessages.
+    pub const OVERLONG_SIZE_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessMessages.
+    pub const BAD_CHECKSUMS_POINTS: u32 = 1;
+    /// SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage and ProcessAuthRespMessage.
+    pub const TOO_MANY_AUTH_MESSAGES_POINTS: u32 = 10;
+    /// SV Node 1.2.2, net_processing.cpp ProcessRevokeMidMessage.
+    pub const BAD_REVOCATION_POINTS: u32 = 10;
+    /// SV Node 1.2.2, net_processing.cpp ProcessDoubleSpendMessage.
+    pub const BAD_DOUBLE_SPEND_POINTS: u32 = 10;
+    /// SV Node 1.2.2, validation.cpp AcceptBlockHeader.
+    pub const HEADERS_WITHOUT_PARENT_POINTS: u32 = 10;
+    /// SV Node 1.2.2, validation.cpp CheckTransactionCommon.
+    pub const EMPTY_TRANSACTION_POINTS: u32 = 10;
+    /// SV Node 1.2.2, net_processing.cpp ProcessAddrMessage.
+    pub const TOO_MANY_ADDRESSES_POINTS: u32 = 20;
+    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    pub const TOO_MANY_HEADERS_POINTS: u32 = 20;
+    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    pub const DISCONNECTED_HEADERS_POINTS: u32 = 20;
+    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    pub const UNCONNECTED_ANNOUNCEMENTS_POINTS: u32 = 20;
+    /// SV Node 1.2.2, validation.cpp CheckBlockHeader.
+    pub const BAD_PROOF_OF_WORK_POINTS: u32 = 50;
+    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    pub const UNWANTED_BLOOM_FILTER_POINTS: u32 = 100;
+    /// SV Node 1.2.2, net_processing.cpp ProcessFilterLoadMessage.
+    pub const OVERSIZED_BLOOM_FILTER_POINTS: u32 = 100;
+    /// SV Node 1.2.2, net_processing.cpp ProcessFilterAddMessage.
+    pub const OVERSIZED_BLOOM_ELEMENT_POINTS: u32 = 100;
+    /// SV Node 1.2.2, net_processing.cpp ProcessGetBlockTxnMessage.
+    pub const TRANSACTION_INDEX_OUT_OF_RANGE_POINTS: u32 = 100;
+    /// SV Node 1.2.2, net_processing.cpp ProcessCompactBlockMessage and ProcessBlockTxnMessage.
+    pub const BAD_COMPACT_BLOCK_POINTS: u32 = 100;
+    /// SV Node 1.2.2, validation.cpp CheckTransactionCommon.
+    pub const INVALID_TRANSACTION_POINTS: u32 = 100;
+    /// SV Node 1.2.2, validation.cpp CheckBlock.
+    pub const INVALID_BLOCK_POINTS: u32 = 100;
+
+    /// What it costs.
+    pub const fn penalty(self) -> Penalty {
+        match self {
+            Self::SecondVersion => Penalty::Points(Self::SECOND_VERSION_POINTS),
+            Self::MessageBeforeVersion => Penalty::Points(Self::MESSAGE_BEFORE_VERSION_POINTS),
+            Self::MessageBeforeVerack => Penalty::Points(Self::MESSAGE_BEFORE_VERACK_POINTS),
+            Self::SecondSendHeaders => Penalty::Points(Self::SECOND_SEND_HEADERS_POINTS),
+            Self::OverlongSize => Penalty::Points(Self::OVERLONG_SIZE_POINTS),
+            Self::BadChecksums => Penalty::Points(Self::BAD_CHECKSUMS_POINTS),
+            Self::TooManyAuthMessages => Penalty::Points(Self::TOO_MANY_AUTH_MESSAGES_POINTS),
+            Self::BadRevocation => Penalty::Points(Self::BAD_REVOCATION_POINTS),
+            Self::BadDoubleSpend => Penalty::Points(Self::BAD_DOUBLE_SPEND_POINTS),
+            Self::HeadersWithoutParent => Penalty::Points(Self::HEADERS_WITHOUT_PARENT_POINTS),
+            Self::EmptyTransaction => Penalty::Points(Self::EMPTY_TRANSACTION_POINTS),
+            Self::TooManyAddresses => Penalty::Points(Self::TOO_MANY_ADDRESSES_POINTS),
+            Self::TooManyHeaders => Penalty::Points(Self::TOO_MANY_HEADERS_POINTS),
+            Self::DisconnectedHeaders => Penalty::Points(Self::DISCONNECTED_HEADERS_POINTS),
+            Self::UnconnectedAnnouncements => Penalty::Points(Self::UNCONNECTED_ANNOUNCEMENTS_POINTS),
+            Self::BadProofOfWork => Penalty::Points(Self::BAD_PROOF_OF_WORK_POINTS),
+            Self::UnwantedBloomFilter => Penalty::Points(Self::UNWANTED_BLOOM_FILTER_POINTS),
+            Self::OversizedBloomFilter => Penalty::Points(Self::OVERSIZED_BLOOM_FILTER_POINTS),
+            Self::OversizedBloomElement => Penalty::Points(Self::OVERSIZED_BLOOM_ELEMENT_POINTS),
+            Self::TransactionIndexOutOfRange => Penalty::Points(Self::TRANSACTION_INDEX_OUT_OF_RANGE_POINTS),
+            Self::BadCompactBlock => Penalty::Points(Self::BAD_COMPACT_BLOCK_POINTS),
+            Self::InvalidTransaction => Penalty::Points(Self::INVALID_TRANSACTION_POINTS),
+            Self::InvalidBlock => Penalty::Points(Self::INVALID_BLOCK_POINTS),
+            // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage
+            Self::UnknownInventoryKind | Self::UnwantedMempoolRequest | Self::LateStreamSetup => Penalty::Disconnect,
+            // SV Node 1.2.2, net_processing.cpp ProcessCreateStreamMessage
+            Self::StolenStream => Penalty::Ban,
+        }
+    }
+
+    /// A short name from a closed list, for counters and result files.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SecondVersion => "second_version",
+            Self::MessageBeforeVersion => "message_before_version",
+            Self::MessageBeforeVerack => "message_before_verack",
+            Self::SecondSendHeaders => "second_send_headers",
+            Self::OverlongSize => "overlong_size",
+            Self::BadChecksums => "bad_checksums",
+            Self::TooManyAuthMessages => "too_many_auth_messages",
+            Self::BadRevocation => "bad_revocation",
+            Self::BadDoubleSpend => "bad_double_spend",
+            Self::HeadersWithoutParent => "headers_without_parent",
+            Self::EmptyTransaction => "empty_transaction",
+            Self::TooManyAddresses => "too_many_addresses",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::DisconnectedHeaders => "disconnected_headers",
+            Self::UnconnectedAnnouncements => "unconnected_announcements",
+            Self::BadProofOfWork => "bad_proof_of_work",
+            Self::UnwantedBloomFilter => "unwanted_bloom_filter",
+            Self::OversizedBloomFilter => "oversized_bloom_filter",
+            Self::OversizedBloomElement => "oversized_bloom_element",
+            Self::TransactionIndexOutOfRange => "transaction_index_out_of_range",
+            Self::BadCompactBlock => "bad_compact_block",
+            Self::InvalidTransaction => "invalid_transaction",
+            Self::InvalidBlock => "invalid_block",
+            Self::UnknownInventoryKind => "unknown_inventory_kind",
+            Self::UnwantedMempoolRequest => "unwanted_mempool_request",
+            Self::LateStreamSetup => "late_stream_setup",
+            Self::StolenStream => "stolen_stream",
+        }
+    }
+}
+
+impl fmt::Display for Misconduct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SecondVersion => "a second version",
+            Self::MessageBeforeVersion => "a message before its version",
+            Self::MessageBeforeVerack => "a message before its verack",
+            Self::SecondSendHeaders => "a second sendheaders or sendhdrsen",
+            Self::OverlongSize => "a count or length above 2^32 - 1",
+            Self::BadChecksums => "many bad checksums without a pause",
+            Self::TooManyAuthMessages => "authch or authresp faster than allowed",
+            Self::BadRevocation => "a revokemid that is not valid",
+            Self::BadDoubleSpend => "a dsdetected that is not valid",
+            Self::HeadersWithoutParent => "headers without a known parent",
+            Self::EmptyTransaction => "a transaction without inputs or outputs",
+            Self::TooManyAddresses => "more than 1,000 addresses in one message",
+            Self::TooManyHeaders => "more than 2,000 headers in one message",
+            Self::DisconnectedHeaders => "headers that do not follow each other",
+            Self::UnconnectedAnnouncements => "ten announced headers in a row without a known parent",
+            Self::BadProofOfWork => "a header without its proof of work",
+            Self::UnwantedBloomFilter => "a bloom filter that was not asked for",
+            Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 functions",
+            Self::OversizedBloomElement => "an element of a bloom filter of more than 520 bytes",
+            Self::TransactionIndexOutOfRange => "a request for a transaction that its block does not have",
+            Self::BadCompactBlock => "a compact block that cannot be right",
+            Self::InvalidTransaction => "an invalid transaction",
+            Self::InvalidBlock => "an invalid block",
+            Self::UnknownInventoryKind => "an inventory entry of unknown kind",
+            Self::UnwantedMempoolRequest => "a request for the mempool, which is not offered",
+            Self::LateStreamSetup => "the setup of a stream on a connection in use",
+            Self::StolenStream => "a stream of another host's association",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_kind_costs_what_it_costs_at_the_node() {
+        let costs = |from: usize, to: usize, penalty| {
+            for misconduct in &Misconduct::ALL[from..to] {
+                assert_eq!(misconduct.penalty(), penalty, "{misconduct}");
+            }
+        };
+        costs(0, 6, Penalty::Points(1));
+        costs(6, 11, Penalty::Points(10));
+        costs(11, 15, Penalty::Points(20));
+        costs(15, 16, Penalty::Points(50));
+        costs(16, 23, Penalty::Points(100));
+        costs(23, 26, Penalty::Disconnect);
+        costs(26, 27, Penalty::Ban);
+    }
+
+    #[test]
+    fn no_two_kinds_are_called_alike() {
+        let labels: BTreeSet<&str> = Misconduct::ALL.iter().map(|kind| kind.label()).collect();
+        let texts: BTreeSet<String> = Misconduct::ALL.iter().map(Misconduct::to_string).collect();
+        assert_eq!((labels.len(), texts.len()), (Misconduct::ALL.len(), Misconduct::ALL.len()));
+    }
+}

@@ -1,0 +1,164 @@
+//! What one connection has done wrong so far.
+//!
+//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. Whom a [`Verdict`] does not concern,
+//! because it is trusted, is for the caller to know.
+
+use super::misconduct::{Misconduct, Penalty};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// The points of one connection: four bytes that only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Score(u32);
+
+/// What a misconduct leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The connection goes on.
+    Tolerated,
+    /// The connection ends.
+    Disconnect,
+    /// The connection ends, and its host is banned.
+    Ban,
+}
+
+impl Score {
+    /// Charges `misconduct`; from `ban_score` points on the verdict is a ban.
+    #[must_use]
+    pub(crate) fn charge(&mut self, misconduct: Misconduct, ban_score: u32) -> Verdict {
+        match misconduct.penalty() {
+            Penalty::Points(points) => {
+                self.0 = self.0.saturating_add(points);
+                if self.0 >= ban_score { Verdict::Ban } else { Verdict::Tolerated }
+            }
+            Penalty::Disconnect => Verdict::Disconnect,
+            Penalty::Ban => Verdict::Ban,
+        }
+    }
+
+    pub(crate) const fn points(self) -> u32 {
+        self.0
+    }
+}
+
+/// Tells bad checksums that a poor line makes from those that somebody does (SV Node 1.2.2, net_processing.cpp
+/// ProcessMessages).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChecksumRun {
+    last: Instant,
+    /// How many came so soon after the one before.
+    hasty: u32,
+}
+
+impl ChecksumRun {
+    /// Less time than this since the last one is too little (SV Node 1.2.2, `-invalidcsinterval`).
+    const PAUSE: Duration = Duration::from_millis(500);
+    /// So many without a pause are forgiven (SV Node 1.2.2, `-invalidcsfreq`).
+    const FORGIVEN: u32 = 100;
+
+    /// The first bad checksum of a connection, at `now`.
+    pub(crate) const fn begun(now: Instant) -> Self {
+        Self { last: now, hasty: 0 }
+    }
+
+    /// Counts one more bad checksum, and returns what it is to be charged as.
+    #[must_use]
+    pub(crate) fn another(&mut self, now: Instant) -> Option<Misconduct> {
+        self.hasty = if now.since(self.last) < Self::PAUSE { self.hasty.saturating_add(1) } else { 0 };
+        self.last = now;
+        (self.hasty > Self::FORGIVEN).then_some(Misconduct::BadChecksums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BAN_SCORE: u32 = 100;
+
+    #[test]
+    fn points_add_up_to_a_ban_at_the_limit_and_stay_there() {
+        let mut score = Score::default();
+        for points in 1..100 {
+            assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Tolerated);
+            assert_eq!(score.points(), points);
+        }
+        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Ban);
+        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Ban);
+    }
+
+    #[test]
+    fn what_has_no_points_is_decided_at_once_and_leaves_the_score_alone() {
+        let mut score = Score::default();
+        assert_eq!(score.charge(Misconduct::LateStreamSetup, 1), Verdict::Disconnect);
+        assert_eq!(score.charge(Misconduct::StolenStream, u32::MAX), Verdict::Ban);
+        assert_eq!(score.points(), 0);
+    }
+
+    #[test]
+    fn the_score_does_not_wrap() {
+        let mut score = Score(u32::MAX - 1);
+        assert_eq!(score.charge(Misconduct::InvalidBlock, u32::MAX), Verdict::Ban);
+        assert_eq!(score.points(), u32::MAX);
+    }
+
+    #[test]
+    fn a_lower_limit_holds_for_the_points_so_far() {
+        let mut score = Score::default();
+        assert_eq!(score.charge(Misconduct::BadProofOfWork, 1_000), Verdict::Tolerated);
+        assert_eq!(score.charge(Misconduct::SecondVersion, 40), Verdict::Ban);
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_the_sum_of_the_points(
+            kinds in prop::collection::vec(0..Misconduct::ALL.len(), 0..40),
+            ban_score in 1..2_000_u32,
+        ) {
+            let mut score = Score::default();
+            let mut sum = 0;
+            for kind in kinds.into_iter().map(|at| Misconduct::ALL[at]) {
+                let verdict = score.charge(kind, ban_score);
+                let expected = match kind.penalty() {
+                    Penalty::Points(points) => {
+                        sum += points;
+                        if sum < ban_score { Verdict::Tolerated } else { Verdict::Ban }
+                    }
+                    Penalty::Disconnect => Verdict::Disconnect,
+                    Penalty::Ban => Verdict::Ban,
+                };
+                prop_assert_eq!((verdict, score.points()), (expected, sum));
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_hasty_checksums_are_forgiven_and_each_further_one_is_charged() {
+        let step = Duration::from_millis(499);
+        let mut now = Instant::ZERO;
+        let mut run = ChecksumRun::begun(now);
+        for _ in 0..100 {
+            now = now.plus(step);
+            assert_eq!(run.another(now), None);
+        }
+        for _ in 0..3 {
+            now = now.plus(step);
+            assert_eq!(run.another(now), Some(Misconduct::BadChecksums));
+        }
+    }
+
+    #[test]
+    fn a_pause_forgives_everything() {
+        let mut run = ChecksumRun { last: Instant::ZERO, hasty: u32::MAX };
+        assert_eq!(run.another(Instant::ZERO.plus(ChecksumRun::PAUSE)), None);
+        assert_eq!(run, ChecksumRun::begun(Instant::ZERO.plus(ChecksumRun::PAUSE)));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_goes_back_counts_as_haste_and_does_not_overflow() {
+        let mut run = ChecksumRun { last: Instant::MAX, hasty: u32::MAX };
+        assert_eq!(run.another(Instant::ZERO), Some(Misconduct::BadChecksums));
+        assert_eq!(run.another(Instant::ZERO), Some(Misconduct::BadChecksums));
+    }
+}

@@ -1,0 +1,146 @@
+//! The networks to which no cap, rate or ban applies.
+//!
+//! Addresses of IPv4 that are written as IPv6 are those of IPv4, both in the list and when asked. A network of IPv6 has
+//! none of IPv4, however short its prefix is: who trusts all of IPv6 has not said so of IPv4.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A fixed list of networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    /// The first and last address of each, in order; none lies within one that stands before it.
+    ranges: Box<[(IpAddr, IpAddr)]>,
+}
+
+impl Trusted {
+    /// The networks with the given addresses and lengths of prefix in bits; the addresses may have bits behind it. A
+    /// prefix longer than the address is taken for the whole of it.
+    pub(crate) fn new(networks: &[(IpAddr, u8)]) -> Self {
+        let mut ranges: Vec<_> = networks.iter().map(|&(address, bits)| range(address, bits)).collect();
+        // Two networks are apart, or one lies within the other; of those that begin together the largest comes last.
+        ranges.sort_unstable();
+        ranges.dedup_by(|(_, last), (_, earlier_last)| *last <= *earlier_last);
+        Self { ranges: ranges.into() }
+    }
+
+    /// Whether one of the networks has `address`.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let beyond = self.ranges.partition_point(|&(first, _)| first <= address);
+        self.ranges[..beyond].last().is_some_and(|&(_, last)| address <= last)
+    }
+}
+
+/// The first and last address of a network.
+fn range(address: IpAddr, bits: u8) -> (IpAddr, IpAddr) {
+    const MAPPED_BITS: u8 = 96;
+    match address {
+        IpAddr::V4(address) => range_v4(address, bits),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(inner) if bits >= MAPPED_BITS => range_v4(inner, bits - MAPPED_BITS),
+            _ => {
+                let behind = u128::MAX.checked_shr(bits.into()).unwrap_or(0);
+                let (first, last) = (address.to_bits() & !behind, address.to_bits() | behind);
+                (Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into())
+            }
+        },
+    }
+}
+
+fn range_v4(address: Ipv4Addr, bits: u8) -> (IpAddr, IpAddr) {
+    let behind = u32::MAX.checked_shr(bits.into()).unwrap_or(0);
+    let (first, last) = (address.to_bits() & !behind, address.to_bits() | behind);
+    (Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn trusted(networks: &[&str]) -> Trusted {
+        let parse = |network: &&str| {
+            let (address, bits) = network.split_once('/').unwrap();
+            (ip(address), bits.parse().unwrap())
+        };
+        Trusted::new(&networks.iter().map(parse).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_network_ends_with_its_prefix() {
+        let list = trusted(&["192.168.7.9/22", "2001:db8:8000::1/33", "10.0.0.1/32", "::1/128"]);
+        for inside in
+            ["192.168.4.0", "192.168.7.255", "2001:db8:8000::", "2001:db8:ffff:ffff:ffff::", "10.0.0.1", "::1"]
+        {
+            assert!(list.contains(ip(inside)), "{inside}");
+        }
+        for outside in ["192.168.3.255", "192.168.8.0", "2001:db8:7fff::", "2001:db9::", "10.0.0.0", "10.0.0.2", "::2"]
+        {
+            assert!(!list.contains(ip(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_address_is_itself_however_it_is_written() {
+        for list in [trusted(&["10.1.0.0/16"]), trusted(&["::ffff:10.1.2.3/112"])] {
+            assert!(list.contains(ip("10.1.2.3")) && list.contains(ip("::ffff:10.1.2.3")));
+            assert!(!list.contains(ip("10.2.0.0")) && !list.contains(ip("::ffff:10.2.0.0")));
+        }
+        assert!(trusted(&["::ffff:0:0/96"]).contains(ip("8.8.8.8")));
+    }
+
+    #[test]
+    fn all_of_one_family_is_nothing_of_the_other() {
+        let (v4, v6) = (trusted(&["0.0.0.0/0"]), trusted(&["::/0"]));
+        assert!(v4.contains(ip("255.255.255.255")) && v4.contains(ip("::ffff:0.0.0.0")) && !v4.contains(ip("::1")));
+        assert!(v6.contains(ip("ffff::")) && v6.contains(ip("::")) && !v6.contains(ip("::ffff:1.2.3.4")));
+        assert!(!trusted(&["::ffff:1.2.3.4/95"]).contains(ip("1.2.3.4")));
+    }
+
+    #[test]
+    fn nobody_is_trusted_by_default() {
+        assert!(!Trusted::default().contains(ip("127.0.0.1")));
+    }
+
+    /// Addresses that are close enough to be in each other's networks.
+    fn address() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            any::<u8>().prop_map(|low| IpAddr::from([10, 0, low >> 6, low << 2])),
+            any::<u8>().prop_map(|low| IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, u16::from(low)])),
+            any::<u8>().prop_map(|low| IpAddr::from([0x2001, u16::from(low >> 6), 0, 0, 0, 0, 0, u16::from(low)])),
+        ]
+    }
+
+    fn is_within(network: Ipv6Addr, bits: u8, address: Ipv6Addr) -> bool {
+        (0..bits).all(|bit| (network.to_bits() ^ address.to_bits()) << bit & 1 << 127 == 0)
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_in_the_list_if_its_first_bits_are_those_of_a_network(
+            networks in prop::collection::vec((address(), 0..=128_u8), 0..12),
+            asked in prop::collection::vec(address(), 1..20),
+        ) {
+            let networks: Vec<(IpAddr, u8)> =
+                networks.into_iter().map(|(ip, bits)| (ip, if ip.is_ipv4() { bits % 33 } else { bits })).collect();
+            let list = Trusted::new(&networks);
+            for address in asked {
+                let in_network = |&(network, bits): &(IpAddr, u8)| match (network, address.to_canonical()) {
+                    (IpAddr::V4(network), IpAddr::V4(address)) => {
+                        (0..bits).all(|bit| (network.to_bits() ^ address.to_bits()) << bit & 1 << 31 == 0)
+                    }
+                    (IpAddr::V6(network), IpAddr::V6(address)) => is_within(network, bits, address),
+                    (IpAddr::V6(network), IpAddr::V4(address)) => {
+                        bits >= 96 && is_within(network, bits, address.to_ipv6_mapped())
+                    }
+                    (IpAddr::V4(_), IpAddr::V6(_)) => false,
+                };
+                prop_assert_eq!(list.contains(address), networks.iter().any(in_network), "{}", address);
+            }
+        }
+    }
+}

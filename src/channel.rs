@@ -1,0 +1,97 @@
+//! The other style of embedding: no handler of one's own, but channels.
+//!
+//! [`open`] makes a loop whose handler does nothing, and a [`Channel`] that brings its control events and messages to
+//! another thread and acts through a [`Handle`]. What is slow there is slow for itself: it loses the oldest, is told
+//! how many, and never holds up the loop. A program that has to answer within the same turn, or to send and receive
+//! what is too large to gather, writes a [`Handler`] instead. No thread is started here: the loop runs on the one that
+//! calls [`Reactor::run`].
+
+use crate::api::{CommandFilter, ControlEvent, Handler, MessageEvent};
+use crate::config::Config;
+use crate::handle::Handle;
+use crate::limits::CHANNEL_ITEMS;
+use crate::net::Net;
+use crate::net::mio::MioNet;
+use crate::reactor::{Reactor, StartError};
+use crate::subscribe::Subscription;
+
+/// The handler of a loop that is used through a [`Channel`]: it wants nothing and does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bystander;
+
+impl Handler for Bystander {
+    type Command = ();
+}
+
+/// The other end of a loop without a handler of its own; when it is dropped, the loop goes on.
+#[derive(Debug)]
+pub struct Channel {
+    /// Acts on the loop.
+    pub handle: Handle<()>,
+    /// What happens to connections, from the loop's first turn on.
+    pub control: Subscription<ControlEvent>,
+    /// What peers send, as far as it was asked for.
+    pub messages: Subscription<MessageEvent>,
+}
+
+/// A loop on the real network, and a channel to it that brings the messages of `commands`.
+///
+/// It holds [`CHANNEL_ITEMS`] events and as many messages; for others, subscribe through [`Channel::handle`].
+///
+/// ```no_run
+/// use peerloop::api::CommandFilter;
+/// use peerloop::protocol::CommandName;
+/// use peerloop::{Config, ControlEvent, Heard, Message, Network, channel};
+/// use std::thread;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let wanted = CommandFilter::Only(vec![CommandName::INV]);
+/// let (mut reactor, channel) = channel::open(Config::new(Network::Regtest), wanted)?;
+/// let running = thread::spawn(move || reactor.run());
+///
+/// channel.handle.connect("127.0.0.1:18444".parse()?, None)?;
+/// loop {
+///     match channel.control.recv()? {
+///         Heard::Item(ControlEvent::HandshakeComplete { peer, .. }) => {
+///             channel.handle.send_message(peer, &Message::GetAddr)?;
+///         }
+///         Heard::Item(ControlEvent::ConnectionFailed { .. } | ControlEvent::ConnectionLost { .. }) => break,
+///         Heard::Item(event) => println!("{event}"),
+///         Heard::Lost { count } => println!("too slow for {count} events"),
+///     }
+///     while let Some(Heard::Item(message)) = channel.messages.try_recv()? {
+///         println!("{} from {}", message.header.command, message.peer);
+///     }
+/// }
+/// channel.handle.stop()?;
+/// running.join().expect("the loop does not panic")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`Reactor::new`].
+pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, Bystander>, Channel), StartError> {
+    Ok(connect(Reactor::new(config, Bystander)?, commands))
+}
+
+/// As [`open`], on a network of the caller's choice.
+///
+/// # Errors
+///
+/// As [`Reactor::with_net`].
+pub fn open_on<N: Net>(
+    config: Config,
+    net: N,
+    commands: CommandFilter,
+) -> Result<(Reactor<N, Bystander>, Channel), StartError> {
+    Ok(connect(Reactor::with_net(config, net, Bystander)?, commands))
+}
+
+fn connect<N: Net>(reactor: Reactor<N, Bystander>, commands: CommandFilter) -> (Reactor<N, Bystander>, Channel) {
+    let handle = reactor.handle();
+    let control = handle.subscribe_control_events(CHANNEL_ITEMS).expect("the queue of a new loop is empty");
+    let messages = handle.subscribe_messages(commands, CHANNEL_ITEMS).expect("the queue of a new loop is empty");
+    (reactor, Channel { handle, control, messages })
+}

@@ -1,0 +1,110 @@
+//! Two peers that dial each other at the same moment: which of the two links stays.
+//!
+//! Both sides have to decide alike without a word. They can if each knows the address at which the other listens: the
+//! link that was opened by the smaller of the two stays. Nothing is remembered in here.
+
+use crate::error::Side;
+use std::net::SocketAddr;
+
+/// Which of two links between the same two peers stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Both: it cannot be told whether they are between the same two.
+    Both,
+    /// The one in question.
+    This,
+    /// The other one.
+    Other,
+}
+
+/// Which of two crossing links stays: `this` link, which was opened by `opener`, or the one that the other side opened.
+///
+/// `ours` is where the peer dialled us, as its `version` says in the receiver's address; `theirs` where we dialled it.
+/// `None`, or an address without a port, is one that does not say where anybody listens.
+pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
+    let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
+        return Keep::Both;
+    };
+    let stays = match ours.cmp(&theirs) {
+        std::cmp::Ordering::Less => Side::Local,
+        std::cmp::Ordering::Greater => Side::Remote,
+        std::cmp::Ordering::Equal => return Keep::Both,
+    };
+    if stays == opener { Keep::This } else { Keep::Other }
+}
+
+fn listening(address: SocketAddr) -> Option<SocketAddr> {
+    let is_one = address.port() != 0 && !address.ip().to_canonical().is_unspecified();
+    is_one.then(|| crate::address::canonical(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::{IpAddr, SocketAddrV6};
+
+    fn address(text: &str) -> Option<SocketAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_link_that_the_smaller_address_opened_stays() {
+        for (smaller, larger) in [
+            ("1.2.3.4:8333", "1.2.3.5:8333"),
+            ("2.0.0.0:8333", "10.0.0.0:8333"),
+            ("1.2.3.4:8333", "1.2.3.4:18333"),
+            ("1.2.3.4:65535", "1.2.3.5:1"),
+            ("1.2.3.4:8333", "[2001:4860::1]:8333"),
+            ("[::ffff:1.2.3.4]:8333", "1.2.3.5:8333"),
+        ] {
+            assert_eq!(resolve_crossing(Side::Local, address(smaller), address(larger)), Keep::This, "{smaller}");
+            assert_eq!(resolve_crossing(Side::Remote, address(smaller), address(larger)), Keep::Other, "{smaller}");
+            assert_eq!(resolve_crossing(Side::Local, address(larger), address(smaller)), Keep::Other, "{smaller}");
+            assert_eq!(resolve_crossing(Side::Remote, address(larger), address(smaller)), Keep::This, "{smaller}");
+        }
+    }
+
+    #[test]
+    fn both_stay_if_nobody_can_tell_where_the_other_listens() {
+        let known = address("1.2.3.4:8333");
+        for unknown in [None, address("1.2.3.5:0"), address("0.0.0.0:8333"), address("[::]:8333"), known] {
+            for opener in [Side::Local, Side::Remote] {
+                assert_eq!(resolve_crossing(opener, known, unknown), Keep::Both, "{unknown:?}");
+                assert_eq!(resolve_crossing(opener, unknown, known), Keep::Both, "{unknown:?}");
+            }
+        }
+    }
+
+    fn any_address() -> impl Strategy<Value = SocketAddr> {
+        let few = (0_u8..4, 0_u16..3).prop_map(|(host, port)| ([1, 2, 3, host], port).into());
+        let mapped = (0_u8..4, 0_u16..3)
+            .prop_map(|(host, port)| {
+                SocketAddrV6::new([0, 0, 0, 0, 0, 0xffff, 0x102, u16::from(host)].into(), port, 7, 9)
+            })
+            .prop_map(SocketAddr::V6);
+        let any = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
+        prop_oneof![few, mapped, any]
+    }
+
+    proptest! {
+        #[test]
+        fn both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
+            // One link was opened by a, the other by b; each side judges the one that it accepted.
+            let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
+            let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
+            match of_a {
+                Keep::Both => prop_assert_eq!(of_b, Keep::Both),
+                Keep::This => prop_assert_eq!(of_b, Keep::Other),
+                Keep::Other => prop_assert_eq!(of_b, Keep::This),
+            }
+            // The same of the link that each side has dialled.
+            let swapped = |keep| match keep {
+                Keep::Both => Keep::Both,
+                Keep::This => Keep::Other,
+                Keep::Other => Keep::This,
+            };
+            prop_assert_eq!(resolve_crossing(Side::Local, Some(a), Some(b)), swapped(of_a));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What the end of a dialled connection says about its address, and what is done about it.
+//!
+//! [`Ended::of`] is the only place where a [`CloseReason`] is judged by the dialler; it is a pure function of the
+//! reason and of how far the connection had come.
+
+use crate::error::{CloseReason, Deadline, LocalCause, NetworkFailure, Shortage};
+use crate::peer::ConnectionState;
+use crate::time::Instant;
+use std::io::ErrorKind;
+
+/// The end of a dialled connection, as far as the dialler cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Nobody answered at the address.
+    Unreached,
+    /// An open connection was closed by the peer or lost on the way: it may well be had again at once.
+    Lost,
+    /// The peer said in a `reject` that it does not want us, as one that is full does.
+    TurnedAway,
+    /// The peer, once ready, missed a deadline.
+    Late,
+    /// The peer did not get through the handshake in time.
+    Mute,
+    /// The peer is not for us, or broke the protocol.
+    Unfit,
+    /// The address is that of this very loop.
+    Ourselves,
+    /// This side wanted the end.
+    Dismissed,
+    /// Nobody is to be dialled there for now: the host is banned, or there is another connection to it.
+    Barred,
+    /// This machine had not what a connection needs.
+    Short(Shortage),
+    /// This machine has no network, or no way to where the address is.
+    NoNetwork,
+}
+
+/// What becomes of an address whose connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) gives it out before all others.
+    Restart,
+    /// It is not dialled by itself before this moment; sooner only if a shortage of this machine is over sooner.
+    WaitUntil(Instant),
+    /// It was tried often enough; the book should say so.
+    Inaccessible,
+    /// It is not dialled again; unless it is banned, the book should say that it is inaccessible.
+    Never,
+    /// Nothing: it was dialled on command, or is left alone until the next.
+    Nothing,
+}
+
+/// The end of a dialled connection, judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) verdict: Verdict,
+    /// Dials of the address that failed in a row.
+    pub(crate) failures: u32,
+    /// Restarts of it within the window.
+    pub(crate) restarts: u32,
+}
+
+impl Ended {
+    /// What it means that a connection that was in `state` ended for `reason`.
+    pub(crate) fn of(reason: CloseReason, state: ConnectionState) -> Self {
+        match reason {
+            CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) => Self::Unfit,
+            CloseReason::TimedOut(deadline) => Self::of_deadline(deadline, state),
+            CloseReason::Network(failure) => Self::of_failure(failure, state),
+            CloseReason::ClosedByPeer if was_open(state) => Self::Lost,
+            CloseReason::ClosedByPeer => Self::Unreached,
+            CloseReason::RejectedByPeer(_) => Self::TurnedAway,
+            CloseReason::Local(LocalCause::SelfConnection) => Self::Ourselves,
+            CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => Self::Barred,
+            CloseReason::Local(
+                LocalCause::Requested | LocalCause::Shutdown | LocalCause::OverCapacity | LocalCause::Evicted,
+            ) => Self::Dismissed,
+        }
+    }
+
+    /// Whether it is held against the address; a lost connection only if it cannot be restarted.
+    pub(super) const fn is_failure(self) -> bool {
+        match self {
+            Self::Unreached | Self::Lost | Self::TurnedAway | Self::Late | Self::Mute => true,
+            Self::Unfit | Self::Ourselves | Self::Dismissed | Self::Barred | Self::Short(_) | Self::NoNetwork => false,
+        }
+    }
+
+    const fn of_deadline(deadline: Deadline, state: ConnectionState) -> Self {
+        match deadline {
+            Deadline::Connect => Self::Unreached,
+            Deadline::Handshake => Self::Mute,
+            Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send => match state {
+                ConnectionState::AwaitingHandshake => Self::Mute,
+                ConnectionState::Disconnected
+                | ConnectionState::Connecting
+                | ConnectionState::Connected
+                | ConnectionState::Rejected
+                | ConnectionState::Failed => Self::Late,
+            },
+        }
+    }
+
+    fn of_failure(failure: NetworkFailure, state: ConnectionState) -> Self {
+        if let Some(shortage) = failure.shortage() {
+            return Self::Short(shortage);
+        }
+        if was_open(state) {
+            return Self::Lost;
+        }
+        match failure.kind {
+            ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Self::NoNetwork,
+            _ => Self::Unreached,
+        }
+    }
+}
+
+const fn was_open(state: ConnectionState) -> bool {
+    match state {
+        ConnectionState::AwaitingHandshake | ConnectionState::Connected => true,
+        ConnectionState::Disconnected
+        | ConnectionState::Connecting
+        | ConnectionState::Rejected
+        | ConnectionState::Failed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Incompatibility, IoStep, Misbehaviour, WireError};
+    use ConnectionState::{AwaitingHandshake, Connected, Connecting};
+    use std::io;
+
+    const LIVE: [ConnectionState; 3] = [Connecting, AwaitingHandshake, Connected];
+
+    fn network(error: impl Into<io::Error>) -> CloseReason {
+        CloseReason::Network(NetworkFailure::new(IoStep::Connect, &error.into()))
+    }
+
+    fn ends(reason: CloseReason) -> [Ended; 3] {
+        LIVE.map(|state| Ended::of(reason, state))
+    }
+
+    #[test]
+    fn a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
+        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
+        for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
+            assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");
+        }
+        for kind in [ErrorKind::NetworkUnreachable, ErrorKind::NetworkDown] {
+            assert_eq!(ends(network(kind)), [Ended::NoNetwork, Ended::Lost, Ended::Lost], "{kind}");
+        }
+        assert_eq!(ends(CloseReason::ClosedByPeer), [Ended::Unreached, Ended::Lost, Ended::Lost]);
+    }
+
+    #[test]
+    fn a_shortage_of_this_machine_is_one_at_every_step() {
+        for (code, shortage) in [(24, Shortage::Descriptors), (23, Shortage::Descriptors), (12, Shortage::Memory)] {
+            let reason = network(io::Error::from_raw_os_error(code));
+            assert_eq!(ends(reason), [Ended::Short(shortage); 3], "{code}");
+        }
+        assert_eq!(ends(network(ErrorKind::AddrNotAvailable)), [Ended::Short(Shortage::Ports); 3]);
+    }
+
+    #[test]
+    fn deadlines_are_judged_by_how_far_the_connection_had_come() {
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Connect), Connecting), Ended::Unreached);
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::Mute);
+        for deadline in [Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send] {
+            let reason = CloseReason::TimedOut(deadline);
+            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::Mute, "{deadline}");
+            assert_eq!(Ended::of(reason, Connected), Ended::Late, "{deadline}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_for_us_is_unfit_however_far_it_came() {
+        for reason in [
+            CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
+            CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),
+            CloseReason::Incompatible(Incompatibility::Blockchain),
+        ] {
+            assert_eq!(ends(reason), [Ended::Unfit; 3], "{reason}");
+        }
+        assert_eq!(ends(CloseReason::RejectedByPeer(0x11)), [Ended::TurnedAway; 3]);
+        for cause in [LocalCause::Requested, LocalCause::Shutdown, LocalCause::OverCapacity] {
+            assert_eq!(ends(cause.into()), [Ended::Dismissed; 3], "{cause:?}");
+        }
+        for cause in [LocalCause::Banned, LocalCause::Duplicate] {
+            assert_eq!(ends(cause.into()), [Ended::Barred; 3], "{cause:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One peer per range of addresses: who holds a range must not hold all our peers, nor have us sweep it for him.
+//!
+//! Only addresses that were drawn from the book count. Those that cannot be routed are one range on paper and
+//! everybody's own in fact, so they are exempt. What is kept is one entry per range that is in use or was dialled
+//! within [`GROUP_DIAL_PAUSE`].
+
+use crate::address::NetGroup;
+use crate::limits::GROUP_DIAL_PAUSE;
+use crate::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The ranges that peers are in, and those that were dialled a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    uses: BTreeMap<NetGroup, GroupUse>,
+    /// The dials of the last moment, in their order.
+    dials: VecDeque<(Instant, NetGroup)>,
+}
+
+#[derive(Debug, Default)]
+struct GroupUse {
+    peers: usize,
+    dials: usize,
+}
+
+impl Groups {
+    /// Whether nobody of `group` is a peer or is being dialled.
+    pub(super) fn is_free(&self, group: NetGroup) -> bool {
+        self.uses.get(&group).is_none_or(|group| group.peers == 0)
+    }
+
+    /// Whether somebody new of `group` may be dialled, as of the last [`Groups::tidy`].
+    pub(super) fn is_rested(&self, group: NetGroup) -> bool {
+        self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
+    }
+
+    /// Somebody of `group` is dialled.
+    pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
+        self.join(group);
+        if let Some(uses) = self.uses.get_mut(&group) {
+            uses.dials += 1;
+            self.dials.push_back((now, group));
+        }
+    }
+
+    /// Somebody of `group` is a peer.
+    pub(super) fn join(&mut self, group: NetGroup) {
+        if group != NetGroup::Unroutable {
+            self.uses.entry(group).or_default().peers += 1;
+        }
+    }
+
+    /// Somebody of `group` is no peer any more.
+    pub(super) fn leave(&mut self, group: NetGroup) {
+        self.change(group, |uses| uses.peers -= 1);
+    }
+
+    /// Forgets the dials that are long enough ago.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        while let Some(&(dialled_at, group)) = self.dials.front()
+            && dialled_at.plus(GROUP_DIAL_PAUSE) <= now
+        {
+            self.dials.pop_front();
+            self.change(group, |uses| uses.dials -= 1);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.uses.len()
+    }
+
+    fn change(&mut self, group: NetGroup, change: impl FnOnce(&mut GroupUse)) {
+        let Some(uses) = self.uses.get_mut(&group) else { return };
+        change(uses);
+        if uses.peers == 0 && uses.dials == 0 {
+            self.uses.remove(&group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const GROUP: NetGroup = NetGroup::V4([8, 8]);
+
+    #[test]
+    fn a_range_is_free_again_when_its_last_peer_leaves() {
+        let mut groups = Groups::default();
+        groups.join(GROUP);
+        groups.join(GROUP);
+        groups.leave(GROUP);
+        assert!(!groups.is_free(GROUP) && !groups.is_rested(GROUP));
+        assert!(groups.is_rested(NetGroup::V4([8, 9])));
+        groups.leave(GROUP);
+        assert!(groups.is_rested(GROUP));
+        assert_eq!(groups.len(), 0);
+    }
+
+    #[test]
+    fn a_range_that_was_dialled_rests_for_a_second() {
+        let mut groups = Groups::default();
+        let dialled_at = Instant::from_nanos(5);
+        groups.dial(GROUP, dialled_at);
+        groups.leave(GROUP);
+        let rested_at = dialled_at.plus(GROUP_DIAL_PAUSE);
+        groups.tidy(rested_at.minus(Duration::from_nanos(1)));
+        assert!(groups.is_free(GROUP) && !groups.is_rested(GROUP));
+        groups.tidy(rested_at);
+        assert!(groups.is_rested(GROUP));
+        assert_eq!((groups.len(), groups.dials.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_routed_is_exempt() {
+        let mut groups = Groups::default();
+        groups.dial(NetGroup::Unroutable, Instant::ZERO);
+        groups.join(NetGroup::Unroutable);
+        assert!(groups.is_free(NetGroup::Unroutable) && groups.is_rested(NetGroup::Unroutable));
+        groups.leave(NetGroup::Unroutable);
+        assert_eq!((groups.len(), groups.dials.len()), (0, 0));
+    }
+}

@@ -1,0 +1,454 @@
+//! Whom to dial when.
+//!
+//! The [`Dialler`] fills the places that are wanted: in normal mode with addresses that it draws from the book, valid
+//! ones before unknown ones, at most one of a range; with a fixed list, from that list, first come, first served. It
+//! remembers of each address only what it needs not to be a nuisance: that it is connected, how often it failed, and
+//! when it may be dialled again.
+//!
+//! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
+//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again.
+//! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
+//!   whole slows down instead.
+//! - There is never more than one link to an address and port.
+//!
+//! It opens no socket, asks no clock and no resolver, and writes no book: it says whom to dial, is told what came of
+//! it, and answers what to make of that. Whatever addresses it is given, its memory is bounded by
+//! [`DIAL_RECORDS_MAX`](crate::limits::DIAL_RECORDS_MAX) or the fixed list.
+
+mod backoff;
+mod candidates;
+mod crossing;
+mod ended;
+mod groups;
+mod live;
+#[cfg(test)]
+mod model;
+mod pace;
+mod places;
+mod records;
+mod seeds;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use candidates::{Candidates, Standing};
+pub(crate) use crossing::{Keep, resolve_crossing};
+pub(crate) use ended::{Departure, Ended, Verdict};
+pub(crate) use live::Live;
+pub(crate) use places::Places;
+pub(crate) use seeds::{Resolve, Seeds};
+
+use crate::address::canonical;
+use crate::config::{DialMode, ManagerConfig};
+use crate::error::Shortage;
+use crate::limits::{
+    BARRED_RECHECK, BOOK_RETRY, CANDIDATE_TRIES, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER, SELF_BACKOFF,
+};
+use crate::peer::RestartTracking;
+use crate::time::Instant;
+use backoff::Backoff;
+use pace::{Family, Pace};
+use rand::Rng;
+use records::{Kind, Place, Record, Records, State};
+use std::net::{IpAddr, SocketAddr};
+
+/// Decides whom to dial when.
+///
+/// Addresses are compared in their canonical form, and given out in it.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] take a place for what they allow to be
+    /// dialled; the row gives it back when it ends.
+    pub(crate) places: Places,
+    /// The addresses of all live links, which their rows claim and release.
+    pub(crate) live: Live,
+    settings: Settings,
+    records: Records,
+    pace: Pace,
+    /// The family whose line is served first next time.
+    turn: Family,
+    /// The book is not drawn from before then: it had nobody. [`Instant::MAX`] if that will not change by itself.
+    book_retry_at: Instant,
+    book_is_dry: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    is_fixed: bool,
+    /// Peers below which somebody is dialled.
+    target: usize,
+    backoff: Backoff,
+    max_retries: u32,
+    restarts: RestartTracking,
+}
+
+/// Why an address is not dialled although somebody asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// There is a link to it, or one is being dialled.
+    Address,
+    /// The maximum of peers is reached.
+    Places,
+}
+
+/// A connection of this loop to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SelfConnection {
+    /// What we dialled.
+    pub(crate) dialled: SocketAddr,
+    /// The other end came from where we dialled, so it is no replay of our nonce by somebody else.
+    pub(crate) is_proven: bool,
+}
+
+impl Settings {
+    const fn of(config: &ManagerConfig) -> Self {
+        let (is_fixed, target) = match &config.mode {
+            DialMode::Normal => (false, config.target_peers),
+            DialMode::Fixed(_) => (true, config.max_peers),
+        };
+        let restarts = RestartTracking::new(config.max_restarts, config.restart_window);
+        Self { is_fixed, target, backoff: Backoff::of(config), max_retries: config.max_retries, restarts }
+    }
+}
+
+impl Dialler {
+    /// Knows nobody yet but a fixed list, all of which is due.
+    pub(crate) fn new(config: &ManagerConfig) -> Self {
+        let mut dialler = Self {
+            places: Places::new(config.max_peers),
+            live: Live::default(),
+            settings: Settings::of(config),
+            records: Records::default(),
+            pace: Pace::default(),
+            turn: Family::V4,
+            book_retry_at: Instant::ZERO,
+            book_is_dry: false,
+        };
+        if let DialMode::Fixed(peers) = &config.mode {
+            dialler.records.fix(peers, dialler.settings.restarts);
+        }
+        dialler
+    }
+
+    /// Takes other settings. Closes nobody: what is live stays whatever the target, the maximum or the fixed list.
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
+        let was_fixed = self.settings.is_fixed;
+        self.settings = Settings::of(config);
+        self.places.set_max(config.max_peers);
+        self.records.limit_restarts(config.max_restarts, config.restart_window);
+        match &config.mode {
+            DialMode::Normal if was_fixed => self.records.unfix(),
+            DialMode::Normal => {}
+            DialMode::Fixed(peers) => self.records.fix(peers, self.settings.restarts),
+        }
+        self.book_changed();
+    }
+
+    // --- Whom to dial -----------------------------------------------------------------------------------------------
+
+    /// When [`Dialler::next`] is worth a call although nothing happens; a moment that has passed means at once.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        if !self.wants_peer() {
+            return None;
+        }
+        let of_lines = Family::ALL
+            .into_iter()
+            .filter(|&family| self.records.has_line(family))
+            .map(|family| self.pace.ready_at(family))
+            .min();
+        let of_others = if self.settings.is_fixed {
+            self.records.first_due()
+        } else {
+            let ready_at = Family::ALL.map(|family| self.pace.ready_at(family)).into_iter().min();
+            ready_at.map(|ready_at| ready_at.max(self.book_retry_at)).filter(|&moment| moment < Instant::MAX)
+        };
+        of_lines.into_iter().chain(of_others).min()
+    }
+
+    /// One address to dial now, with its place taken. Call until `None`, or until the turn has had enough.
+    ///
+    /// `barred` says of an address that it must not be dialled, for it is banned or one of our own. Whatever becomes of
+    /// the dial, [`Dialler::ended`] must be told of its end.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        rng: &mut impl Rng,
+        book: &impl Candidates,
+        mut barred: impl FnMut(SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        if !self.wants_peer() {
+            return None;
+        }
+        if self.settings.is_fixed {
+            self.records.recall_due(now, CANDIDATE_TRIES);
+        } else {
+            self.records.forget_long_due(now, self.settings.restarts.window(), CANDIDATE_TRIES);
+            self.records.rest_groups(now);
+        }
+        let address = match self.next_in_line(now, &mut barred) {
+            Some(address) => address,
+            None if self.settings.is_fixed => return None,
+            None => self.next_of_book(now, rng, book, &mut barred)?,
+        };
+        let has_place = self.places.try_take();
+        debug_assert!(has_place, "somebody is wanted only while there is a place");
+        self.dial(address, Kind::Drawn, now);
+        Some(address)
+    }
+
+    fn wants_peer(&self) -> bool {
+        self.places.taken() < self.places.max().min(self.settings.target)
+    }
+
+    fn next_in_line(&mut self, now: Instant, barred: &mut impl FnMut(SocketAddr) -> bool) -> Option<SocketAddr> {
+        for family in [self.turn, self.turn.other()] {
+            if !self.pace.is_ready(family, now) {
+                continue;
+            }
+            for _ in 0..CANDIDATE_TRIES {
+                let Some(address) = self.records.pop_line(family) else { break };
+                let is_free = self.live.holder(address).is_none() && self.records.fits_groups(address);
+                if is_free && !barred(address) {
+                    self.turn = family.other();
+                    return Some(address);
+                }
+                self.records.set_aside(address, now.plus(BARRED_RECHECK), now);
+            }
+        }
+        None
+    }
+
+    fn next_of_book(
+        &mut self,
+        now: Instant,
+        rng: &mut impl Rng,
+        book: &impl Candidates,
+        barred: &mut impl FnMut(SocketAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        let unready = || Family::ALL.into_iter().filter(|&family| !self.pace.is_ready(family, now));
+        if now < self.book_retry_at || unready().count() == Family::ALL.len() {
+            return None;
+        }
+        let mut accept = |address: SocketAddr| {
+            let address = canonical(address);
+            self.pace.is_ready(Family::of(address), now)
+                && self.live.holder(address).is_none()
+                && self.records.may_be_drawn(address, now)
+                && !barred(address)
+        };
+        let drawn = [Standing::Valid, Standing::Unknown]
+            .into_iter()
+            .find_map(|standing| book.pick(standing, rng, &mut accept, CANDIDATE_TRIES));
+        if drawn.is_none() && book.is_empty() {
+            self.book_retry_at = Instant::MAX;
+        } else if drawn.is_none() {
+            let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
+            self.book_retry_at = events.fold(now.plus(BOOK_RETRY), Instant::min);
+        }
+        self.book_is_dry = drawn.is_none();
+        drawn.map(canonical)
+    }
+
+    /// Takes a place for a dial that somebody asked for.
+    ///
+    /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
+    /// end is judged like any other; of a fixed address that was dismissed it ends the rest. Every other one is dialled
+    /// this once: it is not restarted, does not wait and leaves no record behind.
+    ///
+    /// # Errors
+    ///
+    /// If the address is in use or the maximum is reached; nothing is taken then.
+    pub(crate) fn try_manual(&mut self, address: SocketAddr, now: Instant) -> Result<(), Taken> {
+        let address = canonical(address);
+        if self.is_taken(address) {
+            return Err(Taken::Address);
+        }
+        if !self.places.try_take() {
+            return Err(Taken::Places);
+        }
+        self.dial(address, Kind::OneShot, now);
+        Ok(())
+    }
+
+    /// `kind` is that of an address that has no record.
+    fn dial(&mut self, address: SocketAddr, kind: Kind, now: Instant) {
+        let restarts = self.settings.restarts;
+        self.records.dial(address, || Record::new(kind, restarts), now);
+        self.pace.dialling(Family::of(address), now);
+    }
+
+    // --- What came of it --------------------------------------------------------------------------------------------
+
+    /// The kernel has begun to connect: neither descriptors nor ports are short.
+    pub(crate) fn dialled(&mut self, address: SocketAddr) {
+        self.pace.dialled(Family::of(canonical(address)));
+    }
+
+    /// The TCP connection is open, and `version` has been sent with this nonce.
+    pub(crate) fn opened(&mut self, address: SocketAddr, nonce: u64) {
+        let address = canonical(address);
+        self.pace.answered(Family::of(address));
+        self.records.opened(address, nonce);
+    }
+
+    /// The handshake is complete: the book should say that the address is valid.
+    pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
+        self.records.ready(canonical(address), now);
+    }
+
+    /// A connection that was dialled has ended; its place is given back by its row.
+    ///
+    /// The end of one that is not known, or was told before, means nothing.
+    pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
+        let address = canonical(address);
+        let Some(mut record) = self.records.end(address) else {
+            return Departure { verdict: Verdict::Nothing, failures: 0, restarts: 0 };
+        };
+        self.book_changed();
+        self.note_fault(address, ended, now);
+        if let State::Ready(since) = record.state() {
+            if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
+                record.restarts.reset();
+            }
+            // A peer that is full says so right behind the handshake, which is no success then.
+            if ended != Ended::TurnedAway {
+                record.failures = 0;
+            }
+        }
+        let is_restarted = ended == Ended::Lost && record.kind != Kind::OneShot && record.restarts.try_restart(now);
+        if ended.is_failure() && !is_restarted {
+            record.failures = (record.failures + 1).min(self.settings.max_retries);
+        }
+        let verdict = match record.kind {
+            Kind::OneShot => Verdict::Nothing,
+            Kind::Drawn | Kind::Fixed if is_restarted => {
+                self.records.line_up(address, record, Place::First);
+                Verdict::Restart
+            }
+            Kind::Drawn | Kind::Fixed => self.judge(address, record, ended, now, rng),
+        };
+        Departure { verdict, failures: record.failures, restarts: record.restarts.restarts() }
+    }
+
+    /// Decides when an address is dialled again, if ever, and keeps of its record what that needs.
+    fn judge(
+        &mut self,
+        address: SocketAddr,
+        record: Record,
+        ended: Ended,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Verdict {
+        match ended {
+            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late => {
+                self.back_off(address, record, now, rng)
+            }
+            Ended::Mute => self.give_up(address, record, now),
+            Ended::Unfit => {
+                self.hold_if_fixed(address, record);
+                Verdict::Never
+            }
+            Ended::Dismissed if record.kind == Kind::Fixed => {
+                self.hold_if_fixed(address, record);
+                Verdict::Nothing
+            }
+            Ended::Dismissed => {
+                let pause = self.settings.backoff.longest(rng);
+                self.pause(address, record, now.plus(pause), now)
+            }
+            // Who is drawn from the book is kept from being dialled by whoever has it barred.
+            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, now.plus(BARRED_RECHECK), now),
+            Ended::Barred => Verdict::Nothing,
+            Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
+            Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
+                self.records.line_up(address, record, Place::First);
+                Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
+            }
+            // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
+            Ended::Short(Shortage::Ports) | Ended::NoNetwork => {
+                let pause = self.settings.backoff.pause(1, rng);
+                self.pause(address, record, now.plus(pause), now)
+            }
+        }
+    }
+
+    /// Slows down for what lies on this side.
+    fn note_fault(&mut self, address: SocketAddr, ended: Ended, now: Instant) {
+        let family = Family::of(address);
+        match ended {
+            Ended::Short(shortage) => self.pace.short_of(shortage, family, now),
+            Ended::NoNetwork => self.pace.no_network(family, now),
+            Ended::Dismissed | Ended::Barred => {}
+            Ended::Unreached
+            | Ended::Lost
+            | Ended::TurnedAway
+            | Ended::Late
+            | Ended::Mute
+            | Ended::Unfit
+            | Ended::Ourselves => self.pace.answered(family),
+        }
+    }
+
+    fn back_off(&mut self, address: SocketAddr, record: Record, now: Instant, rng: &mut impl Rng) -> Verdict {
+        if record.failures == self.settings.max_retries {
+            return self.give_up(address, record, now);
+        }
+        let until = now.plus(self.settings.backoff.pause(record.failures, rng));
+        match self.pause(address, record, until, now) {
+            // One that failed must not be drawn again at once only because too many others have failed.
+            Verdict::Nothing => Verdict::Inaccessible,
+            verdict => verdict,
+        }
+    }
+
+    fn give_up(&mut self, address: SocketAddr, record: Record, now: Instant) -> Verdict {
+        if record.kind == Kind::Fixed {
+            self.records.wait(address, record, now.plus(INACCESSIBLE_RECHECK), now);
+        }
+        Verdict::Inaccessible
+    }
+
+    fn hold_if_fixed(&mut self, address: SocketAddr, record: Record) {
+        if record.kind == Kind::Fixed {
+            self.records.hold(address, record);
+        }
+    }
+
+    fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Verdict {
+        if self.records.wait(address, record, until, now) { Verdict::WaitUntil(until) } else { Verdict::Nothing }
+    }
+
+    /// Descriptors were short elsewhere, as in accepting.
+    pub(crate) fn short_of_descriptors(&mut self, now: Instant) {
+        self.pace.short_of(Shortage::Descriptors, Family::V4, now);
+    }
+
+    /// The book has new addresses, or a ban has ended: what found nobody to dial may try again.
+    pub(crate) const fn book_changed(&mut self) {
+        self.book_retry_at = Instant::ZERO;
+    }
+
+    // --- What is known ----------------------------------------------------------------------------------------------
+
+    /// Whether there is a link to `address`, in either direction, or one is being dialled.
+    pub(crate) fn is_taken(&self, address: SocketAddr) -> bool {
+        self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
+    }
+
+    /// Whether more peers are wanted than the book has candidates for: the seeds should be asked.
+    pub(crate) fn lacks_candidates(&self) -> bool {
+        !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
+    }
+
+    /// The restarts of an address that was dialled, for the row of its connection.
+    pub(crate) fn restarts(&self, address: SocketAddr) -> Option<RestartTracking> {
+        self.records.get(canonical(address)).map(|record| record.restarts)
+    }
+
+    /// Whether a `version` that came from `from` carries a nonce that we sent in a handshake that still runs.
+    ///
+    /// Both links should be closed, the dialled one with [`Ended::Ourselves`] if it is proven.
+    pub(crate) fn self_connection(&self, nonce: u64, from: IpAddr) -> Option<SelfConnection> {
+        let dialled = self.records.of_nonce(nonce)?;
+        Some(SelfConnection { dialled, is_proven: dialled.ip() == from.to_canonical() })
+    }
+}

@@ -1,0 +1,402 @@
+//! The dialler beside a naive model of it, under whatever happens.
+//!
+//! The model keeps a plain list of facts per address and no order, line or set. After each step both must agree on who
+//! is live and how many places are taken; each dial must be one that the facts allow, and each verdict the one that
+//! they call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
+
+use super::tests::Book;
+use super::*;
+use crate::address::NetGroup;
+use crate::protocol::Network;
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Dial(usize),
+    /// One that is live comes further: to the open connection, or to ready.
+    Advance(usize),
+    /// One that is live ends.
+    End(usize, Ended),
+    Pass(Duration),
+    PassToNext,
+    /// Somebody connects to us, or leaves.
+    Inbound(bool),
+    Command(usize),
+    Ban(usize, bool),
+    Resize(usize, usize),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    is_in_hand: bool,
+    is_open: bool,
+    live_since: Option<Instant>,
+    ready_since: Option<Instant>,
+    failures: u32,
+    restarts: Vec<Instant>,
+    next: Next,
+}
+
+impl Facts {
+    /// What a success, or time, makes forgotten.
+    fn forget(&mut self, ready_since: Option<Instant>, ended: Ended, now: Instant, restart_window: Duration) {
+        if let Some(since) = ready_since {
+            if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
+                self.restarts.clear();
+            }
+            if ended != Ended::TurnedAway {
+                self.failures = 0;
+            }
+        }
+        if self.restarts.first().is_some_and(|&first| now.since(first) >= restart_window) {
+            self.restarts.clear();
+        }
+    }
+}
+
+/// When an address may be dialled, as the verdicts said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Next {
+    #[default]
+    Free,
+    NotBefore(Instant),
+    Never,
+}
+
+struct World {
+    dialler: Dialler,
+    config: ManagerConfig,
+    book: Book,
+    facts: BTreeMap<SocketAddr, Facts>,
+    listed: Vec<SocketAddr>,
+    banned: Vec<SocketAddr>,
+    inbound: usize,
+    rng: StdRng,
+    now: Instant,
+}
+
+impl World {
+    fn new(is_fixed: bool, seed: u64) -> Self {
+        let listed: Vec<SocketAddr> = addresses().collect();
+        let mode = if is_fixed { DialMode::Fixed(listed.clone()) } else { DialMode::Normal };
+        let config = ManagerConfig { mode, target_peers: 4, max_peers: 6, ..ManagerConfig::new(Network::Regtest) };
+        let (unknown, valid) = listed.split_at(7);
+        let mut book = Book::of(unknown, Standing::Unknown);
+        book.standings.extend(valid.iter().map(|&peer| (peer, Some(Standing::Valid))));
+        Self {
+            dialler: Dialler::new(&config),
+            config,
+            book,
+            facts: listed.iter().map(|&peer| (peer, Facts::default())).collect(),
+            listed,
+            banned: Vec::new(),
+            inbound: 0,
+            rng: StdRng::seed_from_u64(seed),
+            now: Instant::from_nanos(1_000_000_000_000),
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.config.mode != DialMode::Normal
+    }
+
+    fn live(&self) -> Vec<SocketAddr> {
+        self.facts.iter().filter(|(_, facts)| facts.live_since.is_some()).map(|(&peer, _)| peer).collect()
+    }
+
+    fn wanted(&self) -> usize {
+        if self.is_fixed() { self.config.max_peers } else { self.config.target_peers }
+    }
+
+    fn step(&mut self, step: Step) {
+        let live = self.live();
+        let chosen = |index: usize| live.get(index % live.len().max(1)).copied();
+        match step {
+            Step::Dial(count) => {
+                for _ in 0..count {
+                    self.dial();
+                }
+            }
+            Step::Advance(index) => {
+                if let Some(peer) = chosen(index) {
+                    self.advance(peer);
+                }
+            }
+            Step::End(index, ended) => {
+                if let Some(peer) = chosen(index) {
+                    self.end(peer, ended);
+                }
+            }
+            Step::Pass(time) => self.now = self.now.plus(time),
+            Step::PassToNext => self.now = self.dialler.next_at().map_or(self.now, |at| at.max(self.now)),
+            Step::Inbound(true) => self.inbound += usize::from(self.dialler.places.try_take()),
+            Step::Inbound(false) if self.inbound > 0 => {
+                self.inbound -= 1;
+                self.dialler.places.give_back();
+            }
+            Step::Inbound(false) => {}
+            Step::Command(index) => self.command(self.listed[index % self.listed.len()]),
+            Step::Ban(index, true) => self.banned.push(self.listed[index % self.listed.len()]),
+            Step::Ban(index, false) => {
+                let peer = self.listed[index % self.listed.len()];
+                self.banned.retain(|&banned| banned != peer);
+            }
+            Step::Resize(target, max) => {
+                self.config.target_peers = target.min(max);
+                self.config.max_peers = max;
+                self.dialler.reconfigure(&self.config);
+            }
+        }
+        assert_eq!(self.dialler.places.taken(), self.live().len() + self.inbound);
+        for (&peer, facts) in &self.facts {
+            assert_eq!(self.dialler.is_taken(peer), facts.live_since.is_some(), "{peer}");
+        }
+    }
+
+    fn dial(&mut self) -> bool {
+        let taken = self.dialler.places.taken();
+        let banned = &self.banned;
+        let next = self.dialler.next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address));
+        let Some(peer) = next else { return false };
+        assert!(taken < self.wanted().min(self.config.max_peers), "one too many");
+        assert!(!self.banned.contains(&peer), "{peer} is banned");
+        if !self.is_fixed() {
+            assert!(self.book.standings[&peer].is_some(), "{peer} was given up");
+            let group = NetGroup::of(peer.ip());
+            let is_neighbour = |other: &SocketAddr| self.facts[other].is_in_hand && NetGroup::of(other.ip()) == group;
+            let neighbours: Vec<_> = self.live().into_iter().filter(is_neighbour).collect();
+            assert!(group == NetGroup::Unroutable || neighbours.is_empty(), "{peer} beside {neighbours:?}");
+        }
+        let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
+        assert_eq!(facts.live_since, None, "{peer} has a link");
+        match facts.next {
+            Next::Free => {}
+            Next::NotBefore(until) => assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now)),
+            Next::Never => panic!("{peer} was given up for ever"),
+        }
+        facts.is_in_hand = true;
+        facts.live_since = Some(self.now);
+        true
+    }
+
+    fn command(&mut self, peer: SocketAddr) {
+        let has_place = self.dialler.places.taken() < self.config.max_peers;
+        let is_fixed = self.is_fixed();
+        let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
+        let expected = match facts.live_since {
+            Some(_) => Err(Taken::Address),
+            None if has_place => Ok(()),
+            None => Err(Taken::Places),
+        };
+        // Whether the dialler still knows an address that could be dialled again is its own affair.
+        let is_in_hand = self.dialler.records.get(peer).is_some();
+        assert_eq!(self.dialler.try_manual(peer, self.now), expected);
+        if expected.is_ok() {
+            assert!(is_in_hand || !is_fixed);
+            facts.is_in_hand = is_in_hand;
+            facts.live_since = Some(self.now);
+        }
+    }
+
+    fn advance(&mut self, peer: SocketAddr) {
+        let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
+        if facts.is_open {
+            self.dialler.ready(peer, self.now);
+            facts.ready_since.get_or_insert(self.now);
+            if self.book.standings[&peer].is_some() {
+                self.book.standings.insert(peer, Some(Standing::Valid));
+            }
+        } else {
+            self.dialler.dialled(peer);
+            self.dialler.opened(peer, self.rng.random());
+            facts.is_open = true;
+        }
+    }
+
+    fn end(&mut self, peer: SocketAddr, ended: Ended) {
+        let is_fixed = self.is_fixed();
+        let knew = self.dialler.records.get(peer).map(|record| record.failures);
+        let Departure { verdict, failures, .. } = self.dialler.ended(peer, ended, self.now, &mut self.rng);
+        self.dialler.places.give_back();
+        self.book.note(peer, verdict);
+        let config = &self.config;
+        let now = self.now;
+        let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
+        let ready_since = facts.ready_since.take();
+        facts.is_open = false;
+        facts.live_since = None;
+        if !facts.is_in_hand {
+            assert_eq!(verdict, Verdict::Nothing);
+            return;
+        }
+        if knew == Some(0) {
+            // It may have been forgotten in the meantime, as nobody asked for it.
+            facts.failures = 0;
+        }
+        facts.forget(ready_since, ended, now, config.restart_window);
+        let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
+        let is_failure = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
+        let recheck = Next::NotBefore(now.plus(INACCESSIBLE_RECHECK));
+        facts.next = match verdict {
+            Verdict::Restart => {
+                assert!(is_restarted);
+                facts.restarts.push(now);
+                Next::Free
+            }
+            Verdict::WaitUntil(until) if is_failure => {
+                assert!(!is_restarted);
+                facts.failures += 1;
+                assert!(facts.failures < config.max_retries && failures == facts.failures);
+                let least = Duration::from_secs(5 << (facts.failures - 1)).min(config.backoff_max);
+                let pause = until.since(now);
+                assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} after {} failures", facts.failures);
+                Next::NotBefore(until)
+            }
+            Verdict::WaitUntil(until) => {
+                let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
+                let is_kept = if is_fixed { ended == Ended::Barred } else { ended == Ended::Dismissed };
+                assert!(is_local || is_kept || ended == Ended::Ourselves);
+                let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
+                if may_be_over_before { Next::Free } else { Next::NotBefore(until) }
+            }
+            Verdict::Inaccessible => {
+                assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
+                if is_failure {
+                    facts.failures = (facts.failures + 1).min(config.max_retries - 1);
+                }
+                if is_fixed { recheck } else { Next::Never }
+            }
+            Verdict::Never => {
+                assert_eq!(ended, Ended::Unfit);
+                Next::Never
+            }
+            Verdict::Nothing if ended == Ended::Barred => {
+                assert!(!is_fixed);
+                (facts.failures, facts.restarts) = (0, Vec::new());
+                Next::Free
+            }
+            Verdict::Nothing => {
+                assert!(ended == Ended::Dismissed && is_fixed);
+                Next::Never
+            }
+        };
+    }
+
+    /// Everybody can be reached from now on: there must be as many peers as are wanted before long, which is half an
+    /// hour for all but those that were given up or turned out to be ourselves.
+    fn settle(&mut self) {
+        self.banned.clear();
+        self.dialler.book_changed();
+        let least = self.possible_peers().min(self.wanted());
+        let (soon, late) = (self.now.plus(Duration::from_secs(1_800)), self.now.plus(Duration::from_secs(25 * 3_600)));
+        while self.dialler.places.taken() < least && self.now < late {
+            while self.dial() {}
+            for peer in self.live() {
+                self.advance(peer);
+                self.advance(peer);
+            }
+            if let Some(at) = self.dialler.next_at() {
+                self.now = self.now.max(at);
+            }
+            if self.now > soon {
+                self.now = self.now.plus(Duration::from_secs(600));
+            }
+        }
+        assert!(self.dialler.places.taken() >= least, "{} of {least} peers", self.dialler.places.taken());
+    }
+
+    /// How many peers there can be, if nobody is banned.
+    fn possible_peers(&self) -> usize {
+        let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
+            let is_given_up = facts.next == Next::Never || (!self.is_fixed() && self.book.standings[*peer].is_none());
+            facts.live_since.is_some() || !is_given_up
+        };
+        let possible = self.facts.iter().filter(may_be_dialled).map(|(peer, _)| NetGroup::of(peer.ip()));
+        if self.is_fixed() {
+            return possible.count();
+        }
+        let (unroutable, routable): (Vec<_>, Vec<_>) = possible.partition(|&group| group == NetGroup::Unroutable);
+        unroutable.len() + routable.into_iter().collect::<BTreeSet<_>>().len()
+    }
+
+    fn leave(&mut self) {
+        for peer in self.live() {
+            self.end(peer, Ended::Dismissed);
+        }
+        while self.inbound > 0 {
+            self.step(Step::Inbound(false));
+        }
+        assert_eq!(self.dialler.places.taken(), 0);
+    }
+}
+
+/// Three in one range, two in another of IPv6, and some that cannot be routed.
+fn addresses() -> impl Iterator<Item = SocketAddr> {
+    [
+        "8.8.0.1:8333",
+        "8.8.0.2:8333",
+        "8.8.0.2:8334",
+        "9.9.9.9:8333",
+        "[2001:4860::1]:8333",
+        "[2001:4860::2]:8333",
+        "10.0.0.1:8333",
+        "10.0.0.2:8333",
+        "10.0.0.3:8333",
+        "[fc00::1]:8333",
+    ]
+    .into_iter()
+    .map(|text| text.parse().unwrap())
+}
+
+fn any_end() -> impl Strategy<Value = Ended> {
+    prop_oneof![
+        6 => Just(Ended::Unreached),
+        6 => Just(Ended::Lost),
+        2 => Just(Ended::TurnedAway),
+        2 => Just(Ended::Late),
+        1 => Just(Ended::Mute),
+        1 => Just(Ended::Unfit),
+        1 => Just(Ended::Ourselves),
+        1 => Just(Ended::Dismissed),
+        1 => Just(Ended::Barred),
+        1 => Just(Ended::Short(Shortage::Descriptors)),
+        1 => Just(Ended::Short(Shortage::Memory)),
+        1 => Just(Ended::Short(Shortage::Ports)),
+        1 => Just(Ended::NoNetwork),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1_usize..8).prop_map(Step::Dial),
+        6 => any::<usize>().prop_map(Step::Advance),
+        6 => (any::<usize>(), any_end()).prop_map(|(index, ended)| Step::End(index, ended)),
+        3 => (0_u64..20_000).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        1 => (0_u64..7_200).prop_map(|secs| Step::Pass(Duration::from_secs(secs))),
+        4 => Just(Step::PassToNext),
+        1 => any::<bool>().prop_map(Step::Inbound),
+        1 => any::<usize>().prop_map(Step::Command),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(index, is_ban)| Step::Ban(index, is_ban)),
+        1 => (1_usize..8, 1_usize..12).prop_map(|(target, max)| Step::Resize(target, max)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_dial_and_every_verdict_is_one_that_the_facts_allow(
+        is_fixed: bool,
+        seed: u64,
+        steps in proptest::collection::vec(any_step(), 1..200),
+    ) {
+        let mut world = World::new(is_fixed, seed);
+        for step in steps {
+            world.step(step);
+        }
+        world.settle();
+        world.leave();
+    }
+}

@@ -1,0 +1,207 @@
+//! How fast dials may follow each other while this machine is short of something, which is no fault of any address.
+//!
+//! For want of descriptors or memory all dials pause. For want of a network or of local ports those of one family of
+//! addresses slow down: a machine without IPv6 says so of each of its addresses, for ever, and goes on with IPv4.
+
+use crate::error::Shortage;
+use crate::limits::{DIAL_PAUSE_FIRST, DIAL_PAUSE_MAX, PORT_SPACING_FIRST, PORT_SPACING_MAX};
+use crate::time::Instant;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+/// When the next dial may be.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    shortage: Pause,
+    families: [FamilyPace; 2],
+}
+
+#[derive(Debug, Default)]
+struct FamilyPace {
+    no_network: Pause,
+    /// Least time between two dials; zero while there are ports.
+    spacing: Duration,
+    next_dial: Instant,
+    /// When the spacing was last made longer: those that were dialled before say nothing new.
+    slowed_at: Instant,
+}
+
+/// A pause that is longer each time that it was in vain.
+#[derive(Debug, Default)]
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    pub(super) const fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Pace {
+    /// When an address of `family` may be dialled.
+    pub(super) fn ready_at(&self, family: Family) -> Instant {
+        let FamilyPace { no_network, next_dial, .. } = &self.families[family.index()];
+        self.shortage.until.max(no_network.until).max(*next_dial)
+    }
+
+    pub(super) fn is_ready(&self, family: Family, now: Instant) -> bool {
+        self.ready_at(family) <= now
+    }
+
+    /// A dial begins.
+    pub(super) fn dialling(&mut self, family: Family, now: Instant) {
+        let pace = &mut self.families[family.index()];
+        pace.next_dial = now.plus(pace.spacing);
+    }
+
+    /// The kernel has begun to connect, so nothing is short.
+    pub(super) fn dialled(&mut self, family: Family) {
+        self.shortage = Pause::default();
+        let pace = &mut self.families[family.index()];
+        pace.spacing -= pace.spacing / 16;
+        if pace.spacing < PORT_SPACING_FIRST {
+            pace.spacing = Duration::ZERO;
+        }
+    }
+
+    /// Something came back from an address, so there is a network.
+    pub(super) fn answered(&mut self, family: Family) {
+        self.families[family.index()].no_network = Pause::default();
+    }
+
+    pub(super) fn short_of(&mut self, shortage: Shortage, family: Family, now: Instant) {
+        match shortage {
+            Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
+            Shortage::Ports => self.families[family.index()].slow_down(now),
+        }
+    }
+
+    pub(super) fn no_network(&mut self, family: Family, now: Instant) {
+        self.families[family.index()].no_network.prolong(now);
+    }
+}
+
+impl FamilyPace {
+    fn slow_down(&mut self, now: Instant) {
+        if now < self.slowed_at.plus(self.spacing) {
+            return;
+        }
+        self.spacing = (self.spacing * 2).clamp(PORT_SPACING_FIRST, PORT_SPACING_MAX);
+        self.slowed_at = now;
+        self.next_dial = now.plus(self.spacing);
+    }
+}
+
+impl Pause {
+    /// Pauses for longer than last time; those that failed while it pauses were dialled before.
+    fn prolong(&mut self, now: Instant) {
+        if now < self.until {
+            return;
+        }
+        self.length = (self.length * 2).clamp(DIAL_PAUSE_FIRST, DIAL_PAUSE_MAX);
+        self.until = now.plus(self.length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+    fn pauses(mut fail: impl FnMut(&mut Pace, Instant), pace: &mut Pace, count: usize) -> Vec<u128> {
+        let mut now = START.max(pace.ready_at(Family::V4));
+        let mut pauses = Vec::new();
+        for _ in 0..count {
+            pace.dialling(Family::V4, now);
+            fail(pace, now);
+            let ready_at = pace.ready_at(Family::V4);
+            pauses.push(ready_at.since(now).as_millis());
+            now = ready_at;
+        }
+        pauses
+    }
+
+    #[test]
+    fn all_dials_pause_for_longer_and_longer_until_one_has_a_descriptor() {
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            let mut pace = Pace::default();
+            let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);
+            assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
+            assert_eq!(pace.ready_at(Family::V6), pace.ready_at(Family::V4));
+            let now = pace.ready_at(Family::V4);
+            fail(&mut pace, now);
+            assert!(!pace.is_ready(Family::V4, now));
+            pace.dialled(Family::V6);
+            assert!(pace.is_ready(Family::V4, now) && pace.is_ready(Family::V6, now));
+            assert_eq!(pauses(fail, &mut pace, 1), [100]);
+        }
+    }
+
+    #[test]
+    fn without_a_network_only_one_family_pauses_until_something_answers() {
+        let mut pace = Pace::default();
+        let fail = |pace: &mut Pace, now| pace.no_network(Family::V4, now);
+        assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
+        assert!(pace.is_ready(Family::V6, START));
+        let now = pace.ready_at(Family::V4);
+        fail(&mut pace, now);
+        pace.dialled(Family::V4);
+        assert!(!pace.is_ready(Family::V4, now), "the kernel begins to connect without a network, too");
+        pace.answered(Family::V4);
+        assert!(pace.is_ready(Family::V4, now));
+    }
+
+    #[test]
+    fn many_that_fail_at_once_are_one_failure() {
+        let mut pace = Pace::default();
+        for _ in 0..32 {
+            pace.short_of(Shortage::Descriptors, Family::V4, START);
+            pace.short_of(Shortage::Ports, Family::V4, START);
+            pace.no_network(Family::V6, START);
+        }
+        assert_eq!(pace.ready_at(Family::V4), START.plus(DIAL_PAUSE_FIRST));
+        assert_eq!(pace.ready_at(Family::V6), START.plus(DIAL_PAUSE_FIRST));
+        pace.dialled(Family::V6);
+        assert_eq!(pace.ready_at(Family::V4), START.plus(PORT_SPACING_FIRST));
+    }
+
+    #[test]
+    fn without_ports_the_rate_halves_down_to_one_per_second_and_recovers() {
+        let mut pace = Pace::default();
+        let fail = |pace: &mut Pace, now| pace.short_of(Shortage::Ports, Family::V4, now);
+        assert_eq!(pauses(fail, &mut pace, 12), [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 1_000]);
+        assert!(pace.is_ready(Family::V6, START));
+        let mut now = pace.ready_at(Family::V4);
+        let mut dials = 0;
+        while pace.families[0].spacing > Duration::ZERO {
+            pace.dialling(Family::V4, now);
+            pace.dialled(Family::V4);
+            now = pace.ready_at(Family::V4);
+            dials += 1;
+        }
+        assert!((50..200).contains(&dials), "{dials}");
+    }
+}

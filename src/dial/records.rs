@@ -1,0 +1,347 @@
+//! What the dialler remembers of addresses, and the orders in which it needs them.
+//!
+//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
+//! moment, or the nonces of the handshakes that run. The maps are ordered, so that nobody can choose addresses that are
+//! slow to find. What carries nothing has no record.
+
+use super::groups::Groups;
+use super::pace::Family;
+use crate::address::{NetGroup, canonical};
+use crate::limits::DIAL_RECORDS_MAX;
+use crate::peer::RestartTracking;
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+/// What is remembered of one address, 56 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) kind: Kind,
+    state: State,
+    /// Failed dials since the last success, at most as many as make an address inaccessible.
+    pub(super) failures: u32,
+    pub(super) restarts: RestartTracking,
+}
+
+/// Why an address is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It was drawn from the book.
+    Drawn,
+    /// It stands in the fixed list.
+    Fixed,
+    /// Somebody asked for it, once.
+    OneShot,
+}
+
+/// Where an address is between two dials, or how far its connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// To be dialled as soon as there is a place.
+    InLine,
+    /// Its TCP connection is being opened.
+    Dialling,
+    /// The handshake runs; its nonce is this.
+    Open(u64),
+    /// A peer, since then.
+    Ready(Instant),
+    /// Not to be dialled before then.
+    Waiting(Instant),
+    /// Not to be dialled until somebody asks for it.
+    Held,
+}
+
+/// Which end of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    Last,
+}
+
+/// The one that all others are greater than.
+const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// All records.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    by_address: BTreeMap<SocketAddr, Record>,
+    /// The lines, one for each family.
+    lines: [VecDeque<SocketAddr>; 2],
+    waiting: BTreeSet<(Instant, SocketAddr)>,
+    nonces: BTreeMap<u64, SocketAddr>,
+    groups: Groups,
+}
+
+impl State {
+    pub(super) const fn is_live(self) -> bool {
+        match self {
+            Self::Dialling | Self::Open(_) | Self::Ready(_) => true,
+            Self::InLine | Self::Waiting(_) | Self::Held => false,
+        }
+    }
+}
+
+impl Record {
+    pub(super) const fn new(kind: Kind, restarts: RestartTracking) -> Self {
+        Self { kind, state: State::Held, failures: 0, restarts }
+    }
+
+    /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
+    pub(super) const fn state(&self) -> State {
+        self.state
+    }
+
+    const fn carries_something(&self) -> bool {
+        self.failures > 0 || self.restarts.restarts() > 0
+    }
+}
+
+impl Records {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    pub(super) fn get(&self, address: SocketAddr) -> Option<&Record> {
+        self.by_address.get(&address)
+    }
+
+    pub(super) fn is_live(&self, address: SocketAddr) -> bool {
+        self.get(address).is_some_and(|record| record.state.is_live())
+    }
+
+    /// The address that was dialled under a nonce.
+    pub(super) fn of_nonce(&self, nonce: u64) -> Option<SocketAddr> {
+        self.nonces.get(&nonce).copied()
+    }
+
+    /// Whether an address of the book may be dialled.
+    pub(super) fn may_be_drawn(&self, address: SocketAddr, now: Instant) -> bool {
+        let is_due = match self.get(address).map(|record| record.state) {
+            None => true,
+            Some(State::Waiting(until)) => until <= now,
+            Some(State::InLine | State::Dialling | State::Open(_) | State::Ready(_) | State::Held) => false,
+        };
+        is_due && self.groups.is_rested(NetGroup::of(address.ip()))
+    }
+
+    /// Whether a record that stands in line may be dialled beside those that are live.
+    pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
+        let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
+        !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
+    }
+
+    /// Takes the first of a line; it is held until it is dialled or set aside.
+    pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
+        let address = self.lines[family.index()].pop_front()?;
+        if let Some(record) = self.by_address.get_mut(&address) {
+            record.state = State::Held;
+        }
+        Some(address)
+    }
+
+    pub(super) fn has_line(&self, family: Family) -> bool {
+        !self.lines[family.index()].is_empty()
+    }
+
+    /// The moment at which the first of those that wait is due.
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.waiting.first().map(|&(until, _)| until)
+    }
+
+    /// The moment at which the next one is due of those that are not yet.
+    pub(super) fn first_due_after(&self, now: Instant) -> Option<Instant> {
+        let least = (now.plus(Duration::from_nanos(1)), LEAST_ADDRESS);
+        self.waiting.range(least..).next().map(|&(until, _)| until)
+    }
+
+    // --- Changes ----------------------------------------------------------------------------------------------------
+
+    /// Puts the record of an address that is dialled into its state; `record` is that of one that had none.
+    pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
+        self.take_out(address);
+        let record = self.by_address.entry(address).or_insert_with(record);
+        record.state = State::Dialling;
+        if record.kind == Kind::Drawn {
+            self.groups.dial(NetGroup::of(address.ip()), now);
+        }
+    }
+
+    pub(super) fn opened(&mut self, address: SocketAddr, nonce: u64) {
+        let Some(record) = self.by_address.get_mut(&address) else { return };
+        if record.state == State::Dialling {
+            record.state = State::Open(nonce);
+            self.nonces.insert(nonce, address);
+        }
+    }
+
+    pub(super) fn ready(&mut self, address: SocketAddr, now: Instant) {
+        let Some(record) = self.by_address.get_mut(&address) else { return };
+        match record.state {
+            State::Open(nonce) => {
+                self.nonces.remove(&nonce);
+            }
+            State::Dialling => {}
+            State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
+        }
+        record.state = State::Ready(now);
+    }
+
+    /// Ends the live state of an address and returns the record as it was; it must be put back or is forgotten.
+    pub(super) fn end(&mut self, address: SocketAddr) -> Option<Record> {
+        if !self.is_live(address) {
+            return None;
+        }
+        let record = self.by_address.remove(&address)?;
+        if let State::Open(nonce) = record.state {
+            self.nonces.remove(&nonce);
+        }
+        if record.kind == Kind::Drawn {
+            self.groups.leave(NetGroup::of(address.ip()));
+        }
+        Some(record)
+    }
+
+    pub(super) fn line_up(&mut self, address: SocketAddr, mut record: Record, place: Place) {
+        record.state = State::InLine;
+        self.by_address.insert(address, record);
+        let line = &mut self.lines[Family::of(address).index()];
+        match place {
+            Place::First => line.push_front(address),
+            Place::Last => line.push_back(address),
+        }
+    }
+
+    /// Remembers that an address has to wait. Returns `false`, and forgets it, if too many do.
+    pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
+        if record.kind == Kind::Drawn && self.by_address.len() >= DIAL_RECORDS_MAX && !self.forget_one_due(now) {
+            return false;
+        }
+        record.state = State::Waiting(until);
+        self.by_address.insert(address, record);
+        self.waiting.insert((until, address));
+        true
+    }
+
+    pub(super) fn hold(&mut self, address: SocketAddr, mut record: Record) {
+        record.state = State::Held;
+        self.by_address.insert(address, record);
+    }
+
+    /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of
+    /// the fixed list; another is for the book to give out again.
+    pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
+        let Some(record) = self.by_address.remove(&address) else { return };
+        match record.kind {
+            Kind::Fixed => self.wait(address, record, until, now),
+            Kind::Drawn if record.carries_something() => self.wait(address, record, now, now),
+            Kind::Drawn | Kind::OneShot => false,
+        };
+    }
+
+    /// Lines up at most `max` of those that have waited long enough.
+    pub(super) fn recall_due(&mut self, now: Instant, max: usize) {
+        for _ in 0..max {
+            let Some(&(until, address)) = self.waiting.first() else { return };
+            if until > now {
+                return;
+            }
+            self.waiting.pop_first();
+            if let Some(&record) = self.get(address) {
+                self.line_up(address, record, Place::Last);
+            }
+        }
+    }
+
+    /// Forgets at most `max` of those whom the book could have given out again for as long as `memory`.
+    pub(super) fn forget_long_due(&mut self, now: Instant, memory: Duration, max: usize) {
+        for _ in 0..max {
+            if self.first_due().is_none_or(|until| until.plus(memory) > now) {
+                return;
+            }
+            self.forget_one_due(now);
+        }
+    }
+
+    /// Forgets the dials that ranges rest from.
+    pub(super) fn rest_groups(&mut self, now: Instant) {
+        self.groups.tidy(now);
+    }
+
+    // --- Other settings ---------------------------------------------------------------------------------------------
+
+    pub(super) fn limit_restarts(&mut self, max_restarts: u32, window: Duration) {
+        for record in self.by_address.values_mut() {
+            record.restarts.limit_to(max_restarts, window);
+        }
+    }
+
+    /// Makes `peers` the fixed list: who is not in it and not live is forgotten, who is new in it is lined up.
+    pub(super) fn fix(&mut self, peers: &[SocketAddr], restarts: RestartTracking) {
+        let listed: BTreeSet<SocketAddr> = peers.iter().map(|&peer| canonical(peer)).collect();
+        let groups = &mut self.groups;
+        self.by_address.retain(|address, record| {
+            let is_live = record.state.is_live();
+            if record.kind == Kind::Drawn && is_live {
+                groups.leave(NetGroup::of(address.ip()));
+            }
+            let is_listed = listed.contains(address);
+            record.kind = if is_listed { Kind::Fixed } else { Kind::OneShot };
+            is_listed || is_live
+        });
+        self.drop_strays();
+        for address in peers.iter().map(|&peer| canonical(peer)) {
+            if !self.by_address.contains_key(&address) {
+                self.line_up(address, Record::new(Kind::Fixed, restarts), Place::Last);
+            }
+        }
+    }
+
+    /// Does without a fixed list: who is live stays as if it were drawn, and who has failed still waits.
+    pub(super) fn unfix(&mut self) {
+        let groups = &mut self.groups;
+        self.by_address.retain(|address, record| {
+            if record.kind != Kind::Fixed {
+                return true;
+            }
+            record.kind = Kind::Drawn;
+            if record.state.is_live() {
+                groups.join(NetGroup::of(address.ip()));
+            }
+            let has_failed = matches!(record.state, State::Waiting(_)) && record.carries_something();
+            record.state.is_live() || has_failed
+        });
+        self.drop_strays();
+    }
+
+    /// Keeps the line and the waiting ones to those that have a record.
+    fn drop_strays(&mut self) {
+        let records = &self.by_address;
+        for line in &mut self.lines {
+            line.retain(|address| records.contains_key(address));
+        }
+        self.waiting.retain(|(_, address)| records.contains_key(address));
+    }
+
+    fn forget_one_due(&mut self, now: Instant) -> bool {
+        let Some(&(until, address)) = self.waiting.first() else { return false };
+        let is_due = until <= now;
+        if is_due {
+            self.waiting.pop_first();
+            self.by_address.remove(&address);
+        }
+        is_due
+    }
+
+    /// Takes a record out of the line or the waiting ones, wherever it stands.
+    fn take_out(&mut self, address: SocketAddr) {
+        match self.get(address).map(|record| record.state) {
+            Some(State::Waiting(until)) => {
+                self.waiting.remove(&(until, address));
+            }
+            Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
+            Some(State::Dialling | State::Open(_) | State::Ready(_) | State::Held) | None => {}
+        }
+    }
+}

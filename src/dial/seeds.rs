@@ -1,0 +1,254 @@
+//! Names whose addresses are peers: which of them to ask when, and what of their answers to believe.
+//!
+//! Each seed is asked at the start and then every hour; sooner, but no more than once a minute, while nobody is left to
+//! dial. There is one open question per seed, given up when the next is due. An answer is a hint by somebody
+//! whom nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves
+//! a name.
+
+use crate::address::{canonical, is_routable};
+use crate::config::{DialMode, ManagerConfig};
+use crate::limits::{SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
+use crate::protocol::Network;
+use crate::time::Instant;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// When each seed is to be asked.
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    seeds: Vec<Seed>,
+    next_query: u32,
+    default_port: u16,
+    takes_unroutable: bool,
+}
+
+#[derive(Debug)]
+struct Seed {
+    name: String,
+    asked_at: Option<Instant>,
+    /// The question that is not answered yet.
+    open_query: Option<u32>,
+}
+
+/// A name to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolve {
+    /// Names the question; not used twice before all others are.
+    pub(crate) query: u32,
+    pub(crate) name: String,
+    /// That of an address which comes without one.
+    pub(crate) port: u16,
+}
+
+/// What a seed's answer was worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeedAnswer {
+    /// Addresses that may be peers, each once, at most [`SEED_ANSWERS_MAX`].
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Addresses that were left out: above the maximum, where no peer can be, named twice, or our own.
+    pub(crate) dropped: usize,
+}
+
+impl Seeds {
+    /// All seeds of `config` are due at once, none in [`DialMode::Fixed`]. On `network` regtest, peers have addresses
+    /// that cannot be routed.
+    pub(crate) fn new(config: &ManagerConfig, network: Network) -> Self {
+        let takes_unroutable = network == Network::Regtest;
+        let mut seeds = Self { seeds: Vec::new(), next_query: 0, default_port: 0, takes_unroutable };
+        seeds.reconfigure(config);
+        seeds
+    }
+
+    /// Takes the names of `config`: who is new is due at once, who stays goes on as before.
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
+        let names: &[String] = match &config.mode {
+            DialMode::Normal => &config.dns_seeds,
+            DialMode::Fixed(_) => &[],
+        };
+        let mut before = std::mem::take(&mut self.seeds);
+        for name in names {
+            let is_listed = |seed: &Seed| seed.name == *name;
+            if self.seeds.iter().any(is_listed) {
+                continue;
+            }
+            self.seeds.push(match before.iter().position(is_listed) {
+                Some(index) => before.swap_remove(index),
+                None => Seed { name: name.clone(), asked_at: None, open_query: None },
+            });
+        }
+        self.default_port = config.default_port;
+    }
+
+    /// When a seed is to be asked. `is_hungry` is [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
+    pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
+        self.seeds.iter().map(|seed| seed.due_at(is_hungry)).min()
+    }
+
+    /// A question to ask now; call until `None`.
+    pub(crate) fn next(&mut self, now: Instant, is_hungry: bool) -> Option<Resolve> {
+        let seed = self.seeds.iter_mut().find(|seed| seed.due_at(is_hungry) <= now)?;
+        let query = self.next_query;
+        self.next_query = query.wrapping_add(1);
+        seed.asked_at = Some(now);
+        seed.open_query = Some(query);
+        Some(Resolve { query, name: seed.name.clone(), port: self.default_port })
+    }
+
+    /// The seed that a question was asked of, if its answer is awaited.
+    pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
+        let seed = self.seeds.iter().find(|seed| seed.open_query == Some(query))?;
+        Some(seed.name.as_str().into())
+    }
+
+    /// What to believe of the answer to a question: nothing if nobody waits for it any more. One that failed has no
+    /// addresses.
+    pub(crate) fn resolved(
+        &mut self,
+        query: u32,
+        answer: &[SocketAddr],
+        mut is_ours: impl FnMut(SocketAddr) -> bool,
+    ) -> SeedAnswer {
+        let Some(seed) = self.seeds.iter_mut().find(|seed| seed.open_query == Some(query)) else {
+            return SeedAnswer::default();
+        };
+        seed.open_query = None;
+        let mut seen = BTreeSet::new();
+        let addresses: Vec<SocketAddr> = answer
+            .iter()
+            .take(SEED_ANSWERS_MAX)
+            .map(|&address| canonical(address))
+            .filter(|&address| self.may_be_peer(address) && seen.insert(address) && !is_ours(address))
+            .collect();
+        let dropped = answer.len() - addresses.len();
+        SeedAnswer { addresses, dropped }
+    }
+
+    fn may_be_peer(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        let is_host = !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast;
+        is_host && address.port() != 0 && (self.takes_unroutable || is_routable(ip))
+    }
+}
+
+impl Seed {
+    fn due_at(&self, is_hungry: bool) -> Instant {
+        let interval = if is_hungry { SEED_INTERVAL_MIN } else { SEED_INTERVAL };
+        self.asked_at.map_or(Instant::ZERO, |asked_at| asked_at.plus(interval))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const START: Instant = Instant::from_nanos(7_000_000_000);
+
+    fn config(seeds: &[&str]) -> ManagerConfig {
+        let dns_seeds = seeds.iter().map(|&seed| seed.to_owned()).collect();
+        ManagerConfig { dns_seeds, ..ManagerConfig::new(Network::Mainnet) }
+    }
+
+    fn ask_all(seeds: &mut Seeds, now: Instant, is_hungry: bool) -> Vec<String> {
+        std::iter::from_fn(|| seeds.next(now, is_hungry)).map(|resolve| resolve.name).collect()
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_seed_is_asked_at_the_start_and_every_hour() {
+        let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
+        assert_eq!(ask_all(&mut seeds, START, false), ["a.example", "b.example"]);
+        let due = START.plus(SEED_INTERVAL);
+        assert_eq!(seeds.next_at(false), Some(due));
+        assert_eq!(seeds.next(due.minus(Duration::from_nanos(1)), false), None);
+        assert_eq!(ask_all(&mut seeds, due, false), ["a.example", "b.example"]);
+    }
+
+    #[test]
+    fn a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
+        let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
+        let query = seeds.next(START, true).unwrap().query;
+        assert_eq!(seeds.next(START, true), None);
+        assert_eq!(seeds.resolved(query, &[], |_| false), SeedAnswer::default());
+        let due = START.plus(SEED_INTERVAL_MIN);
+        assert_eq!(seeds.next_at(true), Some(due));
+        assert_eq!(seeds.next(due.minus(Duration::from_nanos(1)), true), None);
+        assert_eq!(seeds.next(due, false), None);
+        assert_ne!(seeds.next(due, true).unwrap().query, query);
+    }
+
+    #[test]
+    fn a_question_that_is_never_answered_is_asked_anew_and_a_late_answer_ignored() {
+        let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
+        let late = seeds.next(START, true).unwrap().query;
+        let query = seeds.next(START.plus(SEED_INTERVAL_MIN), true).unwrap().query;
+        let answer = addresses(&["8.8.8.8:8333"]);
+        assert_eq!(seeds.resolved(late, &answer, |_| false), SeedAnswer::default());
+        assert_eq!(seeds.resolved(query, &answer, |_| false).addresses.len(), 1);
+        assert_eq!(seeds.resolved(query, &answer, |_| false), SeedAnswer::default(), "it was answered");
+    }
+
+    #[test]
+    fn a_fixed_list_asks_nobody() {
+        let mut fixed = config(&["a.example"]);
+        fixed.mode = DialMode::Fixed(addresses(&["8.8.8.8:8333"]));
+        let mut seeds = Seeds::new(&fixed, Network::Mainnet);
+        assert_eq!((seeds.next_at(true), seeds.next(START, true)), (None, None));
+        seeds.reconfigure(&config(&["a.example"]));
+        assert_eq!(ask_all(&mut seeds, START, false), ["a.example"]);
+    }
+
+    #[test]
+    fn other_names_are_asked_at_once_and_those_that_stay_when_they_are_due() {
+        let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
+        let queries: Vec<u32> = (0..2).map(|_| seeds.next(START, false).unwrap().query).collect();
+        seeds.reconfigure(&config(&["c.example", "b.example", "c.example"]));
+        assert_eq!(ask_all(&mut seeds, START, false), ["c.example"]);
+        assert_eq!(seeds.resolved(queries[0], &addresses(&["8.8.8.8:8333"]), |_| false), SeedAnswer::default());
+        assert_eq!(seeds.resolved(queries[1], &addresses(&["8.8.8.8:8333"]), |_| false).addresses.len(), 1);
+    }
+
+    #[test]
+    fn silly_addresses_are_left_out_and_counted() {
+        let answer = addresses(&[
+            "8.8.8.8:8333",
+            "[::ffff:8.8.8.8]:8333",
+            "9.9.9.9:8333",
+            "127.0.0.1:8333",
+            "10.0.0.1:18444",
+            "0.0.0.0:8333",
+            "224.0.0.1:8333",
+            "255.255.255.255:8333",
+            "[::1]:8333",
+            "[2001:4860::1]:8334",
+            "1.1.1.1:0",
+        ]);
+        let ours = addresses(&["9.9.9.9:8333"]);
+        let resolve = |network| {
+            let mut seeds = Seeds::new(&config(&["a.example"]), network);
+            let query = seeds.next(START, false).unwrap().query;
+            seeds.resolved(query, &answer, |address| ours.contains(&address))
+        };
+        let found = resolve(Network::Mainnet);
+        assert_eq!(found.addresses, addresses(&["8.8.8.8:8333", "[2001:4860::1]:8334"]));
+        assert_eq!(found.dropped, 9);
+        let found = resolve(Network::Regtest);
+        let expected =
+            addresses(&["8.8.8.8:8333", "127.0.0.1:8333", "10.0.0.1:18444", "[::1]:8333", "[2001:4860::1]:8334"]);
+        assert_eq!(found.addresses, expected);
+    }
+
+    #[test]
+    fn an_endless_answer_is_believed_up_to_its_limit() {
+        let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
+        let query = seeds.next(START, false).unwrap().query;
+        let answer: Vec<SocketAddr> = (0..1_000_u16).map(|n| ([8, 8, (n >> 8) as u8, n as u8], 8_333).into()).collect();
+        let found = seeds.resolved(query, &answer, |_| false);
+        assert_eq!((found.addresses.len(), found.dropped), (SEED_ANSWERS_MAX, 1_000 - SEED_ANSWERS_MAX));
+    }
+}

@@ -1,0 +1,507 @@
+//! The dialler, one rule at a time: back-off, this machine's own faults, and the book.
+
+mod lists;
+
+use super::*;
+use crate::limits::{DIAL_PAUSE_FIRST, DIAL_RECORDS_MAX, GROUP_DIAL_PAUSE};
+use crate::protocol::Network;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+const NANO: Duration = Duration::from_nanos(1);
+
+/// A book that is drawn from in the order of its addresses, from a random one on.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) standings: BTreeMap<SocketAddr, Option<Standing>>,
+    draws: Cell<usize>,
+}
+
+impl Book {
+    pub(super) fn of(addresses: &[SocketAddr], standing: Standing) -> Self {
+        let standings = addresses.iter().map(|&address| (address, Some(standing))).collect();
+        Self { standings, draws: Cell::new(0) }
+    }
+
+    /// What a verdict says is in the book from now on.
+    pub(super) fn note(&mut self, address: SocketAddr, verdict: Verdict) {
+        if matches!(verdict, Verdict::Inaccessible | Verdict::Never) {
+            self.standings.insert(address, None);
+        }
+    }
+}
+
+impl Candidates for Book {
+    fn is_empty(&self) -> bool {
+        self.standings.values().all(Option::is_none)
+    }
+
+    fn pick(
+        &self,
+        standing: Standing,
+        rng: &mut dyn Rng,
+        accept: &mut dyn FnMut(SocketAddr) -> bool,
+        tries: usize,
+    ) -> Option<SocketAddr> {
+        self.draws.set(self.draws.get() + 1);
+        let standing = Some(standing);
+        let of_standing: Vec<SocketAddr> =
+            self.standings.iter().filter(|&(_, &other)| other == standing).map(|(&address, _)| address).collect();
+        let skip = rng.next_u64() as usize % of_standing.len().max(1);
+        of_standing.iter().cycle().skip(skip).take(of_standing.len().min(tries)).copied().find(|&found| accept(found))
+    }
+}
+
+/// A dialler with all that it is asked with.
+struct Scene {
+    dialler: Dialler,
+    config: ManagerConfig,
+    book: Book,
+    banned: Vec<SocketAddr>,
+    rng: StdRng,
+    now: Instant,
+}
+
+impl Scene {
+    fn new(config: ManagerConfig, book: Book) -> Self {
+        let dialler = Dialler::new(&config);
+        Self { dialler, config, book, banned: Vec::new(), rng: StdRng::seed_from_u64(5), now: START }
+    }
+
+    fn normal(addresses: &[SocketAddr]) -> Self {
+        Self::new(ManagerConfig::new(Network::Regtest), Book::of(addresses, Standing::Unknown))
+    }
+
+    fn fixed(addresses: &[SocketAddr]) -> Self {
+        Self::new(ManagerConfig::with_fixed_peers(Network::Regtest, addresses.to_vec()), Book::default())
+    }
+
+    fn next(&mut self) -> Option<SocketAddr> {
+        self.dialler.next(self.now, &mut self.rng, &self.book, |address| self.banned.contains(&address))
+    }
+
+    fn next_all(&mut self) -> Vec<SocketAddr> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    fn end(&mut self, address: SocketAddr, ended: Ended) -> Verdict {
+        let verdict = self.dialler.ended(address, ended, self.now, &mut self.rng).verdict;
+        self.dialler.places.give_back();
+        self.book.note(address, verdict);
+        verdict
+    }
+
+    fn make_ready(&mut self, address: SocketAddr) {
+        self.dialler.dialled(address);
+        self.dialler.opened(address, self.rng.next_u64());
+        self.dialler.ready(address, self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now.plus(time);
+    }
+
+    /// Sees that an address waits for `least` or a quarter more, to the nanosecond, and lets that time pass.
+    fn assert_waits(&mut self, verdict: Verdict, least: Duration) {
+        let Verdict::WaitUntil(until) = verdict else { panic!("{verdict:?} is no pause of {least:?}") };
+        let pause = until.since(self.now);
+        assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
+        self.now = until.minus(NANO);
+        assert_eq!(self.next(), None, "before its time");
+        self.now = until;
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Addresses that cannot be routed, so none stands in another's way.
+fn private(count: u32) -> Vec<SocketAddr> {
+    (1..=count).map(|host| SocketAddr::new(IpAddr::from((10 << 24 | host).to_be_bytes()), 8_333)).collect()
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+// --- Back-off and restart -------------------------------------------------------------------------------------------
+
+#[test]
+fn a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_then_given_up() {
+    let peers = private(1);
+    for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+        for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(verdict, secs(pause));
+        }
+        assert_eq!(scene.next(), Some(peers[0]));
+        assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+        scene.pass(INACCESSIBLE_RECHECK - NANO);
+        assert_eq!(scene.next(), None);
+        scene.pass(NANO);
+        let is_fixed = scene.dialler.settings.is_fixed;
+        assert_eq!(scene.next().is_some(), is_fixed, "only who stands in a list is tried again");
+        if is_fixed {
+            assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+        }
+        assert_eq!(scene.dialler.places.taken(), 0);
+    }
+}
+
+#[test]
+fn a_success_begins_the_count_anew() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    for pause in [5, 10, 20] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let verdict = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(verdict, secs(pause));
+    }
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    let verdict = scene.end(peers[0], Ended::Late);
+    scene.assert_waits(verdict, secs(5));
+}
+
+#[test]
+fn a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
+    let peers = private(2);
+    let mut scene = Scene::fixed(&peers[..1]);
+    assert_eq!(scene.next(), Some(peers[0]));
+    for _ in 0..2 {
+        for _ in 0..3 {
+            scene.make_ready(peers[0]);
+            assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+            assert_eq!(scene.dialler.next_at().map(|at| at <= scene.now), Some(true));
+            assert_eq!(scene.next(), Some(peers[0]));
+        }
+        assert_eq!(scene.dialler.restarts(peers[0]).map(|restarts| restarts.restarts()), Some(3));
+        scene.make_ready(peers[0]);
+        let verdict = scene.end(peers[0], Ended::Lost);
+        scene.assert_waits(verdict, secs(5));
+        assert_eq!(scene.next(), Some(peers[0]), "a restart was no retry: this is the first");
+        scene.pass(scene.config.restart_window);
+    }
+}
+
+#[test]
+fn restarts_are_forgotten_once_a_connection_has_lasted() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    for _ in 0..20 {
+        scene.make_ready(peers[0]);
+        scene.pass(RESTARTS_FORGOTTEN_AFTER);
+        assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+        assert_eq!(scene.next(), Some(peers[0]));
+    }
+    for verdict_is_restart in [true, true, false] {
+        scene.make_ready(peers[0]);
+        scene.pass(secs(1));
+        assert_eq!(scene.end(peers[0], Ended::Lost) == Verdict::Restart, verdict_is_restart);
+        if verdict_is_restart {
+            assert_eq!(scene.next(), Some(peers[0]));
+        }
+    }
+}
+
+#[test]
+fn a_restart_that_finds_nobody_backs_off_like_any_dial() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+    for pause in [5, 10, 20] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let verdict = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(verdict, secs(pause));
+    }
+}
+
+#[test]
+fn a_reject_right_behind_the_handshake_is_no_success() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    for pause in [5, 10, 20, 40] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        scene.make_ready(peers[0]);
+        let verdict = scene.end(peers[0], Ended::TurnedAway);
+        scene.assert_waits(verdict, secs(pause));
+    }
+}
+
+#[test]
+fn who_is_mute_is_inaccessible_and_who_is_unfit_is_never_dialled_again() {
+    for (ended, verdict) in [(Ended::Mute, Verdict::Inaccessible), (Ended::Unfit, Verdict::Never)] {
+        let peers = private(1);
+        let mut scene = Scene::normal(&peers);
+        assert_eq!(scene.next(), Some(peers[0]));
+        assert_eq!(scene.end(peers[0], ended), verdict);
+        assert_eq!(scene.dialler.records.len(), 0, "the book knows it");
+        scene.pass(secs(1_000_000));
+        assert_eq!(scene.next(), None);
+    }
+    let peers = private(1);
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Never);
+    scene.pass(secs(1_000_000));
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+}
+
+#[test]
+fn who_was_dismissed_is_left_alone() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    let verdict = scene.end(peers[0], Ended::Dismissed);
+    scene.assert_waits(verdict, secs(600));
+    assert_eq!(scene.next(), Some(peers[0]));
+
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    assert_eq!(scene.end(peers[0], Ended::Dismissed), Verdict::Nothing);
+    scene.pass(secs(1_000_000));
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+    let verdict = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(verdict, secs(5));
+    assert_eq!(scene.next(), Some(peers[0]), "it was asked for, so it is one of the list again");
+}
+
+#[test]
+fn who_is_barred_is_not_given_up() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    assert_eq!(scene.end(peers[0], Ended::Barred), Verdict::Nothing);
+    assert_eq!(scene.next(), Some(peers[0]), "nobody bars it any more");
+
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    let verdict = scene.end(peers[0], Ended::Barred);
+    assert_eq!(verdict, Verdict::WaitUntil(scene.now.plus(BARRED_RECHECK)));
+    scene.pass(BARRED_RECHECK - NANO);
+    assert_eq!(scene.next(), None);
+    scene.pass(NANO);
+    assert_eq!(scene.next(), Some(peers[0]));
+}
+
+#[test]
+fn failures_are_counted_up_to_the_last_and_not_those_of_this_side() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    scene.config.max_retries = 3;
+    scene.dialler.reconfigure(&scene.config);
+    let mut end = |ended| {
+        scene.pass(secs(1_000));
+        assert_eq!(scene.next(), Some(peers[0]));
+        scene.dialler.places.give_back();
+        let departure = scene.dialler.ended(peers[0], ended, scene.now, &mut scene.rng);
+        scene.dialler.book_changed();
+        departure.failures
+    };
+    assert_eq!(end(Ended::NoNetwork), 0);
+    assert_eq!(end(Ended::Short(Shortage::Ports)), 0);
+    assert_eq!(end(Ended::Unreached), 1);
+    assert_eq!(end(Ended::Short(Shortage::Descriptors)), 1);
+    assert_eq!(end(Ended::Lost), 1, "it is restarted");
+    assert_eq!(end(Ended::Unreached), 2);
+    assert_eq!(end(Ended::Unreached), 3);
+}
+
+#[test]
+fn the_end_of_what_is_not_known_means_nothing() {
+    let peers = private(2);
+    let mut scene = Scene::normal(&peers[..1]);
+    assert_eq!(scene.next(), Some(peers[0]));
+    let _ = scene.end(peers[0], Ended::Unreached);
+    for peer in peers {
+        let departure = scene.dialler.ended(peer, Ended::Unreached, scene.now, &mut scene.rng);
+        assert_eq!(departure, Departure { verdict: Verdict::Nothing, failures: 0, restarts: 0 });
+    }
+}
+
+// --- This machine's own faults --------------------------------------------------------------------------------------
+
+#[test]
+fn for_want_of_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
+    let peers = private(3);
+    let mut scene = Scene::fixed(&peers);
+    for pause_ms in [100, 200, 400, 800, 1_000, 1_000] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let resumes = scene.now.plus(Duration::from_millis(pause_ms));
+        let verdict = scene.end(peers[0], Ended::Short(Shortage::Descriptors));
+        assert_eq!((verdict, scene.dialler.next_at()), (Verdict::WaitUntil(resumes), Some(resumes)));
+        scene.now = resumes.minus(NANO);
+        assert_eq!(scene.next(), None);
+        scene.now = resumes;
+    }
+    assert_eq!(scene.next_all(), peers);
+    let verdict = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(verdict, secs(5));
+}
+
+#[test]
+fn a_shortage_met_in_accepting_pauses_dials_too() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    scene.dialler.short_of_descriptors(START);
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(DIAL_PAUSE_FIRST))));
+    assert!(!scene.dialler.lacks_candidates(), "nobody has asked the book");
+    scene.pass(DIAL_PAUSE_FIRST);
+    assert_eq!(scene.next(), Some(peers[0]));
+}
+
+#[test]
+fn without_one_family_the_other_goes_on_and_nobody_is_given_up() {
+    let (v6, v4) = (address("[2001:4860::1]:8333"), private(3));
+    for ended in [Ended::NoNetwork, Ended::Short(Shortage::Ports)] {
+        let mut scene = Scene::fixed(&[v6, v4[0], v4[1], v4[2]]);
+        let mut reached = Vec::new();
+        for _ in 0..100 {
+            while let Some(peer) = scene.next() {
+                if peer == v6 {
+                    assert!(matches!(scene.end(v6, ended), Verdict::WaitUntil(_)));
+                } else {
+                    scene.make_ready(peer);
+                    reached.push(peer);
+                }
+            }
+            assert_eq!(reached, v4, "at once, whatever becomes of the other");
+            scene.now = scene.dialler.next_at().expect("it is tried for ever").max(scene.now);
+        }
+        assert!(scene.now.since(START) > secs(100), "but not all the time");
+    }
+}
+
+// --- The book -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn valid_addresses_come_before_unknown_ones_and_others_not_at_all() {
+    let peers = private(12);
+    let mut book = Book::of(&peers[..4], Standing::Unknown);
+    book.standings.extend(peers[4..7].iter().map(|&peer| (peer, Some(Standing::Valid))));
+    book.standings.extend(peers[7..].iter().map(|&peer| (peer, None)));
+    let mut scene = Scene::new(ManagerConfig::new(Network::Regtest), book);
+    let mut dialled = scene.next_all();
+    assert_eq!(dialled.len(), 7);
+    dialled[..3].sort();
+    dialled[3..].sort();
+    assert_eq!((&dialled[..3], &dialled[3..]), (&peers[4..7], &peers[..4]));
+}
+
+#[test]
+fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
+    let peers: Vec<SocketAddr> = (0..20).map(|host| ([8, 8, 0, host], 8_333).into()).collect();
+    let other = address("9.9.9.9:8333");
+    let mut scene = Scene::normal(&[&peers[..], &[other]].concat());
+    let dialled = scene.next_all();
+    assert_eq!(dialled.len(), 2);
+    assert!(dialled.contains(&other));
+    let first = dialled.into_iter().find(|&peer| peer != other).unwrap();
+    let _ = scene.end(first, Ended::Unreached);
+    scene.pass(GROUP_DIAL_PAUSE - NANO);
+    scene.dialler.book_changed();
+    assert_eq!(scene.next(), None);
+    scene.pass(NANO);
+    scene.dialler.book_changed();
+    let second = scene.next().expect("the range has rested");
+    scene.make_ready(second);
+    scene.pass(secs(60));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.end(second, Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.next(), Some(second), "a restart is no new dial");
+    assert_eq!(scene.next(), None);
+}
+
+#[test]
+fn dials_stop_at_the_target_whoever_makes_it_up() {
+    let mut scene = Scene::normal(&private(100));
+    for _ in 0..3 {
+        assert!(scene.dialler.places.try_take(), "somebody has connected to us");
+    }
+    assert_eq!(scene.next_all().len(), scene.config.target_peers - 3);
+    assert_eq!(scene.dialler.next_at(), None);
+    scene.dialler.places.give_back();
+    assert_eq!(scene.next_all().len(), 1);
+}
+
+#[test]
+fn an_empty_book_is_not_asked_again_before_it_changes_and_the_seeds_are() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&[]);
+    for _ in 0..100 {
+        assert_eq!(scene.next(), None);
+    }
+    assert_eq!(scene.book.draws.get(), 2, "once for each standing");
+    assert!(scene.dialler.lacks_candidates());
+    assert_eq!(scene.dialler.next_at(), None);
+    scene.book = Book::of(&peers, Standing::Unknown);
+    assert_eq!(scene.next(), None);
+    scene.dialler.book_changed();
+    assert_eq!(scene.next(), Some(peers[0]));
+    assert!(!scene.dialler.lacks_candidates());
+}
+
+#[test]
+fn a_book_that_has_nobody_for_now_is_asked_now_and_then() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    scene.banned = peers;
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(BOOK_RETRY))));
+}
+
+#[test]
+fn a_pause_of_the_only_address_ends_when_it_ends() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    scene.config.initial_backoff = Duration::from_millis(40);
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next(), Some(peers[0]));
+    let verdict = scene.end(peers[0], Ended::Unreached);
+    assert_eq!(scene.next(), None);
+    let next_at = scene.dialler.next_at().expect("somebody is wanted");
+    assert_eq!(verdict, Verdict::WaitUntil(next_at), "sooner than the book would be asked");
+    scene.now = next_at;
+    assert_eq!(scene.next(), Some(peers[0]));
+}
+
+#[test]
+fn of_a_million_addresses_that_fail_not_all_are_remembered() {
+    let mut scene = Scene::normal(&[]);
+    let count = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    for peer in private(count) {
+        scene.book = Book::of(&[peer], Standing::Unknown);
+        assert_eq!(scene.next(), Some(peer));
+        let verdict = scene.end(peer, Ended::Unreached);
+        let is_remembered = matches!(verdict, Verdict::WaitUntil(_));
+        assert!(is_remembered || verdict == Verdict::Inaccessible);
+        if !is_remembered {
+            assert_eq!(scene.dialler.records.len(), DIAL_RECORDS_MAX);
+        }
+    }
+    scene.pass(secs(7));
+    let peers = private(1);
+    scene.book = Book::of(&peers, Standing::Unknown);
+    assert_eq!(scene.next(), Some(peers[0]));
+    let verdict = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(verdict, secs(10));
+    scene.book = Book::default();
+    scene.pass(secs(10) + scene.config.restart_window);
+    for _ in 0..=DIAL_RECORDS_MAX / CANDIDATE_TRIES {
+        scene.dialler.book_changed();
+        assert_eq!(scene.next(), None);
+    }
+    assert_eq!(scene.dialler.records.len(), 0, "nobody has asked for them for long");
+}

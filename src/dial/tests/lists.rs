@@ -1,0 +1,256 @@
+//! The fixed list, links to the same address, dials on command, and other settings.
+
+use super::*;
+use crate::id::LinkId;
+
+// --- The fixed list -------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_the_book() {
+    let peers = private(30);
+    let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
+    scene.book = Book::of(&private(40), Standing::Valid);
+    assert_eq!(scene.next_all(), peers[..20]);
+    assert_eq!(scene.dialler.next_at(), None, "there is no place");
+    let _ = scene.end(peers[3], Ended::Unreached);
+    assert_eq!(scene.next_all(), [peers[20]]);
+    for peer in &peers[4..=20] {
+        let _ = scene.end(*peer, Ended::Unreached);
+    }
+    assert_eq!(scene.next_all(), peers[21..]);
+    scene.pass(secs(7));
+    let mut again = scene.next_all();
+    again.sort();
+    assert_eq!(again[0], peers[3], "those that have failed once");
+}
+
+#[test]
+fn a_list_of_100_000_is_served_in_turns() {
+    let peers = private(100_000);
+    let mut scene = Scene::fixed(&peers);
+    scene.config.max_peers = 1_000;
+    scene.dialler.reconfigure(&scene.config);
+    for round in peers.chunks(1_000) {
+        let dialled = scene.next_all();
+        assert_eq!(dialled, round);
+        for peer in dialled {
+            let _ = scene.end(peer, Ended::Unreached);
+        }
+    }
+    assert_eq!(scene.next(), None, "all of them wait");
+    scene.pass(secs(7));
+    let mut again = 0;
+    for _ in 0..100 {
+        let dialled = scene.next_all();
+        again += dialled.len();
+        for peer in dialled {
+            let _ = scene.end(peer, Ended::Unreached);
+        }
+    }
+    assert_eq!(again, 100_000, "each is due and none comes twice");
+}
+
+#[test]
+fn a_ban_is_honoured_and_looked_at_again() {
+    let peers = private(2);
+    let mut scene = Scene::fixed(&peers);
+    scene.banned.push(peers[0]);
+    assert_eq!(scene.next_all(), [peers[1]]);
+    assert_eq!(scene.dialler.next_at(), Some(START.plus(BARRED_RECHECK)));
+    scene.pass(BARRED_RECHECK);
+    assert_eq!(scene.next(), None);
+    scene.banned.clear();
+    scene.pass(BARRED_RECHECK);
+    assert_eq!(scene.next(), Some(peers[0]));
+
+    let mut scene = Scene::normal(&peers);
+    scene.banned.push(peers[0]);
+    assert_eq!(scene.next_all(), [peers[1]]);
+    assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
+    scene.banned.push(peers[1]);
+    assert_eq!(scene.next(), None, "who is banned is not restarted");
+}
+
+// --- One link per address -------------------------------------------------------------------------------------------
+
+#[test]
+fn there_is_no_second_link_to_an_address() {
+    let peers = private(2);
+    for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
+        assert_eq!(scene.next_all(), peers[..1]);
+        let mapped = address("[::ffff:10.0.0.1]:8333");
+        assert!(scene.dialler.is_taken(mapped) && !scene.dialler.is_taken(peers[1]));
+        for step in 0..3 {
+            assert_eq!(scene.dialler.try_manual(mapped, scene.now), Err(Taken::Address), "step {step}");
+            match step {
+                0 => scene.dialler.opened(mapped, 1),
+                _ => scene.dialler.ready(mapped, scene.now),
+            }
+        }
+        assert_eq!((scene.next(), scene.dialler.places.taken()), (None, 1));
+    }
+}
+
+#[test]
+fn who_has_connected_to_us_is_not_dialled() {
+    let peers = private(2);
+    let link = LinkId::new(3, 0);
+    for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
+        assert_eq!(scene.dialler.live.claim(peers[0], link), Ok(()));
+        assert_eq!((scene.next(), scene.dialler.places.taken()), (None, 0));
+        assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Err(Taken::Address));
+        scene.dialler.live.release(peers[0], link);
+        scene.pass(BARRED_RECHECK);
+        assert_eq!(scene.next(), Some(peers[0]));
+    }
+}
+
+#[test]
+fn a_dial_on_command_is_a_single_one() {
+    let peers = private(30);
+    let mut scene = Scene::normal(&[]);
+    for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Unfit, Ended::Dismissed] {
+        assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+        assert_eq!(scene.end(peers[0], ended), Verdict::Nothing);
+        assert_eq!(scene.dialler.records.len(), 0);
+    }
+    for peer in &peers[..20] {
+        assert_eq!(scene.dialler.try_manual(*peer, scene.now), Ok(()), "above the target, up to the maximum");
+    }
+    assert_eq!(scene.dialler.try_manual(peers[20], scene.now), Err(Taken::Places));
+    assert!(!scene.dialler.is_taken(peers[20]));
+}
+
+#[test]
+fn a_command_brings_a_waiting_address_forward() {
+    let peers = private(1);
+    for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        assert!(matches!(scene.end(peers[0], Ended::Unreached), Verdict::WaitUntil(_)));
+        assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+        let verdict = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(verdict, secs(10));
+        assert_eq!(scene.next(), Some(peers[0]));
+        assert_eq!(scene.next(), None);
+    }
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "from the line");
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+}
+
+#[test]
+fn a_nonce_is_known_while_its_handshake_runs() {
+    let peers = private(2);
+    let mut scene = Scene::normal(&peers);
+    scene.config.max_retries = 1;
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next_all().len(), 2);
+    scene.dialler.opened(peers[0], 7);
+    scene.dialler.opened(peers[1], 8);
+    let found = |is_proven| Some(SelfConnection { dialled: peers[0], is_proven });
+    assert_eq!(scene.dialler.self_connection(7, peers[0].ip()), found(true));
+    assert_eq!(scene.dialler.self_connection(7, "::ffff:10.0.0.1".parse().unwrap()), found(true));
+    assert_eq!(scene.dialler.self_connection(7, peers[1].ip()), found(false), "somebody repeats it");
+    scene.dialler.ready(peers[1], scene.now);
+    assert_eq!(scene.dialler.self_connection(8, peers[1].ip()), None);
+    let verdict = scene.end(peers[0], Ended::Ourselves);
+    assert_eq!(verdict, Verdict::WaitUntil(START.plus(SELF_BACKOFF)));
+    assert_eq!(scene.dialler.self_connection(7, peers[0].ip()), None);
+    scene.now = START.plus(SELF_BACKOFF - NANO);
+    assert_eq!(scene.next(), None);
+    scene.pass(NANO);
+    assert_eq!(scene.next(), Some(peers[0]));
+}
+
+// --- Other settings -------------------------------------------------------------------------------------------------
+
+#[test]
+fn lower_numbers_close_nobody() {
+    let mut scene = Scene::normal(&private(30));
+    let dialled = scene.next_all();
+    assert_eq!(dialled.len(), 8);
+    scene.config.target_peers = 1;
+    scene.config.max_peers = 2;
+    scene.dialler.reconfigure(&scene.config);
+    assert!(dialled.iter().all(|&peer| scene.dialler.is_taken(peer)));
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+    for peer in &dialled[..7] {
+        let _ = scene.end(*peer, Ended::Unreached);
+    }
+    assert_eq!(scene.next(), None);
+    let _ = scene.end(dialled[7], Ended::Unreached);
+    assert_eq!(scene.next_all().len(), 1);
+    scene.config.target_peers = 10;
+    scene.config.max_peers = 30;
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next_all().len(), 9);
+}
+
+#[test]
+fn other_limits_hold_for_those_that_are_known_already() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.config.max_restarts = 1;
+    scene.config.initial_backoff = secs(60);
+    scene.config.max_retries = 2;
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.next(), Some(peers[0]));
+    let verdict = scene.end(peers[0], Ended::Lost);
+    scene.assert_waits(verdict, secs(60));
+    assert_eq!(scene.next(), Some(peers[0]));
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+}
+
+#[test]
+fn another_fixed_list_forgets_whoever_is_not_live_and_keeps_what_is_known_of_the_rest() {
+    let peers = private(8);
+    let mut scene = Scene::fixed(&peers[..6]);
+    scene.config.max_peers = 4;
+    scene.config.target_peers = 4;
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next_all(), peers[..4]);
+    scene.make_ready(peers[0]);
+    scene.make_ready(peers[1]);
+    let _ = scene.end(peers[2], Ended::Unreached);
+    let _ = scene.end(peers[3], Ended::Unreached);
+    // Live are 0 and 1, waiting 2 and 3, in line 4 and 5.
+    scene.config.mode = DialMode::Fixed([1, 3, 5, 6].map(|index| peers[index]).to_vec());
+    scene.dialler.reconfigure(&scene.config);
+    assert!(scene.dialler.is_taken(peers[0]), "it is closed by nobody");
+    assert_eq!(scene.next_all(), [peers[5], peers[6]]);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Nothing, "but not restarted");
+    assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
+    scene.pass(secs(7));
+    assert_eq!(scene.next_all(), [peers[1], peers[3]]);
+    let verdict = scene.end(peers[3], Ended::Unreached);
+    scene.assert_waits(verdict, secs(10));
+}
+
+#[test]
+fn the_mode_can_change_both_ways() {
+    let peers: Vec<SocketAddr> = (1..=4).map(|group| ([8, group, 0, 1], 8_333).into()).collect();
+    let sibling = address("8.1.0.2:8333");
+    let mut scene = Scene::fixed(&peers[..3]);
+    assert_eq!(scene.next(), Some(peers[0]));
+    scene.make_ready(peers[0]);
+    assert_eq!(scene.next(), Some(peers[1]));
+    let _ = scene.end(peers[1], Ended::Unreached);
+    scene.config.mode = DialMode::Normal;
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next(), None, "the rest of the list is forgotten");
+    scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
+    scene.dialler.book_changed();
+    assert_eq!(scene.next_all(), [peers[3]], "one is of a range that is taken, another waits");
+    let verdict = scene.end(peers[3], Ended::Lost);
+    assert_eq!(verdict, Verdict::Restart);
+    scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());
+    scene.dialler.reconfigure(&scene.config);
+    assert_eq!(scene.next_all(), peers[2..3]);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Nothing);
+    scene.config.mode = DialMode::Normal;
+    scene.dialler.reconfigure(&scene.config);
+    scene.pass(secs(7));
+    assert!(scene.next_all().contains(&sibling), "its range is free");
+}

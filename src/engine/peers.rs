@@ -1,0 +1,363 @@
+//! What the peer manager hears and what is done about its answers: who is dialled, let in, recognised, punished.
+//!
+//! The manager decides and this carries it out on rows, lists and events. Without a manager every call here is the test
+//! of a pointer.
+
+use super::Engine;
+use crate::address::{Host, NetGroup};
+use crate::admit::evict;
+use crate::api::{ControlEvent, LoopState, NextDial};
+use crate::ban::score::Verdict as Sentence;
+use crate::ban::{Ban, BanReason, Misconduct};
+use crate::dial::{Departure, Resolve, Verdict};
+use crate::error::{
+    CloseReason, CommandError, IoStep, LocalCause, Misbehaviour, NetworkFailure, Refusal, Shortage, Side,
+};
+use crate::id::{LinkId, PeerId};
+use crate::limits::DIALS_PER_TURN;
+use crate::manager::{Announced, Duplicate, Leaving, Manager};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::SERVICE_NETWORK;
+use crate::store::{Batch, KnownPeer};
+use crate::table::{Ending, Link};
+use crate::time::Wait;
+use crate::wire::Version;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+impl Engine {
+    // --- Finding ----------------------------------------------------------------------------------------------------
+
+    /// Does what is due: dials, asks seeds, ends bans.
+    pub(crate) fn manage(&mut self) {
+        let Some(manager) = &self.state.manager else { return };
+        let now = self.state.now;
+        if self.state.stopping || manager.next_at(now, self.state.unix_time).is_none_or(|moment| moment > now) {
+            return;
+        }
+        self.dial_whom_it_wants();
+        self.end_bans();
+    }
+
+    fn dial_whom_it_wants(&mut self) {
+        for _ in 0..DIALS_PER_TURN {
+            let state = &mut self.state;
+            let Some(manager) = &mut state.manager else { return };
+            // Those who are told that there is no room have rows too.
+            if state.table.len() >= state.config.max_links {
+                return;
+            }
+            let Some(address) = manager.next_dial(state.now, state.unix_time, &mut state.rng) else { return };
+            state.open(address, None);
+        }
+    }
+
+    /// What to ask the network next for the manager.
+    pub(crate) fn next_question(&mut self) -> Option<Resolve> {
+        let now = self.state.now;
+        self.state.manager.as_mut().filter(|_| !self.state.stopping)?.next_question(now)
+    }
+
+    /// The next changes of the book to write.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
+        let now = self.state.now;
+        self.state.manager.as_mut()?.next_batch(now)
+    }
+
+    /// Takes up what an earlier run has remembered.
+    pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        let LoopState { manager, now, unix_time, rng, .. } = &mut self.state;
+        if let Some(manager) = manager {
+            manager.remember(peers, bans, (*now, *unix_time), rng);
+        }
+    }
+
+    /// The loop stops: what has changed is written at once.
+    pub(crate) fn hurry_book(&mut self) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.hurry();
+        }
+    }
+
+    /// Whether the loop may end as far as the book is concerned: nothing waits to be written any more.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.state.manager.as_ref().is_none_or(|manager| manager.is_durable())
+    }
+
+    fn end_bans(&mut self) {
+        let Some(manager) = &mut self.state.manager else { return };
+        while let Some(ban) = manager.end_ban(self.state.now, self.state.unix_time) {
+            self.state.outbox.tell(ControlEvent::PeerUnbanned { host: ban.host });
+        }
+    }
+
+    /// How long the manager has nothing to do.
+    pub(crate) fn manager_wait(&self) -> Wait {
+        let (now, unix) = (self.state.now, self.state.unix_time);
+        let next = self.state.manager.as_ref().and_then(|manager| match self.state.stopping {
+            // All that is left is to write down what has changed.
+            true => manager.write_at(now),
+            false => manager.next_at(now, unix),
+        });
+        match next {
+            Some(moment) if moment <= now => Wait::Zero,
+            Some(moment) => Wait::Until(moment),
+            None => Wait::Forever,
+        }
+    }
+
+    // --- Letting in -------------------------------------------------------------------------------------------------
+
+    /// Whether the host of `address` may connect at all.
+    pub(super) fn let_in(&mut self, address: SocketAddr) -> Result<(), Refusal> {
+        let (now, unix) = (self.state.now, self.state.unix_time);
+        self.state.manager.as_mut().map_or(Ok(()), |manager| manager.let_in(address.ip(), now, unix))
+    }
+
+    /// Whether there is a place for one more accepted peer, which is taken.
+    pub(super) fn take_place(&mut self) -> bool {
+        match &mut self.state.manager {
+            Some(manager) => manager.dialler.places.try_take() || self.make_room(),
+            None => self.inbound < self.state.config.max_inbound,
+        }
+    }
+
+    /// Closes an accepted peer for a new one, if that is wanted and one can be spared.
+    fn make_room(&mut self) -> bool {
+        let LoopState { manager, table, rng, outbox, .. } = &mut self.state;
+        let Some(manager) = manager.as_mut().filter(|manager| manager.config.evicts_inbound) else { return false };
+        let rows = evict::rows(table.slots() as usize, rng);
+        let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
+        let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
+        let Some(peer) = manager.choose_victim(candidates) else { return false };
+        if let Some(link) = table.get(peer.link()) {
+            outbox.tell(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
+        }
+        // Its row goes at the end of this turn and gives its place back then.
+        manager.dialler.places.take_beyond();
+        self.state.abort(peer.link(), LocalCause::Evicted.into());
+        true
+    }
+
+    /// A row was taken for an accepted connection.
+    pub(super) fn entered(&mut self, id: LinkId, address: SocketAddr) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.entered(id, address);
+        }
+    }
+
+    /// Accepting has to wait; where descriptors are short, so does dialling.
+    pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
+        self.state.counters.accept_pauses += 1;
+        let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
+        if let Some(manager) = self.state.manager.as_mut().filter(|_| is_short) {
+            manager.dialler.short_of_descriptors(self.state.now);
+        }
+    }
+
+    /// The kernel has begun to connect a link that was dialled.
+    pub(crate) fn dial_began(&mut self, id: LinkId) {
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        if let (Some(manager), Some(link)) = (manager, table.get(id)) {
+            manager.dialler.dialled(link.peer.address());
+        }
+    }
+
+    /// A `version` leaves with this nonce.
+    pub(super) fn version_leaves(&mut self, id: LinkId, nonce: u64) {
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        if let (Some(manager), Some(link)) = (manager, table.get(id).filter(|link| !link.peer.is_inbound())) {
+            manager.dialler.opened(link.peer.address(), nonce);
+        }
+    }
+
+    // --- Recognising ------------------------------------------------------------------------------------------------
+
+    /// Whether the connection whose `version` has come may go on.
+    pub(super) fn identify(&mut self, id: LinkId) -> bool {
+        let now = self.state.now;
+        let patience = self.state.config.handshake_timeout;
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return true };
+        let Some(version) = link.peer.handshake().peer_version() else { return true };
+        let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
+        let is_settled = |other: LinkId| {
+            let other = table.get(other).map(|link| &link.peer);
+            let is_connected = |peer: &&crate::peer::PeerConnection| peer.state() == ConnectionState::Connected;
+            other.filter(is_connected).is_some_and(|peer| now >= peer.since().plus(patience))
+        };
+        match manager.identify(id, link.peer.address(), opener, version, is_settled) {
+            None => true,
+            Some(Duplicate::This) => {
+                self.state.close(id, LocalCause::Duplicate.into());
+                false
+            }
+            Some(Duplicate::Other(other)) => {
+                self.state.close(other, LocalCause::Duplicate.into());
+                true
+            }
+            Some(Duplicate::Itself { dialled, is_proven }) => {
+                let reason = LocalCause::SelfConnection.into();
+                if let Some(dialled) = dialled.filter(|_| is_proven) {
+                    self.state.close(dialled, reason);
+                }
+                self.state.close(id, reason);
+                false
+            }
+        }
+    }
+
+    /// The handshake of a peer is complete.
+    pub(super) fn settled(&mut self, id: LinkId) {
+        let LoopState { table, manager, now, unix_time, rng, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let Some(version) = link.peer.handshake().peer_version() else { return };
+        let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
+        manager.settled(id, link.peer.address(), opener, version, (*now, *unix_time), rng);
+    }
+
+    // --- Punishing --------------------------------------------------------------------------------------------------
+
+    /// Charges a peer with something that a correct one does not do.
+    pub(super) fn misbehaved(&mut self, id: LinkId, misconduct: Misconduct) {
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let address = link.peer.address();
+        let Some(punishment) = manager.charge(id, address.ip(), misconduct) else { return };
+        let (points, score) = (punishment.points, punishment.score);
+        let peer = PeerId::of(id);
+        self.state.outbox.tell(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
+        match punishment.verdict {
+            Sentence::Tolerated => {}
+            Sentence::Disconnect => self.state.abort(id, Misbehaviour::Intolerable.into()),
+            Sentence::Ban => self.state.abort(id, Misbehaviour::BanScore.into()),
+        }
+    }
+
+    /// A message of a peer had a wrong checksum.
+    pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
+        let now = self.state.now;
+        let misconduct = self.state.manager.as_mut().and_then(|manager| manager.count_bad_checksum(id, now));
+        if let Some(misconduct) = misconduct {
+            self.misbehaved(id, misconduct);
+        }
+    }
+
+    /// Bans the host at `address`, closes all its connections, and says so once that is durable.
+    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) {
+        let moment = (self.state.now, self.state.unix_time);
+        let LoopState { manager, table, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        let Some(ban) = manager.ban(address, reason, length, moment) else { return };
+        let is_of_host = |address: IpAddr| Host::of(address) == ban.host && !manager.is_trusted(address);
+        let is_affected = |link: &Link| link.ending == Ending::Open && is_of_host(link.peer.address().ip());
+        let affected: Vec<LinkId> = table.iter().filter(|(_, link)| is_affected(link)).map(|(id, _)| id).collect();
+        manager.announce(ban, affected.len());
+        for id in affected {
+            self.state.close(id, LocalCause::Banned.into());
+        }
+    }
+
+    // --- Commands ---------------------------------------------------------------------------------------------------
+
+    /// Bans a host because the embedder asked for it.
+    pub(crate) fn ban_as_asked(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), CommandError> {
+        if self.state.manager.is_none() {
+            return Err(CommandError::NoManager);
+        }
+        self.ban(address, BanReason::Manual, length);
+        Ok(())
+    }
+
+    /// Ends the ban of a host; says whether there was one.
+    pub(crate) fn unban_as_asked(&mut self, address: IpAddr) -> Result<bool, CommandError> {
+        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
+        let manager = manager.as_mut().ok_or(CommandError::NoManager)?;
+        let host = Host::of(address);
+        let was_banned = manager.unban(host, *now, *unix_time);
+        if was_banned {
+            outbox.tell(ControlEvent::PeerUnbanned { host });
+        }
+        Ok(was_banned)
+    }
+
+    /// The bans in force.
+    pub(crate) fn bans(&self) -> Result<Vec<Ban>, CommandError> {
+        let manager = self.state.manager.as_ref().ok_or(CommandError::NoManager)?;
+        Ok(manager.bans.list(self.state.now, self.state.unix_time))
+    }
+
+    // --- Leaving ----------------------------------------------------------------------------------------------------
+
+    /// A row is about to be freed: gives back what it held, tells of the end, and bans a host that has earned it.
+    pub(super) fn left(&mut self, leaving: Leaving) {
+        let LoopState { manager, outbox, now, unix_time, rng, .. } = &mut self.state;
+        let departure = manager.as_mut().and_then(|manager| manager.left(leaving, *now, *unix_time, rng));
+        outbox.tell(end_told(leaving, departure));
+        let Leaving { address, reason, .. } = leaving;
+        if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
+            outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
+        }
+        let Some(manager) = manager else { return };
+        if let Some(earned) = manager.earned_ban(address.ip(), reason, &self.rules.limits) {
+            let duration = manager.config.ban_duration;
+            manager.write_down_ban(address, earned, *now, *unix_time);
+            self.ban(address.ip(), earned, Some(duration));
+        }
+    }
+}
+
+/// A peer as one that may have to go, unless it is going already.
+fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candidate> {
+    if link.ending != Ending::Open {
+        return None;
+    }
+    let address = link.peer.address().ip();
+    let version = link.peer.handshake().peer_version();
+    Some(evict::Candidate {
+        peer: PeerId::of(id),
+        connection_type: link.peer.connection_type(),
+        is_trusted: manager.is_trusted(address),
+        group: NetGroup::of(address),
+        connected_at: link.peer.since(),
+        shortest_ping: link.peer.ping_pong().least_rtt(),
+        last_transaction: None,
+        last_block: None,
+        relays_transactions: version.is_some_and(Version::relays),
+        has_needed_services: version.is_some_and(|version| version.services & SERVICE_NETWORK != 0),
+    })
+}
+
+/// What is told of the end of a connection.
+fn end_told(leaving: Leaving, departure: Option<Departure>) -> ControlEvent {
+    let Leaving { id, address, connection_type, state, reason } = leaving;
+    let peer = PeerId::of(id);
+    match (state, connection_type, reason) {
+        (ConnectionState::Disconnected, _, CloseReason::Network(failure)) => {
+            ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) }
+        }
+        (ConnectionState::Connecting | ConnectionState::AwaitingHandshake, ConnectionType::Outbound, _) => {
+            let failures = departure.map_or(1, |departure| departure.failures.max(1));
+            let next = departure.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
+            ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
+        }
+        _ => ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+    }
+}
+
+/// What is told of a ban.
+pub(super) fn banned(announced: Announced) -> ControlEvent {
+    let Announced { ban: Ban { host, reason, until, .. }, peers_closed } = announced;
+    ControlEvent::PeerBanned { host, reason, until, peers_closed }
+}
+
+/// When the address of a connection that has ended is dialled again.
+fn next_dial(verdict: Verdict) -> NextDial {
+    match verdict {
+        Verdict::Restart => NextDial::Restart,
+        Verdict::WaitUntil(moment) => NextDial::At(moment),
+        Verdict::Inaccessible => NextDial::Inaccessible,
+        Verdict::Never | Verdict::Nothing => NextDial::Never,
+    }
+}

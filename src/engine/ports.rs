@@ -1,0 +1,86 @@
+//! What the loop hears from where it neither reads nor writes itself: listeners, and answers to what it has asked.
+
+use super::Engine;
+use super::peers::banned;
+use crate::api::{ControlEvent, LoopState};
+use crate::error::{IoStep, NetworkFailure, ResolveFailure};
+use crate::net::Answer;
+use crate::store::Persisted;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Engine {
+    /// The loop listens at `address` from now on.
+    pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
+        self.state.counters.listeners_bound += 1;
+        self.state.outbox.tell(ControlEvent::ListenerBound { address });
+        if let Some(manager) = &mut self.state.manager {
+            manager.listens_at(address);
+        }
+    }
+
+    /// The loop does not listen at `address`, and tries again after `retry_in`.
+    pub(crate) fn listener_failed(&mut self, address: SocketAddr, error: &io::Error, retry_in: Duration) {
+        self.state.counters.listen_failures += 1;
+        let failure = NetworkFailure::new(IoStep::Bind, error);
+        self.state.outbox.tell(ControlEvent::ListenerBindFailed { address, failure, retry_in });
+    }
+
+    /// The loop does not listen at `address` any more.
+    pub(crate) fn listener_closed(&mut self, address: SocketAddr) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.listens_no_more_at(address);
+        }
+    }
+
+    /// An answer has come, in time or not.
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Resolved { query, outcome: Ok(addresses) } => {
+                self.state.counters.names_resolved += 1;
+                self.resolved(query, &addresses, None);
+            }
+            Answer::Resolved { query, outcome: Err(failure) } => {
+                self.state.counters.resolve_failures += 1;
+                self.resolved(query, &[], Some(failure));
+            }
+            Answer::Persisted(persisted) => self.persisted(&persisted),
+        }
+    }
+
+    /// Changes of the book are on the disk, or cannot be written yet.
+    fn persisted(&mut self, answer: &Persisted) {
+        let LoopState { manager, outbox, counters, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        let was_failing = manager.is_failing();
+        for announced in manager.persisted(answer) {
+            outbox.tell(banned(announced));
+        }
+        match &answer.result {
+            Ok(()) => {
+                counters.batches_persisted += 1;
+                if was_failing {
+                    outbox.tell(ControlEvent::BookRecovered);
+                }
+            }
+            Err(error) => {
+                counters.persist_failures += 1;
+                outbox.tell(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
+            }
+        }
+    }
+
+    /// A name of the manager's was looked up.
+    fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
+        let LoopState { manager, outbox, now, unix_time, rng, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        let Some(name) = manager.seeds.name_of(query) else { return };
+        let (found, new) = manager.resolved(query, addresses, (*now, *unix_time), rng);
+        outbox.tell(match failure {
+            None => ControlEvent::SeedResolved { name, found, new },
+            Some(failure) => ControlEvent::SeedFailed { name, cause: failure.cause },
+        });
+    }
+}

@@ -1,0 +1,224 @@
+//! A new configuration for a loop that runs.
+//!
+//! It is taken between two steps of a turn, as a whole or not at all. Most of it is looked up where it is needed and so
+//! holds at once; what was derived from it is derived anew. Deadlines are never stored, only what they count from, so
+//! they move by themselves. Only timers that were set for a later moment have to follow, and the rows' copies of the
+//! time for a pong: that is done slot by slot, a bounded number in each turn, and the loop does not sleep before it is
+//! through. Nobody is closed for a limit that was lowered.
+
+use super::handshake::HandshakeFrames;
+use super::{Engine, framer_rules};
+use crate::api::{ControlEvent, LoopState};
+use crate::bugs::{self, Budget};
+use crate::config::{Config, ConfigChange, UpdateError};
+use crate::id::LinkId;
+use crate::limits::EXPIRIES_PER_TURN;
+
+impl Engine {
+    /// Takes `config`, unless it is a dry run, and returns what that changes.
+    pub(super) fn update_config(&mut self, config: Config, dry_run: bool) -> Result<Vec<ConfigChange>, UpdateError> {
+        let changes = self.state.config.changes_to(&config)?;
+        if dry_run || changes.is_empty() {
+            return Ok(changes);
+        }
+        let announced_max_bytes = self.rules.limits.message_max_bytes;
+        self.rules = framer_rules(&config);
+        // Peers that were told of a higher limit may go on using it.
+        let limit = &mut self.rules.limits.message_max_bytes;
+        *limit = announced_max_bytes.max(*limit);
+        self.memory.set_gathered_max_bytes(config.buffered_total_max_bytes);
+        self.frames = HandshakeFrames::new(&config);
+        let before = std::mem::replace(&mut self.state.config, config);
+        self.follow_deadlines(&before);
+        self.config_updated(&changes);
+        Ok(changes)
+    }
+
+    /// Whether timers are still to be set for deadlines that have moved.
+    pub(crate) fn is_retiming(&self) -> bool {
+        self.retime_from.is_some()
+    }
+
+    /// Whether the timer of a link is set for the deadlines that it has.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_retimed(&self, id: LinkId) -> bool {
+        self.retime_from.is_none_or(|first| id.slot() < first as usize)
+    }
+
+    /// Sets the timers of links whose deadlines have moved, as many as one turn may.
+    pub(crate) fn retime(&mut self) {
+        let Some(first) = self.retime_from else { return };
+        let slots = self.state.table.slots();
+        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN) as u32;
+        let end = slots.min(first.saturating_add(most));
+        for slot in first..end {
+            if let Some(id) = self.state.table.id_at(slot) {
+                self.retime_link(id);
+            }
+        }
+        self.retime_from = (end < slots).then_some(end);
+    }
+
+    fn retime_link(&mut self, id: LinkId) {
+        let pong_timeout = self.state.config.pong_timeout;
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        link.peer.ping_pong_mut().set_timeout(pong_timeout);
+        // A connection that waits to be dialled has no deadline before that.
+        let is_to_be_dialled = link.is_connecting() && self.state.wheel.armed_tick(id.slot() as u32).is_none();
+        if !is_to_be_dialled {
+            self.state.rearm(id);
+        }
+    }
+
+    /// Begins to set timers anew if a deadline may have moved to an earlier moment, or the time for a pong at all.
+    fn follow_deadlines(&mut self, before: &Config) {
+        let now = &self.state.config;
+        if now.ping_interval != before.ping_interval {
+            self.state.ping_interval_since = self.state.now;
+        }
+        let is_sooner = !now.ping_interval.is_zero()
+            && (before.ping_interval.is_zero() || now.ping_interval < before.ping_interval)
+            || now.connect_timeout < before.connect_timeout
+            || now.handshake_timeout < before.handshake_timeout;
+        if is_sooner || now.pong_timeout != before.pong_timeout {
+            self.retime_from = Some(0);
+        }
+    }
+
+    /// Tells whoever keeps something of its own that depends on what has changed. The listeners follow by themselves.
+    fn config_updated(&mut self, changes: &[ConfigChange]) {
+        for change in changes {
+            log::info!("configuration: {change}");
+        }
+        let fields = changes.iter().map(|change| change.field).collect();
+        self.state.outbox.tell(ControlEvent::ConfigUpdated { fields });
+        let LoopState { manager, config, .. } = &mut self.state;
+        if let (Some(manager), Some(config)) = (manager, &config.manager) {
+            manager.reconfigure(config);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Handler;
+    use crate::protocol::Network;
+    use crate::table::Ending;
+    use crate::time::{Instant, Wait};
+    use crate::wheel::tick_at_or_after;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::time::Duration;
+
+    struct Deaf;
+
+    impl Handler for Deaf {
+        type Command = ();
+    }
+
+    fn config() -> Config {
+        Config::new(Network::Regtest)
+    }
+
+    fn engine() -> Engine {
+        Engine::new(config(), StdRng::seed_from_u64(1), Instant::ZERO)
+    }
+
+    #[test]
+    fn a_million_timers_would_follow_in_bounded_turns() {
+        const LINKS: usize = 2 * EXPIRIES_PER_TURN + 1;
+        let mut engine = engine();
+        let ids: Vec<LinkId> =
+            (0..LINKS).map(|_| engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room")).collect();
+        ids.iter().for_each(|id| engine.opened(*id, &mut Deaf));
+        let sooner = Duration::from_secs(3);
+        let tick = tick_at_or_after(Instant::ZERO.plus(sooner));
+        let followed = |engine: &Engine| {
+            ids.iter().filter(|id| engine.state.wheel.armed_tick(id.slot() as u32) == Some(tick)).count()
+        };
+        let changes = engine.update_config(Config { handshake_timeout: sooner, ..config() }, false);
+        assert_eq!(changes.map(|changes| changes.len()), Ok(1));
+        engine.tell_news(&mut Deaf);
+        for turn in 0..3 {
+            assert_eq!(followed(&engine), turn * EXPIRIES_PER_TURN);
+            assert_eq!(engine.wait(), Wait::Zero, "there is more to do");
+            engine.retime();
+        }
+        assert_eq!(followed(&engine), LINKS);
+        assert_eq!(engine.wait(), Wait::Until(Instant::ZERO.plus(sooner)));
+    }
+
+    #[test]
+    fn nobody_is_judged_by_a_time_that_is_gone_before_its_timer_has_followed() {
+        let mut engine = Engine::new(
+            Config { pong_timeout: Duration::from_secs(1), ..config() },
+            StdRng::seed_from_u64(1),
+            Instant::ZERO,
+        );
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
+        engine.opened(id, &mut Deaf);
+        let link = engine.state.table.get_mut(id).expect("it is live");
+        assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
+        let late = Instant::ZERO.plus(Duration::from_secs(1));
+        (engine.state.now, engine.heard_until) = (late, late);
+        engine.update_config(config(), false).expect("it may change");
+        engine.timer_due(id.slot() as u32);
+        assert_eq!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
+        engine.update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false).expect("and back");
+        engine.timer_due(id.slot() as u32);
+        assert_ne!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
+    }
+
+    #[test]
+    fn later_deadlines_need_no_walk_over_the_links() {
+        let mut engine = engine();
+        engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
+        let Config { connect_timeout, handshake_timeout, ping_interval, .. } = config();
+        let later = Config {
+            connect_timeout: connect_timeout * 2,
+            handshake_timeout: handshake_timeout * 2,
+            ping_interval: ping_interval * 2,
+            ..config()
+        };
+        assert_eq!(engine.update_config(later.clone(), false).map(|changes| changes.len()), Ok(3));
+        assert!(!engine.is_retiming());
+        let never = Config { ping_interval: Duration::ZERO, ..later.clone() };
+        assert_eq!(engine.update_config(never, false).map(|changes| changes.len()), Ok(1));
+        assert!(!engine.is_retiming());
+        assert_eq!(engine.update_config(later, false).map(|changes| changes.len()), Ok(1));
+        assert!(engine.is_retiming(), "pings that nobody waited for come now");
+    }
+
+    #[test]
+    fn a_dial_that_waits_for_its_turn_has_no_deadline_before() {
+        let mut engine = engine();
+        let id = engine.state.connect(([192, 0, 2, 1], 8_333).into(), None).expect("there is room");
+        let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };
+        engine.update_config(sooner, false).expect("it may change");
+        engine.retime();
+        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), None);
+        engine.state.now = Instant::ZERO.plus(Duration::from_secs(9));
+        engine.dialling(id);
+        let tick = tick_at_or_after(engine.state.now.plus(Duration::from_millis(1)));
+        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), Some(tick));
+    }
+
+    #[test]
+    fn what_is_refused_or_only_tried_changes_nothing() {
+        let mut engine = engine();
+        let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
+        engine.opened(id, &mut Deaf);
+        let good = Config { handshake_timeout: Duration::from_secs(1), message_max_bytes: 9_000_000, ..config() };
+        let bad = Config { max_links: 0, ..good.clone() };
+        let fixed = Config { network: Network::Mainnet, ..good.clone() };
+        let before = format!("{engine:?}");
+        assert_eq!(engine.update_config(good.clone(), true).map(|changes| changes.len()), Ok(2));
+        assert!(engine.update_config(bad, false).is_err());
+        assert!(engine.update_config(fixed, false).is_err());
+        assert_eq!(engine.update_config(config(), false), Ok(Vec::new()));
+        assert_eq!(format!("{engine:?}"), before);
+        assert!(engine.update_config(good, false).is_ok());
+        assert_ne!(format!("{engine:?}"), before);
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a name gave no address.
+
+use std::fmt;
+use std::io;
+
+/// A name without addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveFailure {
+    /// The name as it was asked for.
+    pub name: String,
+    /// Why it has none.
+    pub cause: ResolveCause,
+}
+
+/// Why a name could not be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolveCause {
+    /// The operating system's resolver has failed, in its own words; a name that does not exist is told so.
+    System(String),
+    /// The name exists and has no address.
+    NoAddress,
+    /// [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names are being looked up already.
+    TooMany,
+    /// There is no thread to look it up.
+    NoThread(io::ErrorKind),
+    /// Nothing came within [`RESOLVE_TIMEOUT`](crate::limits::RESOLVE_TIMEOUT).
+    TimedOut,
+}
+
+impl fmt::Display for ResolveFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} gave no address: {}", self.name, self.cause)
+    }
+}
+
+impl fmt::Display for ResolveCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(words) => f.write_str(words),
+            Self::NoAddress => f.write_str("the name exists and has none"),
+            Self::TooMany => f.write_str("too many names are being looked up; try again later"),
+            Self::NoThread(kind) => write!(f, "no thread could be started to look it up ({kind})"),
+            Self::TimedOut => f.write_str("the resolver did not answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for ResolveFailure {}

@@ -1,0 +1,178 @@
+//! Hashing for maps whose keys a peer may choose: SipHash under a key that no peer knows.
+//!
+//! The key is drawn from the engine's random numbers, so nobody can choose keys that meet in one bucket, and a run that
+//! is replayed hashes as it did. [`KeyedHasher`] gives the very hashes of [`SipKey::hash`] for what is written to it,
+//! however it is cut, and allocates nothing. Whoever iterates over such a map makes a run depend on its key: don't.
+
+use crate::wire::siphash::{SipKey, SipState};
+use rand::Rng;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+
+/// Makes the hashers of one map, or of several that share a key.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyedState {
+    key: SipKey,
+}
+
+impl KeyedState {
+    pub(crate) fn new(rng: &mut impl Rng) -> Self {
+        Self { key: SipKey { k0: rng.next_u64(), k1: rng.next_u64() } }
+    }
+}
+
+impl BuildHasher for KeyedState {
+    type Hasher = KeyedHasher;
+
+    fn build_hasher(&self) -> KeyedHasher {
+        KeyedHasher { state: SipState::new(self.key), pending: 0, len_bytes: 0 }
+    }
+}
+
+impl fmt::Debug for KeyedState {
+    /// Without the key: a log is no place for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedState").finish_non_exhaustive()
+    }
+}
+
+/// One hash on its way.
+pub(crate) struct KeyedHasher {
+    state: SipState,
+    /// The bytes that make no whole word yet, the first one lowest; zero above them.
+    pending: u64,
+    len_bytes: u64,
+}
+
+impl KeyedHasher {
+    /// Takes the `count` lowest bytes of `word`, 1 to 8; those above have to be zero.
+    fn push(&mut self, word: u64, count: u64) {
+        let held = self.len_bytes % 8;
+        self.len_bytes = self.len_bytes.wrapping_add(count);
+        self.pending |= word << (8 * held);
+        if held + count >= 8 {
+            self.state.absorb(self.pending);
+            self.pending = if held == 0 { 0 } else { word >> (8 * (8 - held)) };
+        }
+    }
+}
+
+impl Hasher for KeyedHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.push(u64::from_le_bytes(*word), 8);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.push(u64::from_le_bytes(last), rest.len() as u64);
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.push(u64::from(value), 1);
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.push(u64::from(value), 2);
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.push(u64::from(value), 4);
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.push(value, 8);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.push(value as u64, 8);
+    }
+
+    fn finish(&self) -> u64 {
+        let mut state = self.state.clone();
+        state.absorb(self.pending | self.len_bytes << 56);
+        state.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Host;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::net::Ipv4Addr;
+
+    fn keyed(seed: u64) -> KeyedState {
+        KeyedState::new(&mut StdRng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_whole_wherever_it_is_cut() {
+        let state = keyed(1);
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 0..=bytes.len() {
+            let whole = state.key.hash(&bytes[..len]);
+            for first in 0..=len {
+                for second in first..=len {
+                    let mut hasher = state.build_hasher();
+                    hasher.write(&bytes[..first]);
+                    hasher.write(&bytes[first..second]);
+                    hasher.write(&bytes[second..len]);
+                    assert_eq!(hasher.finish(), whole, "{len} bytes cut at {first} and {second}");
+                    assert_eq!(hasher.finish(), whole, "asking does not change the hash");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_hash_as_their_bytes_from_the_lowest_at_every_place_in_a_word() {
+        let state = keyed(2);
+        for lead in 0..=8_usize {
+            let mut hasher = state.build_hasher();
+            let mut bytes = vec![0xff; lead];
+            hasher.write(&bytes);
+            hasher.write_u8(0x81);
+            hasher.write_u16(0x8283);
+            hasher.write_u32(0x8485_8687);
+            hasher.write_u64(0x8889_8a8b_8c8d_8e8f);
+            hasher.write_usize(0x9091);
+            hasher.write_i8(-1);
+            hasher.write_u128(7);
+            bytes.push(0x81);
+            bytes.extend(0x8283_u16.to_le_bytes());
+            bytes.extend(0x8485_8687_u32.to_le_bytes());
+            bytes.extend(0x8889_8a8b_8c8d_8e8f_u64.to_le_bytes());
+            bytes.extend(0x9091_u64.to_le_bytes());
+            bytes.push(0xff);
+            bytes.extend(7_u128.to_ne_bytes());
+            assert_eq!(hasher.finish(), state.key.hash(&bytes), "behind {lead} bytes");
+        }
+    }
+
+    #[test]
+    fn the_key_is_the_random_numbers_and_nothing_else() {
+        let host = Host::V6(7);
+        assert_eq!(keyed(3).hash_one(host), keyed(3).hash_one(host));
+        assert_ne!(keyed(3).hash_one(host), keyed(4).hash_one(host));
+        assert_eq!(format!("{:?}", keyed(3)), "KeyedState { .. }");
+    }
+
+    #[test]
+    fn hosts_that_meet_under_one_key_are_apart_under_another() {
+        const BUCKETS: usize = 1 << 10;
+        let bucket = |state: KeyedState, host| state.hash_one(host) as usize % BUCKETS;
+        let known = keyed(5);
+        let hosts = (0..1_000_000_u32).map(|bits| Host::V4(Ipv4Addr::from_bits(bits)));
+        let colliding: Vec<Host> = hosts.filter(|&host| bucket(known, host) == 0).take(256).collect();
+        let mut fill = vec![0; BUCKETS];
+        for &host in &colliding {
+            fill[bucket(keyed(6), host)] += 1;
+        }
+        assert_eq!(colliding.len(), 256);
+        assert!(fill.iter().max() <= Some(&8), "{:?} in the fullest", fill.iter().max());
+    }
+}

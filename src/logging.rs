@@ -1,0 +1,304 @@
+//! The lines that a loop logs: which event at which level, with which fields, and never too many.
+//!
+//! Each control event is one line of `key=value` pairs, the same keys for all: `event`, `peer_id`, `peer_address`,
+//! `connection_type`, `state`, `error` or else `detail`, `network`. A key without a value is left out. Values are
+//! printable ASCII, whatever is in them. Lines of one kind are limited by a bucket of their own, filled by the loop's
+//! own clock; the next line that is let through says how many were not. Without a logger nothing is formatted.
+
+use crate::api::ControlEvent;
+use crate::error::CloseReason;
+use crate::limits::{LOG_BURST_LINES, LOG_REFILL, LOG_TEXT_MAX_CHARS};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::Network;
+use crate::time::Instant;
+use log::Level;
+use std::fmt::{self, Write};
+use std::mem;
+
+/// The target of every line, for loggers that filter.
+const TARGET: &str = "peerloop";
+
+/// Logs the events of one loop.
+#[derive(Debug)]
+pub(crate) struct LogBook {
+    network: Network,
+    /// By the label of the event, of which there is a closed list.
+    buckets: Vec<(&'static str, Bucket)>,
+}
+
+/// What may still be logged of one kind of event.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    lines: u32,
+    filled_at: Instant,
+    suppressed: u64,
+}
+
+impl LogBook {
+    pub(crate) fn new(network: Network) -> Self {
+        Self { network, buckets: Vec::new() }
+    }
+
+    /// Logs an event, if somebody listens and there were not too many of its kind.
+    pub(crate) fn note(&mut self, event: &ControlEvent, now: Instant) {
+        let level = level_of(event);
+        if !log::log_enabled!(target: TARGET, level) {
+            return;
+        }
+        if let Some(suppressed) = self.admit(event.label(), now) {
+            log::log!(target: TARGET, level, "{}", Line { event, network: self.network, suppressed });
+        }
+    }
+
+    /// Takes a line of the kind `label`, and returns how many were suppressed before it; none if it is to be too.
+    fn admit(&mut self, label: &'static str, now: Instant) -> Option<u64> {
+        let index = self.buckets.iter().position(|&(known, _)| known == label).unwrap_or_else(|| {
+            self.buckets.push((label, Bucket { lines: LOG_BURST_LINES, filled_at: now, suppressed: 0 }));
+            self.buckets.len() - 1
+        });
+        self.buckets[index].1.take(now)
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let fills = now.since(self.filled_at).as_nanos() / LOG_REFILL.as_nanos();
+        let fills = fills.min(u128::from(LOG_BURST_LINES)) as u32;
+        self.lines = (self.lines + fills).min(LOG_BURST_LINES);
+        let is_full = self.lines == LOG_BURST_LINES;
+        self.filled_at = if is_full { now } else { self.filled_at.plus(LOG_REFILL * fills) };
+        if self.lines == 0 {
+            self.suppressed += 1;
+            return None;
+        }
+        self.lines -= 1;
+        Some(mem::take(&mut self.suppressed))
+    }
+}
+
+/// What an event means to who reads the log: the ordinary course of things is worth `info` once per peer, what the
+/// other side did wrong is a warning, and an error is what somebody has to look after.
+fn level_of(event: &ControlEvent) -> Level {
+    match event {
+        ControlEvent::ConnectionEstablished { .. }
+        | ControlEvent::InboundRejected { .. }
+        | ControlEvent::RejectedOverCapacity { .. } => Level::Debug,
+        ControlEvent::HandshakeComplete { .. }
+        | ControlEvent::ConnectionRestarting { .. }
+        | ControlEvent::PeerUnbanned { .. }
+        | ControlEvent::PeerEvicted { .. }
+        | ControlEvent::ListenerBound { .. }
+        | ControlEvent::SeedResolved { .. }
+        | ControlEvent::BookRecovered
+        | ControlEvent::ConfigUpdated { .. } => Level::Info,
+        ControlEvent::ConnectionFailed { reason, .. } | ControlEvent::ConnectionLost { reason, .. } => match reason {
+            CloseReason::ClosedByPeer | CloseReason::Local(_) => Level::Info,
+            CloseReason::Wire(_)
+            | CloseReason::Misbehaved(_)
+            | CloseReason::Incompatible(_)
+            | CloseReason::TimedOut(_)
+            | CloseReason::Network(_)
+            | CloseReason::RejectedByPeer(_) => Level::Warn,
+        },
+        ControlEvent::PeerMisbehaved { .. }
+        | ControlEvent::PeerBanned { .. }
+        | ControlEvent::ListenerBindFailed { .. }
+        | ControlEvent::SeedFailed { .. } => Level::Warn,
+        ControlEvent::BookFailing { .. } => Level::Error,
+    }
+}
+
+/// One line of the log.
+struct Line<'a> {
+    event: &'a ControlEvent,
+    network: Network,
+    suppressed: u64,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event={}", self.event.label())?;
+        if let Some(peer) = self.event.peer() {
+            write!(f, " peer_id={:?}", peer.link())?;
+        }
+        let Fields { address, connection_type, state, error } = Fields::of(self.event);
+        if let Some(address) = address {
+            write!(f, " peer_address={address}")?;
+        }
+        if let Some(connection_type) = connection_type {
+            write!(f, " connection_type={connection_type}")?;
+        }
+        if let Some(state) = state {
+            write!(f, " state={state}")?;
+        }
+        match error {
+            Some(error) => write!(f, " error={}", Quoted(error))?,
+            None => write!(f, " detail={}", Quoted(self.event))?,
+        }
+        write!(f, " network={}", self.network.name())?;
+        if self.suppressed > 0 {
+            write!(f, " suppressed={}", self.suppressed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What lines have in common.
+#[derive(Default)]
+struct Fields<'a> {
+    address: Option<&'a dyn fmt::Display>,
+    connection_type: Option<ConnectionType>,
+    /// The state that the connection is in after the event, or came to before it ended.
+    state: Option<ConnectionState>,
+    error: Option<&'a dyn fmt::Display>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(event: &'a ControlEvent) -> Self {
+        let of_address = |address| Fields { address: Some(address), ..Self::default() };
+        let of_error = |error| Fields { error: Some(error), ..Self::default() };
+        match event {
+            ControlEvent::ConnectionEstablished { address, connection_type, .. } => Self {
+                connection_type: Some(*connection_type),
+                state: Some(ConnectionState::AwaitingHandshake),
+                ..of_address(address)
+            },
+            ControlEvent::HandshakeComplete { address, connection_type, .. } => Self {
+                connection_type: Some(*connection_type),
+                state: Some(ConnectionState::Connected),
+                ..of_address(address)
+            },
+            ControlEvent::ConnectionFailed { address, state, reason, .. } => Self {
+                connection_type: Some(ConnectionType::Outbound),
+                state: Some(*state),
+                error: Some(reason),
+                ..of_address(address)
+            },
+            ControlEvent::ConnectionLost { address, connection_type, state, reason, .. } => Self {
+                connection_type: Some(*connection_type),
+                state: Some(*state),
+                error: Some(reason),
+                ..of_address(address)
+            },
+            ControlEvent::InboundRejected { address, refusal } => {
+                Self { connection_type: Some(ConnectionType::Inbound), error: Some(refusal), ..of_address(address) }
+            }
+            ControlEvent::RejectedOverCapacity { address, .. } => {
+                Self { connection_type: Some(ConnectionType::OverCapacity), ..of_address(address) }
+            }
+            ControlEvent::ListenerBindFailed { address, failure, .. } => {
+                Self { error: Some(failure), ..of_address(address) }
+            }
+            ControlEvent::ConnectionRestarting { address, .. }
+            | ControlEvent::PeerMisbehaved { address, .. }
+            | ControlEvent::PeerEvicted { address, .. }
+            | ControlEvent::ListenerBound { address } => of_address(address),
+            ControlEvent::PeerBanned { host, .. } | ControlEvent::PeerUnbanned { host } => of_address(host),
+            ControlEvent::SeedFailed { cause, .. } => of_error(cause),
+            ControlEvent::BookFailing { error } => of_error(error),
+            ControlEvent::SeedResolved { .. } | ControlEvent::BookRecovered | ControlEvent::ConfigUpdated { .. } => {
+                Self::default()
+            }
+        }
+    }
+}
+
+/// A text between quotation marks, in which nothing can end it or the line, and which is never long.
+struct Quoted<'a>(&'a dyn fmt::Display);
+
+/// Passes characters on, those that are not printable ASCII escaped, until there were too many.
+struct Escape<'a, 'b> {
+    out: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        write!(Escape { out: f, left: LOG_TEXT_MAX_CHARS }, "{}", self.0)?;
+        f.write_char('"')
+    }
+}
+
+impl Write for Escape<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.left == 0 {
+                return Ok(());
+            }
+            self.left -= 1;
+            match character {
+                '"' | '\\' => write!(self.out, "\\{character}")?,
+                ' '..='~' => self.out.write_char(character)?,
+                _ => write!(self.out, "{}", character.escape_default())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::one_of_each;
+    use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
+    use std::sync::Arc;
+
+    fn line(event: &ControlEvent, suppressed: u64) -> String {
+        Line { event, network: Network::Regtest, suppressed }.to_string()
+    }
+
+    #[test]
+    fn a_line_has_the_fields_of_its_event_and_no_others() {
+        let events = one_of_each();
+        assert_eq!(
+            line(&events[1], 0),
+            "event=handshake_complete peer_id=3.1 peer_address=192.0.2.1:8333 connection_type=outbound \
+             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1s\" network=regtest"
+        );
+        assert_eq!(
+            line(&events[5], 3),
+            "event=inbound_rejected peer_address=192.0.2.1:8333 connection_type=inbound error=\"there are 1 \
+             connections; raise max_links or max_inbound\" network=regtest suppressed=3"
+        );
+        assert!(line(&events[2], 0).contains(" state=awaiting_handshake error=\"listening failed: "));
+        assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));
+    }
+
+    #[test]
+    fn every_line_is_printable_short_and_ends_with_the_network() {
+        for event in one_of_each() {
+            let line = line(&event, 0);
+            assert!(line.starts_with(&format!("event={}", event.label())) && line.ends_with(" network=regtest"));
+            assert!(line.len() <= 512 && line.chars().all(|character| (' '..='~').contains(&character)), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_text_can_end_its_line_or_its_value_or_be_long() {
+        let quoted = |text: &str| Quoted(&text).to_string();
+        assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
+        assert_eq!(quoted(&"x".repeat(300)).len(), LOG_TEXT_MAX_CHARS + 2);
+        let name = Arc::from("seed\r\nevent=peer_banned");
+        let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
+        assert!(line(&event, 0).contains(r#"detail="seed\r\nevent=peer_banned has"#));
+    }
+
+    #[test]
+    fn lines_of_a_kind_are_few_and_those_that_were_not_logged_are_counted() {
+        let mut book = LogBook::new(Network::Regtest);
+        let mut now = Instant::from_nanos(7);
+        for _ in 0..LOG_BURST_LINES {
+            assert_eq!(book.admit("a", now), Some(0));
+        }
+        now = now.plus(LOG_REFILL / 2);
+        assert_eq!([book.admit("a", now), book.admit("a", now)], [None, None]);
+        assert_eq!(book.admit("b", now), Some(0), "another kind has lines of its own");
+        now = now.plus(LOG_REFILL / 2);
+        assert_eq!([book.admit("a", now), book.admit("a", now)], [Some(2), None]);
+        now = Instant::MAX;
+        assert_eq!(book.admit("a", now), Some(1));
+        assert_eq!((1..LOG_BURST_LINES).filter(|_| book.admit("a", now).is_some()).count() as u32, LOG_BURST_LINES - 1);
+        assert_eq!(book.admit("a", now), None, "an age brings no more than a burst");
+    }
+}

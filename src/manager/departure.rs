@@ -1,0 +1,81 @@
+//! What the end of a connection changes: its place, its claims, and what is thought of its address.
+
+use super::Manager;
+use crate::dial::{Departure, Ended, Verdict};
+use crate::error::CloseReason;
+use crate::id::LinkId;
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::store::{Change, KnownPeer, PeerStatus};
+use crate::time::{Instant, UnixTime};
+use rand::rngs::StdRng;
+use std::net::SocketAddr;
+
+/// A connection whose row is about to be freed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) id: LinkId,
+    pub(crate) address: SocketAddr,
+    pub(crate) connection_type: ConnectionType,
+    /// How far it had come.
+    pub(crate) state: ConnectionState,
+    pub(crate) reason: CloseReason,
+}
+
+impl Manager {
+    /// Gives back all that the connection held; says of one that was dialled what becomes of its address.
+    pub(crate) fn left(
+        &mut self,
+        leaving: Leaving,
+        now: Instant,
+        unix: UnixTime,
+        rng: &mut StdRng,
+    ) -> Option<Departure> {
+        let Leaving { id, address, connection_type, state, reason } = leaving;
+        self.admission.left(address.ip());
+        self.dialler.live.release(address, id);
+        if let Some(listening) = self.said_listening.remove(&id) {
+            self.dialler.live.release(listening, id);
+        }
+        self.scores.remove(&id);
+        self.bad_checksums.remove(&id);
+        match connection_type {
+            ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.places.give_back(),
+            ConnectionType::OverCapacity => {}
+        }
+        if connection_type != ConnectionType::Outbound {
+            return None;
+        }
+        let departure = self.dialler.ended(address, Ended::of(reason, state), now, rng);
+        let Departure { verdict, failures, restarts: _ } = departure;
+        match verdict {
+            Verdict::Inaccessible | Verdict::Never => self.write_down(address, unix, now, |peer| {
+                peer.status = PeerStatus::Inaccessible;
+                peer.failures = failures;
+            }),
+            Verdict::WaitUntil(_) => self.write_down(address, unix, now, |peer| peer.failures = failures),
+            Verdict::Restart | Verdict::Nothing => {}
+        }
+        Some(departure)
+    }
+
+    /// Changes what the book says of a peer that it knows.
+    pub(super) fn write_down(
+        &mut self,
+        address: SocketAddr,
+        unix: UnixTime,
+        now: Instant,
+        change: impl FnOnce(&mut KnownPeer),
+    ) {
+        let Some(known) = self.book.peer(address) else { return };
+        let mut peer = known.clone();
+        change(&mut peer);
+        if peer == *known {
+            return;
+        }
+        if peer.status != known.status {
+            peer.status_since = unix;
+        }
+        self.book.replace(peer.clone());
+        self.record(Change::PutPeer(peer), true, now);
+    }
+}

@@ -1,0 +1,199 @@
+//! The peer manager: one view of whom to dial, whom to let in, whom to keep out, and what is remembered of them.
+//!
+//! It joins the [dialler](crate::dial), the [bans](crate::ban), the [caps](crate::admit) and the
+//! [book](crate::store), which know nothing of each other. The engine tells it what becomes of connections, and it
+//! answers with what to do; it never touches a row, a socket or a clock. A loop without one pays for the test of a
+//! pointer where connections come and go, and for nothing per message.
+
+mod departure;
+mod identity;
+mod punishment;
+mod remembering;
+
+pub(crate) use departure::Leaving;
+pub(crate) use identity::Duplicate;
+pub(crate) use remembering::Announced;
+
+use crate::address::{Host, canonical};
+use crate::admit::{self, Admission, evict};
+use crate::ban::Ban;
+use crate::ban::list::BanList;
+use crate::ban::score::{ChecksumRun, Score};
+use crate::config::ManagerConfig;
+use crate::dial::{Dialler, Resolve, Seeds, Taken};
+use crate::error::{CommandError, Refusal};
+use crate::id::{LinkId, PeerId};
+use crate::keyed::KeyedState;
+use crate::protocol::Network;
+use crate::store::{Journal, MemoryStore};
+use crate::time::{Instant, UnixTime};
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// Finds, keeps and refuses the peers of one loop.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) config: ManagerConfig,
+    pub(crate) dialler: Dialler,
+    pub(crate) seeds: Seeds,
+    pub(crate) bans: BanList,
+    admission: Admission,
+    /// What the choice of whom to close for a new one is keyed with.
+    keys: KeyedState,
+    pub(crate) book: MemoryStore,
+    journal: Journal,
+    /// Bans in force that are not announced, because they are not durable yet, with the connections closed for each.
+    unannounced: BTreeMap<Host, (Ban, usize)>,
+    /// The misbehaviour of peers that have any.
+    scores: BTreeMap<LinkId, Score>,
+    /// The wrong checksums of peers that had any.
+    bad_checksums: BTreeMap<LinkId, ChecksumRun>,
+    /// The addresses that accepted and dialled peers say they listen at, beside those that they were dialled at.
+    said_listening: BTreeMap<LinkId, SocketAddr>,
+    /// Where this loop listens.
+    listening: Vec<SocketAddr>,
+}
+
+impl Manager {
+    pub(crate) fn new(config: &ManagerConfig, network: Network, rng: &mut StdRng) -> Self {
+        let keys = KeyedState::new(rng);
+        Self {
+            dialler: Dialler::new(config),
+            seeds: Seeds::new(config, network),
+            bans: BanList::new(keys),
+            admission: Admission::new(config, keys),
+            keys,
+            book: MemoryStore::new(rng),
+            journal: Journal::new(),
+            unannounced: BTreeMap::new(),
+            scores: BTreeMap::new(),
+            bad_checksums: BTreeMap::new(),
+            said_listening: BTreeMap::new(),
+            listening: Vec::new(),
+            config: config.clone(),
+        }
+    }
+
+    /// Takes other settings; closes nobody.
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
+        self.dialler.reconfigure(config);
+        self.seeds.reconfigure(config);
+        self.admission.reconfigure(config);
+        self.config = config.clone();
+    }
+
+    /// This loop listens at an address: nobody to dial.
+    pub(crate) fn listens_at(&mut self, address: SocketAddr) {
+        self.listening.push(address);
+    }
+
+    /// This loop does not listen at an address any more.
+    pub(crate) fn listens_no_more_at(&mut self, address: SocketAddr) {
+        if let Some(at) = self.listening.iter().position(|own| *own == address) {
+            self.listening.swap_remove(at);
+        }
+    }
+
+    /// A port at which this loop can be dialled; 0 if there is none.
+    pub(crate) fn listening_port(&self) -> u16 {
+        self.listening.first().map_or(0, SocketAddr::port)
+    }
+
+    pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
+        self.admission.is_trusted(address)
+    }
+
+    // --- Places -----------------------------------------------------------------------------------------------------
+
+    /// Whether a connection from `address` may come in; a place is for later.
+    pub(crate) fn let_in(&mut self, address: IpAddr, now: Instant, unix: UnixTime) -> Result<(), Refusal> {
+        if self.is_trusted(address) {
+            return Ok(());
+        }
+        if self.bans.is_banned(address, now, unix) {
+            return Err(Refusal::Banned);
+        }
+        self.admission.admit(address, now).map_err(|refusal| match refusal {
+            admit::Refusal::HostFull { connections: count, .. } => Refusal::HostFull { count },
+            admit::Refusal::GroupFull { connections: count, .. } => Refusal::GroupFull { count },
+            admit::Refusal::TooFast { .. } => Refusal::TooFast,
+        })
+    }
+
+    /// Which of the accepted peers has to go for a new one; none if that is not wanted, or all are worth keeping.
+    pub(crate) fn choose_victim(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
+        self.config.evicts_inbound.then(|| evict::choose(candidates, self.keys)).flatten()
+    }
+
+    /// A row was taken for a connection with `address`.
+    pub(crate) fn entered(&mut self, id: LinkId, address: SocketAddr) {
+        self.admission.entered(address.ip());
+        // An accepted connection's address is its own: the kernel gives no pair of ports twice.
+        let _ = self.dialler.live.claim(address, id);
+    }
+
+    /// Allows a dial that the embedder asked for, and takes its place.
+    pub(crate) fn allow_dial(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) -> Result<(), CommandError> {
+        if self.is_barred(address, now, unix) {
+            return Err(CommandError::Banned);
+        }
+        self.dialler.try_manual(address, now).map_err(|taken| match taken {
+            Taken::Address => CommandError::AddressTaken,
+            Taken::Places => CommandError::MaxPeers,
+        })
+    }
+
+    /// The next address to dial, with its place taken.
+    pub(crate) fn next_dial(&mut self, now: Instant, unix: UnixTime, rng: &mut StdRng) -> Option<SocketAddr> {
+        let Self { dialler, bans, admission, book, listening, .. } = self;
+        let barred = |address: SocketAddr| {
+            let is_banned = bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip());
+            is_banned || is_own(listening, address) || admission.has_room(address.ip()).is_err()
+        };
+        dialler.next(now, rng, &*book, barred)
+    }
+
+    /// When something is due although nothing happens.
+    pub(crate) fn next_at(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
+        let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
+        let bans = self.bans.next_expiry(now, unix);
+        [self.dialler.next_at(), seeds, bans, self.write_at(now)].into_iter().flatten().min()
+    }
+
+    /// The next question to a seed.
+    pub(crate) fn next_question(&mut self, now: Instant) -> Option<Resolve> {
+        let is_hungry = self.dialler.lacks_candidates();
+        self.seeds.next(now, is_hungry)
+    }
+
+    /// An answer to a question: how many addresses are worth a try, and how many of them nobody knew.
+    pub(crate) fn resolved(
+        &mut self,
+        query: u32,
+        answer: &[SocketAddr],
+        moment: (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> (usize, usize) {
+        let Self { seeds, listening, .. } = self;
+        let addresses = seeds.resolved(query, answer, |address| is_own(listening, address)).addresses;
+        let mut new = 0;
+        for &address in &addresses {
+            new += usize::from(self.learn(address, 0, moment, rng));
+        }
+        (addresses.len(), new)
+    }
+
+    fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
+        !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), now, unix)
+    }
+}
+
+/// Whether `address` is where this loop listens.
+fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
+    let address = canonical(address);
+    listening.iter().any(|own| {
+        let is_any_of_ours = own.ip().is_unspecified() && address.ip().is_loopback();
+        own.port() == address.port() && (own.ip().to_canonical() == address.ip() || is_any_of_ours)
+    })
+}

@@ -1,0 +1,115 @@
+//! What misbehaviour costs: points, the connection, or a ban of the host.
+
+use super::Manager;
+use crate::address::Host;
+use crate::ban::list::Outcome;
+use crate::ban::score::{ChecksumRun, Verdict};
+use crate::ban::{Ban, BanReason, Misconduct, Penalty};
+use crate::error::CloseReason;
+use crate::id::LinkId;
+use crate::store::{Change, PeerStatus};
+use crate::time::{Instant, UnixTime};
+use crate::wire::PayloadLimits;
+use std::collections::btree_map::Entry;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// What a misconduct has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Punishment {
+    pub(crate) verdict: Verdict,
+    pub(crate) points: u32,
+    /// The peer's points with them.
+    pub(crate) score: u32,
+}
+
+impl Manager {
+    /// Charges a peer with a misconduct; one that is trusted is never charged.
+    pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misconduct: Misconduct) -> Option<Punishment> {
+        if self.is_trusted(address) {
+            return None;
+        }
+        let score = self.scores.entry(id).or_default();
+        let verdict = score.charge(misconduct, self.config.ban_score);
+        let points = match misconduct.penalty() {
+            Penalty::Points(points) => points,
+            Penalty::Disconnect | Penalty::Ban => 0,
+        };
+        Some(Punishment { verdict, points, score: score.points() })
+    }
+
+    /// Counts a wrong checksum, and returns what it is to be charged as, if it is one of too many in a quick row.
+    pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misconduct> {
+        match self.bad_checksums.entry(id) {
+            Entry::Occupied(run) => run.into_mut().another(now),
+            Entry::Vacant(first) => {
+                first.insert(ChecksumRun::begun(now));
+                None
+            }
+        }
+    }
+
+    /// What the host at `address` is to be banned for whose connection ended for `reason`.
+    ///
+    /// A host on this machine is never banned by itself, as SV Node 1.2.2 has it (net_processing.cpp
+    /// SendRejectsAndCheckIfBanned): everybody here shares its address.
+    pub(crate) fn earned_ban(&self, address: IpAddr, reason: CloseReason, limits: &PayloadLimits) -> Option<BanReason> {
+        let is_spared = address.to_canonical().is_loopback() || self.is_trusted(address);
+        BanReason::earned_by(reason, limits).filter(|_| !is_spared)
+    }
+
+    /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, unless the host is banned
+    /// for longer already or all there is room for are worth more.
+    pub(crate) fn ban(
+        &mut self,
+        address: IpAddr,
+        reason: BanReason,
+        length: Option<Duration>,
+        (now, unix): (Instant, UnixTime),
+    ) -> Option<Ban> {
+        let was_known = self.bans.is_banned(address, now, unix);
+        match self.bans.ban(Host::of(address), reason, length, now, unix) {
+            Outcome::Entered { ban, displaced } => {
+                self.record(Change::PutBan(ban), was_known, now);
+                if let Some(displaced) = displaced {
+                    self.record(Change::RemoveBan(displaced.host), true, now);
+                }
+                Some(ban)
+            }
+            Outcome::Outlasted(_) | Outcome::Over | Outcome::Full => None,
+        }
+    }
+
+    /// Says of an address in the book that it is banned.
+    pub(crate) fn write_down_ban(&mut self, address: SocketAddr, reason: BanReason, now: Instant, unix: UnixTime) {
+        self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Banned(reason));
+    }
+
+    /// Ends the ban of a host; returns whether there was one.
+    pub(crate) fn unban(&mut self, host: Host, now: Instant, unix: UnixTime) -> bool {
+        let Some(ban) = self.bans.unban(host) else { return false };
+        self.forgive(&ban, now, unix);
+        true
+    }
+
+    /// Ends one ban whose time is over.
+    pub(crate) fn end_ban(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
+        let ban = self.bans.pop_expired(now, unix)?;
+        self.forgive(&ban, now, unix);
+        Some(ban)
+    }
+
+    /// A ban is over: the disk and the addresses of the host forget it.
+    fn forgive(&mut self, ban: &Ban, now: Instant, unix: UnixTime) {
+        let host = ban.host;
+        self.unannounced.remove(&host);
+        self.record(Change::RemoveBan(host), true, now);
+        let banned = self.book.peers(PeerStatus::Banned(BanReason::Manual));
+        let addresses: Vec<SocketAddr> =
+            banned.map(|peer| peer.address()).filter(|address| Host::of(address.ip()) == host).collect();
+        for address in addresses {
+            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+        }
+        self.dialler.book_changed();
+    }
+}

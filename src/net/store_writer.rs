@@ -1,0 +1,165 @@
+//! The thread that writes the peer book, so that the loop never waits for a disk.
+//!
+//! All it decides is decided by a [`Writer`]; here are the channel, the clock and the wake-ups. An answer wakes the
+//! loop. Whoever drops or [finishes](StoreWriter::finish) it waits until all is durable, or until a last attempt has
+//! failed.
+
+use super::Wake;
+use crate::limits::BOOK_QUEUE_MAX;
+use crate::store::{Batch, PeerStore, Persisted, StoreError, Writer};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The loop's end of the thread that writes the peer book.
+#[derive(Debug)]
+pub struct StoreWriter {
+    batches: Option<SyncSender<Batch>>,
+    answers: Receiver<Persisted>,
+    thread: Option<JoinHandle<Result<(), StoreError>>>,
+    /// The batches that are not known to be durable.
+    unanswered: VecDeque<u64>,
+    has_ended: bool,
+}
+
+impl StoreWriter {
+    /// Starts a thread that writes to `store` and wakes the loop when it has an answer.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn spawn(store: impl PeerStore + Send + 'static, waker: Arc<dyn Wake>) -> io::Result<Self> {
+        let (batches, queue) = sync_channel(BOOK_QUEUE_MAX);
+        let (answer, answers) = channel();
+        let thread = std::thread::Builder::new().name("peerloop-book".to_owned()).spawn(move || {
+            let port = Port { answers: Some(answer), waker };
+            write_all(Writer::new(store), &queue, &port)
+        })?;
+        Ok(Self {
+            batches: Some(batches),
+            answers,
+            thread: Some(thread),
+            unanswered: VecDeque::new(),
+            has_ended: false,
+        })
+    }
+
+    /// Gives a batch to the thread; it never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The batch, if [`BOOK_QUEUE_MAX`] are not durable yet or the thread has ended.
+    pub fn try_send(&mut self, batch: Batch) -> Result<(), Batch> {
+        if self.unanswered.len() >= BOOK_QUEUE_MAX {
+            return Err(batch);
+        }
+        let id = batch.id;
+        let Some(batches) = &self.batches else { return Err(batch) };
+        // As many fit the channel as may be unanswered, so it is never full.
+        batches.try_send(batch).map_err(|error| match error {
+            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+        })?;
+        self.unanswered.push_back(id);
+        Ok(())
+    }
+
+    /// The next answer, if there is one; that the thread has ended unasked is the last.
+    pub fn try_answer(&mut self) -> Option<Persisted> {
+        match self.answers.try_recv() {
+            Ok(answer) => {
+                if answer.result.is_ok() {
+                    self.unanswered.retain(|&id| id > answer.id);
+                }
+                Some(answer)
+            }
+            Err(TryRecvError::Disconnected) if !self.has_ended => {
+                self.has_ended = true;
+                self.batches = None;
+                let id = self.unanswered.back().copied().unwrap_or_default();
+                Some(Persisted { id, result: Err(StoreError::WriterEnded) })
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Waits until everything is durable, and ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// What the last attempt failed with.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), StoreError> {
+        self.batches = None;
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or(Err(StoreError::WriterEnded)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for StoreWriter {
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            log::error!("the last changes of the peer book are lost: {error}");
+        }
+    }
+}
+
+/// Where the thread's answers go. Also its end wakes the loop.
+struct Port {
+    answers: Option<Sender<Persisted>>,
+    waker: Arc<dyn Wake>,
+}
+
+impl Port {
+    fn answer(&self, answer: Persisted) {
+        if let Some(answers) = &self.answers {
+            // Nobody listens only if the other end is being dropped, and that waits for no answer.
+            let _ = answers.send(answer);
+            self.waker.wake();
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.answers = None;
+        self.waker.wake();
+    }
+}
+
+/// Writes what comes until nothing more can come.
+fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port: &Port) -> Result<(), StoreError> {
+    while let Ok(batch) = batches.recv() {
+        writer.take(batch);
+        while let Some(pause) = writer.pause() {
+            let more_may_come = gather(&mut writer, batches, pause);
+            if let Some(answer) = writer.attempt() {
+                port.answer(answer);
+            }
+            if let (false, Some(error)) = (more_may_come, writer.failure()) {
+                return Err(error.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for as long as `pause`, anew after each batch that comes meanwhile, and says whether more may come.
+fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause: Duration) -> bool {
+    loop {
+        match batches.recv_timeout(pause) {
+            Ok(batch) => writer.take(batch),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Where the loop accepts connections: the listeners that it has, and the addresses that it should have one at.
+//!
+//! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one.
+//! What cannot be bound is never fatal: the engine is told, and it is tried again, ever more slowly. A listener that
+//! does nothing but fail is closed and becomes an address that waits. Every listener has an index of its own for ever,
+//! so that an event that outlived its listener finds nobody.
+
+use super::Reactor;
+use super::accept::Listener;
+use crate::api::Handler;
+use crate::limits::{LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX};
+use crate::net::Net;
+use crate::time::{Instant, Wait};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The listeners, and the addresses that wait for one.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    pub(super) open: Vec<Listener>,
+    waiting: Vec<Waiting>,
+    /// What the configuration says, as far as the loop knows.
+    configured: Vec<SocketAddr>,
+    next_index: u32,
+}
+
+/// What a listener was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The address that was asked for, be its port 0.
+    pub(super) asked: SocketAddr,
+    /// Whether the configuration names it; any other was asked for by [`Reactor::listen`].
+    pub(super) is_configured: bool,
+}
+
+/// An address that waits for its listener.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    place: Place,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Listeners {
+    pub(super) fn by_index(&mut self, index: u32) -> Option<&mut Listener> {
+        self.open.iter_mut().find(|listener| listener.index == index)
+    }
+
+    /// Addresses that wait for a listener.
+    #[cfg(feature = "sim")]
+    pub(super) fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How long there is nothing to accept or to bind.
+    pub(super) fn wait(&self) -> Wait {
+        if self.open.iter().any(Listener::is_due) {
+            return Wait::Zero;
+        }
+        let accepts = self.open.iter().filter_map(|listener| listener.retry.map(|retry| retry.at));
+        let binds = self.waiting.iter().map(|waiting| waiting.retry_at);
+        accepts.chain(binds).min().map_or(Wait::Forever, Wait::Until)
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.open.iter().any(|listener| listener.place == place)
+            || self.waiting.iter().any(|waiting| waiting.place == place)
+    }
+
+    fn next_index(&mut self) -> u32 {
+        let index = self.next_index;
+        self.next_index = index.checked_add(1).expect("binding once a second takes 136 years to use up all indexes");
+        index
+    }
+}
+
+impl<N: Net, H: Handler> Reactor<N, H> {
+    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
+    /// was 0.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.bind(Place { asked: address, is_configured: false })
+    }
+
+    /// The addresses of all listeners that are open.
+    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.open.iter().map(|listener| listener.address)
+    }
+
+    /// Brings the listeners into line with the configuration: addresses that stay keep their sockets, others are
+    /// closed, and new ones are bound, or wait if that fails.
+    pub(super) fn follow_configuration(&mut self) {
+        let manager = self.engine.state.config.manager.as_ref();
+        let addresses = manager.map_or(&[][..], |manager| &manager.listen);
+        if self.engine.state.stopping || addresses == self.listeners.configured {
+            return;
+        }
+        let wanted = addresses.to_vec();
+        let is_obsolete = |place: Place| place.is_configured && !wanted.contains(&place.asked);
+        // What goes makes room first: one address may cover another.
+        for listener in self.listeners.open.extract_if(.., |listener| is_obsolete(listener.place)) {
+            self.net.close_listener(listener.index);
+            self.engine.listener_closed(listener.address);
+        }
+        self.listeners.waiting.retain(|waiting| !is_obsolete(waiting.place));
+        for asked in &wanted {
+            let place = Place { asked: *asked, is_configured: true };
+            if !self.listeners.has(place) {
+                self.bind_or_wait(place, LISTEN_RETRY_FIRST);
+            }
+        }
+        self.listeners.configured = wanted;
+    }
+
+    /// Tries the addresses that have waited long enough.
+    pub(super) fn bind_due(&mut self) {
+        let now = self.engine.state.now;
+        let due: Vec<Waiting> = self.listeners.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
+        for Waiting { place, pause, .. } in due {
+            self.bind_or_wait(place, (pause * 2).min(LISTEN_RETRY_MAX));
+        }
+    }
+
+    /// Closes the listeners that were found to be broken; their addresses wait for new ones.
+    pub(super) fn close_broken(&mut self) {
+        let broken: Vec<Listener> = self.listeners.open.extract_if(.., |listener| listener.broken.is_some()).collect();
+        for Listener { index, place, address, broken, .. } in broken {
+            self.net.close_listener(index);
+            self.engine.listener_closed(address);
+            // A port that the system chose is known to others by now, if the embedder has told them.
+            let place = if place.is_configured { place } else { Place { asked: address, ..place } };
+            if let Some(error) = broken {
+                self.wait_to_bind(place, LISTEN_RETRY_FIRST, &error);
+            }
+        }
+    }
+
+    /// Closes all listeners for good.
+    pub(super) fn close_listeners(&mut self) {
+        for listener in self.listeners.open.drain(..) {
+            self.net.close_listener(listener.index);
+            self.engine.listener_closed(listener.address);
+        }
+        self.listeners.waiting.clear();
+    }
+
+    fn bind_or_wait(&mut self, place: Place, pause: Duration) {
+        match self.bind(place) {
+            Ok(address) => self.engine.listener_bound(address),
+            Err(error) => self.wait_to_bind(place, pause, &error),
+        }
+    }
+
+    fn wait_to_bind(&mut self, place: Place, pause: Duration, error: &io::Error) {
+        let retry_at = self.engine.state.now.plus(pause);
+        self.listeners.waiting.push(Waiting { place, retry_at, pause });
+        self.engine.listener_failed(place.asked, error, pause);
+    }
+
+    fn bind(&mut self, place: Place) -> io::Result<SocketAddr> {
+        let index = self.listeners.next_index();
+        let address = self.net.listen(index, place.asked)?;
+        self.listeners.open.push(Listener { index, place, address, ready: true, retry: None, broken: None });
+        Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ManagerConfig};
+    use crate::protocol::Network;
+    use crate::sim::errno::EADDRINUSE;
+    use crate::sim::{SimNet, Site, World};
+
+    struct Idle;
+
+    impl Handler for Idle {
+        type Command = ();
+    }
+
+    fn here(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn manager(listen: &[SocketAddr]) -> Option<Box<ManagerConfig>> {
+        Some(Box::new(ManagerConfig { listen: listen.to_vec(), ..ManagerConfig::new(Network::Regtest) }))
+    }
+
+    fn reactor(world: &World, listen: &[SocketAddr]) -> Reactor<SimNet, Idle> {
+        let config = Config { seed: Some(1), manager: manager(listen), ..Config::new(Network::Regtest) };
+        let mut reactor = Reactor::with_net(config, world.host(), Idle).unwrap();
+        reactor.poll_once(Duration::ZERO).unwrap();
+        reactor
+    }
+
+    fn reconfigure(reactor: &mut Reactor<SimNet, Idle>, listen: &[SocketAddr]) {
+        reactor.engine.state.config.manager = manager(listen);
+        // What changes the configuration is a command.
+        reactor.commands_pending = true;
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+
+    /// The open listeners, by index and address.
+    fn open(reactor: &Reactor<SimNet, Idle>) -> Vec<(u32, SocketAddr)> {
+        reactor.listeners.open.iter().map(|listener| (listener.index, listener.address)).collect()
+    }
+
+    #[test]
+    fn seed_e32_addresses_that_stay_keep_their_sockets_and_the_others_come_and_go() {
+        let world = World::new(1, Instant::ZERO);
+        let mut reactor = reactor(&world, &[here(1), here(0), here(3)]);
+        let before = open(&reactor);
+        assert_eq!(before.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 2]);
+        let own = reactor.listen(here(9)).unwrap();
+        reconfigure(&mut reactor, &[here(4), here(0), here(1)]);
+        assert_eq!(open(&reactor), [before[0], before[1], (3, own), (4, here(4))]);
+        assert_eq!(world.open_descriptors(0), 2 + 4, "the socket of the third is closed");
+        reconfigure(&mut reactor, &[here(3)]);
+        assert_eq!(open(&reactor), [(3, own), (5, here(3))], "no index is used twice");
+        reactor.engine.state.config.manager = None;
+        reactor.follow_configuration();
+        assert_eq!(open(&reactor), [(3, own)], "what the embedder has opened is not the configuration's");
+    }
+
+    #[test]
+    fn seed_e32_an_address_that_waits_is_given_up_when_the_configuration_drops_it() {
+        let world = World::new(1, Instant::ZERO);
+        let mut reactor = reactor(&world, &[]);
+        world.fail_sometimes(0, Site::Listen, EADDRINUSE, 1);
+        reconfigure(&mut reactor, &[here(1), here(2)]);
+        assert_eq!((open(&reactor), reactor.listeners.waiting.len()), (vec![], 2));
+        reconfigure(&mut reactor, &[here(2)]);
+        assert_eq!(reactor.engine.state.counters.listen_failures, 2, "who waits is not tried out of turn");
+        world.clear_faults();
+        world.advance(LISTEN_RETRY_FIRST);
+        reactor.poll_once(Duration::ZERO).unwrap();
+        assert_eq!((open(&reactor).len(), open(&reactor)[0].1), (1, here(2)));
+        assert_eq!(reactor.listeners.wait(), Wait::Forever);
+    }
+
+    #[test]
+    fn an_event_that_outlived_its_listener_finds_nobody() {
+        let world = World::new(1, Instant::ZERO);
+        let mut reactor = reactor(&world, &[here(1)]);
+        reconfigure(&mut reactor, &[here(2)]);
+        assert!(reactor.listeners.by_index(0).is_none());
+        assert!(reactor.listeners.by_index(1).is_some());
+    }
+}

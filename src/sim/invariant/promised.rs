@@ -1,0 +1,147 @@
+//! The order in which frames leave that were offered to the kernel and not taken: as offered, but for pings and pongs.
+//!
+//! What was offered waits, so all that comes meanwhile comes to a queue that is not empty. Of the frames that have not
+//! begun to leave, those of the handshake that nothing precedes and all pings and pongs leave first, old before new,
+//! then the others as they were promised; no ping or pong is behind one of those. A whole frame is known by its header,
+//! for the checksum is in there.
+
+use crate::protocol::CommandName;
+use crate::wire::Header;
+use std::collections::VecDeque;
+use std::mem;
+
+/// The frames that have not begun to leave, as far as they were ever offered.
+#[derive(Debug, Default)]
+pub(super) struct Promised {
+    frames: VecDeque<Header>,
+}
+
+impl Promised {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// These frames were offered, each with where it begins, and `taken` bytes were taken. Returns the command of the
+    /// first frame that is out of turn.
+    pub(super) fn follow(&mut self, offered: &[(usize, Header)], taken: usize) -> Result<(), CommandName> {
+        let mut verdict = Ok(());
+        let mut expected = mem::take(&mut self.frames);
+        if !expected.is_empty() {
+            (expected, verdict) = judge(expected, offered);
+        }
+        self.frames.extend(offered.iter().filter(|(begin, _)| *begin >= taken).map(|(_, header)| *header));
+        self.frames.append(&mut expected);
+        verdict
+    }
+}
+
+/// Compares what is offered with what was promised; returns what of that is not offered, and the command of the first
+/// frame that is out of turn.
+fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<Header>, Result<(), CommandName>) {
+    let mut is_handshake = true;
+    let (mut ahead, mut behind): (VecDeque<_>, VecDeque<_>) = promised.into_iter().partition(|header| {
+        is_handshake &= overtakes(header) || is_of_handshake(header.command);
+        is_handshake || overtakes(header)
+    });
+    let mut may_overtake = true;
+    for (_, header) in offered {
+        if ahead.front() == Some(header) {
+            ahead.pop_front();
+        } else if ahead.is_empty() && may_overtake && overtakes(header) {
+            continue;
+        } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
+            may_overtake = false;
+            behind.pop_front();
+        } else {
+            return (VecDeque::new(), Err(header.command));
+        }
+    }
+    ahead.append(&mut behind);
+    (ahead, Ok(()))
+}
+
+/// Whether a frame may overtake others.
+fn overtakes(header: &Header) -> bool {
+    matches!(header.command, CommandName::PING | CommandName::PONG) && header.payload_len == 8
+}
+
+fn is_of_handshake(command: CommandName) -> bool {
+    matches!(command, CommandName::VERSION | CommandName::VERACK | CommandName::PROTOCONF | CommandName::SENDHEADERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(command: CommandName, number: u8) -> Header {
+        Header { command, payload_len: 8, checksum: Some([number; 4]) }
+    }
+
+    /// Frames by a letter each: `p` a ping, `q` a pong, `v` a verack, `h` a sendheaders; a capital is another message.
+    fn frames(letters: &str) -> Vec<(usize, Header)> {
+        let command = |letter| match letter {
+            'p' => CommandName::PING,
+            'q' => CommandName::PONG,
+            'v' => CommandName::VERACK,
+            'h' => CommandName::SENDHEADERS,
+            _ => CommandName::TX,
+        };
+        letters.bytes().enumerate().map(|(at, letter)| (at, header(command(char::from(letter)), letter))).collect()
+    }
+
+    /// Offers frames of a byte each, of which so many are taken, and then others.
+    fn offer(first: &str, taken: usize, second: &str) -> Result<(), CommandName> {
+        let mut promised = Promised::default();
+        promised.follow(&frames(first), taken).expect("nothing was promised before");
+        promised.follow(&frames(second), 0)
+    }
+
+    #[test]
+    fn what_was_promised_comes_as_it_was() {
+        assert_eq!(offer("ABC", 0, "ABC"), Ok(()));
+        assert_eq!(offer("ABC", 1, "BCD"), Ok(()));
+        assert_eq!(offer("ABC", 3, "DE"), Ok(()));
+        assert_eq!(offer("ABC", 0, "AB"), Ok(()), "a write may offer less");
+        for wrong in ["BC", "BA", "ACB", "D", "CBA"] {
+            assert_eq!(offer("ABC", 0, wrong), Err(CommandName::TX), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_write_leaves_out_is_still_promised() {
+        let mut promised = Promised::default();
+        for (offered, taken, expected) in [("ABC", 0, Ok(())), ("AB", 1, Ok(())), ("BD", 0, Err(CommandName::TX))] {
+            assert_eq!(promised.follow(&frames(offered), taken), expected, "{offered}");
+        }
+    }
+
+    #[test]
+    fn pings_and_pongs_overtake_the_others_and_not_each_other() {
+        for right in ["AB", "pAB", "qpqAB", "qABC"] {
+            assert_eq!(offer("AB", 0, right), Ok(()), "{right}");
+        }
+        for right in ["pqAB", "pqqpABC"] {
+            assert_eq!(offer("pqAB", 0, right), Ok(()), "{right}");
+        }
+        for (first, wrong) in
+            [("AB", "AqB"), ("AB", "ABq"), ("AB", "qAqB"), ("pqAB", "qpAB"), ("pA", "qpA"), ("pA", "A")]
+        {
+            assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_offered_before_it_came_to_the_queue_is_put_in_order_there() {
+        assert_eq!(offer("ApBq", 0, "pqAB"), Ok(()));
+        assert_eq!(offer("ApBq", 1, "pqBC"), Ok(()));
+        assert!(offer("ApBq", 0, "ApBq").is_err());
+    }
+
+    #[test]
+    fn the_handshake_is_not_overtaken() {
+        assert_eq!(offer("vhA", 0, "vhpA"), Ok(()));
+        assert!(offer("vhA", 0, "pvhA").is_err());
+        assert!(offer("vhA", 0, "vphA").is_err());
+        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may say so as well");
+    }
+}

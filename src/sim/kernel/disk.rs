@@ -1,0 +1,164 @@
+//! A disk with a book on it: what it has confirmed is there for ever, and what it has not may be.
+//!
+//! Batches go through the very [`Writer`] that the real thread drives, so that retries and answers are the same. It
+//! writes all that is given to it or nothing.
+
+use super::naming::time_between;
+use super::{Coming, Draw, Kernel};
+use crate::ban::Ban;
+use crate::limits::BOOK_QUEUE_MAX;
+use crate::net::Answer;
+use crate::sim::errno::{EIO, ENOSPC};
+use crate::store::{Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The longest that a slow write takes.
+const SLOW_MAX: Duration = Duration::from_secs(3);
+
+/// What a host's disk is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disk {
+    /// It writes at once, and the next wait tells.
+    #[default]
+    Sound,
+    /// Every write fails with this error.
+    Failing(i32),
+    /// It takes up to three seconds to write, or fails for want of room or for good reason or none. Who is killed finds
+    /// what was under way written or not.
+    Wild,
+}
+
+/// A book on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Book {
+    writer: Writer<Platter>,
+    platter: Platter,
+    /// The batches that are not known to be durable.
+    unanswered: VecDeque<u64>,
+    is_writing: bool,
+}
+
+/// What is durable; clones are the same.
+#[derive(Clone, Debug)]
+struct Platter {
+    store: Rc<RefCell<MemoryStore>>,
+    /// What the next write fails with.
+    fault: Rc<Cell<Option<i32>>>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        // Its key protects from peers, and here are none but ours.
+        let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
+        let platter = Platter { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
+        Self { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false }
+    }
+}
+
+impl Kernel {
+    pub(in crate::sim) fn set_disk(&mut self, host: usize, disk: Disk) {
+        self.hosts[host].disk = disk;
+    }
+
+    pub(in crate::sim) fn book(&self, host: usize) -> MemoryStore {
+        self.hosts[host].book.platter.store.borrow().clone()
+    }
+
+    pub(in crate::sim) fn persist(&mut self, host: usize, batch: Batch) -> Result<(), Batch> {
+        let book = &mut self.hosts[host].book;
+        if book.unanswered.len() >= BOOK_QUEUE_MAX {
+            return Err(batch);
+        }
+        book.unanswered.push_back(batch.id);
+        book.writer.take(batch);
+        if !book.is_writing {
+            self.write_later(host);
+        }
+        Ok(())
+    }
+
+    /// Begins the next attempt to write, if there is anything to write.
+    fn write_later(&mut self, host: usize) {
+        let Some(pause) = self.hosts[host].book.writer.pause() else { return };
+        let takes = match self.hosts[host].disk {
+            Disk::Sound | Disk::Failing(_) => Duration::ZERO,
+            Disk::Wild => time_between(&self.hosts[host].chances[Draw::Disk as usize], (Duration::ZERO, SLOW_MAX)),
+        };
+        self.hosts[host].book.is_writing = true;
+        let life = self.hosts[host].asked.life;
+        match pause + takes {
+            Duration::ZERO => self.write_book(host, life),
+            after => self.happen_later(after, Coming::Write { host, life }),
+        }
+    }
+
+    pub(super) fn write_book(&mut self, host: usize, life: u32) {
+        if self.hosts[host].asked.life != life {
+            return;
+        }
+        let chance = &self.hosts[host].chances[Draw::Disk as usize];
+        let fault = match self.hosts[host].disk {
+            Disk::Sound => None,
+            Disk::Failing(errno) => Some(errno),
+            Disk::Wild => *chance.pick(&[None, None, None, Some(EIO), Some(ENOSPC)]),
+        };
+        let book = &mut self.hosts[host].book;
+        book.is_writing = false;
+        book.platter.fault.set(fault);
+        if let Some(answer) = book.writer.attempt() {
+            let Persisted { id, result } = &answer;
+            if result.is_ok() {
+                book.unanswered.retain(|unanswered| unanswered > id);
+            }
+            let reply = self.reply(host, Answer::Persisted(answer));
+            self.answer(reply);
+        }
+        self.write_later(host);
+    }
+
+    /// Lets a host that was killed lose what is not durable, or have written what was under way.
+    pub(in crate::sim) fn lose_unwritten(&mut self, host: usize) {
+        let is_wild = self.hosts[host].disk == Disk::Wild;
+        let was_written = is_wild && self.hosts[host].chances[Draw::Disk as usize].one_in(2);
+        let book = &mut self.hosts[host].book;
+        book.platter.fault.set(None);
+        if was_written {
+            // Nobody is left to hear of it.
+            let _ = book.writer.attempt();
+        }
+        let platter = book.platter.clone();
+        *book = Book { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false };
+    }
+}
+
+impl PeerStore for Platter {
+    fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        self.store.borrow().read(address)
+    }
+
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        self.store.borrow().list_all()
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        self.store.borrow().bans()
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        match self.fault.get() {
+            None => self.store.borrow_mut().apply(changes),
+            Some(code) => {
+                let kind = io::Error::from_raw_os_error(code).kind();
+                Err(StoreError::File { step: FileStep::Write, path: PathBuf::from("book"), kind, code })
+            }
+        }
+    }
+}

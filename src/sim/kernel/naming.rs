@@ -1,0 +1,164 @@
+//! Names and who looks them up: a resolver that answers after a time, and one that answers with whatever comes.
+//!
+//! An answer is bounded as that of the real resolver is, and everything else about it may be absurd.
+
+use super::{Coming, Draw, Kernel};
+use crate::error::{ResolveCause, ResolveFailure};
+use crate::limits::RESOLVES_MAX;
+use crate::net::resolver::{host_and_port, outcome_of};
+use crate::net::{Answer, Wake};
+use crate::sim::tape::Chance;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The longest that an answer takes which comes in time.
+const PROMPT_MAX: Duration = Duration::from_millis(500);
+/// The shortest and the longest that an answer takes which comes too late.
+const LATE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// Addresses of a name that has many.
+const MANY: u32 = 1_000;
+
+/// What a host's resolver is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// It knows the names of [`World::set_name`](crate::sim::World::set_name), and answers at once, by the next wait.
+    #[default]
+    Known,
+    /// It draws what it does: it answers as it should, after up to half a second or too late, or with one address, a
+    /// thousand, twice the same or absurd ones, or with a failure, or never.
+    Wild,
+}
+
+/// What a host waits for, and what it has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// How often all was forgotten.
+    pub(super) life: u32,
+    /// Names whose answers were not taken.
+    names: usize,
+    answers: VecDeque<Answer>,
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) struct Reply {
+    host: usize,
+    life: u32,
+    answer: Answer,
+}
+
+impl Kernel {
+    pub(in crate::sim) fn set_names(&mut self, host: usize, names: Names) {
+        self.hosts[host].names = names;
+    }
+
+    pub(in crate::sim) fn resolve(
+        &mut self,
+        host: usize,
+        query: u32,
+        name: &str,
+        port: u16,
+    ) -> Result<(), ResolveFailure> {
+        if self.hosts[host].asked.names >= RESOLVES_MAX {
+            return Err(ResolveFailure { name: name.to_owned(), cause: ResolveCause::TooMany });
+        }
+        self.hosts[host].asked.names += 1;
+        let (found, after) = match self.hosts[host].names {
+            Names::Known => (self.known(name, port), Some(Duration::ZERO)),
+            Names::Wild => self.draw_answer(host, name, port),
+        };
+        let outcome = outcome_of(name.to_owned(), found);
+        let reply = self.reply(host, Answer::Resolved { query, outcome });
+        match after {
+            Some(Duration::ZERO) => self.answer(reply),
+            Some(after) => self.happen_later(after, Coming::Answer(reply)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn known(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = host_and_port(name, port);
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let addresses = self.names.get(host).ok_or_else(|| io::Error::other("nobody knows the name"))?;
+        Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+    }
+
+    fn draw_answer(&self, host: usize, name: &str, port: u16) -> (io::Result<Vec<SocketAddr>>, Option<Duration>) {
+        let chance = &self.hosts[host].chances[Draw::Names as usize];
+        let (kind, prompt) = (chance.below(9), time_between(chance, (Duration::ZERO, PROMPT_MAX)));
+        let found = match kind {
+            2 => Ok(vec![public(chance, port)]),
+            3 => Ok((0..MANY).map(|_| public(chance, port)).collect()),
+            4 => Ok(vec![public(chance, port); 3]),
+            5 => Ok((0..1 + chance.below(8)).map(|_| absurd(chance, self.ip(host), port)).collect()),
+            6 => Err(io::Error::other("the name server has failed")),
+            7 => Ok(Vec::new()),
+            _ => self.known(name, port),
+        };
+        let after = match kind {
+            1 => Some(time_between(chance, LATE)),
+            8 => None,
+            _ => Some(prompt),
+        };
+        (found, after)
+    }
+
+    pub(super) fn reply(&self, host: usize, answer: Answer) -> Reply {
+        Reply { host, life: self.hosts[host].asked.life, answer }
+    }
+
+    /// Lets a host have an answer, unless it has begun anew since it asked.
+    pub(super) fn answer(&mut self, reply: Reply) {
+        let host = &mut self.hosts[reply.host];
+        if host.asked.life == reply.life {
+            host.asked.answers.push_back(reply.answer);
+            host.woken.wake();
+        }
+    }
+
+    pub(in crate::sim) fn take_answer(&mut self, host: usize) -> Option<Answer> {
+        let asked = &mut self.hosts[host].asked;
+        let answer = asked.answers.pop_front()?;
+        match answer {
+            Answer::Resolved { .. } => asked.names -= 1,
+            Answer::Persisted(_) => {}
+        }
+        Some(answer)
+    }
+
+    /// Forgets all that a host has asked.
+    pub(in crate::sim) fn forget_questions(&mut self, host: usize) {
+        let asked = &mut self.hosts[host].asked;
+        *asked = Asked { life: asked.life + 1, ..Asked::default() };
+    }
+}
+
+pub(super) fn time_between(chance: &Chance, (least, most): (Duration, Duration)) -> Duration {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(chance.range(nanos(least), nanos(most)))
+}
+
+/// An address that might be a peer's: nobody in a world has it.
+fn public(chance: &Chance, port: u16) -> SocketAddr {
+    SocketAddr::from(([52, 1 + chance.below(250) as u8, chance.below(256) as u8, 1 + chance.below(250) as u8], port))
+}
+
+/// An address that nobody should dial.
+fn absurd(chance: &Chance, own: IpAddr, port: u16) -> SocketAddr {
+    let ip = match chance.below(8) {
+        0 => return SocketAddr::new(public(chance, port).ip(), 0),
+        1 => own,
+        2 => Ipv4Addr::LOCALHOST.into(),
+        3 => Ipv4Addr::UNSPECIFIED.into(),
+        4 => Ipv4Addr::BROADCAST.into(),
+        5 => Ipv4Addr::new(192, 168, 1, 1).into(),
+        6 => Ipv4Addr::new(224, 0, 0, 1).into(),
+        _ => Ipv4Addr::new(52, 0, 0, 1).to_ipv6_mapped().into(),
+    };
+    SocketAddr::new(ip, port)
+}

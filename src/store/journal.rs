@@ -1,0 +1,167 @@
+//! What the loop has changed and the disk does not know yet.
+//!
+//! The loop [records](Journal::record) each change of its own store here and hands out [`Batch`]es: at once if a ban
+//! is among the changes, else when the first has waited for [`BOOK_DELAY`]. One batch is under way at a time; what
+//! changes meanwhile waits, the last change of a peer or host in place of those before, the oldest first in the next
+//! batch, bans before all. So a slow or full disk costs no more than one change for each peer and ban that either the
+//! loop or the disk knows, at most twice [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) and
+//! [`BANS_MAX`](crate::limits::BANS_MAX).
+//!
+//! It never touches a disk or a clock, and it never loses a change.
+
+use super::Change;
+use super::writer::{Batch, ChangeKey, Persisted};
+use crate::limits::{BOOK_BATCH_MAX, BOOK_DELAY};
+use crate::time::{Instant, Wait};
+use std::collections::BTreeMap;
+
+/// Gathers changes into batches and tells when they are durable.
+#[derive(Debug, Default)]
+pub struct Journal {
+    bans: Queue,
+    peers: Queue,
+    under_way: Option<UnderWay>,
+    last_id: u64,
+    is_hurried: bool,
+    is_failing: bool,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    id: u64,
+    bans: Vec<Change>,
+}
+
+/// Changes by what they are about and by age.
+#[derive(Debug, Default)]
+struct Queue {
+    by_key: BTreeMap<ChangeKey, Waiting>,
+    by_age: BTreeMap<u64, ChangeKey>,
+    last_age: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    change: Change,
+    age: u64,
+    since: Instant,
+    /// Whether the disk knows the peer or ban when the batch under way is durable.
+    is_on_disk: bool,
+}
+
+impl Journal {
+    /// A journal without changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a change of the loop's own store, made at `now`; `was_known` says whether the peer, or the ban, was there
+    /// before it.
+    pub fn record(&mut self, change: Change, was_known: bool, now: Instant) {
+        let queue = match change {
+            Change::PutBan(_) | Change::RemoveBan(_) => &mut self.bans,
+            Change::PutPeer(_) | Change::RemovePeer(_) => &mut self.peers,
+        };
+        queue.put(change, was_known, now);
+    }
+
+    /// When there will be a batch to hand out; an answer to the one under way may come sooner.
+    pub fn wait(&self) -> Wait {
+        if self.under_way.is_some() {
+            return Wait::Forever;
+        }
+        if !self.bans.is_empty() || self.peers.len() >= BOOK_BATCH_MAX {
+            return Wait::Zero;
+        }
+        match self.peers.oldest() {
+            Some(_) if self.is_hurried => Wait::Zero,
+            Some(since) => Wait::Until(since.plus(BOOK_DELAY)),
+            None => Wait::Forever,
+        }
+    }
+
+    /// The next batch, at most [`BOOK_BATCH_MAX`] changes, if it is time for one.
+    pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
+        match self.wait() {
+            Wait::Zero => {}
+            Wait::Until(due) if due <= now => {}
+            Wait::Until(_) | Wait::Forever => return None,
+        }
+        let mut changes = self.bans.take(BOOK_BATCH_MAX);
+        let bans = changes.clone();
+        changes.append(&mut self.peers.take(BOOK_BATCH_MAX - changes.len()));
+        self.last_id += 1;
+        self.under_way = Some(UnderWay { id: self.last_id, bans });
+        Some(Batch { id: self.last_id, changes })
+    }
+
+    /// Takes an answer and returns the changes of bans that are durable by it.
+    pub fn persisted(&mut self, answer: &Persisted) -> Vec<Change> {
+        self.is_failing = answer.result.is_err();
+        if self.is_failing {
+            return Vec::new();
+        }
+        self.under_way.take_if(|batch| batch.id <= answer.id).map_or_else(Vec::new, |batch| batch.bans)
+    }
+
+    /// From here on no change waits for others: the loop is about to stop.
+    pub const fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    /// Whether everything recorded is durable.
+    pub fn is_durable(&self) -> bool {
+        self.bans.is_empty() && self.peers.is_empty() && self.under_way.is_none()
+    }
+
+    /// Whether the batch under way could not be written yet.
+    pub const fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+}
+
+impl Queue {
+    fn put(&mut self, change: Change, was_known: bool, now: Instant) {
+        let key = ChangeKey::of(&change);
+        let removes = matches!(change, Change::RemovePeer(_) | Change::RemoveBan(_));
+        let Some(waiting) = self.by_key.get_mut(&key) else {
+            if was_known || !removes {
+                self.last_age += 1;
+                let waiting = Waiting { change, age: self.last_age, since: now, is_on_disk: was_known };
+                self.by_age.insert(waiting.age, key);
+                self.by_key.insert(key, waiting);
+            }
+            return;
+        };
+        if removes && !waiting.is_on_disk {
+            self.by_age.remove(&waiting.age);
+            self.by_key.remove(&key);
+        } else {
+            waiting.change = change;
+        }
+    }
+
+    fn take(&mut self, max: usize) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(self.len().min(max));
+        while changes.len() < max
+            && let Some((_, key)) = self.by_age.pop_first()
+        {
+            let waiting = self.by_key.remove(&key).expect("what has an age is waiting");
+            changes.push(waiting.change);
+        }
+        changes
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        let (_, key) = self.by_age.first_key_value()?;
+        Some(self.by_key[key].since)
+    }
+
+    fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}

@@ -1,0 +1,137 @@
+//! The file of the book as the operating system sees it: locked, looked at, and set aside if it is no book.
+//!
+//! A file that cannot be used is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or put
+//! in the place of another one, so that whoever knows better still has it. Only the first bytes and the length of a
+//! file are looked at here; what is in it, the database says.
+
+use super::{FileStep, StoreError};
+use crate::limits::{BOOK_FILE_MAX_BYTES, BOOK_SET_ASIDE_MAX};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The first bytes of every file of the database (redb 4.6, page_store/header.rs MAGICNUMBER).
+const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
+
+/// An earlier file that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Why.
+    pub why: Unfit,
+    /// Where it is now.
+    pub path: PathBuf,
+}
+
+/// Why a file is no book of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It has no bytes.
+    Empty,
+    /// It is larger than any book.
+    TooLarge {
+        /// Its length in bytes.
+        len_bytes: u64,
+    },
+    /// It is something else.
+    Foreign,
+    /// It is incomplete or damaged.
+    Damaged {
+        /// What the database says.
+        what: String,
+    },
+    /// A later version of this library wrote it.
+    FromTheFuture {
+        /// The version of its format.
+        format: u64,
+    },
+}
+
+/// The lock that is held as long as a book is in use. It is on a file of its own, which stays when the book is renamed.
+#[derive(Debug)]
+pub(super) struct BookLock {
+    /// What is locked until it is closed.
+    _file: File,
+}
+
+impl BookLock {
+    pub(super) fn take(book: &Path) -> Result<Self, StoreError> {
+        let path = beside(book, ".lock");
+        let failed = |error: &io::Error| StoreError::file(FileStep::Lock, &path, error);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: book.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+        }
+    }
+}
+
+/// What the file looks like from outside: `None` if there is none, and why not if it cannot be a book.
+pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
+    let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
+    // To open something else, a pipe say, might wait for ever.
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(failed)?,
+    };
+    if !metadata.is_file() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let unfit = match metadata.len() {
+        0 => Some(Unfit::Empty),
+        len_bytes if len_bytes > BOOK_FILE_MAX_BYTES => Some(Unfit::TooLarge { len_bytes }),
+        _ => None,
+    };
+    if let Some(unfit) = unfit {
+        return Ok(Some(Err(unfit)));
+    }
+    let mut begin = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(failed)?;
+    Ok(Some(if begin == MAGIC { Ok(()) } else { Err(Unfit::Foreign) }))
+}
+
+/// Renames the file to the first name that is free.
+pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError> {
+    let failed = |error: io::Error| StoreError::file(FileStep::SetAside, path, &error);
+    for number in 1..=BOOK_SET_ASIDE_MAX {
+        let free = beside(path, &format!(".set-aside-{number}"));
+        if fs::symlink_metadata(&free).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            fs::rename(path, &free).map_err(failed)?;
+            return Ok(SetAside { why, path: free });
+        }
+    }
+    Err(failed(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Makes what was renamed in the folder of `path` outlast a power failure.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened, and a rename is durable by itself.
+    if cfg!(unix) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The path with `suffix` behind its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it is empty"),
+            Self::TooLarge { len_bytes } => write!(f, "it has {len_bytes} bytes, more than any peer book"),
+            Self::Foreign => f.write_str("it is no peer book"),
+            Self::Damaged { what } => write!(f, "it is damaged: {what}"),
+            Self::FromTheFuture { format } => write!(f, "a later version wrote it, in format {format}"),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a program with a logger sees of a loop. There is one logger for a whole process, so this is one of its own.
+
+#![allow(clippy::disallowed_methods, reason = "the test bounds its waiting by the clock")]
+
+use log::{Level, LevelFilter, Metadata, Record};
+use peerloop::{Config, Ctx, Handler, Network, Reactor};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+static LINES: Mutex<Vec<(Level, String, String)>> = Mutex::new(Vec::new());
+
+struct Recorder;
+
+impl log::Log for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = (record.level(), record.target().to_owned(), record.args().to_string());
+        LINES.lock().expect("no test panics with it").push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+/// Dials all at the start.
+struct Dialler(Vec<SocketAddr>);
+
+impl Handler for Dialler {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for address in &self.0 {
+            ctx.connect(*address).expect("the table has room");
+        }
+    }
+}
+
+fn lines_of(event: &str) -> Vec<(Level, String)> {
+    let prefix = format!("event={event} ");
+    let lines = LINES.lock().expect("no test panics with it");
+    lines
+        .iter()
+        .filter(|(_, _, line)| line.starts_with(&prefix))
+        .map(|(level, _, line)| (*level, line.clone()))
+        .collect()
+}
+
+#[test]
+fn the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
+    const FAILURES: usize = 200;
+    log::set_logger(&Recorder).expect("there is no other");
+    log::set_max_level(LevelFilter::Debug);
+    let config = || Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let mut node = Reactor::new(config(), Dialler(Vec::new())).expect("the kernel gives a poller");
+    let address = node.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
+    let deserted = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    let mut dials = vec![deserted.expect("a loopback port is free"); FAILURES];
+    dials.insert(0, address);
+    let mut dialler = Reactor::new(config(), Dialler(dials)).expect("the kernel gives a poller");
+    let began = Instant::now();
+    let is_done = |dialler: &Reactor<_, Dialler>, node: &Reactor<_, Dialler>| {
+        dialler.stats().counters.closed == FAILURES as u64 && dialler.stats().ready + node.stats().ready == 2
+    };
+    while !is_done(&dialler, &node) {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came that all is decided");
+        dialler.poll_once(Duration::ZERO).expect("the poller works");
+        node.poll_once(Duration::ZERO).expect("the poller works");
+    }
+
+    let ready = lines_of("handshake_complete");
+    let wanted = format!("peer_id=0.0 peer_address={address} connection_type=outbound state=connected");
+    assert!(ready.iter().any(|(level, line)| *level == Level::Info && line.contains(&wanted)), "{ready:?}");
+    assert!(ready.iter().any(|(_, line)| line.contains("connection_type=inbound")), "{ready:?}");
+    let failed = lines_of("connection_failed");
+    let seconds = began.elapsed().as_secs() as usize + 1;
+    assert!((20..=20 + seconds).contains(&failed.len()), "{} lines", failed.len());
+    for (level, line) in &failed {
+        assert_eq!(*level, Level::Warn);
+        assert!(line.contains("state=connecting error=\"connecting failed: ") && line.contains(" network=regtest"));
+    }
+    assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));
+    assert!(LINES.lock().expect("no test panics with it").iter().all(|(_, target, _)| target == "peerloop"));
+}

@@ -1,0 +1,73 @@
+//! What other threads can ask a loop about its peers, and have it do to them.
+
+use crate::probe::{Node, Seen, regtest, until};
+use peerloop::api::Pending;
+use peerloop::error::CommandError;
+use peerloop::peer::{ConnectionState, ConnectionType};
+use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+use peerloop::{Config, Message, Network};
+
+/// The answer to a question that one turn suffices for.
+fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        node.turn();
+        if let Some(answer) = pending.try_take().expect("the loop runs") {
+            return answer;
+        }
+        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer comes");
+    }
+}
+
+#[test]
+fn peers_are_listed_with_what_they_said_of_themselves() {
+    let (mut one, mut two) = (Node::with(Config { user_agent: "/a\n\"b\u{1b}/".into(), ..regtest() }), Node::new());
+    let (address, here) = (two.address, one.dial(two.address));
+    until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    let handle = one.reactor.handle();
+    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    assert_eq!((info.id, info.address, info.connection_type), (here, address, ConnectionType::Outbound));
+    assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
+    assert_eq!((info.protocol_version, info.services, info.height), (Some(PROTOCOL_VERSION), Some(0x21), Some(0)));
+    assert!(info.sent_bytes > 100, "a version at least");
+    assert_eq!((info.last_rtt, info.least_rtt), (None, None));
+    let nonce = one.act(move |ctx| ctx.ping(here, ctx.now()).expect("the queue has room"));
+    let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
+    until([&mut one, &mut two], "the ping is answered", |[one, _]| one.count(is_pong) == 1);
+    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    assert!(info.last_rtt.is_some() && info.last_rtt == info.least_rtt);
+    let handle = two.reactor.handle();
+    let [info] = &answer(&mut two, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    assert_eq!(info.user_agent.as_deref(), Some("/ab/"));
+    let rest = answer(&mut two, handle.peers(Some(info.id)).expect("the queue has room"));
+    assert_eq!(rest, []);
+    let count = answer(&mut two, handle.connection_count().expect("the queue has room"));
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_message_is_encoded_for_the_loops_network_and_its_fate_is_told() {
+    let config = || Config { magic: Some(*b"TEST"), ..Config::new(Network::Mainnet) };
+    let (mut one, mut two) = (Node::with(config()), Node::with(config()));
+    let there = one.dial(two.address);
+    let handle = one.reactor.handle();
+    let early = answer(&mut one, handle.send_message(there, &Message::GetAddr).expect("the queue has room"));
+    assert_eq!(early, Err(CommandError::NotReady));
+    until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    let sent = answer(&mut one, handle.send_message(there, &Message::GetAddr).expect("the queue has room"));
+    assert_eq!(sent, Ok(()));
+    let is_message = |seen: &Seen| matches!(seen, Seen::Message(CommandName::GETADDR, payload) if payload.is_empty());
+    until([&mut one, &mut two], "it has arrived", |[_, two]| two.count(is_message) == 1);
+}
+
+#[test]
+fn a_loop_without_a_manager_says_that_it_knows_no_bans() {
+    let mut node = Node::new();
+    let (handle, host) = (node.reactor.handle(), [192, 0, 2, 1].into());
+    let ban = handle.ban(host, None).expect("the queue has room");
+    assert_eq!(answer(&mut node, ban), Err(CommandError::NoManager));
+    let unban = handle.unban(host).expect("the queue has room");
+    assert_eq!(answer(&mut node, unban), Err(CommandError::NoManager));
+    let bans = handle.bans().expect("the queue has room");
+    assert_eq!(answer(&mut node, bans), Err(CommandError::NoManager));
+}

@@ -1,0 +1,51 @@
+//! A program without a handler of its own: a loop on a thread, and a channel to it.
+
+use crate::probe::{ANY_PORT, PATIENCE};
+use peerloop::api::CommandFilter;
+use peerloop::protocol::CommandName;
+use peerloop::{Config, ControlEvent, Heard, Message, Network, PeerId, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+fn open() -> (SocketAddr, channel::Channel, JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel();
+    let wanted = CommandFilter::Only(vec![CommandName::GETADDR]);
+    let (mut reactor, channel) =
+        channel::open(Config::new(Network::Regtest), wanted).expect("the kernel gives a poller");
+    let thread = thread::spawn(move || {
+        let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
+        sender.send(address).expect("the test waits for it");
+        reactor.run().expect("the poller works");
+    });
+    (receiver.recv().expect("the loop starts"), channel, thread)
+}
+
+fn ready_peer(channel: &channel::Channel) -> PeerId {
+    loop {
+        match channel.control.recv_timeout(PATIENCE).expect("the loop runs").expect("a peer is ready in time") {
+            Heard::Item(ControlEvent::HandshakeComplete { peer, .. }) => return peer,
+            Heard::Item(ControlEvent::ConnectionEstablished { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn two_programs_talk_through_their_channels() {
+    let (address, two, two_thread) = open();
+    let (_, one, one_thread) = open();
+    one.handle.connect(address, None).expect("the queue has room");
+    let (there, here) = (ready_peer(&one), ready_peer(&two));
+    let sent = one.handle.send_message(there, &Message::GetAddr).expect("the queue has room").wait();
+    assert_eq!(sent, Ok(Ok(())));
+    let Ok(Some(Heard::Item(heard))) = two.messages.recv_timeout(PATIENCE) else { panic!("it does not arrive") };
+    assert_eq!((heard.peer, heard.to_message()), (here, Ok(Message::GetAddr)));
+    one.handle.stop().expect("the queue has room");
+    two.handle.stop().expect("the queue has room");
+    one_thread.join().expect("it ends");
+    two_thread.join().expect("it ends");
+    let mut ends = two.control.filter(|heard| matches!(heard, Heard::Item(ControlEvent::ConnectionLost { .. })));
+    assert!(ends.next().is_some() && ends.next().is_none(), "one end, and then that of the loop");
+    assert!(two.messages.recv().is_err());
+}

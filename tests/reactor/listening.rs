@@ -1,0 +1,95 @@
+//! Listeners that the configuration asks for.
+
+use crate::probe::{ANY_PORT, BareSocket, PATIENCE, Probe, regtest};
+use mio::net::TcpStream;
+use peerloop::config::ManagerConfig;
+use peerloop::net::Net;
+use peerloop::net::layer::Layer;
+use peerloop::net::mio::MioNet;
+use peerloop::{Config, Network, Reactor};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+fn listening_at(listen: Vec<SocketAddr>) -> Config {
+    let manager = ManagerConfig { listen, ..ManagerConfig::new(Network::Regtest) };
+    Config { manager: Some(Box::new(manager)), ..regtest() }
+}
+
+fn until<N: Net>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {
+    let began = Instant::now();
+    while !done(reactor) {
+        assert!(began.elapsed() < PATIENCE, "{what}: {:?}", reactor.stats());
+        assert!(reactor.poll_once(Duration::from_millis(10)).expect("the poller works"));
+    }
+}
+
+#[test]
+fn seed_e32_listening_is_for_the_configuration_to_say() {
+    let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
+    quiet.poll_once(Duration::ZERO).expect("the poller works");
+    assert_eq!(quiet.listening_at().count(), 0);
+    let both = vec![ANY_PORT, "[::1]:0".parse().expect("an address")];
+    let mut reactor = Reactor::new(listening_at(both), Probe::default()).expect("the configuration is valid");
+    assert_eq!(reactor.listening_at().count(), 0, "nothing is bound before the first turn");
+    reactor.poll_once(Duration::ZERO).expect("the poller works");
+    let addresses: Vec<SocketAddr> = reactor.listening_at().collect();
+    assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() != 0), "{addresses:?}");
+    // A machine may have no IPv6.
+    assert_eq!(addresses.len() as u64 + reactor.stats().counters.listen_failures, 2);
+    let _sockets: Vec<BareSocket> = addresses.iter().map(|address| BareSocket::connect(*address)).collect();
+    until(&mut reactor, "all are accepted", |reactor| reactor.stats().counters.accepted == addresses.len() as u64);
+}
+
+#[test]
+fn fault_e17_a_port_that_is_taken_is_not_fatal_and_is_had_once_it_is_free() {
+    let occupant = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
+    let taken = occupant.local_addr().expect("it is bound");
+    let mut reactor =
+        Reactor::new(listening_at(vec![taken, ANY_PORT]), Probe::default()).expect("the configuration is valid");
+    reactor.poll_once(Duration::ZERO).expect("the poller works");
+    assert_eq!((reactor.stats().counters.listen_failures, reactor.listening_at().count()), (1, 1));
+    drop(occupant);
+    until(&mut reactor, "the port is bound", |reactor| reactor.listening_at().any(|address| address == taken));
+    let _socket = BareSocket::connect(taken);
+    until(&mut reactor, "it accepts", |reactor| reactor.stats().counters.accepted == 1);
+}
+
+/// The real kernel, but for the first connections, whose addresses it cannot tell.
+struct Nameless {
+    net: MioNet,
+    left: u32,
+}
+
+impl Layer for Nameless {
+    type Below = MioNet;
+
+    fn below(&self) -> &MioNet {
+        &self.net
+    }
+    fn below_mut(&mut self) -> &mut MioNet {
+        &mut self.net
+    }
+    fn accept(&mut self, index: u32) -> io::Result<(TcpStream, SocketAddr)> {
+        let accepted = self.net.accept(index)?;
+        match self.left.checked_sub(1) {
+            None => Ok(accepted),
+            Some(left) => {
+                self.left = left;
+                Err(ErrorKind::InvalidInput.into())
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_e18_a_connection_of_an_odd_family_is_closed_and_counted_and_holds_no_other_up() {
+    let net = Nameless { net: MioNet::new().expect("the kernel gives a poller"), left: 2 };
+    let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
+    let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
+    let mut sockets: Vec<BareSocket> = (0..3).map(|_| BareSocket::connect(address)).collect();
+    until(&mut reactor, "one is accepted", |reactor| reactor.stats().counters.accepted == 1);
+    let counters = reactor.stats().counters;
+    assert_eq!((counters.accept_failures, counters.accept_pauses, reactor.stats().links), (2, 0, 1));
+    assert!(sockets[0].is_at_end() && sockets[1].is_at_end());
+}

@@ -1,0 +1,77 @@
+//! A book that is written off the loop.
+
+use crate::probe::PATIENCE;
+use peerloop::address::Host;
+use peerloop::ban::{Ban, BanReason};
+use peerloop::net::mio::MioNet;
+use peerloop::net::{Answer, Net};
+use peerloop::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError};
+use peerloop::time::{UnixTime, Wait};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+/// A store that a test can look into while another thread has it.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<MemoryStore>>);
+
+impl PeerStore for Shared {
+    fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        self.0.lock().expect("no thread panics").read(address)
+    }
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        self.0.lock().expect("no thread panics").list_all()
+    }
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        self.0.lock().expect("no thread panics").bans()
+    }
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.0.lock().expect("no thread panics").apply(changes)
+    }
+}
+
+fn batch(id: u64) -> Batch {
+    let host = Host::of(IpAddr::from([203, 0, 113, u8::try_from(id).expect("few batches")]));
+    let ban = Ban { host, reason: BanReason::Manual, since: UnixTime::from_secs(1), until: None };
+    Batch { id, changes: vec![Change::PutBan(ban)] }
+}
+
+/// Waits until the network says that a batch is durable.
+fn persisted(net: &mut MioNet, batch_id: u64) {
+    let until = net.now().plus(PATIENCE);
+    while net.now() < until {
+        net.wait(Wait::Until(until), &mut Vec::new()).expect("the poller works");
+        while let Some(answer) = net.take_answer() {
+            match answer {
+                Answer::Persisted(Persisted { id, result: Ok(()) }) if id >= batch_id => return,
+                Answer::Persisted(Persisted { result: Ok(()), .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    panic!("no answer about batch {batch_id}");
+}
+
+#[test]
+fn a_batch_is_durable_when_the_answer_comes_and_the_rest_when_the_network_is_dropped() {
+    let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
+    let net = MioNet::new().expect("the kernel gives a poller");
+    let mut net = net.with_store(shared.clone()).expect("the system gives a thread");
+    net.persist(batch(1)).expect("nothing waits yet");
+    persisted(&mut net, 1);
+    assert_eq!(shared.bans().expect("it can be read").len(), 1);
+    net.persist(batch(2)).expect("nothing waits any more");
+    drop(net);
+    assert_eq!(shared.bans().expect("it can be read").len(), 2);
+}
+
+#[test]
+fn a_network_without_a_store_is_done_at_once() {
+    let mut net = MioNet::new().expect("the kernel gives a poller");
+    for id in 1..100 {
+        net.persist(batch(id)).expect("it keeps nothing");
+    }
+    persisted(&mut net, 99);
+    assert_eq!(net.take_answer(), None);
+}

@@ -1,0 +1,137 @@
+//! Names that the operating system looks up, and a loop that does not wait for it.
+
+use crate::probe::{PATIENCE, Probe, regtest};
+use peerloop::Reactor;
+use peerloop::error::{ResolveCause, ResolveFailure};
+use peerloop::net::layer::Layer;
+use peerloop::net::mio::MioNet;
+use peerloop::net::{Answer, Net, Readiness};
+use peerloop::time::Wait;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// What the system makes of a name.
+fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
+    let mut net = MioNet::new().expect("the kernel gives a poller");
+    net.resolve(7, name, port).expect("nothing else is asked");
+    let until = net.now().plus(PATIENCE);
+    while net.now() < until {
+        net.wait(Wait::Until(until), &mut Vec::new()).expect("the poller works");
+        if let Some(Answer::Resolved { query, outcome }) = net.take_answer() {
+            assert_eq!((query, net.take_answer()), (7, None));
+            return outcome;
+        }
+    }
+    panic!("no answer about {name}");
+}
+
+#[test]
+fn localhost_is_this_machine() {
+    for (name, port) in [("localhost", 8_333), ("localhost:8333", 1)] {
+        let addresses = resolved(name, port).expect("every machine knows it");
+        assert!(!addresses.is_empty());
+        assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 8_333), "{addresses:?}");
+    }
+}
+
+#[test]
+fn an_address_is_its_own_name() {
+    for (name, expected) in [
+        ("192.0.2.7", "192.0.2.7:18333"),
+        ("192.0.2.7:5", "192.0.2.7:5"),
+        ("2001:db8::7", "[2001:db8::7]:18333"),
+        ("[2001:db8::7]:5", "[2001:db8::7]:5"),
+    ] {
+        let expected: SocketAddr = expected.parse().expect("an address");
+        assert_eq!(resolved(name, 18_333), Ok(vec![expected]), "{name}");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_exist_fails_by_name() {
+    // Reserved for this purpose (RFC 6761); the other cannot even be asked for.
+    for name in ["no-such-seed.invalid", "two\0names"] {
+        let failure = resolved(name, 1).expect_err("it has no address");
+        assert_eq!(failure.name, name);
+        assert!(matches!(failure.cause, ResolveCause::System(_)), "{failure:?}");
+        assert!(failure.to_string().contains(&format!("{name:?}")), "{failure}");
+    }
+}
+
+/// A network that asks for names when it is first waited for.
+struct Curious {
+    net: MioNet,
+    questions: u32,
+}
+
+impl Layer for Curious {
+    type Below = MioNet;
+
+    fn below(&self) -> &MioNet {
+        &self.net
+    }
+    fn below_mut(&mut self) -> &mut MioNet {
+        &mut self.net
+    }
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        for query in 0..std::mem::take(&mut self.questions) {
+            self.net.resolve(query, "seed.example", 1).expect("they are not too many");
+        }
+        self.net.wait(wait, ready)
+    }
+}
+
+fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
+    let net = Curious { net, questions };
+    Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid")
+}
+
+#[test]
+fn answers_wake_the_loop_which_takes_all_of_them() {
+    // More than are taken in a turn.
+    const QUESTIONS: u32 = 40;
+    let answer = |_: &str, port| match port {
+        1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
+        _ => Err(io::Error::other("it was another port")),
+    };
+    let net = MioNet::new().expect("the kernel gives a poller").with_resolver(answer);
+    let mut reactor = reactor_asking(QUESTIONS, net);
+    while reactor.stats().counters.names_resolved < u64::from(QUESTIONS) {
+        let turns = reactor.stats().counters.turns;
+        assert!(turns < 10_000, "{:?}", reactor.stats().counters);
+        assert!(reactor.poll_once(PATIENCE).expect("the poller works"));
+    }
+    assert_eq!(reactor.stats().counters.resolve_failures, 0);
+    reactor.poll_once(Duration::ZERO).expect("the poller works");
+    assert_eq!(reactor.next_deadline(), Wait::Forever, "nothing is left to take");
+}
+
+#[test]
+fn a_look_up_that_hangs_blocks_neither_the_loop_nor_its_end() {
+    let (go, may_go) = channel::<()>();
+    let (reached, has_reached) = channel();
+    let ends = Mutex::new((reached, may_go));
+    let hang = move |_: &str, _| {
+        let ends = ends.lock().expect("one look-up at a time");
+        ends.0.send(()).expect("the test waits for it");
+        // It ends when the test does.
+        let _ = ends.1.recv();
+        Err(io::Error::other("too late"))
+    };
+    let net = MioNet::new().expect("the kernel gives a poller").with_resolver(hang);
+    let mut reactor = reactor_asking(3, net);
+    reactor.poll_once(Duration::ZERO).expect("the poller works");
+    has_reached.recv_timeout(PATIENCE).expect("the first question is being looked up");
+    for _ in 0..3 {
+        reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+    }
+    reactor.handle().stop().expect("the queue has room");
+    reactor.run().expect("the poller works");
+    assert_eq!(reactor.stats().counters.names_resolved, 0);
+    drop(reactor);
+    drop(go);
+    assert!(has_reached.recv_timeout(PATIENCE).is_err(), "the other two were not tried");
+}

@@ -1,0 +1,194 @@
+//! Pings, when they are due and what their pongs are worth, whatever else happens on the link.
+
+use crate::support::{Node, Player, RawPeer, Stage, TICK, config, frame, frames, header, ping, pong, secs};
+use peerloop::Config;
+use peerloop::api::Event;
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::sim::invariant::Violation;
+use peerloop::sim::{Driver, World};
+use peerloop::time::Instant;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const INSTANT: Duration = Duration::from_nanos(1);
+const INTERVAL: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What comes of the time until `until`, with a ping of the peer each `pause` that is answered at once.
+fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
+    let mut pings = Vec::new();
+    while stage.world.now() < until {
+        peer.send(&ping());
+        stage.run_for(pause.min(until.since(stage.world.now())));
+        let said = frames(&peer.receive());
+        assert!(said.contains(&frames(&pong())[0]), "the peer is answered");
+        pings.extend(
+            said.into_iter().filter(|(command, _)| command == "ping").map(|(_, nonce)| (stage.world.now(), nonce)),
+        );
+    }
+    pings
+}
+
+#[test]
+fn seed_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    let mut nonces = BTreeSet::new();
+    for round in 1..=20 {
+        stage.run_for(INTERVAL);
+        let pings = frames(&peer.receive());
+        let [(command, nonce)] = &pings[..] else { panic!("{pings:?}") };
+        assert_eq!((command.as_str(), nonce.len()), ("ping", 8));
+        assert!(nonces.insert(nonce.clone()) && nonce != &[0; 8]);
+        for old in &nonces {
+            peer.send(&frame("pong", old));
+        }
+        stage.settle();
+        let counters = stage.node.reactor.stats().counters;
+        // The honest peer is pinged as well.
+        assert_eq!((counters.pongs_received, counters.pongs_unmatched), (2 * round, round * (round - 1) / 2));
+    }
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn seed_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_was_due() {
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::Pong { planned, sent, received, .. } = event
+                && ctx.peers().last().is_some_and(|last| last.id() == peer)
+            {
+                assert_eq!((planned, sent), (Instant::ZERO.plus(INTERVAL), Instant::ZERO.plus(INTERVAL)));
+                assert_eq!(received, Instant::ZERO.plus(INTERVAL + secs(7)));
+                ctx.close(peer, peerloop::error::LocalCause::Requested.into());
+            }
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    let mut peer = stage.ready_peer();
+    stage.run_for(INTERVAL + secs(7));
+    let pings = frames(&peer.receive());
+    peer.send(&frame("pong", &pings[0].1));
+    stage.settle();
+    assert!(peer.receive().is_empty() && peer.has_seen_end, "the pong was told");
+}
+
+#[test]
+fn seed_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking() {
+    for pause in [Duration::from_millis(7), secs(1), secs(50)] {
+        let mut stage = Stage::new();
+        let mut peer = stage.ready_peer();
+        let at = |time| Instant::ZERO.plus(time);
+        assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "not early");
+        let first = talk_until(&mut stage, &mut peer, at(INTERVAL), pause);
+        assert_eq!(first.len(), 1, "to the tick");
+        peer.send(&frame("pong", &first[0].1));
+        assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
+        let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
+        assert_eq!(second.len(), 1);
+        // This one is not answered, and no talk stands for its pong.
+        assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL + TIMEOUT - INSTANT), pause), []);
+        assert_eq!(stage.node.seen().closed, []);
+        stage.run_for(INSTANT);
+        assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+        assert_eq!(stage.closed().at, at(2 * INTERVAL + TIMEOUT));
+    }
+}
+
+#[test]
+fn seed_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(INTERVAL + TIMEOUT);
+    let reason = stage.closed().reason;
+    assert_eq!((reason, reason.is_transient()), (CloseReason::TimedOut(Deadline::Pong), true));
+    assert_eq!(frames(&peer.receive()).len(), 1, "no reject, and no other word");
+    let mut again = stage.ready_peer();
+    again.send(&ping());
+    stage.settle();
+    assert_eq!(again.receive(), pong());
+}
+
+#[test]
+fn seed_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
+    let world = World::new(1, Instant::ZERO);
+    let mut peer = RawPeer::new(&world);
+    let address = peer.listen();
+    let player = Player { redials: Some(address), ..Player::dialling(address) };
+    let mut node = Node::new(&world, config(), player);
+    let run_for = |node: &mut Node, time| {
+        let until = world.now().plus(time);
+        Driver::new(&world).run_until(until, &mut [&mut node.reactor]).unwrap();
+    };
+    run_for(&mut node, Duration::ZERO);
+    peer.accept();
+    peer.send(&crate::support::ready_bytes());
+    run_for(&mut node, INTERVAL + TIMEOUT);
+    assert_eq!(node.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+    run_for(&mut node, TICK);
+    assert_eq!(node.seen().dialled.len(), 1);
+    peer.receive();
+    peer.close();
+    peer.accept();
+    peer.send(&crate::support::ready_bytes());
+    run_for(&mut node, Duration::ZERO);
+    assert_eq!(node.seen().ready.len(), 2, "the same address is a peer again");
+    assert_eq!(node.reactor.violations(), [] as [Violation; 0]);
+}
+
+#[test]
+fn seed_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
+    const LEN_BYTES: usize = 60_000;
+    for bytes_per_second in [1_100, 10_000] {
+        let mut stage = Stage::with(config(), Player::default());
+        let mut peer = stage.ready_peer();
+        stage.run_for(INTERVAL - INSTANT);
+        let message = frame("addr", &[7; LEN_BYTES]);
+        peer.send(&message[..24]);
+        stage.run_for(INSTANT);
+        let pings = frames(&peer.receive());
+        assert_eq!(pings.len(), 1, "it is due whatever is on its way");
+        for part in message[24..].chunks(bytes_per_second) {
+            stage.run_for(secs(1));
+            assert_eq!(stage.node.seen().closed, [], "the pong is behind the body");
+            peer.send(part);
+        }
+        stage.settle();
+        assert_eq!(stage.node.seen().messages.len(), 1);
+        let done = stage.world.now();
+        stage.run_for(TIMEOUT - INSTANT);
+        assert_eq!(stage.node.seen().closed, []);
+        stage.run_for(INSTANT);
+        assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+        assert_eq!(stage.closed().at, done.plus(TIMEOUT));
+    }
+}
+
+#[test]
+fn seed_e14_a_body_that_stands_still_is_no_life() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(INTERVAL);
+    peer.send(&header("addr", 60_000, &[0; 4]));
+    peer.send(&[0; 5_000]);
+    stage.run_for(secs(60) - INSTANT);
+    assert_eq!(stage.node.seen().closed, []);
+    stage.run_for(INSTANT);
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Body));
+}
+
+#[test]
+fn seed_e14_a_small_body_keeps_no_pong_back() {
+    let mut stage = Stage::with(Config { body_min_bytes_per_second: 0, ..config() }, Player::default());
+    let mut peer = stage.ready_peer();
+    stage.run_for(INTERVAL);
+    peer.send(&header("addr", 4_096, &[0; 4]));
+    for _ in 0..TIMEOUT.as_secs() {
+        assert_eq!(stage.node.seen().closed, []);
+        peer.send(&[0; 100]);
+        stage.run_for(secs(1));
+    }
+    assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
+    assert_eq!(stage.closed().at, Instant::ZERO.plus(INTERVAL + TIMEOUT));
+}

@@ -1,0 +1,178 @@
+//! Listeners that the configuration asks for, and what becomes of them when binding or accepting fails.
+
+use crate::host::SlowHost;
+use crate::support::{Node, Player, RawPeer, config, ready_bytes, secs};
+use peerloop::config::ManagerConfig;
+use peerloop::limits::{ACCEPT_RETRY_MAX, LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX, TICK};
+use peerloop::sim::errno::{EADDRINUSE, EADDRNOTAVAIL, EMFILE};
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Actor, Driver, Site, World};
+use peerloop::time::Instant;
+use peerloop::{Config, Network, Reactor};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// EINVAL, as a listener gives that is none any more; the same number on every system.
+const INVALID: i32 = 22;
+
+/// A port of the first host of a world.
+fn here(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], port))
+}
+
+fn listening_at(listen: Vec<SocketAddr>) -> Config {
+    let manager = ManagerConfig { listen, ..ManagerConfig::new(Network::Regtest) };
+    Config { manager: Some(Box::new(manager)), ..config() }
+}
+
+fn checked(world: &World, config: Config, player: Player) -> Checked<Player> {
+    Checked::new(world, world.host(), config, player).unwrap().with_calls_per_sweep(0)
+}
+
+fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
+    Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
+}
+
+/// The counters of listeners that were opened and of failures to do so.
+fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
+    let counters = node.stats().counters;
+    (counters.listeners_bound, counters.listen_failures)
+}
+
+#[test]
+fn seed_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = checked(&world, listening_at(vec![here(1), here(0)]), Player::default());
+    node.poll_once(Duration::ZERO).unwrap();
+    let addresses: Vec<SocketAddr> = node.reactor().listening_at().collect();
+    assert_eq!((addresses.len(), addresses[0]), (2, here(1)));
+    assert_ne!(addresses[1].port(), 0);
+    let mut peers: Vec<RawPeer> = addresses.iter().map(|_| RawPeer::new(&world)).collect();
+    for (peer, address) in peers.iter_mut().zip(&addresses) {
+        peer.dial(*address);
+        peer.send(&ready_bytes());
+    }
+    run(&world, secs(1), &mut [&mut node]);
+    assert_eq!(node.stats().ready, 2);
+    node.handle().stop().unwrap();
+    run(&world, secs(10), &mut [&mut node]);
+    assert!(node.has_ended());
+    assert_eq!(node.violations(), []);
+}
+
+#[test]
+fn seed_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to_a_minute() {
+    let world = World::new(1, Instant::ZERO);
+    let net = world.host();
+    let host = net.host();
+    world.fail_sometimes(host, Site::Listen, EADDRNOTAVAIL, 1);
+    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), Player::default()).unwrap();
+    let mut pause = LISTEN_RETRY_FIRST;
+    for failure in 1..=9 {
+        node.poll_once(Duration::ZERO).unwrap();
+        assert_eq!(bound_and_failed(&node), (0, failure));
+        world.advance(pause - TICK);
+        node.poll_once(Duration::ZERO).unwrap();
+        assert_eq!(bound_and_failed(&node), (0, failure), "it waits for as long as it says");
+        world.advance(TICK);
+        pause = (2 * pause).min(LISTEN_RETRY_MAX);
+    }
+    assert_eq!(pause, LISTEN_RETRY_MAX);
+    world.clear_faults();
+    node.poll_once(Duration::ZERO).unwrap();
+    assert_eq!(bound_and_failed(&node), (1, 9));
+    node.sweep();
+    assert_eq!(node.violations(), []);
+}
+
+#[test]
+fn seed_e32_a_listener_that_cannot_be_bound_keeps_nobody_from_dialling() {
+    let world = World::new(1, Instant::ZERO);
+    let net = world.host();
+    world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
+    let mut target = Node::new(&world, config(), Player::default());
+    let player = Player::dialling(target.address);
+    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), player).unwrap();
+    run(&world, secs(1), &mut [&mut node, &mut target.reactor]);
+    assert_eq!((node.stats().ready, bound_and_failed(&node)), (1, (0, 2)));
+    assert_eq!(node.violations(), []);
+}
+
+#[test]
+fn a_loop_that_waits_for_an_address_ends_when_it_is_told_to() {
+    let world = World::new(1, Instant::ZERO);
+    let net = world.host();
+    world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
+    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), Player::default()).unwrap();
+    run(&world, secs(10), &mut [&mut node]);
+    assert_eq!(node.inspect().unbound_addresses, 1);
+    node.handle().stop().unwrap();
+    run(&world, secs(1), &mut [&mut node]);
+    assert!(node.has_ended());
+    assert_eq!(node.violations(), [], "nothing waits in a loop that has ended");
+}
+
+/// A loop whose accepts fail as they are told to, with a peer that waits to be accepted.
+fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer) {
+    let net = SlowHost::new(world);
+    let address = net.address();
+    let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
+    reactor.poll_once(Duration::ZERO).unwrap();
+    if reactor.listening_at().count() == 0 {
+        reactor.listen(address).unwrap();
+    }
+    let mut peer = RawPeer::new(world);
+    peer.dial(address);
+    (reactor, peer)
+}
+
+#[test]
+fn fault_e17_a_listener_that_does_nothing_but_fail_is_opened_anew_and_dialling_goes_on() {
+    for config in [config(), listening_at(vec![here(18_444)])] {
+        let world = World::new(1, Instant::ZERO);
+        let (mut reactor, _peer) = loop_at(&world, config);
+        let errors = (0..6).map(|_| io::Error::from_raw_os_error(INVALID));
+        reactor.net().accept_errors.borrow_mut().extend(errors);
+        while reactor.stats().counters.listen_failures == 0 {
+            reactor.poll_once(Duration::ZERO).unwrap();
+            assert!(world.now() < Instant::ZERO.plus(ACCEPT_RETRY_MAX * 4));
+            world.advance(Duration::from_millis(50));
+        }
+        assert_eq!(reactor.stats().counters.accept_pauses, 5);
+        assert_eq!(reactor.listening_at().count(), 0, "the broken one is closed");
+        world.advance(LISTEN_RETRY_FIRST);
+        reactor.poll_once(Duration::ZERO).unwrap();
+        assert_eq!(reactor.listening_at().collect::<Vec<_>>(), [here(18_444)]);
+        let mut late = RawPeer::new(&world);
+        late.dial(here(18_444));
+        reactor.poll_once(Duration::ZERO).unwrap();
+        assert_eq!(reactor.stats().counters.accepted, 1);
+    }
+}
+
+#[test]
+fn fault_e17_a_shortage_never_costs_the_listener_or_who_waits_at_it() {
+    let world = World::new(1, Instant::ZERO);
+    let (mut reactor, _peer) = loop_at(&world, config());
+    let errors = (0..100).map(|_| io::Error::from_raw_os_error(EMFILE));
+    reactor.net().accept_errors.borrow_mut().extend(errors);
+    for _ in 0..200 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+        world.advance(ACCEPT_RETRY_MAX);
+    }
+    let counters = reactor.stats().counters;
+    assert_eq!((counters.accepted, counters.accept_pauses, counters.listen_failures), (1, 100, 0));
+}
+
+#[test]
+fn fault_e18_an_address_of_an_odd_family_costs_its_own_connection_only() {
+    let world = World::new(1, Instant::ZERO);
+    let (mut reactor, _peer) = loop_at(&world, config());
+    // As the library below has it when the kernel gives an address that it does not know.
+    let errors = (0..3).map(|_| io::Error::from(ErrorKind::InvalidInput));
+    reactor.net().accept_errors.borrow_mut().extend(errors);
+    reactor.poll_once(Duration::ZERO).unwrap();
+    let counters = reactor.stats().counters;
+    assert_eq!((counters.accepted, counters.accept_failures, counters.accept_pauses), (1, 3, 0));
+}

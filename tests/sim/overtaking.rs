@@ -1,0 +1,267 @@
+//! Pings and pongs leave behind the frame in progress and before all that has not begun to leave.
+
+use crate::support::{
+    Player, RawPeer, Stage, commands, config, frame, frames, ping, pong, raw_link, secs, verack, version,
+};
+use bytes::Bytes;
+use peerloop::error::LocalCause;
+use peerloop::limits::{SEND_QUEUE_PAUSE_BYTES, WRITE_BLOCK_BYTES};
+use peerloop::net::Net;
+use peerloop::protocol::CommandName;
+use peerloop::sim::Conditions;
+use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
+use peerloop::{Ctx, PeerId};
+use std::io::ErrorKind;
+
+const BULK_BYTES: usize = 100_000;
+/// As many as wait without stopping the reading.
+const FEW: usize = 4;
+/// 1.5 MB.
+const MANY: usize = 15;
+const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
+
+/// The peer that came last, which is the one under test.
+fn latest(ctx: &Ctx<'_>) -> PeerId {
+    ctx.peers().last().expect("it is there").id()
+}
+
+fn bulk(number: usize) -> Vec<u8> {
+    frame("bulk", &vec![number as u8; BULK_BYTES])
+}
+
+/// Sends large frames, every other one of them shared.
+fn send_bulks(ctx: &mut Ctx<'_>, count: usize) {
+    let peer = latest(ctx);
+    for number in 0..count {
+        if number % 2 == 0 {
+            let command = CommandName::new("bulk");
+            ctx.send(peer, &MessageRef::Opaque { command, payload: &[number as u8; BULK_BYTES] }).unwrap();
+        } else {
+            ctx.send_shared(peer, &Bytes::from(bulk(number))).unwrap();
+        }
+    }
+}
+
+fn stage(on_command: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
+    let mut stage = Stage::with(config(), Player { on_command: Some(on_command), ..Player::default() });
+    stage.world.set_conditions(Conditions { capacity_bytes: 65_536, ..Conditions::default() });
+    let peer = stage.ready_peer();
+    (stage, peer)
+}
+
+fn command(stage: &mut Stage) {
+    stage.node.reactor.handle().command(()).unwrap();
+    stage.settle();
+}
+
+/// Reads `len` bytes, as they come.
+fn take(stage: &mut Stage, peer: &mut RawPeer, len: usize) -> Vec<u8> {
+    let mut taken = Vec::new();
+    while taken.len() < len {
+        let mut room = vec![0; len - taken.len()];
+        let count = peer.net.read(raw_link(), &mut room).unwrap();
+        taken.extend_from_slice(&room[..count]);
+        stage.settle();
+    }
+    taken
+}
+
+fn take_all(stage: &mut Stage, peer: &mut RawPeer) -> Vec<u8> {
+    let mut taken = Vec::new();
+    loop {
+        stage.settle();
+        let more = peer.receive();
+        if more.is_empty() {
+            return taken;
+        }
+        taken.extend(more);
+    }
+}
+
+/// Bytes that the loop has written to the peer under test since its greeting.
+fn written(stage: &Stage, before: u64) -> usize {
+    (stage.node.reactor.stats().counters.bytes_sent - before) as usize
+}
+
+#[test]
+fn who_takes_its_queue_slowly_gets_its_pong_behind_the_frame_in_progress() {
+    let whole = FEW * (24 + BULK_BYTES);
+    for taken in [0, 1, 23, 36_000, 100_024 - 65_536, 100_023, 100_024, 134_511, 134_512, 134_513, 300_000, whole] {
+        let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, FEW));
+        let before = stage.node.reactor.stats().counters.bytes_sent;
+        command(&mut stage);
+        let mut received = take(&mut stage, &mut peer, taken);
+        let in_kernel = written(&stage, before);
+        peer.send(&[ping(), ping()].concat());
+        stage.settle();
+        received.extend(take_all(&mut stage, &mut peer));
+        let begun = in_kernel.div_ceil(24 + BULK_BYTES);
+        let bulks = |numbers: std::ops::Range<usize>| numbers.map(bulk).collect::<Vec<_>>().concat();
+        let expected = [bulks(0..begun), pong(), pong(), bulks(begun..FEW)].concat();
+        assert!(received == expected, "{taken} bytes taken: {:?}", commands(&received));
+        stage.assert_honest_peer_is_unaffected();
+    }
+}
+
+#[test]
+fn who_has_too_much_to_take_to_be_read_gets_its_pong_as_soon_as_it_is_read_again() {
+    let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, MANY));
+    command(&mut stage);
+    peer.send(&ping());
+    let received = take_all(&mut stage, &mut peer);
+    let said = commands(&received);
+    let pong = said.iter().position(|command| command == "pong").unwrap();
+    let taken_bytes = MANY * (24 + BULK_BYTES) - SEND_QUEUE_PAUSE_BYTES / 2;
+    let read_again = taken_bytes.div_ceil(24 + BULK_BYTES);
+    assert!((read_again..=read_again + 1).contains(&pong), "{pong} and not {read_again}");
+    assert_eq!(said.len(), MANY + 1);
+}
+
+#[test]
+fn our_own_ping_does_not_measure_our_queue() {
+    let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, MANY));
+    stage.run_for(secs(119));
+    command(&mut stage);
+    stage.run_for(secs(1));
+    let received = take_all(&mut stage, &mut peer);
+    let said = commands(&received);
+    assert_eq!(said.iter().position(|command| command == "ping"), Some(1), "behind what had begun when it was due");
+    assert_eq!(said.len(), 1 + MANY);
+    peer.send(&frame("pong", &frames(&received)[1].1));
+    stage.settle();
+    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer's and this one's");
+    stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn nothing_overtakes_the_handshake_however_little_of_it_the_peer_takes() {
+    let greeting = 126 + 24 + 51 + 24;
+    for capacity_bytes in 1..=greeting + 32 {
+        let mut stage = Stage::new();
+        let mut peer = stage.peer();
+        stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
+        let mut peer_too = stage.peer();
+        stage.world.set_conditions(Conditions::default());
+        for peer in [&mut peer, &mut peer_too] {
+            let bytes = [version(), verack(), ping()].concat();
+            let mut sent = 0;
+            let mut received = Vec::new();
+            while sent < bytes.len() || commands_so_far(&received) < 5 {
+                match peer.net.write(raw_link(), &bytes[sent..]) {
+                    Ok(len) => sent += len,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                stage.settle();
+                received.extend(peer.receive());
+                stage.settle();
+            }
+            assert_eq!(commands(&received), [&GREETING[..], &["pong"]].concat(), "{capacity_bytes}");
+        }
+    }
+}
+
+/// Whole frames in a stream that may end within one.
+fn commands_so_far(mut stream: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(len) = stream.get(16..20) {
+        let len = 24 + u32::from_le_bytes(len.try_into().unwrap()) as usize;
+        let Some(rest) = stream.get(len..) else { break };
+        (stream, count) = (rest, count + 1);
+    }
+    count
+}
+
+#[test]
+fn a_ping_leaves_between_the_parts_of_a_long_inventory() {
+    let (mut stage, mut peer) = stage(|ctx| {
+        let peer = latest(ctx);
+        if ctx.peer(peer).unwrap().waiting_bytes() > 0 {
+            ctx.ping(peer, ctx.now()).unwrap();
+            return;
+        }
+        let item = InventoryItem::tx(Hash256::from_bytes([7; 32]));
+        let inventory = Inventory::from_items((0..60_000).map(|_| item));
+        ctx.send(peer, &MessageRef::Inv(inventory.as_ref())).unwrap();
+    });
+    command(&mut stage);
+    command(&mut stage);
+    let received = take_all(&mut stage, &mut peer);
+    assert_eq!(commands(&received), ["inv", "ping", "inv", "inv"]);
+}
+
+#[test]
+fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_the_same() {
+    let (mut stage, mut peer) = stage(|ctx| {
+        let peer = latest(ctx);
+        match ctx.peer(peer).unwrap().stream_left() {
+            None => {
+                ctx.send_shared(peer, &Bytes::from(bulk(0))).unwrap();
+                let payload = vec![9; 200_000];
+                ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
+                ctx.feed(peer, &mut payload[1..].to_vec().into()).unwrap();
+            }
+            Some(left) => ctx.feed(peer, &mut vec![9; left as usize].into()).unwrap(),
+        }
+    });
+    command(&mut stage);
+    let (pings, mut sent) = (ping().repeat(1_000), 0);
+    loop {
+        match peer.net.write(raw_link(), &pings[sent % 32..]) {
+            Ok(len) => sent += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(sent < 4 << 20, "reading never stops");
+        stage.settle();
+    }
+    let answered = stage.node.reactor.stats().counters.pings_answered as usize * 32;
+    assert!((SEND_QUEUE_PAUSE_BYTES..SEND_QUEUE_PAUSE_BYTES + 2 * WRITE_BLOCK_BYTES).contains(&answered), "{answered}");
+    command(&mut stage);
+    let received = take_all(&mut stage, &mut peer);
+    let said = commands(&received);
+    let block = said.iter().position(|command| command == "block").unwrap();
+    assert!(said[0] == "bulk" && block > answered / 32, "all pongs that had come by then are in front");
+    let pongs = sent / 32;
+    assert_eq!(said.len(), pongs + 2, "every ping is answered");
+    assert!(frames(&received)[block].1 == vec![9; 200_000]);
+    stage.run_for(secs(60));
+    assert_eq!(stage.node.seen().closed, []);
+}
+
+#[test]
+fn a_graceful_end_sends_what_overtook_and_what_was_overtaken() {
+    let (mut stage, mut peer) = stage(|ctx| {
+        let peer = latest(ctx);
+        match ctx.peer(peer).unwrap().waiting_bytes() {
+            0 => send_bulks(ctx, FEW),
+            _ => ctx.close(peer, LocalCause::Requested.into()),
+        }
+    });
+    command(&mut stage);
+    peer.send(&ping());
+    stage.settle();
+    command(&mut stage);
+    let received = take_all(&mut stage, &mut peer);
+    let expected: Vec<u8> = [bulk(0), pong()].into_iter().chain((1..FEW).map(bulk)).flatten().collect();
+    assert!(received == expected, "{:?}", commands(&received));
+    assert!(peer.has_seen_end);
+}
+
+#[test]
+fn an_answer_that_queues_is_overtaken_by_the_pong_of_the_same_input_and_one_that_does_not_is_not() {
+    for is_shared in [true, false] {
+        let answer: fn(&mut Ctx<'_>, PeerId) = match is_shared {
+            true => |ctx, peer| ctx.send_shared(peer, &frame("answer", b"42").into()).unwrap(),
+            false => |ctx, peer| {
+                let command = CommandName::new("answer");
+                ctx.send(peer, &MessageRef::Opaque { command, payload: b"42" }).unwrap();
+            },
+        };
+        let mut stage = Stage::with(config(), Player { on_message: Some(answer), ..Player::default() });
+        let mut peer = stage.ready_peer();
+        peer.send(&[frame("question", b""), ping()].concat());
+        stage.settle();
+        let expected = if is_shared { [pong(), frame("answer", b"42")] } else { [frame("answer", b"42"), pong()] };
+        assert_eq!(peer.receive(), expected.concat());
+    }
+}

@@ -1,0 +1,210 @@
+//! Names in a virtual world: what its resolvers answer, what a loop makes of it, and what a process that dies forgets.
+
+use crate::support::{Player, config, secs};
+use peerloop::Reactor;
+use peerloop::error::{ResolveCause, ResolveFailure};
+use peerloop::id::Token;
+use peerloop::limits::{RESOLVE_TIMEOUT, RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
+use peerloop::net::layer::Layer;
+use peerloop::net::{Answer, Net, Readiness};
+use peerloop::sim::{Actor, Driver, Names, SimNet, Tape, World};
+use peerloop::time::{Instant, Wait};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+const SEED: &str = "seed.example";
+/// How much a wild resolver is asked, so that it comes across all that it can do.
+const QUESTIONS: u32 = 150;
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([203, 0, 113, last])
+}
+
+/// What an answer says, which has to be there.
+fn outcome(net: &mut SimNet) -> Result<Vec<SocketAddr>, ResolveFailure> {
+    let Some(Answer::Resolved { outcome, .. }) = net.take_answer() else { panic!("no answer") };
+    outcome
+}
+
+#[test]
+fn a_name_that_is_known_is_answered_and_the_waker_tells() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_name(SEED, vec![ip(1), ip(2)]);
+    let mut net = world.host();
+    net.resolve(9, SEED, 8_333).unwrap();
+    let mut ready = Vec::new();
+    net.wait(Wait::Zero, &mut ready).unwrap();
+    let woken = Readiness { token: Token::Waker.to_u64(), readable: true, writable: false, hung_up: false };
+    assert_eq!(ready, [woken]);
+    let expected = [ip(1), ip(2)].map(|ip| SocketAddr::new(ip, 8_333)).to_vec();
+    assert_eq!(net.take_answer(), Some(Answer::Resolved { query: 9, outcome: Ok(expected) }));
+    assert_eq!(net.take_answer(), None);
+}
+
+#[test]
+fn names_are_read_as_the_real_resolver_reads_them() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_name(SEED, vec![ip(1)]);
+    world.set_name("nobody.example", Vec::new());
+    let mut net = world.host();
+    for (name, expected) in [
+        ("seed.example:5", "203.0.113.1:5"),
+        ("192.0.2.1", "192.0.2.1:7"),
+        ("192.0.2.1:5", "192.0.2.1:5"),
+        ("[2001:db8::1]:5", "[2001:db8::1]:5"),
+    ] {
+        net.resolve(1, name, 7).unwrap();
+        assert_eq!(outcome(&mut net), Ok(vec![expected.parse().unwrap()]), "{name}");
+    }
+    net.resolve(1, "nobody.example", 7).unwrap();
+    assert_eq!(outcome(&mut net).unwrap_err().cause, ResolveCause::NoAddress);
+    net.resolve(1, "unheard.example", 7).unwrap();
+    let failure = outcome(&mut net).unwrap_err();
+    assert!(matches!(failure.cause, ResolveCause::System(_)));
+    assert!(failure.to_string().contains("unheard.example"), "{failure}");
+}
+
+#[test]
+fn more_names_than_may_wait_are_refused() {
+    let world = World::new(1, Instant::ZERO);
+    let mut net = world.host();
+    for query in 0..RESOLVES_MAX as u32 {
+        net.resolve(query, SEED, 1).unwrap();
+    }
+    assert_eq!(net.resolve(99, SEED, 1).unwrap_err().cause, ResolveCause::TooMany);
+    net.take_answer().unwrap();
+    net.resolve(99, SEED, 1).unwrap();
+}
+
+/// An answer and the time that it took.
+struct Heard {
+    after: Duration,
+    outcome: Result<Vec<SocketAddr>, ResolveFailure>,
+}
+
+/// What a wild resolver has said to many questions.
+fn wild_answers(tape: Tape) -> (World, Vec<Heard>) {
+    let world = World::with_tape(tape, Instant::ZERO);
+    world.set_name(SEED, vec![ip(1)]);
+    let mut net = world.host();
+    world.set_names(net.host(), Names::Wild);
+    let mut answers = Vec::new();
+    for query in 0..QUESTIONS {
+        let asked = world.now();
+        net.resolve(query, SEED, 8_333).unwrap();
+        while world.now().since(asked) < secs(61) {
+            world.advance(Duration::from_millis(100));
+            while let Some(Answer::Resolved { query: answered, outcome }) = net.take_answer() {
+                assert_eq!(answered, query);
+                answers.push(Heard { after: world.now().since(asked), outcome });
+            }
+        }
+    }
+    (world, answers)
+}
+
+#[test]
+fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
+    let (world, answers) = wild_answers(Tape::from_seed(5));
+    let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|heard| heard.outcome.as_ref().ok()).collect();
+    assert!(answers.len() < QUESTIONS as usize, "some are never answered");
+    assert!(answers.len() > QUESTIONS as usize / 2, "most are answered: {}", answers.len());
+    assert!(answers.iter().any(|heard| heard.after > RESOLVE_TIMEOUT), "some are late");
+    assert!(answers.iter().any(|heard| heard.outcome.is_err()), "some fail");
+    assert!(found.iter().all(|addresses| (1..=RESOLVED_ADDRESSES_MAX).contains(&addresses.len())));
+    assert!(found.iter().any(|addresses| addresses.len() == RESOLVED_ADDRESSES_MAX), "some are cut");
+    assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are right");
+    assert!(found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]), "some are doubled");
+    let all: Vec<SocketAddr> = found.into_iter().flatten().copied().collect();
+    assert!(all.iter().any(|address| address.port() == 0));
+    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "its own");
+    assert!(all.iter().any(|address| address.ip().is_loopback()));
+    assert_ne!(world.trace().hash(), wild_answers(Tape::from_seed(6)).0.trace().hash());
+    assert_eq!(world.trace().hash(), wild_answers(Tape::from_seed(5)).0.trace().hash());
+}
+
+#[test]
+fn a_tape_that_says_nothing_of_names_gives_the_right_answers_at_once() {
+    let (_, answers) = wild_answers(Tape::parse("").unwrap());
+    let right = Ok(vec![SocketAddr::new(ip(1), 8_333)]);
+    assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|heard| heard.outcome == right));
+}
+
+#[test]
+fn a_process_that_is_started_again_hears_nothing_of_what_the_last_one_asked() {
+    let world = World::new(1, Instant::ZERO);
+    world.set_name(SEED, vec![ip(1)]);
+    let mut net = world.host();
+    let host = net.host();
+    net.resolve(1, SEED, 1).unwrap();
+    world.set_names(host, Names::Wild);
+    for query in 2..20 {
+        net.resolve(query, SEED, 1).unwrap();
+    }
+    drop(net);
+    let mut net = world.restart(host);
+    assert_eq!((net.host(), net.ip()), (host, IpAddr::from([10, 0, 0, 1])));
+    world.advance(secs(100));
+    assert_eq!(net.take_answer(), None);
+    world.set_names(host, Names::Known);
+    for query in 0..RESOLVES_MAX as u32 {
+        net.resolve(query, SEED, 1).unwrap();
+    }
+    assert_eq!(outcome(&mut net), Ok(vec![SocketAddr::new(ip(1), 1)]));
+}
+
+/// A network that asks for a name at each wait, as long as there is one left.
+struct Curious {
+    net: SimNet,
+    left: u32,
+}
+
+impl Layer for Curious {
+    type Below = SimNet;
+
+    fn below(&self) -> &SimNet {
+        &self.net
+    }
+    fn below_mut(&mut self) -> &mut SimNet {
+        &mut self.net
+    }
+    fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            self.net.resolve(left, SEED, 8_333).unwrap();
+        }
+        self.net.wait(wait, ready)
+    }
+}
+
+/// A loop on such a network, for the driver.
+struct Asking(Reactor<Curious, Player>);
+
+impl Actor for Asking {
+    fn turn(&mut self) -> io::Result<bool> {
+        self.0.poll_once(Duration::ZERO)
+    }
+    fn wait(&self) -> Wait {
+        self.0.next_deadline()
+    }
+    fn host(&self) -> Option<usize> {
+        Some(self.0.net().net.host())
+    }
+}
+
+#[test]
+fn an_answer_wakes_a_loop_that_sleeps() {
+    let world = World::new(3, Instant::ZERO);
+    let net = world.host();
+    world.set_names(net.host(), Names::Wild);
+    let net = Curious { net, left: 20 };
+    let mut asking = Asking(Reactor::with_net(config(), net, Player::default()).unwrap());
+    // Each answer gives the loop a turn, and each turn asks for the next name, until an answer never comes.
+    let asked = |asking: &Asking| 20 - asking.0.net().left;
+    Driver::new(&world).run_until(Instant::ZERO.plus(secs(300)), &mut [&mut asking]).unwrap();
+    let counters = asking.0.stats().counters;
+    let answered = counters.names_resolved + counters.resolve_failures;
+    assert!(asked(&asking) > 1 && answered > 0, "{counters:?}");
+    assert!(answered + 1 >= u64::from(asked(&asking)) || asked(&asking) == 20, "{counters:?}");
+}

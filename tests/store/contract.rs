@@ -1,0 +1,169 @@
+//! What every store promises, asked of the one in memory and of the one in a file alike.
+
+use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
+use peerloop::address::Host;
+use peerloop::ban::BanReason;
+use peerloop::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use peerloop::store::{Change, MemoryStore, PeerStatus, PeerStore, RedbStore, StoreError};
+use peerloop::time::UnixTime;
+use rand::RngExt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Asks an empty store of each kind.
+fn ask_both(ask: impl Fn(&mut dyn PeerStore)) {
+    ask(&mut MemoryStore::new(&mut chance(1)));
+    let folder = Folder::new();
+    ask(&mut RedbStore::open(folder.book()).unwrap().0);
+}
+
+#[test]
+fn a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
+    ask_both(|store| {
+        let peer = rich_peer(1, &mut chance(7));
+        assert_eq!(store.read(peer.address()), Ok(None));
+        store.create(peer.clone()).unwrap();
+        assert_eq!(store.read(peer.address()), Ok(Some(peer.clone())));
+        assert_eq!(store.find_by_ip_port(peer.address().ip(), peer.address().port()), Ok(Some(peer.clone())));
+        assert_eq!(store.find_by_ip_port(peer.address().ip(), 1), Ok(None));
+        let again = crate::support::peer(1);
+        assert_eq!(store.create(again), Err(StoreError::Duplicate { address: peer.address() }));
+        assert_eq!(store.list_all(), Ok(vec![peer]), "the one refused has changed nothing");
+    });
+}
+
+#[test]
+fn only_a_known_peer_is_updated_or_deleted() {
+    ask_both(|store| {
+        let unknown = Err(StoreError::NoSuchPeer { address: address(1) });
+        assert_eq!(store.update(peer(1)), unknown);
+        assert_eq!(store.delete(address(1)), unknown);
+        store.create(peer(1)).unwrap();
+        let mut changed = peer(1);
+        changed.status = PeerStatus::Valid;
+        store.update(changed.clone()).unwrap();
+        assert_eq!(store.list_all(), Ok(vec![changed]));
+        store.delete(address(1)).unwrap();
+        assert_eq!(store.delete(address(1)), unknown);
+        assert_eq!(store.list_all(), Ok(Vec::new()));
+    });
+}
+
+#[test]
+fn an_ipv4_address_is_one_peer_however_it_is_written() {
+    ask_both(|store| {
+        let plain: SocketAddr = "1.2.3.4:8333".parse().unwrap();
+        let mapped: SocketAddr = "[::ffff:1.2.3.4]:8333".parse().unwrap();
+        store.create(peerloop::store::KnownPeer::new(mapped, UnixTime::from_secs(1))).unwrap();
+        assert_eq!(store.list_all().unwrap()[0].address(), plain);
+        assert!(store.read(plain).unwrap().is_some() && store.read(mapped).unwrap().is_some());
+        assert!(store.find_by_ip_port("::ffff:1.2.3.4".parse::<IpAddr>().unwrap(), 8_333).unwrap().is_some());
+        store.apply(&[Change::RemovePeer(mapped)]).unwrap();
+        assert_eq!(store.read(plain), Ok(None));
+    });
+}
+
+#[test]
+fn whoever_is_banned_for_whatever_reason_is_of_one_status() {
+    ask_both(|store| {
+        let changes: Vec<Change> = (0..16).map(|number| Change::PutPeer(with_status(number))).collect();
+        store.apply(&changes).unwrap();
+        let counts = [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible].map(|status| {
+            assert!(store.find_by_status(status).unwrap().iter().all(|peer| peer.status == status));
+            store.count_by_status(status).unwrap()
+        });
+        assert_eq!(counts, [2, 2, 2]);
+        for number in 0..5 {
+            let banned = PeerStatus::Banned(reason(number));
+            assert_eq!(store.count_by_status(banned), Ok(10), "asked with {banned:?}");
+            let found: Vec<_> = store.find_by_status(banned).unwrap().iter().map(|peer| peer.address()).collect();
+            assert!(found.is_sorted() && found.len() == 10);
+        }
+    });
+}
+
+fn with_status(number: u32) -> peerloop::store::KnownPeer {
+    let mut peer = peer(number);
+    peer.status = status((number % 8) as u8);
+    peer
+}
+
+#[test]
+fn a_host_has_one_ban_the_last_one() {
+    ask_both(|store| {
+        store.put_ban(ban(1)).unwrap();
+        store.put_ban(ban(2)).unwrap();
+        let mut other = ban(1);
+        (other.reason, other.until) = (BanReason::Manual, None);
+        store.put_ban(other).unwrap();
+        assert_eq!(store.bans(), Ok(vec![ban(2), other]), "those of IPv4 come first");
+        store.remove_ban(host(1)).unwrap();
+        store.remove_ban(host(1)).unwrap();
+        assert_eq!(store.bans(), Ok(vec![ban(2)]));
+        assert!(matches!(host(1), Host::V6(_)) && matches!(host(2), Host::V4(_)));
+    });
+}
+
+#[test]
+fn changes_beyond_the_room_are_refused_whole() {
+    ask_both(|store| {
+        let fill: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(number))).collect();
+        store.apply(&fill).unwrap();
+        let mut changed = peer(5);
+        changed.failures = 9;
+        let (gone, new) = (address(3), peer(BOOK_PEERS_MAX as u32));
+        let too_many = [Change::PutPeer(changed.clone()), Change::RemoveBan(host(1)), Change::PutPeer(new.clone())];
+        assert_eq!(store.apply(&too_many), Err(StoreError::Full));
+        assert_eq!(store.read(address(5)), Ok(Some(peer(5))));
+        assert_eq!(store.read(new.address()), Ok(None));
+        // More for a moment is not too many.
+        store.apply(&[Change::PutPeer(new), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
+        assert_eq!(store.read(address(5)).unwrap().unwrap().failures, 9);
+        assert_eq!(store.read(gone), Ok(None));
+        assert_eq!(store.list_all().unwrap().len(), BOOK_PEERS_MAX);
+
+        let bans: Vec<Change> = (0..BANS_MAX as u32).map(|number| Change::PutBan(ban(number))).collect();
+        store.apply(&bans).unwrap();
+        assert_eq!(
+            store.apply(&[Change::RemovePeer(address(7)), Change::PutBan(ban(BANS_MAX as u32))]),
+            Err(StoreError::Full)
+        );
+        assert_eq!(store.bans().unwrap().len(), BANS_MAX);
+        assert_eq!(store.read(address(7)), Ok(Some(peer(7))));
+    });
+}
+
+#[test]
+fn both_stores_hold_the_same_after_the_same_changes() {
+    let folder = Folder::new();
+    let mut file = RedbStore::open(folder.book()).unwrap().0;
+    let mut memory = MemoryStore::new(&mut chance(1));
+    let mut rng = chance(3);
+    for round in 0..12 {
+        let changes: Vec<Change> = (0..rng.random_range(0..200))
+            .map(|_| {
+                let number = rng.random_range(0..80);
+                match rng.random_range(0..6) {
+                    0..3 => Change::PutPeer(rich_peer(number, &mut rng)),
+                    3 => Change::RemovePeer(address(number)),
+                    4 => Change::PutBan(ban(number)),
+                    _ => Change::RemoveBan(host(number)),
+                }
+            })
+            .collect();
+        memory.apply(&changes).unwrap();
+        file.apply(&changes).unwrap();
+        if round % 3 == 0 {
+            drop(file);
+            file = RedbStore::open(folder.book()).unwrap().0;
+        }
+        assert_eq!(memory.list_all(), file.list_all());
+        assert_eq!(memory.bans(), file.bans());
+        for number in 0..8 {
+            assert_eq!(memory.find_by_status(status(number)), file.find_by_status(status(number)));
+        }
+        // Done twice it is done once.
+        file.apply(&changes).unwrap();
+        assert_eq!(memory.list_all(), file.list_all());
+        assert_eq!(memory.bans(), file.bans());
+    }
+}

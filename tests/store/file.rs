@@ -1,0 +1,265 @@
+//! The book's file: what stays, what is set aside, and who may use it.
+
+use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer};
+use peerloop::limits::{BANS_MAX, BOOK_BATCH_MAX, BOOK_FILE_MAX_BYTES, BOOK_PEERS_MAX, BOOK_SET_ASIDE_MAX};
+use peerloop::store::{Change, FileStep, KnownPeer, Opened, PeerStore, RedbStore, StoreError, Unfit, UserAgent};
+use peerloop::time::UnixTime;
+use rand::RngExt;
+use redb::{Database, TableDefinition};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
+const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers");
+const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
+
+/// A book with a peer and a ban.
+fn small_book(path: &Path) -> RedbStore {
+    let (mut store, opened) = RedbStore::open(path).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+    store.apply(&[Change::PutPeer(peer(1)), Change::PutBan(ban(1))]).unwrap();
+    store
+}
+
+/// Opens what must be set aside for this reason, and checks that it is all there and that the new book works.
+fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
+    let before = fs::read(folder.book()).unwrap();
+    let (mut store, opened) = RedbStore::open(folder.book()).unwrap();
+    let set_aside = opened.set_aside.expect("it is no book");
+    assert!(is_why(&set_aside.why), "{:?}", set_aside.why);
+    assert_eq!(set_aside.path, folder.path().join("book.set-aside-1"));
+    assert!(fs::read(&set_aside.path).unwrap() == before, "it was changed");
+    assert_eq!((store.list_all(), store.bans()), (Ok(Vec::new()), Ok(Vec::new())));
+    store.put_ban(ban(3)).unwrap();
+    drop(store);
+    let (store, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!((opened.set_aside, store.bans()), (None, Ok(vec![ban(3)])));
+}
+
+#[test]
+fn a_book_is_begun_where_there_is_none_and_found_again() {
+    let folder = Folder::new();
+    let store = small_book(&folder.book());
+    assert_eq!(store.path(), folder.book());
+    drop(store);
+    let (store, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+    assert_eq!((store.list_all(), store.bans()), (Ok(vec![peer(1)]), Ok(vec![ban(1)])));
+    assert_eq!(folder.others(), Vec::<String>::new());
+}
+
+#[test]
+fn every_field_comes_back_from_the_file() {
+    let folder = Folder::new();
+    let mut rng = chance(9);
+    let peers: Vec<KnownPeer> = (0..300).map(|number| rich_peer(number, &mut rng)).collect();
+    let (mut store, _) = RedbStore::open(folder.book()).unwrap();
+    let put = |peer: &KnownPeer| Change::PutPeer(peer.clone());
+    let bans = (0..60).map(|number| Change::PutBan(ban(number)));
+    store.apply(&peers.iter().map(put).chain(bans).collect::<Vec<_>>()).unwrap();
+    drop(store);
+    let (store, _) = RedbStore::open(folder.book()).unwrap();
+    for peer in peers {
+        assert_eq!(store.read(peer.address()).unwrap(), Some(peer));
+    }
+    let bans = store.bans().unwrap();
+    assert!((0..60).all(|number| bans.contains(&ban(number))) && bans.len() == 60);
+}
+
+#[test]
+fn an_empty_file_is_set_aside() {
+    let folder = Folder::new();
+    File::create(folder.book()).unwrap();
+    assert_set_aside(&folder, |why| *why == Unfit::Empty);
+}
+
+#[test]
+fn a_foreign_file_is_set_aside_as_it_is() {
+    for bytes in [&b"{\"peers\": []}"[..], b"r", b"redb is what begins this text", &[0; 8_192]] {
+        let folder = Folder::new();
+        fs::write(folder.book(), bytes).unwrap();
+        assert_set_aside(&folder, |why| *why == Unfit::Foreign);
+    }
+}
+
+#[test]
+fn the_database_of_another_program_is_set_aside() {
+    let folder = Folder::new();
+    let database = Database::create(folder.book()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(PEERS).unwrap().insert(&b"a"[..], &b"b"[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let (store, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!(opened.set_aside.unwrap().why, Unfit::Foreign);
+    assert_eq!(store.list_all(), Ok(Vec::new()));
+}
+
+/// Changes the tables of the book behind its back.
+fn meddle(path: &Path, meddle: impl FnOnce(&redb::WriteTransaction)) {
+    let database = Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    meddle(&transaction);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_book_of_a_later_version_is_set_aside() {
+    let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    meddle(&folder.book(), |transaction| {
+        transaction.open_table(ABOUT).unwrap().insert("format", 2).unwrap();
+    });
+    let (store, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!(opened.set_aside.unwrap().why, Unfit::FromTheFuture { format: 2 });
+    assert_eq!(store.list_all(), Ok(Vec::new()));
+}
+
+#[test]
+fn a_file_above_the_cap_is_set_aside_unread() {
+    let folder = Folder::new();
+    File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();
+    let (_, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!(opened.set_aside.unwrap().why, Unfit::TooLarge { len_bytes: BOOK_FILE_MAX_BYTES + 1 });
+}
+
+#[test]
+fn a_truncated_book_is_set_aside() {
+    let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    let whole = fs::read(folder.book()).unwrap();
+    for len in [1, 8, 9, 10, 63, 64, 319, 320, 4_095, 4_096, 8_192, whole.len() / 2, whole.len() - 1] {
+        let folder = Folder::new();
+        fs::write(folder.book(), &whole[..len]).unwrap();
+        assert_set_aside(&folder, |why| matches!(why, Unfit::Damaged { .. } | Unfit::Foreign));
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_never_overwritten_and_their_number_is_bounded() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("book.set-aside-2"), "somebody's own").unwrap();
+    for number in (1..=BOOK_SET_ASIDE_MAX).filter(|number| *number != 2) {
+        fs::write(folder.book(), format!("file {number}")).unwrap();
+        let (_, opened) = RedbStore::open(folder.book()).unwrap();
+        assert!(opened.set_aside.unwrap().path.ends_with(format!("book.set-aside-{number}")));
+    }
+    fs::write(folder.book(), "one too many").unwrap();
+    let error = RedbStore::open(folder.book()).unwrap_err();
+    assert!(matches!(error, StoreError::File { step: FileStep::SetAside, kind: io::ErrorKind::AlreadyExists, .. }));
+    assert!(error.to_string().contains("remove some"), "{error}");
+    assert_eq!(fs::read(folder.book()).unwrap(), b"one too many");
+    assert_eq!(fs::read(folder.path().join("book.set-aside-2")).unwrap(), b"somebody's own");
+    assert_eq!(fs::read(folder.path().join("book.set-aside-3")).unwrap(), b"file 3");
+}
+
+#[test]
+fn a_book_in_use_is_no_damaged_one() {
+    let folder = Folder::new();
+    let store = small_book(&folder.book());
+    let error = RedbStore::open(folder.book()).unwrap_err();
+    assert_eq!(error, StoreError::InUse { path: folder.book() });
+    assert!(error.to_string().contains("in use"), "{error}");
+    drop(store);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
+    assert_eq!(folder.others(), Vec::<String>::new());
+}
+
+#[test]
+fn another_program_that_has_the_database_open_is_told_too() {
+    let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    let other = Database::open(folder.book()).unwrap();
+    assert_eq!(RedbStore::open(folder.book()).unwrap_err(), StoreError::InUse { path: folder.book() });
+    drop(other);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
+}
+
+#[test]
+fn what_the_system_refuses_is_an_error_with_path_cause_and_remedy() {
+    let folder = Folder::new();
+    let error = RedbStore::open(folder.path().join("none/book")).unwrap_err();
+    assert!(matches!(error, StoreError::File { kind: io::ErrorKind::NotFound, .. }));
+    assert!(error.to_string().contains("none/book") && error.to_string().contains("make the folder"), "{error}");
+    let error = RedbStore::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::IsADirectory, .. }));
+}
+
+#[test]
+fn records_that_make_no_sense_are_dropped_and_counted() {
+    let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    let key = |number: u8| [4, 9, 9, 9, number, 0x20, 0x8d];
+    let value = |status: u8, flag: u8, agent: &[u8]| {
+        [&[status][..], &[0; 8], &[flag], &[0; 8], &[0; 12], &[agent.len() as u8], agent].concat()
+    };
+    let good = value(0, 0, b"/fine/");
+    meddle(&folder.book(), |transaction| {
+        let mut peers = transaction.open_table(PEERS).unwrap();
+        let mut put = |key: &[u8], value: &[u8]| {
+            peers.insert(key, value).unwrap();
+        };
+        put(&key(0), &good);
+        put(&key(1), &value(9, 0, b""));
+        put(&key(2), &value(16 + 5, 0, b""));
+        put(&key(3), &value(0, 2, b""));
+        put(&key(4), &value(0, 0, b"esc \x1b"));
+        put(&key(5), &good[..good.len() - 1]);
+        put(&key(6), &[&good[..], &[0]].concat());
+        put(&key(7), &[]);
+        put(&[4, 9, 9, 9, 9], &good);
+        put(&[5, 9, 9, 9, 9, 0, 1], &good);
+        put(&[], &good);
+        let mapped = [&[6][..], &[0; 10], &[0xff; 2], &[9; 4], &[0x20, 0x8d]].concat();
+        put(&mapped, &good);
+        drop(peers);
+        let mut bans = transaction.open_table(BANS).unwrap();
+        bans.insert(&[4, 9, 9, 9, 9][..], &[&[5][..], &[0; 17]].concat()[..]).unwrap();
+        bans.insert(&[6, 9, 9, 9, 9][..], &[0; 18][..]).unwrap();
+        bans.insert(&[4, 8, 8, 8, 8][..], &[0; 18][..]).unwrap();
+    });
+    let (store, opened) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 13));
+    let addresses: Vec<_> = store.list_all().unwrap().iter().map(KnownPeer::address).collect();
+    assert_eq!(addresses, ["9.9.9.0:8333".parse().unwrap(), address(1)]);
+    assert_eq!(store.bans().unwrap().len(), 2);
+    drop(store);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().1.dropped, 0);
+}
+
+#[test]
+fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
+    let folder = Folder::new();
+    let (mut store, _) = RedbStore::open(folder.book()).unwrap();
+    let mut rng = chance(4);
+    let longest = |number: u32, failures: u32| {
+        let mut peer = KnownPeer::new(address(number), UnixTime::from_secs(i64::MAX));
+        (peer.user_agent, peer.failures) = (UserAgent::sanitised(&[b'a'; 256]), failures);
+        Change::PutPeer(peer)
+    };
+    let mut largest = 0;
+    for first in (0..BOOK_PEERS_MAX as u32).step_by(BOOK_BATCH_MAX) {
+        let batch = first..first + BOOK_BATCH_MAX as u32;
+        store.apply(&batch.clone().map(|number| longest(number, 0)).collect::<Vec<_>>()).unwrap();
+        store.apply(&batch.map(|number| Change::PutBan(ban(number))).collect::<Vec<_>>()).unwrap();
+    }
+    for failures in 1..if is_long() { 300 } else { 20 } {
+        let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..BOOK_PEERS_MAX as u32);
+        let mut changes: Vec<Change> = (0..BOOK_BATCH_MAX).map(|_| longest(any(&mut rng), failures)).collect();
+        // Some go, and others come for them.
+        let gone: Vec<u32> = (0..500).map(|_| any(&mut rng)).collect();
+        changes.extend(gone.iter().map(|number| Change::RemovePeer(address(*number))));
+        changes.extend(gone.iter().map(|number| Change::RemoveBan(host(*number))));
+        changes.extend(gone.iter().map(|number| longest(*number, failures)));
+        store.apply(&changes).unwrap();
+        largest = largest.max(fs::metadata(folder.book()).unwrap().len());
+    }
+    assert!(largest <= BOOK_FILE_MAX_BYTES / 5 * 3, "{largest} bytes");
+    println!("the fullest book had {largest} bytes");
+    assert_eq!(store.list_all().unwrap().len(), BOOK_PEERS_MAX);
+    assert!(store.bans().unwrap().len() <= BANS_MAX);
+    drop(store);
+    let (_, Opened { set_aside, dropped, .. }) = RedbStore::open(folder.book()).unwrap();
+    assert_eq!((set_aside, dropped), (None, 0));
+}

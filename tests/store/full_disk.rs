@@ -1,0 +1,118 @@
+//! A disk that is full: the book says so, keeps what it has, and goes on when there is room again.
+//!
+//! The limit of the size of files stands for it everywhere, in a process of its own; where a small file system can be
+//! mounted, that is filled too.
+
+use crate::support::{Folder, address, ban, chance, rich_peer};
+use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};
+use rlimit::Resource;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of a child, which this test then is.
+const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
+
+fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
+    let mut command = Command::new("sh");
+    // Who ignores the signal gets an error instead, and a child inherits that.
+    command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
+    command.env(CHILD, folder).output().unwrap()
+}
+
+fn as_child() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
+}
+
+#[test]
+fn a_limit_of_file_size_is_reported_and_outlived() {
+    if let Some(folder) = as_child() {
+        let (soft, hard) = Resource::FSIZE.get().unwrap();
+        let book = folder.join("book");
+        return outlive(
+            &book,
+            || {
+                let len_bytes = fs::metadata(&book).unwrap().len();
+                Resource::FSIZE.set(len_bytes, hard).unwrap();
+            },
+            || Resource::FSIZE.set(soft, hard).unwrap(),
+            ErrorKind::FileTooLarge,
+        );
+    }
+    let folder = Folder::new();
+    let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
+    let output = child("full_disk::a_limit_of_file_size_is_reported_and_outlived", script, folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_outlived(&folder.book());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_file_system_is_reported_and_outlived() {
+    if let Some(folder) = as_child() {
+        let ballast = folder.join("ballast");
+        return outlive(
+            &folder.join("book"),
+            || {
+                let mut file = fs::File::create(&ballast).unwrap();
+                let full = (0..).find_map(|_| file.write_all(&[1; 4_096]).err()).unwrap();
+                assert_eq!(full.kind(), ErrorKind::StorageFull);
+            },
+            || fs::remove_file(&ballast).unwrap(),
+            ErrorKind::StorageFull,
+        );
+    }
+    let folder = Folder::new();
+    // Nobody else sees the mount, and it ends with the child.
+    let mount = format!("mount -t tmpfs -o size=4m none '{}'", folder.path().display());
+    let works = Command::new("unshare").args(["--mount", "sh", "-c", &mount]).output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        println!("no file system can be mounted here; the limit of file size has to do");
+        return;
+    }
+    let script = format!("exec unshare --mount sh -c \"{mount}\"' && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
+    let output = child("full_disk::a_full_file_system_is_reported_and_outlived", &script, folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Writes until the disk that `fill` fills is full, and goes on when `free` has freed it.
+fn outlive(book: &Path, fill: impl Fn(), free: impl Fn(), expected: ErrorKind) {
+    let mut rng = chance(2);
+    let mut changes = |round: u32| -> Vec<Change> {
+        let peers = (round * 500..round * 500 + 500).map(|number| Change::PutPeer(rich_peer(number, &mut rng)));
+        peers.chain([Change::PutBan(ban(round))]).collect()
+    };
+    let (mut store, _) = RedbStore::open(book).unwrap();
+    store.apply(&changes(0)).unwrap();
+    fill();
+    let (mut round, mut batch) = (1, changes(1));
+    let error = loop {
+        match store.apply(&batch) {
+            Ok(()) => (round, batch) = (round + 1, changes(round + 1)),
+            Err(error) => break error,
+        }
+        assert!(round < 1_000, "the disk is never full");
+    };
+    let words = error.to_string();
+    assert!(words.contains("book") && words.contains("make room"), "{words}");
+    assert!(matches!(error, StoreError::File { step: FileStep::Write, kind, .. } if kind == expected), "{error:?}");
+    for _ in 0..3 {
+        let again = store.apply(&batch).unwrap_err();
+        assert!(matches!(again, StoreError::File { kind, .. } if kind == expected), "{again:?}");
+    }
+    free();
+    store.apply(&batch).unwrap();
+    assert_eq!(store.list_all().unwrap().len() as u32, 500 * (round + 1));
+    drop(store);
+    let (store, opened) = RedbStore::open(book).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+    assert_eq!(store.bans().unwrap().len() as u32, round + 1);
+    assert!(store.read(address(0)).unwrap().is_some());
+}
+
+fn assert_outlived(book: &Path) {
+    let (store, opened) = RedbStore::open(book).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+    assert!(store.bans().unwrap().len() > 1);
+}

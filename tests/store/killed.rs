@@ -1,0 +1,113 @@
+//! The process is killed at any moment, and the book holds what was announced as durable.
+//!
+//! A child, which is this very test in a process of its own, writes batches, and says on a pipe when it begins to
+//! commit one and when that is durable. The parent kills it, opens the book, and finds the state after the last batch
+//! announced, or after the one that was being committed, whole: neither a mixture of two, nor an earlier one.
+
+use crate::support::{Folder, address, ban, chance, host, is_long, peer};
+use peerloop::ban::Ban;
+use peerloop::store::{Change, KnownPeer, PeerStore, RedbStore};
+use peerloop::time::UnixTime;
+use rand::RngExt;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The book of a child, which this test then is.
+const CHILD: &str = "PEERLOOP_TEST_KILLED";
+const TEST: &str = "killed::nothing_durable_is_lost_whenever_the_process_is_killed";
+const BEGUN: &str = "begun";
+const DURABLE: &str = "durable";
+
+const PEERS: u32 = 300;
+const BANS_PER_BATCH: u32 = 8;
+/// A batch removes the bans of the one so many before it.
+const BATCHES_BANNED: u32 = 50;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the child is killed at an instant that nobody chooses")]
+fn nothing_durable_is_lost_whenever_the_process_is_killed() {
+    if let Some(book) = std::env::var_os(CHILD) {
+        write_for_ever(&PathBuf::from(book));
+    }
+    let folder = Folder::new();
+    let mut rng = chance(std::process::id().into());
+    let kills = if is_long() { 1_000 } else { 20 };
+    let (mut inside, mut state) = (0, 0);
+    for kill in 0..kills {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
+        let mut child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+        // One in four is killed while it opens the book, or before it has one.
+        let mut lines: Vec<String> = Vec::new();
+        if rng.random_range(0..4) > 0 {
+            lines.extend(told.next().map(|line| line.unwrap()));
+        }
+        std::thread::sleep(Duration::from_micros(rng.random_range(0..150_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines.extend(told.map(|line| line.unwrap()));
+        let numbers = |word: &str| -> Vec<u32> {
+            lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).collect()
+        };
+        let durable = numbers(DURABLE).last().copied().unwrap_or(state);
+        let begun = numbers(BEGUN).last().copied().unwrap_or(durable);
+        inside += usize::from(begun > durable);
+        state = found(&folder.book(), &[durable, begun], kill);
+    }
+    println!("{kills} kills, {inside} of them inside a commit, {state} batches");
+    assert!(inside * 10 >= kills * 3, "only {inside} of {kills} kills fell inside a commit");
+}
+
+/// Commits batch after batch and says so; the end comes from outside.
+fn write_for_ever(book: &Path) -> ! {
+    let (mut store, opened) = RedbStore::open(book).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+    let mut number = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
+    // In one piece, or half a number might be read.
+    let say = |word, number| std::io::stderr().write_all(format!("{word} {number}\n").as_bytes()).unwrap();
+    loop {
+        number += 1;
+        say(BEGUN, number);
+        store.apply(&batch(number)).unwrap();
+        say(DURABLE, number);
+    }
+}
+
+fn batch(number: u32) -> Vec<Change> {
+    let mut changes: Vec<Change> = bans(number).map(Change::PutBan).collect();
+    let gone = number.saturating_sub(BATCHES_BANNED);
+    changes.extend(bans(gone).map(|ban| Change::RemoveBan(ban.host)));
+    changes.extend(peers(number).map(Change::PutPeer));
+    changes
+}
+
+fn bans(number: u32) -> impl Iterator<Item = Ban> {
+    let hosts = number * BANS_PER_BATCH..(number + 1) * BANS_PER_BATCH;
+    hosts.map(move |of| Ban { host: host(of), since: UnixTime::from_secs(number.into()), ..ban(of) })
+}
+
+fn peers(number: u32) -> impl Iterator<Item = KnownPeer> {
+    (0..PEERS).map(move |of| {
+        let mut peer = peer(of);
+        peer.failures = number;
+        peer
+    })
+}
+
+/// The batch after which the book stands, which has to be one of these, and whole.
+fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
+    let (store, opened) = RedbStore::open(book).unwrap();
+    assert_eq!((opened.set_aside, opened.dropped), (None, 0), "kill {kill}");
+    let found = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
+    assert!(allowed.contains(&found), "kill {kill}: {found} is found and {allowed:?} was announced");
+    let mut expected: Vec<KnownPeer> = peers(found).filter(|_| found > 0).collect();
+    expected.sort_by_key(KnownPeer::address);
+    assert!(store.list_all().unwrap() == expected, "kill {kill}: the peers are not those of batch {found}");
+    let mut expected: Vec<Ban> = (1..=found).rev().take(BATCHES_BANNED as usize).flat_map(bans).collect();
+    expected.sort_by_key(|ban| ban.host);
+    assert!(store.bans().unwrap() == expected, "kill {kill}: the bans are not those of batch {found}");
+    found
+}

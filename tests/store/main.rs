@@ -1,0 +1,14 @@
+//! The peer book: its rules, its file, and what becomes of both when a disk or a process fails.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+mod contract;
+mod file;
+mod full_disk;
+mod journal;
+mod killed;
+mod memory;
+mod spoilt;
+mod support;
+mod thread;
+mod writer;

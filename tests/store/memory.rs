@@ -1,0 +1,164 @@
+//! The book in memory: against a naive list, and what goes when it is full.
+
+use crate::support::{address, chance, peer, rich_peer, status};
+use peerloop::store::{KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// What a peer is worth when the book is full.
+fn worth(peer: &KnownPeer) -> u8 {
+    match peer.status {
+        PeerStatus::Inaccessible => 0,
+        PeerStatus::Unknown => 1,
+        PeerStatus::Banned(_) => 2,
+        PeerStatus::Valid => 3,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Admit(KnownPeer),
+    Replace(KnownPeer),
+    Forget(u32),
+    Pick(u8, usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let known = (0..24_u32, 0..8_u8, any::<u64>()).prop_map(|(number, kind, seed)| {
+        let mut peer = rich_peer(number, &mut chance(seed));
+        peer.status = status(kind);
+        peer
+    });
+    prop_oneof![
+        4 => known.clone().prop_map(Step::Admit),
+        2 => known.prop_map(Step::Replace),
+        1 => (0..24_u32).prop_map(Step::Forget),
+        1 => (0..8_u8, 0..20_usize).prop_map(|(kind, tries)| Step::Pick(kind, tries)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_a_plain_list_does(steps in prop::collection::vec(step(), 0..120), seed: u64) {
+        const MAX: usize = 9;
+        let mut rng = chance(seed);
+        let mut store = MemoryStore::with_limit(MAX, &mut rng);
+        let mut model: Vec<KnownPeer> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Admit(peer) => admit(&mut store, &mut model, peer, MAX, &mut rng)?,
+                Step::Replace(peer) => {
+                    let place = model.iter().position(|known| known.address() == peer.address());
+                    let before = place.map(|place| std::mem::replace(&mut model[place], peer.clone()));
+                    prop_assert_eq!(store.replace(peer), before);
+                }
+                Step::Forget(number) => {
+                    let place = model.iter().position(|known| known.address() == address(number));
+                    prop_assert_eq!(store.forget(address(number)), place.map(|place| model.remove(place)));
+                }
+                Step::Pick(kind, tries) => pick(&store, &model, status(kind), tries, &mut rng)?,
+            }
+            model.sort_by_key(KnownPeer::address);
+            prop_assert_eq!(store.list_all().unwrap(), model.clone());
+            prop_assert_eq!(store.len(), model.len());
+            for kind in 0..4 {
+                let like: Vec<_> = model.iter().filter(|peer| peer.status.is_like(status(kind))).cloned().collect();
+                prop_assert_eq!(store.count(status(kind)), like.len());
+                prop_assert_eq!(store.find_by_status(status(kind)).unwrap(), like);
+            }
+        }
+    }
+}
+
+fn admit(
+    store: &mut MemoryStore,
+    model: &mut Vec<KnownPeer>,
+    peer: KnownPeer,
+    max: usize,
+    rng: &mut rand::rngs::StdRng,
+) -> Result<(), TestCaseError> {
+    let admitted = store.admit(peer.clone(), rng);
+    let least = model.iter().map(worth).min();
+    let has_room = model.len() < max;
+    if model.iter().any(|known| known.address() == peer.address()) {
+        prop_assert_eq!(admitted, Err(StoreError::Duplicate { address: peer.address() }));
+    } else if has_room {
+        prop_assert_eq!(admitted, Ok(None));
+        model.push(peer);
+    } else if least.is_some_and(|least| least <= worth(&peer) && least < 3) {
+        let gone = admitted.unwrap().expect("somebody has to go");
+        prop_assert_eq!(Some(worth(&gone)), least);
+        let place = model.iter().position(|known| *known == gone).expect("it was there");
+        model[place] = peer;
+    } else {
+        prop_assert_eq!(admitted, Err(StoreError::Full));
+    }
+    Ok(())
+}
+
+fn pick(
+    store: &MemoryStore,
+    model: &[KnownPeer],
+    status: PeerStatus,
+    tries: usize,
+    rng: &mut rand::rngs::StdRng,
+) -> Result<(), TestCaseError> {
+    let accepts = |peer: &KnownPeer| peer.services.is_multiple_of(2);
+    let mut looked_at = 0;
+    let picked = store.pick(
+        status,
+        rng,
+        |peer| {
+            looked_at += 1;
+            accepts(peer)
+        },
+        tries,
+    );
+    prop_assert!(looked_at <= tries);
+    let like = || model.iter().filter(|peer| peer.status.is_like(status));
+    match picked {
+        Some(address) => prop_assert!(like().any(|peer| peer.address() == address && accepts(peer))),
+        None => prop_assert!(like().count() > tries || !like().any(accepts), "it has overlooked one"),
+    }
+    Ok(())
+}
+
+#[test]
+fn each_peer_of_a_status_is_as_likely_as_any_other() {
+    let mut rng = chance(5);
+    let mut store = MemoryStore::new(&mut rng);
+    for number in 0..40 {
+        store.admit(peer(number), &mut rng).unwrap();
+    }
+    for tries in [1, 64] {
+        let mut drawn = BTreeMap::new();
+        for _ in 0..40_000 {
+            let address = store.pick(PeerStatus::Unknown, &mut rng, |_| true, tries).unwrap();
+            *drawn.entry(address).or_insert(0_u32) += 1;
+        }
+        assert_eq!(drawn.len(), 40);
+        // 1,000 are expected of each, and six times the deviation is 190.
+        assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_unknown_peers_displaces_no_valid_one() {
+    let mut rng = chance(6);
+    let mut store = MemoryStore::with_limit(100, &mut rng);
+    for number in 0..60 {
+        let mut valid = peer(number);
+        valid.status = PeerStatus::Valid;
+        store.admit(valid, &mut rng).unwrap();
+    }
+    for number in 60..10_000 {
+        store.admit(peer(number), &mut rng).unwrap();
+    }
+    assert_eq!((store.count(PeerStatus::Valid), store.count(PeerStatus::Unknown)), (60, 40));
+}
+
+#[test]
+fn a_user_agent_is_kept_printable_and_short() {
+    assert_eq!(UserAgent::sanitised(b"/a\x1b[31m\xff\n:1/ ~\x7f").as_str(), "/a[31m:1/ ~");
+    assert_eq!(UserAgent::sanitised(&[b'a'; 1_000]).as_str().len(), 256);
+}

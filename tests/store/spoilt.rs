@@ -1,0 +1,79 @@
+//! Files that were cut, flipped and scribbled on: opening one never panics, and never invents anything.
+
+use crate::support::{Folder, ban, chance, is_long, peer, rich_peer};
+use peerloop::store::{Change, PeerStore, RedbStore};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
+use std::fs;
+
+/// Peers in the book after its last commit but one, and after the last.
+const BEFORE: usize = 150;
+const AFTER: usize = 200;
+
+/// The bytes of a book as a crash leaves it, and as an orderly end does.
+fn books() -> [Vec<u8>; 2] {
+    let folder = Folder::new();
+    let mut rng = chance(1);
+    let (mut store, _) = RedbStore::open(folder.book()).unwrap();
+    let bans = (0..AFTER as u32).map(|number| Change::PutBan(ban(number)));
+    let mut changes: Vec<Change> =
+        (0..BEFORE as u32).map(|number| Change::PutPeer(rich_peer(number, &mut rng))).collect();
+    changes.extend(bans);
+    store.apply(&changes).unwrap();
+    let last: Vec<Change> = (BEFORE as u32..AFTER as u32).map(|number| Change::PutPeer(peer(number))).collect();
+    store.apply(&last).unwrap();
+    let crashed = fs::read(folder.book()).unwrap();
+    drop(store);
+    [crashed, fs::read(folder.book()).unwrap()]
+}
+
+fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
+    let len = bytes.len();
+    match rng.random_range(0..5) {
+        0 => bytes.truncate(rng.random_range(0..len)),
+        1 => bytes[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
+        // Where the header is.
+        2 => bytes[rng.random_range(0..400)] ^= 1 << rng.random_range(0..8),
+        3 => {
+            for _ in 0..rng.random_range(1..20) {
+                bytes[rng.random_range(0..len)] = rng.random();
+            }
+        }
+        _ => {
+            let start = rng.random_range(0..len);
+            let end = len.min(start + rng.random_range(1..8_192));
+            rng.fill_bytes(&mut bytes[start..end]);
+        }
+    }
+}
+
+/// Damage to what the last commit wrote cannot be told from a commit that a crash has cut short: the one before holds
+/// then, as a whole.
+#[test]
+fn a_spoilt_file_is_set_aside_or_holds_what_a_commit_has_left() {
+    let books = books();
+    let (mut set_aside, mut kept) = (0, 0);
+    for seed in 0..if is_long() { 5_000 } else { 200 } {
+        let mut rng = chance(seed);
+        let mut bytes = books[rng.random_range(0..2)].clone();
+        spoil(&mut bytes, &mut rng);
+        let folder = Folder::new();
+        fs::write(folder.book(), &bytes).unwrap();
+        let (mut store, opened) = RedbStore::open(folder.book()).unwrap();
+        let (peers, bans) = (store.list_all().unwrap().len(), store.bans().unwrap().len());
+        match opened.set_aside {
+            Some(_) => assert_eq!((peers, bans), (0, 0), "seed {seed}"),
+            None => assert!(
+                matches!((peers, bans), (AFTER | BEFORE, AFTER) | (0, 0)),
+                "seed {seed}: {peers} peers and {bans} bans"
+            ),
+        }
+        if opened.set_aside.is_some() {
+            set_aside += 1
+        } else {
+            kept += 1
+        }
+        store.apply(&[Change::PutPeer(peer(7)), Change::PutBan(ban(7))]).unwrap();
+    }
+    assert!(set_aside > 0 && kept > 0, "{set_aside} set aside and {kept} kept");
+}

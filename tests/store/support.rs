@@ -1,0 +1,167 @@
+//! Folders, peers, bans and chance for the tests of the book.
+
+use peerloop::address::Host;
+use peerloop::ban::{Ban, BanReason};
+use peerloop::limits::BOOK_BATCH_MAX;
+use peerloop::store::{Change, KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
+use peerloop::time::UnixTime;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A folder of its own, removed at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("store-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the book is.
+    pub(crate) fn book(&self) -> PathBuf {
+        self.0.join("book")
+    }
+
+    /// What else is there, but for the lock.
+    pub(crate) fn others(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut others: Vec<String> = names.filter(|name| name != "book" && name != "book.lock").collect();
+        others.sort();
+        others
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A test that has failed already is not to fail for this.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn chance(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+/// The `number`th address, every second one of IPv6.
+pub(crate) fn address(number: u32) -> SocketAddr {
+    let ip = match number % 2 {
+        0 => IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number)),
+        _ => IpAddr::V6(Ipv6Addr::from_bits((0x2a00_u128 << 112) + u128::from(number))),
+    };
+    SocketAddr::new(ip, 8_333)
+}
+
+pub(crate) fn peer(number: u32) -> KnownPeer {
+    KnownPeer::new(address(number), UnixTime::from_secs(1_700_000_000))
+}
+
+/// A peer with something in every field.
+pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
+    let mut peer = peer(number);
+    peer.status = status(rng.random_range(0..8));
+    peer.status_since = UnixTime::from_secs(rng.random());
+    peer.last_connected = rng.random::<bool>().then(|| UnixTime::from_secs(rng.random()));
+    peer.services = rng.random();
+    let agent: Vec<u8> = (0..rng.random_range(0..300)).map(|_| rng.random()).collect();
+    peer.user_agent = UserAgent::sanitised(&agent);
+    peer.failures = rng.random();
+    peer
+}
+
+/// One of the eight statuses.
+pub(crate) fn status(number: u8) -> PeerStatus {
+    match number {
+        0 => PeerStatus::Unknown,
+        1 => PeerStatus::Valid,
+        2 => PeerStatus::Inaccessible,
+        number => PeerStatus::Banned(reason(number - 3)),
+    }
+}
+
+pub(crate) fn reason(number: u8) -> BanReason {
+    [
+        BanReason::NetworkMismatch,
+        BanReason::BlockchainMismatch,
+        BanReason::BannedUserAgent,
+        BanReason::Misbehaviour,
+        BanReason::Manual,
+    ][usize::from(number)]
+}
+
+pub(crate) fn host(number: u32) -> Host {
+    Host::of(match number % 2 {
+        0 => address(number).ip(),
+        _ => IpAddr::V6(Ipv6Addr::from_bits((0x2a00_u128 << 112) + (u128::from(number) << 64))),
+    })
+}
+
+pub(crate) fn ban(number: u32) -> Ban {
+    let until = (!number.is_multiple_of(3)).then(|| UnixTime::from_secs(i64::from(number)));
+    Ban { host: host(number), reason: reason((number % 5) as u8), since: UnixTime::from_secs(7), until }
+}
+
+/// Whether the long profile is asked for.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("PEERLOOP_LONG").is_some()
+}
+
+/// A store in memory that several can look into and that can be broken.
+pub(crate) struct Faulty {
+    content: Arc<Mutex<MemoryStore>>,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    /// The store, what breaks it, and what is in it.
+    pub(crate) fn new() -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
+        let content = Arc::new(Mutex::new(MemoryStore::new(&mut chance(1))));
+        let is_broken = Arc::new(AtomicBool::new(false));
+        (Self { content: Arc::clone(&content), is_broken: Arc::clone(&is_broken) }, is_broken, content)
+    }
+}
+
+impl PeerStore for Faulty {
+    fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        self.content.lock().unwrap().read(address)
+    }
+
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        self.content.lock().unwrap().list_all()
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        self.content.lock().unwrap().bans()
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(StoreError::WriterEnded);
+        }
+        assert!(changes.len() <= BOOK_BATCH_MAX, "too many at once");
+        let keys = changes.iter().map(|change| format!("{:?}", key(change)));
+        assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "one change of each peer and host");
+        self.content.lock().unwrap().apply(changes)
+    }
+}
+
+fn key(change: &Change) -> (Option<SocketAddr>, Option<Host>) {
+    match change {
+        Change::PutPeer(peer) => (Some(peer.address()), None),
+        Change::RemovePeer(address) => (Some(*address), None),
+        Change::PutBan(ban) => (None, Some(ban.host)),
+        Change::RemoveBan(host) => (None, Some(*host)),
+    }
+}

@@ -1,0 +1,130 @@
+//! The thread that writes the book.
+
+use crate::support::{Faulty, Folder, ban, peer};
+use peerloop::limits::BOOK_QUEUE_MAX;
+use peerloop::net::Wake;
+use peerloop::net::store_writer::StoreWriter;
+use peerloop::store::{Batch, Change, KnownPeer, PeerStore, Persisted, RedbStore, StoreError};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Wakes a test.
+struct Bell(SyncSender<()>);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // One ring that nobody has heard yet is as good as two.
+        let _ = self.0.try_send(());
+    }
+}
+
+fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
+    let (sender, heard) = sync_channel(1);
+    (Arc::new(Bell(sender)), heard)
+}
+
+/// The next answer; the thread has to ring for it.
+fn answer(writer: &mut StoreWriter, heard: &Receiver<()>) -> Persisted {
+    loop {
+        if let Some(answer) = writer.try_answer() {
+            return answer;
+        }
+        heard.recv_timeout(Duration::from_secs(60)).expect("an answer rings");
+    }
+}
+
+fn bans(id: u64) -> Batch {
+    Batch { id, changes: vec![Change::PutBan(ban(id as u32))] }
+}
+
+#[test]
+fn what_is_answered_is_in_the_file() {
+    let folder = Folder::new();
+    let (waker, heard) = bell();
+    let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
+    for id in 1..4 {
+        writer.try_send(bans(id)).unwrap();
+        assert_eq!(answer(&mut writer, &heard), Persisted { id, result: Ok(()) });
+    }
+    writer.finish().unwrap();
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.bans().unwrap().len(), 3);
+}
+
+#[test]
+fn whoever_drops_it_waits_until_all_is_written() {
+    let folder = Folder::new();
+    let (waker, _heard) = bell();
+    let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
+    for id in 1..=BOOK_QUEUE_MAX as u64 {
+        writer.try_send(bans(id)).unwrap();
+    }
+    drop(writer);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.bans().unwrap().len(), BOOK_QUEUE_MAX);
+}
+
+#[test]
+fn a_fault_is_answered_and_waited_out_and_too_many_batches_are_given_back() {
+    let (store, is_broken, content) = Faulty::new();
+    is_broken.store(true, Ordering::Relaxed);
+    let (waker, heard) = bell();
+    let mut writer = StoreWriter::spawn(store, waker).unwrap();
+    writer.try_send(bans(1)).unwrap();
+    assert_eq!(answer(&mut writer, &heard), Persisted { id: 1, result: Err(StoreError::WriterEnded) });
+    for id in 2..=BOOK_QUEUE_MAX as u64 {
+        writer.try_send(bans(id)).unwrap();
+    }
+    assert_eq!(writer.try_send(bans(99)), Err(bans(99)));
+    is_broken.store(false, Ordering::Relaxed);
+    let last = BOOK_QUEUE_MAX as u64;
+    assert_eq!(answer(&mut writer, &heard), Persisted { id: last, result: Ok(()) });
+    writer.try_send(bans(99)).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(content.lock().unwrap().bans().unwrap().len(), BOOK_QUEUE_MAX + 1);
+}
+
+#[test]
+fn a_fault_that_stays_does_not_hold_up_the_end() {
+    let (store, is_broken, _) = Faulty::new();
+    is_broken.store(true, Ordering::Relaxed);
+    let (waker, heard) = bell();
+    let mut writer = StoreWriter::spawn(store, waker).unwrap();
+    writer.try_send(bans(1)).unwrap();
+    answer(&mut writer, &heard);
+    assert_eq!(writer.finish(), Err(StoreError::WriterEnded));
+}
+
+/// A store that takes its thread down.
+struct Fatal(Mutex<()>);
+
+impl PeerStore for Fatal {
+    fn read(&self, _: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        Ok(None)
+    }
+
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn bans(&self) -> Result<Vec<peerloop::ban::Ban>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
+        let _held = self.0.lock();
+        panic!("as the test wants it");
+    }
+}
+
+#[test]
+fn a_thread_that_is_gone_is_told_once() {
+    let (waker, heard) = bell();
+    let mut writer = StoreWriter::spawn(Fatal(Mutex::new(())), waker).unwrap();
+    writer.try_send(Batch { id: 5, changes: vec![Change::PutPeer(peer(1))] }).unwrap();
+    assert_eq!(answer(&mut writer, &heard), Persisted { id: 5, result: Err(StoreError::WriterEnded) });
+    assert_eq!(writer.try_answer(), None);
+    assert_eq!(writer.try_send(bans(6)), Err(bans(6)));
+    assert_eq!(writer.finish(), Err(StoreError::WriterEnded));
+}

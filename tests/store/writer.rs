@@ -1,0 +1,79 @@
+//! The writer without its thread: what it keeps, when it tries again, what it tells.
+
+use crate::support::{Faulty, address, ban, peer};
+use peerloop::limits::{BOOK_BATCH_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
+use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError, Writer};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+fn batch(id: u64, changes: impl Into<Vec<Change>>) -> Batch {
+    Batch { id, changes: changes.into() }
+}
+
+#[test]
+fn a_batch_is_written_and_answered() {
+    let (store, _, content) = Faulty::new();
+    let mut writer = Writer::new(store);
+    assert_eq!((writer.pause(), writer.attempt()), (None, None));
+    writer.take(batch(1, [Change::PutBan(ban(1))]));
+    assert_eq!(writer.pause(), Some(Duration::ZERO));
+    assert_eq!(writer.attempt(), Some(Persisted { id: 1, result: Ok(()) }));
+    assert_eq!((writer.pause(), writer.attempt()), (None, None));
+    assert_eq!(content.lock().unwrap().bans(), Ok(vec![ban(1)]));
+}
+
+#[test]
+fn a_fault_is_told_once_and_so_is_its_end_and_nothing_is_lost() {
+    let (store, is_broken, content) = Faulty::new();
+    let mut writer = Writer::new(store);
+    is_broken.store(true, Ordering::Relaxed);
+    let mut pause = BOOK_RETRY_FIRST;
+    for attempt in 1..40_u64 {
+        writer.take(batch(attempt, [Change::PutPeer(peer(attempt as u32))]));
+        let told = writer.attempt();
+        assert_eq!(told, (attempt == 1).then_some(Persisted { id: 1, result: Err(StoreError::WriterEnded) }));
+        assert_eq!(writer.failure(), Some(&StoreError::WriterEnded));
+        assert_eq!(writer.pause(), Some(pause));
+        pause = (pause * 2).min(BOOK_RETRY_MAX);
+    }
+    is_broken.store(false, Ordering::Relaxed);
+    assert_eq!(writer.attempt(), Some(Persisted { id: 39, result: Ok(()) }));
+    assert_eq!((writer.pause(), writer.failure()), (None, None));
+    assert_eq!(content.lock().unwrap().list_all().unwrap().len(), 39);
+
+    is_broken.store(true, Ordering::Relaxed);
+    writer.take(batch(40, [Change::PutBan(ban(1))]));
+    assert!(matches!(writer.attempt(), Some(Persisted { id: 40, result: Err(_) })), "another fault is news again");
+    assert_eq!(writer.pause(), Some(BOOK_RETRY_FIRST));
+}
+
+#[test]
+fn many_batches_are_written_in_parts_the_bans_first() {
+    let (store, is_broken, content) = Faulty::new();
+    let mut writer = Writer::new(store);
+    is_broken.store(true, Ordering::Relaxed);
+    let count = 3 * BOOK_BATCH_MAX as u32;
+    for number in 0..count {
+        writer.take(batch(u64::from(number), [Change::PutPeer(peer(number)), Change::PutBan(ban(number))]));
+    }
+    writer.attempt();
+    is_broken.store(false, Ordering::Relaxed);
+    assert!(matches!(writer.attempt(), Some(Persisted { result: Ok(()), .. })));
+    let content = content.lock().unwrap();
+    assert_eq!((content.len(), content.bans().unwrap().len()), (count as usize, count as usize));
+}
+
+#[test]
+fn of_what_is_kept_the_last_change_counts() {
+    let (store, is_broken, content) = Faulty::new();
+    let mut writer = Writer::new(store);
+    is_broken.store(true, Ordering::Relaxed);
+    let mut changed = peer(1);
+    changed.failures = 7;
+    writer.take(batch(1, [Change::PutPeer(peer(1)), Change::PutPeer(peer(2))]));
+    writer.attempt();
+    writer.take(batch(2, [Change::PutPeer(changed.clone()), Change::RemovePeer(address(2))]));
+    is_broken.store(false, Ordering::Relaxed);
+    writer.attempt();
+    assert_eq!(content.lock().unwrap().list_all(), Ok(vec![changed]));
+}

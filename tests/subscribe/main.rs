@@ -1,0 +1,25 @@
+//! Subscriptions: beside a model that remembers all, and with real threads on both ends.
+
+#![allow(clippy::disallowed_methods, reason = "the tests run listeners on threads")]
+
+mod model;
+mod threads;
+
+use peerloop::subscribe::Queued;
+
+/// An item that says that it keeps so many bytes alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Weight {
+    index: u64,
+    bytes: usize,
+}
+
+impl Queued for Weight {
+    fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn light(index: u64) -> Weight {
+    Weight { index, bytes: 0 }
+}

@@ -1,0 +1,106 @@
+//! Random runs against the list of all that was ever pushed.
+//!
+//! What a listener can still get is the longest tail of what was passed on that keeps within the bounds; what lies
+//! between that and what it got last is lost.
+
+use crate::{Weight, light};
+use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
+use peerloop::subscribe::{Flushed, Heard, Outlet, Subscription};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Push { bytes: usize },
+    Flush,
+    Take,
+}
+
+#[derive(Default)]
+struct Model {
+    pushed: Vec<usize>,
+    passed_on: usize,
+    heard: usize,
+    first_kept: usize,
+}
+
+impl Model {
+    fn flush(&mut self, capacity: usize) {
+        self.passed_on = self.pushed.len();
+        let mut bytes = 0;
+        let mut from = self.passed_on;
+        while from > self.heard && self.passed_on - from < capacity {
+            bytes += self.pushed[from - 1];
+            if bytes > SUBSCRIPTION_MAX_BYTES {
+                break;
+            }
+            from -= 1;
+        }
+        self.first_kept = self.first_kept.max(from);
+    }
+
+    fn take(&mut self) -> Option<Heard<Weight>> {
+        if self.heard < self.first_kept {
+            let count = (self.first_kept - self.heard) as u64;
+            self.heard = self.first_kept;
+            return Some(Heard::Lost { count });
+        }
+        let index = self.heard;
+        (index < self.passed_on).then(|| {
+            self.heard += 1;
+            Heard::Item(Weight { index: index as u64, bytes: self.pushed[index] })
+        })
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let share = prop::sample::select(vec![0, 1, 2, 3, 5]);
+    let bytes = prop_oneof![
+        4 => Just(0),
+        4 => share.prop_map(|share| SUBSCRIPTION_MAX_BYTES / 4 * share),
+        1 => Just(SUBSCRIPTION_MAX_BYTES),
+        1 => Just(SUBSCRIPTION_MAX_BYTES + 1),
+    ];
+    prop_oneof![6 => bytes.prop_map(|bytes| Step::Push { bytes }), 2 => Just(Step::Flush), 4 => Just(Step::Take)]
+}
+
+proptest! {
+    #[test]
+    fn a_listener_gets_the_newest_in_order_and_the_number_of_the_others(
+        capacity in 1_usize..12,
+        steps in vec(step(), 1..200),
+    ) {
+        let (mut outlet, subscription) = Subscription::new(capacity);
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Push { bytes } => {
+                    outlet.push(Weight { index: model.pushed.len() as u64, bytes });
+                    model.pushed.push(bytes);
+                }
+                Step::Flush => {
+                    prop_assert_eq!(outlet.flush(), Flushed::All);
+                    model.flush(capacity);
+                }
+                Step::Take => prop_assert_eq!(subscription.try_recv(), Ok(model.take())),
+            }
+        }
+        drop(outlet);
+        model.flush(capacity);
+        while let Some(heard) = model.take() {
+            prop_assert_eq!(subscription.recv(), Ok(heard));
+        }
+        prop_assert!(subscription.recv().is_err());
+    }
+}
+
+#[test]
+fn a_capacity_is_held_to_its_range() {
+    let fill = |(mut outlet, subscription): (Outlet<Weight>, Subscription<Weight>)| {
+        (0..=SUBSCRIPTION_MAX_ITEMS as u64).for_each(|index| outlet.push(light(index)));
+        assert_eq!(outlet.flush(), Flushed::All);
+        subscription.recv()
+    };
+    assert_eq!(fill(Subscription::new(0)), Ok(Heard::Lost { count: SUBSCRIPTION_MAX_ITEMS as u64 }));
+    assert_eq!(fill(Subscription::new(usize::MAX)), Ok(Heard::Lost { count: 1 }));
+}

@@ -1,0 +1,448 @@
+//! What each fact means for the peers wanted. A judgement depends on nothing but its facts.
+
+use super::facts::{Clock, Facts};
+use super::{Finding, Verdict, Wanted};
+use crate::machine::descriptors_needed;
+use crate::units::{show_bytes, show_latency};
+use peerloop::limits::{LISTEN_BACKLOG, ROW_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, USER_AGENT_MAX_BYTES};
+use peerloop::wire::Version;
+use std::time::Duration;
+
+/// The most inbound peers of an SV Node as it comes, and at the most (SV Node 1.2.2, net.h, init.cpp, compat.h).
+const SV_NODE_PEERS: usize = 116;
+const SV_NODE_PEERS_MAX: usize = 856;
+/// A clock read that enters the kernel costs more than this, one that does not a tenth of it.
+const CLOCK_READ_MAX: Duration = Duration::from_nanos(250);
+/// Latencies are told in microseconds.
+const CLOCK_STEP_MAX: Duration = Duration::from_micros(1);
+/// When this program was not written yet.
+const WALL_CLOCK_MIN_UNIX_SECS: u64 = 1_700_000_000;
+/// The last second of the year 9999, after which a date has no four digits for its year.
+const WALL_CLOCK_MAX_UNIX_SECS: u64 = 253_402_300_799;
+/// For which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
+const TIME_WAIT_SECS: u64 = 60;
+/// A timer's node in the wheel, with room to grow, and the list entries of a link.
+const BESIDE_ROW_BYTES: u64 = 64;
+
+/// All checks, in the order in which they are told.
+pub(super) fn all(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
+    let findings = [
+        descriptors(facts, wanted),
+        system_files(facts, wanted),
+        ports(facts, wanted),
+        time_wait(facts),
+        backlog(facts),
+        half_open(facts),
+        tracking(facts, wanted),
+        listening(facts, wanted),
+        clock(&facts.clock),
+        wall_clock(&facts.clock),
+        memory(facts, wanted),
+        tcp_memory(facts, wanted),
+        cpus(facts),
+        nodes(wanted),
+    ];
+    findings.into_iter().flatten().collect()
+}
+
+fn finding(name: &'static str, verdict: Verdict, value: impl Into<String>, means: impl Into<String>) -> Finding {
+    Finding { name, verdict, value: value.into(), means: means.into(), change: None }
+}
+
+impl Finding {
+    fn change(self, change: impl Into<String>) -> Self {
+        Self { change: Some(change.into()), ..self }
+    }
+}
+
+fn unknown(name: &'static str, means: &str) -> Finding {
+    finding(name, Verdict::Unknown, "the system does not tell", means)
+}
+
+fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    const NAME: &str = "descriptors";
+    let (one_end, both_ends) = (descriptors_needed(peers, 1), descriptors_needed(peers, 2));
+    let has = facts.machine.descriptors;
+    let value = match facts.descriptor_limits {
+        Some((soft, hard)) => format!("soft limit {soft}, hard limit {hard}"),
+        None => format!("{has} by default"),
+    };
+    let highest = facts.descriptors_highest.filter(|highest| *highest < one_end);
+    let raise = |needed: u64| match highest {
+        Some(_) => {
+            format!("sysctl -w fs.nr_open={needed} && ulimit -Hn {needed}, both as root, before peerloop starts")
+        }
+        None => format!("ulimit -Hn {needed} as root, or LimitNOFILE={needed} in the unit, before peerloop starts"),
+    };
+    let fits = facts.machine.peers_max(1);
+    Some(if one_end > has {
+        let means = format!("{peers} peers need {one_end}, this process may have {has}: enough for {fits} peers");
+        finding(NAME, Verdict::Problem, value, means).change(raise(one_end))
+    } else if both_ends > has {
+        let means = format!(
+            "{peers} peers need {one_end}; peerloop raises the soft limit itself. `bench` without a target has both \
+             ends here and needs {both_ends}"
+        );
+        finding(NAME, Verdict::Warning, value, means).change(raise(both_ends))
+    } else {
+        let means = format!(
+            "{peers} peers need {one_end}, with both ends here {both_ends}; peerloop raises the soft limit itself"
+        );
+        finding(NAME, Verdict::Ok, value, means)
+    })
+}
+
+fn system_files(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    let (open, most) = facts.system_files?;
+    let needed = open.saturating_add(descriptors_needed(peers, 1));
+    // The default of a 64-bit kernel is no limit at all.
+    let value =
+        if most > i64::MAX as u64 / 2 { format!("{open} open, no limit") } else { format!("{open} of {most} open") };
+    Some(match needed <= most {
+        true => finding("system files", Verdict::Ok, value, "all processes together have room for more"),
+        false => {
+            finding("system files", Verdict::Problem, value, format!("with {peers} peers there would be {needed}"))
+                .change(format!("sysctl -w fs.file-max={}", needed.saturating_mul(2)))
+        }
+    })
+}
+
+fn ports(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    const NAME: &str = "local ports";
+    let Some((ports, (first, last))) = facts.machine.port_count().zip(facts.machine.ports) else {
+        return Some(unknown(NAME, "they bound how many connections go to one address; see --source-ip"));
+    };
+    let value = format!("{ports} ({first} to {last})");
+    if peers as u64 <= ports {
+        let means = format!("{ports} connections to each target, from each source address");
+        return Some(finding(NAME, Verdict::Ok, value, means));
+    }
+    let sources = (peers as u64).div_ceil(ports);
+    let means = format!("{ports} connections to one target; accepted peers need none");
+    Some(finding(NAME, Verdict::Warning, value, means).change(format!(
+        "dial several targets, use {sources} addresses with --source-ip, or sysctl -w \
+         net.ipv4.ip_local_port_range=\"1024 65535\""
+    )))
+}
+
+fn time_wait(facts: &Facts) -> Option<Finding> {
+    const NAME: &str = "closed ports";
+    let reuse = facts.time_wait_reuse?;
+    let ports = facts.machine.port_count()?;
+    let held = facts.time_wait.unwrap_or(0);
+    let per_second = ports / TIME_WAIT_SECS;
+    let value = format!("{held} in TIME_WAIT, tcp_tw_reuse {reuse}");
+    let slow = format!("who closes first keeps the port for {TIME_WAIT_SECS} s: {per_second} new connections a second");
+    Some(match reuse {
+        0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
+            .change("sysctl -w net.ipv4.tcp_tw_reuse=1"),
+        1 => finding(NAME, Verdict::Ok, value, "a dial uses the port of a connection that was closed a second ago"),
+        _ => finding(NAME, Verdict::Ok, value, format!("used again on loopback; elsewhere {slow} to one target")),
+    })
+}
+
+fn backlog(facts: &Facts) -> Option<Finding> {
+    const NAME: &str = "listen backlog";
+    let Some(backlog) = facts.machine.backlog else {
+        return Some(unknown(NAME, "it bounds how many connections wait to be accepted in a burst"));
+    };
+    let wanted = LISTEN_BACKLOG as u32;
+    Some(match backlog >= wanted {
+        true => finding(NAME, Verdict::Ok, format!("{backlog}"), format!("peerloop asks for {wanted}")),
+        false => finding(
+            NAME,
+            Verdict::Warning,
+            format!("{backlog}"),
+            format!("of a burst of connections {backlog} wait, the others come a second late or not at all"),
+        )
+        .change(format!("sysctl -w net.core.somaxconn={wanted}")),
+    })
+}
+
+fn half_open(facts: &Facts) -> Option<Finding> {
+    const NAME: &str = "half-open";
+    let (most, cookies) = facts.half_open_max.zip(facts.syn_cookies)?;
+    Some(match (cookies, most >= LISTEN_BACKLOG as u64) {
+        (0, false) => finding(
+            NAME,
+            Verdict::Warning,
+            format!("{most}, no SYN cookies"),
+            format!("more than {most} connections that begin at once are dropped"),
+        )
+        .change("sysctl -w net.ipv4.tcp_syncookies=1"),
+        (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "as many as may wait"),
+        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "a burst of connections loses nobody"),
+    })
+}
+
+fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    const NAME: &str = "packet filter";
+    let (followed, most) = facts.tracked?;
+    // On loopback, and after a restart of peers, a connection counts twice for some minutes.
+    let needed = followed.saturating_add((peers as u64).saturating_mul(2));
+    let value = format!("follows {followed} of {most} connections");
+    Some(match needed <= most {
+        true => finding(NAME, Verdict::Ok, value, "it has room for all"),
+        false => finding(
+            NAME,
+            Verdict::Warning,
+            value,
+            format!("if it follows those of peerloop too, {needed} need room, and those beyond are dropped"),
+        )
+        .change(format!("sysctl -w net.netfilter.nf_conntrack_max={needed}")),
+    })
+}
+
+fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
+    const NAME: &str = "network port";
+    let port = network.default_port();
+    let value = format!("{port} of {network}");
+    Some(match facts.port_is_free {
+        true => finding(NAME, Verdict::Ok, value, "free to listen at"),
+        false => finding(NAME, Verdict::Warning, value, "taken: another program listens there, or it is not allowed")
+            .change(format!("stop the other program (ss -ltnp 'sport = :{port}'), or use --listen with another port")),
+    })
+}
+
+fn clock(clock: &Clock) -> Option<Finding> {
+    const NAME: &str = "clock";
+    let Clock { source, read, step, .. } = clock;
+    let name = source.as_ref().map_or("unknown source", |(current, _)| current);
+    let value = format!("{name}, {} a read, steps of {}", show_latency(*read), show_latency(*step));
+    let is_good = *read <= CLOCK_READ_MAX && *step <= CLOCK_STEP_MAX;
+    if is_good {
+        return Some(finding(NAME, Verdict::Ok, value, "latencies are told to the microsecond"));
+    }
+    let means = "the clock is read several times for each message, and bounds how fine latencies are";
+    let finding = finding(NAME, Verdict::Warning, value, means);
+    Some(match source {
+        Some((current, available)) if current != "tsc" && available.split(' ').any(|name| name == "tsc") => {
+            finding.change("echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource, as root")
+        }
+        Some(_) | None => finding.change("run it on another machine, or optimised if this is a debug build"),
+    })
+}
+
+fn wall_clock(clock: &Clock) -> Option<Finding> {
+    const NAME: &str = "wall clock";
+    let change = "date -u, and set it: timedatectl set-ntp true";
+    Some(match clock.unix_secs {
+        Some(secs) if (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&secs) => {
+            let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_secs(secs));
+            finding(
+                NAME,
+                Verdict::Ok,
+                time.to_string(),
+                "peers are told it; whether it is right, only other clocks know",
+            )
+        }
+        Some(_) | None => {
+            finding(NAME, Verdict::Warning, "not of this time", "peers are told it, and bans end by it").change(change)
+        }
+    })
+}
+
+fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    const NAME: &str = "memory";
+    let per_peer = (ROW_MAX_BYTES + size_of::<Version>() + USER_AGENT_MAX_BYTES) as u64 + BESIDE_ROW_BYTES;
+    let idle = per_peer.saturating_mul(peers as u64);
+    let held = (SEND_QUEUE_PAUSE_BYTES as u64).saturating_mul(peers as u64);
+    let means = format!(
+        "{peers} idle peers need at most {} beside the kernel's part; if none of them read what they ask for, {} more",
+        show_bytes(idle),
+        show_bytes(held)
+    );
+    let Some(available) = facts.memory_bytes else { return Some(unknown(NAME, &means)) };
+    let value = format!("{} available", show_bytes(available));
+    Some(match idle <= available {
+        true => finding(NAME, Verdict::Ok, value, means),
+        false => finding(NAME, Verdict::Problem, value, means)
+            .change(format!("use at most {} peers, or a machine with more", available / per_peer)),
+    })
+}
+
+fn tcp_memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    let pages = facts.tcp_pages_max?;
+    let needed = peers as u64;
+    let value = format!("{pages} pages");
+    Some(match needed <= pages {
+        true => finding("TCP memory", Verdict::Ok, value, "the kernel has a page for what each peer has in flight"),
+        false => finding(
+            "TCP memory",
+            Verdict::Warning,
+            value,
+            "the kernel has no page for each peer that has something in flight: it drops packets",
+        )
+        .change(format!(
+            "sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"",
+            needed,
+            needed.saturating_mul(2),
+            needed.saturating_mul(4)
+        )),
+    })
+}
+
+fn cpus(facts: &Facts) -> Option<Finding> {
+    Some(match facts.machine.cpus {
+        1 => finding(
+            "CPUs",
+            Verdict::Warning,
+            "1",
+            "a loop shares it with the kernel's work, and `bench` with its own node",
+        )
+        .change("for latencies to trust, run peerloop and what it measures on a machine with two or more"),
+        cpus => finding(
+            "CPUs",
+            Verdict::Ok,
+            format!("{cpus}"),
+            "one loop uses one; `bench` without a target runs two loops",
+        ),
+    })
+}
+
+fn nodes(Wanted { peers, .. }: Wanted) -> Option<Finding> {
+    let means =
+        format!("one SV Node accepts {SV_NODE_PEERS} peers by default, {SV_NODE_PEERS_MAX} with -maxconnections=1000");
+    Some(match peers <= SV_NODE_PEERS {
+        true => finding("target", Verdict::Ok, format!("{peers} peers"), means),
+        false => finding(
+            "target",
+            Verdict::Ok,
+            format!("{peers} peers"),
+            format!("{means}; `peerloop serve` as many as it has descriptors"),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use peerloop::Network;
+
+    const GIB: u64 = 1 << 30;
+
+    fn facts() -> Facts {
+        Facts {
+            machine: Machine { descriptors: 20_000, ports: Some((32_768, 60_999)), backlog: Some(4_096), cpus: 2 },
+            descriptor_limits: Some((1_024, 20_000)),
+            system_files: Some((1_000, 2_000_000)),
+            descriptors_highest: Some(1_048_576),
+            time_wait: Some(3),
+            time_wait_reuse: Some(1),
+            half_open_max: Some(2_048),
+            syn_cookies: Some(1),
+            tracked: Some((10, 262_144)),
+            clock: Clock {
+                source: Some(("tsc".to_owned(), "tsc hpet acpi_pm".to_owned())),
+                read: Duration::from_nanos(25),
+                step: Duration::from_nanos(20),
+                unix_secs: Some(1_800_000_000),
+            },
+            memory_bytes: Some(4 * GIB),
+            tcp_pages_max: Some(500_000),
+            port_is_free: true,
+        }
+    }
+
+    fn wanted(peers: usize) -> Wanted {
+        Wanted { peers, network: Network::Regtest }
+    }
+
+    fn none_known() -> Facts {
+        Facts {
+            machine: Machine { descriptors: 20_000, ports: None, backlog: None, cpus: 2 },
+            descriptor_limits: None,
+            system_files: None,
+            descriptors_highest: None,
+            time_wait: None,
+            time_wait_reuse: None,
+            half_open_max: None,
+            syn_cookies: None,
+            tracked: None,
+            clock: Clock { source: None, ..facts().clock },
+            memory_bytes: None,
+            tcp_pages_max: None,
+            port_is_free: true,
+        }
+    }
+
+    /// Every finding that is not fine, by name.
+    fn ailments(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
+        let findings = all(facts, wanted(peers));
+        for finding in &findings {
+            let has_change = finding.change.is_some();
+            let is_fine = matches!(finding.verdict, Verdict::Ok | Verdict::Unknown);
+            assert_eq!(has_change, !is_fine, "what is wrong, and nothing else, says what to change: {finding:?}");
+        }
+        let ill = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        ill.map(|finding| (finding.name, finding.verdict)).collect()
+    }
+
+    #[test]
+    fn a_good_machine_has_nothing_to_change() {
+        assert_eq!(ailments(&facts(), 1), []);
+        assert_eq!(ailments(&facts(), 9_984), []);
+    }
+
+    #[test]
+    fn what_a_system_does_not_tell_is_unknown_and_no_problem() {
+        let unknown = ["local ports", "listen backlog", "memory"].map(|name| (name, Verdict::Unknown));
+        assert_eq!(ailments(&none_known(), 100), unknown);
+    }
+
+    #[test]
+    fn descriptors_are_judged_to_the_last_one() {
+        assert_eq!(ailments(&facts(), 9_985), [("descriptors", Verdict::Warning)]);
+        assert_eq!(ailments(&facts(), 19_968), [("descriptors", Verdict::Warning)]);
+        assert_eq!(ailments(&facts(), 19_969), [("descriptors", Verdict::Problem)]);
+        let change =
+            |peers| descriptors(&facts(), wanted(peers)).and_then(|finding| finding.change).unwrap_or_default();
+        assert!(change(19_969).starts_with("ulimit -Hn 20001 as root"), "{}", change(19_969));
+        assert!(change(2_000_000).starts_with("sysctl -w fs.nr_open=2000032 &&"), "{}", change(2_000_000));
+    }
+
+    #[test]
+    fn each_ailment_is_found_alone() {
+        type Ill = (&'static str, Verdict, fn(&mut Facts));
+        let cases: [Ill; 15] = [
+            ("system files", Verdict::Problem, |facts| facts.system_files = Some((1_900_000, 1_901_000))),
+            ("local ports", Verdict::Warning, |facts| facts.machine.ports = Some((50_000, 50_999))),
+            ("closed ports", Verdict::Warning, |facts| facts.time_wait_reuse = Some(0)),
+            ("listen backlog", Verdict::Warning, |facts| facts.machine.backlog = Some(4_095)),
+            ("half-open", Verdict::Warning, |facts| facts.syn_cookies = Some(0)),
+            ("packet filter", Verdict::Warning, |facts| facts.tracked = Some((10, 9_000))),
+            ("network port", Verdict::Warning, |facts| facts.port_is_free = false),
+            ("clock", Verdict::Warning, |facts| facts.clock.read = Duration::from_nanos(900)),
+            ("clock", Verdict::Warning, |facts| facts.clock.step = Duration::from_millis(1)),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = Some(5)),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = None),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = Some(u64::MAX)),
+            ("memory", Verdict::Problem, |facts| facts.memory_bytes = Some(1 << 20)),
+            ("TCP memory", Verdict::Warning, |facts| facts.tcp_pages_max = Some(100)),
+            ("CPUs", Verdict::Warning, |facts| facts.machine.cpus = 1),
+        ];
+        for (name, verdict, spoil) in cases {
+            let mut facts = facts();
+            spoil(&mut facts);
+            assert_eq!(ailments(&facts, 5_000), [(name, verdict)]);
+        }
+    }
+
+    #[test]
+    fn a_slow_clock_is_changed_for_a_fast_one_only_if_there_is_one() {
+        let change = |current: &str, available: &str| {
+            let source = Some((current.to_owned(), available.to_owned()));
+            let slow = Clock { source, read: Duration::from_micros(1), ..facts().clock };
+            clock(&slow).and_then(|finding| finding.change).unwrap_or_default()
+        };
+        assert!(change("hpet", "tsc hpet").starts_with("echo tsc > "));
+        assert!(!change("hpet", "hpet acpi_pm").contains("echo"));
+        assert!(!change("tsc", "tsc hpet").contains("echo"));
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        assert!(all(&facts(), wanted(usize::MAX)).iter().any(|finding| finding.verdict == Verdict::Problem));
+    }
+}

@@ -1,0 +1,178 @@
+//! What the system tells of itself. Every fact may be missing: other systems keep it elsewhere, or nowhere.
+
+use crate::machine::Machine;
+use peerloop::Network;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads of the clock that its cost is the mean of.
+const CLOCK_READS: u32 = 10_000;
+
+/// The facts that the checks judge.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) machine: Machine,
+    /// The soft and the hard limit of open files before this process raised its own.
+    pub(super) descriptor_limits: Option<(u64, u64)>,
+    /// Files that the whole system has open, and may have.
+    pub(super) system_files: Option<(u64, u64)>,
+    /// The most that a limit of open files may be raised to.
+    pub(super) descriptors_highest: Option<u64>,
+    /// Connections that were closed here and keep their port for a minute.
+    pub(super) time_wait: Option<u64>,
+    /// Whether such ports are used again for dialling: 0 never, 1 always, 2 on loopback.
+    pub(super) time_wait_reuse: Option<u64>,
+    /// What half-open connections are bounded by, and whether SYN cookies make that harmless.
+    pub(super) half_open_max: Option<u64>,
+    pub(super) syn_cookies: Option<u64>,
+    /// Connections that the packet filter follows, and may follow; none if it follows none.
+    pub(super) tracked: Option<(u64, u64)>,
+    pub(super) clock: Clock,
+    /// Bytes of memory that can be had.
+    pub(super) memory_bytes: Option<u64>,
+    /// Pages of memory that all TCP connections together may have.
+    pub(super) tcp_pages_max: Option<u64>,
+    /// Whether the port that a node of the network listens at can be had.
+    pub(super) port_is_free: bool,
+}
+
+/// Both clocks.
+#[derive(Clone, Debug)]
+pub(super) struct Clock {
+    /// What the kernel takes the time from, and what else it could.
+    pub(super) source: Option<(String, String)>,
+    /// What one read costs.
+    pub(super) read: Duration,
+    /// The least step seen.
+    pub(super) step: Duration,
+    /// Seconds since 1970, none if the clock stands before that.
+    pub(super) unix_secs: Option<u64>,
+}
+
+impl Facts {
+    /// Asks the system.
+    pub(super) fn gather(network: Network) -> Self {
+        let descriptor_limits = rlimit::Resource::NOFILE.get().ok();
+        Self {
+            descriptor_limits,
+            machine: Machine::survey(),
+            system_files: read("/proc/sys/fs/file-nr").as_deref().and_then(parse_system_files),
+            descriptors_highest: number("/proc/sys/fs/nr_open"),
+            time_wait: read("/proc/net/sockstat").as_deref().and_then(parse_time_wait),
+            time_wait_reuse: number("/proc/sys/net/ipv4/tcp_tw_reuse"),
+            half_open_max: number("/proc/sys/net/ipv4/tcp_max_syn_backlog"),
+            syn_cookies: number("/proc/sys/net/ipv4/tcp_syncookies"),
+            tracked: number("/proc/sys/net/netfilter/nf_conntrack_count")
+                .zip(number("/proc/sys/net/netfilter/nf_conntrack_max")),
+            clock: Clock::gather(),
+            memory_bytes: memory_bytes(),
+            tcp_pages_max: read("/proc/sys/net/ipv4/tcp_mem").as_deref().and_then(parse_last_number),
+            port_is_free: TcpListener::bind((Ipv4Addr::UNSPECIFIED, network.default_port())).is_ok(),
+        }
+    }
+}
+
+impl Clock {
+    fn gather() -> Self {
+        const SOURCES: &str = "/sys/devices/system/clocksource/clocksource0";
+        let trimmed = |file: &str| read(&format!("{SOURCES}/{file}")).map(|text| text.trim().to_owned());
+        let began = Instant::now();
+        let (mut before, mut step) = (began, Duration::MAX);
+        for _ in 0..CLOCK_READS {
+            let now = Instant::now();
+            let passed = now.saturating_duration_since(before);
+            if !passed.is_zero() {
+                step = step.min(passed);
+            }
+            before = now;
+        }
+        Self {
+            source: trimmed("current_clocksource").zip(trimmed("available_clocksource")),
+            read: before.saturating_duration_since(began) / CLOCK_READS,
+            step,
+            unix_secs: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs()),
+        }
+    }
+}
+
+/// What is available, and no more than a container may have.
+fn memory_bytes() -> Option<u64> {
+    let available = read("/proc/meminfo").as_deref().and_then(parse_available);
+    let most = number("/sys/fs/cgroup/memory.max");
+    let used = number("/sys/fs/cgroup/memory.current").unwrap_or(0);
+    let left = most.map(|most| most.saturating_sub(used));
+    match (available, left) {
+        (Some(available), Some(left)) => Some(available.min(left)),
+        (known, None) | (None, known) => known,
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn number(path: &str) -> Option<u64> {
+    read(path)?.trim().parse().ok()
+}
+
+/// Open files of the system: allocated, unused, and the most there may be.
+fn parse_system_files(text: &str) -> Option<(u64, u64)> {
+    let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    match numbers[..] {
+        [allocated, unused, most] => Some((allocated.saturating_sub(unused), most)),
+        _ => None,
+    }
+}
+
+/// The word after `tw` in the line of TCP.
+fn parse_time_wait(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
+    words.nth(1)?.parse().ok()
+}
+
+fn parse_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
+}
+
+fn parse_last_number(text: &str) -> Option<u64> {
+    text.split_whitespace().last()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_kernel_are_read_as_it_writes_them() {
+        assert_eq!(parse_system_files("1312\t32\t2466170\n"), Some((1_280, 2_466_170)));
+        let sockets = "sockets: used 34\nTCP: inuse 1 orphan 0 tw 17 alloc 1 mem 0\nUDP: inuse 0 mem 0\n";
+        assert_eq!(parse_time_wait(sockets), Some(17));
+        assert_eq!(parse_available("MemTotal: 5 kB\nMemAvailable:    3210 kB\n"), Some(3_210 * 1_024));
+        assert_eq!(parse_last_number("287898\t383867\t575796\n"), Some(575_796));
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_unknown() {
+        for text in ["", "1 2", "x y z", "1 2 3 4"] {
+            assert_eq!(parse_system_files(text), None, "{text}");
+        }
+        for text in ["", "TCP: inuse 1", "TCP: tw", "TCP: tw x", "UDP: tw 1"] {
+            assert_eq!(parse_time_wait(text), None, "{text}");
+        }
+        for text in ["", "MemAvailable: 5", "MemAvailable: x kB", "MemAvailable: 18446744073709551615 kB"] {
+            assert_eq!(parse_available(text), None, "{text}");
+        }
+        assert_eq!(parse_last_number("max\n"), None);
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_moves() {
+        let clock = Clock::gather();
+        assert!(clock.step > Duration::ZERO && clock.step < Duration::MAX, "{clock:?}");
+        assert!(clock.unix_secs.is_some());
+    }
+}

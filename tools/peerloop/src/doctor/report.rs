@@ -1,0 +1,69 @@
+//! The findings, for people and for programs.
+
+use super::{Finding, Verdict, Wanted};
+use crate::exit::Exit;
+use crate::report::json::{self, SCHEMA, Tool, pretty};
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    schema: u32,
+    tool: Tool,
+    peers: usize,
+    network: &'static str,
+    checks: Vec<Check<'a>>,
+    exit: json::Exit,
+}
+
+#[derive(Debug, Serialize)]
+struct Check<'a> {
+    name: &'static str,
+    verdict: &'static str,
+    value: &'a str,
+    means: &'a str,
+    change: Option<&'a str>,
+}
+
+/// The findings for people.
+pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
+    let mut text = format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network);
+    for Finding { name, verdict, value, means, change } in findings {
+        text += &format!("{:<9}{name:<16}{value}\n{:25}{means}\n", verdict.word(), "");
+        if let Some(change) = change {
+            text += &format!("{:25}change: {change}\n", "");
+        }
+    }
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    text + &format!(
+        "\n{}, {}\n",
+        counted(count(Verdict::Problem), "problem"),
+        counted(count(Verdict::Warning), "warning")
+    )
+}
+
+/// The findings for programs.
+pub(super) fn json(findings: &[Finding], wanted: Wanted, exit: Exit) -> String {
+    let checks = findings.iter().map(|Finding { name, verdict, value, means, change }| Check {
+        name,
+        verdict: verdict.word(),
+        value,
+        means,
+        change: change.as_deref(),
+    });
+    let reason = if exit == Exit::Success { "finished" } else { "machine_cannot" };
+    pretty(&Document {
+        schema: SCHEMA,
+        tool: Tool::THIS,
+        peers: wanted.peers,
+        network: wanted.network.name(),
+        checks: checks.collect(),
+        exit: json::Exit { code: exit.code(), reason: reason.to_owned() },
+    })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}

@@ -1,0 +1,224 @@
+//! What kinds of values there are: how each is read from text, and written as TOML.
+//!
+//! What is written is read back as the same value.
+
+use crate::units::{parse_bytes, parse_count, parse_duration, write_bytes};
+use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::protocol::CommandName;
+use peerloop::{Config, Network};
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A kind of value, and where in the configuration it stands.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Network,
+    /// Four bytes, if they are not the network's own.
+    Magic,
+    FixedPeers,
+    /// Pairs of a command and a size.
+    CommandSizes,
+    Duration(fn(&mut Config) -> &mut Duration),
+    Size(fn(&mut Config) -> &mut u64),
+    Count(fn(&mut Config) -> &mut usize),
+    /// A count, or `unlimited`.
+    Limit(fn(&mut Config) -> &mut usize),
+    Number(fn(&mut Config) -> &mut u32),
+    Port(fn(&mut Config) -> &mut u16),
+    Height(fn(&mut Config) -> &mut i32),
+    Bits(fn(&mut Config) -> &mut u64),
+    Factor(fn(&mut Config) -> &mut f64),
+    Switch(fn(&mut Config) -> &mut bool),
+    Text(fn(&mut Config) -> &mut String),
+    Texts(fn(&mut Config) -> &mut Vec<String>),
+    Addresses(fn(&mut Config) -> &mut Vec<SocketAddr>),
+    Networks(fn(&mut Config) -> &mut Vec<(IpAddr, u8)>),
+}
+
+const UNLIMITED: &str = "unlimited";
+
+/// The manager's part, which every configuration here has.
+pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
+    config.manager.as_mut().expect("the configuration is made with a manager")
+}
+
+impl Kind {
+    /// Whether it may be given several times.
+    pub(super) const fn is_list(&self) -> bool {
+        match self {
+            Self::FixedPeers | Self::CommandSizes | Self::Texts(_) | Self::Addresses(_) | Self::Networks(_) => true,
+            Self::Network
+            | Self::Magic
+            | Self::Duration(_)
+            | Self::Size(_)
+            | Self::Count(_)
+            | Self::Limit(_)
+            | Self::Number(_)
+            | Self::Port(_)
+            | Self::Height(_)
+            | Self::Bits(_)
+            | Self::Factor(_)
+            | Self::Switch(_)
+            | Self::Text(_) => false,
+        }
+    }
+
+    /// What its value is called in help.
+    pub(super) const fn value_name(&self) -> &'static str {
+        match self {
+            Self::Network => "NAME",
+            Self::Magic => "HEX",
+            Self::FixedPeers | Self::Addresses(_) => "IP:PORT",
+            Self::CommandSizes => "COMMAND=SIZE",
+            Self::Duration(_) => "TIME",
+            Self::Size(_) => "SIZE",
+            Self::Count(_) | Self::Limit(_) | Self::Number(_) | Self::Height(_) | Self::Bits(_) => "N",
+            Self::Port(_) => "PORT",
+            Self::Factor(_) => "FACTOR",
+            Self::Switch(_) => "true|false",
+            Self::Text(_) | Self::Texts(_) => "TEXT",
+            Self::Networks(_) => "IP[/PREFIX]",
+        }
+    }
+
+    /// Sets the value that `texts` say: one, or those of a list.
+    pub(super) fn read(&self, config: &mut Config, texts: &[String]) -> Result<(), String> {
+        let one = || match texts {
+            [text] => Ok(text.as_str()),
+            _ => Err(format!("takes one value, and {} were given", texts.len())),
+        };
+        match self {
+            // The other defaults are those of the network, so this one is read before them.
+            Self::Network => *config = Config::managed(one()?.parse::<Network>().map_err(|error| error.to_string())?),
+            Self::Magic => config.magic = Some(parse_magic(one()?)?),
+            Self::FixedPeers => {
+                let peers = all(texts, parse_address)?;
+                manager(config).mode = if peers.is_empty() { DialMode::Normal } else { DialMode::Fixed(peers) };
+            }
+            Self::CommandSizes => config.buffered_command_max_bytes = all(texts, parse_command_size)?,
+            Self::Duration(of) => *of(config) = parse_duration(one()?)?,
+            Self::Size(of) => *of(config) = parse_bytes(one()?)?,
+            Self::Count(of) => *of(config) = parse_count(one()?)?,
+            Self::Limit(of) => {
+                let text = one()?;
+                *of(config) = if text == UNLIMITED { usize::MAX } else { parse_number(text)? };
+            }
+            Self::Number(of) => *of(config) = parse_number(one()?)?,
+            Self::Port(of) => *of(config) = parse_number(one()?)?,
+            Self::Height(of) => *of(config) = parse_number(one()?)?,
+            Self::Bits(of) => *of(config) = parse_bits(one()?)?,
+            Self::Factor(of) => *of(config) = parse_number(one()?)?,
+            Self::Switch(of) => *of(config) = parse_switch(one()?)?,
+            Self::Text(of) => one()?.clone_into(of(config)),
+            Self::Texts(of) => *of(config) = texts.to_vec(),
+            Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
+            Self::Networks(of) => *of(config) = all(texts, parse_network)?,
+        }
+        Ok(())
+    }
+
+    /// The value as TOML; none if there is none.
+    pub(super) fn show(&self, config: &mut Config) -> Option<String> {
+        Some(match self {
+            Self::Network => quoted(config.network.name()),
+            Self::Magic => quoted(&config.magic?.map(|byte| format!("{byte:02x}")).concat()),
+            Self::FixedPeers => match &manager(config).mode {
+                DialMode::Normal => list([]),
+                DialMode::Fixed(peers) => list(peers.iter().map(ToString::to_string)),
+            },
+            Self::CommandSizes => {
+                let sizes = config.buffered_command_max_bytes.iter();
+                list(sizes.map(|(command, bytes)| format!("{command}={}", write_bytes(*bytes))))
+            }
+            Self::Duration(of) => quoted(&humantime::format_duration(*of(config)).to_string()),
+            Self::Size(of) => quoted(&write_bytes(*of(config))),
+            Self::Count(of) => of(config).to_string(),
+            Self::Limit(of) => match *of(config) {
+                usize::MAX => quoted(UNLIMITED),
+                limit => limit.to_string(),
+            },
+            Self::Number(of) => of(config).to_string(),
+            Self::Port(of) => of(config).to_string(),
+            Self::Height(of) => of(config).to_string(),
+            Self::Bits(of) => quoted(&format!("{:#x}", of(config))),
+            Self::Factor(of) => format!("{:?}", of(config)),
+            Self::Switch(of) => of(config).to_string(),
+            Self::Text(of) => quoted(of(config)),
+            Self::Texts(of) => list(of(config).iter().cloned()),
+            Self::Addresses(of) => list(of(config).iter().map(ToString::to_string)),
+            Self::Networks(of) => list(of(config).iter().map(|(address, bits)| format!("{address}/{bits}"))),
+        })
+    }
+}
+
+fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    texts.iter().map(|text| parse(text)).collect()
+}
+
+fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number that fits, for example 10"))
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+fn parse_bits(text: &str) -> Result<u64, String> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` has no hexadecimal digits")),
+        None => parse_number(text),
+    }
+}
+
+fn parse_magic(text: &str) -> Result<[u8; 4], String> {
+    let is_hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
+    number.map(u32::to_be_bytes).ok_or_else(|| format!("`{text}` is no magic: use 8 hexadecimal digits, as e3e1f3e8"))
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333"))
+}
+
+fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
+    let refused = || format!("`{text}` is no address, alone or with a prefix, as 192.0.2.0/24");
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| refused())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Ok(most), str::parse).map_err(|_| refused())?;
+    if bits <= most { Ok((address, bits)) } else { Err(refused()) }
+}
+
+fn parse_command_size(text: &str) -> Result<(CommandName, u64), String> {
+    let (command, size) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is no limit of a command, as tx=4MiB"))?;
+    let mut name = [0; 12];
+    match name.get_mut(..command.len()) {
+        Some(place) if !command.is_empty() => place.copy_from_slice(command.as_bytes()),
+        Some(_) | None => return Err(format!("`{command}` is no command: it has 1 to 12 characters")),
+    }
+    Ok((CommandName::from_bytes(name), parse_bytes(size)?))
+}
+
+fn list(elements: impl IntoIterator<Item = String>) -> String {
+    let elements: Vec<String> = elements.into_iter().map(|element| quoted(&element)).collect();
+    format!("[{}]", elements.join(", "))
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            _ if c.is_control() => quoted += &format!("\\u{:04X}", u32::from(c)),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

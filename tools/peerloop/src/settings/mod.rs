@@ -1,0 +1,211 @@
+//! The settings of a long-running node: flags over environment over file over defaults.
+//!
+//! A setting has one name and stands once, in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval`
+//! the flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a
+//! duration is written `10s` and a size `2MiB` everywhere. Nothing is ignored: a key that is no setting, a value that
+//! cannot be read and a combination that is not valid end the program with one line that names where it was given.
+//! Every value of the outcome knows its source. Nothing here reads the environment or a file by itself, but for
+//! [`SettingsFile::read`].
+
+mod file;
+mod kind;
+mod table;
+
+use crate::exit::Failure;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+pub(crate) use file::SettingsFile;
+use kind::Kind;
+use peerloop::{Config, Network};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use table::{SETTINGS, Setting};
+
+/// What the names of variables begin with.
+const VARIABLE_PREFIX: &str = "PEERLOOP_";
+
+/// How settings are read.
+#[derive(Debug)]
+pub(crate) struct Settings;
+
+/// The flags of all settings, as they were typed; part of the arguments of a command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SettingFlags {
+    given: Vec<Given>,
+}
+
+/// A configuration and where each of its values comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    pub(crate) config: Config,
+    /// As many as there are settings, in the same order.
+    sources: Vec<Source>,
+}
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Default,
+    File { path: PathBuf, line: usize },
+    Variable(String),
+    Flag(String),
+}
+
+/// A value as it was given.
+#[derive(Clone, Debug)]
+struct Given {
+    /// The number of its setting in the table.
+    setting: usize,
+    source: Source,
+    /// The value; of a list each element.
+    texts: Vec<String>,
+}
+
+impl Settings {
+    /// Merges what was given into a configuration with a manager, and checks the whole of it.
+    pub(crate) fn load(
+        flags: &SettingFlags,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        file: Option<&SettingsFile>,
+    ) -> Result<Effective, Failure> {
+        let of_file = file.map_or(Ok(Vec::new()), SettingsFile::given)?;
+        let given = [of_file, of_variables(variables)?, flags.given.clone()].concat();
+        let mut config = Config::managed(Network::Mainnet);
+        let mut sources = vec![Source::Default; SETTINGS.len()];
+        for ((number, setting), effective) in SETTINGS.iter().enumerate().zip(&mut sources) {
+            // What is given better elsewhere has to be right as well.
+            for Given { source, texts, .. } in given.iter().filter(|given| given.setting == number) {
+                let read = setting.kind.read(&mut config, texts);
+                read.map_err(|why| Failure::usage(format!("{source}: {}: {why}", setting.name)))?;
+                effective.clone_from(source);
+            }
+        }
+        let effective = Effective { config, sources };
+        effective.check()?;
+        Ok(effective)
+    }
+}
+
+impl Effective {
+    /// The whole configuration as a file, each value with its source.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut config = self.config.clone();
+        let mut text = "# Flags over environment over file over defaults.\n".to_owned();
+        for (setting, source) in SETTINGS.iter().zip(&self.sources) {
+            // A path may hold anything, and a comment no end of a line.
+            let source = source.to_string().replace(char::is_control, "?");
+            text += &match setting.kind.show(&mut config) {
+                Some(value) => format!("{} = {value} # {source}\n", setting.name),
+                None => format!("# {} is not set # {source}\n", setting.name),
+            };
+        }
+        text
+    }
+
+    /// Where the value of a setting was given; none if there is no such setting.
+    pub(crate) fn source(&self, name: &str) -> Option<&Source> {
+        let number = SETTINGS.iter().position(|setting| setting.name == name)?;
+        self.sources.get(number)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.config.validate().map_err(|error| {
+            // The one field whose setting has another name.
+            let name = if error.field == "mode" { "fixed_peers" } else { error.field };
+            let given = match self.source(name) {
+                Some(Source::Default) | None => String::new(),
+                Some(source) => format!("{source}: "),
+            };
+            Failure::usage(format!("{given}{name} {}", error.rule))
+        })
+    }
+}
+
+impl Setting {
+    fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase())
+    }
+}
+
+impl clap::Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(SETTINGS.iter().map(|setting| {
+            let flag = Arg::new(setting.name)
+                .long(setting.flag().trim_start_matches('-').to_owned())
+                .help(setting.help)
+                .value_name(setting.kind.value_name())
+                .help_heading("Settings");
+            match setting.kind {
+                Kind::Switch(_) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                _ if setting.kind.is_list() => flag.action(ArgAction::Append),
+                _ => flag,
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let texts = |setting: &Setting| {
+            // An empty text is the one way to type an empty list.
+            let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
+            Some(matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect())
+        };
+        let given = |(number, setting): (usize, &Setting)| {
+            Some(Given { setting: number, source: Source::Flag(setting.flag()), texts: texts(setting)? })
+        };
+        Ok(Self { given: SETTINGS.iter().enumerate().filter_map(given).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The variables that are settings. One that is almost the name of a setting is a mistake; all others that begin alike
+/// are somebody else's.
+fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Given>, Failure> {
+    let mut found = Vec::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLE_PREFIX)) else { continue };
+        let Some(number) = SETTINGS.iter().position(|setting| setting.variable() == name) else {
+            match table::nearest(&name[VARIABLE_PREFIX.len()..].to_lowercase()) {
+                None => continue,
+                Some(setting) => {
+                    let right = setting.variable();
+                    return Err(Failure::usage(format!("variable {name}: there is no such setting; is it {right}?")));
+                }
+            }
+        };
+        let value = value.to_str().ok_or_else(|| Failure::usage(format!("variable {name}: its value is no text")))?;
+        let texts = match SETTINGS[number].kind.is_list() {
+            true => value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect(),
+            false => vec![value.to_owned()],
+        };
+        found.push(Given { setting: number, source: Source::Variable(name.to_owned()), texts });
+    }
+    Ok(found)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! Where values come from, what is said about a mistake, and that what is printed is what is read.
+
+use super::*;
+use crate::exit::Exit;
+use clap::{Args, FromArgMatches};
+use peerloop::config::DialMode;
+use peerloop::protocol::CommandName;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn flags(typed: &[&str]) -> Result<SettingFlags, clap::Error> {
+    let command = SettingFlags::augment_args(Command::new("run"));
+    SettingFlags::from_arg_matches(&command.try_get_matches_from([&["run"], typed].concat())?)
+}
+
+fn file(text: &str) -> SettingsFile {
+    SettingsFile { path: PathBuf::from("node.toml"), text: text.to_owned() }
+}
+
+fn load(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Effective, Failure> {
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Settings::load(&flags(typed).unwrap(), variables, Some(&file(text)))
+}
+
+#[track_caller]
+fn loaded(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Effective {
+    load(typed, variables, text).unwrap_or_else(|failure| panic!("{}", failure.message))
+}
+
+/// The one line about what is wrong with a file.
+#[track_caller]
+fn refused(text: &str) -> String {
+    refusal(load(&[], &[], text))
+}
+
+#[track_caller]
+fn refusal(outcome: Result<Effective, Failure>) -> String {
+    let failure = outcome.expect_err("it is wrong");
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(!failure.message.contains('\n'), "{}", failure.message);
+    failure.message
+}
+
+fn managed(effective: &mut Effective) -> &mut peerloop::config::ManagerConfig {
+    kind::manager(&mut effective.config)
+}
+
+#[test]
+fn without_anything_given_the_defaults_hold() {
+    let effective = Settings::load(&SettingFlags::default(), [], None).unwrap();
+    assert_eq!(effective.config, Config::managed(Network::Mainnet));
+    assert!(effective.sources.iter().all(|source| *source == Source::Default));
+}
+
+#[test]
+fn flags_go_over_the_environment_and_that_over_the_file() {
+    let text = "ping_interval = '1s'\npong_timeout = '1s'\nconnect_timeout = '1s'\n";
+    let variables = [("PEERLOOP_PING_INTERVAL", "2s"), ("PEERLOOP_PONG_TIMEOUT", "2s")];
+    let effective = loaded(&["--ping-interval", "3s"], &variables, text);
+    let Config { ping_interval, pong_timeout, connect_timeout, handshake_timeout, .. } = effective.config;
+    let times = [ping_interval, pong_timeout, connect_timeout, handshake_timeout];
+    assert_eq!(times, [3, 2, 1, 10].map(Duration::from_secs));
+    let sources = ["ping_interval", "pong_timeout", "connect_timeout", "handshake_timeout"]
+        .map(|name| effective.source(name).unwrap().to_string());
+    assert_eq!(sources, ["flag --ping-interval", "variable PEERLOOP_PONG_TIMEOUT", "node.toml:3", "default"]);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
+    let mut effective = loaded(&["--network", "regtest"], &[], "target_peers = 3\nnetwork = 'stn'\n");
+    assert_eq!(effective.config.network, Network::Regtest);
+    let manager = managed(&mut effective);
+    assert_eq!((manager.default_port, manager.target_peers), (18_444, 3));
+    assert_eq!(manager.dns_seeds, Vec::<String>::new());
+}
+
+#[test]
+fn every_setting_can_be_given_in_all_three_ways() {
+    let mut example = loaded(&[], &[], EXAMPLE);
+    for setting in &SETTINGS {
+        let shown = setting.kind.show(&mut example.config).expect("the example has it");
+        let line = format!("{} = {shown}", setting.name);
+        let texts = file(&line).given().unwrap().remove(0).texts;
+        let typed: Vec<String> = match texts.is_empty() {
+            true => vec![format!("{}=", setting.flag())],
+            false => texts.iter().map(|text| format!("{}={text}", setting.flag())).collect(),
+        };
+        let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+        let by_file = loaded(&[], &[], &line).config;
+        assert_ne!(by_file, Config::managed(Network::Mainnet), "{} changes something", setting.name);
+        assert_eq!(loaded(&typed, &[], "").config, by_file, "{typed:?}");
+        assert_eq!(loaded(&[], &[(&setting.variable(), &texts.join(","))], "").config, by_file, "{}", setting.name);
+    }
+}
+
+/// Every setting, with a value that is not its default.
+const EXAMPLE: &str = r#"
+network = "regtest"
+magic = "0a0b0c0d"
+fixed_peers = ["192.0.2.1:8333", "[2001:db8::1]:8333"]
+target_peers = 7
+max_peers = "1k"
+listen = ["127.0.0.1:0"]
+dns_seeds = ["seed.example"]
+default_port = 1_234
+learns_addresses = false
+trusted = ["10.0.0.0/8", "::1"]
+max_restarts = 0
+restart_window = "2h"
+initial_backoff = "1s 500ms"
+backoff_multiplier = 1.5
+backoff_max = "1h"
+max_retries = 3
+per_host_max = 2
+per_group_max_percent = 50
+accepts_per_host_per_second = 7
+evicts_inbound = true
+ban_score = 50
+ban_duration = "7days"
+banned_agents = ["/bad \"one\":*"]
+bitcoin_sv_agents = ["sv"]
+other_chain_agents = []
+protocol_version_min = 70_015
+protocol_version = 70_015
+services = 0x25
+user_agent = "/mine:1/"
+start_height = -1
+relay = false
+connect_timeout = "1s"
+handshake_timeout = "1s"
+ping_interval = "0s"
+pong_timeout = "1s"
+max_links = 2000
+max_inbound = 100
+block_max_bytes = "4GiB"
+message_max_bytes = 1_048_577
+buffered_message_max_bytes = "1MiB"
+buffered_command_max_bytes = ["tx=4MiB", "inv=2KiB"]
+buffered_total_max_bytes = "64MiB"
+body_min_bytes_per_second = 0
+spin = false
+"#;
+
+#[test]
+fn the_example_says_every_setting_otherwise_than_its_default() {
+    let mut effective = loaded(&[], &[], EXAMPLE);
+    assert!(effective.sources.iter().all(|source| *source != Source::Default));
+    let mut defaults = Config::managed(Network::Mainnet);
+    for setting in &SETTINGS {
+        assert_ne!(setting.kind.show(&mut effective.config), setting.kind.show(&mut defaults), "{}", setting.name);
+    }
+    assert_eq!(effective.config.magic, Some([10, 11, 12, 13]));
+    assert_eq!(effective.config.services, 0x25);
+    let sizes = [(CommandName::TX, 4 << 20), (CommandName::INV, 2_048)];
+    assert_eq!(effective.config.buffered_command_max_bytes, sizes);
+    let manager = managed(&mut effective);
+    assert!(matches!(&manager.mode, DialMode::Fixed(peers) if peers.len() == 2));
+    assert_eq!(manager.trusted, [([10, 0, 0, 0].into(), 8), ("::1".parse().unwrap(), 128)]);
+    assert_eq!(manager.initial_backoff, Duration::from_millis(1_500));
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    for text in ["", EXAMPLE, "network = 'testnet'", "user_agent = \"tab\\there\"\nmax_inbound = 'unlimited'"] {
+        let effective = loaded(&[], &[], text);
+        let printed = effective.to_toml();
+        assert_eq!(loaded(&[], &[], &printed).config, effective.config, "{printed}");
+    }
+    let printed = loaded(&["--max-peers", "30"], &[("PEERLOOP_SPIN", "false")], "\nrelay = false").to_toml();
+    for line in [
+        "max_peers = 30 # flag --max-peers",
+        "spin = false # variable PEERLOOP_SPIN",
+        "relay = false # node.toml:2",
+        "ping_interval = \"2m\" # default",
+        "# magic is not set # default",
+        "message_max_bytes = \"2MiB\" # default",
+        "services = \"0x21\" # default",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+}
+
+#[test]
+fn a_key_that_is_no_setting_is_named_with_its_line_and_the_right_one() {
+    let message = refused("# A node.\n\nping_intervall = '10s'\n");
+    assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; is it `ping_interval`?");
+    assert!(refused("ping-interval = '10s'").ends_with("is it `ping_interval`?"));
+    assert!(refused("colour = 'red'").ends_with("--print-config lists all"));
+    assert!(refused("[ping_interval]\nseconds = 1").contains("node.toml:1: ping_interval: takes no table"));
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_named_with_its_place() {
+    for (text, parts) in [
+        ("ping_interval = 10", &["node.toml:1", "ping_interval", "`10` is no duration", "10s"][..]),
+        ("\nmax_peers = 0", &["node.toml:2", "`0` is no count"]),
+        ("spin = 1", &["`1` is neither true nor false"]),
+        ("listen = '127.0.0.1:1'", &["listen", "is a list"]),
+        ("listen = ['localhost']", &["`localhost` is no address with a port"]),
+        ("user_agent = ['a']", &["takes no array"]),
+        ("default_port = 70000", &["`70000` is no number that fits"]),
+        ("block_max_bytes = '2MB'", &["`2MB` is no size"]),
+        ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is no address"]),
+        ("magic = '+1234567'", &["is no magic"]),
+        ("buffered_command_max_bytes = ['tx']", &["tx=4MiB"]),
+        ("buffered_command_max_bytes = ['thirteenchars=1']", &["1 to 12 characters"]),
+        ("network = 'bitcoin'", &["unknown network"]),
+        ("services = 0xffffffffffffffffff", &["too large"]),
+        ("start_height = 1979-05-27", &["takes no datetime"]),
+        ("spin = true\nspin = true", &["node.toml:2", "duplicate key"]),
+        ("spin = ", &["node.toml:1"]),
+    ] {
+        let message = refused(text);
+        for part in parts {
+            assert!(message.contains(part), "{text}: {part}: {message}");
+        }
+    }
+    let message = refusal(load(&[], &[("PEERLOOP_PING_INTERVAL", "10")], ""));
+    assert!(message.starts_with("variable PEERLOOP_PING_INTERVAL: ping_interval: `10` is no"), "{message}");
+    let message = refusal(load(&["--ping-interval", "10s"], &[], "ping_interval = 10"));
+    assert!(message.starts_with("node.toml:1: ping_interval: "), "though it is overridden: {message}");
+    let message = refusal(load(&["--ping-interval", "10"], &[], ""));
+    assert!(message.starts_with("flag --ping-interval: ping_interval: `10` is no"), "{message}");
+}
+
+#[test]
+fn what_is_not_valid_is_named_with_where_it_was_given() {
+    assert_eq!(refused("\ntarget_peers = 21"), "node.toml:2: target_peers must be 1 to max_peers");
+    assert_eq!(refusal(load(&["--max-links", "7"], &[], "")), "max_peers must be 1 to max_links");
+    assert!(refused("fixed_peers = ['192.0.2.1:0']").starts_with("node.toml:1: fixed_peers "));
+}
+
+#[test]
+fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
+    let effective = loaded(&[], &[("PEERLOOP_REAL_NODE", "/x"), ("PEERLOOP_LONG", "1"), ("PATH", "/y")], "");
+    assert_eq!(effective.config, Config::managed(Network::Mainnet));
+    let message = refusal(load(&[], &[("PEERLOOP_MAXPEERS", "7")], ""));
+    assert_eq!(message, "variable PEERLOOP_MAXPEERS: there is no such setting; is it PEERLOOP_MAX_PEERS?");
+    let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", "a.example, b.example,")], "");
+    assert_eq!(managed(&mut effective).dns_seeds, ["a.example", "b.example"]);
+    assert_eq!(
+        loaded(&[], &[("PEERLOOP_DNS_SEEDS", "")], "").source("dns_seeds").unwrap().to_string(),
+        "variable PEERLOOP_DNS_SEEDS"
+    );
+}
+
+#[test]
+fn flags_are_those_of_the_table() {
+    let mut effective =
+        loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evicts-inbound", "--spin=false"], &[], "");
+    assert!(!effective.config.spin);
+    let manager = managed(&mut effective);
+    assert_eq!((manager.listen.len(), manager.evicts_inbound), (2, true));
+    assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "one value is taken once");
+    assert!(flags(&["--max-pers", "1"]).unwrap_err().to_string().contains("--max-peers"));
+    SettingFlags::augment_args(Command::new("run")).debug_assert();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let failure = SettingsFile::read(std::path::Path::new("/no/such/node.toml")).unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.message.starts_with("reading the settings in /no/such/node.toml: "), "{}", failure.message);
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in "\\PC{0,40}", key in prop::sample::select(vec!["spin", "listen", "magic"])) {
+        let _ = load(&[], &[], &text);
+        let _ = load(&[], &[], &format!("{key} = {text}"));
+        let _ = load(&[], &[], &format!("{key} = ['{text}']"));
+    }
+
+    #[test]
+    fn any_text_is_printed_so_that_it_is_read_again(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
+        let mut effective = loaded(&[], &[], "");
+        effective.config.user_agent.clone_from(&agent);
+        prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).config.user_agent, agent);
+    }
+}

@@ -1,0 +1,58 @@
+//! `doctor`: it tells what this machine is fit for, in words and as JSON, with the code that scripts rely on.
+
+use crate::peerloop;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+
+#[test]
+fn one_peer_is_within_the_means_of_any_machine() {
+    let run = peerloop(&["doctor", "--peers", "1"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert!(run.stdout.starts_with("doctor  1 peers on mainnet\n"), "{}", run.stdout);
+    for name in
+        ["descriptors", "local ports", "listen backlog", "network port", "clock", "wall clock", "memory", "CPUs"]
+    {
+        assert!(run.stdout.contains(&format!(" {name} ")), "{name} is missing:\n{}", run.stdout);
+    }
+    assert!(run.stdout.contains("\n0 problems, "), "{}", run.stdout);
+}
+
+#[test]
+fn what_cannot_work_ends_with_its_code_and_one_line() {
+    let run = peerloop(&["doctor", "--peers", "90m"]);
+    assert_eq!(run.code, Some(3));
+    assert!(run.complaint().contains("90000000 peers: descriptors"), "{}", run.complaint());
+    assert!(run.stdout.contains("problem  descriptors"), "{}", run.stdout);
+    assert!(run.stdout.contains("change: "), "{}", run.stdout);
+    assert!(run.stdout.contains("90000032"), "the arithmetic is shown: {}", run.stdout);
+}
+
+#[test]
+fn the_json_has_the_same() {
+    let run = peerloop(&["doctor", "--peers", "90m", "--network", "stn", "--json"]);
+    assert_eq!(run.code, Some(3));
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&json["peers"], &json["network"]), (&90_000_000.into(), &"stn".into()));
+    assert_eq!(json["exit"]["code"], 3);
+    let checks = json["checks"].as_array().unwrap();
+    let names: BTreeSet<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), checks.len(), "each check is told once");
+    for check in checks {
+        let is_ill = ["warning", "problem"].contains(&check["verdict"].as_str().unwrap());
+        assert_eq!(check["change"].is_string(), is_ill, "{check}");
+        assert!(
+            !check["value"].as_str().unwrap().is_empty() && !check["means"].as_str().unwrap().is_empty(),
+            "{check}"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    // No other test listens at the port of this network.
+    let _taken = TcpListener::bind("0.0.0.0:9333");
+    let run = peerloop(&["doctor", "--peers", "1", "--network", "stn"]);
+    assert_eq!(run.code, Some(0), "a warning is no failure");
+    assert!(run.stdout.contains("warning  network port    9333 of stn"), "{}", run.stdout);
+}
