@@ -90,12 +90,16 @@ impl WriteBlock {
     }
 }
 
-/// Small buffers that wait to be used again.
+/// Small buffers that wait to be used again, and the account of all queues that are made of them.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     buffers: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
     queues: Vec<Box<Queue>>,
+    /// Queues that were taken and hold something.
+    queues_in_use: usize,
+    /// Bytes that wait in them.
+    waiting_bytes: u64,
 }
 
 impl BufferPool {
@@ -115,6 +119,16 @@ impl BufferPool {
         }
     }
 
+    /// Send queues that hold something.
+    pub fn queues_in_use(&self) -> usize {
+        self.queues_in_use
+    }
+
+    /// Bytes that wait in all send queues.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
     /// Bytes of all buffers and queues that wait to be used again.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
@@ -127,11 +141,13 @@ impl BufferPool {
     }
 
     fn take_queue(&mut self) -> Box<Queue> {
+        self.queues_in_use += 1;
         self.queues.pop().unwrap_or_default()
     }
 
     /// Takes an empty queue back.
     fn put_queue(&mut self, mut queue: Box<Queue>) {
+        self.queues_in_use -= 1;
         if queue.reset() <= SLICES_PER_WRITE && self.queues.len() < POOLED_BUFFERS_MAX {
             self.queues.push(queue);
         }

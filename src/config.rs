@@ -82,6 +82,9 @@ pub struct Config {
     /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop uses
     /// less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own lag.
     pub spin: bool,
+    /// Whether the loop measures what [each peer costs](crate::stats::PeerCost): one more look at the clock for each
+    /// link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link. Default false.
+    pub measures_peers: bool,
     /// The seed of all randomness. Default none: taken from the operating system.
     pub seed: Option<u64>,
 }
@@ -112,6 +115,7 @@ impl Config {
             body_min_bytes_per_second: limits::BODY_MIN_BYTES_PER_SECOND,
             manager: None,
             spin: true,
+            measures_peers: false,
             seed: None,
         }
     }

@@ -7,6 +7,7 @@
 //! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why
 //! it failed and, where one can do something, what to do.
 
+mod label;
 mod refusal;
 mod resolving;
 
@@ -14,6 +15,7 @@ pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 
 use crate::protocol::{CommandName, Network};
+use label::Label;
 use std::fmt;
 use std::io;
 
@@ -74,34 +76,46 @@ impl CloseReason {
         }
     }
 
-    /// A short name of the cause, from a closed list, for counters and result files.
+    /// The labels of all reasons there can be.
+    pub const LABELS: &[&'static str] = Label::NAMES;
+
+    /// A short name of the cause, from the closed list of [`CloseReason::LABELS`], for counters and result files.
     pub const fn label(&self) -> &'static str {
+        self.cause().name()
+    }
+
+    /// The place of its label in [`CloseReason::LABELS`].
+    pub(crate) const fn place(&self) -> usize {
+        self.cause() as usize
+    }
+
+    const fn cause(&self) -> Label {
         match self {
             Self::Wire(error) => error.label(),
-            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => "handshake_flood",
-            Self::Misbehaved(Misbehaviour::SecondProtoconf) => "second_protoconf",
-            Self::Misbehaved(Misbehaviour::Intolerable) => "intolerable",
-            Self::Misbehaved(Misbehaviour::BanScore) => "ban_score",
-            Self::Incompatible(Incompatibility::ProtocolVersion { .. }) => "protocol_version",
-            Self::Incompatible(Incompatibility::Network { .. }) => "wrong_network",
-            Self::Incompatible(Incompatibility::Blockchain) => "wrong_blockchain",
-            Self::Incompatible(Incompatibility::BannedUserAgent) => "banned_user_agent",
-            Self::TimedOut(Deadline::Connect) => "connect_timeout",
-            Self::TimedOut(Deadline::Handshake) => "handshake_timeout",
-            Self::TimedOut(Deadline::Pong) => "pong_timeout",
-            Self::TimedOut(Deadline::Header) => "header_timeout",
-            Self::TimedOut(Deadline::Body) => "body_timeout",
-            Self::TimedOut(Deadline::Send) => "send_stalled",
+            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => Label::HandshakeFlood,
+            Self::Misbehaved(Misbehaviour::SecondProtoconf) => Label::SecondProtoconf,
+            Self::Misbehaved(Misbehaviour::Intolerable) => Label::Intolerable,
+            Self::Misbehaved(Misbehaviour::BanScore) => Label::BanScore,
+            Self::Incompatible(Incompatibility::ProtocolVersion { .. }) => Label::ProtocolVersion,
+            Self::Incompatible(Incompatibility::Network { .. }) => Label::WrongNetwork,
+            Self::Incompatible(Incompatibility::Blockchain) => Label::WrongBlockchain,
+            Self::Incompatible(Incompatibility::BannedUserAgent) => Label::BannedUserAgent,
+            Self::TimedOut(Deadline::Connect) => Label::ConnectTimeout,
+            Self::TimedOut(Deadline::Handshake) => Label::HandshakeTimeout,
+            Self::TimedOut(Deadline::Pong) => Label::PongTimeout,
+            Self::TimedOut(Deadline::Header) => Label::HeaderTimeout,
+            Self::TimedOut(Deadline::Body) => Label::BodyTimeout,
+            Self::TimedOut(Deadline::Send) => Label::SendStalled,
             Self::Network(failure) => failure.label(),
-            Self::ClosedByPeer => "closed_by_peer",
-            Self::RejectedByPeer(_) => "rejected_by_peer",
-            Self::Local(LocalCause::Requested) => "requested",
-            Self::Local(LocalCause::Shutdown) => "shutdown",
-            Self::Local(LocalCause::OverCapacity) => "over_capacity",
-            Self::Local(LocalCause::Banned) => "banned",
-            Self::Local(LocalCause::Evicted) => "evicted",
-            Self::Local(LocalCause::Duplicate) => "duplicate",
-            Self::Local(LocalCause::SelfConnection) => "self_connection",
+            Self::ClosedByPeer => Label::ClosedByPeer,
+            Self::RejectedByPeer(_) => Label::RejectedByPeer,
+            Self::Local(LocalCause::Requested) => Label::Requested,
+            Self::Local(LocalCause::Shutdown) => Label::Shutdown,
+            Self::Local(LocalCause::OverCapacity) => Label::OverCapacity,
+            Self::Local(LocalCause::Banned) => Label::Banned,
+            Self::Local(LocalCause::Evicted) => Label::Evicted,
+            Self::Local(LocalCause::Duplicate) => Label::Duplicate,
+            Self::Local(LocalCause::SelfConnection) => Label::SelfConnection,
         }
     }
 }
@@ -152,15 +166,15 @@ pub enum WireError {
 }
 
 impl WireError {
-    const fn label(&self) -> &'static str {
+    const fn label(&self) -> Label {
         match self {
-            Self::BadMagic { .. } => "bad_magic",
-            Self::OverLimit { .. } => "over_limit",
-            Self::Truncated { .. } => "truncated_message",
-            Self::NonCanonicalSize { .. } => "non_canonical_size",
-            Self::TooLong { .. } => "field_too_long",
-            Self::BadValue { .. } => "bad_value",
-            Self::BadChecksum { .. } => "bad_checksum",
+            Self::BadMagic { .. } => Label::BadMagic,
+            Self::OverLimit { .. } => Label::OverLimit,
+            Self::Truncated { .. } => Label::Truncated,
+            Self::NonCanonicalSize { .. } => Label::NonCanonicalSize,
+            Self::TooLong { .. } => Label::TooLong,
+            Self::BadValue { .. } => Label::BadValue,
+            Self::BadChecksum { .. } => Label::BadChecksum,
         }
     }
 }
@@ -298,20 +312,20 @@ impl NetworkFailure {
         }
     }
 
-    const fn label(&self) -> &'static str {
+    const fn label(&self) -> Label {
         match self.shortage() {
-            Some(Shortage::Descriptors) => "local_emfile",
-            Some(Shortage::Ports) => "local_eaddrnotavail",
-            Some(Shortage::Memory) => "local_enobufs",
+            Some(Shortage::Descriptors) => Label::NoDescriptors,
+            Some(Shortage::Ports) => Label::NoPorts,
+            Some(Shortage::Memory) => Label::NoMemory,
             None => match self.kind {
-                io::ErrorKind::ConnectionRefused => "refused",
-                io::ErrorKind::ConnectionReset => "reset",
-                io::ErrorKind::ConnectionAborted => "aborted",
-                io::ErrorKind::BrokenPipe => "broken_pipe",
-                io::ErrorKind::TimedOut => "network_timeout",
-                io::ErrorKind::HostUnreachable => "host_unreachable",
-                io::ErrorKind::NetworkUnreachable => "network_unreachable",
-                _ => "io_error",
+                io::ErrorKind::ConnectionRefused => Label::Refused,
+                io::ErrorKind::ConnectionReset => Label::Reset,
+                io::ErrorKind::ConnectionAborted => Label::Aborted,
+                io::ErrorKind::BrokenPipe => Label::BrokenPipe,
+                io::ErrorKind::TimedOut => Label::NetworkTimeout,
+                io::ErrorKind::HostUnreachable => Label::HostUnreachable,
+                io::ErrorKind::NetworkUnreachable => Label::NetworkUnreachable,
+                _ => Label::IoError,
             },
         }
     }

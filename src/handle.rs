@@ -4,10 +4,11 @@
 //! when the queue is full it gives the command back. It is not for use inside a handler, which has its
 //! [`Ctx`](crate::Ctx).
 
-use crate::api::{Answer, Command, CommandFilter, ControlEvent, MessageEvent, PeerInfo, Pending, Stats};
+use crate::api::{Answer, Command, CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Stats};
 use crate::ban::Ban;
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
+use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
 use crate::net::Wake;
@@ -216,6 +217,21 @@ impl<C> Handle<C> {
     /// As [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, Refused<C>> {
         self.ask(|answer| Command::Stats { answer })
+    }
+
+    /// Asks for all that was recorded of a latency since the last time, and gives `spare` for it, emptied here: the
+    /// histogram that was got the time before will do. The loop neither copies nor serialises one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`].
+    pub fn take_latencies(
+        &self,
+        latency: Latency,
+        mut spare: LatencyHistogram,
+    ) -> Result<Pending<LatencyHistogram>, Refused<C>> {
+        spare.clear();
+        self.ask(|answer| Command::TakeLatencies { latency, spare, answer })
     }
 
     /// Sends something to the handler.

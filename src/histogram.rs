@@ -138,10 +138,18 @@ pub struct Counters {
     pub batches_persisted: u64,
     /// Times that the book could not be written any more.
     pub persist_failures: u64,
+    /// Addresses that peers have brought into the book.
+    pub addresses_learned: u64,
+    /// Addresses that peers were told because they asked.
+    pub addresses_told: u64,
     /// Reads and writes that had to pause, because the kernel had no memory for them.
     pub memory_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
+    /// Connections that failed and were dialled again at once.
+    pub restarts: u64,
+    /// Bans that began, or began anew with a later end.
+    pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,
     /// Connections that ended.

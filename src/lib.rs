@@ -104,6 +104,7 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stats;
 pub mod store;
 pub mod subscribe;
 mod table;

@@ -59,6 +59,9 @@ pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
 
 /// Bytes of one link's row in the table, asserted at compile time: what an idle peer costs, beside its boxed version.
 pub const ROW_MAX_BYTES: usize = 320;
+/// Bytes of each slot in the table of what peers cost, which there is only while
+/// [`Config::measures_peers`](crate::Config::measures_peers) is on.
+pub const PEER_COST_BYTES: usize = 64;
 /// Messages a peer may send before its handshake is complete, `version` and `verack` among them.
 pub const HANDSHAKE_MESSAGES_MAX: u8 = 16;
 /// Largest payload before the handshake is complete; the longest `version` that every field limit allows has 474 bytes.
@@ -260,6 +263,24 @@ pub const SEED_ANSWERS_MAX: usize = 256;
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Least time between two questions to a seed while nobody is left to dial.
 pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// Addresses of one `addr`; a message with more is ignored and punished (SV Node 1.2.2, net_processing.cpp
+/// ProcessAddrMessage). As many may a peer bring at once that was asked for them, and as many is it told if it asks.
+pub const ADDRESSES_PER_MESSAGE_MAX: usize = 1_000;
+/// Largest payload of an `addr` that is no misbehaviour: the count in 3 bytes, and 30 bytes for each address.
+pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as u64;
+/// Time after which a peer may bring one more address.
+pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
+/// Share of the book, rounded up, that a peer is told if it asks (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
+pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
+/// Buckets of the table of addresses that came by hearsay.
+pub const GOSSIP_BUCKETS: u32 = 1_024;
+/// Slots of each of them, about 70 bytes where one is taken: 5 MB for all (SV Node 1.2.2, addrman.h
+/// ADDRMAN_BUCKET_SIZE).
+pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
+/// Buckets that the peers of one range of addresses can fill with what they say.
+pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
+/// Time after which an address that nobody has tried gives its slot to another.
+pub const GOSSIP_UNTRIED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 // --- Who watches from other threads ---------------------------------------------------------------------------------
 
@@ -295,6 +316,8 @@ pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
 pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Hosts that are banned at one time: at most 32 MiB for the table, while it grows, and the orders in which bans end.
 pub const BANS_MAX: usize = 65_536;
+/// Bans whose end is looked at per turn; with it goes one look at each banned peer of the book.
+pub const BANS_ENDED_PER_TURN: usize = 1_024;
 /// Hosts whose rate of accepted connections is known at one time, at most 4 MiB.
 pub const ACCEPT_RATES_MAX: usize = 65_536;
 /// Peers that are weighed when one is closed to make room, about 100 bytes each while it is done.
@@ -334,6 +357,14 @@ const _: () = {
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
     assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
     assert!(EVICTION_CANDIDATES_MAX <= EVICTION_ROWS_MAX, "a row is one candidate at the most");
+    assert!(
+        (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= BOOK_PEERS_MAX,
+        "one source reaches a 64th of the book"
+    );
+    assert!(
+        (GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= BOOK_PEERS_MAX,
+        "hearsay alone never overfills the book"
+    );
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };

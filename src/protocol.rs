@@ -122,6 +122,8 @@ impl FromStr for Network {
 /// Any twelve bytes can be held; [`CommandName::is_well_formed`] tells whether a node would look at them.
 // Two numbers, for every message is matched against many names. The first byte is the highest, so they order like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Twelve bytes and not sixteen, for each row holds some in why its link ends.
+#[repr(Rust, packed(4))]
 pub struct CommandName {
     head: u64,
     tail: u32,
@@ -247,6 +249,21 @@ impl CommandName {
         Self::EXTMSG,
     ];
 
+    /// Its place in [`CommandName::ALL`]; their number for any other name.
+    // It is asked for every message, so it is a hash without collisions and one comparison.
+    #[inline]
+    pub const fn place(self) -> usize {
+        let place = PLACES[self.hash(PLACES_FACTOR)] as usize;
+        let named = &Self::ALL[place];
+        if named.head == self.head && named.tail == self.tail { place } else { Self::ALL.len() }
+    }
+
+    #[inline]
+    const fn hash(self, factor: u64) -> usize {
+        let product = (self.head ^ self.tail as u64).wrapping_mul(factor);
+        (product >> (u64::BITS - PLACES_BITS)) as usize
+    }
+
     /// The name `text`.
     ///
     /// # Panics
@@ -291,6 +308,40 @@ impl CommandName {
     }
 }
 
+const PLACES_BITS: u32 = 8;
+/// The first factor that gives each name of [`CommandName::ALL`] a hash of its own.
+const PLACES_FACTOR: u64 = {
+    let mut factor = 0x9e37_79b9_7f4a_7c15;
+    while places(factor).is_none() {
+        factor = factor.wrapping_mul(0x5851_f42d_4c95_7f2d);
+    }
+    factor
+};
+/// The place of the one name with each hash; any place where there is none.
+const PLACES: [u8; 1 << PLACES_BITS] = places(PLACES_FACTOR).expect("the factor was chosen for it");
+
+/// The places by hash, or `None` if two names have the same.
+const fn places(factor: u64) -> Option<[u8; 1 << PLACES_BITS]> {
+    let mut places = [u8::MAX; 1 << PLACES_BITS];
+    let mut place = 0;
+    while place < CommandName::ALL.len() {
+        let hash = CommandName::ALL[place].hash(factor);
+        if places[hash] != u8::MAX {
+            return None;
+        }
+        places[hash] = place as u8;
+        place += 1;
+    }
+    let mut hash = 0;
+    while hash < places.len() {
+        if places[hash] == u8::MAX {
+            places[hash] = 0;
+        }
+        hash += 1;
+    }
+    Some(places)
+}
+
 /// Whether the bytes of `word`, the highest first, are printable up to where only NUL follows.
 #[inline]
 const fn is_text_before_nul(word: u64) -> bool {
@@ -325,7 +376,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_found_by_name_and_magic() {
+    fn every_name_has_its_place_and_no_other_has_one() {
+        for (place, name) in CommandName::ALL.into_iter().enumerate() {
+            assert_eq!(name.place(), place);
+            let bytes = name.to_bytes();
+            for at in 0..12 {
+                let mut other = bytes;
+                other[at] ^= 1;
+                let is_named = CommandName::ALL.contains(&CommandName::from_bytes(other));
+                assert_eq!(CommandName::from_bytes(other).place() == 38, !is_named, "{other:?}");
+            }
+        }
+        assert_eq!(CommandName::from_bytes([0; 12]).place(), 38);
+        assert_eq!(CommandName::from_bytes([0xff; 12]).place(), 38);
+    }
+
+    #[test]
+    fn seed_e42_networks_are_found_by_name_and_magic() {
         for network in Network::ALL {
             assert_eq!(network.name().parse(), Ok(network));
             assert_eq!(Network::from_magic(network.magic()), Some(network));

@@ -49,7 +49,7 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// Whether the message that is arriving is only for subscribers, because the handler did not want it.
+    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler did not want it.
     pub(crate) declined: bool,
     /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
     /// we have.

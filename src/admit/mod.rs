@@ -11,11 +11,11 @@ mod rate;
 use crate::address::{Host, NetGroup};
 use crate::ban::trusted::Trusted;
 use crate::config::ManagerConfig;
+use crate::error::Refusal;
 use crate::keyed::KeyedState;
 use crate::time::Instant;
 use rate::AcceptRates;
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
 
@@ -29,33 +29,6 @@ pub(crate) struct Admission {
     by_host: Counts<Host>,
     by_group: Counts<NetGroup>,
     rates: AcceptRates,
-}
-
-/// Why a connection is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The host has as many connections as it may.
-    HostFull {
-        host: Host,
-        /// Its live connections of both directions.
-        connections: usize,
-        /// How many it may have.
-        max: usize,
-    },
-    /// The range of addresses has as many connections as it may.
-    GroupFull {
-        group: NetGroup,
-        /// Its live connections of both directions.
-        connections: usize,
-        /// How many it may have.
-        max: usize,
-    },
-    /// The host comes too often.
-    TooFast {
-        host: Host,
-        /// How often it may come.
-        accepts_per_second: u32,
-    },
 }
 
 impl Admission {
@@ -89,11 +62,10 @@ impl Admission {
     /// as live it counts from [`Admission::entered`] on.
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
-        let host = Host::of(address);
-        if self.trusted.contains(address) || self.rates.take(host, now) {
+        if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {
             Ok(())
         } else {
-            Err(Refusal::TooFast { host, accepts_per_second: self.accepts_per_second })
+            Err(Refusal::TooFast { per_second: self.accepts_per_second })
         }
     }
 
@@ -102,14 +74,13 @@ impl Admission {
         if self.trusted.contains(address) {
             return Ok(());
         }
-        let (host, group) = (Host::of(address), NetGroup::of(address));
-        let connections = self.by_host.of(host);
-        if connections >= self.per_host_max {
-            return Err(Refusal::HostFull { host, connections, max: self.per_host_max });
+        let count = self.by_host.of(Host::of(address));
+        if count >= self.per_host_max {
+            return Err(Refusal::HostFull { count });
         }
-        let connections = self.by_group.of(group);
-        if connections >= self.per_group_max {
-            return Err(Refusal::GroupFull { group, connections, max: self.per_group_max });
+        let count = self.by_group.of(NetGroup::of(address));
+        if count >= self.per_group_max {
+            return Err(Refusal::GroupFull { count });
         }
         Ok(())
     }
@@ -124,6 +95,18 @@ impl Admission {
     pub(crate) fn left(&mut self, address: IpAddr) {
         self.by_host.decrease(Host::of(address));
         self.by_group.decrease(NetGroup::of(address));
+    }
+
+    /// The connections of the host of `address` and of its range.
+    #[cfg(feature = "sim")]
+    pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
+        (self.by_host.of(Host::of(address)), self.by_group.of(NetGroup::of(address)))
+    }
+
+    /// The hosts and the ranges that have connections.
+    #[cfg(feature = "sim")]
+    pub(crate) fn counted_in_all(&self) -> (usize, usize) {
+        (self.by_host.0.len(), self.by_group.0.len())
     }
 }
 
@@ -147,22 +130,6 @@ impl<K: Copy + Eq + Hash> Counts<K> {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) | None => {
                 self.0.remove(&key);
-            }
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HostFull { host, connections, max } => {
-                write!(f, "{host} has {connections} connections, and may have {max}")
-            }
-            Self::GroupFull { group: _, connections, max } => {
-                write!(f, "its range of addresses has {connections} connections, and may have {max}")
-            }
-            Self::TooFast { host, accepts_per_second } => {
-                write!(f, "{host} connects more often than {accepts_per_second} times a second")
             }
         }
     }

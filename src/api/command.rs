@@ -6,8 +6,9 @@ use super::message::{CommandFilter, MessageEvent};
 use crate::ban::Ban;
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
-use crate::histogram::{Counters, LatencySummary};
+use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
+use crate::stats::Stats;
 use crate::subscribe::Outlet;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -107,32 +108,33 @@ pub enum Command<C> {
         /// Who gets the report.
         answer: Answer<Stats>,
     },
+    /// Take what was recorded of a latency, and leave an empty histogram for what comes.
+    TakeLatencies {
+        /// Which.
+        latency: Latency,
+        /// What takes its place; what it holds counts as recorded.
+        spare: LatencyHistogram,
+        /// Who gets it.
+        answer: Answer<LatencyHistogram>,
+    },
     /// Close all peers gracefully and end the loop.
     Stop,
     /// Something for the handler.
     Handler(C),
 }
 
-/// What a loop has done so far.
-#[derive(Clone, Debug, Default)]
+/// A kind of latency that a loop records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
-    /// Links in the table.
-    pub links: usize,
-    /// Peers whose handshake is complete.
-    pub ready: usize,
-    /// Bytes held for large frames that are being gathered.
-    pub gathered_bytes: u64,
-    /// Time since the loop began.
-    pub uptime: Duration,
-    /// Time spent working, not waiting.
-    pub busy: Duration,
-    /// All counters.
-    pub counters: Counters,
-    /// How long each turn's work took.
-    pub turn: LatencySummary,
-    /// How late the exact wake-ups were.
-    pub loop_lag: LatencySummary,
+pub enum Latency {
+    /// How long a dial took until the TCP connection was there.
+    Connect,
+    /// How long a handshake took, from the TCP connection on.
+    Handshake,
+    /// How long the work of a turn took.
+    Turn,
+    /// How late an exact wake-up was.
+    LoopLag,
 }
 
 /// The sending end of a [`Pending`].

@@ -7,6 +7,7 @@ use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
 use crate::peer::{ConnectionState, PeerConnection};
+use crate::stats::PeerCost;
 use crate::table::{Ending, Link};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef, Version};
@@ -61,17 +62,18 @@ impl<'a> Ctx<'a> {
 
     /// A peer, if it is not gone.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        self.state.table.get(peer.link()).map(|link| PeerView::new(peer.link(), link))
+        let link = self.state.table.get(peer.link())?;
+        Some(PeerView::new(peer.link(), link, self.state.cost_of(peer.link())))
     }
 
     /// All peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.state.table.iter().map(|(id, link)| PeerView::new(id, link))
+        self.state.table.iter().map(|(id, link)| PeerView::new(id, link, self.state.cost_of(id)))
     }
 
     /// Peers whose handshake is complete.
     pub fn ready_peers(&self) -> usize {
-        self.state.ready_peers
+        self.state.ready_peers()
     }
 
     /// Opens a connection. The answer is an event of the peer: `Opened`, or `Closed` with the reason.
@@ -216,11 +218,12 @@ impl<'a> Ctx<'a> {
 pub struct PeerView<'a> {
     id: PeerId,
     link: &'a Link,
+    cost: Option<PeerCost>,
 }
 
 impl<'a> PeerView<'a> {
-    pub(crate) fn new(id: LinkId, link: &'a Link) -> Self {
-        Self { id: PeerId::of(id), link }
+    pub(crate) fn new(id: LinkId, link: &'a Link, cost: Option<PeerCost>) -> Self {
+        Self { id: PeerId::of(id), link, cost }
     }
 
     /// What is known of it, to keep.
@@ -240,6 +243,7 @@ impl<'a> PeerView<'a> {
             least_rtt: self.link.peer.ping_pong().least_rtt(),
             sent_bytes: self.link.bytes_written,
             waiting_bytes: self.waiting_bytes(),
+            cost: self.cost,
         }
     }
 
@@ -266,6 +270,11 @@ impl<'a> PeerView<'a> {
     /// What it said of itself, once it has.
     pub fn version(&self) -> Option<&'a Version> {
         self.link.peer.handshake().peer_version()
+    }
+
+    /// What it has cost, if [`Config::measures_peers`] is on.
+    pub fn cost(&self) -> Option<PeerCost> {
+        self.cost
     }
 
     /// Bytes of the message that is being fed to it which are still to be fed; none if there is no such message.

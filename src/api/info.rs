@@ -2,6 +2,7 @@
 
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
+use crate::stats::PeerCost;
 use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,4 +37,6 @@ pub struct PeerInfo {
     pub sent_bytes: u64,
     /// Bytes that wait to be sent.
     pub waiting_bytes: usize,
+    /// What it has cost so far; none unless [`Config::measures_peers`](crate::Config::measures_peers) is on.
+    pub cost: Option<PeerCost>,
 }

@@ -15,7 +15,7 @@ mod outbox;
 mod sending;
 mod state;
 
-pub use command::{Answer, Command, Pending, Stats};
+pub use command::{Answer, Command, Latency, Pending};
 pub use control::{ControlEvent, NextDial};
 pub use ctx::{Ctx, PeerView};
 pub use event::Event;
@@ -29,6 +29,7 @@ pub(crate) use state::LoopState;
 
 pub use crate::framer::{ChecksumVerdict, Delivery};
 use crate::id::PeerId;
+pub use crate::stats::{PeerCost, Stats};
 use crate::wire::Header;
 
 /// What an embedder does with its peers. Every method may be left out.

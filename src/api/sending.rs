@@ -92,9 +92,11 @@ impl LoopState {
         }
         self.check_room(id, frames.len())?;
         let frames = Bytes::from(frames);
+        let command = message(inventory).command();
         let mut begin = 0;
         for end in ends {
             self.append_shared(id, frames.slice(begin..end));
+            self.sent.add(command, (end - begin - HEADER_LEN_BYTES) as u64);
             begin = end;
         }
         Ok(())
@@ -104,22 +106,27 @@ impl LoopState {
         let magic = self.magic;
         let mut frame = self.pool.take();
         message.encode_frame(magic, &mut frame);
-        let sent = self
-            .check_size(id, message.command(), (frame.len() - HEADER_LEN_BYTES) as u64)
-            .and_then(|()| self.check_room(id, frame.len()))
-            .map(|()| self.append(id, frame.len(), |out| out.extend_from_slice(&frame)));
+        let (command, payload_len) = (message.command(), (frame.len() - HEADER_LEN_BYTES) as u64);
+        let verdict = self.check_size(id, command, payload_len).and_then(|()| self.check_room(id, frame.len()));
+        if verdict.is_ok() {
+            self.append(id, frame.len(), |out| out.extend_from_slice(&frame));
+            self.sent.add(command, payload_len);
+        }
         self.pool.put(frame);
-        sent.map(drop)
+        verdict
     }
 
     /// Sends a frame of the handler's that is encoded already.
     pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), CommandError> {
-        if let Some(head) = frame.first_chunk::<HEADER_LEN_BYTES>() {
-            let header = Header::decode(head);
+        let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
+        if let Some(header) = header {
             self.check_size(id, header.command, header.payload_len)?;
         }
         self.check_room(id, frame.len())?;
         self.append_shared(id, frame.clone());
+        if let Some(header) = header {
+            self.sent.add(header.command, (frame.len() - HEADER_LEN_BYTES) as u64);
+        }
         Ok(())
     }
 
@@ -172,6 +179,7 @@ impl LoopState {
         let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
         self.counters.pings_sent += 1;
+        self.sent.add(CommandName::PING, 8);
         Ok(nonce)
     }
 
@@ -198,6 +206,7 @@ impl LoopState {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
         });
+        self.sent.add(header.command, header.payload_len);
         if let Some(link) = self.table.get_mut(id)
             && header.payload_len > 0
         {
@@ -258,9 +267,13 @@ impl LoopState {
         link.bytes_written += written as u64;
         link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         link.note_taken(self.now);
+        let is_empty = link.queue.is_empty();
         self.counters.bytes_sent += written as u64;
+        if let Some(costs) = self.costs.as_mut().filter(|_| is_empty) {
+            costs.waits_no_more(id, at);
+        }
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
-        let may_send = link.queue.is_empty() || is_hungry;
+        let may_send = is_empty || is_hungry;
         if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
             self.release(id, |hold| hold.queue_full = false);
         }
@@ -332,6 +345,9 @@ impl LoopState {
         self.table.mark_dirty(id);
         let Some(link) = self.table.get_mut(id) else { return };
         link.note_waiting(self.now);
+        if let Some(costs) = self.costs.as_mut().filter(|_| !link.queue.is_empty()) {
+            costs.waits(id, self.now);
+        }
         if link.untaken_bytes() > SEND_QUEUE_PAUSE_BYTES {
             self.hold(id, |hold| hold.queue_full = true);
         }

@@ -14,6 +14,7 @@ use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, RESTART_WINDOW, RESTARTS_MAX, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
 use crate::manager::Manager;
 use crate::peer::{ConnectionState, PeerConnection};
+use crate::stats::{Census, CloseCounts, Costs, MessageCounts, PeerCost};
 use crate::table::{Dial, Ending, Hold, Link, Table};
 use crate::time::{Instant, UnixTime};
 use crate::wheel::{Wheel, tick_at_or_after, tick_of};
@@ -44,8 +45,16 @@ pub(crate) struct LoopState {
     /// Who finds, keeps and refuses peers, if the loop has such a policy.
     pub(crate) manager: Option<Box<Manager>>,
     pub(crate) outbox: Outbox,
-    pub(crate) ready_peers: usize,
+    /// The links by state and type.
+    pub(crate) census: Census,
     pub(crate) counters: Counters,
+    pub(crate) closes: CloseCounts,
+    pub(crate) received: MessageCounts,
+    pub(crate) sent: MessageCounts,
+    /// What each peer costs, if that is measured.
+    pub(crate) costs: Option<Box<Costs>>,
+    pub(crate) connect: LatencyHistogram,
+    pub(crate) handshake: LatencyHistogram,
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) busy: Duration,
@@ -70,13 +79,29 @@ impl LoopState {
             write_block: WriteBlock::default(),
             stopping: false,
             outbox: Outbox::default(),
-            ready_peers: 0,
+            census: Census::default(),
             counters: Counters::default(),
+            closes: CloseCounts::default(),
+            received: MessageCounts::default(),
+            sent: MessageCounts::default(),
+            costs: config.measures_peers.then(Box::default),
+            connect: LatencyHistogram::new(),
+            handshake: LatencyHistogram::new(),
             turn: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
             busy: Duration::ZERO,
             config,
         }
+    }
+
+    /// Peers whose handshake is complete.
+    pub(crate) fn ready_peers(&self) -> usize {
+        self.census.in_state(ConnectionState::Connected)
+    }
+
+    /// What a peer has cost so far, if that is measured.
+    pub(crate) fn cost_of(&self, id: LinkId) -> Option<PeerCost> {
+        self.costs.as_ref().map(|costs| costs.of(id, self.now))
     }
 
     // --- Reading or not ---------------------------------------------------------------------------------------------
@@ -131,6 +156,7 @@ impl LoopState {
             *restart = tracking;
         }
         peer.transition_to_connecting(self.now).expect("a new connection may be opened");
+        self.census.add(peer.connection_type(), peer.state());
         let link = self.table.insert(peer);
         if let Some(manager) = &mut self.manager {
             manager.entered(link, address);

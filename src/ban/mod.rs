@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_another_network_or_of_none_are_banned_at_once() {
+    fn seed_e06_bytes_of_another_network_or_of_none_are_banned_at_once() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(earned(foreign), Some(BanReason::NetworkMismatch));
         let garbage = WireError::BadMagic { found: *b"GET ", network: None };
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_for_us_is_banned_by_what_it_is_and_an_old_one_is_not() {
+    fn seed_e38_who_is_not_for_us_is_banned_by_what_it_is_and_an_old_one_is_not() {
         assert_eq!(earned(Incompatibility::Network { found: Network::Stn }), Some(BanReason::NetworkMismatch));
         assert_eq!(earned(Incompatibility::Blockchain), Some(BanReason::BlockchainMismatch));
         assert_eq!(earned(Incompatibility::BannedUserAgent), Some(BanReason::BannedUserAgent));

@@ -163,6 +163,7 @@ impl SendQueue {
             }
         }
         queue.waiting_bytes += frame.len();
+        pool.waiting_bytes += frame.len() as u64;
         queue.ahead_bytes += frame.len();
         Some(queue.begun_bytes + queue.ahead_bytes)
     }
@@ -214,6 +215,7 @@ impl SendQueue {
         };
         assert!(written <= queue.waiting_bytes, "no more is written than waits");
         queue.waiting_bytes -= written;
+        pool.waiting_bytes -= written as u64;
         if queue.ahead_bytes > 0 {
             let of_begun = written.min(queue.begun_bytes);
             queue.begun_bytes -= of_begun;
@@ -240,6 +242,7 @@ impl SendQueue {
     /// Drops everything that waits.
     pub fn clear(&mut self, pool: &mut BufferPool) {
         let Some(mut queue) = self.queue.take() else { return };
+        pool.waiting_bytes -= queue.waiting_bytes as u64;
         for segment in queue.segments.drain(..) {
             segment.retire(pool);
         }
@@ -258,6 +261,7 @@ impl SendQueue {
         }
         if let Some(queue) = &mut self.queue {
             queue.waiting_bytes += bytes.len();
+            pool.waiting_bytes += bytes.len() as u64;
         }
     }
 
@@ -269,6 +273,7 @@ impl SendQueue {
         }
         let queue = self.queue.get_or_insert_with(|| pool.take_queue());
         queue.waiting_bytes += len;
+        pool.waiting_bytes += len as u64;
         queue.segments.push_back(segment);
     }
 }
@@ -473,6 +478,8 @@ mod tests {
                 }
                 prop_assert_eq!(queue.waiting_bytes(), pushed - written);
                 prop_assert_eq!(queue.is_empty(), pushed == written);
+                prop_assert_eq!(pool.waiting_bytes(), (pushed - written) as u64);
+                prop_assert_eq!(pool.queues_in_use(), usize::from(!queue.is_empty()));
             }
         }
     }

@@ -110,6 +110,7 @@ impl Changes {
             body_min_bytes_per_second,
             manager,
             spin,
+            measures_peers,
             seed,
         } = old;
         self.fixed("network", network == &new.network);
@@ -139,6 +140,7 @@ impl Changes {
             (old, new) => self.fixed("manager", old.is_some() == new.is_some()),
         }
         self.value("spin", Now, spin, &new.spin);
+        self.value("measures_peers", Now, measures_peers, &new.measures_peers);
         self.fixed("seed", seed == &new.seed);
     }
 
@@ -292,7 +294,7 @@ mod tests {
     /// A field, where its change is felt, and a change of it alone.
     type Case = (&'static str, Effect, fn(&mut Config));
 
-    const CASES: [Case; 22] = [
+    const CASES: [Case; 23] = [
         ("protocol_version", Effect::NextHandshakes, |config| config.protocol_version = 70_015),
         ("services", Effect::NextHandshakes, |config| config.services = 1),
         ("user_agent", Effect::NextHandshakes, |config| config.user_agent = "/else:1/".to_owned()),
@@ -317,6 +319,7 @@ mod tests {
         ("buffered_total_max_bytes", Effect::Now, |config| config.buffered_total_max_bytes += 1),
         ("body_min_bytes_per_second", Effect::Now, |config| config.body_min_bytes_per_second = 0),
         ("spin", Effect::Now, |config| config.spin = false),
+        ("measures_peers", Effect::Now, |config| config.measures_peers = true),
     ];
 
     /// A field of the manager's part, where its change is felt, and a change of it alone.

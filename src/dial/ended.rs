@@ -27,7 +27,7 @@ pub(crate) enum Ended {
     Ourselves,
     /// This side wanted the end.
     Dismissed,
-    /// Nobody is to be dialled there for now: the host is banned, or there is another connection to it.
+    /// Nobody is to be dialled there as things are: the host is banned, or there is another connection to it.
     Barred,
     /// This machine had not what a connection needs.
     Short(Shortage),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
+    fn seed_e19_a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
         use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
         for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
             assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_of_this_machine_is_one_at_every_step() {
+    fn fault_e02_a_shortage_of_this_machine_is_one_at_every_step() {
         for (code, shortage) in [(24, Shortage::Descriptors), (23, Shortage::Descriptors), (12, Shortage::Memory)] {
             let reason = network(io::Error::from_raw_os_error(code));
             assert_eq!(ends(reason), [Ended::Short(shortage); 3], "{code}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_for_us_is_unfit_however_far_it_came() {
+    fn seed_e06_who_is_not_for_us_is_unfit_however_far_it_came() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),

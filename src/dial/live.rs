@@ -1,48 +1,71 @@
 //! Which address is whose: no two links to one address and port, in either direction.
 //!
-//! A link claims the address that it dialled or was accepted from and, once its `version` names the port that it
-//! listens on, that one too. A claim is 60 bytes or so.
+//! A link has the address that it dialled or was accepted from and, once its `version` names the port that it listens
+//! on, that one too. Each is 40 bytes, and those of one host stand together.
 
-use crate::address::canonical;
+use crate::address::{Host, canonical};
 use crate::id::LinkId;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The addresses of all live links. It is ordered, so that nobody can choose addresses that are slow to find.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    holders: BTreeMap<SocketAddr, LinkId>,
+    claims: BTreeSet<(SocketAddr, LinkId)>,
 }
 
+/// The id that all others are greater than.
+const LEAST_ID: LinkId = LinkId::new(0, 0);
+
 impl Live {
-    /// Claims `address` for `link`.
+    /// Notes that `link` has `address`, whoever else has it: one remote port may be connected to two of ours.
+    pub(crate) fn enter(&mut self, address: SocketAddr, link: LinkId) {
+        self.claims.insert((canonical(address), link));
+    }
+
+    /// Claims `address` for `link` alone.
     ///
     /// # Errors
     ///
-    /// The other link that has it.
+    /// Another link that has it.
     pub(crate) fn claim(&mut self, address: SocketAddr, link: LinkId) -> Result<(), LinkId> {
-        match *self.holders.entry(canonical(address)).or_insert(link) {
-            holder if holder == link => Ok(()),
-            holder => Err(holder),
+        let other = self.holders(address).find(|&holder| holder != link);
+        if other.is_none() {
+            self.enter(address, link);
         }
+        other.map_or(Ok(()), Err)
     }
 
     /// Ends the claim of `link` to `address`, if it has one.
     pub(crate) fn release(&mut self, address: SocketAddr, link: LinkId) {
-        let address = canonical(address);
-        if self.holders.get(&address) == Some(&link) {
-            self.holders.remove(&address);
-        }
+        self.claims.remove(&(canonical(address), link));
     }
 
-    /// The link that has `address`.
+    /// A link that has `address`.
     pub(crate) fn holder(&self, address: SocketAddr) -> Option<LinkId> {
-        self.holders.get(&canonical(address)).copied()
+        self.holders(address).next()
     }
 
-    /// Claims there are.
-    pub(crate) fn len(&self) -> usize {
-        self.holders.len()
+    /// The links with an address of `host`, in the order of their addresses; one that has two of them comes twice.
+    pub(crate) fn of_host(&self, host: Host) -> impl Iterator<Item = LinkId> {
+        let first = match host {
+            Host::V4(address) => IpAddr::V4(address),
+            Host::V6(prefix) => IpAddr::V6(Ipv6Addr::from_bits(u128::from(prefix) << 64)),
+        };
+        let claims = self.claims.range((SocketAddr::new(first, 0), LEAST_ID)..);
+        claims.take_while(move |(address, _)| Host::of(address.ip()) == host).map(|&(_, link)| link)
+    }
+
+    /// All claims, in the order of their addresses.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, LinkId)> {
+        self.claims.iter().copied()
+    }
+
+    fn holders(&self, address: SocketAddr) -> impl Iterator<Item = LinkId> {
+        let address = canonical(address);
+        let claims = self.claims.range((address, LEAST_ID)..);
+        claims.take_while(move |(other, _)| *other == address).map(|&(_, link)| link)
     }
 }
 
@@ -69,7 +92,43 @@ mod tests {
         assert_eq!(live.holder(theirs), Some(FIRST), "it is not for others to let go of");
         live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
         assert_eq!(live.claim(theirs, SECOND), Ok(()));
-        assert_eq!(live.len(), 2);
+        assert_eq!(live.iter().count(), 2);
+    }
+
+    #[test]
+    fn two_links_may_have_one_address_and_each_lets_go_of_its_own() {
+        let mut live = Live::default();
+        let theirs = address("192.0.2.1:5000");
+        live.enter(theirs, SECOND);
+        live.enter(theirs, FIRST);
+        assert_eq!(live.claim(theirs, FIRST), Err(SECOND));
+        live.release(theirs, SECOND);
+        assert_eq!(live.holder(theirs), Some(FIRST));
+        live.release(theirs, FIRST);
+        assert_eq!(live.holder(theirs), None);
+    }
+
+    #[test]
+    fn the_links_of_a_host_are_those_of_all_its_addresses_and_ports() {
+        let mut live = Live::default();
+        let links: Vec<LinkId> = (0..9).map(|slot| LinkId::new(slot, 0)).collect();
+        let addresses = [
+            "192.0.2.0:65535",
+            "192.0.2.1:0",
+            "[::ffff:192.0.2.1]:65535",
+            "192.0.2.2:0",
+            "[2001:4860:0:ffff:ffff:ffff:ffff:ffff]:65535",
+            "[2001:4860:0:1::]:0",
+            "[2001:4860:0:1:ffff:ffff:ffff:ffff]:65535",
+            "[2001:4860:0:2::]:0",
+        ];
+        for (text, &link) in addresses.iter().zip(&links) {
+            live.enter(address(text), link);
+        }
+        let of = |text: &str| live.of_host(Host::of(address(text).ip())).collect::<Vec<_>>();
+        assert_eq!(of("192.0.2.1:1"), links[1..3]);
+        assert_eq!(of("[2001:4860:0:1:7::]:1"), links[5..7]);
+        assert_eq!(of("[2001:4860:0:3::]:1"), []);
     }
 
     #[test]

@@ -429,6 +429,18 @@ impl Dialler {
 
     // --- What is known ----------------------------------------------------------------------------------------------
 
+    /// Peers below which somebody is dialled.
+    #[cfg(feature = "sim")]
+    pub(crate) fn target(&self) -> usize {
+        self.places.max().min(self.settings.target)
+    }
+
+    /// The addresses that wait, and until when.
+    #[cfg(feature = "sim")]
+    pub(crate) fn waiting(&self) -> impl ExactSizeIterator<Item = &(Instant, SocketAddr)> {
+        self.records.waiting()
+    }
+
     /// Whether there is a link to `address`, in either direction, or one is being dialled.
     pub(crate) fn is_taken(&self, address: SocketAddr) -> bool {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
@@ -437,6 +449,12 @@ impl Dialler {
     /// Whether more peers are wanted than the book has candidates for: the seeds should be asked.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
+    }
+
+    /// Addresses that are in hand, or remembered for how they failed.
+    #[cfg(feature = "sim")]
+    pub(crate) fn records_len(&self) -> usize {
+        self.records.len()
     }
 
     /// The restarts of an address that was dialled, for the row of its connection.

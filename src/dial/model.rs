@@ -265,7 +265,7 @@ impl World {
             }
             Verdict::Inaccessible => {
                 assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
-                if is_failure {
+                if is_failure || ended == Ended::Mute {
                     facts.failures = (facts.failures + 1).min(config.max_retries - 1);
                 }
                 if is_fixed { recheck } else { Next::Never }
@@ -387,7 +387,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn every_dial_and_every_verdict_is_one_that_the_facts_allow(
+    fn seed_e27_every_dial_and_every_verdict_is_one_that_the_facts_allow(
         is_fixed: bool,
         seed: u64,
         steps in proptest::collection::vec(any_step(), 1..200),

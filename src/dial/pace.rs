@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_network_only_one_family_pauses_until_something_answers() {
+    fn fault_e05_without_a_network_only_one_family_pauses_until_something_answers() {
         let mut pace = Pace::default();
         let fail = |pace: &mut Pace, now| pace.no_network(Family::V4, now);
         assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ports_the_rate_halves_down_to_one_per_second_and_recovers() {
+    fn fault_e04_without_ports_the_rate_halves_down_to_one_per_second_and_recovers() {
         let mut pace = Pace::default();
         let fail = |pace: &mut Pace, now| pace.short_of(Shortage::Ports, Family::V4, now);
         assert_eq!(pauses(fail, &mut pace, 12), [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 1_000]);

@@ -98,9 +98,14 @@ impl Record {
 }
 
 impl Records {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.by_address.len()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn waiting(&self) -> impl ExactSizeIterator<Item = &(Instant, SocketAddr)> {
+        self.waiting.iter()
     }
 
     pub(super) fn get(&self, address: SocketAddr) -> Option<&Record> {

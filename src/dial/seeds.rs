@@ -124,7 +124,8 @@ impl Seeds {
         SeedAnswer { addresses, dropped }
     }
 
-    fn may_be_peer(&self, address: SocketAddr) -> bool {
+    /// Whether a peer of this network can be at `address`, which is in its canonical form.
+    pub(crate) fn may_be_peer(&self, address: SocketAddr) -> bool {
         let ip = address.ip();
         let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
         let is_host = !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast;
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn each_seed_is_asked_at_the_start_and_every_hour() {
+    fn seed_e41_each_seed_is_asked_at_the_start_and_every_hour() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         assert_eq!(ask_all(&mut seeds, START, false), ["a.example", "b.example"]);
         let due = START.plus(SEED_INTERVAL);
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
+    fn seed_e41_a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, true).unwrap().query;
         assert_eq!(seeds.next(START, true), None);
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_list_asks_nobody() {
+    fn seed_e41_a_fixed_list_asks_nobody() {
         let mut fixed = config(&["a.example"]);
         fixed.mode = DialMode::Fixed(addresses(&["8.8.8.8:8333"]));
         let mut seeds = Seeds::new(&fixed, Network::Mainnet);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn silly_addresses_are_left_out_and_counted() {
+    fn fault_e12_silly_addresses_are_left_out_and_counted() {
         let answer = addresses(&[
             "8.8.8.8:8333",
             "[::ffff:8.8.8.8]:8333",
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_answer_is_believed_up_to_its_limit() {
+    fn fault_e12_an_endless_answer_is_believed_up_to_its_limit() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, false).unwrap().query;
         let answer: Vec<SocketAddr> = (0..1_000_u16).map(|n| ([8, 8, (n >> 8) as u8, n as u8], 8_333).into()).collect();

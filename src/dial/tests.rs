@@ -132,7 +132,7 @@ fn secs(secs: u64) -> Duration {
 // --- Back-off and restart -------------------------------------------------------------------------------------------
 
 #[test]
-fn a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_then_given_up() {
+fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_then_given_up() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
@@ -155,7 +155,7 @@ fn a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_then_given_up() 
 }
 
 #[test]
-fn a_success_begins_the_count_anew() {
+fn seed_e20_a_success_begins_the_count_anew() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20] {
@@ -170,7 +170,7 @@ fn a_success_begins_the_count_anew() {
 }
 
 #[test]
-fn a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
+fn seed_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -191,7 +191,7 @@ fn a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
 }
 
 #[test]
-fn restarts_are_forgotten_once_a_connection_has_lasted() {
+fn seed_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -212,7 +212,7 @@ fn restarts_are_forgotten_once_a_connection_has_lasted() {
 }
 
 #[test]
-fn a_restart_that_finds_nobody_backs_off_like_any_dial() {
+fn seed_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -238,7 +238,7 @@ fn a_reject_right_behind_the_handshake_is_no_success() {
 }
 
 #[test]
-fn who_is_mute_is_inaccessible_and_who_is_unfit_is_never_dialled_again() {
+fn seed_e20_who_is_mute_is_inaccessible_and_who_is_unfit_is_never_dialled_again() {
     for (ended, verdict) in [(Ended::Mute, Verdict::Inaccessible), (Ended::Unfit, Verdict::Never)] {
         let peers = private(1);
         let mut scene = Scene::normal(&peers);
@@ -257,7 +257,7 @@ fn who_is_mute_is_inaccessible_and_who_is_unfit_is_never_dialled_again() {
 }
 
 #[test]
-fn who_was_dismissed_is_left_alone() {
+fn seed_e19_who_was_dismissed_is_left_alone() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -335,7 +335,7 @@ fn the_end_of_what_is_not_known_means_nothing() {
 // --- This machine's own faults --------------------------------------------------------------------------------------
 
 #[test]
-fn for_want_of_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
+fn fault_e02_for_want_of_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
     let peers = private(3);
     let mut scene = Scene::fixed(&peers);
     for pause_ms in [100, 200, 400, 800, 1_000, 1_000] {
@@ -364,7 +364,7 @@ fn a_shortage_met_in_accepting_pauses_dials_too() {
 }
 
 #[test]
-fn without_one_family_the_other_goes_on_and_nobody_is_given_up() {
+fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
     let (v6, v4) = (address("[2001:4860::1]:8333"), private(3));
     for ended in [Ended::NoNetwork, Ended::Short(Shortage::Ports)] {
         let mut scene = Scene::fixed(&[v6, v4[0], v4[1], v4[2]]);
@@ -388,7 +388,7 @@ fn without_one_family_the_other_goes_on_and_nobody_is_given_up() {
 // --- The book -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn valid_addresses_come_before_unknown_ones_and_others_not_at_all() {
+fn seed_e25_valid_addresses_come_before_unknown_ones_and_others_not_at_all() {
     let peers = private(12);
     let mut book = Book::of(&peers[..4], Standing::Unknown);
     book.standings.extend(peers[4..7].iter().map(|&peer| (peer, Some(Standing::Valid))));
@@ -426,7 +426,7 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
 }
 
 #[test]
-fn dials_stop_at_the_target_whoever_makes_it_up() {
+fn seed_e23_dials_stop_at_the_target_whoever_makes_it_up() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
         assert!(scene.dialler.places.try_take(), "somebody has connected to us");

@@ -127,17 +127,18 @@ impl Engine {
             self.send_version(id);
         }
         let HandshakeFrames { verack, protoconf, sendheaders } = &self.frames;
-        let len = verack.len() + protoconf.len() + sendheaders.len();
-        self.state.append(id, len, |out| {
-            out.extend_from_slice(verack);
-            if over_capacity {
-                return;
-            }
-            out.extend_from_slice(protoconf);
-            if negotiated >= SENDHEADERS_VERSION {
-                out.extend_from_slice(sendheaders);
-            }
-        });
+        let is_understood = negotiated >= SENDHEADERS_VERSION;
+        let answers = [
+            (CommandName::VERACK, verack, true),
+            (CommandName::PROTOCONF, protoconf, !over_capacity),
+            (CommandName::SENDHEADERS, sendheaders, !over_capacity && is_understood),
+        ];
+        let answers = answers.into_iter().filter(|(_, _, is_due)| *is_due);
+        let len = answers.clone().map(|(_, frame, _)| frame.len()).sum();
+        self.state.append(id, len, |out| answers.clone().for_each(|(_, frame, _)| out.extend_from_slice(frame)));
+        for (command, frame, _) in answers {
+            self.state.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
+        }
         if let Some(link) = self.state.table.get_mut(id) {
             link.peer.handshake_mut().mark_verack_sent();
         }
@@ -167,14 +168,17 @@ impl Engine {
             return self.turn_away(id);
         }
         let handshake = now.since(link.peer.since());
+        let before = link.peer.state();
         link.peer.transition_to_connected(now).expect("its handshake is complete");
         link.pinged_at = now;
-        self.state.ready_peers += 1;
-        self.state.counters.handshakes += 1;
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
+        self.state.census.moved(connection_type, before, ConnectionState::Connected);
+        self.state.handshake.record(handshake);
+        self.state.counters.handshakes += 1;
         let peer = PeerId::of(id);
         self.state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
         self.settled(id);
+        self.ask_for_addresses(id);
         self.state.rearm(id);
         self.tell(id, Event::Ready { handshake }, handler);
     }
@@ -214,10 +218,11 @@ impl Engine {
     }
 
     /// Sends a message whose payload was encoded into a pooled buffer.
-    fn send(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
+    pub(super) fn send(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
         let magic = self.state.magic;
         let len = HEADER_LEN_BYTES + payload.len();
         self.state.append(id, len, |out| put_frame(magic, command, &payload, out));
+        self.state.sent.add(command, payload.len() as u64);
         self.state.pool.put(payload);
     }
 

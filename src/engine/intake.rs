@@ -10,9 +10,10 @@ use crate::limits::{
     EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
     PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
 };
+use crate::manager::Manager;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
-use crate::table::{Ending, Link};
+use crate::table::Ending;
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
 use std::mem;
@@ -82,11 +83,11 @@ impl Engine {
     fn take<H: Handler>(&mut self, id: LinkId, framed: Framed<'_>, block: &Bytes, handler: &mut H) {
         match framed {
             Framed::Frame { header, payload: Payload::InPlace(payload) } => {
-                self.count_frame(id);
+                self.count_frame(id, &header);
                 self.dispatch(id, Frame::new(header, payload, Some(block)), handler);
             }
             Framed::Frame { header, payload: Payload::Gathered(payload) } => {
-                self.count_frame(id);
+                self.count_frame(id, &header);
                 if payload.len() <= POOLED_BUFFER_MAX_BYTES {
                     self.dispatch(id, Frame::new(header, &payload, None), handler);
                     self.memory.recycle(payload);
@@ -97,13 +98,13 @@ impl Engine {
             }
             Framed::Chunk { header, offset, bytes, last } => {
                 if last.is_some() {
-                    self.count_frame(id);
+                    self.count_frame(id, &header);
                 }
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
                 handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
             }
             Framed::Dropped { header, cause } => {
-                self.count_frame(id);
+                self.count_frame(id, &header);
                 self.end_declined(id);
                 let counters = &mut self.state.counters;
                 *match cause {
@@ -115,16 +116,21 @@ impl Engine {
                     DropCause::OverBufferLimit => &mut counters.over_buffer_limit,
                     DropCause::NoBufferRoom => &mut counters.no_buffer_room,
                 } += 1;
-                if cause == DropCause::BadChecksum {
-                    self.had_bad_checksum(id);
+                match cause {
+                    DropCause::BadChecksum => self.had_bad_checksum(id),
+                    DropCause::Discarded | DropCause::OverBufferLimit | DropCause::NoBufferRoom => {
+                        self.charge_if_too_long(id, &header);
+                    }
+                    DropCause::MalformedCommand => {}
                 }
             }
         }
     }
 
     /// Counts a frame, and ends a handshake that consists of too many.
-    fn count_frame(&mut self, id: LinkId) {
+    fn count_frame(&mut self, id: LinkId, header: &Header) {
         self.state.counters.frames_received += 1;
+        self.state.received.add(header.command, header.payload_len);
         let Some(link) = self.state.table.get_mut(id) else { return };
         // Only the last thing that a peer says can be its reason to leave.
         link.reject_code = None;
@@ -140,9 +146,9 @@ impl Engine {
             return;
         }
         let is_connected = link.peer.state() == ConnectionState::Connected;
-        let is_declined = link.declined;
+        let (is_declined, has_pongs) = (link.declined, link.has_pongs());
         match frame.command() {
-            CommandName::PING if is_connected => self.on_ping(id, &frame),
+            CommandName::PING if is_connected => self.on_ping(id, &frame, has_pongs),
             CommandName::PONG if is_connected => self.on_pong(id, frame.payload(), handler),
             CommandName::VERSION => self.on_version(id, frame.payload(), handler),
             CommandName::VERACK => self.on_verack(id, handler),
@@ -165,6 +171,9 @@ impl Engine {
             true => self.end_declined(id),
             false => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
         }
+        if self.state.manager.is_some() {
+            self.overhear(id, &frame);
+        }
     }
 
     /// A message that the handler may have declined ends here; of the next one that is not known.
@@ -182,12 +191,12 @@ impl Engine {
         self.misbehaved(id, misconduct);
     }
 
-    fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>) {
+    fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>, has_pongs: bool) {
         let Some(nonce) = frame.payload().first_chunk::<8>() else {
             self.state.counters.undecodable += 1;
             return;
         };
-        if !self.state.table.get(id).is_some_and(Link::has_pongs) {
+        if !has_pongs {
             return;
         }
         let magic = self.state.magic;
@@ -200,6 +209,7 @@ impl Engine {
             }
         });
         self.state.counters.pings_answered += 1;
+        self.state.sent.add(CommandName::PONG, nonce.len() as u64);
     }
 
     fn on_pong<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
@@ -232,9 +242,10 @@ fn admit<H: Handler>(
         Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,
         None if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
+            let is_wanted = delivery == Delivery::Discard && is_for_others(state, header);
             // Nothing is delivered of a message whose header made the handler end its peer.
             match state.table.get_mut(id).filter(|link| link.ending == Ending::Open) {
-                Some(link) if delivery == Delivery::Discard && state.outbox.wants(command) => {
+                Some(link) if is_wanted => {
                     link.declined = true;
                     Delivery::Buffer
                 }
@@ -244,6 +255,12 @@ fn admit<H: Handler>(
         }
         Some(_) | None => Delivery::Buffer,
     })
+}
+
+/// Whether a message that the handler does not want is one for subscribers or the peer manager.
+fn is_for_others(state: &LoopState, header: &Header) -> bool {
+    let is_gossip = |manager: &Manager| manager.wants(header.command, header.payload_len);
+    state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_gossip)
 }
 
 /// The most that is gathered of a message that the engine takes itself, whatever handlers want; `None` for all others.

@@ -6,14 +6,16 @@
 //! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
 
 mod deadlines;
+mod gossip;
 mod handshake;
 mod intake;
 mod news;
 mod peers;
 mod ports;
+mod report;
 mod update;
 
-use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, PeerInfo, PeerView, Stats};
+use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, PeerInfo, PeerView};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
@@ -43,9 +45,6 @@ pub(crate) struct Engine {
     logbook: LogBook,
     /// All that had come before this moment stands in the lists of the table, or was looked at.
     pub(crate) heard_until: Instant,
-    /// Accepted links, without those over capacity.
-    inbound: usize,
-    over_capacity: usize,
     /// The first slot whose timer may still be set for deadlines that a new configuration has moved.
     retime_from: Option<u32>,
 }
@@ -75,8 +74,7 @@ impl Engine {
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        let (inbound, over_capacity) = (0, 0);
-        Self { state, rules, memory, frames, logbook, heard_until: now, inbound, over_capacity, retime_from: None }
+        Self { state, rules, memory, frames, logbook, heard_until: now, retime_from: None }
     }
 
     /// Calls the handler about a peer.
@@ -99,7 +97,7 @@ impl Engine {
             Command::SendMessage { peer, frame, answer } => {
                 answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
             }
-            Command::ConnectionCount { answer } => answer.give(self.state.ready_peers),
+            Command::ConnectionCount { answer } => answer.give(self.state.ready_peers()),
             Command::Peers { after, answer } => answer.give(self.peers(after)),
             Command::SubscribeControl { outlet } => self.state.outbox.add_control(outlet),
             Command::SubscribeMessages { commands, outlet } => self.state.outbox.add_messages(commands, outlet),
@@ -108,6 +106,7 @@ impl Engine {
             Command::Bans { answer } => answer.give(self.bans()),
             Command::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
             Command::Stats { answer } => answer.give(self.stats()),
+            Command::TakeLatencies { latency, spare, answer } => answer.give(self.take_latencies(latency, spare)),
             Command::Stop => self.state.stopping = true,
             Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
         }
@@ -116,26 +115,7 @@ impl Engine {
     fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
         let slot = after.map_or(0, |peer| peer.slot() + 1);
         let peers = self.state.table.iter_from(slot).take(PEERS_PER_ANSWER);
-        peers.map(|(id, link)| PeerView::new(id, link).info()).collect()
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            links: self.state.table.len(),
-            ready: self.state.ready_peers,
-            gathered_bytes: self.memory.gathered_bytes(),
-            uptime: self.state.now.since(Instant::ZERO),
-            busy: self.state.busy,
-            counters: self.state.counters.clone(),
-            turn: self.state.turn.summary(),
-            loop_lag: self.state.loop_lag.summary(),
-        }
-    }
-
-    /// Accepted links, and those of them that are over capacity.
-    #[cfg(feature = "sim")]
-    pub(crate) fn accepted_links(&self) -> (usize, usize) {
-        (self.inbound, self.over_capacity)
+        peers.map(|(id, link)| PeerView::new(id, link, self.state.cost_of(id)).info()).collect()
     }
 
     #[cfg(feature = "sim")]
@@ -157,11 +137,7 @@ impl Engine {
                 return None;
             }
         };
-        match peer.connection_type() {
-            ConnectionType::Inbound => self.inbound += 1,
-            ConnectionType::OverCapacity => self.over_capacity += 1,
-            ConnectionType::Outbound => {}
-        }
+        self.state.census.add(peer.connection_type(), peer.state());
         self.state.counters.accepted += 1;
         let id = self.state.table.insert(peer);
         self.entered(id, address);
@@ -178,7 +154,7 @@ impl Engine {
             Err(Refusal::TableFull { links })
         } else if self.take_place() {
             Ok(Admission::Peer)
-        } else if self.over_capacity < OVER_CAPACITY_MAX {
+        } else if self.state.census.of_type(ConnectionType::OverCapacity) < OVER_CAPACITY_MAX {
             Ok(Admission::OverCapacity)
         } else {
             Err(Refusal::TableFull { links })
@@ -189,11 +165,16 @@ impl Engine {
     pub(crate) fn opened<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
-        let was_dialled = link.peer.state() == ConnectionState::Connecting;
+        let before = link.peer.state();
+        let was_dialled = before == ConnectionState::Connecting;
         let connect = was_dialled.then(|| now.since(link.peer.since()));
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         let peer = PeerId::of(id);
+        self.state.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
+        if let Some(connect) = connect {
+            self.state.connect.record(connect);
+        }
         self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
         self.state.rearm(id);
         self.tell(id, Event::Opened { connect }, handler);
@@ -292,14 +273,8 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return };
         let state = link.peer.state();
         let kind = link.peer.connection_type();
-        if state == ConnectionState::Connected {
-            self.state.ready_peers -= 1;
-        }
-        match kind {
-            ConnectionType::Inbound => self.inbound -= 1,
-            ConnectionType::OverCapacity => self.over_capacity -= 1,
-            ConnectionType::Outbound => {}
-        }
+        self.state.census.remove(kind, state);
+        self.state.closes.add(&reason);
         let end = end_of(state, reason);
         let ended = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
@@ -397,6 +372,7 @@ mod tests {
     use super::*;
     use crate::error::{Deadline, Incompatibility, Misbehaviour, WireError};
     use crate::protocol::Network;
+    use crate::stats::Census;
     use rand::SeedableRng;
 
     struct Deaf;
@@ -412,7 +388,7 @@ mod tests {
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
         assert_eq!(engine.close_step(id, &mut Deaf), CloseStep::Close);
-        assert_eq!((engine.state.table.len(), engine.inbound), (0, 0));
+        assert_eq!((engine.state.table.len(), engine.state.census), (0, Census::default()));
     }
 
     #[test]

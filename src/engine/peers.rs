@@ -22,6 +22,7 @@ use crate::store::{Batch, KnownPeer};
 use crate::table::{Ending, Link};
 use crate::time::Wait;
 use crate::wire::Version;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -31,23 +32,32 @@ impl Engine {
 
     /// Does what is due: dials, asks seeds, ends bans.
     pub(crate) fn manage(&mut self) {
+        #[cfg(feature = "sim")]
+        if let Some(manager) = &mut self.state.manager {
+            manager.begin_turn();
+        }
         let Some(manager) = &self.state.manager else { return };
         let now = self.state.now;
-        if self.state.stopping || manager.next_at(now, self.state.unix_time).is_none_or(|moment| moment > now) {
+        let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
+        if self.state.stopping || next_at.is_none_or(|moment| moment > now) {
             return;
         }
         self.dial_whom_it_wants();
         self.end_bans();
     }
 
+    /// Whether there is a row for one more link: those who are told that there is no place have rows, too.
+    fn has_row(&self) -> bool {
+        self.state.table.len() < self.state.config.max_links
+    }
+
     fn dial_whom_it_wants(&mut self) {
         for _ in 0..DIALS_PER_TURN {
-            let state = &mut self.state;
-            let Some(manager) = &mut state.manager else { return };
-            // Those who are told that there is no room have rows too.
-            if state.table.len() >= state.config.max_links {
+            if !self.has_row() {
                 return;
             }
+            let state = &mut self.state;
+            let Some(manager) = &mut state.manager else { return };
             let Some(address) = manager.next_dial(state.now, state.unix_time, &mut state.rng) else { return };
             state.open(address, None);
         }
@@ -87,7 +97,7 @@ impl Engine {
 
     fn end_bans(&mut self) {
         let Some(manager) = &mut self.state.manager else { return };
-        while let Some(ban) = manager.end_ban(self.state.now, self.state.unix_time) {
+        for ban in manager.end_bans(self.state.now, self.state.unix_time) {
             self.state.outbox.tell(ControlEvent::PeerUnbanned { host: ban.host });
         }
     }
@@ -98,7 +108,7 @@ impl Engine {
         let next = self.state.manager.as_ref().and_then(|manager| match self.state.stopping {
             // All that is left is to write down what has changed.
             true => manager.write_at(now),
-            false => manager.next_at(now, unix),
+            false => manager.next_at(self.has_row(), now, unix),
         });
         match next {
             Some(moment) if moment <= now => Wait::Zero,
@@ -117,9 +127,10 @@ impl Engine {
 
     /// Whether there is a place for one more accepted peer, which is taken.
     pub(super) fn take_place(&mut self) -> bool {
+        let is_below_max = self.state.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
         match &mut self.state.manager {
-            Some(manager) => manager.dialler.places.try_take() || self.make_room(),
-            None => self.inbound < self.state.config.max_inbound,
+            Some(manager) => is_below_max && manager.dialler.places.try_take() || self.make_room(),
+            None => is_below_max,
         }
     }
 
@@ -250,10 +261,13 @@ impl Engine {
         let LoopState { manager, table, .. } = &mut self.state;
         let Some(manager) = manager else { return };
         let Some(ban) = manager.ban(address, reason, length, moment) else { return };
-        let is_of_host = |address: IpAddr| Host::of(address) == ban.host && !manager.is_trusted(address);
-        let is_affected = |link: &Link| link.ending == Ending::Open && is_of_host(link.peer.address().ip());
-        let affected: Vec<LinkId> = table.iter().filter(|(_, link)| is_affected(link)).map(|(id, _)| id).collect();
+        let is_affected = |id: &LinkId| {
+            let link = table.get(*id).filter(|link| link.ending == Ending::Open);
+            link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
+        };
+        let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(ban.host).filter(is_affected).collect();
         manager.announce(ban, affected.len());
+        self.state.counters.bans += 1;
         for id in affected {
             self.state.close(id, LocalCause::Banned.into());
         }
@@ -292,18 +306,22 @@ impl Engine {
 
     /// A row is about to be freed: gives back what it held, tells of the end, and bans a host that has earned it.
     pub(super) fn left(&mut self, leaving: Leaving) {
-        let LoopState { manager, outbox, now, unix_time, rng, .. } = &mut self.state;
+        let LoopState { manager, outbox, counters, now, unix_time, rng, .. } = &mut self.state;
         let departure = manager.as_mut().and_then(|manager| manager.left(leaving, *now, *unix_time, rng));
         outbox.tell(end_told(leaving, departure));
         let Leaving { address, reason, .. } = leaving;
         if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
+            counters.restarts += 1;
             outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
         }
         let Some(manager) = manager else { return };
         if let Some(earned) = manager.earned_ban(address.ip(), reason, &self.rules.limits) {
             let duration = manager.config.ban_duration;
-            manager.write_down_ban(address, earned, *now, *unix_time);
             self.ban(address.ip(), earned, Some(duration));
+        }
+        let LoopState { manager, now, unix_time, .. } = &mut self.state;
+        if let Some(manager) = manager {
+            manager.write_down_ban(address, *now, *unix_time);
         }
     }
 }

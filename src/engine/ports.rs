@@ -16,6 +16,11 @@ impl Engine {
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
         self.state.counters.listeners_bound += 1;
         self.state.outbox.tell(ControlEvent::ListenerBound { address });
+        self.listens_at(address);
+    }
+
+    /// `address` is one of our own.
+    pub(crate) fn listens_at(&mut self, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
             manager.listens_at(address);
         }

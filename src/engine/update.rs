@@ -30,6 +30,7 @@ impl Engine {
         self.frames = HandshakeFrames::new(&config);
         let before = std::mem::replace(&mut self.state.config, config);
         self.follow_deadlines(&before);
+        self.follow_measuring();
         self.config_updated(&changes);
         Ok(changes)
     }
@@ -82,6 +83,13 @@ impl Engine {
             || now.handshake_timeout < before.handshake_timeout;
         if is_sooner || now.pong_timeout != before.pong_timeout {
             self.retime_from = Some(0);
+        }
+    }
+
+    /// Begins to measure what peers cost, with nothing, or ends it and gives the memory back.
+    fn follow_measuring(&mut self) {
+        if self.state.config.measures_peers != self.state.costs.is_some() {
+            self.state.costs = self.state.config.measures_peers.then(Box::default);
         }
     }
 

@@ -20,7 +20,10 @@ pub enum Refusal {
         count: usize,
     },
     /// Its host connects more often than one may.
-    TooFast,
+    TooFast {
+        /// How often it may, per second.
+        per_second: u32,
+    },
     /// The table, or the room for those who are told politely that there is none, is full.
     TableFull {
         /// Connections there are.
@@ -39,10 +42,10 @@ impl Refusal {
             Self::Banned => "banned",
             Self::HostFull { .. } => "host_full",
             Self::GroupFull { .. } => "group_full",
-            Self::TooFast => "too_fast",
+            Self::TooFast { .. } => "too_fast",
             Self::TableFull { .. } => "table_full",
             Self::Stopping => "stopping",
-            Self::Failed(failure) => failure.label(),
+            Self::Failed(failure) => failure.label().name(),
         }
     }
 }
@@ -53,7 +56,7 @@ impl fmt::Display for Refusal {
             Self::Banned => f.write_str("its host is banned"),
             Self::HostFull { count } => write!(f, "its host has {count} connections"),
             Self::GroupFull { count } => write!(f, "its range of addresses has {count} connections"),
-            Self::TooFast => f.write_str("its host connects too often"),
+            Self::TooFast { per_second } => write!(f, "its host connects more often than {per_second} times a second"),
             Self::TableFull { links } => write!(f, "there are {links} connections; raise max_links or max_inbound"),
             Self::Stopping => f.write_str("shutting down"),
             Self::Failed(failure) => failure.fmt(f),

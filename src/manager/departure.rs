@@ -37,6 +37,7 @@ impl Manager {
             self.dialler.live.release(listening, id);
         }
         self.scores.remove(&id);
+        self.gossip.left(id);
         self.bad_checksums.remove(&id);
         match connection_type {
             ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.places.give_back(),

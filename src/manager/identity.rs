@@ -62,7 +62,11 @@ impl Manager {
         }
         match resolve_crossing(opener, Some(version.receiver.to_socket()), Some(theirs)) {
             Keep::Both => None,
-            Keep::This => Some(Duplicate::Other(other)),
+            Keep::This => {
+                self.dialler.live.enter(theirs, id);
+                self.said_listening.insert(id, theirs);
+                Some(Duplicate::Other(other))
+            }
             Keep::Other => Some(Duplicate::This),
         }
     }
@@ -86,7 +90,13 @@ impl Manager {
         };
         let Some(listening) = listening else { return };
         if self.book.peer(listening).is_none() {
-            self.learn(listening, version.services, (now, unix), rng);
+            let mut peer = KnownPeer::new(listening, unix);
+            peer.services = version.services;
+            match opener {
+                Side::Local => self.take_in(peer, now, rng),
+                // It may say another port each time.
+                Side::Remote => self.hear(address.ip(), peer, now, rng),
+            };
         }
         self.write_down(listening, unix, now, |peer| {
             // That somebody has come from there does not say that one can connect to it.
@@ -100,16 +110,8 @@ impl Manager {
         });
     }
 
-    /// Takes an address into the book that nobody has tried; returns whether it is new.
-    pub(crate) fn learn(
-        &mut self,
-        address: SocketAddr,
-        services: u64,
-        (now, unix): (Instant, UnixTime),
-        rng: &mut StdRng,
-    ) -> bool {
-        let mut peer = KnownPeer::new(address, unix);
-        peer.services = services;
+    /// Takes a peer into the book that nobody has tried; returns whether it is new and there is room.
+    pub(super) fn take_in(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
         if let Some(gone) = gone {
             self.record(Change::RemovePeer(gone.address()), true, now);
@@ -117,5 +119,56 @@ impl Manager {
         self.record(Change::PutPeer(peer), false, now);
         self.dialler.book_changed();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ManagerConfig;
+    use crate::protocol::Network;
+    use rand::SeedableRng;
+
+    /// What somebody says who listens at port 8333, and speaks from another one.
+    fn version() -> Version {
+        let mut payload = vec![0; 46];
+        payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
+        payload[4] = 0x21;
+        // The sender's services and address, its port, its nonce, an empty user agent and a height.
+        payload.extend([0; 24]);
+        payload.extend(8_333_u16.to_be_bytes());
+        payload.extend([7; 8]);
+        payload.extend([0; 5]);
+        Version::decode(&payload).unwrap()
+    }
+
+    #[test]
+    fn seed_e33_who_came_is_remembered_where_it_listens_as_one_that_nobody_has_tried() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
+        let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
+        let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
+        assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
+        manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
+        let known = manager.book.peer(listening).expect("it is remembered");
+        assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
+        assert_eq!(manager.book.peer(from), None, "nobody listens there");
+    }
+
+    #[test]
+    fn seed_e33_one_that_was_inaccessible_is_let_in_and_stays_so_until_it_was_reached() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
+        let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
+        let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
+        let mut peer = KnownPeer::new(listening, moment.1);
+        peer.status = PeerStatus::Inaccessible;
+        manager.remember(vec![peer], Vec::new(), moment, &mut rng);
+        assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
+        manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
+        let known = manager.book.peer(listening).expect("it is remembered");
+        assert_eq!((known.status, known.services), (PeerStatus::Inaccessible, 0x21));
+        manager.settled(id, listening, Side::Local, &version(), moment, &mut rng);
+        assert_eq!(manager.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));
     }
 }

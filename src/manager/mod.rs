@@ -3,19 +3,24 @@
 //! It joins the [dialler](crate::dial), the [bans](crate::ban), the [caps](crate::admit) and the
 //! [book](crate::store), which know nothing of each other. The engine tells it what becomes of connections, and it
 //! answers with what to do; it never touches a row, a socket or a clock. A loop without one pays for the test of a
-//! pointer where connections come and go, and for nothing per message.
+//! pointer where connections come and go, and where a message is for the handler.
 
 mod departure;
+mod gossip;
 mod identity;
+#[cfg(feature = "sim")]
+pub(crate) mod inspect;
 mod punishment;
 mod remembering;
+mod slots;
 
 pub(crate) use departure::Leaving;
+pub(crate) use gossip::Teller;
 pub(crate) use identity::Duplicate;
 pub(crate) use remembering::Announced;
 
 use crate::address::{Host, canonical};
-use crate::admit::{self, Admission, evict};
+use crate::admit::{Admission, evict};
 use crate::ban::Ban;
 use crate::ban::list::BanList;
 use crate::ban::score::{ChecksumRun, Score};
@@ -25,8 +30,9 @@ use crate::error::{CommandError, Refusal};
 use crate::id::{LinkId, PeerId};
 use crate::keyed::KeyedState;
 use crate::protocol::Network;
-use crate::store::{Journal, MemoryStore};
+use crate::store::{Journal, KnownPeer, MemoryStore};
 use crate::time::{Instant, UnixTime};
+use gossip::Gossip;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -51,8 +57,12 @@ pub(crate) struct Manager {
     bad_checksums: BTreeMap<LinkId, ChecksumRun>,
     /// The addresses that accepted and dialled peers say they listen at, beside those that they were dialled at.
     said_listening: BTreeMap<LinkId, SocketAddr>,
+    gossip: Gossip,
     /// Where this loop listens.
     listening: Vec<SocketAddr>,
+    /// The addresses that were chosen to be dialled in this turn.
+    #[cfg(feature = "sim")]
+    drawn: Vec<inspect::Draw>,
 }
 
 impl Manager {
@@ -70,7 +80,10 @@ impl Manager {
             scores: BTreeMap::new(),
             bad_checksums: BTreeMap::new(),
             said_listening: BTreeMap::new(),
+            gossip: Gossip::new(keys),
             listening: Vec::new(),
+            #[cfg(feature = "sim")]
+            drawn: Vec::new(),
             config: config.clone(),
         }
     }
@@ -114,11 +127,7 @@ impl Manager {
         if self.bans.is_banned(address, now, unix) {
             return Err(Refusal::Banned);
         }
-        self.admission.admit(address, now).map_err(|refusal| match refusal {
-            admit::Refusal::HostFull { connections: count, .. } => Refusal::HostFull { count },
-            admit::Refusal::GroupFull { connections: count, .. } => Refusal::GroupFull { count },
-            admit::Refusal::TooFast { .. } => Refusal::TooFast,
-        })
+        self.admission.admit(address, now)
     }
 
     /// Which of the accepted peers has to go for a new one; none if that is not wanted, or all are worth keeping.
@@ -129,8 +138,7 @@ impl Manager {
     /// A row was taken for a connection with `address`.
     pub(crate) fn entered(&mut self, id: LinkId, address: SocketAddr) {
         self.admission.entered(address.ip());
-        // An accepted connection's address is its own: the kernel gives no pair of ports twice.
-        let _ = self.dialler.live.claim(address, id);
+        self.dialler.live.enter(address, id);
     }
 
     /// Allows a dial that the embedder asked for, and takes its place.
@@ -151,14 +159,20 @@ impl Manager {
             let is_banned = bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip());
             is_banned || is_own(listening, address) || admission.has_room(address.ip()).is_err()
         };
-        dialler.next(now, rng, &*book, barred)
+        let address = dialler.next(now, rng, &*book, barred);
+        #[cfg(feature = "sim")]
+        self.drawn.extend(address.map(|address| inspect::Draw { address, places_taken: self.dialler.places.taken() }));
+        address
     }
 
     /// When something is due although nothing happens.
-    pub(crate) fn next_at(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
+    ///
+    /// `has_row` says whether there is a row for somebody to be dialled.
+    pub(crate) fn next_at(&self, has_row: bool, now: Instant, unix: UnixTime) -> Option<Instant> {
+        let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
         let bans = self.bans.next_expiry(now, unix);
-        [self.dialler.next_at(), seeds, bans, self.write_at(now)].into_iter().flatten().min()
+        [dial, seeds, bans, self.write_at(now)].into_iter().flatten().min()
     }
 
     /// The next question to a seed.
@@ -172,19 +186,33 @@ impl Manager {
         &mut self,
         query: u32,
         answer: &[SocketAddr],
-        moment: (Instant, UnixTime),
+        (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> (usize, usize) {
-        let Self { seeds, listening, .. } = self;
-        let addresses = seeds.resolved(query, answer, |address| is_own(listening, address)).addresses;
+        let Self { seeds, listening, bans, .. } = self;
+        let is_barred = |address: SocketAddr| is_own(listening, address) || bans.is_banned(address.ip(), now, unix);
+        let addresses = seeds.resolved(query, answer, is_barred).addresses;
         let mut new = 0;
         for &address in &addresses {
-            new += usize::from(self.learn(address, 0, moment, rng));
+            new += usize::from(self.take_in(KnownPeer::new(address, unix), now, rng));
         }
         (addresses.len(), new)
     }
 
-    fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
+    /// The links that are counted for the host of `address` and for its range.
+    #[cfg(feature = "sim")]
+    pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
+        self.admission.counted(address)
+    }
+
+    /// The hosts and the ranges that have links.
+    #[cfg(feature = "sim")]
+    pub(crate) fn counted_in_all(&self) -> (usize, usize) {
+        self.admission.counted_in_all()
+    }
+
+    /// Whether the host of `address` is banned and not trusted.
+    pub(crate) fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
         !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), now, unix)
     }
 }

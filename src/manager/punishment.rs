@@ -7,10 +7,12 @@ use crate::ban::score::{ChecksumRun, Verdict};
 use crate::ban::{Ban, BanReason, Misconduct, Penalty};
 use crate::error::CloseReason;
 use crate::id::LinkId;
-use crate::store::{Change, PeerStatus};
+use crate::limits::BANS_ENDED_PER_TURN;
+use crate::store::{Change, KnownPeer, PeerStatus};
 use crate::time::{Instant, UnixTime};
 use crate::wire::PayloadLimits;
 use std::collections::btree_map::Entry;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -80,36 +82,47 @@ impl Manager {
         }
     }
 
-    /// Says of an address in the book that it is banned.
-    pub(crate) fn write_down_ban(&mut self, address: SocketAddr, reason: BanReason, now: Instant, unix: UnixTime) {
-        self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Banned(reason));
+    /// Says of an address in the book that it is banned, if it is.
+    pub(crate) fn write_down_ban(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+        if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
+            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
+        }
     }
 
     /// Ends the ban of a host; returns whether there was one.
     pub(crate) fn unban(&mut self, host: Host, now: Instant, unix: UnixTime) -> bool {
-        let Some(ban) = self.bans.unban(host) else { return false };
-        self.forgive(&ban, now, unix);
-        true
+        let ended = self.bans.unban(host);
+        self.forgive(ended.as_slice(), now, unix);
+        ended.is_some()
     }
 
-    /// Ends one ban whose time is over.
-    pub(crate) fn end_ban(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
-        let ban = self.bans.pop_expired(now, unix)?;
-        self.forgive(&ban, now, unix);
-        Some(ban)
+    /// Ends bans whose time is over, as many as one turn may, and returns them.
+    pub(crate) fn end_bans(&mut self, now: Instant, unix: UnixTime) -> Vec<Ban> {
+        let over = iter::from_fn(|| self.bans.pop_expired(now, unix));
+        let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
+        self.forgive(&ended, now, unix);
+        ended
     }
 
-    /// A ban is over: the disk and the addresses of the host forget it.
-    fn forgive(&mut self, ban: &Ban, now: Instant, unix: UnixTime) {
-        let host = ban.host;
-        self.unannounced.remove(&host);
-        self.record(Change::RemoveBan(host), true, now);
-        let banned = self.book.peers(PeerStatus::Banned(BanReason::Manual));
-        let addresses: Vec<SocketAddr> =
-            banned.map(|peer| peer.address()).filter(|address| Host::of(address.ip()) == host).collect();
-        for address in addresses {
+    /// Bans are over: the disk forgets them, and the book says of nobody any more that he is banned who is not.
+    pub(super) fn forgive(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
+        if ended.is_empty() {
+            return;
+        }
+        for ban in ended {
+            self.unannounced.remove(&ban.host);
+            self.record(Change::RemoveBan(ban.host), true, now);
+        }
+        self.pardon(now, unix);
+        self.dialler.book_changed();
+    }
+
+    /// Says of those in the book whose hosts are not banned any more that nobody knows what they are.
+    pub(super) fn pardon(&mut self, now: Instant, unix: UnixTime) {
+        let listed = self.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
+        let free: Vec<SocketAddr> = listed.filter(|peer| !self.bans.is_banned(peer.ip(), now, unix)).collect();
+        for address in free {
             self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
         }
-        self.dialler.book_changed();
     }
 }

@@ -43,6 +43,7 @@ impl Manager {
                 Outcome::Over => self.record(Change::RemoveBan(ban.host), true, now),
             }
         }
+        self.pardon(now, unix);
         self.dialler.book_changed();
     }
 

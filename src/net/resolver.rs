@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_addresses_are_cut_and_none_is_a_failure() {
+    fn fault_e12_a_thousand_addresses_are_cut_and_none_is_a_failure() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
         resolver.ask(1, "many.example", 1_000, &waker).unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_that_hangs_holds_nobody_up_who_is_done_with_it() {
+    fn fault_e12_a_look_up_that_hangs_holds_nobody_up_who_is_done_with_it() {
         let (waker, _rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);

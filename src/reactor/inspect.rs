@@ -6,16 +6,22 @@
 use super::Reactor;
 use super::accept::Listener;
 use crate::api::Handler;
+use crate::ban::BanReason;
 use crate::bugs::{self, Budget};
 use crate::histogram::Counters;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
+use crate::manager::Manager;
+pub use crate::manager::inspect::{Draw, ManagerSummary};
 use crate::net::Net;
 use crate::peer::{ConnectionState, ConnectionType};
+use crate::stats::Census;
+use crate::store::{KnownPeer, PeerStatus};
 use crate::table::{Ending, Link};
-use crate::time::{Instant, Wait};
+use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::tick_of;
 use crate::wire::Version;
+use std::net::SocketAddr;
 
 /// What a loop counts of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +32,18 @@ pub struct Summary {
     pub wait: Wait,
     /// Links that the table believes to have.
     pub links: usize,
+    /// The links by state and by type.
+    pub connections: Census,
     /// Accepted links, without those over capacity.
     pub inbound: usize,
     /// Accepted links over capacity.
     pub over_capacity: usize,
     /// Peers whose handshake is complete.
     pub ready_peers: usize,
+    /// Send queues that hold something.
+    pub send_queues: usize,
+    /// Bytes that wait in them.
+    pub waiting_bytes: u64,
     /// Links listed as ones to read.
     pub ready: usize,
     /// Links listed as ones with something to send.
@@ -48,13 +60,15 @@ pub struct Summary {
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events, the queue of commands or that of answers may hold more than was taken, or
-    /// timers are still to be set for deadlines that have moved.
+    /// Whether a listener, the kernel's events, the queue of commands or that of answers may hold more than was taken,
+    /// or timers are still to be set for deadlines that have moved.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
     /// All counters.
     pub counters: Counters,
+    /// What the peer manager counts, if there is one.
+    pub manager: Option<ManagerSummary>,
 }
 
 /// All that can be seen of a loop between two turns.
@@ -82,6 +96,8 @@ pub struct Inspection {
     pub listeners: Vec<ListenerReport>,
     /// Addresses that wait for a listener.
     pub unbound_addresses: usize,
+    /// What the peer manager believes, if there is one.
+    pub manager: Option<ManagerReport>,
     /// Whether a timer has gone off that was not looked at.
     pub has_overdue_timers: bool,
     /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
@@ -89,11 +105,40 @@ pub struct Inspection {
     pub accounted_bytes: u64,
 }
 
+/// What the peer manager believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerReport {
+    /// Places that peers have taken.
+    pub places_taken: usize,
+    /// Places there are.
+    pub places_max: usize,
+    /// Hosts that have a link.
+    pub hosts: usize,
+    /// Ranges of addresses that have a link.
+    pub groups: usize,
+    /// The addresses that are somebody's, in their order.
+    pub claims: Vec<(SocketAddr, LinkId)>,
+    /// Addresses that the dialler has in hand or in mind.
+    pub dial_records: usize,
+    /// Addresses that wait, and until when, the first due first.
+    pub waiting: Vec<(Instant, SocketAddr)>,
+    /// Hosts that are banned.
+    pub bans: usize,
+    /// The book, in the order of its addresses.
+    pub book: Vec<KnownPeer>,
+}
+
 /// One link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkReport {
     /// Its slot and generation.
     pub id: LinkId,
+    /// The address that it was dialled at or came from.
+    pub address: SocketAddr,
+    /// The links that the manager counts for its host and for its range of addresses.
+    pub counted: (usize, usize),
+    /// Whether its host is banned and not trusted.
+    pub is_banned: bool,
     /// Where it is in its life.
     pub state: ConnectionState,
     /// Who opened it.
@@ -192,14 +237,16 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     /// What the loop counts of itself, at a cost that does not depend on how much there is to count.
     pub fn inspect_summary(&self) -> Summary {
         let state = &self.engine.state;
-        let (inbound, over_capacity) = self.engine.accepted_links();
         Summary {
             now: state.now,
             wait: self.next_deadline(),
             links: state.table.len(),
-            inbound,
-            over_capacity,
-            ready_peers: state.ready_peers,
+            connections: state.census,
+            inbound: state.census.of_type(ConnectionType::Inbound),
+            over_capacity: state.census.of_type(ConnectionType::OverCapacity),
+            ready_peers: state.ready_peers(),
+            send_queues: state.pool.queues_in_use(),
+            waiting_bytes: state.pool.waiting_bytes(),
             ready: state.table.ready_len(),
             dirty: state.table.dirty_len(),
             closing: state.table.closing_len(),
@@ -217,6 +264,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
             counters: state.counters.clone(),
+            manager: state.manager.as_ref().map(|manager| manager.summary()),
         }
     }
 
@@ -229,6 +277,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let of_loop = state.table.held_bytes()
             + state.wheel.held_bytes()
             + state.pool.held_bytes()
+            + state.costs.as_ref().map_or(0, |costs| costs.held_bytes())
             + self.engine.memory().held_bytes();
         Inspection {
             summary: self.inspect_summary(),
@@ -242,6 +291,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             dials,
             listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
             unbound_addresses: self.listeners.waiting_len(),
+            manager: state.manager.as_ref().map(|manager| ManagerReport::of(manager, state.now, state.unix_time)),
             has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             accounted_bytes: (of_links + of_loop) as u64,
         }
@@ -252,8 +302,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let [is_ready, is_dirty, is_closing] = link.listed_as();
         let (frame_received_bytes, gathering_bytes) = link.framer.gathering();
         let version = link.peer.handshake().peer_version();
+        let address = link.peer.address();
+        let manager = state.manager.as_ref();
         LinkReport {
             id,
+            address,
+            counted: manager.map_or((0, 0), |manager| manager.counted(address.ip())),
+            is_banned: manager.is_some_and(|manager| manager.is_barred(address, state.now, state.unix_time)),
             state: link.peer.state(),
             connection_type: link.peer.connection_type(),
             ending: EndingStep::of(link.ending),
@@ -279,6 +334,28 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 max_recv_payload_bytes: link.peer.max_recv_payload(),
                 protoconf_received: link.peer.protoconf_received(),
             },
+        }
+    }
+}
+
+impl ManagerReport {
+    fn of(manager: &Manager, now: Instant, unix: UnixTime) -> Self {
+        let (hosts, groups) = manager.counted_in_all();
+        let of_status = |status| manager.book.peers(status).cloned();
+        let statuses =
+            [PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
+        let mut book: Vec<KnownPeer> = statuses.into_iter().flat_map(of_status).collect();
+        book.sort_unstable_by_key(KnownPeer::address);
+        Self {
+            places_taken: manager.dialler.places.taken(),
+            places_max: manager.dialler.places.max(),
+            hosts,
+            groups,
+            claims: manager.dialler.live.iter().collect(),
+            dial_records: manager.dialler.records_len(),
+            waiting: manager.dialler.waiting().copied().collect(),
+            bans: manager.bans.list(now, unix).len(),
+            book,
         }
     }
 }

@@ -83,7 +83,9 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     ///
     /// When the address cannot be bound.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(Place { asked: address, is_configured: false })
+        let bound = self.bind(Place { asked: address, is_configured: false })?;
+        self.engine.listens_at(bound);
+        Ok(bound)
     }
 
     /// The addresses of all listeners that are open.

@@ -10,6 +10,7 @@ use crate::limits::{
     CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN, WRITTEN_PER_TURN_MAX_BYTES,
 };
 use crate::net::Net;
+use crate::stats::Mark;
 use crate::table::Ending;
 use crate::time::Instant;
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,9 +19,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
         self.read_clock();
         let until = self.engine.state.now.plus(READ_STEP_MAX);
+        let mut mark = self.mark();
         for _ in 0..self.engine.state.table.ready_len() {
             let Some(id) = self.engine.state.table.pop_ready() else { return };
             self.read_link(id);
+            self.charge(id, &mut mark);
             if self.engine.state.now >= until {
                 return;
             }
@@ -95,12 +98,35 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     pub(super) fn flush(&mut self) {
         let until = self.net.now().plus(FLUSH_STEP_MAX);
+        let mut mark = self.mark();
         for _ in 0..self.engine.state.table.dirty_len() {
             let Some(id) = self.engine.state.table.pop_dirty() else { return };
-            if self.flush_link(id, until) >= until {
+            let at = self.flush_link(id, until);
+            self.charge(id, &mut mark);
+            if at >= until {
                 return;
             }
         }
+    }
+
+    /// Where the loop is, if what each peer costs is measured.
+    fn mark(&self) -> Option<Mark> {
+        let state = &self.engine.state;
+        state.costs.as_ref().map(|_| Mark {
+            at: self.net.now(),
+            received_bytes: state.counters.bytes_received,
+            sent_bytes: state.counters.bytes_sent,
+        })
+    }
+
+    /// Charges a link with all that was done since the mark, and moves that on.
+    fn charge(&mut self, id: LinkId, mark: &mut Option<Mark>) {
+        let Some(from) = mark else { return };
+        let to = self.mark();
+        if let (Some(costs), Some(to)) = (&mut self.engine.state.costs, &to) {
+            costs.charge(id, from, to);
+        }
+        *mark = to;
     }
 
     /// Sends what waits, as much as one turn allows, and returns when the last write began. The kernel does not remind

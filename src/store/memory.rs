@@ -12,9 +12,10 @@ use crate::address::{Host, canonical};
 use crate::ban::Ban;
 use crate::keyed::KeyedState;
 use crate::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use slab::Slab;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 /// Peers and bans in memory.
@@ -131,6 +132,31 @@ impl MemoryStore {
             }
         }
         None
+    }
+
+    /// Draws up to `count` different peers of these statuses, each as likely as any other, in no order.
+    pub fn sample(&self, statuses: &[PeerStatus], count: usize, rng: &mut impl Rng) -> Vec<&KnownPeer> {
+        let lists: Vec<&[u32]> = statuses.iter().map(|status| self.by_status[status.index()].as_slice()).collect();
+        let total: usize = lists.iter().map(|list| list.len()).sum();
+        let count = count.min(total);
+        // Floyd's way: no more draws than peers, however many of them are wanted.
+        let (mut drawn, mut order) = (BTreeSet::new(), Vec::with_capacity(count));
+        for last in total - count..total {
+            let index = rng.random_range(0..=last);
+            let index = if drawn.insert(index) { index } else { last };
+            drawn.insert(index);
+            order.push(index);
+        }
+        order.shuffle(rng);
+        let row_at = |mut index: usize| {
+            let list = lists.iter().find(|list| {
+                let is_in_list = index < list.len();
+                index -= if is_in_list { 0 } else { list.len() };
+                is_in_list
+            });
+            list.expect("the index is below the sum of the lengths")[index]
+        };
+        order.into_iter().map(|index| &self.rows[row_at(index) as usize].peer).collect()
     }
 
     /// One of those that are worth the least, if `newcomer` is worth as much.

@@ -13,7 +13,8 @@ pub struct KnownPeer {
     address: SocketAddr,
     /// What it is good for.
     pub status: PeerStatus,
-    /// Since when it has that status. Only for people to read: no decision depends on it.
+    /// Since when it has that status; of one that other peers have named and nobody has tried, when they say it was
+    /// last seen. Only for people to read: no decision depends on it.
     pub status_since: UnixTime,
     /// When a handshake with it was last completed, if ever. Only for people to read.
     pub last_connected: Option<UnixTime>,

@@ -1,20 +1,35 @@
 //! A node with few descriptors and many visitors: it sleeps while it has none, and accepts by itself once it has.
 
 use crate::client::{Client, ping_all};
-use crate::node::{Node, PATIENCE, raise_descriptors};
+use crate::node::{Account, Node, PATIENCE, raise_descriptors};
+use peerloop::config::ManagerConfig;
+use peerloop::{Config, Network};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const LIMIT: u64 = 512;
+const LIMIT: u64 = 200;
 const VISITORS: usize = 1_000;
 const STARVED: Duration = Duration::from_millis(1_500);
 
+fn lower_the_limit(_: &mut Config) {
+    rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("a limit may be lowered");
+}
+
+/// Checks that the node, which is starved, does next to nothing.
+fn assert_is_quiet(node: &mut Node) {
+    let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
+    thread::sleep(STARVED);
+    let (cpu, turns) = (node.cpu_time() - cpu_before, node.account().of("turns") - turns_before);
+    let share = cpu.as_secs_f64() / STARVED.as_secs_f64();
+    println!("starved for {STARVED:?}: {turns} turns, {cpu:?} of CPU time, {:.1} % of a core", share * 100.0);
+    assert!(share < 0.2 && turns < 500, "the node spins while it waits: {turns} turns, {share:.2} of a core");
+}
+
 #[test]
-fn a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
-    let test = "descriptors::a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some";
-    let mut node = Node::start(test, |_| {
-        rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("a limit may be lowered");
-    });
+fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
+    let test = "descriptors::fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some";
+    let mut node = Node::start(test, lower_the_limit);
     assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
     let mut waiting: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     waiting.iter_mut().for_each(Client::greet);
@@ -26,12 +41,7 @@ fn a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
     let mut inside: Vec<Client> = waiting.drain(..served).collect();
     inside.iter_mut().for_each(|client| client.await_ready().expect("the node shakes hands"));
     ping_all(&mut inside, 1);
-    let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
-    thread::sleep(STARVED);
-    let (cpu, turns) = (node.cpu_time() - cpu_before, node.account().of("turns") - turns_before);
-    let share = cpu.as_secs_f64() / STARVED.as_secs_f64();
-    println!("starved for {STARVED:?}: {turns} turns, {cpu:?} of CPU time, {:.1} % of a core", share * 100.0);
-    assert!(share < 0.2 && turns < 500, "the node spins while it waits: {turns} turns, {share:.2} of a core");
+    assert_is_quiet(&mut node);
 
     while !waiting.is_empty() {
         let before = node.account().of("accepted");
@@ -51,4 +61,43 @@ fn a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
         ping_all(&mut inside, 1);
     }
     assert_eq!(node.account().of("handshakes"), VISITORS as u64, "nobody was lost");
+}
+
+/// Addresses of this machine at which nobody listens.
+fn deserted(count: u8) -> Vec<SocketAddr> {
+    let address = |host| {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");
+        listener.local_addr().expect("it is bound")
+    };
+    (1..=count).map(address).collect()
+}
+
+#[test]
+fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_goes_on_with_both() {
+    const DESERTED: u8 = 20;
+    let test =
+        "descriptors::fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_goes_on_with_both";
+    let mut node = Node::start(test, |config| {
+        lower_the_limit(config);
+        let pause = Duration::from_millis(20);
+        config.manager = Some(Box::new(ManagerConfig {
+            max_peers: 10_000,
+            trusted: vec![(Ipv4Addr::LOCALHOST.into(), 32)],
+            initial_backoff: pause,
+            backoff_max: pause,
+            max_retries: 1_000,
+            ..ManagerConfig::with_fixed_peers(Network::Regtest, deserted(DESERTED))
+        }));
+    });
+    let dials = |account: &Account| account.of("end:refused");
+    node.until("it dials", |account| dials(account) > 10 * u64::from(DESERTED));
+    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
+    let visitors: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
+    node.until("descriptors are short", |account| account.of("accept_pauses") > 2);
+    assert_is_quiet(&mut node);
+    drop(visitors);
+    let account = node.until("it accepts all", |account| account.of("accepted") >= VISITORS as u64);
+    let before = dials(&account);
+    let account = node.until("it dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
+    assert_eq!(account.of("refused"), 0, "nobody was turned away");
 }

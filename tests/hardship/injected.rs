@@ -44,8 +44,8 @@ fn an_accept_of_a_connection_that_is_gone_does_not_pause_the_others() {
 }
 
 #[test]
-fn interrupted_calls_are_made_again() {
-    let test = "injected::interrupted_calls_are_made_again";
+fn fault_e14_interrupted_calls_are_made_again() {
+    let test = "injected::fault_e14_interrupted_calls_are_made_again";
     for calls in ["?epoll_wait,epoll_pwait", "accept4", "recvfrom", "sendto", "sendmsg"] {
         let Some(account) = serve_through(test, &format!("{calls}:error=EINTR:when=1+2")) else { return };
         assert_eq!((account.of("accept_pauses"), account.of("accept_failures")), (0, 0), "{calls}");
@@ -53,8 +53,8 @@ fn interrupted_calls_are_made_again() {
 }
 
 #[test]
-fn memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
-    let test = "injected::memory_that_is_short_for_a_moment_costs_nobody_the_connection";
+fn fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
+    let test = "injected::fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection";
     for (calls, error) in [("sendto", "ENOBUFS"), ("sendmsg", "ENOBUFS"), ("sendmsg", "ENOMEM"), ("recvfrom", "ENOMEM")]
     {
         if serve_through(test, &format!("{calls}:error={error}:when=2+7")).is_none() {

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 const DIALS: usize = 20;
 
 #[test]
-fn a_dial_without_a_port_is_a_shortage_of_this_side() {
-    let test = "ports::a_dial_without_a_port_is_a_shortage_of_this_side";
+fn fault_e04_a_dial_without_a_port_is_a_shortage_of_this_side() {
+    let test = "ports::fault_e04_a_dial_without_a_port_is_a_shortage_of_this_side";
     let Some(mut node) = Node::with_fault(test, "connect:error=EADDRNOTAVAIL:when=1..5") else { return };
     let far = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     node.dial(far.local_addr().expect("it is bound"), DIALS);
@@ -19,8 +19,8 @@ fn a_dial_without_a_port_is_a_shortage_of_this_side() {
 }
 
 #[test]
-fn ports_that_are_used_up_are_a_shortage_of_this_side() {
-    let test = "ports::ports_that_are_used_up_are_a_shortage_of_this_side";
+fn fault_e04_ports_that_are_used_up_are_a_shortage_of_this_side() {
+    let test = "ports::fault_e04_ports_that_are_used_up_are_a_shortage_of_this_side";
     let far: SocketAddr = ([127, 0, 0, 2], 7).into();
     let node = Node::with_ports(test, (40_000, 40_009), |_| {
         // Connections wait there, established by the kernel, as long as the node lives.

@@ -46,8 +46,8 @@ impl Drop for HonestPeers {
 }
 
 #[test]
-fn a_stop_of_the_process_costs_honest_peers_nothing() {
-    let test = "stopped::a_stop_of_the_process_costs_honest_peers_nothing";
+fn fault_e06_a_stop_of_the_process_costs_honest_peers_nothing() {
+    let test = "stopped::fault_e06_a_stop_of_the_process_costs_honest_peers_nothing";
     let mut node = Node::start(test, |config| {
         config.ping_interval = Duration::from_millis(100);
         config.pong_timeout = Duration::from_millis(1_000);

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 14] = [
     &["error"],
     &["wire", "buffer", "wheel", "histogram", "config"],
     &["framer", "peer", "keyed"],
-    &["table", "ban", "dial", "store", "admit"],
+    &["table", "ban", "dial", "store", "admit", "stats"],
     &["manager", "subscribe"],
     &["api"],
     &["load", "relay", "logging"],

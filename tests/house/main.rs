@@ -4,6 +4,7 @@
 //! here, for everybody.
 
 mod imports;
+mod requirements;
 mod rules;
 mod source;
 
@@ -73,6 +74,11 @@ fn pages_name_files_that_exist() {
     let mut paths = Vec::new();
     add_files(&root(), "", &mut paths);
     assert_none(sources().iter().flat_map(|source| rules::named_files_exist(source, &paths)).collect());
+}
+
+#[test]
+fn every_requirement_is_shown_by_a_test() {
+    assert_none(requirements::check(&sources()));
 }
 
 #[test]

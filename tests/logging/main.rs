@@ -49,7 +49,7 @@ fn lines_of(event: &str) -> Vec<(Level, String)> {
 }
 
 #[test]
-fn the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
+fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
     const FAILURES: usize = 200;
     log::set_logger(&Recorder).expect("there is no other");
     log::set_max_level(LevelFilter::Debug);

@@ -252,7 +252,7 @@ fn a_second_protoconf_changes_nothing() {
 }
 
 #[test]
-fn sendheaders_is_remembered() {
+fn seed_e11_sendheaders_is_remembered() {
     let mut conn = new(Outbound);
     assert!(!conn.send_headers_mode());
     conn.set_send_headers_mode();

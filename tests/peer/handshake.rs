@@ -158,7 +158,7 @@ fn a_second_version_cannot_undo_a_complete_handshake() {
 }
 
 #[test]
-fn a_verack_before_the_version_holds_and_is_counted() {
+fn seed_e02_a_verack_before_the_version_holds_and_is_counted() {
     let mut handshake = HandshakeState::new();
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
@@ -232,7 +232,7 @@ fn a_protocol_version_below_the_least_is_refused_and_named() {
 }
 
 #[test]
-fn a_version_is_judged_in_the_order_network_protocol_ban_chain() {
+fn seed_e06_a_version_is_judged_in_the_order_network_protocol_ban_chain() {
     let rules = VersionRules { banned_agents: vec!["satoshi".to_owned()], ..VersionRules::default() };
     let mut version = version(Some(b"/Satoshi:0.1/"));
     version.protocol_version = 1;

@@ -1,9 +1,14 @@
 //! Restarts are granted by number and window, and only to connections that this side dialled.
 
 use super::{address, at};
+use peerloop::CloseReason;
+use peerloop::error::{
+    Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, Side, WireError,
+};
 use peerloop::peer::{ConnectionState, PeerConnection, RestartTracking};
 use peerloop::time::Instant;
 use proptest::prelude::*;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -53,6 +58,29 @@ fn seed_e19_a_restart_goes_from_failed_to_connecting_at_once() {
     assert_eq!(conn.restart().unwrap().restarts(), 1, "the count outlives the restart");
     conn.transition_to_failed(at(3)).unwrap();
     assert!(!conn.restart_mut().unwrap().try_restart(at(3)));
+}
+
+#[test]
+fn seed_e51_an_error_says_whose_it_is_and_whether_to_try_again() {
+    let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Connect, &kind.into()));
+    let no_descriptors = NetworkFailure::new(IoStep::Connect, &std::io::Error::from_raw_os_error(24));
+    assert_eq!(no_descriptors.shortage(), Some(Shortage::Descriptors));
+    for (reason, side, is_transient) in [
+        (failure(ErrorKind::ConnectionRefused), Side::Remote, true),
+        (failure(ErrorKind::ConnectionReset), Side::Remote, true),
+        (CloseReason::Network(no_descriptors), Side::Local, true),
+        (CloseReason::TimedOut(Deadline::Connect), Side::Remote, true),
+        (CloseReason::TimedOut(Deadline::Pong), Side::Remote, true),
+        (CloseReason::ClosedByPeer, Side::Remote, true),
+        (CloseReason::RejectedByPeer(0x10), Side::Remote, false),
+        (CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }), Side::Remote, false),
+        (CloseReason::Misbehaved(Misbehaviour::BanScore), Side::Remote, false),
+        (CloseReason::Incompatible(Incompatibility::Blockchain), Side::Remote, false),
+        (CloseReason::Local(LocalCause::Requested), Side::Local, false),
+        (CloseReason::Local(LocalCause::Banned), Side::Local, false),
+    ] {
+        assert_eq!((reason.side(), reason.is_transient()), (side, is_transient), "{reason}");
+    }
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
-use peerloop::error::CommandError;
+use peerloop::error::{CommandError, LocalCause};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::{Config, Message, Network};
+use peerloop::{CloseReason, Config, Message, Network};
 
 /// The answer to a question that one turn suffices for.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
@@ -20,7 +20,7 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
 }
 
 #[test]
-fn peers_are_listed_with_what_they_said_of_themselves() {
+fn seed_e30_peers_are_listed_with_what_they_said_of_themselves() {
     let (mut one, mut two) = (Node::with(Config { user_agent: "/a\n\"b\u{1b}/".into(), ..regtest() }), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
@@ -46,7 +46,7 @@ fn peers_are_listed_with_what_they_said_of_themselves() {
 }
 
 #[test]
-fn a_message_is_encoded_for_the_loops_network_and_its_fate_is_told() {
+fn seed_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_is_told() {
     let config = || Config { magic: Some(*b"TEST"), ..Config::new(Network::Mainnet) };
     let (mut one, mut two) = (Node::with(config()), Node::with(config()));
     let there = one.dial(two.address);
@@ -70,4 +70,21 @@ fn a_loop_without_a_manager_says_that_it_knows_no_bans() {
     assert_eq!(answer(&mut node, unban), Err(CommandError::NoManager));
     let bans = handle.bans().expect("the queue has room");
     assert_eq!(answer(&mut node, bans), Err(CommandError::NoManager));
+}
+
+#[test]
+fn seed_e47_a_loop_tells_what_it_has_counted() {
+    let (mut nodes, [there, _]) = Node::pair();
+    nodes[0].act(move |ctx| ctx.close(there, CloseReason::Local(LocalCause::Requested)));
+    let [one, two] = &mut nodes;
+    until([one, two], "both are alone", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
+    for (node, dialled) in nodes.iter_mut().zip([1, 0]) {
+        let handle = node.reactor.handle();
+        let stats = answer(node, handle.stats().expect("the queue has room"));
+        let counters = &stats.counters;
+        assert_eq!((counters.dialled, counters.accepted), (dialled, 1 - dialled));
+        assert_eq!((counters.handshakes, counters.closed, stats.ready), (1, 1, 0));
+        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "a version at least");
+        assert!(counters.frames_received >= 2, "version and verack");
+    }
 }

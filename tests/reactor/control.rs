@@ -21,7 +21,7 @@ fn drain(subscription: &Subscription<ControlEvent>) -> Vec<ControlEvent> {
 }
 
 #[test]
-fn both_ends_are_told_the_life_of_a_peer_and_subscribers_get_what_the_handler_heard() {
+fn seed_e34_both_ends_are_told_the_life_of_a_peer_and_subscribers_get_what_the_handler_heard() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let subscriptions = [&one, &two].map(|node| {
         let handle = node.reactor.handle();
@@ -48,7 +48,7 @@ fn both_ends_are_told_the_life_of_a_peer_and_subscribers_get_what_the_handler_he
 }
 
 #[test]
-fn a_dial_that_comes_to_nothing_has_failed_and_was_never_lost() {
+fn seed_e34_a_dial_that_comes_to_nothing_has_failed_and_was_never_lost() {
     let mut node = Node::new();
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -145,7 +145,7 @@ fn a_handler_may_act_on_what_it_is_told_and_hears_of_it_later() {
 }
 
 #[test]
-fn a_slow_subscriber_is_told_how_many_it_lost_and_holds_nobody_up() {
+fn seed_e35_a_slow_subscriber_is_told_how_many_it_lost_and_holds_nobody_up() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let slow = two.reactor.handle().subscribe_control_events(1).expect("the queue has room");
     let quick = two.reactor.handle().subscribe_control_events(100).expect("the queue has room");

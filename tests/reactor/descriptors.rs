@@ -22,25 +22,26 @@ fn lower_the_limit() {
 }
 
 #[test]
-fn waiting_connections_are_accepted_once_descriptors_are_free_again() {
-    let ended = in_a_child("descriptors::waiting_connections_are_accepted_once_descriptors_are_free_again", || {
-        lower_the_limit();
-        let mut node = Node::new();
-        node.turn();
-        let sockets: Vec<BareSocket> = (0..WAITING).map(|_| BareSocket::connect(node.address)).collect();
-        let mut hoard = hoard();
-        hoard.truncate(hoard.len() - SPARE);
-        until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
-        assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
-        assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
-        until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
-        drop(hoard);
-        // Nobody connects any more, so the kernel has nothing to announce.
-        let is_opened = |seen: &Seen| *seen == Seen::Opened;
-        until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
-        assert_eq!(node.reactor.stats().links, WAITING, "nobody was lost");
-        drop(sockets);
-    });
+fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() {
+    let ended =
+        in_a_child("descriptors::fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again", || {
+            lower_the_limit();
+            let mut node = Node::new();
+            node.turn();
+            let sockets: Vec<BareSocket> = (0..WAITING).map(|_| BareSocket::connect(node.address)).collect();
+            let mut hoard = hoard();
+            hoard.truncate(hoard.len() - SPARE);
+            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
+            assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
+            assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
+            until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
+            drop(hoard);
+            // Nobody connects any more, so the kernel has nothing to announce.
+            let is_opened = |seen: &Seen| *seen == Seen::Opened;
+            until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
+            assert_eq!(node.reactor.stats().links, WAITING, "nobody was lost");
+            drop(sockets);
+        });
     assert!(ended.success(), "{ended}");
 }
 
@@ -61,8 +62,8 @@ fn peers_that_are_connected_already_are_served_while_descriptors_are_short() {
 }
 
 #[test]
-fn a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
-    let ended = in_a_child("descriptors::a_dial_without_a_descriptor_is_a_shortage_of_this_side", || {
+fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
+    let ended = in_a_child("descriptors::fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side", || {
         lower_the_limit();
         let (mut node, two) = (Node::new(), Node::new());
         let hoard = hoard();

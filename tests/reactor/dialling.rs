@@ -17,7 +17,7 @@ fn deserted() -> SocketAddr {
 }
 
 #[test]
-fn a_refused_connection_is_the_peers_doing() {
+fn fault_e05_a_refused_connection_is_the_peers_doing() {
     let mut node = Node::new();
     let peer = node.dial(deserted());
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());

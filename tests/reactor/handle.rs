@@ -88,7 +88,7 @@ fn seed_e45_a_sleeping_loop_takes_another_configuration_from_another_thread() {
 }
 
 #[test]
-fn a_full_queue_gives_the_command_back() {
+fn seed_e36_a_full_queue_gives_the_command_back() {
     let ([mut one, mut two], [there, _]) = Node::pair();
     let handle = one.reactor.handle();
     for _ in 0..HANDLE_QUEUE_MAX {
@@ -105,7 +105,7 @@ fn a_full_queue_gives_the_command_back() {
 }
 
 #[test]
-fn commands_of_many_threads_are_all_taken() {
+fn seed_e36_commands_of_many_threads_are_all_taken() {
     const THREADS: usize = 8;
     const EACH: usize = 2_000;
     let (_, handle, thread) = spawn();

@@ -17,6 +17,7 @@ mod greeting;
 mod half_close;
 mod handle;
 mod listening;
+mod manager;
 mod messages;
 mod overhearing;
 mod persisting;

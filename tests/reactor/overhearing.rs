@@ -52,7 +52,7 @@ fn send(node: &mut Node, socket: &mut BareSocket, frames: &[Vec<u8>]) {
 }
 
 #[test]
-fn subscribers_get_what_they_asked_for_and_the_handler_what_it_wants() {
+fn seed_e35_subscribers_get_what_they_asked_for_and_the_handler_what_it_wants() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
@@ -71,7 +71,7 @@ fn subscribers_get_what_they_asked_for_and_the_handler_what_it_wants() {
 }
 
 #[test]
-fn what_the_engine_answers_is_nobodys_message() {
+fn seed_e35_what_the_engine_answers_is_nobodys_message() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
@@ -101,7 +101,7 @@ fn only_whole_and_checked_messages_are_passed_on() {
 }
 
 #[test]
-fn a_subscription_that_is_dropped_changes_nothing_for_the_handler() {
+fn fault_e20_a_subscription_that_is_dropped_changes_nothing_for_the_handler() {
     let mut node = Node::new();
     let (mut socket, _) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);

@@ -54,7 +54,7 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
 }
 
 #[test]
-fn a_batch_is_durable_when_the_answer_comes_and_the_rest_when_the_network_is_dropped() {
+fn seed_e29_a_batch_is_durable_when_the_answer_comes_and_the_rest_when_the_network_is_dropped() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
     let net = MioNet::new().expect("the kernel gives a poller");
     let mut net = net.with_store(shared.clone()).expect("the system gives a thread");

@@ -10,8 +10,8 @@ use std::os::unix::process::ExitStatusExt;
 const SIGPIPE: i32 = 13;
 
 #[test]
-fn writing_to_a_dead_peer_does_not_kill_the_process() {
-    let ended = in_a_child("sigpipe::writing_to_a_dead_peer_does_not_kill_the_process", || {
+fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
+    let ended = in_a_child("sigpipe::fault_e13_writing_to_a_dead_peer_does_not_kill_the_process", || {
         sigpipe::reset();
         let mut node = Node::new();
         // One frame leaves by a plain write, two by a gathered one.

@@ -14,6 +14,7 @@ mod chain;
 mod drops;
 mod enriched;
 mod handshake;
+mod manager;
 mod many_peers;
 mod mined;
 mod node;

@@ -1,7 +1,8 @@
 //! A real Bitcoin SV node on regtest, for as long as a test needs it.
 //!
-//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. It is killed by its process id
-//! and its folder removed when the value is dropped, also by a panic. Nothing outside that folder is written.
+//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own; killed, it can be started again
+//! with both. It is killed by its process id and its folder removed when the value is dropped, also by a panic. Nothing
+//! outside that folder is written.
 
 use serde_json::Value;
 use std::env;
@@ -27,7 +28,8 @@ const ANSWER_POLLS_MAX: usize = 1_200;
 #[derive(Debug)]
 pub(crate) struct Node {
     process: Child,
-    cli: PathBuf,
+    programs: PathBuf,
+    options: Vec<String>,
     data: DataFolder,
     address: SocketAddr,
     rpc_port: u16,
@@ -53,6 +55,23 @@ impl Node {
             }
         }
         Some(start().unwrap_or_else(|problem| panic!("the real node does not start: {problem}")))
+    }
+
+    /// Kills the node as a power failure would; its data stays.
+    pub(crate) fn kill(&mut self) {
+        // Errors mean that it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts a node that was killed again, where it was, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub(crate) fn start_again(&mut self) {
+        self.process = spawn(&self.programs, &self.data, self.address, self.rpc_port, &self.options);
+        self.wait_until_it_answers().unwrap_or_else(|problem| panic!("the node does not start again: {problem}"));
     }
 
     /// What `bitcoin-cli` prints for a command, without the line's end.
@@ -124,26 +143,9 @@ impl Node {
         let data = DataFolder::new();
         let [address, rpc_address] = free_addresses();
         let rpc_port = rpc_address.port();
-        let output = File::create(data.0.join("output")).expect("the folder was just made");
-        let process = Command::new(programs.join("bitcoind"))
-            .args(["-regtest", "-server", "-listen", "-dnsseed=0", "-printtoconsole=0"])
-            .args([format!("-bind={address}"), format!("-port={}", address.port())])
-            .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
-            .args([format!("-rpcport={rpc_port}"), format!("-datadir={}", data.0.display())])
-            // The node does not start without these three.
-            .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
-            .arg("-minminingtxfee=0.00000001")
-            // Making the 2,000 keys that it keeps by default takes most of its start.
-            .arg("-keypool=1")
-            // It lowers this to 865 itself, of which 856 places are for inbound peers.
-            .arg("-maxconnections=1000")
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("one more descriptor"))
-            .stderr(output)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()));
-        let mut node = Self { process, cli: programs.join("bitcoin-cli"), data, address, rpc_port };
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let process = spawn(programs, &data, address, rpc_port, &options);
+        let mut node = Self { process, programs: programs.to_owned(), options, data, address, rpc_port };
         node.wait_until_it_answers().map(|()| node)
     }
 
@@ -164,14 +166,15 @@ impl Node {
     }
 
     fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(&self.cli)
+        let program = self.programs.join("bitcoin-cli");
+        let output = Command::new(&program)
             .args(["-regtest", "-rpcclienttimeout=60"])
             // The node leaves a password in its folder: another node that got hold of the port would not know it.
             .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.0.display())])
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| format!("{} does not run: {error}", self.cli.display()))?;
+            .map_err(|error| format!("{} does not run: {error}", program.display()))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
         } else {
@@ -182,10 +185,31 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Errors mean that it is gone already. The folder goes after the process: fields are dropped after this.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // The folder goes after the process: fields are dropped after this.
+        self.kill();
     }
+}
+
+fn spawn(programs: &Path, data: &DataFolder, address: SocketAddr, rpc_port: u16, options: &[String]) -> Child {
+    let output = File::create(data.0.join("output")).expect("the folder was made for it");
+    Command::new(programs.join("bitcoind"))
+        .args(["-regtest", "-server", "-listen", "-dnsseed=0", "-printtoconsole=0"])
+        .args([format!("-bind={address}"), format!("-port={}", address.port())])
+        .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
+        .args([format!("-rpcport={rpc_port}"), format!("-datadir={}", data.0.display())])
+        // The node does not start without these three.
+        .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
+        .arg("-minminingtxfee=0.00000001")
+        // Making the 2,000 keys that it keeps by default takes most of its start.
+        .arg("-keypool=1")
+        // It lowers this to 865 itself, of which 856 places are for inbound peers.
+        .arg("-maxconnections=1000")
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("one more descriptor"))
+        .stderr(output)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()))
 }
 
 /// A folder that is removed with the value.

@@ -34,7 +34,7 @@ fn a_connection_that_failed_before_it_was_accepted_holds_no_other_up() {
 }
 
 #[test]
-fn a_listener_that_is_short_of_something_is_tried_again_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
+fn fault_e01_a_listener_that_is_short_of_something_is_tried_again_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
     const FAILURES: u64 = 8;
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world);
@@ -51,4 +51,28 @@ fn a_listener_that_is_short_of_something_is_tried_again_ever_more_slowly_and_the
     }
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(reactor.stats().counters.accepted, 1);
+}
+
+#[test]
+fn fault_e01_a_listener_accepts_again_within_a_second_and_a_tenth_whenever_descriptors_are_free() {
+    const BOUND: Duration = Duration::from_millis(1_100);
+    for starved_ms in [0, 1, 99, 100, 101, 299, 700, 1_499, 1_500, 1_501, 2_500, 10_000, 60_000] {
+        let world = World::new(1, Instant::ZERO);
+        let (mut reactor, _peer) = loop_at(&world);
+        let freed_at = Instant::ZERO.plus(Duration::from_millis(starved_ms));
+        let mut turns = 0;
+        while reactor.stats().counters.accepted == 0 {
+            let is_starved = world.now() < freed_at;
+            reactor.net().accept_errors.borrow_mut().extend(is_starved.then(|| io::Error::from_raw_os_error(EMFILE)));
+            reactor.poll_once(Duration::ZERO).unwrap();
+            turns += 1;
+            match reactor.next_deadline() {
+                Wait::Until(due) => world.advance(due.since(world.now())),
+                other => assert!(reactor.stats().counters.accepted == 1, "{other:?}: it spins or sleeps for ever"),
+            }
+            assert!(world.now() < freed_at.plus(BOUND) || reactor.stats().counters.accepted == 1, "{starved_ms} ms");
+        }
+        // 100, 200, 400 and 800 ms, and then a second each.
+        assert!(turns <= 6 + starved_ms / 1_000, "{turns} turns in {starved_ms} ms");
+    }
 }

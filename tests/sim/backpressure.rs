@@ -16,7 +16,7 @@ use std::time::Duration;
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 /// Sends pings until nobody takes one more; returns the bytes that went.
-fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize {
+pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize {
     let pings = ping().repeat(1_000);
     let mut sent = 0;
     loop {

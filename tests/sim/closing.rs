@@ -42,7 +42,7 @@ fn farewell() -> Player {
 }
 
 #[test]
-fn who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
+fn seed_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
     let mut stage = full_stage();
     let mut peer = stage.peer();
     peer.send(&version());
@@ -90,7 +90,7 @@ fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
 }
 
 #[test]
-fn beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
+fn seed_e24_beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
     let mut stage = full_stage();
     let mut told: Vec<RawPeer> = (0..OVER_CAPACITY_MAX).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
@@ -306,7 +306,7 @@ fn a_peer_that_never_closes_holds_a_stopping_loop_up_for_the_grace() {
 }
 
 #[test]
-fn a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five_seconds() {
+fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five_seconds() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -325,7 +325,7 @@ fn a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five
 }
 
 #[test]
-fn a_stopped_loop_gives_up_the_dials_that_are_undecided() {
+fn fault_e22_a_stopped_loop_gives_up_the_dials_that_are_undecided() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);

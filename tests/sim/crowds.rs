@@ -37,7 +37,7 @@ fn small_messages_of_warm_peers_allocate_nothing() {
 }
 
 #[test]
-fn no_poller_is_too_mean_for_honest_peers() {
+fn fault_e15_no_poller_is_too_mean_for_honest_peers() {
     for poller in [Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny] {
         let world = World::new(1, Instant::ZERO);
         let journal = Journal::new();

@@ -22,7 +22,7 @@ fn assert_nobody_is_closed_before(stage: &mut Stage, time: Duration) {
 }
 
 #[test]
-fn a_silent_peer_is_closed_after_ten_seconds_exactly() {
+fn seed_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     assert_nobody_is_closed_before(&mut stage, secs(10));
@@ -43,7 +43,7 @@ fn a_deadline_within_a_tick_comes_at_its_end() {
 }
 
 #[test]
-fn a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
+fn seed_e05_a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let player = Player::dialling(peer.listen());

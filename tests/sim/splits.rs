@@ -150,7 +150,7 @@ fn pairs_of_split_points_in_both_directions_give_the_same_outcome() {
 }
 
 #[test]
-fn one_byte_at_a_time_through_a_pipe_of_any_size_gives_the_same_outcome() {
+fn fault_e16_one_byte_at_a_time_through_a_pipe_of_any_size_gives_the_same_outcome() {
     let uncut = run(Conditions::default());
     for (capacity_bytes, most) in [(1, 1), (1, 100), (7, 1), (25, 3), (300, 7), (4_096, 1)] {
         let cuts = || Cuts { writes: Cut::AtMost(most), arrivals: Cut::AtMost(most) };

@@ -78,7 +78,7 @@ fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
 }
 
 #[test]
-fn events_for_nobody_are_counted_and_ignored() {
+fn fault_e15_events_for_nobody_are_counted_and_ignored() {
     let mut stage = Stage::new();
     let world = stage.world.clone();
     for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {

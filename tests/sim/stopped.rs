@@ -17,7 +17,7 @@ use std::time::Duration;
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 #[test]
-fn whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
+fn fault_e06_whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
     // Three waits tell of them all, and as many read steps do not get through.
     const SILENT: usize = 10;
     const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;

@@ -440,7 +440,7 @@ fn limits_of_buffering_are_for_the_next_message() {
 }
 
 #[test]
-fn what_is_gathered_stays_below_a_lower_total_or_goes() {
+fn fault_e21_what_is_gathered_stays_below_a_lower_total_or_goes() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 400_000]);

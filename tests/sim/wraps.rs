@@ -26,7 +26,7 @@ fn outcome(start: Instant) -> (u128, usize, usize) {
 }
 
 #[test]
-fn a_run_is_the_same_wherever_the_clock_begins() {
+fn fault_e08_a_run_is_the_same_wherever_the_clock_begins() {
     let expected = outcome(Instant::ZERO);
     assert_eq!(expected, (10_000_000_000, 42, 2));
     let wraps = [1 << 31, 1 << 32, RING_MILLIS, 2 * RING_MILLIS, 1_000_003 * RING_MILLIS, RING_MILLIS << 16];
@@ -39,7 +39,7 @@ fn a_run_is_the_same_wherever_the_clock_begins() {
 }
 
 #[test]
-fn within_a_tick_no_deadline_comes_early_or_more_than_a_tick_late() {
+fn fault_e08_within_a_tick_no_deadline_comes_early_or_more_than_a_tick_late() {
     for offset in [1, 499_999, 500_000, 999_999] {
         let start = Instant::from_nanos((RING_MILLIS - 5_000) * 1_000_000 + offset);
         let (closed_after, pongs, keepalives) = outcome(start);

@@ -17,7 +17,7 @@ fn ask_both(ask: impl Fn(&mut dyn PeerStore)) {
 }
 
 #[test]
-fn a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
+fn seed_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
     ask_both(|store| {
         let peer = rich_peer(1, &mut chance(7));
         assert_eq!(store.read(peer.address()), Ok(None));
@@ -32,7 +32,7 @@ fn a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
 }
 
 #[test]
-fn only_a_known_peer_is_updated_or_deleted() {
+fn seed_e39_only_a_known_peer_is_updated_or_deleted() {
     ask_both(|store| {
         let unknown = Err(StoreError::NoSuchPeer { address: address(1) });
         assert_eq!(store.update(peer(1)), unknown);
@@ -49,7 +49,7 @@ fn only_a_known_peer_is_updated_or_deleted() {
 }
 
 #[test]
-fn an_ipv4_address_is_one_peer_however_it_is_written() {
+fn seed_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
     ask_both(|store| {
         let plain: SocketAddr = "1.2.3.4:8333".parse().unwrap();
         let mapped: SocketAddr = "[::ffff:1.2.3.4]:8333".parse().unwrap();
@@ -63,7 +63,7 @@ fn an_ipv4_address_is_one_peer_however_it_is_written() {
 }
 
 #[test]
-fn whoever_is_banned_for_whatever_reason_is_of_one_status() {
+fn seed_e39_whoever_is_banned_for_whatever_reason_is_of_one_status() {
     ask_both(|store| {
         let changes: Vec<Change> = (0..16).map(|number| Change::PutPeer(with_status(number))).collect();
         store.apply(&changes).unwrap();
@@ -88,7 +88,7 @@ fn with_status(number: u32) -> peerloop::store::KnownPeer {
 }
 
 #[test]
-fn a_host_has_one_ban_the_last_one() {
+fn seed_e38_a_host_has_one_ban_the_last_one() {
     ask_both(|store| {
         store.put_ban(ban(1)).unwrap();
         store.put_ban(ban(2)).unwrap();
@@ -133,7 +133,7 @@ fn changes_beyond_the_room_are_refused_whole() {
 }
 
 #[test]
-fn both_stores_hold_the_same_after_the_same_changes() {
+fn seed_e39_both_stores_hold_the_same_after_the_same_changes() {
     let folder = Folder::new();
     let mut file = RedbStore::open(folder.book()).unwrap().0;
     let mut memory = MemoryStore::new(&mut chance(1));

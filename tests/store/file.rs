@@ -38,7 +38,7 @@ fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
 }
 
 #[test]
-fn a_book_is_begun_where_there_is_none_and_found_again() {
+fn seed_e40_a_book_is_begun_where_there_is_none_and_found_again() {
     let folder = Folder::new();
     let store = small_book(&folder.book());
     assert_eq!(store.path(), folder.book());
@@ -50,7 +50,7 @@ fn a_book_is_begun_where_there_is_none_and_found_again() {
 }
 
 #[test]
-fn every_field_comes_back_from_the_file() {
+fn seed_e37_every_field_comes_back_from_the_file() {
     let folder = Folder::new();
     let mut rng = chance(9);
     let peers: Vec<KnownPeer> = (0..300).map(|number| rich_peer(number, &mut rng)).collect();
@@ -68,14 +68,14 @@ fn every_field_comes_back_from_the_file() {
 }
 
 #[test]
-fn an_empty_file_is_set_aside() {
+fn fault_e10_an_empty_file_is_set_aside() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap();
     assert_set_aside(&folder, |why| *why == Unfit::Empty);
 }
 
 #[test]
-fn a_foreign_file_is_set_aside_as_it_is() {
+fn fault_e10_a_foreign_file_is_set_aside_as_it_is() {
     for bytes in [&b"{\"peers\": []}"[..], b"r", b"redb is what begins this text", &[0; 8_192]] {
         let folder = Folder::new();
         fs::write(folder.book(), bytes).unwrap();
@@ -105,7 +105,7 @@ fn meddle(path: &Path, meddle: impl FnOnce(&redb::WriteTransaction)) {
 }
 
 #[test]
-fn a_book_of_a_later_version_is_set_aside() {
+fn fault_e10_a_book_of_a_later_version_is_set_aside() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     meddle(&folder.book(), |transaction| {
@@ -117,7 +117,7 @@ fn a_book_of_a_later_version_is_set_aside() {
 }
 
 #[test]
-fn a_file_above_the_cap_is_set_aside_unread() {
+fn fault_e10_a_file_above_the_cap_is_set_aside_unread() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
@@ -125,7 +125,7 @@ fn a_file_above_the_cap_is_set_aside_unread() {
 }
 
 #[test]
-fn a_truncated_book_is_set_aside() {
+fn fault_e10_a_truncated_book_is_set_aside() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let whole = fs::read(folder.book()).unwrap();

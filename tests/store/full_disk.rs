@@ -26,7 +26,7 @@ fn as_child() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_limit_of_file_size_is_reported_and_outlived() {
+fn fault_e09_a_limit_of_file_size_is_reported_and_outlived() {
     if let Some(folder) = as_child() {
         let (soft, hard) = Resource::FSIZE.get().unwrap();
         let book = folder.join("book");
@@ -42,14 +42,14 @@ fn a_limit_of_file_size_is_reported_and_outlived() {
     }
     let folder = Folder::new();
     let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
-    let output = child("full_disk::a_limit_of_file_size_is_reported_and_outlived", script, folder.path());
+    let output = child("full_disk::fault_e09_a_limit_of_file_size_is_reported_and_outlived", script, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_outlived(&folder.book());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_file_system_is_reported_and_outlived() {
+fn fault_e09_a_full_file_system_is_reported_and_outlived() {
     if let Some(folder) = as_child() {
         let ballast = folder.join("ballast");
         return outlive(
@@ -72,7 +72,7 @@ fn a_full_file_system_is_reported_and_outlived() {
         return;
     }
     let script = format!("exec unshare --mount sh -c \"{mount}\"' && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
-    let output = child("full_disk::a_full_file_system_is_reported_and_outlived", &script, folder.path());
+    let output = child("full_disk::fault_e09_a_full_file_system_is_reported_and_outlived", &script, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

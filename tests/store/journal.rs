@@ -17,7 +17,7 @@ fn done(batch: &Batch) -> Persisted {
 }
 
 #[test]
-fn a_change_waits_for_others_and_then_goes_out_with_them() {
+fn seed_e40_a_change_waits_for_others_and_then_goes_out_with_them() {
     let mut journal = Journal::new();
     assert_eq!((journal.wait(), journal.next_batch(at(0))), (Wait::Forever, None));
     journal.record(Change::PutPeer(peer(1)), false, at(10));
@@ -34,7 +34,7 @@ fn a_change_waits_for_others_and_then_goes_out_with_them() {
 }
 
 #[test]
-fn a_ban_goes_out_at_once_and_is_durable_with_the_answer() {
+fn seed_e38_a_ban_goes_out_at_once_and_is_durable_with_the_answer() {
     let mut journal = Journal::new();
     journal.record(Change::PutPeer(peer(1)), false, at(0));
     journal.record(Change::PutBan(ban(1)), false, at(1));

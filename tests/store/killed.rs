@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// The book of a child, which this test then is.
 const CHILD: &str = "PEERLOOP_TEST_KILLED";
-const TEST: &str = "killed::nothing_durable_is_lost_whenever_the_process_is_killed";
+const TEST: &str = "killed::fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed";
 const BEGUN: &str = "begun";
 const DURABLE: &str = "durable";
 
@@ -27,7 +27,7 @@ const BATCHES_BANNED: u32 = 50;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the child is killed at an instant that nobody chooses")]
-fn nothing_durable_is_lost_whenever_the_process_is_killed() {
+fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
     if let Some(book) = std::env::var_os(CHILD) {
         write_for_ever(&PathBuf::from(book));
     }

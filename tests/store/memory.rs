@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn it_does_what_a_plain_list_does(steps in prop::collection::vec(step(), 0..120), seed: u64) {
+    fn seed_e39_it_does_what_a_plain_list_does(steps in prop::collection::vec(step(), 0..120), seed: u64) {
         const MAX: usize = 9;
         let mut rng = chance(seed);
         let mut store = MemoryStore::with_limit(MAX, &mut rng);

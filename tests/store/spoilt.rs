@@ -50,7 +50,7 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
 /// Damage to what the last commit wrote cannot be told from a commit that a crash has cut short: the one before holds
 /// then, as a whole.
 #[test]
-fn a_spoilt_file_is_set_aside_or_holds_what_a_commit_has_left() {
+fn fault_e10_a_spoilt_file_is_set_aside_or_holds_what_a_commit_has_left() {
     let books = books();
     let (mut set_aside, mut kept) = (0, 0);
     for seed in 0..if is_long() { 5_000 } else { 200 } {

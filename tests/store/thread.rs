@@ -54,7 +54,7 @@ fn what_is_answered_is_in_the_file() {
 }
 
 #[test]
-fn whoever_drops_it_waits_until_all_is_written() {
+fn seed_e29_whoever_drops_it_waits_until_all_is_written() {
     let folder = Folder::new();
     let (waker, _heard) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
@@ -66,7 +66,7 @@ fn whoever_drops_it_waits_until_all_is_written() {
 }
 
 #[test]
-fn a_fault_is_answered_and_waited_out_and_too_many_batches_are_given_back() {
+fn fault_e09_a_fault_is_answered_and_waited_out_and_too_many_batches_are_given_back() {
     let (store, is_broken, content) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, heard) = bell();

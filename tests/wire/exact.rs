@@ -101,6 +101,16 @@ fn seed_e09_magics_are_in_wire_order() {
 }
 
 #[test]
+fn seed_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
+    let networks = [Network::Mainnet, Network::Testnet, Network::Stn, Network::Regtest];
+    assert_eq!(networks.map(Network::default_port), [8_333, 18_333, 9_333, 18_444]);
+    assert_eq!(networks, Network::ALL);
+    for network in Network::ALL {
+        assert_eq!(network.to_string().parse(), Ok(network));
+    }
+}
+
+#[test]
 fn seed_e10_port_8333_is_written_as_20_8d() {
     let version = Version {
         receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("it is an address")),

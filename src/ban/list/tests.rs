@@ -51,7 +51,7 @@ fn a_ban_holds_for_its_length_and_not_a_nanosecond_longer() {
 }
 
 #[test]
-fn a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
+fn fault_e07_a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
     let mut list = one_day();
     for unix in [wall(-1), UnixTime::from_secs(0), UnixTime::from_secs(i64::MIN)] {
         assert!(list.is_banned(address(1), after(DAY / 2), unix));
@@ -62,7 +62,7 @@ fn a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
 }
 
 #[test]
-fn a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
+fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
     let mut list = one_day();
     let now = after(Duration::from_secs(1));
     assert!(list.is_banned(address(1), now, wall(86_399)));
@@ -75,7 +75,7 @@ fn a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
 }
 
 #[test]
-fn a_monotonic_clock_that_stands_still_leaves_it_to_the_wall_clock() {
+fn fault_e08_a_monotonic_clock_that_stands_still_leaves_it_to_the_wall_clock() {
     let list = one_day();
     assert!(list.is_banned(address(1), Instant::ZERO, wall(86_399)));
     assert!(!list.is_banned(address(1), Instant::ZERO, wall(86_400)));
@@ -97,7 +97,7 @@ fn a_ban_for_ever_ends_by_no_clock() {
 }
 
 #[test]
-fn a_ban_is_of_the_host_with_all_its_addresses() {
+fn seed_e38_a_ban_is_of_the_host_with_all_its_addresses() {
     let mut list = BanList::new(state());
     let banned: IpAddr = "2a00:1:2:3::1".parse().unwrap();
     let _ = list.ban(Host::of(banned), BanReason::Manual, None, Instant::ZERO, START);
@@ -171,7 +171,7 @@ fn load(since: i64, until: i64) -> Option<(UnixTime, Option<UnixTime>)> {
 }
 
 #[test]
-fn a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
+fn seed_e38_a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
     let at = |secs| wall(secs).as_secs();
     assert_eq!(load(at(-100), at(50)), Some((wall(-100), Some(wall(50)))));
     assert_eq!(load(at(-100), at(0)), None);

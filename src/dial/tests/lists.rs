@@ -6,7 +6,7 @@ use crate::id::LinkId;
 // --- The fixed list -------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_the_book() {
+fn seed_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_the_book() {
     let peers = private(30);
     let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
     scene.book = Book::of(&private(40), Standing::Valid);
@@ -51,7 +51,7 @@ fn a_list_of_100_000_is_served_in_turns() {
 }
 
 #[test]
-fn a_ban_is_honoured_and_looked_at_again() {
+fn seed_e26_a_ban_is_honoured_and_looked_at_again() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers);
     scene.banned.push(peers[0]);
@@ -74,7 +74,7 @@ fn a_ban_is_honoured_and_looked_at_again() {
 // --- One link per address -------------------------------------------------------------------------------------------
 
 #[test]
-fn there_is_no_second_link_to_an_address() {
+fn seed_e31_there_is_no_second_link_to_an_address() {
     let peers = private(2);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
         assert_eq!(scene.next_all(), peers[..1]);
@@ -92,7 +92,7 @@ fn there_is_no_second_link_to_an_address() {
 }
 
 #[test]
-fn who_has_connected_to_us_is_not_dialled() {
+fn seed_e31_who_has_connected_to_us_is_not_dialled() {
     let peers = private(2);
     let link = LinkId::new(3, 0);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
@@ -165,7 +165,7 @@ fn a_nonce_is_known_while_its_handshake_runs() {
 // --- Other settings -------------------------------------------------------------------------------------------------
 
 #[test]
-fn lower_numbers_close_nobody() {
+fn seed_e28_lower_numbers_close_nobody() {
     let mut scene = Scene::normal(&private(30));
     let dialled = scene.next_all();
     assert_eq!(dialled.len(), 8);

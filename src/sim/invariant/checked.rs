@@ -4,8 +4,10 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight};
-use super::{Bounds, Inspection, Summary, Violation, Witness, outside};
+use super::{Bounds, Inspection, Summary, Violation, Witness, managed, outside};
+use crate::address::Host;
 use crate::api::{Handler, Stats};
+use crate::ban::Ban;
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::id::LinkId;
@@ -14,8 +16,11 @@ use crate::sim::driver::Actor;
 use crate::sim::faults::Site;
 use crate::sim::net::SimNet;
 use crate::sim::world::World;
+use crate::stats::Census;
+use crate::store::{KnownPeer, PeerStore};
 use crate::time::{Instant, Wait};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -118,6 +123,12 @@ impl<H: Handler> Checked<H> {
         self.reactor.listen(address)
     }
 
+    /// As [`Reactor::remember`].
+    pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        self.reactor.remember(peers, bans);
+        self.summary = self.reactor.inspect_summary();
+    }
+
     /// As [`Reactor::next_deadline`].
     pub fn next_deadline(&self) -> Wait {
         self.reactor.next_deadline()
@@ -153,7 +164,7 @@ impl<H: Handler> Checked<H> {
             settled: self.settled,
             memory: &self.memory,
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS);
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS);
         let found: Vec<(u8, String)> =
             checks.filter_map(|(number, check)| check(&sight).err().map(|text| (*number, text))).collect();
         let (turn, calls) = (ledger.turn, ledger.calls);
@@ -203,6 +214,7 @@ impl<H: Handler> Checked<H> {
         let promised = Bounds::of(self.reactor.config());
         let bounds = self.bounds.or_looser(promised);
         let mut ledger = self.ledger.borrow_mut();
+        let undurable = self.undurable(&ledger.managing.announced);
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
             self.next_since = (after.next_ready, ledger.turn);
@@ -215,16 +227,28 @@ impl<H: Handler> Checked<H> {
             told_ready: ledger.ready,
             told_closed: ledger.closed,
             next_unread_turns,
+            undurable: &undurable,
         };
         for (number, check) in &turn::CHECKS {
             if let Err(text) = check(&sight) {
                 ledger.findings.found(*number, text);
             }
         }
+        let Ledger { managing, findings, .. } = &mut *ledger;
+        managing.settle(after.manager.as_ref(), after.now, findings);
         self.settled = self.summary.now;
         drop(ledger);
         self.bounds = promised.at_least(&after);
         self.summary = after;
+    }
+
+    /// The hosts among those whose ban was announced that the disk does not know to be banned.
+    fn undurable(&self, announced: &BTreeSet<Host>) -> Vec<Host> {
+        if announced.is_empty() {
+            return Vec::new();
+        }
+        let bans = self.world.book(self.net().host()).bans().unwrap_or_default();
+        announced.iter().copied().filter(|host| bans.iter().all(|ban| ban.host != *host)).collect()
     }
 
     /// What a loop must not leave behind.
@@ -243,7 +267,8 @@ impl<H: Handler> Checked<H> {
 
 /// What is left of a loop that has ended.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
-    let Inspection { summary, links, listeners, unbound_addresses, dials, .. } = inspection;
+    let Inspection { summary, links, listeners, unbound_addresses, dials, manager, .. } = inspection;
+    let places = manager.as_ref().map_or(0, |manager| manager.places_taken + manager.claims.len());
     let left = [
         links.len(),
         listeners.len() + unbound_addresses,
@@ -251,9 +276,12 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
         summary.timers,
         summary.ready_peers,
         summary.inbound,
+        places,
     ];
-    turn::ensure(left == [0; 6] && summary.gathered_bytes == 0 && summary.over_capacity == 0, || {
-        format!("links, listeners, dials, timers, ready and inbound peers: {left:?}; {summary:?}")
+    let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
+    let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
+    turn::ensure(left == [0; 7] && is_empty, || {
+        format!("links, listeners, dials, timers, ready and inbound peers, places: {left:?}; {summary:?}")
     })
 }
 

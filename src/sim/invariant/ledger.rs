@@ -5,6 +5,7 @@
 //! checked against those before it when it is made, in a time that does not depend on how many there are. A slot
 //! costs one record, for whichever of its links is the present one.
 
+use super::managing::Managing;
 use super::outgoing::{Fault, Outgoing};
 use super::{Bounds, Findings};
 use crate::api::{ControlEvent, Delivery, Event};
@@ -42,6 +43,7 @@ pub(super) struct Ledger {
     pub(super) closed: u64,
     /// The moment that the handler asked to be woken at, when it was last called.
     pub(super) wake_at: Option<Instant>,
+    pub(super) managing: Managing,
     records: Vec<Record>,
     of_turn: OfTurn,
 }
@@ -111,6 +113,7 @@ impl Ledger {
             ready: 0,
             closed: 0,
             wake_at: None,
+            managing: Managing::default(),
             records: Vec::new(),
             of_turn: OfTurn::default(),
         }
@@ -293,6 +296,7 @@ impl Ledger {
 
     /// Something is told again as a control event: in the same order, once, and with the same end.
     pub(super) fn control(&mut self, event: &ControlEvent) {
+        self.managing.follow(event, self.bounds.dials, self.findings.now, &mut self.findings);
         let Some(link) = event.peer().map(PeerId::link) else { return };
         let record = self.record(link.slot());
         let before = record.told.filter(|(told, _)| *told == link).map_or(Stage::Unknown, |(_, stage)| stage);

@@ -33,14 +33,14 @@
 //! | 21 | Each timer belongs to a link, each deadline has a timer, and none lies behind | turn, sweep |
 //! | 22 | No timer goes off early or late | call, turn |
 //! | 23 | A pong counts for a ping that was sent before, and pings in flight are few | call, turn, sweep |
-//! | 24 | Accepted links keep their maximum | turn |
-//! | 25 | No peer has a banned address | not built: bans |
-//! | 26 | Dials to an address keep their distance | not built: the peer book |
-//! | 27 | No address is dialled twice | not built: the peer book |
-//! | 28 | Only an unprotected inbound peer is evicted | not built: eviction |
+//! | 24 | Accepted links, places, and counts of hosts and ranges keep their maxima and add up | turn, sweep |
+//! | 25 | No peer has a banned address, and bans keep their bound | turn, sweep |
+//! | 26 | Dials to an address keep their distance, and restarts their bound | call |
+//! | 27 | No address is dialled twice, and each link has its own | sweep |
+//! | 28 | Only an unprotected inbound peer is evicted | call |
 //! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
-//! | 30 | The file of the peer book loads at every instant | not built: the peer book |
-//! | 31 | The peer book keeps its bounds | not built: the peer book |
+//! | 30 | A ban that was announced is on the disk | turn |
+//! | 31 | The peer book keeps its bounds | turn, sweep |
 //! | 32 | Log lines keep their bound | elsewhere: needs a logger |
 //! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
 //! | 34 | A hostile peer changes nothing of what others are told | elsewhere: compares two runs |
@@ -53,6 +53,8 @@
 mod checked;
 mod gate;
 mod ledger;
+mod managed;
+mod managing;
 mod outgoing;
 mod outside;
 mod promised;
@@ -63,7 +65,8 @@ mod turn;
 mod witness;
 
 pub use crate::reactor::inspect::{
-    Agreed, EndingStep, Inspection, LinkReport, ListenerReport, OutgoingReport, Summary,
+    Agreed, Draw, EndingStep, Inspection, LinkReport, ListenerReport, ManagerReport, ManagerSummary, OutgoingReport,
+    Summary,
 };
 pub use checked::Checked;
 pub use gate::Gate;
@@ -71,6 +74,7 @@ pub use witness::Witness;
 
 use crate::config::Config;
 use crate::time::Instant;
+use managing::DialBounds;
 use std::fmt;
 use std::time::Duration;
 
@@ -166,18 +170,22 @@ pub const INVARIANTS: [Invariant; 39] = {
             "A pong counts for a ping that was sent before, and pings in flight are few",
             &[Call, Turn, Sweep],
         ),
-        invariant(24, "Accepted links keep their maximum", &[Turn]),
-        invariant(25, "No peer has a banned address", &[NotBuilt("bans")]),
-        invariant(26, "Dials to an address keep their distance", &[NotBuilt("the peer book")]),
-        invariant(27, "No address is dialled twice", &[NotBuilt("the peer book")]),
-        invariant(28, "Only an unprotected inbound peer is evicted", &[NotBuilt("eviction")]),
+        invariant(
+            24,
+            "Accepted links, places, and counts of hosts and ranges keep their maxima and add up",
+            &[Turn, Sweep],
+        ),
+        invariant(25, "No peer has a banned address, and bans keep their bound", &[Turn, Sweep]),
+        invariant(26, "Dials to an address keep their distance, and restarts their bound", &[Call]),
+        invariant(27, "No address is dialled twice, and each link has its own", &[Sweep]),
+        invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),
         invariant(
             29,
             "A peer is opened at most once, ready at most once, and closed once, last, for one reason",
             &[Call, Turn],
         ),
-        invariant(30, "The file of the peer book loads at every instant", &[NotBuilt("the peer book")]),
-        invariant(31, "The peer book keeps its bounds", &[NotBuilt("the peer book")]),
+        invariant(30, "A ban that was announced is on the disk", &[Turn]),
+        invariant(31, "The peer book keeps its bounds", &[Turn, Sweep]),
         invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
         invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
         invariant(34, "A hostile peer changes nothing of what others are told", &[Elsewhere("compares two runs")]),
@@ -232,6 +240,7 @@ struct Bounds {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     pong_timeout: Duration,
+    dials: Option<DialBounds>,
 }
 
 impl Bounds {
@@ -244,6 +253,7 @@ impl Bounds {
             connect_timeout: config.connect_timeout,
             handshake_timeout: config.handshake_timeout,
             pong_timeout: config.pong_timeout,
+            dials: DialBounds::of(config),
         }
     }
 

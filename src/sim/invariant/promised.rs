@@ -50,7 +50,9 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            may_overtake = false;
+            // A handshake that goes on behind the part that was promised is not overtaken either.
+            is_handshake &= is_of_handshake(header.command);
+            may_overtake &= is_handshake;
             behind.pop_front();
         } else {
             return (VecDeque::new(), Err(header.command));
@@ -143,5 +145,9 @@ mod tests {
         assert!(offer("vhA", 0, "pvhA").is_err());
         assert!(offer("vhA", 0, "vphA").is_err());
         assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may say so as well");
+        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "it goes on");
+        for (first, wrong) in [("v", "vAp"), ("A", "Ahp"), ("vA", "vAhp")] {
+            assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");
+        }
     }
 }

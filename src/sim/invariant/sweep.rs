@@ -1,6 +1,7 @@
 //! What holds between any two turns and is told from every row, list, queue and timer of the loop.
 
 use super::ledger::Ledger;
+use super::managing;
 use super::turn::{UNREAD_TURNS_MAX, ensure};
 use crate::bugs::{self, Budget};
 use crate::id::LinkId;
@@ -11,6 +12,7 @@ use crate::limits::{
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
 use crate::sim::kernel::HostView;
+use crate::stats::Census;
 use crate::time::Instant;
 use crate::wheel::tick_at_or_after;
 
@@ -41,7 +43,7 @@ pub(super) struct Memory {
 pub(super) type Check = fn(&SweepSight<'_>) -> Result<(), String>;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 10] = [
+pub(super) const CHECKS: [(u8, Check); 11] = [
     (1, slots_and_links_add_up),
     (9, lists_hold_a_link_at_most_once),
     (12, nobody_on_the_list_is_passed_over),
@@ -52,6 +54,7 @@ pub(super) const CHECKS: [(u8, Check); 10] = [
     (21, each_deadline_has_its_timer),
     (21, no_deadline_lies_behind),
     (23, pings_in_flight_are_few),
+    (31, managing::the_book_has_no_invalid_address),
 ];
 
 impl Memory {
@@ -99,12 +102,13 @@ pub(super) fn none_of<'a>(
 
 fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { summary, slots, occupied_slots, retired_slots, links, .. } = sight.inspection;
-    let count = |counts: &dyn Fn(&LinkReport) -> bool| links.iter().filter(|link| counts(link)).count();
-    let inbound = count(&|link| link.connection_type == ConnectionType::Inbound);
-    let over_capacity = count(&|link| link.connection_type == ConnectionType::OverCapacity);
-    let ready_peers = count(&|link| link.state == ConnectionState::Connected);
-    let counted = (links.len(), inbound, over_capacity, ready_peers);
-    let believed = (summary.links, summary.inbound, summary.over_capacity, summary.ready_peers);
+    let mut connections = Census::default();
+    links.iter().for_each(|link| connections.add(link.connection_type, link.state));
+    let inbound = connections.of_type(ConnectionType::Inbound);
+    let over_capacity = connections.of_type(ConnectionType::OverCapacity);
+    let ready_peers = connections.in_state(ConnectionState::Connected);
+    let counted = (links.len(), connections, inbound, over_capacity, ready_peers);
+    let believed = (summary.links, summary.connections, summary.inbound, summary.over_capacity, summary.ready_peers);
     ensure(counted == believed, || format!("counted {counted:?}, believed {believed:?}"))?;
     ensure(links.len() + retired_slots == *occupied_slots && occupied_slots <= slots, || {
         format!("{} links and {retired_slots} retired slots in {occupied_slots} of {slots} slots", links.len())
@@ -150,6 +154,12 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 /// An empty queue takes a message of any size, so the largest part is not counted. What was fed of a message in parts
 /// has a bound of its own, whole messages wait before and behind it, and pongs that have overtaken it before it began.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Inspection { links, summary, .. } = sight.inspection;
+    let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
+    let waiting = parts.filter(|bytes| *bytes > 0);
+    let counted = (waiting.clone().count(), waiting.sum::<usize>() as u64);
+    let believed = (summary.send_queues, summary.waiting_bytes);
+    ensure(counted == believed, || format!("counted {counted:?} queues and bytes, believed {believed:?}"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
         let whole = SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;

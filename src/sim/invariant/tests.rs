@@ -6,19 +6,25 @@ mod calls;
 use super::ledger::Ledger;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
-use super::{Bounds, Checked, INVARIANTS, Inspection, LinkReport, Summary, When, checked, outside};
+use super::{
+    Bounds, Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
+    managed, outside,
+};
+use crate::address::Host;
 use crate::api::{Ctx, Handler};
-use crate::config::Config;
+use crate::config::{Config, ManagerConfig};
 use crate::id::LinkId;
 use crate::limits::{
-    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX, READ_BLOCK_BYTES,
-    SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE,
+    BANS_MAX, BOOK_PEERS_MAX, BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX,
+    READ_BLOCK_BYTES, SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE,
 };
-use crate::peer::ConnectionState;
+use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
 use crate::sim::kernel::{EndView, HostView};
 use crate::sim::{Driver, World};
-use crate::time::{Instant, Wait};
+use crate::stats::Census;
+use crate::store::KnownPeer;
+use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::tick_at_or_after;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -42,8 +48,12 @@ fn config() -> Config {
     Config { seed: Some(1), ..Config::new(Network::Regtest) }
 }
 
-fn host(world: &World, dials: usize) -> Checked<Dialler> {
-    Checked::new(world, world.host(), config(), Dialler(dials)).expect("the configuration is valid")
+fn managed() -> Config {
+    Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() }
+}
+
+fn host(world: &World, config: Config, dials: usize) -> Checked<Dialler> {
+    Checked::new(world, world.host(), config, Dialler(dials)).expect("the configuration is valid")
 }
 
 /// An acceptor with two ready peers and nothing to do, as a sweep sees it.
@@ -59,7 +69,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let world = World::new(1, Instant::ZERO);
-        let (mut acceptor, mut dialler) = (host(&world, 0), host(&world, 2));
+        let (mut acceptor, mut dialler) = (host(&world, managed(), 0), host(&world, config(), 2));
         acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("an address")).expect("the address is free");
         Driver::new(&world)
             .run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])
@@ -87,6 +97,28 @@ impl Scene {
         &mut self.inspection.links[0]
     }
 
+    fn manager(&mut self) -> &mut ManagerReport {
+        self.inspection.manager.as_mut().expect("the acceptor has one")
+    }
+
+    /// Makes it look as if both peers were dialled, at these two addresses.
+    fn dial(&mut self, addresses: [&str; 2]) {
+        let summary = &mut self.inspection.summary;
+        (summary.inbound, summary.connections) = (0, Census::default());
+        (0..2).for_each(|_| summary.connections.add(ConnectionType::Outbound, ConnectionState::Connected));
+        let addresses = addresses.map(|address| address.parse::<SocketAddr>().expect("an address"));
+        let links = &mut self.inspection.links;
+        for (link, address) in links.iter_mut().zip(addresses) {
+            (link.address, link.connection_type) = (address, ConnectionType::Outbound);
+        }
+        let mut claims: Vec<_> = links.iter().map(|link| (link.address, link.id)).collect();
+        claims.sort_unstable();
+        let mut connections = Census::default();
+        links.iter().for_each(|link| connections.add(link.connection_type, link.state));
+        self.inspection.summary.connections = connections;
+        self.manager().claims = claims;
+    }
+
     fn end(&mut self) -> &mut EndView {
         let id = self.inspection.links[0].id;
         self.host.ends.iter_mut().find(|end| end.link == id).expect("the link is registered")
@@ -98,6 +130,16 @@ impl Scene {
         let link = self.link();
         link.is_writable = false;
         (link.outgoing.waiting_bytes, link.outgoing.recounted_bytes) = (bytes, bytes);
+        (self.inspection.summary.send_queues, self.inspection.summary.waiting_bytes) = (1, bytes as u64);
+    }
+
+    /// Another state of the first link, which is counted.
+    fn put(&mut self, state: ConnectionState) {
+        let LinkReport { connection_type, state: before, .. } = *self.link();
+        let summary = &mut self.inspection.summary;
+        summary.connections.moved(connection_type, before, state);
+        summary.ready_peers = summary.connections.in_state(ConnectionState::Connected);
+        self.link().state = state;
     }
 
     /// The checks that fail, by their number and their place.
@@ -110,7 +152,7 @@ impl Scene {
             settled: self.settled,
             memory: &self.memory,
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).enumerate();
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS).enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
 }
@@ -119,6 +161,7 @@ type Doctored = (u8, fn(&mut Scene));
 
 const SWEEPS: &[Doctored] = &[
     (1, |scene| scene.inspection.summary.links += 1),
+    (1, |scene| scene.inspection.summary.connections.add(ConnectionType::Inbound, ConnectionState::Connected)),
     (1, |scene| scene.inspection.summary.inbound -= 1),
     (1, |scene| scene.inspection.summary.over_capacity += 1),
     (1, |scene| scene.inspection.summary.ready_peers += 1),
@@ -127,7 +170,11 @@ const SWEEPS: &[Doctored] = &[
     (1, |scene| scene.inspection.slots = 1),
     (2, |scene| scene.end().link = LinkId::new(9, 0)),
     (2, |scene| scene.ledger.opened_socket(LinkId::new(0, 1), false)),
-    (2, |scene| scene.link().id = LinkId::new(0, 1)),
+    (2, |scene| {
+        let id = LinkId::new(0, 1);
+        let before = std::mem::replace(&mut scene.link().id, id);
+        scene.manager().claims.iter_mut().filter(|(_, link)| *link == before).for_each(|(_, link)| *link = id);
+    }),
     (3, |scene| scene.open_sockets += 1),
     (3, |scene| scene.host.listeners.clear()),
     (3, |scene| scene.host.sockets += 1),
@@ -163,7 +210,10 @@ const SWEEPS: &[Doctored] = &[
     (14, |scene| {
         scene.queue(1);
         scene.link().outgoing.recounted_bytes = 2;
+        scene.inspection.summary.waiting_bytes = 2;
     }),
+    (14, |scene| scene.inspection.summary.send_queues = 1),
+    (14, |scene| scene.inspection.summary.waiting_bytes = 1),
     (14, |scene| scene.queue(SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.services += 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.protocol_version -= 1)),
@@ -174,10 +224,9 @@ const SWEEPS: &[Doctored] = &[
     }),
     (20, |scene| scene.settled = scene.inspection.links[0].ping_due.plus(TICK)),
     (20, |scene| {
-        scene.inspection.summary.ready_peers -= 1;
+        scene.put(ConnectionState::AwaitingHandshake);
         scene.settled = Instant::ZERO.plus(UNHEARD_GRACE).plus(TICK);
         let link = scene.link();
-        link.state = ConnectionState::AwaitingHandshake;
         link.handshake_deadline = Some(Instant::ZERO);
     }),
     (21, |scene| scene.inspection.summary.timers += 1),
@@ -195,6 +244,22 @@ const SWEEPS: &[Doctored] = &[
         (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
     }),
     (23, |scene| scene.link().pings = PINGS_OUTSTANDING_MAX + 1),
+    (24, |scene| scene.manager().places_taken -= 1),
+    (24, |scene| scene.manager().hosts += 1),
+    (24, |scene| scene.manager().groups += 1),
+    (24, |scene| scene.link().counted.0 = 1),
+    (24, |scene| scene.link().counted.1 = 3),
+    (25, |scene| scene.link().is_banned = true),
+    (27, |scene| scene.dial(["10.0.0.2:1"; 2])),
+    (27, |scene| scene.manager().claims.clear()),
+    (27, |scene| {
+        let address = scene.link().address;
+        scene.manager().claims.push((address, LinkId::new(9, 0)));
+    }),
+    (31, |scene| {
+        let nobody = KnownPeer::new("192.0.2.1:0".parse().expect("an address"), UnixTime::from_secs(0));
+        scene.manager().book.push(nobody);
+    }),
 ];
 
 /// What looks alike and is right.
@@ -213,6 +278,7 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         scene.inspection.listeners[0].retry_at = Some(Instant::ZERO);
         scene.host.listeners[0].waiting = 1;
     },
+    |scene| scene.dial(["10.0.0.2:1", "10.0.0.2:2"]),
     |scene| passed_over(scene, 100),
     |scene| {
         passed_over(scene, 0);
@@ -262,7 +328,8 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
-    assert_eq!(hit.len(), sweep::CHECKS.len() + outside::CHECKS.len(), "each check has failed once: {hit:?}");
+    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + managed::CHECKS.len();
+    assert_eq!(hit.len(), checks, "each check has failed once: {hit:?}");
 }
 
 #[test]
@@ -277,8 +344,7 @@ fn a_sweep_finds_nothing_in_what_is_right() {
 #[test]
 fn a_decided_connect_is_announced() {
     let mut scene = Scene::new();
-    scene.inspection.summary.ready_peers -= 1;
-    scene.link().state = ConnectionState::Connecting;
+    scene.put(ConnectionState::Connecting);
     assert_eq!(scene.broken().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8]);
     scene.end().will_be_writable = true;
     assert_eq!(scene.broken(), []);
@@ -292,6 +358,7 @@ struct Turn {
     told_ready: u64,
     told_closed: u64,
     next_unread_turns: u64,
+    undurable: Vec<Host>,
 }
 
 impl Turn {
@@ -304,12 +371,14 @@ impl Turn {
             after: summary,
             bounds: Bounds::of(&config()),
             next_unread_turns: UNREAD_TURNS_MAX,
+            undurable: Vec::new(),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
-        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns } = *self;
-        let sight = TurnSight { before, after, bounds, told_ready, told_closed, next_unread_turns };
+        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, ref undurable } =
+            *self;
+        let sight = TurnSight { before, after, bounds, told_ready, told_closed, next_unread_turns, undurable };
         let checks = turn::CHECKS.iter().enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
@@ -345,8 +414,26 @@ const TURNS: &[DoctoredTurn] = &[
         turn.after.inbound = 0;
     }),
     (29, |turn| turn.told_ready += 1),
+    (24, |turn| manages(turn, |after| after.places_taken = 4)),
+    (24, |turn| {
+        manages(turn, |after| {
+            after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), places_taken: 3 }];
+        });
+    }),
+    (25, |turn| manages(turn, |after| after.bans = BANS_MAX + 1)),
+    (25, |turn| manages(turn, |after| after.unannounced_bans = 1)),
     (29, |turn| turn.told_closed += 1),
+    (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
+    (31, |turn| manages(turn, |after| after.book = BOOK_PEERS_MAX + 1)),
 ];
+
+/// A manager that had all its places taken, before a turn and then not quite so after it.
+fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
+    let mut summary = ManagerSummary { places_taken: 3, places_max: 3, target: 2, ..ManagerSummary::default() };
+    turn.before.manager = Some(summary.clone());
+    doctor(&mut summary);
+    turn.after.manager = Some(summary);
+}
 
 #[test]
 fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
@@ -369,15 +456,21 @@ fn the_end_leaves_nothing() {
     nothing.links.clear();
     nothing.listeners.clear();
     (nothing.summary.timers, nothing.summary.ready_peers, nothing.summary.inbound) = (0, 0, 0);
+    nothing.summary.connections = Census::default();
+    let manager = nothing.manager.as_mut().expect("the acceptor has one");
+    (manager.places_taken, manager.claims) = (0, Vec::new());
     assert_eq!(checked::end(&nothing), Ok(()));
-    let left: [fn(&mut Inspection); 7] = [
+    let left: [fn(&mut Inspection); 10] = [
         |left| left.links = Scene::new().inspection.links,
         |left| left.listeners = Scene::new().inspection.listeners,
         |left| left.dials.push(LinkId::new(0, 0)),
+        |left| left.manager = Scene::new().inspection.manager,
         |left| left.summary.timers = 1,
         |left| left.summary.ready_peers = 1,
         |left| left.summary.over_capacity = 1,
         |left| left.summary.gathered_bytes = 1,
+        |left| left.summary.connections.add(ConnectionType::Outbound, ConnectionState::Connecting),
+        |left| left.summary.waiting_bytes = 1,
     ];
     for doctor in left {
         let mut left = nothing.clone();
@@ -406,7 +499,7 @@ fn the_table_says_when_each_invariant_is_checked() {
     let numbers = |cases: &mut dyn Iterator<Item = u8>| -> BTreeSet<u8> { cases.collect() };
     assert_eq!(of_table(When::Call), numbers(&mut calls::CALLS.iter().map(|(number, _)| *number)));
     assert_eq!(of_table(When::Turn), numbers(&mut turn::CHECKS.iter().map(|(number, _)| *number)));
-    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS);
+    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS);
     assert_eq!(of_table(When::Sweep), numbers(&mut sweeps.map(|(number, _)| *number)));
     assert_eq!(of_table(When::End), BTreeSet::from([36]));
 }

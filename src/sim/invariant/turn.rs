@@ -1,6 +1,7 @@
 //! What holds after every turn and is told from what the loop counts, in a time that does not depend on its links.
 
-use super::Bounds;
+use super::{Bounds, managing};
+use crate::address::Host;
 use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, OVER_CAPACITY_MAX, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
 use crate::time::Wait;
@@ -20,12 +21,14 @@ pub(super) struct TurnSight<'a> {
     pub(super) told_closed: u64,
     /// Turns for which the same link has been the one that is read next, without being read.
     pub(super) next_unread_turns: u64,
+    /// Hosts whose ban was announced in the turn and is not on the disk.
+    pub(super) undurable: &'a [Host],
 }
 
 pub(super) type Check = fn(&TurnSight<'_>) -> Result<(), String>;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 10] = [
+pub(super) const CHECKS: [(u8, Check); 15] = [
     (1, links_are_those_that_came_and_did_not_go),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -35,7 +38,12 @@ pub(super) const CHECKS: [(u8, Check); 10] = [
     (22, the_handler_is_woken_in_time),
     (23, a_pong_answers_a_ping),
     (24, accepted_links_keep_their_bounds),
+    (24, managing::places_keep_their_maximum),
+    (24, managing::nobody_is_dialled_beyond_the_target),
+    (25, managing::bans_keep_their_bound),
     (29, events_are_those_that_were_counted),
+    (30, managing::announced_bans_are_on_the_disk),
+    (31, managing::the_book_keeps_its_bound),
 ];
 
 fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {

@@ -218,7 +218,7 @@ fn inventory(items: u8) -> Vec<u8> {
     payload
 }
 
-fn version(protocol_version: i32, agent: &[u8]) -> Vec<u8> {
+pub(super) fn version(protocol_version: i32, agent: &[u8]) -> Vec<u8> {
     let version = Version {
         protocol_version,
         services: u64::MAX,
@@ -235,7 +235,7 @@ fn version(protocol_version: i32, agent: &[u8]) -> Vec<u8> {
     payload
 }
 
-fn frame(command: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(command: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_frame(NETWORK.magic(), CommandName::new(command), payload, &mut bytes);
     bytes

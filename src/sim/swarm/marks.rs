@@ -6,6 +6,7 @@
 use super::heckler::{MESSAGES, ROWS, STATES};
 use super::scenario::{VICES, vice_at};
 use super::trouble::FAILURES;
+use crate::api::{ControlEvent, NextDial};
 use crate::error::{CloseReason, CommandError};
 use std::fmt;
 
@@ -15,10 +16,10 @@ pub struct Mark(u16);
 
 /// A set of marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks([u64; 5]);
+pub struct Marks([u64; 6]);
 
 /// The labels of all reasons that a loop can have; a checksum that is wrong ends no connection.
-const REASONS: [&str; 33] = [
+const REASONS: [&str; 38] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -52,6 +53,11 @@ const REASONS: [&str; 33] = [
     "shutdown",
     "over_capacity",
     "field_too_long",
+    "banned",
+    "evicted",
+    "duplicate",
+    "self_connection",
+    "ban_score",
 ];
 
 /// What the environment does, by the numbers of the faults where they have one.
@@ -75,8 +81,46 @@ pub(super) const CIRCUMSTANCES: [&str; 17] = [
     "shrunk budgets",
 ];
 
-const REFUSALS: [&str; 7] =
-    ["NoSuchPeer", "QueueFull", "NotReady", "TooManyPings", "NoPongs", "StreamOpen", "TooLargeForPeer"];
+/// What control events tell.
+const TOLD: [&str; 18] = [
+    "connection_established",
+    "handshake_complete",
+    "connection_failed",
+    "connection_lost",
+    "connection_restarting",
+    "inbound_rejected",
+    "rejected_over_capacity",
+    "peer_misbehaved",
+    "peer_banned",
+    "peer_unbanned",
+    "peer_evicted",
+    "listener_bound",
+    "listener_bind_failed",
+    "seed_resolved",
+    "seed_failed",
+    "book_failing",
+    "book_recovered",
+    "config_updated",
+];
+
+/// Why somebody is not let in.
+const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
+
+/// When an address that failed is dialled again.
+const NEXT: [&str; 4] = ["at once", "after a pause", "when it is asked for", "never"];
+
+const REFUSALS: [&str; 10] = [
+    "NoSuchPeer",
+    "QueueFull",
+    "NotReady",
+    "TooManyPings",
+    "NoPongs",
+    "StreamOpen",
+    "TooLargeForPeer",
+    "Banned",
+    "AddressTaken",
+    "MaxPeers",
+];
 
 const FIRST_FAILURE: usize = REASONS.len();
 const FIRST_ROW: usize = FIRST_FAILURE + failures_len();
@@ -84,8 +128,11 @@ const FIRST_VICE: usize = FIRST_ROW + 2 * ROWS.len();
 const FIRST_CELL: usize = FIRST_VICE + 2 * VICES as usize;
 const FIRST_CIRCUMSTANCE: usize = FIRST_CELL + 2 * STATES.len() * MESSAGES.len();
 const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
-const COUNT: usize = FIRST_REFUSAL + REFUSALS.len();
-const _: () = assert!(COUNT <= 5 * 64, "every mark needs a bit");
+const FIRST_TOLD: usize = FIRST_REFUSAL + REFUSALS.len();
+const FIRST_KEPT_OUT: usize = FIRST_TOLD + TOLD.len();
+const FIRST_NEXT: usize = FIRST_KEPT_OUT + KEPT_OUT.len();
+const COUNT: usize = FIRST_NEXT + NEXT.len();
+const _: () = assert!(COUNT <= 6 * 64, "every mark needs a bit");
 
 const fn failures_len() -> usize {
     let (mut len, mut at) = (0, 0);
@@ -113,6 +160,28 @@ impl Mark {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
         Some(Self((FIRST_REFUSAL + index) as u16))
+    }
+
+    /// What a control event tells: its kind, and why somebody is kept out or when an address is dialled again.
+    pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
+        let place = |first: usize, labels: &[&str], label: &str| {
+            labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))
+        };
+        let kind = place(FIRST_TOLD, &TOLD, event.label());
+        let mut cause = None;
+        if let ControlEvent::InboundRejected { refusal, .. } = event {
+            cause = place(FIRST_KEPT_OUT, &KEPT_OUT, refusal.label());
+        }
+        if let ControlEvent::ConnectionFailed { next, .. } = event {
+            let index = match next {
+                NextDial::Restart => 0,
+                NextDial::At(_) => 1,
+                NextDial::Inaccessible => 2,
+                NextDial::Never => 3,
+            };
+            cause = Some(Self((FIRST_NEXT + index) as u16));
+        }
+        kind.into_iter().chain(cause)
     }
 
     /// The `index`-th of all failures in the order of their table.
@@ -196,8 +265,14 @@ impl fmt::Display for Mark {
             write!(f, "{message} at {state:?}, {}", direction(index - FIRST_CELL))
         } else if index < FIRST_REFUSAL {
             f.write_str(CIRCUMSTANCES[index - FIRST_CIRCUMSTANCE])
-        } else {
+        } else if index < FIRST_TOLD {
             write!(f, "refused with {}", REFUSALS[index - FIRST_REFUSAL])
+        } else if index < FIRST_KEPT_OUT {
+            write!(f, "told of {}", TOLD[index - FIRST_TOLD])
+        } else if index < FIRST_NEXT {
+            write!(f, "kept out: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
+        } else {
+            write!(f, "dialled again {}", NEXT[index - FIRST_NEXT])
         }
     }
 }

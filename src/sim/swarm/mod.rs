@@ -7,6 +7,7 @@
 mod heckler;
 mod judge;
 mod juggler;
+mod managed;
 mod marks;
 mod patience;
 mod scenario;
@@ -54,6 +55,9 @@ pub fn run(tape: &Tape, profile: Profile) -> Outcome {
 pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
     let scenario = Scenario::draw(tape, profile);
     let _shrunk = bugs::shrink(&scenario.budgets);
+    if let Some(plan) = scenario.managed.clone() {
+        return managed::run(tape, scenario, plan, patience);
+    }
     let mut stage = Stage::new(tape, scenario, patience.clone());
     stage.run_safety();
     judge::judge_peers(&mut stage);

@@ -12,6 +12,7 @@ use super::super::pipe::{Cut, Cuts};
 use super::super::poller::Poller;
 use super::super::tape::{Chance, Tape};
 use super::heckler::{self, MESSAGES, Manners, ROWS, STATES};
+use super::managed::Plan;
 use super::talker::Manner;
 use super::trouble::{draw_budgets, draw_faults};
 use crate::bugs::Budget;
@@ -19,6 +20,8 @@ use crate::time::Instant;
 use std::fmt;
 use std::time::Duration;
 
+/// The host of the loop under test.
+pub(super) const NODE: usize = 0;
 /// Most troops of a world.
 pub(super) const TROOPS_MAX: usize = 9;
 /// Socket events that a world is to have, roughly.
@@ -75,6 +78,8 @@ pub struct Scenario {
     /// Descriptors beyond those that the honest need.
     pub(super) spare_descriptors: Option<usize>,
     pub(super) ports: Option<u16>,
+    /// The loop manages its peers by itself, and those of this plan take the place of the troops.
+    pub(super) managed: Option<Plan>,
 }
 
 /// Peers of one kind, on a host of their own.
@@ -195,6 +200,7 @@ impl Scenario {
             deeds: Vec::new(),
             spare_descriptors: None,
             ports: None,
+            managed: Plan::draw(tape, length),
             conditions,
             grain,
         };
@@ -229,7 +235,7 @@ impl Scenario {
         let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
             && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);
         let is_alone = self.deeds.is_empty() && self.troops.iter().any(|troop| troop.kind.is_hostile());
-        self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
+        self.managed.is_none() && self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
     }
 
     /// Whether a signal has interrupted calls of this kind, which nobody but the kernel's own seam hears of.
@@ -464,7 +470,11 @@ impl fmt::Display for Scenario {
         writeln!(f, "begins at {:?} and lasts {:?}", self.start, self.length)?;
         writeln!(f, "{:?}; pollers {:?} and {:?}", self.conditions, self.poller, self.crowd_poller)?;
         writeln!(f, "pings after {:?}, pongs within {:?}", self.ping_interval, self.pong_timeout)?;
-        for (host, troop) in self.troops.iter().enumerate().filter(|(_, troop)| troop.kind != Kind::Nobody) {
+        if let Some(plan) = &self.managed {
+            writeln!(f, "{plan}")?;
+        }
+        let troops = if self.managed.is_some() { &[][..] } else { &self.troops[..] };
+        for (host, troop) in troops.iter().enumerate().filter(|(_, troop)| troop.kind != Kind::Nobody) {
             writeln!(f, "host {}: {troop}", host + 1)?;
         }
         for (site, errno, one_in) in &self.faults {

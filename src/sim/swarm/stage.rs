@@ -18,7 +18,7 @@ use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
-use super::scenario::{Deed, Habit, Kind, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
+use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
 use super::talker::{Heard, Talker};
 use crate::config::Config;
 use crate::id::PeerId;
@@ -34,8 +34,7 @@ use std::time::Duration;
 
 /// The port that everybody listens at.
 pub(super) const PORT: u16 = 18_444;
-/// The host of the loop under test, and that of the first troop.
-pub(super) const NODE: usize = 0;
+/// The host of the first troop.
 pub(super) const FIRST_TROOP: usize = 1;
 /// Time until everybody honest has to be served when all is well.
 const RECOVERY: Duration = Duration::from_secs(30 * 60);

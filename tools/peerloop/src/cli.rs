@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::settings::{SettingFlags, parse_network};
 #[cfg(feature = "sim")]
 use crate::sim::Worlds;
 use crate::sources::Source;
@@ -12,7 +13,11 @@ use crate::units::{
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use peerloop::Network;
-use std::net::SocketAddr;
+use peerloop::address::{Host, canonical};
+use peerloop::ban::BanReason;
+use peerloop::store::PeerStatus;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +26,7 @@ Examples:
   peerloop bench                               this machine's floor, against a node of its own
   peerloop bench 127.0.0.1 --network regtest   load on a node, 100 peers with 1 ping a second each
   peerloop serve --network regtest             a node to be loaded
+  peerloop run --book peers.redb               a node that goes on and remembers
   peerloop probe HOST                          one peer, step by step
   peerloop doctor --peers 10k                  is this machine fit for 10,000 peers?
 
@@ -41,6 +47,10 @@ pub(crate) enum Command {
     /// Be a node: shake hands and answer pings
     #[command(visible_alias = "listen")]
     Serve(ServeArgs),
+    /// Be a node that goes on for weeks: find peers, keep them, remember them and who is banned
+    Run(Box<RunArgs>),
+    /// Look at the book of a node that is stopped, and change it
+    Peers(PeersArgs),
     /// Look at one node, step by step
     Probe(ProbeArgs),
     /// Look at this machine: is it fit for many peers, and what to change if not
@@ -129,6 +139,117 @@ pub(crate) struct ServeArgs {
     pub(crate) quiet: bool,
 }
 
+/// Settings are given by flags, by variables named PEERLOOP_ and the name in capitals, or in a file of TOML; a flag
+/// goes over a variable and that over the file. SIGHUP reads the file again.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// File of settings; --print-config writes one [default: the variable PEERLOOP_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print all settings with where each was given, as a file of settings, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Show no status line
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// The book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the file of settings.
+#[derive(Args, Debug)]
+pub(crate) struct PeersArgs {
+    #[command(subcommand)]
+    pub(crate) command: PeersCommand,
+    /// The book [default: that of the settings]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) book: Option<String>,
+    /// File of settings that names the book [default: the variable PEERLOOP_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// List the peers and the bans
+    List {
+        /// Only peers with this status: unknown, valid, inaccessible or banned
+        #[arg(long, value_name = "STATUS", value_parser = parse_status)]
+        status: Option<PeerStatus>,
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one host or peer, and whether it is banned
+    Show {
+        /// The host, or one of its peers
+        #[arg(value_name = "IP[:PORT]", value_parser = parse_whom)]
+        whom: Whom,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ban a host: an address of IPv4, or all of the /64 of one of IPv6
+    Ban {
+        /// One of its addresses
+        ip: IpAddr,
+        /// How long [default: for ever]
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration_above_zero)]
+        duration: Option<Duration>,
+    },
+    /// End the ban of a host
+    Unban {
+        /// One of its addresses
+        ip: IpAddr,
+    },
+    /// Print the setting that lets a network in whatever it does
+    Allow {
+        /// The network
+        #[arg(value_name = "IP[/PREFIX]", value_parser = parse_network)]
+        network: (IpAddr, u8),
+    },
+    /// Put peers and bans into the book, one on each line as `export` writes them; all of them or none
+    Import {
+        /// Where they are; - is stdin
+        file: PathBuf,
+    },
+    /// Print all peers and bans, one on each line as JSON
+    Export,
+}
+
+/// A host, or one of its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Host(IpAddr),
+    Peer(SocketAddr),
+}
+
+impl Whom {
+    pub(crate) fn host(self) -> Host {
+        match self {
+            Self::Host(address) => Host::of(address),
+            Self::Peer(address) => Host::of(address.ip()),
+        }
+    }
+
+    /// Whether the peer with this address is meant.
+    pub(crate) fn is(self, peer: SocketAddr) -> bool {
+        match self {
+            Self::Host(address) => Host::of(address) == Host::of(peer.ip()),
+            Self::Peer(address) => canonical(address) == peer,
+        }
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(address) => Host::of(*address).fmt(f),
+            Self::Peer(address) => address.fmt(f),
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct ProbeArgs {
     /// The node: host, host:port or [ipv6]:port
@@ -188,6 +309,18 @@ pub(crate) struct SimArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+fn parse_status(text: &str) -> Result<PeerStatus, String> {
+    let statuses =
+        [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
+    let found = statuses.into_iter().find(|status| status.to_string() == text);
+    found.ok_or_else(|| format!("`{text}` is no status: use unknown, valid, inaccessible or banned"))
+}
+
+fn parse_whom(text: &str) -> Result<Whom, String> {
+    let whom = text.parse().map(Whom::Peer).or_else(|_| text.parse().map(Whom::Host));
+    whom.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
 }
 
 /// What becomes of arguments that make no command: help and version are printed, a mistake is told in one line.

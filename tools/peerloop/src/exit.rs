@@ -7,6 +7,8 @@
 //! | 2 | wrong usage |
 //! | 3 | this machine cannot do it, found before the start |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
+//!
+//! A node goes on until a signal comes, so that one is how it finishes; only a second one makes its end early.
 
 use std::process::ExitCode;
 

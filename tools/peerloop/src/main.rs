@@ -4,18 +4,20 @@
 #![deny(unsafe_code)]
 
 mod bench;
+mod book;
 mod cli;
 mod doctor;
 mod exit;
 mod machine;
 mod notices;
 mod output;
+mod peers;
 mod probe;
 mod process;
 mod progress;
 mod report;
+mod run;
 mod serve;
-#[cfg_attr(not(test), expect(dead_code, reason = "they are those of the command that runs a node"))]
 mod settings;
 #[cfg(feature = "sim")]
 mod sim;
@@ -44,6 +46,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         None => output::print(&Cli::command().render_help().to_string()).map(|()| Exit::Success),
         Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Peers(args)) => peers::run(&args),
         Some(Command::Probe(args)) => probe::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         #[cfg(feature = "sim")]

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Something that the reporting thread has to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal asks for the end.
+    /// A signal asks for the end, unless the command takes a hang-up for something else.
     Stop(Stop),
     /// A thread that [`Notices::spawn`] started has ended, in whatever way.
     Ended,
@@ -26,10 +26,24 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Hears the signals from here on.
+    /// Hears the signals from here on, a hang-up only if it is not ignored: the program may have been started to
+    /// outlive its terminal.
     pub(crate) fn new() -> Result<Self, Failure> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        match is_ignored(SIGHUP, &status) {
+            true => Self::hearing(&[SIGINT, SIGTERM]),
+            false => Self::hearing(&[SIGINT, SIGTERM, SIGHUP]),
+        }
+    }
+
+    /// Hears the signals from here on, a hang-up in any case: for a command that does not end by it.
+    pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
+        Self::hearing(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    fn hearing(signals: &[i32]) -> Result<Self, Failure> {
         let (sender, receiver) = channel();
-        let listening = Signals::new(signals_to_hear()).and_then(|mut signals| {
+        let listening = Signals::new(signals).and_then(|mut signals| {
             let sender = sender.clone();
             Builder::new().name("signals".to_owned()).spawn(move || {
                 for stop in signals.forever().filter_map(stop_of) {
@@ -73,16 +87,6 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let _ = self.0.send(Notice::Ended);
     }
-}
-
-/// A hang-up that is ignored already stays ignored: the program was started to outlive its terminal.
-fn signals_to_hear() -> Vec<i32> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut signals = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP, &status) {
-        signals.push(SIGHUP);
-    }
-    signals
 }
 
 /// Whether the mask `SigIgn` of `/proc/self/status` holds `signal`.

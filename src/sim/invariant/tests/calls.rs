@@ -1,17 +1,20 @@
 //! Calls on the network and on the handler that break an invariant each.
 
 use super::{ADDRESS, config};
-use crate::api::{ControlEvent, Delivery, Event};
+use crate::api::{ControlEvent, Delivery, Event, NextDial};
+use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN};
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::protocol::CommandName;
-use crate::sim::invariant::Bounds;
+use crate::protocol::{CommandName, Network};
 use crate::sim::invariant::ledger::Ledger;
+use crate::sim::invariant::managing::SPARED;
+use crate::sim::invariant::{Bounds, Draw, ManagerSummary};
 use crate::time::Instant;
 use crate::wire::Header;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const LINK: LinkId = LinkId::new(3, 1);
@@ -220,7 +223,79 @@ pub(super) const CALLS: &[Calls] = &[
         let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
         ledger.control(&ControlEvent::PeerEvicted { peer, address });
     }),
+    (26, |ledger| fail(ledger, 1, Duration::from_millis(4_999))),
+    (26, |ledger| fail(ledger, 2, Duration::from_millis(12_501))),
+    (26, |ledger| {
+        fail(ledger, 1, Duration::from_secs(5));
+        ledger.managing.settle(None, Instant::ZERO, &mut ledger.findings);
+        ledger.managing.settle(Some(&drawn()), Instant::ZERO.plus(Duration::from_secs(4)), &mut ledger.findings);
+    }),
+    (26, |ledger| restart(ledger, 4)),
+    (26, |ledger| restart(ledger, 0)),
+    (26, |ledger| (0..2).for_each(|_| restart(ledger, 1))),
+    (28, |ledger| evict(ledger, SPARED)),
 ];
+
+fn manage(ledger: &mut Ledger) {
+    let manager = Some(Box::new(ManagerConfig::new(Network::Regtest)));
+    ledger.bounds = Bounds::of(&Config { manager, ..config() });
+}
+
+fn there() -> SocketAddr {
+    "192.0.2.7:18444".parse().expect("an address")
+}
+
+fn drawn() -> ManagerSummary {
+    let draw = Draw { address: there(), places_taken: 1 };
+    ManagerSummary { places_taken: 1, places_max: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
+}
+
+/// A dial was not answered in time, and the address is left alone for this long.
+fn fail(ledger: &mut Ledger, failures: u32, pause: Duration) {
+    manage(ledger);
+    let (address, reason) = (there(), CloseReason::TimedOut(Deadline::Connect));
+    let (peer, state, next) = (PeerId::of(LINK), ConnectionState::Connecting, NextDial::At(Instant::ZERO.plus(pause)));
+    let event = ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next };
+    ledger.event(LINK, &closed(reason), LATE, Some(true));
+    ledger.control(&event);
+}
+
+fn restart(ledger: &mut Ledger, restarts: u32) {
+    manage(ledger);
+    ledger.control(&ControlEvent::ConnectionRestarting { address: there(), restarts });
+}
+
+/// So many have come, and the one that came last has to go.
+fn evict(ledger: &mut Ledger, count: usize) {
+    manage(ledger);
+    for slot in 10..10 + count as u32 {
+        let (peer, address) = (PeerId::of(LinkId::new(slot, 0)), there());
+        ledger.control(&ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND });
+        if slot as usize + 1 == 10 + count {
+            ledger.control(&ControlEvent::PeerEvicted { peer, address });
+        }
+    }
+}
+
+#[test]
+fn pauses_restarts_and_evictions_as_they_should_be_break_nothing() {
+    let calls: [fn(&mut Ledger); 5] = [
+        |ledger| fail(ledger, 1, Duration::from_secs(5)),
+        |ledger| fail(ledger, 2, Duration::from_millis(12_500)),
+        |ledger| {
+            fail(ledger, 1, Duration::from_secs(5));
+            ledger.managing.settle(Some(&drawn()), Instant::ZERO, &mut ledger.findings);
+            ledger.managing.settle(Some(&drawn()), Instant::ZERO.plus(Duration::from_secs(5)), &mut ledger.findings);
+        },
+        |ledger| (1..=3).for_each(|restarts| restart(ledger, restarts)),
+        |ledger| evict(ledger, SPARED + 1),
+    ];
+    for (index, call) in calls.into_iter().enumerate() {
+        let mut ledger = ledger();
+        call(&mut ledger);
+        assert_eq!(ledger.findings.list(), [], "case {index}");
+    }
+}
 
 #[test]
 fn a_call_names_the_invariant_that_it_breaks_and_no_other() {

@@ -2,15 +2,18 @@
 //!
 //! What is written is read back as the same value.
 
+use super::Node;
 use crate::units::{parse_bytes, parse_count, parse_duration, write_bytes};
+use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Network};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A kind of value, and where in the configuration it stands.
+/// A kind of value, and where in the settings it stands.
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
@@ -34,6 +37,11 @@ pub(super) enum Kind {
     Texts(fn(&mut Config) -> &mut Vec<String>),
     Addresses(fn(&mut Config) -> &mut Vec<SocketAddr>),
     Networks(fn(&mut Config) -> &mut Vec<(IpAddr, u8)>),
+    /// A file, or none.
+    File(fn(&mut Node) -> &mut Option<PathBuf>),
+    /// An address, or none.
+    Address(fn(&mut Node) -> &mut Option<SocketAddr>),
+    Level(fn(&mut Node) -> &mut LevelFilter),
 }
 
 const UNLIMITED: &str = "unlimited";
@@ -60,7 +68,10 @@ impl Kind {
             | Self::Bits(_)
             | Self::Factor(_)
             | Self::Switch(_)
-            | Self::Text(_) => false,
+            | Self::Text(_)
+            | Self::File(_)
+            | Self::Address(_)
+            | Self::Level(_) => false,
         }
     }
 
@@ -69,7 +80,7 @@ impl Kind {
         match self {
             Self::Network => "NAME",
             Self::Magic => "HEX",
-            Self::FixedPeers | Self::Addresses(_) => "IP:PORT",
+            Self::FixedPeers | Self::Addresses(_) | Self::Address(_) => "IP:PORT",
             Self::CommandSizes => "COMMAND=SIZE",
             Self::Duration(_) => "TIME",
             Self::Size(_) => "SIZE",
@@ -79,11 +90,14 @@ impl Kind {
             Self::Switch(_) => "true|false",
             Self::Text(_) | Self::Texts(_) => "TEXT",
             Self::Networks(_) => "IP[/PREFIX]",
+            Self::File(_) => "FILE",
+            Self::Level(_) => "LEVEL",
         }
     }
 
     /// Sets the value that `texts` say: one, or those of a list.
-    pub(super) fn read(&self, config: &mut Config, texts: &[String]) -> Result<(), String> {
+    pub(super) fn read(&self, node: &mut Node, texts: &[String]) -> Result<(), String> {
+        let config = &mut node.config;
         let one = || match texts {
             [text] => Ok(text.as_str()),
             _ => Err(format!("takes one value, and {} were given", texts.len())),
@@ -114,12 +128,19 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
+            // An empty text is the one way to say that there is none.
+            Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
+            Self::Address(of) => {
+                *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;
+            }
+            Self::Level(of) => *of(node) = parse_level(one()?)?,
         }
         Ok(())
     }
 
     /// The value as TOML; none if there is none.
-    pub(super) fn show(&self, config: &mut Config) -> Option<String> {
+    pub(super) fn show(&self, node: &mut Node) -> Option<String> {
+        let config = &mut node.config;
         Some(match self {
             Self::Network => quoted(config.network.name()),
             Self::Magic => quoted(&config.magic?.map(|byte| format!("{byte:02x}")).concat()),
@@ -148,6 +169,9 @@ impl Kind {
             Self::Texts(of) => list(of(config).iter().cloned()),
             Self::Addresses(of) => list(of(config).iter().map(ToString::to_string)),
             Self::Networks(of) => list(of(config).iter().map(|(address, bits)| format!("{address}/{bits}"))),
+            Self::File(of) => quoted(&of(node).as_ref()?.to_string_lossy()),
+            Self::Address(of) => quoted(&of(node).as_ref()?.to_string()),
+            Self::Level(of) => quoted(&of(node).to_string().to_lowercase()),
         })
     }
 }
@@ -162,6 +186,10 @@ fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
 
 fn parse_switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| format!("`{text}` is no level: use off, error, warn, info, debug or trace"))
 }
 
 fn parse_bits(text: &str) -> Result<u64, String> {
@@ -181,7 +209,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333"))
 }
 
-fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
+pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
     let refused = || format!("`{text}` is no address, alone or with a prefix, as 192.0.2.0/24");
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),

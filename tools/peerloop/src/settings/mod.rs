@@ -15,9 +15,12 @@ use crate::exit::Failure;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub(crate) use file::SettingsFile;
 use kind::Kind;
+pub(crate) use kind::parse_network;
+use log::LevelFilter;
 use peerloop::{Config, Network};
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use table::{SETTINGS, Setting};
 
@@ -34,10 +37,19 @@ pub(crate) struct SettingFlags {
     given: Vec<Given>,
 }
 
-/// A configuration and where each of its values comes from.
+/// All that a long-running node is told: how its loop behaves, and what the program does around it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) book: Option<PathBuf>,
+    pub(crate) metrics_addr: Option<SocketAddr>,
+    pub(crate) log_level: LevelFilter,
+}
+
+/// Settings and where each of their values comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
-    pub(crate) config: Config,
+    pub(crate) node: Node,
     /// As many as there are settings, in the same order.
     sources: Vec<Source>,
 }
@@ -70,17 +82,17 @@ impl Settings {
     ) -> Result<Effective, Failure> {
         let of_file = file.map_or(Ok(Vec::new()), SettingsFile::given)?;
         let given = [of_file, of_variables(variables)?, flags.given.clone()].concat();
-        let mut config = Config::managed(Network::Mainnet);
+        let mut node = Node::default();
         let mut sources = vec![Source::Default; SETTINGS.len()];
         for ((number, setting), effective) in SETTINGS.iter().enumerate().zip(&mut sources) {
             // What is given better elsewhere has to be right as well.
             for Given { source, texts, .. } in given.iter().filter(|given| given.setting == number) {
-                let read = setting.kind.read(&mut config, texts);
+                let read = setting.kind.read(&mut node, texts);
                 read.map_err(|why| Failure::usage(format!("{source}: {}: {why}", setting.name)))?;
                 effective.clone_from(source);
             }
         }
-        let effective = Effective { config, sources };
+        let effective = Effective { node, sources };
         effective.check()?;
         Ok(effective)
     }
@@ -89,12 +101,12 @@ impl Settings {
 impl Effective {
     /// The whole configuration as a file, each value with its source.
     pub(crate) fn to_toml(&self) -> String {
-        let mut config = self.config.clone();
+        let mut node = self.node.clone();
         let mut text = "# Flags over environment over file over defaults.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
             // A path may hold anything, and a comment no end of a line.
             let source = source.to_string().replace(char::is_control, "?");
-            text += &match setting.kind.show(&mut config) {
+            text += &match setting.kind.show(&mut node) {
                 Some(value) => format!("{} = {value} # {source}\n", setting.name),
                 None => format!("# {} is not set # {source}\n", setting.name),
             };
@@ -109,7 +121,7 @@ impl Effective {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        self.config.validate().map_err(|error| {
+        self.node.config.validate().map_err(|error| {
             // The one field whose setting has another name.
             let name = if error.field == "mode" { "fixed_peers" } else { error.field };
             let given = match self.source(name) {
@@ -118,6 +130,24 @@ impl Effective {
             };
             Failure::usage(format!("{given}{name} {}", error.rule))
         })
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { config: Config::managed(Network::Mainnet), book: None, metrics_addr: None, log_level: LevelFilter::Info }
+    }
+}
+
+impl SettingFlags {
+    /// The flags of a command that has no setting but the book.
+    pub(crate) fn of_book(book: Option<&str>) -> Self {
+        let given = |book: &str| {
+            let setting = SETTINGS.iter().position(|setting| setting.name == "book").expect("it is in the table");
+            let source = Source::Flag(SETTINGS[setting].flag());
+            Given { setting, source, texts: vec![book.to_owned()] }
+        };
+        Self { given: book.map(given).into_iter().collect() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! All settings, each once: its name, its help, and where in the configuration it stands.
+//! All settings, each once: its name, its help, and where it stands.
 //!
 //! The order is that of reading, and the network comes first, because the other defaults are its own.
 
@@ -20,7 +20,7 @@ const fn row(name: &'static str, help: &'static str, kind: Kind) -> Setting {
     Setting { name, help, kind }
 }
 
-pub(super) static SETTINGS: [Setting; 44] = [
+pub(super) static SETTINGS: [Setting; 48] = [
     row("network", "mainnet, testnet, stn or regtest", Kind::Network),
     row("magic", "First four bytes of every message, as 8 hexadecimal digits, for private networks", Kind::Magic),
     // Whom to talk to.
@@ -178,7 +178,20 @@ pub(super) static SETTINGS: [Setting; 44] = [
         "Least rate of a message that is arriving, per second",
         Kind::Size(|config| &mut config.body_min_bytes_per_second),
     ),
+    row("measures_peers", "Measure what each peer costs", Kind::Switch(|config| &mut config.measures_peers)),
     row("spin", "Poll through the last millisecond before an exact wake-up", Kind::Switch(|config| &mut config.spin)),
+    // What is the program's own.
+    row(
+        "book",
+        "File that keeps peers and bans for the next run; without one they are forgotten at the end",
+        Kind::File(|node| &mut node.book),
+    ),
+    row(
+        "metrics_addr",
+        "Address at which /metrics is served as text for Prometheus",
+        Kind::Address(|node| &mut node.metrics_addr),
+    ),
+    row("log_level", "What is logged: off, error, warn, info, debug or trace", Kind::Level(|node| &mut node.log_level)),
 ];
 
 /// The setting whose name is almost this one.
@@ -216,6 +229,7 @@ mod tests {
         for name in ["manager", "version_rules", "seed"] {
             assert!(fields.remove(name), "{name}");
         }
+        fields.extend(["book", "metrics_addr", "log_level"]);
         let settings: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(settings, fields);
         assert_eq!(settings.len(), SETTINGS.len(), "no name is there twice");

@@ -6,6 +6,7 @@ use clap::{Args, FromArgMatches};
 use peerloop::config::DialMode;
 use peerloop::protocol::CommandName;
 use proptest::prelude::*;
+use std::path::Path;
 use std::time::Duration;
 
 fn flags(typed: &[&str]) -> Result<SettingFlags, clap::Error> {
@@ -42,13 +43,13 @@ fn refusal(outcome: Result<Effective, Failure>) -> String {
 }
 
 fn managed(effective: &mut Effective) -> &mut peerloop::config::ManagerConfig {
-    kind::manager(&mut effective.config)
+    kind::manager(&mut effective.node.config)
 }
 
 #[test]
 fn without_anything_given_the_defaults_hold() {
     let effective = Settings::load(&SettingFlags::default(), [], None).unwrap();
-    assert_eq!(effective.config, Config::managed(Network::Mainnet));
+    assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     assert!(effective.sources.iter().all(|source| *source == Source::Default));
 }
 
@@ -57,7 +58,7 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
     let text = "ping_interval = '1s'\npong_timeout = '1s'\nconnect_timeout = '1s'\n";
     let variables = [("PEERLOOP_PING_INTERVAL", "2s"), ("PEERLOOP_PONG_TIMEOUT", "2s")];
     let effective = loaded(&["--ping-interval", "3s"], &variables, text);
-    let Config { ping_interval, pong_timeout, connect_timeout, handshake_timeout, .. } = effective.config;
+    let Config { ping_interval, pong_timeout, connect_timeout, handshake_timeout, .. } = effective.node.config;
     let times = [ping_interval, pong_timeout, connect_timeout, handshake_timeout];
     assert_eq!(times, [3, 2, 1, 10].map(Duration::from_secs));
     let sources = ["ping_interval", "pong_timeout", "connect_timeout", "handshake_timeout"]
@@ -68,7 +69,7 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
 #[test]
 fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
     let mut effective = loaded(&["--network", "regtest"], &[], "target_peers = 3\nnetwork = 'stn'\n");
-    assert_eq!(effective.config.network, Network::Regtest);
+    assert_eq!(effective.node.config.network, Network::Regtest);
     let manager = managed(&mut effective);
     assert_eq!((manager.default_port, manager.target_peers), (18_444, 3));
     assert_eq!(manager.dns_seeds, Vec::<String>::new());
@@ -78,7 +79,7 @@ fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
 fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
     for setting in &SETTINGS {
-        let shown = setting.kind.show(&mut example.config).expect("the example has it");
+        let shown = setting.kind.show(&mut example.node).expect("the example has it");
         let line = format!("{} = {shown}", setting.name);
         let texts = file(&line).given().unwrap().remove(0).texts;
         let typed: Vec<String> = match texts.is_empty() {
@@ -86,10 +87,10 @@ fn every_setting_can_be_given_in_all_three_ways() {
             false => texts.iter().map(|text| format!("{}={text}", setting.flag())).collect(),
         };
         let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
-        let by_file = loaded(&[], &[], &line).config;
-        assert_ne!(by_file, Config::managed(Network::Mainnet), "{} changes something", setting.name);
-        assert_eq!(loaded(&typed, &[], "").config, by_file, "{typed:?}");
-        assert_eq!(loaded(&[], &[(&setting.variable(), &texts.join(","))], "").config, by_file, "{}", setting.name);
+        let by_file = loaded(&[], &[], &line).node;
+        assert_ne!(by_file, Node::default(), "{} changes something", setting.name);
+        assert_eq!(loaded(&typed, &[], "").node, by_file, "{typed:?}");
+        assert_eq!(loaded(&[], &[(&setting.variable(), &texts.join(","))], "").node, by_file, "{}", setting.name);
     }
 }
 
@@ -139,20 +140,25 @@ buffered_command_max_bytes = ["tx=4MiB", "inv=2KiB"]
 buffered_total_max_bytes = "64MiB"
 body_min_bytes_per_second = 0
 spin = false
+measures_peers = true
+book = "/var/lib/peer \"book\".redb"
+metrics_addr = "127.0.0.1:9333"
+log_level = "debug"
 "#;
 
 #[test]
 fn the_example_says_every_setting_otherwise_than_its_default() {
     let mut effective = loaded(&[], &[], EXAMPLE);
     assert!(effective.sources.iter().all(|source| *source != Source::Default));
-    let mut defaults = Config::managed(Network::Mainnet);
+    let mut defaults = Node::default();
     for setting in &SETTINGS {
-        assert_ne!(setting.kind.show(&mut effective.config), setting.kind.show(&mut defaults), "{}", setting.name);
+        assert_ne!(setting.kind.show(&mut effective.node), setting.kind.show(&mut defaults), "{}", setting.name);
     }
-    assert_eq!(effective.config.magic, Some([10, 11, 12, 13]));
-    assert_eq!(effective.config.services, 0x25);
+    assert_eq!(effective.node.config.magic, Some([10, 11, 12, 13]));
+    assert_eq!(effective.node.config.services, 0x25);
     let sizes = [(CommandName::TX, 4 << 20), (CommandName::INV, 2_048)];
-    assert_eq!(effective.config.buffered_command_max_bytes, sizes);
+    assert_eq!(effective.node.config.buffered_command_max_bytes, sizes);
+    assert_eq!(effective.node.book, Some(PathBuf::from("/var/lib/peer \"book\".redb")));
     let manager = managed(&mut effective);
     assert!(matches!(&manager.mode, DialMode::Fixed(peers) if peers.len() == 2));
     assert_eq!(manager.trusted, [([10, 0, 0, 0].into(), 8), ("::1".parse().unwrap(), 128)]);
@@ -164,7 +170,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
     for text in ["", EXAMPLE, "network = 'testnet'", "user_agent = \"tab\\there\"\nmax_inbound = 'unlimited'"] {
         let effective = loaded(&[], &[], text);
         let printed = effective.to_toml();
-        assert_eq!(loaded(&[], &[], &printed).config, effective.config, "{printed}");
+        assert_eq!(loaded(&[], &[], &printed).node, effective.node, "{printed}");
     }
     let printed = loaded(&["--max-peers", "30"], &[("PEERLOOP_SPIN", "false")], "\nrelay = false").to_toml();
     for line in [
@@ -233,7 +239,7 @@ fn what_is_not_valid_is_named_with_where_it_was_given() {
 #[test]
 fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
     let effective = loaded(&[], &[("PEERLOOP_REAL_NODE", "/x"), ("PEERLOOP_LONG", "1"), ("PATH", "/y")], "");
-    assert_eq!(effective.config, Config::managed(Network::Mainnet));
+    assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     let message = refusal(load(&[], &[("PEERLOOP_MAXPEERS", "7")], ""));
     assert_eq!(message, "variable PEERLOOP_MAXPEERS: there is no such setting; is it PEERLOOP_MAX_PEERS?");
     let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", "a.example, b.example,")], "");
@@ -248,7 +254,7 @@ fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
 fn flags_are_those_of_the_table() {
     let mut effective =
         loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evicts-inbound", "--spin=false"], &[], "");
-    assert!(!effective.config.spin);
+    assert!(!effective.node.config.spin);
     let manager = managed(&mut effective);
     assert_eq!((manager.listen.len(), manager.evicts_inbound), (2, true));
     assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "one value is taken once");
@@ -258,7 +264,7 @@ fn flags_are_those_of_the_table() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let failure = SettingsFile::read(std::path::Path::new("/no/such/node.toml")).unwrap_err();
+    let failure = SettingsFile::read(Path::new("/no/such/node.toml")).unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
     assert!(failure.message.starts_with("reading the settings in /no/such/node.toml: "), "{}", failure.message);
 }
@@ -274,7 +280,7 @@ proptest! {
     #[test]
     fn any_text_is_printed_so_that_it_is_read_again(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
         let mut effective = loaded(&[], &[], "");
-        effective.config.user_agent.clone_from(&agent);
-        prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).config.user_agent, agent);
+        effective.node.config.user_agent.clone_from(&agent);
+        prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).node.config.user_agent, agent);
     }
 }

@@ -4,16 +4,25 @@
 
 mod bench;
 mod doctor;
+#[cfg(target_os = "linux")]
+#[path = "../../../../benches/greeting/mod.rs"]
+mod greeting;
+mod peers;
 mod probe;
 mod process;
+mod run;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;
+mod starved;
 mod usage;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+/// A node on a free port.
+const SERVE: [&str; 5] = ["serve", "--network", "regtest", "--listen", "127.0.0.1:0"];
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -46,6 +55,10 @@ fn text(bytes: Vec<u8>) -> String {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_peerloop"));
     command.args(arguments).stdin(Stdio::null());
+    // No settings of whoever runs the tests.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PEERLOOP_")) {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -61,8 +74,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        Self::spawn(command(arguments))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let stdout = child.stdout.take().map(BufReader::new);
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         Self { child, stdout, stderr, told: String::new() }
@@ -70,12 +86,25 @@ impl Running {
 
     /// A node on a free port, and its address.
     pub(crate) fn serve(arguments: &[&str]) -> (Self, String) {
-        let listen = ["serve", "--network", "regtest", "--listen", "127.0.0.1:0"];
-        let mut node = Self::start(&[&listen, arguments].concat());
-        let line = node.greeting();
-        let address = line.strip_prefix("listening at ").and_then(|rest| rest.split_whitespace().next());
-        let address = address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned();
+        let mut node = Self::start(&[&SERVE, arguments].concat());
+        let address = node.address();
         (node, address)
+    }
+
+    /// A node on a free port that may open so many descriptors, and its address.
+    pub(crate) fn serve_under(descriptors: u64) -> (Self, String) {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_peerloop")]).args(SERVE).stdin(Stdio::null());
+        let mut node = Self::spawn(shell);
+        let address = node.address();
+        (node, address)
+    }
+
+    fn address(&mut self) -> String {
+        let line = self.greeting();
+        let address = line.strip_prefix("listening at ").and_then(|rest| rest.split_whitespace().next());
+        address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned()
     }
 
     /// The first line on stdout.
@@ -100,6 +129,19 @@ impl Running {
             self.told += &line;
             if line.starts_with(beginning) {
                 return;
+            }
+        }
+    }
+
+    /// Reads stderr up to a line that has this in it, and returns that line.
+    pub(crate) fn wait_for_part(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let len = self.stderr.read_line(&mut line).expect("it can be read");
+            assert_ne!(len, 0, "`{part}` never came: {}", self.told);
+            self.told += &line;
+            if line.contains(part) {
+                return line;
             }
         }
     }
@@ -148,6 +190,36 @@ impl ResultFile {
 
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.read()).expect("it is JSON")
+    }
+}
+
+/// A folder for the files of one test, removed with the value.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("it can be made");
+        Self(path)
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is text").to_owned()
+    }
+
+    /// Writes a file in it, and returns its path.
+    pub(crate) fn with(&self, name: &str, text: &str) -> String {
+        let path = self.file(name);
+        std::fs::write(&path, text).expect("it can be written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,11 +3,9 @@
 //! Only Linux tells either in `/proc`, and only glibc keeps what is freed.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
-#[path = "../../../../benches/greeting/mod.rs"]
-mod greeting;
-
 use crate::Running;
-use greeting::{MAGIC, greeting};
+use crate::greeting::{MAGIC, greeting};
+use peerloop::limits::LEGACY_PAYLOAD_MAX_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use std::io::{Read, Write};
@@ -16,7 +14,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const PEERS: usize = 1_000;
-const CLAIMED_BYTES: u64 = 2 * 1024 * 1024;
+/// Of a `protoconf` the loop gathers as much by itself, whatever its handler wants.
+const CLAIMED_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
 const SENT_BYTES: usize = 16 * 1024;
 /// What may stay of a burst, above what the process had before.
 const KEPT_MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -64,7 +63,7 @@ fn open(address: &str, opening: &[u8]) -> TcpStream {
 
 /// The beginning of a message that the node gathers by itself.
 fn claim() -> Vec<u8> {
-    let header = Header { command: CommandName::PING, payload_len: CLAIMED_BYTES, checksum: Some([0; 4]) };
+    let header = Header { command: CommandName::PROTOCONF, payload_len: CLAIMED_BYTES, checksum: Some([0; 4]) };
     [header.encode(MAGIC).to_vec(), vec![0x55; SENT_BYTES]].concat()
 }
 

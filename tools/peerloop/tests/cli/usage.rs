@@ -4,7 +4,7 @@ use crate::{ResultFile, peerloop};
 
 /// Runs the arguments and checks the code, the one line, and that stdout stays empty.
 #[track_caller]
-fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
+pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
     let run = peerloop(arguments);
     assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
     assert_eq!(run.stdout, "", "{arguments:?}");
@@ -37,6 +37,24 @@ fn every_mistake_has_its_line() {
     refused(&["probe"], 2, &["HOST[:PORT]"]);
     refused(&["serve", "--listen", "localhost"], 2, &["--listen"]);
     refused(&["completions", "cmd"], 2, &["bash"]);
+    refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
+    refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is no count"]);
+    refused(&["run", "--target-peers", "30"], 2, &["flag --target-peers: target_peers must be 1 to max_peers"]);
+    refused(&["run", "--log-level", "loud"], 2, &["`loud` is no level"]);
+    refused(&["run", "--metrics-addr", "here"], 2, &["`here` is no address with a port"]);
+    refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
+    refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
+    refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
+    refused(&["run", "--max-peers", "90k", "--max-links", "90k"], 3, &["descriptors", "ulimit -Hn"]);
+    refused(&["peers", "lsit"], 2, &["lsit", "list"]);
+    refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
+    refused(&["peers", "list", "--status", "good"], 2, &["`good` is no status"]);
+    refused(&["peers", "list", "--book", "/no/such/book"], 1, &["opening the peer book /no/such/book"]);
+    refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is no address"]);
+    refused(&["peers", "ban", "host"], 2, &["invalid IP address"]);
+    refused(&["peers", "ban", "192.0.2.1", "--for", "5"], 2, &["write the unit"]);
+    refused(&["peers", "allow", "192.0.2.0/33"], 2, &["`192.0.2.0/33` is no address"]);
+    refused(&["peers", "import", "/no/such/lines", "--book", "b"], 1, &["reading /no/such/lines"]);
 }
 
 #[test]
@@ -77,13 +95,17 @@ fn a_refused_run_leaves_older_results_alone() {
 
 #[test]
 fn help_version_and_completions_go_to_stdout() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 10] = [
         (&[], "Usage: peerloop"),
         (&["--help"], "Exit codes"),
         (&["--version"], concat!("peerloop ", env!("CARGO_PKG_VERSION"))),
         (&["bench", "--help"], "--source-ip"),
         (&["completions", "bash"], "_peerloop"),
         (&["completions", "fish"], "complete -c peerloop"),
+        (&["run", "--help"], "--print-config"),
+        (&["peers", "--help"], "unban"),
+        (&["completions", "bash"], "--metrics-addr"),
+        (&["completions", "zsh"], "Put peers and bans into the book"),
     ];
     for (arguments, part) in cases {
         let run = peerloop(arguments);

@@ -1,0 +1,126 @@
+//! Asks nodes for the nodes that they know, and those in turn, up to a thousand; prints each and what it says it is.
+//!
+//! `cargo run --example crawler`, or with nodes to begin at: `.. mainnet 192.0.2.1:8333`. Without an argument it crawls
+//! four nodes of its own. A peer's word bounds nothing here: how many addresses are kept, how many connections are
+//! open at once and how long each may take are constants.
+
+mod setting;
+
+use peerloop::error::LocalCause;
+use peerloop::protocol::CommandName;
+use peerloop::time::Instant;
+use peerloop::wire::Header;
+use peerloop::{
+    CloseReason, Config, Ctx, Delivery, Event, Frame, Handler, Message, MessageRef, Network, PeerId, Reactor,
+};
+use setting::Node;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const NODES_MAX: usize = 1_000;
+const AT_ONCE: usize = 64;
+/// A real node answers within seconds, or not at all.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Crawler {
+    known: BTreeSet<SocketAddr>,
+    waiting: VecDeque<SocketAddr>,
+    open: usize,
+    reached: usize,
+    /// Who was asked, and until when an answer is waited for; the oldest in front.
+    asked: VecDeque<(Instant, PeerId)>,
+}
+
+impl Crawler {
+    fn found(&mut self, node: SocketAddr) {
+        if node.port() != 0 && self.known.len() < NODES_MAX && self.known.insert(node) {
+            self.waiting.push_back(node);
+        }
+    }
+
+    fn dial(&mut self, ctx: &mut Ctx<'_>) {
+        while self.open < AT_ONCE {
+            let Some(node) = self.waiting.pop_front() else { break };
+            // `max_links` is above `AT_ONCE`, so there is room; each dial ends with a `Closed`, whatever becomes of it.
+            if ctx.connect(node).is_ok() {
+                self.open += 1;
+            }
+        }
+        if self.open == 0 {
+            println!("{} nodes known, {} reached", self.known.len(), self.reached);
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler for Crawler {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.dial(ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => {
+                let Some(info) = ctx.peer(peer).map(|view| view.info()) else { return };
+                println!("{} is {}", info.address, info.user_agent.unwrap_or_default());
+                self.reached += 1;
+                let _ = ctx.send(peer, &Message::GetAddr.as_ref());
+                let until = ctx.now().plus(ANSWER_WITHIN);
+                self.asked.push_back((until, peer));
+                ctx.wake_at(until);
+            }
+            Event::Closed { .. } => {
+                self.open -= 1;
+                self.dial(ctx);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::ADDR { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        let Ok(MessageRef::Addr(addresses)) = frame.decode() else { return };
+        addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
+        // Nodes also tell their own address unasked; the answer to a question is longer, or empty.
+        if addresses.len() != 1 {
+            ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+        }
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        while self.asked.front().is_some_and(|&(until, _)| until <= ctx.now()) {
+            // An id of a peer that is gone names nobody, so it does no harm to close it again.
+            let Some((_, peer)) = self.asked.pop_front() else { break };
+            ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+        }
+        if let Some(&(until, _)) = self.asked.front() {
+            ctx.wake_at(until);
+        }
+    }
+}
+
+/// Nodes of which the first knows two, and one of these the last.
+fn start_nodes(network: Network) -> Result<SocketAddr, Box<dyn std::error::Error>> {
+    let last = Node::start(network, &[])?.address;
+    let third = Node::start(network, &[])?.address;
+    let second = Node::start(network, &[last, third])?.address;
+    Ok(Node::start(network, &[second, third])?.address)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (network, mut nodes) = setting::arguments()?;
+    if nodes.is_empty() {
+        nodes.push(start_nodes(network)?);
+    }
+    let mut crawler = Crawler::default();
+    nodes.into_iter().for_each(|node| crawler.found(node));
+    Reactor::new(Config::new(network), crawler)?.run()?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Prints what becomes of connections and what peers send, from a thread beside the loop.
+//!
+//! `cargo run --example event_monitor`, or with nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it watches a
+//! node of its own, asks it for addresses and ends with the connection.
+
+mod setting;
+
+use peerloop::api::{CommandFilter, MessageEvent};
+use peerloop::{Config, ControlEvent, Heard, Message, channel};
+use setting::Node;
+use std::thread;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (network, mut nodes) = setting::arguments()?;
+    let is_own = nodes.is_empty();
+    if is_own {
+        nodes.push(Node::start(network, &["192.0.2.1:8333".parse()?])?.address);
+    }
+    let (mut reactor, channel) = channel::open(Config::new(network), CommandFilter::All)?;
+    let running = thread::spawn(move || reactor.run());
+    for node in nodes {
+        channel.handle.connect(node, None)?;
+    }
+
+    // Each subscription has a queue of its own, so messages are for a thread of their own. Who wants only some of
+    // them says so in the filter, and the loop does not even copy the others.
+    let (messages, handle) = (channel.messages, channel.handle.clone());
+    let listening = thread::spawn(move || {
+        for heard in messages {
+            match heard {
+                Heard::Item(message) => {
+                    tell(&message);
+                    if is_own {
+                        let _ = handle.close(message.peer);
+                    }
+                }
+                Heard::Lost { count } => println!("messages: too slow for {count}"),
+            }
+        }
+    });
+    for heard in channel.control {
+        match heard {
+            Heard::Item(event) => {
+                println!("{}: {event}", event.label());
+                match event {
+                    ControlEvent::HandshakeComplete { peer, .. } => {
+                        channel.handle.send_message(peer, &Message::GetAddr)?;
+                    }
+                    ControlEvent::ConnectionLost { .. } | ControlEvent::ConnectionFailed { .. } if is_own => {
+                        channel.handle.stop()?;
+                    }
+                    _ => {}
+                }
+            }
+            Heard::Lost { count } => println!("events: too slow for {count}"),
+        }
+    }
+    // Both subscriptions end with the loop.
+    listening.join().expect("it only prints");
+    running.join().expect("the loop does not panic")?;
+    Ok(())
+}
+
+fn tell(message: &MessageEvent) {
+    let len_bytes = message.payload.len();
+    match message.decode() {
+        Ok(_) => println!("message: {} of {len_bytes} bytes from {}", message.header.command, message.peer),
+        Err(error) => println!("message: {} that cannot be read: {error}", message.header.command),
+    }
+}

@@ -1,0 +1,57 @@
+//! Keeps connections to a list of nodes and to no others; the manager dials, restarts and backs off by itself.
+//!
+//! `cargo run --example fixed_peers`, or with nodes: `.. mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument
+//! it starts three nodes, stops one of them once all are connected, and ends when its dial was refused.
+
+mod setting;
+
+use peerloop::api::CommandFilter;
+use peerloop::config::ManagerConfig;
+use peerloop::{Config, ControlEvent, Heard, channel};
+use setting::Node;
+use std::thread;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (network, mut peers) = setting::arguments()?;
+    let mut own = Vec::new();
+    if peers.is_empty() {
+        for _ in 0..3 {
+            own.push(Node::start(network, &[])?);
+        }
+        peers = own.iter().map(|node| node.address).collect();
+    }
+    let wanted = peers.len();
+    // Beyond `max_peers` even a fixed list is not dialled.
+    let manager = ManagerConfig { max_peers: wanted.max(20), ..ManagerConfig::with_fixed_peers(network, peers) };
+    let config = Config { manager: Some(Box::new(manager)), ..Config::new(network) };
+    let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()))?;
+    let running = thread::spawn(move || reactor.run());
+
+    let mut ready = 0;
+    loop {
+        let event = match channel.control.recv()? {
+            Heard::Item(event) => event,
+            Heard::Lost { count } => {
+                println!("too slow for {count} events");
+                continue;
+            }
+        };
+        println!("{event}");
+        match event {
+            ControlEvent::HandshakeComplete { .. } => {
+                ready += 1;
+                if ready == wanted && !own.is_empty() {
+                    println!("all {wanted} peers are ready; one of them goes");
+                    own.pop().expect("it is not empty").handle.stop()?;
+                }
+            }
+            ControlEvent::ConnectionLost { .. } => ready -= 1,
+            // The event says when it is dialled again, so there is nothing to do but to end this example.
+            ControlEvent::ConnectionFailed { .. } if !own.is_empty() => break,
+            _ => {}
+        }
+    }
+    channel.handle.stop()?;
+    running.join().expect("the loop does not panic")?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! A loop inside another one: the outer loop waits for both, and turns the inner one only when it asks for that.
+//!
+//! `cargo run --example foreign_event_loop`, or with a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is a
+//! poller of mio with a tick of its own; it could be any that waits for descriptors.
+
+mod setting;
+
+#[cfg(unix)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    nested::run()
+}
+
+#[cfg(not(unix))]
+fn main() {
+    println!("there are descriptors to wait for on Unix only; elsewhere call `poll_once` from a loop of your own");
+}
+
+#[cfg(unix)]
+mod nested {
+    use super::setting::{self, Node};
+    use mio::unix::SourceFd;
+    use mio::{Events, Interest, Poll, Token};
+    use peerloop::net::Net;
+    use peerloop::time::{Instant, Wait};
+    use peerloop::{Config, Ctx, Event, Handler, PeerId, Reactor};
+    use std::error::Error;
+    use std::net::SocketAddr;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    const TICK: Duration = Duration::from_millis(50);
+    const TICKS: u32 = 5;
+
+    struct Client {
+        node: SocketAddr,
+    }
+
+    impl Handler for Client {
+        type Command = ();
+
+        fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+            ctx.connect(self.node).expect("an empty table has room");
+        }
+
+        fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+            match event {
+                Event::Ready { .. } => {
+                    println!("the inner loop has a peer");
+                    let _ = ctx.ping(peer, ctx.now());
+                }
+                Event::Pong { sent, received, .. } => println!("pong after {:?}", received.since(sent)),
+                Event::Closed { reason, .. } => println!("closed: {reason}"),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+        let (network, nodes) = setting::arguments()?;
+        let node = match nodes.first() {
+            Some(&node) => node,
+            None => Node::start(network, &[])?.address,
+        };
+        // Without `spin` an exact wake-up of the inner loop never holds the outer one up.
+        let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
+        let mut outer = Poll::new()?;
+        let mut events = Events::with_capacity(8);
+        outer.registry().register(&mut SourceFd(&inner.as_raw_fd()), Token(0), Interest::READABLE)?;
+
+        let mut ticks = 0;
+        let mut next_tick = inner.net().now().plus(TICK);
+        loop {
+            let now = inner.net().now();
+            // The deadline changes with every turn, so it is asked for before every wait.
+            let inner_due = match inner.next_deadline() {
+                Wait::Zero => Some(now),
+                Wait::Until(moment) => Some(moment),
+                Wait::Forever => None,
+            };
+            let wake_up = inner_due.map_or(next_tick, |due| due.min(next_tick));
+            outer.poll(&mut events, Some(round_up(wake_up.since(now))))?;
+
+            let now = inner.net().now();
+            if !events.is_empty() || inner_due.is_some_and(|due| due <= now) {
+                // The outer loop has waited; the inner one only works.
+                if !inner.poll_once(Duration::ZERO)? {
+                    println!("the inner loop has ended after {ticks} ticks of the outer one");
+                    return Ok(());
+                }
+            }
+            if next_tick <= now {
+                next_tick = tick(now, &mut ticks);
+                if ticks == TICKS {
+                    inner.handle().stop()?;
+                }
+            }
+        }
+    }
+
+    /// The outer loop's own work, and when it is due again.
+    fn tick(now: Instant, ticks: &mut u32) -> Instant {
+        *ticks += 1;
+        now.plus(TICK)
+    }
+
+    /// Pollers count in milliseconds; one that wakes a little early would turn for nothing until it is time.
+    fn round_up(wait: Duration) -> Duration {
+        Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+}

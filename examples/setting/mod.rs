@@ -1,0 +1,65 @@
+//! What the examples have in common: their arguments, and nodes on loopback for when there are none.
+//!
+//! A built-in node is a loop of its own on a thread of its own, as any program would have it; it accepts everybody, and
+//! answers a `getaddr` with the addresses that it was given.
+
+#![allow(dead_code, reason = "no example needs all of it")]
+
+use peerloop::protocol::CommandName;
+use peerloop::wire::{AddressEntry, Addresses, Header, Message, NetAddress};
+use peerloop::{Config, Ctx, Delivery, Frame, Handle, Handler, Network, PeerId, Reactor};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::thread;
+
+/// The network and the nodes named on the command line, `[NETWORK] [ADDRESS:PORT]..`; regtest and nobody by default.
+pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let network = match arguments.first().map(|first| first.parse()) {
+        Some(Ok(network)) => {
+            arguments.remove(0);
+            network
+        }
+        Some(Err(_)) | None => Network::Regtest,
+    };
+    let nodes = arguments.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    Ok((network, nodes))
+}
+
+/// A node of this process.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle<()>,
+}
+
+impl Node {
+    /// Starts a node that knows of these others.
+    pub(crate) fn start(network: Network, known: &[SocketAddr]) -> Result<Self, Box<dyn Error>> {
+        let mut reactor = Reactor::new(Config::new(network), Answering { known: known.to_vec() })?;
+        let address = reactor.listen("127.0.0.1:0".parse()?)?;
+        let handle = reactor.handle();
+        thread::spawn(move || reactor.run());
+        Ok(Self { address, handle })
+    }
+}
+
+struct Answering {
+    known: Vec<SocketAddr>,
+}
+
+impl Handler for Answering {
+    type Command = ();
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::GETADDR { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _getaddr: Frame<'_>) {
+        let time = u32::try_from(ctx.unix_time().as_secs()).unwrap_or(u32::MAX);
+        let entries =
+            self.known.iter().map(|&node| AddressEntry { time, address: NetAddress::from_socket(0x21, node) });
+        let answer = Message::Addr(Addresses::from_entries(entries));
+        // Who does not take its answers is closed by the loop soon enough.
+        let _ = ctx.send(peer, &answer.as_ref());
+    }
+}

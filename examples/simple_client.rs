@@ -1,0 +1,58 @@
+//! Connects to one node, measures three pings and leaves: the least that a handler does.
+//!
+//! `cargo run --example simple_client`, or with a node: `.. mainnet 192.0.2.1:8333`.
+
+mod setting;
+
+use peerloop::error::LocalCause;
+use peerloop::{CloseReason, Config, Ctx, Event, Handler, PeerId, Reactor};
+use setting::Node;
+use std::net::SocketAddr;
+
+struct Client {
+    node: SocketAddr,
+    pongs: u32,
+}
+
+impl Handler for Client {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.connect(self.node).expect("an empty table has room");
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { handshake } => {
+                let agent = ctx.peer(peer).and_then(|view| view.info().user_agent).unwrap_or_default();
+                println!("ready: {agent} after {handshake:?}");
+                // Planned now: whatever delays it from here on counts.
+                let _ = ctx.ping(peer, ctx.now());
+            }
+            Event::Pong { planned, received, .. } => {
+                self.pongs += 1;
+                println!("pong {}: {:?}", self.pongs, received.since(planned));
+                if self.pongs < 3 {
+                    let _ = ctx.ping(peer, ctx.now());
+                } else {
+                    ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+                }
+            }
+            Event::Closed { reason, .. } => {
+                println!("closed: {reason}");
+                ctx.stop();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (network, nodes) = setting::arguments()?;
+    let node = match nodes.first() {
+        Some(&node) => node,
+        None => Node::start(network, &[])?.address,
+    };
+    Reactor::new(Config::new(network), Client { node, pongs: 0 })?.run()?;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Addresses by hearsay: the messages for it, which are read beside the handler and never taken from it.
+//!
+//! A message that the handler streams is left to it and not read here. A handler that answers `getaddr` by itself is
+//! one for a loop without [`learns_addresses`](crate::config::ManagerConfig::learns_addresses): its peers would get two
+//! answers.
+
+use super::Engine;
+use crate::api::{Frame, LoopState};
+use crate::ban::Misconduct;
+use crate::id::LinkId;
+use crate::limits::ADDRESS_PAYLOAD_MAX_BYTES;
+use crate::manager::Teller;
+use crate::peer::ConnectionType;
+use crate::protocol::CommandName;
+use crate::wire::{AddressesRef, Header};
+
+impl Engine {
+    /// Asks a peer for addresses whose handshake is complete, if it was dialled.
+    pub(super) fn ask_for_addresses(&mut self, id: LinkId) {
+        let LoopState { table, manager, now, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, *now) {
+            let payload = self.state.pool.take();
+            self.send(id, CommandName::GETADDR, payload);
+        }
+    }
+
+    /// Reads a message that the handler has had, or did not want.
+    pub(super) fn overhear(&mut self, id: LinkId, frame: &Frame<'_>) {
+        match frame.command() {
+            CommandName::ADDR if self.is_open(id) => self.on_addresses(id, frame),
+            CommandName::GETADDR if self.is_open(id) => self.on_getaddr(id),
+            _ => {}
+        }
+    }
+
+    /// Charges for an `addr` of more bytes than the most addresses have, and says whether it is one.
+    pub(super) fn charge_if_too_long(&mut self, id: LinkId, header: &Header) -> bool {
+        let is_too_long = header.command == CommandName::ADDR && header.payload_len > ADDRESS_PAYLOAD_MAX_BYTES;
+        let is_charged = is_too_long && self.state.manager.as_ref().is_some_and(|manager| manager.gossips());
+        if is_charged {
+            self.misbehaved(id, Misconduct::TooManyAddresses);
+        }
+        is_charged
+    }
+
+    fn on_addresses(&mut self, id: LinkId, frame: &Frame<'_>) {
+        if self.charge_if_too_long(id, frame.header()) {
+            return;
+        }
+        let Ok(addresses) = AddressesRef::decode(frame.payload()) else {
+            self.state.counters.undecodable += 1;
+            return;
+        };
+        let LoopState { table, manager, now, unix_time, rng, counters, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let teller = Teller { id, address: link.peer.address() };
+        counters.addresses_learned += manager.told(teller, addresses, (*now, *unix_time), rng) as u64;
+    }
+
+    fn on_getaddr(&mut self, id: LinkId) {
+        let LoopState { table, manager, now, unix_time, rng, pool, counters, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        if link.peer.connection_type() != ConnectionType::Inbound {
+            return;
+        }
+        let Some(addresses) = manager.answer(id, (*now, *unix_time), rng) else { return };
+        counters.addresses_told += addresses.as_ref().len() as u64;
+        let mut payload = pool.take();
+        addresses.as_ref().encode(&mut payload);
+        self.send(id, CommandName::ADDR, payload);
+    }
+}

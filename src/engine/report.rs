@@ -1,0 +1,59 @@
+//! What the engine reports of itself.
+
+use super::Engine;
+use crate::api::Latency;
+use crate::ban::BanReason;
+use crate::histogram::LatencyHistogram;
+use crate::manager::Manager;
+use crate::stats::{BookCounts, Stats};
+use crate::store::PeerStatus;
+use crate::time::Instant;
+use std::mem;
+
+impl Engine {
+    /// All gauges, counters and latencies, at a cost that does not depend on the number of peers.
+    pub(crate) fn stats(&self) -> Stats {
+        let state = &self.state;
+        Stats {
+            links: state.table.len(),
+            ready: state.ready_peers(),
+            connections: state.census,
+            book: state.manager.as_deref().map(book_counts),
+            banned_hosts: state.manager.as_ref().map_or(0, |manager| manager.bans.len()),
+            send_queues: state.pool.queues_in_use(),
+            waiting_bytes: state.pool.waiting_bytes(),
+            gathered_bytes: self.memory.gathered_bytes(),
+            uptime: state.now.since(Instant::ZERO),
+            busy: state.busy,
+            counters: state.counters.clone(),
+            closes: state.closes,
+            received: state.received,
+            sent: state.sent,
+            connect: state.connect.summary(),
+            handshake: state.handshake.summary(),
+            turn: state.turn.summary(),
+            loop_lag: state.loop_lag.summary(),
+        }
+    }
+
+    /// Gives a histogram away whole, and goes on with `spare`.
+    pub(super) fn take_latencies(&mut self, latency: Latency, spare: LatencyHistogram) -> LatencyHistogram {
+        let histogram = match latency {
+            Latency::Connect => &mut self.state.connect,
+            Latency::Handshake => &mut self.state.handshake,
+            Latency::Turn => &mut self.state.turn,
+            Latency::LoopLag => &mut self.state.loop_lag,
+        };
+        mem::replace(histogram, spare)
+    }
+}
+
+fn book_counts(manager: &Manager) -> BookCounts {
+    let count = |status| manager.book.count(status);
+    BookCounts {
+        unknown: count(PeerStatus::Unknown),
+        valid: count(PeerStatus::Valid),
+        inaccessible: count(PeerStatus::Inaccessible),
+        banned: count(PeerStatus::Banned(BanReason::Manual)),
+    }
+}

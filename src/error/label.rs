@@ -1,0 +1,144 @@
+//! The closed list of names for why a connection ended.
+//!
+//! Reasons that differ only in the numbers within them share a name. Each name has a place in the list, so that a
+//! counter of each is an element of an array.
+
+/// Makes the labels and their names one list, in which neither can be missing.
+macro_rules! labels {
+    ($($label:ident $name:literal)+) => {
+        /// A cause without its numbers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Label {
+            $($label),+
+        }
+
+        impl Label {
+            /// The names of all labels, each at the place of its label.
+            pub(super) const NAMES: &[&'static str] = &[$($name),+];
+        }
+    };
+}
+
+labels! {
+    BadMagic "bad_magic"
+    OverLimit "over_limit"
+    Truncated "truncated_message"
+    NonCanonicalSize "non_canonical_size"
+    TooLong "field_too_long"
+    BadValue "bad_value"
+    BadChecksum "bad_checksum"
+    HandshakeFlood "handshake_flood"
+    SecondProtoconf "second_protoconf"
+    Intolerable "intolerable"
+    BanScore "ban_score"
+    ProtocolVersion "protocol_version"
+    WrongNetwork "wrong_network"
+    WrongBlockchain "wrong_blockchain"
+    BannedUserAgent "banned_user_agent"
+    ConnectTimeout "connect_timeout"
+    HandshakeTimeout "handshake_timeout"
+    PongTimeout "pong_timeout"
+    HeaderTimeout "header_timeout"
+    BodyTimeout "body_timeout"
+    SendStalled "send_stalled"
+    NoDescriptors "local_emfile"
+    NoPorts "local_eaddrnotavail"
+    NoMemory "local_enobufs"
+    Refused "refused"
+    Reset "reset"
+    Aborted "aborted"
+    BrokenPipe "broken_pipe"
+    NetworkTimeout "network_timeout"
+    HostUnreachable "host_unreachable"
+    NetworkUnreachable "network_unreachable"
+    IoError "io_error"
+    ClosedByPeer "closed_by_peer"
+    RejectedByPeer "rejected_by_peer"
+    Requested "requested"
+    Shutdown "shutdown"
+    OverCapacity "over_capacity"
+    Banned "banned"
+    Evicted "evicted"
+    Duplicate "duplicate"
+    SelfConnection "self_connection"
+}
+
+impl Label {
+    pub(super) const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::{
+        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, WireError,
+    };
+    use crate::protocol::{CommandName, Network};
+    use std::collections::BTreeSet;
+    use std::io;
+
+    /// One reason with each label.
+    fn one_of_each() -> Vec<CloseReason> {
+        let command = CommandName::TX;
+        let wire = [
+            WireError::BadMagic { found: [0; 4], network: None },
+            WireError::OverLimit { command, len_bytes: 1 },
+            WireError::Truncated { command },
+            WireError::NonCanonicalSize { command },
+            WireError::TooLong { command },
+            WireError::BadValue { command },
+            WireError::BadChecksum { command },
+        ];
+        let misbehaviour = [
+            Misbehaviour::TooManyHandshakeMessages,
+            Misbehaviour::SecondProtoconf,
+            Misbehaviour::Intolerable,
+            Misbehaviour::BanScore,
+        ];
+        let incompatibility = [
+            Incompatibility::ProtocolVersion { claimed: 1 },
+            Incompatibility::Network { found: Network::Stn },
+            Incompatibility::Blockchain,
+            Incompatibility::BannedUserAgent,
+        ];
+        let deadlines =
+            [Deadline::Connect, Deadline::Handshake, Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send];
+        let failures = [24, 99, 12, 111, 104, 103, 32, 110, 113, 101, 5];
+        let causes = [
+            LocalCause::Requested,
+            LocalCause::Shutdown,
+            LocalCause::OverCapacity,
+            LocalCause::Banned,
+            LocalCause::Evicted,
+            LocalCause::Duplicate,
+            LocalCause::SelfConnection,
+        ];
+        let failure = |code| NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(code));
+        let mut reasons: Vec<CloseReason> = wire.map(CloseReason::Wire).to_vec();
+        reasons.extend(misbehaviour.map(CloseReason::Misbehaved));
+        reasons.extend(incompatibility.map(CloseReason::Incompatible));
+        reasons.extend(deadlines.map(CloseReason::TimedOut));
+        reasons.extend(failures.map(failure).map(CloseReason::Network));
+        reasons.extend([CloseReason::ClosedByPeer, CloseReason::RejectedByPeer(1)]);
+        reasons.extend(causes.map(CloseReason::Local));
+        reasons
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn seed_e47_every_reason_has_a_label_of_the_closed_list_and_a_place_in_it() {
+        let reasons = one_of_each();
+        let places: Vec<usize> = reasons.iter().map(CloseReason::place).collect();
+        assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());
+        for reason in &reasons {
+            assert_eq!(CloseReason::LABELS[reason.place()], reason.label());
+        }
+        let distinct: BTreeSet<&str> = CloseReason::LABELS.iter().copied().collect();
+        assert_eq!(distinct.len(), CloseReason::LABELS.len());
+        let is_plain = |label: &str| label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(distinct.into_iter().all(is_plain));
+        let also_io = CloseReason::Network(NetworkFailure::new(IoStep::Write, &io::ErrorKind::Other.into()));
+        assert_eq!(also_io.label(), "io_error");
+    }
+}

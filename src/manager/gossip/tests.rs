@@ -1,0 +1,482 @@
+//! Gossip against naive models: what is believed of whom, what a flood can reach, and what is told to those who ask.
+
+use super::*;
+use crate::address::NetGroup;
+use crate::ban::BanReason;
+use crate::config::ManagerConfig;
+use crate::limits::{BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
+use crate::protocol::Network;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const NETWORK: u64 = SERVICE_NETWORK;
+const UNIX: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+/// A manager, its clock, and what random numbers it gets.
+struct Stage {
+    manager: Manager,
+    rng: StdRng,
+    now: Instant,
+    peers: u64,
+}
+
+impl Stage {
+    fn with(network: Network, mode: DialMode) -> Self {
+        let mut rng = StdRng::seed_from_u64(1);
+        let config = ManagerConfig { mode, ..ManagerConfig::new(network) };
+        Self { manager: Manager::new(&config, network, &mut rng), rng, now: Instant::ZERO, peers: 0 }
+    }
+
+    fn new() -> Self {
+        Self::with(Network::Mainnet, DialMode::Normal)
+    }
+
+    /// A connected peer at `address`.
+    fn teller(&mut self, address: [u8; 4]) -> Teller {
+        self.peers += 1;
+        Teller { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
+    }
+
+    /// One that was dialled and asked.
+    fn asked(&mut self, address: [u8; 4]) -> Teller {
+        let teller = self.teller(address);
+        assert!(self.manager.asks(teller.id, self.now));
+        teller
+    }
+
+    fn told(&mut self, teller: Teller, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
+        let entries = addresses.into_iter().map(|address| entry(address, NETWORK, UNIX.as_secs() as u32));
+        self.told_entries(teller, entries)
+    }
+
+    fn told_entries(&mut self, teller: Teller, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
+        let entries: Vec<AddressEntry> = entries.into_iter().collect();
+        let message = Addresses::from_entries(entries);
+        self.manager.told(teller, message.as_ref(), (self.now, UNIX), &mut self.rng)
+    }
+
+    fn answer(&mut self, asker: Teller) -> Option<Vec<AddressEntry>> {
+        let answer = self.manager.answer(asker.id, (self.now, UNIX), &mut self.rng);
+        answer.map(|addresses| addresses.as_ref().iter().collect())
+    }
+
+    /// Puts a peer into the book as it stands there after a dial.
+    fn put(&mut self, address: SocketAddr, status: PeerStatus, services: u64) {
+        let mut peer = KnownPeer::new(address, UNIX);
+        peer.services = services;
+        peer.status = status;
+        self.manager.book.admit(peer, &mut self.rng).unwrap();
+    }
+
+    fn set_status(&mut self, address: SocketAddr, status: PeerStatus) {
+        let mut peer = self.manager.book.peer(address).unwrap().clone();
+        peer.status = status;
+        self.manager.book.replace(peer).unwrap();
+    }
+
+    fn knows(&self, address: SocketAddr) -> bool {
+        self.manager.book.peer(address).is_some()
+    }
+}
+
+fn entry(address: SocketAddr, services: u64, time: u32) -> AddressEntry {
+    AddressEntry { time, address: NetAddress::from_socket(services, address) }
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A routable address, another one for each number below 2^22 or so.
+fn routable(number: u32) -> SocketAddr {
+    let bits = 0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x03ff_ffff);
+    SocketAddr::new(Ipv4Addr::from_bits(bits).into(), 8_333)
+}
+
+/// Two addresses that `source` brings into one slot.
+fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
+    let slot_of = |address| stage.manager.gossip.slots.slot_of(source, address);
+    let first = routable(0);
+    let second = (1..).map(routable).find(|&other| slot_of(other) == slot_of(first)).unwrap();
+    (first, second)
+}
+
+#[test]
+fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
+    let mut stage = Stage::new();
+    for message in 0..1_000 {
+        // Each time another peer of the range, and each time it is one that we dialled.
+        let teller = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
+        stage.told(teller, (0..1_000).map(|number| routable(message * 1_000 + number)));
+        stage.manager.gossip.left(teller.id);
+    }
+    let len = stage.manager.book.len();
+    assert!(len <= BOOK_PEERS_MAX / 64, "{len}");
+    assert!(len > BOOK_PEERS_MAX / 128, "{len}: somebody honest brings some as well");
+    let honest = stage.asked([9, 9, 9, 9]);
+    let new = stage.told(honest, (2_000_000..2_000_500).map(routable));
+    assert!(new > 300, "{new} of 500: the slots of another source are free");
+}
+
+#[test]
+fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_no_more() {
+    let mut stage = Stage::new();
+    for port in 1..=5_000 {
+        let teller = stage.teller([8, 8, 8, 8]);
+        stage.told(teller, [SocketAddr::from(([8, 8, 8, 8], port))]);
+        let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
+        stage.manager.hear(teller.address.ip(), peer, stage.now, &mut stage.rng);
+    }
+    assert_eq!(stage.manager.book.len(), GOSSIP_BUCKET_SLOTS as usize);
+}
+
+#[test]
+fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds() {
+    let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
+    let teller = stage.asked([8, 8, 8, 8]);
+    let taken = |stage: &Stage| ADDRESSES_PER_MESSAGE_MAX as u32 - stage.manager.gossip.speakers[&teller.id].tokens;
+    stage.told(teller, (0..600).map(routable));
+    assert_eq!(taken(&stage), 600);
+    stage.told(teller, (600..1_200).map(routable));
+    assert_eq!(taken(&stage), 1_000);
+    let before = stage.manager.book.len();
+    assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
+    stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL - Duration::from_nanos(1));
+    assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
+    stage.now = stage.now.plus(Duration::from_nanos(1));
+    stage.told(teller, (1_200..2_200).map(routable));
+    assert!(stage.manager.book.len() <= before + 1);
+    assert_eq!(taken(&stage), 1_000);
+    stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
+    stage.told(teller, []);
+    stage.told(teller, [routable(3_000)]);
+    assert_eq!(taken(&stage), 1, "no more than a thousand are saved up");
+}
+
+#[test]
+fn threat_p12_who_was_not_asked_is_believed_its_own_host_alone() {
+    let mut stage = Stage::new();
+    let teller = stage.teller([8, 8, 8, 8]);
+    let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
+    assert_eq!(stage.told(teller, others), 0);
+    let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
+    assert_eq!(stage.told(teller, own), 1, "and one address in ten seconds");
+    assert!(stage.knows(own[1]));
+    stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
+    stage.told(teller, own);
+    assert!(!stage.knows(others[0]));
+}
+
+#[test]
+fn threat_p12_what_is_no_address_of_a_peer_is_not_believed() {
+    let mut stage = Stage::new();
+    stage.manager.listens_at(at("8.8.4.4:8333"));
+    stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, (stage.now, UNIX)).unwrap();
+    let teller = stage.asked([8, 8, 8, 8]);
+    for bad in [
+        "0.0.0.0:8333",
+        "10.1.2.3:8333",
+        "127.0.0.1:8333",
+        "169.254.1.1:8333",
+        "192.168.1.1:8333",
+        "224.0.0.1:8333",
+        "255.255.255.255:8333",
+        "9.9.9.9:0",
+        "[::]:8333",
+        "[::1]:8333",
+        "[fe80::1]:8333",
+        "[ff02::1]:8333",
+        "[fd87:d87e:eb43::1]:8333",
+        "[::ffff:10.0.0.1]:8333",
+        "8.8.4.4:8333",
+        "8.8.5.5:8333",
+    ] {
+        assert_eq!(stage.told(teller, [at(bad)]), 0, "{bad}");
+    }
+    let pruned = entry(at("9.9.9.9:8333"), SERVICE_NETWORK << 1, 0);
+    assert_eq!(stage.told_entries(teller, [pruned]), 0);
+    assert_eq!(stage.told(teller, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)), 1, "and a good one once");
+    assert!(stage.manager.book.len() == 1);
+}
+
+#[test]
+fn peers_of_a_test_network_may_have_addresses_that_cannot_be_routed() {
+    let mut stage = Stage::with(Network::Regtest, DialMode::Normal);
+    let teller = stage.asked([10, 0, 0, 1]);
+    assert_eq!(stage.told(teller, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
+    assert_eq!(stage.told(teller, ["0.0.0.0:18444", "224.0.0.1:18444", "255.255.255.255:1"].map(at)), 0);
+}
+
+#[test]
+fn an_absurd_time_is_five_days_ago_and_all_hearsay_is_two_hours_older() {
+    const HOUR: i64 = 3_600;
+    let now = UNIX.as_secs();
+    for (claimed, believed) in [
+        (now, now - 2 * HOUR),
+        (now + 600, now + 600 - 2 * HOUR),
+        (now + 601, now - 122 * HOUR),
+        (i64::from(u32::MAX), now - 122 * HOUR),
+        (0, now - 122 * HOUR),
+        (100_000_000, now - 122 * HOUR),
+        (100_000_001, 100_000_001 - 2 * HOUR),
+    ] {
+        assert_eq!(believed_time(claimed as u32, UNIX).as_secs(), believed, "{claimed}");
+    }
+    for unix in [i64::MIN, -1, 0, i64::MAX] {
+        believed_time(u32::MAX, UnixTime::from_secs(unix));
+        entry_of(&KnownPeer::new(routable(1), UnixTime::from_secs(unix)), UnixTime::from_secs(unix));
+    }
+}
+
+#[test]
+fn threat_p12_only_who_is_given_up_or_long_untried_gives_way() {
+    let rival_comes = |status: PeerStatus, after: Duration| {
+        let mut stage = Stage::new();
+        let teller = stage.asked([8, 8, 8, 8]);
+        let (first, second) = rivals(&stage, teller.address.ip());
+        assert_eq!(stage.told(teller, [first]), 1);
+        stage.set_status(first, status);
+        stage.now = stage.now.plus(after);
+        stage.told(teller, [second]);
+        assert_ne!(stage.knows(first), stage.knows(second), "a slot is for one");
+        stage.knows(second)
+    };
+    let (long, ages) = (GOSSIP_UNTRIED_MAX, GOSSIP_UNTRIED_MAX * 1_000);
+    assert!(!rival_comes(PeerStatus::Unknown, long - Duration::from_nanos(1)));
+    assert!(rival_comes(PeerStatus::Unknown, long));
+    assert!(rival_comes(PeerStatus::Inaccessible, Duration::ZERO));
+    assert!(!rival_comes(PeerStatus::Valid, ages));
+    assert!(!rival_comes(PeerStatus::Banned(BanReason::Manual), ages));
+}
+
+#[test]
+fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
+    let mut stage = Stage::new();
+    for number in 0..BOOK_PEERS_MAX as u32 {
+        stage.put(routable(number), PeerStatus::Valid, NETWORK);
+    }
+    let teller = stage.asked([8, 8, 8, 8]);
+    assert_eq!(stage.told(teller, (100_000..101_000).map(routable)), 0);
+    assert_eq!(stage.manager.book.count(PeerStatus::Valid), BOOK_PEERS_MAX);
+    assert!((100_000..101_000).all(|number| stage.manager.book.peer(routable(number)).is_none()));
+}
+
+#[test]
+fn threat_p27_an_answer_is_at_most_a_thousand_and_a_share_of_the_book_and_comes_once() {
+    for (known, most) in [(1, 1), (4, 1), (5, 2), (100, 23), (4_347, 1_000), (20_000, 1_000)] {
+        let mut stage = Stage::new();
+        for number in 0..known {
+            let status = if number % 2 == 0 { PeerStatus::Valid } else { PeerStatus::Unknown };
+            stage.put(routable(number), status, NETWORK);
+        }
+        let asker = stage.teller([9, 9, 9, 9]);
+        let told = stage.answer(asker).unwrap();
+        let different: BTreeSet<SocketAddr> = told.iter().map(|entry| entry.address.to_socket()).collect();
+        assert_eq!((told.len(), different.len()), (most, most), "of {known}");
+        assert!(told.iter().all(|entry| stage.knows(entry.address.to_socket())));
+        let mut payload = Vec::new();
+        Addresses::from_entries(told).as_ref().encode(&mut payload);
+        assert!(payload.len() as u64 <= ADDRESS_PAYLOAD_MAX_BYTES);
+        assert_eq!(stage.answer(asker), None, "a second time");
+        let another = stage.teller([9, 9, 9, 9]);
+        assert_eq!(stage.answer(another).map(|told| told.len()), Some(most));
+    }
+}
+
+#[test]
+fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
+    let mut stage = Stage::new();
+    let good: Vec<SocketAddr> = (0..10).map(routable).collect();
+    good.iter().for_each(|&address| stage.put(address, PeerStatus::Unknown, NETWORK));
+    for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Misbehaviour)].iter().enumerate() {
+        (0..10).for_each(|low| stage.put(routable(100 + 10 * number as u32 + low), *status, NETWORK));
+    }
+    (0..10).for_each(|low| stage.put(routable(200 + low), PeerStatus::Valid, 0));
+    (0..10_u16).for_each(|low| stage.put(SocketAddr::from(([10, 0, 0, 1], 1 + low)), PeerStatus::Valid, NETWORK));
+    for _ in 0..100 {
+        let asker = stage.teller([9, 9, 9, 9]);
+        stage.manager.said_listening.insert(asker.id, good[0]);
+        let told = stage.answer(asker).unwrap_or_default();
+        assert!(told.len() <= (50_usize * 23).div_ceil(100));
+        for entry in told {
+            let address = entry.address.to_socket();
+            assert!(good[1..].contains(&address), "{address}");
+            assert_eq!((entry.address.services, entry.time), (NETWORK, UNIX.as_secs() as u32));
+        }
+    }
+}
+
+#[test]
+fn an_answer_from_an_empty_book_is_none() {
+    let mut stage = Stage::new();
+    let asker = stage.teller([9, 9, 9, 9]);
+    assert_eq!(stage.answer(asker), None);
+}
+
+#[test]
+fn each_address_is_as_likely_to_be_told_as_any_other() {
+    let mut stage = Stage::new();
+    (0..100).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
+    let mut times = vec![0; 100];
+    for _ in 0..2_000 {
+        let asker = stage.teller([9, 9, 9, 9]);
+        for entry in stage.answer(asker).unwrap() {
+            let told = entry.address.to_socket();
+            times[(0..100).position(|number| routable(number) == told).unwrap()] += 1;
+        }
+    }
+    // 460 on average, with a deviation of 19.
+    assert!(times.iter().all(|&times| (360..560).contains(&times)), "{times:?}");
+}
+
+#[test]
+fn a_fixed_list_neither_asks_nor_believes_nor_answers() {
+    let mut stage = Stage::with(Network::Mainnet, DialMode::Fixed(vec![routable(0)]));
+    stage.put(routable(1), PeerStatus::Valid, NETWORK);
+    let teller = stage.teller([8, 8, 8, 8]);
+    assert!(!stage.manager.asks(teller.id, stage.now));
+    assert_eq!(stage.told(teller, [at("8.8.8.8:8333"), routable(2)]), 0);
+    assert_eq!(stage.answer(teller), None);
+    assert!(!stage.manager.wants(CommandName::ADDR, 31) && !stage.manager.wants(CommandName::GETADDR, 0));
+    assert!(stage.manager.gossip.speakers.is_empty(), "and remembers nothing");
+}
+
+#[test]
+fn only_what_can_be_read_is_wanted_of_what_a_handler_declines() {
+    let stage = Stage::new();
+    assert!(stage.manager.wants(CommandName::ADDR, ADDRESS_PAYLOAD_MAX_BYTES));
+    assert!(!stage.manager.wants(CommandName::ADDR, ADDRESS_PAYLOAD_MAX_BYTES + 1));
+    assert!(stage.manager.wants(CommandName::GETADDR, 0));
+    assert!(!stage.manager.wants(CommandName::TX, 31));
+    let mut longest = Vec::new();
+    Addresses::from_entries((0..1_000).map(|number| entry(routable(number), NETWORK, 0))).as_ref().encode(&mut longest);
+    assert_eq!(longest.len() as u64, ADDRESS_PAYLOAD_MAX_BYTES);
+}
+
+#[test]
+fn what_is_known_of_a_peers_gossip_ends_with_its_connection() {
+    let mut stage = Stage::new();
+    for _ in 0..100 {
+        let (teller, asker) = (stage.asked([8, 8, 8, 8]), stage.teller([9, 9, 9, 9]));
+        stage.told(teller, [routable(1)]);
+        stage.told(asker, [routable(2)]);
+        stage.answer(asker);
+        assert_eq!(stage.manager.gossip.speakers.len(), 2);
+        stage.manager.gossip.left(teller.id);
+        stage.manager.gossip.left(asker.id);
+    }
+    assert!(stage.manager.gossip.speakers.is_empty());
+}
+
+/// What may happen to a book, over so few addresses and sources that they meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Tells { source: u8, is_asked: bool, addresses: Vec<u16> },
+    Passes { secs: u64 },
+    Becomes { address: u16, status: PeerStatus },
+    Leaves { source: u8 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let addresses = prop::collection::vec(0..2_000_u16, 0..300);
+    let status = prop_oneof![Just(PeerStatus::Valid), Just(PeerStatus::Inaccessible)];
+    let step = prop_oneof![
+        6 => (0..6_u8, any::<bool>(), addresses)
+            .prop_map(|(source, is_asked, addresses)| Step::Tells { source, is_asked, addresses }),
+        1 => (0..400_000_u64).prop_map(|secs| Step::Passes { secs }),
+        6 => (0..2_000_u16, status).prop_map(|(address, status)| Step::Becomes { address, status }),
+        1 => (0..6_u8).prop_map(|source| Step::Leaves { source }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What a peer may bring, second by second.
+#[derive(Clone, Copy)]
+struct Bucket {
+    since: Instant,
+    left: u64,
+    is_asked: bool,
+}
+
+/// 2,000 addresses in two ranges; the peers that tell of them are among them.
+fn of_two_ranges(number: u16) -> SocketAddr {
+    let [high, low] = number.to_be_bytes();
+    SocketAddr::from(([20, 20 + (number % 2) as u8, high, low], 8_333))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn threat_p12_no_story_breaks_the_laws_of_the_book(steps in steps()) {
+        let mut stage = Stage::new();
+        let mut tellers: BTreeMap<u8, Teller> = BTreeMap::new();
+        let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
+        // By whose word each address came that is in the book.
+        let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();
+        let mut valid: BTreeSet<SocketAddr> = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Tells { source, is_asked, addresses } => {
+                    let own = SocketAddr::from(([20, 20, 0, source], 8_333));
+                    let SocketAddr::V4(own) = own else { unreachable!("it is of IPv4") };
+                    let fresh = stage.teller(own.ip().octets());
+                    let teller = *tellers.entry(source).or_insert(fresh);
+                    let now = stage.now;
+                    let bucket = buckets.entry(source).or_insert(Bucket { since: now, left: 1, is_asked: false });
+                    if is_asked && !bucket.is_asked {
+                        (bucket.is_asked, bucket.left) = (true, 1_000);
+                    }
+                    if is_asked {
+                        stage.manager.asks(teller.id, now);
+                    }
+                    while now >= bucket.since.plus(ADDRESS_TOKEN_INTERVAL) {
+                        bucket.since = bucket.since.plus(ADDRESS_TOKEN_INTERVAL);
+                        bucket.left = (bucket.left + 1).min(1_000);
+                    }
+                    let addresses: Vec<SocketAddr> = addresses.into_iter().map(of_two_ranges).collect();
+                    let may_speak = |address: &&SocketAddr| bucket.is_asked || address.ip() == teller.address.ip();
+                    let believed: Vec<SocketAddr> =
+                        addresses.iter().filter(may_speak).take(bucket.left as usize).copied().collect();
+                    bucket.left -= believed.len() as u64;
+                    let known: BTreeSet<SocketAddr> =
+                        addresses.iter().filter(|&&address| stage.knows(address)).copied().collect();
+                    stage.told(teller, addresses.iter().copied());
+                    sources.retain(|&address, _| stage.knows(address));
+                    for address in addresses.into_iter().filter(|address| !known.contains(address)) {
+                        if stage.knows(address) {
+                            prop_assert!(believed.contains(&address), "{address} was beyond the allowance");
+                            sources.insert(address, NetGroup::of(teller.address.ip()));
+                        }
+                    }
+                }
+                Step::Passes { secs } => stage.now = stage.now.plus(Duration::from_secs(secs)),
+                Step::Becomes { address, status } => {
+                    let address = of_two_ranges(address);
+                    if stage.knows(address) && !valid.contains(&address) {
+                        stage.set_status(address, status);
+                        if status == PeerStatus::Valid {
+                            valid.insert(address);
+                        }
+                    }
+                }
+                Step::Leaves { source } => {
+                    buckets.remove(&source);
+                    if let Some(teller) = tellers.remove(&source) {
+                        stage.manager.gossip.left(teller.id);
+                    }
+                }
+            }
+            prop_assert!(valid.iter().all(|&address| stage.knows(address)), "a valid peer is gone");
+            prop_assert_eq!(stage.manager.book.len(), sources.len(), "nothing came from nowhere");
+            let mut shares: BTreeMap<(NetGroup, NetGroup), u32> = BTreeMap::new();
+            for (address, source) in &sources {
+                *shares.entry((*source, NetGroup::of(address.ip()))).or_default() += 1;
+            }
+            prop_assert!(shares.values().all(|&share| share <= GOSSIP_BUCKET_SLOTS), "{:?}", shares);
+        }
+    }
+}

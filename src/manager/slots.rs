@@ -1,0 +1,151 @@
+//! Which addresses of the book came by hearsay: a table of slots of which nobody can fill more than a small part.
+//!
+//! An address has one slot, and whose word it came by decides which: a source, that is a [`NetGroup`], reaches
+//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and with what it says of one range of addresses one bucket of
+//! those. Where they are is keyed, so nobody can choose what they share with others. That is how SV Node 1.2.2 keeps
+//! its addresses (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table says who stands in a slot,
+//! and knows nothing of what became of it.
+
+use crate::address::{Host, NetGroup, canonical};
+use crate::keyed::KeyedState;
+use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+
+/// Who stands where.
+#[derive(Debug)]
+pub(super) struct Slots {
+    keys: KeyedState,
+    held: BTreeMap<Slot, Held>,
+}
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(u32);
+
+/// Who stands in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) address: SocketAddr,
+    pub(super) since: Instant,
+}
+
+const _: () = assert!(size_of::<(Slot, Held)>() <= 48, "what a slot costs is part of its limit");
+
+impl Slots {
+    pub(super) fn new(keys: KeyedState) -> Self {
+        Self { keys, held: BTreeMap::new() }
+    }
+
+    /// The slot of `address` by the word of the peer at `source`.
+    pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
+        let address = canonical(address);
+        let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
+        // A network whose peers cannot be routed would have one bucket for all of them.
+        let host = (range == NetGroup::Unroutable).then(|| Host::of(address.ip()));
+        let lane = self.draw((source, range, host), GOSSIP_BUCKETS_PER_SOURCE);
+        let bucket = self.draw((source, lane), GOSSIP_BUCKETS);
+        Slot(bucket * GOSSIP_BUCKET_SLOTS + self.draw((bucket, address), GOSSIP_BUCKET_SLOTS))
+    }
+
+    /// Who stands in `slot`, or did when it was last looked at.
+    pub(super) fn holder(&self, slot: Slot) -> Option<Held> {
+        self.held.get(&slot).copied()
+    }
+
+    /// Puts `address` there, in place of whoever it was.
+    pub(super) fn hold(&mut self, slot: Slot, address: SocketAddr, now: Instant) {
+        self.held.insert(slot, Held { address: canonical(address), since: now });
+    }
+
+    /// A number below `end` that only the key knows.
+    fn draw(&self, of: impl std::hash::Hash, end: u32) -> u32 {
+        (self.keys.hash_one(of) % u64::from(end)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BOOK_PEERS_MAX;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::collections::BTreeSet;
+    use std::net::Ipv4Addr;
+
+    fn slots(seed: u64) -> Slots {
+        Slots::new(KeyedState::new(&mut StdRng::seed_from_u64(seed)))
+    }
+
+    fn v4(bits: u32) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::from_bits(bits).into(), 8_333)
+    }
+
+    #[test]
+    fn a_million_addresses_of_one_source_share_a_64th_of_the_slots() {
+        let slots = slots(1);
+        let address = |number: u32| v4(number.wrapping_mul(0x9e37_79b9));
+        let sources = [Ipv4Addr::new(8, 8, 0, 1), Ipv4Addr::new(8, 8, 255, 254)];
+        let reach: BTreeSet<Slot> =
+            (0..1_000_000).map(|number| slots.slot_of(sources[number as usize % 2].into(), address(number))).collect();
+        assert!(reach.len() <= BOOK_PEERS_MAX / 64, "{}", reach.len());
+        assert!(reach.len() > BOOK_PEERS_MAX / 64 / 2, "an honest source is not cut short: {}", reach.len());
+    }
+
+    #[test]
+    fn what_a_source_says_of_one_range_shares_one_bucket() {
+        let slots = slots(2);
+        let source = Ipv4Addr::new(8, 8, 0, 1).into();
+        let reach: BTreeSet<Slot> = (0..65_536).map(|low| slots.slot_of(source, v4(0x0909_0000 | low))).collect();
+        assert_eq!(reach.len(), GOSSIP_BUCKET_SLOTS as usize);
+        let buckets: BTreeSet<u32> = reach.iter().map(|slot| slot.0 / GOSSIP_BUCKET_SLOTS).collect();
+        assert_eq!(buckets.len(), 1);
+    }
+
+    #[test]
+    fn two_sources_meet_no_more_often_than_by_chance() {
+        let slots = slots(3);
+        let reach = |source: Ipv4Addr| -> BTreeSet<Slot> {
+            (0..100_000).map(|number: u32| slots.slot_of(source.into(), v4(number << 12 | 1))).collect()
+        };
+        let one = reach(Ipv4Addr::new(8, 8, 0, 1));
+        let shared: usize = (20..40).map(|a| reach(Ipv4Addr::new(a, 8, 0, 1)).intersection(&one).count()).sum();
+        assert!(shared < 20 * one.len() / 8, "{shared} of {} slots shared with 20 sources", one.len());
+    }
+
+    #[test]
+    fn peers_that_cannot_be_routed_have_more_than_one_bucket_among_them() {
+        let slots = slots(4);
+        let source = Ipv4Addr::new(10, 0, 0, 1).into();
+        let reach: BTreeSet<Slot> = (0..10_000).map(|low| slots.slot_of(source, v4(0x0a00_0000 | low))).collect();
+        let most = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
+        assert!((most / 2..=most).contains(&reach.len()), "{}", reach.len());
+    }
+
+    proptest! {
+        #[test]
+        fn every_slot_is_one_of_the_table_and_one_of_its_own(
+            source in any::<[u8; 4]>(),
+            addresses in prop::collection::vec((any::<[u8; 4]>(), 1..65_535_u16), 1..200),
+        ) {
+            let mut slots = slots(5);
+            let mut model: BTreeMap<Slot, SocketAddr> = BTreeMap::new();
+            for (address, port) in addresses {
+                let address = SocketAddr::from((address, port));
+                let slot = slots.slot_of(source.into(), address);
+                prop_assert!((slot.0 as usize) < BOOK_PEERS_MAX);
+                let IpAddr::V4(v4) = address.ip() else { unreachable!("they are of IPv4") };
+                let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), port);
+                prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "however it is written");
+                slots.hold(slot, mapped, Instant::ZERO);
+                model.insert(slot, address);
+            }
+            for (slot, address) in model {
+                prop_assert_eq!(slots.holder(slot), Some(Held { address, since: Instant::ZERO }));
+            }
+        }
+    }
+}

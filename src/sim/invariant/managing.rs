@@ -1,0 +1,325 @@
+//! What must hold of a loop that manages its peers: places, bans, pauses between dials, evictions and the book.
+//!
+//! [`Managing`] is what the ledger remembers of it from the control events; a loop without a manager leaves it empty.
+//! It costs one entry for each address that was dialled and has to be left alone for a while.
+
+use super::Findings;
+use super::sweep::SweepSight;
+use super::turn::{TurnSight, ensure};
+use crate::address::Host;
+use crate::api::{ControlEvent, NextDial};
+use crate::config::{Config, ManagerConfig};
+use crate::error::{CloseReason, Deadline, LocalCause};
+use crate::id::PeerId;
+use crate::limits::{
+    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, RESTARTS_FORGOTTEN_AFTER, SELF_BACKOFF,
+};
+use crate::manager::inspect::ManagerSummary;
+use crate::peer::ConnectionType;
+use crate::store::KnownPeer;
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Accepted peers that are never driven out: four for their range, eight for their pings, four for their transactions
+/// and four for their blocks.
+pub(super) const SPARED: usize = 20;
+/// What two ways to round a pause may differ by.
+const ROUNDING: Duration = Duration::from_micros(1);
+
+/// What the configuration promises of dials.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialBounds {
+    initial_backoff: Duration,
+    backoff_multiplier: f64,
+    backoff_max: Duration,
+    max_restarts: u32,
+    restart_window: Duration,
+    max_retries: u32,
+}
+
+/// What was told of dials, restarts, bans and evictions.
+#[derive(Debug, Default)]
+pub(super) struct Managing {
+    /// Addresses that the manager has dialled by itself and that are live.
+    drawn: BTreeSet<SocketAddr>,
+    /// Addresses whose connection has ended in this turn, be it that it began in it.
+    ended: BTreeSet<SocketAddr>,
+    /// Until when an address is left alone.
+    pauses: BTreeMap<SocketAddr, Instant>,
+    /// Those of this turn, in which the address was dialled before it failed.
+    new_pauses: Vec<(SocketAddr, Option<Instant>)>,
+    /// The beginning of the latest window of restarts of an address, the restarts in it, and the latest of them.
+    restarts: BTreeMap<SocketAddr, (Instant, u32, Instant)>,
+    /// Connections in a row that an address has failed to keep, or to become ready, without a restart.
+    setbacks: BTreeMap<SocketAddr, u32>,
+    /// Those of this turn that may be given up.
+    given_up: BTreeSet<SocketAddr>,
+    /// Restarts of some addresses were forgotten, for a new configuration or the end of a ban.
+    has_forgotten: bool,
+    /// Accepted peers that are established.
+    inbound: BTreeSet<PeerId>,
+    /// The hosts whose ban was told in this turn and not ended in it.
+    pub(super) announced: BTreeSet<Host>,
+}
+
+impl DialBounds {
+    pub(super) fn of(config: &Config) -> Option<Self> {
+        let ManagerConfig {
+            initial_backoff,
+            backoff_multiplier,
+            backoff_max,
+            max_restarts,
+            restart_window,
+            max_retries,
+            ..
+        } = *config.manager.as_deref()?;
+        Some(Self { initial_backoff, backoff_multiplier, backoff_max, max_restarts, restart_window, max_retries })
+    }
+
+    /// The pause after so many failures, without its jitter.
+    fn pause(&self, failures: u32) -> Duration {
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let secs = self.initial_backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent);
+        Duration::try_from_secs_f64(secs).map_or(self.backoff_max, |pause| pause.min(self.backoff_max))
+    }
+
+    /// Whether a pause is one that is right for `reason`.
+    fn allows(&self, pause: Duration, failures: u32, reason: CloseReason) -> bool {
+        let within = |least: Duration, most: Duration| {
+            let jitter = most / 100 * BACKOFF_JITTER_PERCENT as u32;
+            least <= pause + ROUNDING && pause <= most + jitter + ROUNDING
+        };
+        match reason {
+            CloseReason::Local(LocalCause::SelfConnection) => within(SELF_BACKOFF, SELF_BACKOFF),
+            CloseReason::TimedOut(Deadline::Connect) => within(self.pause(failures), self.pause(failures)),
+            CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => within(BARRED_RECHECK, BARRED_RECHECK),
+            CloseReason::Local(_) => within(self.backoff_max, self.backoff_max),
+            CloseReason::Wire(_)
+            | CloseReason::Misbehaved(_)
+            | CloseReason::Incompatible(_)
+            | CloseReason::TimedOut(_)
+            | CloseReason::Network(_)
+            | CloseReason::ClosedByPeer
+            | CloseReason::RejectedByPeer(_) => within(self.initial_backoff, self.backoff_max),
+        }
+    }
+}
+
+impl Managing {
+    /// Follows a control event of the turn that began at `now`.
+    pub(super) fn follow(
+        &mut self,
+        event: &ControlEvent,
+        bounds: Option<DialBounds>,
+        now: Instant,
+        findings: &mut Findings,
+    ) {
+        let Some(bounds) = bounds else { return };
+        match event {
+            ControlEvent::ConnectionEstablished { peer, address, connection_type } => match connection_type {
+                ConnectionType::Inbound => drop(self.inbound.insert(*peer)),
+                ConnectionType::Outbound => self.new_pauses.push((*address, None)),
+                ConnectionType::OverCapacity => {}
+            },
+            ControlEvent::ConnectionFailed { address, reason, failures, next, .. } => {
+                self.failed(*address, *reason, *failures, *next, (bounds, now), findings);
+            }
+            ControlEvent::ConnectionLost { peer, address, reason, .. } => {
+                self.inbound.remove(peer);
+                self.ended.insert(*address);
+                self.set_back(*address, *reason, bounds.max_retries);
+                // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
+                let is_barred = is_barred(*reason);
+                if is_barred {
+                    self.forget_restarts(*address);
+                }
+                let is_blameless = is_barred || is_shortage(*reason);
+                if self.drawn.remove(address) && !is_blameless {
+                    self.new_pauses.push((*address, Some(now.plus(bounds.initial_backoff))));
+                }
+            }
+            ControlEvent::ConnectionRestarting { address, restarts } => {
+                self.setbacks.remove(address);
+                self.given_up.remove(address);
+                self.new_pauses.push((*address, None));
+                self.restarted(*address, *restarts, bounds, now, findings);
+            }
+            ControlEvent::PeerEvicted { peer, address } => {
+                let spared = self.inbound.len();
+                let is_right = self.inbound.contains(peer) && spared > SPARED;
+                findings
+                    .check(28, is_right, || format!("{peer:?} at {address} is evicted, of {spared} accepted peers"));
+            }
+            ControlEvent::PeerBanned { host, .. } => drop(self.announced.insert(*host)),
+            ControlEvent::PeerUnbanned { host } => {
+                self.announced.remove(host);
+                self.pauses.retain(|address, _| Host::of(address.ip()) != *host);
+                self.new_pauses.retain(|(address, _)| Host::of(address.ip()) != *host);
+                self.restarts.retain(|address, _| Host::of(address.ip()) != *host);
+                self.has_forgotten = true;
+            }
+            // Another list of peers, or other pauses, and all is new.
+            ControlEvent::ConfigUpdated { .. } => {
+                self.pauses.clear();
+                self.new_pauses.clear();
+                self.restarts.clear();
+                self.has_forgotten = true;
+            }
+            ControlEvent::HandshakeComplete { address, .. } => drop(self.setbacks.remove(address)),
+            ControlEvent::InboundRejected { .. }
+            | ControlEvent::RejectedOverCapacity { .. }
+            | ControlEvent::PeerMisbehaved { .. }
+            | ControlEvent::ListenerBound { .. }
+            | ControlEvent::ListenerBindFailed { .. }
+            | ControlEvent::SeedResolved { .. }
+            | ControlEvent::SeedFailed { .. }
+            | ControlEvent::BookFailing { .. }
+            | ControlEvent::BookRecovered => {}
+        }
+    }
+
+    fn failed(
+        &mut self,
+        address: SocketAddr,
+        reason: CloseReason,
+        failures: u32,
+        next: NextDial,
+        (bounds, now): (DialBounds, Instant),
+        findings: &mut Findings,
+    ) {
+        self.drawn.remove(&address);
+        self.ended.insert(address);
+        self.set_back(address, reason, bounds.max_retries);
+        if is_barred(reason) || matches!(next, NextDial::Inaccessible | NextDial::Never) {
+            self.forget_restarts(address);
+        }
+        let NextDial::At(until) = next else { return };
+        // A shortage of this machine may be over sooner, and whoever dialled meanwhile has ended what was before.
+        if is_shortage(reason) {
+            return self.new_pauses.push((address, None));
+        }
+        self.new_pauses.push((address, Some(until)));
+        findings.check(26, bounds.allows(until.since(now), failures, reason), || {
+            format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
+        });
+    }
+
+    fn restarted(
+        &mut self,
+        address: SocketAddr,
+        restarts: u32,
+        bounds: DialBounds,
+        now: Instant,
+        findings: &mut Findings,
+    ) {
+        let (began, before, latest) = self.restarts.get(&address).copied().unwrap_or((Instant::ZERO, 0, Instant::ZERO));
+        let is_new =
+            before == 0 || now.since(began) >= bounds.restart_window || now.since(latest) >= RESTARTS_FORGOTTEN_AFTER;
+        let is_known = before > 0 || !self.has_forgotten;
+        let is_next = restarts == before + 1 && now.since(began) < bounds.restart_window;
+        findings.check(
+            26,
+            restarts <= bounds.max_restarts && (is_next || restarts == 1 && is_new || !is_known),
+            || format!("{address} is restarted the {restarts}th time, {before} times since {began:?}"),
+        );
+        // Of a window whose beginning is forgotten nobody knows the end.
+        if restarts == 1 || before > 0 {
+            self.restarts.insert(address, (if restarts == 1 { now } else { began }, restarts, now));
+        }
+    }
+
+    /// A connection was not kept; after too many in a row the address is given up, with all that was known of it, but
+    /// for one that is restarted, which is told right behind.
+    fn set_back(&mut self, address: SocketAddr, reason: CloseReason, max_retries: u32) {
+        let setbacks = self.setbacks.entry(address).or_default();
+        *setbacks += 1;
+        // Who is full says so right behind the handshake, which counts as no success then.
+        let may_be_given_up = *setbacks >= max_retries || matches!(reason, CloseReason::RejectedByPeer(_));
+        if may_be_given_up {
+            self.given_up.insert(address);
+        }
+    }
+
+    /// The manager has nothing more to do with an address, or not before something else is over, and may forget it.
+    fn forget_restarts(&mut self, address: SocketAddr) {
+        if self.restarts.remove(&address).is_some() {
+            self.has_forgotten = true;
+        }
+    }
+
+    /// A turn is over in which the manager chose these addresses.
+    pub(super) fn settle(&mut self, manager: Option<&ManagerSummary>, now: Instant, findings: &mut Findings) {
+        for draw in manager.into_iter().flat_map(|manager| &manager.drawn) {
+            let address = draw.address;
+            if let Some(until) = self.pauses.remove(&address) {
+                findings.check(26, until <= now, || format!("{address} is dialled and was to be left till {until:?}"));
+            }
+        }
+        for (address, until) in self.new_pauses.drain(..) {
+            match until {
+                Some(until) => drop(self.pauses.insert(address, until)),
+                None => drop(self.pauses.remove(&address)),
+            }
+        }
+        for address in mem::take(&mut self.given_up) {
+            self.forget_restarts(address);
+        }
+        let drawn = manager.into_iter().flat_map(|manager| &manager.drawn).map(|draw| draw.address);
+        self.drawn.extend(drawn.filter(|address| !self.ended.contains(address)));
+        self.ended.clear();
+        self.announced.clear();
+    }
+}
+
+/// Whether somebody else is in the way of the address, or a ban.
+fn is_barred(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate))
+}
+
+fn is_shortage(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Network(failure) if failure.shortage().is_some())
+}
+
+// --- After each turn ------------------------------------------------------------------------------------------------
+
+pub(super) fn places_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(after) = &sight.after.manager else { return Ok(()) };
+    let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
+    // Who is driven out goes before long, and who comes instead has a place already.
+    let most = after.places_max.max(before) + sight.after.closing;
+    ensure(after.places_taken <= most, || format!("{} places are taken of {most}", after.places_taken))
+}
+
+pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { target, drawn, .. }) = &sight.after.manager else { return Ok(()) };
+    let beyond = drawn.iter().find(|draw| draw.places_taken > *target);
+    beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} with a target of {target}")))
+}
+
+pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
+    ensure(bans <= BANS_MAX && unannounced_bans <= bans, || {
+        format!("{bans} bans, of which {unannounced_bans} are not announced")
+    })
+}
+
+pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.undurable.is_empty(), || format!("bans that the disk has not: {:?}", sight.undurable))
+}
+
+pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { book, .. }) = sight.after.manager else { return Ok(()) };
+    ensure(book <= BOOK_PEERS_MAX, || format!("{book} addresses in the book"))
+}
+
+// --- In a sweep -----------------------------------------------------------------------------------------------------
+
+pub(super) fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
+    let is_undialable = |address: SocketAddr| address.port() == 0 || address.ip().is_unspecified();
+    let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book);
+    let invalid = book.map(KnownPeer::address).find(|address| is_undialable(*address));
+    ensure(invalid.is_none(), || format!("nobody can dial {invalid:?}"))
+}

@@ -1,0 +1,255 @@
+//! Everything about a managed world, as plain data that is drawn before it begins.
+
+use super::resident::Nature;
+use crate::config::{Config, DialMode, ManagerConfig};
+use crate::sim::swarm::heckler::NETWORK;
+use crate::sim::tape::{Chance, Tape};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The name of the seed that knows where the honest ones are.
+pub(super) const SEED_NAME: &str = "seed.example";
+/// The port that everybody listens at, and those behind it.
+pub(super) const PORT: u16 = 18_444;
+const HOSTS_MAX: u32 = 12;
+
+/// The streams of a tape that a managed world draws from.
+pub(in crate::sim::swarm) mod stream {
+    pub(crate) const MANAGED: u32 = 500;
+    pub(crate) const RESIDENT: u32 = 520;
+    pub(crate) const FLOOD: u32 = 560;
+}
+
+/// A managed world.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::sim::swarm) struct Plan {
+    pub(super) manager: ManagerConfig,
+    /// Who listens at which host, from 1, and at how many ports.
+    pub(super) residents: Vec<(Nature, u16)>,
+    pub(super) floods: Vec<Flood>,
+    pub(super) deeds: Vec<(Duration, Deed)>,
+    pub(super) has_wild_names: bool,
+    pub(super) has_wild_disk: bool,
+    /// Another managed loop, which dials this one when this one dials it.
+    pub(super) has_twin: bool,
+    /// Whether binding the port may fail.
+    pub(super) is_port_in_doubt: bool,
+    /// Descriptors there are.
+    pub(super) descriptors: Option<usize>,
+    pub(super) seed: u64,
+}
+
+/// Many connections to the loop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Flood {
+    pub(super) nature: Nature,
+    pub(super) spread: Spread,
+    pub(super) count: u32,
+    pub(super) from: Duration,
+    pub(super) every: Duration,
+}
+
+/// Where the connections of a flood come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    Hosts,
+    OneHost,
+    OneRange,
+}
+
+/// What befalls a managed world at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Deed {
+    Ban {
+        host: usize,
+        length: Option<Duration>,
+    },
+    Unban {
+        host: usize,
+    },
+    /// The host may be one that nobody listens at.
+    Dial {
+        host: usize,
+    },
+    Close {
+        pick: u32,
+    },
+    Configure {
+        target: usize,
+        max: usize,
+        evicts: bool,
+        per_host: usize,
+    },
+    /// The process is killed and started again.
+    Kill,
+    Cut {
+        host: usize,
+        time: Duration,
+    },
+    Reset {
+        pick: u32,
+    },
+}
+
+impl Plan {
+    /// Draws a managed world, or none.
+    pub(in crate::sim::swarm) fn draw(tape: &Tape, length: Duration) -> Option<Self> {
+        let chance = tape.stream(stream::MANAGED);
+        if !chance.one_in(8) {
+            return None;
+        }
+        let natures = (0..1 + chance.below(HOSTS_MAX)).map(|index| draw_nature(index, &chance));
+        let residents: Vec<(Nature, u16)> = natures.map(|nature| (nature, 1 + chance.below(3) as u16)).collect();
+        let has_twin = chance.one_in(4);
+        let mut plan = Self {
+            manager: draw_manager(&chance),
+            residents,
+            floods: Vec::new(),
+            deeds: Vec::new(),
+            has_wild_names: chance.one_in(3),
+            has_wild_disk: chance.one_in(3),
+            has_twin,
+            descriptors: chance.one_in(8).then(|| 4 + chance.below(20) as usize),
+            is_port_in_doubt: chance.one_in(8),
+            seed: chance.range(0, u64::MAX),
+        };
+        if chance.one_in(3) {
+            plan.manager.mode = DialMode::Fixed(plan.addresses().collect());
+        }
+        plan.draw_floods(&chance, length);
+        plan.draw_deeds(&chance, length);
+        Some(plan)
+    }
+
+    /// Where somebody is said to listen.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let of_residents =
+            self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));
+        of_residents.chain(self.twin())
+    }
+
+    /// Where an honest peer listens.
+    pub(super) fn honest(&self) -> impl Iterator<Item = SocketAddr> {
+        let honest = self.residents.iter().enumerate().filter(|(_, (nature, _))| *nature == Nature::Honest);
+        honest.flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports)).chain(self.twin())
+    }
+
+    /// The host of the other loop, if there is one.
+    pub(super) fn twin(&self) -> Option<SocketAddr> {
+        self.has_twin.then(|| SocketAddr::new(ip_of(self.residents.len() + 1), PORT))
+    }
+
+    pub(super) fn config(&self, base: &Config) -> Config {
+        let mut config = base.clone();
+        config.manager = Some(Box::new(self.manager.clone()));
+        config.seed = Some(self.seed);
+        config
+    }
+
+    fn draw_floods(&mut self, chance: &Chance, length: Duration) {
+        for _ in 0..chance.below(4) {
+            let nature = *chance.pick(&[Nature::Honest, Nature::Mute, Nature::Honest, Nature::Nasty, Nature::Replayer]);
+            self.floods.push(Flood {
+                nature,
+                spread: *chance.pick(&[Spread::Hosts, Spread::OneHost, Spread::OneRange, Spread::Hosts]),
+                count: 1 + chance.below(60),
+                from: Duration::from_millis(chance.range(0, length.as_millis() as u64 / 2)),
+                every: Duration::from_millis(*chance.pick(&[1_000, 0, 10, 300, 4_000])),
+            });
+        }
+    }
+
+    fn draw_deeds(&mut self, chance: &Chance, length: Duration) {
+        let hosts = self.residents.len() as u32 + 2;
+        for _ in 0..chance.below(14) {
+            let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
+            let host = 1 + chance.below(hosts) as usize;
+            let pick = chance.below(1 << 16);
+            let deed = match chance.below(10) {
+                0 | 1 => Deed::Ban { host, length: Some(Duration::from_secs(1 + u64::from(pick % 300))) },
+                2 => Deed::Ban { host, length: None },
+                3 => Deed::Unban { host },
+                4 => Deed::Dial { host },
+                5 => Deed::Close { pick },
+                6 => {
+                    let max = 1 + pick as usize % 40;
+                    let target = 1 + pick as usize / 64 % max;
+                    Deed::Configure { target, max, evicts: pick % 2 == 1, per_host: 1 + pick as usize / 128 % 8 }
+                }
+                7 => Deed::Kill,
+                8 => Deed::Cut { host, time: Duration::from_secs(1 + u64::from(pick % 400)) },
+                _ => Deed::Reset { pick },
+            };
+            self.deeds.push((at, deed));
+        }
+        self.deeds.sort_by_key(|(at, _)| *at);
+    }
+}
+
+pub(super) fn ip_of(host: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, host as u8 + 1).into()
+}
+
+pub(super) fn addresses_of(host: usize, ports: u16) -> impl Iterator<Item = SocketAddr> {
+    (0..ports).map(move |port| SocketAddr::new(ip_of(host), PORT + port))
+}
+
+fn draw_nature(index: u32, chance: &Chance) -> Nature {
+    if index == 0 || chance.one_in(2) {
+        return Nature::Honest;
+    }
+    *chance.pick(&Nature::ALL)
+}
+
+fn draw_manager(chance: &Chance) -> ManagerConfig {
+    let max_peers = *chance.pick(&[8, 1, 3, 20, 50]);
+    ManagerConfig {
+        target_peers: (1 + chance.below(8) as usize).min(max_peers),
+        max_peers,
+        listen: vec![SocketAddr::new(ip_of(0), PORT)],
+        dns_seeds: vec![SEED_NAME.to_owned(), "other.example".to_owned()],
+        max_restarts: chance.below(4),
+        restart_window: Duration::from_secs(*chance.pick(&[3_600, 60, 600])),
+        initial_backoff: Duration::from_secs(*chance.pick(&[5, 1, 30])),
+        backoff_multiplier: *chance.pick(&[2.0, 1.5, 10.0]),
+        backoff_max: Duration::from_secs(*chance.pick(&[600, 30, 120])),
+        max_retries: 1 + chance.below(10),
+        per_host_max: 1 + chance.below(8) as usize,
+        per_group_max_percent: *chance.pick(&[100, 100, 20]),
+        accepts_per_host_per_second: *chance.pick(&[10, 1, 100]),
+        evicts_inbound: chance.one_in(2),
+        ban_score: *chance.pick(&[100, 5]),
+        ban_duration: Duration::from_secs(*chance.pick(&[86_400, 20, 300])),
+        ..ManagerConfig::new(NETWORK)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            manager,
+            residents,
+            floods,
+            deeds,
+            has_wild_names,
+            has_wild_disk,
+            has_twin,
+            descriptors,
+            is_port_in_doubt,
+            ..
+        } = self;
+        writeln!(f, "managed: {manager:?}")?;
+        for (index, (nature, ports)) in residents.iter().enumerate() {
+            writeln!(f, "host {}: {nature:?} at {ports} ports", index + 1)?;
+        }
+        for flood in floods {
+            writeln!(f, "{flood:?}")?;
+        }
+        for (at, deed) in deeds {
+            writeln!(f, "after {at:?}: {deed:?}")?;
+        }
+        write!(f, "wild names: {has_wild_names}, wild disk: {has_wild_disk}, twin: {has_twin}, ")?;
+        write!(f, "descriptors: {descriptors:?}, port in doubt: {is_port_in_doubt}")
+    }
+}

@@ -1,0 +1,162 @@
+//! Who a managed loop meets: peers that it can keep, and those that it cannot.
+
+use crate::protocol::{CommandName, Network};
+use crate::sim::actor::{self, End, Honest, Line, Persona};
+use crate::sim::swarm::heckler::{NETWORK, frame, version};
+use crate::time::Instant;
+use crate::wire::put_frame;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How a peer behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    Honest,
+    /// It leaves right behind the handshake.
+    Dropper,
+    /// It leaves after a while.
+    Leaver,
+    /// It has no room.
+    Full,
+    /// It is a node of another chain.
+    OtherChain,
+    /// It speaks another network's messages.
+    OtherNetwork,
+    /// It says nothing.
+    Mute,
+    /// It breaks the rules without end.
+    Nasty,
+    /// It says what the loop has said to it, wherever it can.
+    Replayer,
+    /// There is nobody.
+    Nobody,
+    /// There is not even anybody to say so.
+    Silent,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Resident {
+    nature: Nature,
+    honest: Honest,
+    /// What the loop has said to a replayer.
+    overheard: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Nature {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Dropper,
+        Self::Leaver,
+        Self::Full,
+        Self::OtherChain,
+        Self::OtherNetwork,
+        Self::Mute,
+        Self::Nasty,
+        Self::Replayer,
+        Self::Nobody,
+        Self::Silent,
+        Self::Honest,
+    ];
+}
+
+impl Resident {
+    pub(super) fn new(nature: Nature, kind: &Rc<actor::Profile>, overheard: &Rc<RefCell<Vec<u8>>>) -> Self {
+        Self { nature, honest: Honest::new(kind), overheard: Rc::clone(overheard) }
+    }
+}
+
+fn greeting(agent: &[u8]) -> Vec<u8> {
+    [frame("version", &version(70_016, agent)), frame("verack", &[])].concat()
+}
+
+impl Persona for Resident {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        match self.nature {
+            Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.opened(line),
+            Nature::Leaver => {
+                let time = Duration::from_secs(u64::from(1 + line.chance().below(100)));
+                line.wake_at(line.now().plus(time));
+                line.send(&greeting(b"/leaver:1/"));
+            }
+            Nature::Dropper => {
+                line.send(&greeting(b"/dropper:1/"));
+                line.finish();
+            }
+            Nature::Full => {
+                line.send(&frame("version", &version(70_016, b"/full:1/")));
+                line.send(&frame("reject", b"\x07version\x44\x04full"));
+            }
+            Nature::OtherChain => {
+                line.send(&greeting(b"/Bitcoin ABC:0.20.0/"));
+            }
+            Nature::OtherNetwork => {
+                let mut bytes = Vec::new();
+                put_frame(Network::Testnet.magic(), CommandName::VERACK, &[], &mut bytes);
+                line.send(&bytes);
+            }
+            Nature::Mute => {}
+            Nature::Nasty => {
+                line.send(&greeting(b"/nasty:1/"));
+                line.wake_at(line.now().plus(Duration::from_secs(1)));
+            }
+            Nature::Replayer => {
+                let said = self.overheard.borrow().clone();
+                line.send(&said);
+            }
+        }
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        match self.nature {
+            Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
+            Nature::Replayer => {
+                let mut overheard = self.overheard.borrow_mut();
+                // A version of the loop's fits; another one begins anew.
+                if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
+                    overheard.clear();
+                }
+                overheard.extend_from_slice(bytes);
+            }
+            Nature::Dropper
+            | Nature::Leaver
+            | Nature::Full
+            | Nature::OtherChain
+            | Nature::OtherNetwork
+            | Nature::Mute
+            | Nature::Nasty => {}
+        }
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        match self.nature {
+            Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.due(line),
+            Nature::Leaver => line.close(),
+            Nature::Nasty => {
+                let again = frame("version", &version(70_016, b"/nasty:2/"));
+                for _ in 0..6 {
+                    line.send(&again);
+                }
+                line.wake_at(line.now().plus(Duration::from_secs(1)));
+            }
+            Nature::Dropper
+            | Nature::Full
+            | Nature::OtherChain
+            | Nature::OtherNetwork
+            | Nature::Mute
+            | Nature::Replayer => {}
+        }
+    }
+
+    fn writable(&mut self, line: &mut Line<'_>) {
+        if self.nature == Nature::Honest {
+            self.honest.writable(line);
+        }
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        if self.nature == Nature::Honest {
+            self.honest.ended(how, at);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! How many connections ended for each reason.
+
+use crate::error::CloseReason;
+use std::fmt;
+
+/// The number of connections that ended, by [`CloseReason::label`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CloseCounts {
+    /// By the place of the label.
+    counts: [u64; CloseReason::LABELS.len()],
+}
+
+impl CloseCounts {
+    /// All labels in the order of [`CloseReason::LABELS`], each with the number of its connections.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CloseReason::LABELS.iter().copied().zip(self.counts)
+    }
+
+    /// Those that ended for a reason with the same label.
+    pub const fn count(&self, reason: &CloseReason) -> u64 {
+        self.counts[reason.place()]
+    }
+
+    pub(crate) const fn add(&mut self, reason: &CloseReason) {
+        self.counts[reason.place()] += 1;
+    }
+}
+
+impl Default for CloseCounts {
+    fn default() -> Self {
+        Self { counts: [0; CloseReason::LABELS.len()] }
+    }
+}
+
+impl fmt::Debug for CloseCounts {
+    /// Those that there were.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().filter(|(_, count)| *count > 0)).finish()
+    }
+}

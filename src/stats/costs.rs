@@ -1,0 +1,155 @@
+//! What each peer costs, in a table beside the rows that exists only while it is asked for.
+//!
+//! The loop marks where it is when it turns to a link, and charges the link with what it did until the next mark: one
+//! look at the clock for each link of a turn. Time is charged as a whole: that of the calls to the kernel for the link,
+//! of the framer and of the handler, whatever the handler did for whom.
+
+use crate::id::LinkId;
+use crate::time::Instant;
+use std::time::Duration;
+
+/// What a peer has cost since the loop began to measure it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCost {
+    /// Time that the loop spent on reading from it, on handling what it sent, and on writing to it.
+    pub busy: Duration,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+    /// Bytes that the kernel has taken for it.
+    pub sent_bytes: u64,
+    /// Time for which something waited in its send queue.
+    pub queued: Duration,
+}
+
+/// The costs of all peers of a loop, by slot: [`PEER_COST_BYTES`](crate::limits::PEER_COST_BYTES) for each slot up to
+/// the highest that was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Costs {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// Whose it is: a later owner of the slot begins with nothing.
+    generation: u32,
+    cost: PeerCost,
+    /// Since when its queue holds something; [`Instant::MAX`] while it does not.
+    waits_since: Instant,
+}
+
+const _: () = assert!(size_of::<Row>() <= crate::limits::PEER_COST_BYTES, "the table costs what is said of it");
+
+/// Where the loop was when it turned to a link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub(crate) at: Instant,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+impl Costs {
+    /// What a peer has cost up to `now`; nothing if it was not measured yet.
+    pub(crate) fn of(&self, id: LinkId, now: Instant) -> PeerCost {
+        let row = self.rows.get(id.slot()).filter(|row| row.generation == id.generation());
+        row.map_or_else(PeerCost::default, |row| PeerCost { queued: row.queued(now), ..row.cost })
+    }
+
+    /// Charges a link with what was done from one mark to the next.
+    pub(crate) fn charge(&mut self, id: LinkId, from: &Mark, to: &Mark) {
+        let cost = &mut self.row(id).cost;
+        cost.busy += to.at.since(from.at);
+        cost.received_bytes += to.received_bytes - from.received_bytes;
+        cost.sent_bytes += to.sent_bytes - from.sent_bytes;
+    }
+
+    /// Something stands in the link's queue.
+    pub(crate) fn waits(&mut self, id: LinkId, now: Instant) {
+        let row = self.row(id);
+        row.waits_since = row.waits_since.min(now);
+    }
+
+    /// Nothing stands in the link's queue any more.
+    pub(crate) fn waits_no_more(&mut self, id: LinkId, now: Instant) {
+        let row = self.row(id);
+        row.cost.queued = row.queued(now);
+        row.waits_since = Instant::MAX;
+    }
+
+    /// Bytes of memory that it holds.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+    }
+
+    fn row(&mut self, id: LinkId) -> &mut Row {
+        if self.rows.len() <= id.slot() {
+            self.rows.resize(id.slot() + 1, Row::new(0));
+        }
+        let row = &mut self.rows[id.slot()];
+        if row.generation != id.generation() {
+            *row = Row::new(id.generation());
+        }
+        row
+    }
+}
+
+impl Row {
+    const fn new(generation: u32) -> Self {
+        let cost = PeerCost { busy: Duration::ZERO, received_bytes: 0, sent_bytes: 0, queued: Duration::ZERO };
+        Self { generation, cost, waits_since: Instant::MAX }
+    }
+
+    fn queued(&self, now: Instant) -> Duration {
+        match self.waits_since {
+            Instant::MAX => self.cost.queued,
+            since => self.cost.queued + now.since(since),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    fn mark(nanos: u64, received_bytes: u64, sent_bytes: u64) -> Mark {
+        Mark { at: at(nanos), received_bytes, sent_bytes }
+    }
+
+    #[test]
+    fn costs_add_up_and_are_not_left_to_the_next_owner_of_the_slot() {
+        let mut costs = Costs::default();
+        let (peer, next) = (LinkId::new(3, 0), LinkId::new(3, 1));
+        assert_eq!(costs.of(peer, at(1)), PeerCost::default());
+        costs.charge(peer, &mark(10, 100, 0), &mark(15, 132, 0));
+        costs.charge(peer, &mark(30, 132, 7), &mark(31, 132, 39));
+        let (busy, queued) = (Duration::from_nanos(6), Duration::ZERO);
+        assert_eq!(costs.of(peer, at(40)), PeerCost { busy, received_bytes: 32, sent_bytes: 32, queued });
+        assert_eq!(costs.of(LinkId::new(2, 0), at(40)), PeerCost::default());
+        assert_eq!(costs.of(next, at(40)), PeerCost::default());
+        costs.charge(next, &mark(50, 0, 0), &mark(51, 1, 0));
+        assert_eq!(costs.of(next, at(60)).received_bytes, 1);
+        assert_eq!(costs.of(peer, at(60)), PeerCost::default());
+    }
+
+    #[test]
+    fn the_time_in_the_queue_counts_once_and_goes_on_while_something_waits() {
+        let mut costs = Costs::default();
+        let peer = LinkId::new(0, 5);
+        let queued = |costs: &Costs, now| costs.of(peer, at(now)).queued.as_nanos();
+        costs.waits_no_more(peer, at(5));
+        assert_eq!(queued(&costs, 9), 0);
+        costs.waits(peer, at(10));
+        costs.waits(peer, at(14));
+        assert_eq!(queued(&costs, 17), 7);
+        costs.waits_no_more(peer, at(20));
+        costs.waits_no_more(peer, at(29));
+        costs.waits(peer, at(30));
+        costs.waits_no_more(peer, at(31));
+        assert_eq!(queued(&costs, 99), 11);
+    }
+}

@@ -1,0 +1,86 @@
+//! How many messages there were of each command.
+
+use crate::protocol::CommandName;
+use std::fmt;
+
+/// Messages of the protocol's commands, and of all others together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// By [`CommandName::place`].
+    counts: [MessageCount; CommandName::ALL.len() + 1],
+}
+
+/// A number of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCount {
+    /// How many.
+    pub messages: u64,
+    /// The bytes of their payloads, without the headers.
+    pub payload_bytes: u64,
+}
+
+impl MessageCounts {
+    /// The commands of [`CommandName::ALL`] in their order, and `None` for all others together.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<CommandName>, MessageCount)> {
+        CommandName::ALL.into_iter().map(Some).chain([None]).zip(self.counts)
+    }
+
+    /// The messages of one command; for one that is not of the protocol those of all such commands.
+    pub const fn count(&self, command: CommandName) -> MessageCount {
+        self.counts[command.place()]
+    }
+
+    /// The messages of all commands.
+    pub fn total(&self) -> MessageCount {
+        self.counts.iter().fold(MessageCount::default(), |sum, count| MessageCount {
+            messages: sum.messages + count.messages,
+            payload_bytes: sum.payload_bytes.saturating_add(count.payload_bytes),
+        })
+    }
+
+    /// Counts a message. A header may claim any length, and several such a sum that no number holds.
+    #[inline]
+    pub(crate) const fn add(&mut self, command: CommandName, payload_len: u64) {
+        let count = &mut self.counts[command.place()];
+        count.messages += 1;
+        count.payload_bytes = count.payload_bytes.wrapping_add(payload_len);
+    }
+}
+
+impl Default for MessageCounts {
+    fn default() -> Self {
+        Self { counts: [MessageCount::default(); CommandName::ALL.len() + 1] }
+    }
+}
+
+impl fmt::Debug for MessageCounts {
+    /// Those that there were.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().filter(|(_, count)| count.messages > 0)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_has_a_count_and_all_that_are_unknown_share_one() {
+        let mut counts = MessageCounts::default();
+        for (at, command) in CommandName::ALL.into_iter().enumerate() {
+            counts.add(command, at as u64);
+        }
+        counts.add(CommandName::new("nonsense"), 1_000);
+        counts.add(CommandName::from_bytes([0xff; 12]), 2_000);
+        let expected = |messages, payload_bytes| MessageCount { messages, payload_bytes };
+        for (at, (command, count)) in counts.iter().enumerate() {
+            match command {
+                Some(command) => assert_eq!((CommandName::ALL[at], count), (command, expected(1, at as u64))),
+                None => assert_eq!((at, count), (38, expected(2, 3_000))),
+            }
+        }
+        assert_eq!(counts.iter().count(), 39);
+        assert_eq!(counts.count(CommandName::new("other")), expected(2, 3_000));
+        assert_eq!(counts.total(), expected(40, 3_000 + 37 * 38 / 2));
+    }
+}

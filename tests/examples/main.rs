@@ -1,0 +1,109 @@
+//! The examples as a reader runs them: built, without an argument, against nodes of their own, within a time limit.
+//!
+//! What is compared is what each of them is about, and no address, time or order that a run may choose.
+
+#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the examples of this very build are, built if they were not.
+fn folder() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        // target/PROFILE/deps/examples-0123456789abcdef
+        let this = std::env::current_exe().expect("a test is a program");
+        let profile = this.ancestors().nth(2).expect("it lies in the folder of its profile");
+        let name = profile.file_name().and_then(|name| name.to_str()).expect("its name is that of the profile");
+        let name = if name == "debug" { "dev" } else { name };
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--examples", "--profile", name, "--target-dir"])
+            .arg(profile.parent().expect("profiles lie in the folder of what is built"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("who builds tests has cargo");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        profile.join("examples")
+    })
+}
+
+/// What the example prints.
+fn output_of(name: &str) -> String {
+    let mut example = Command::new(folder().join(name))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let began = Instant::now();
+    // What they print fits a pipe, so nobody has to read it meanwhile.
+    while example.try_wait().expect("it is our child").is_none() {
+        if began.elapsed() > PATIENCE {
+            example.kill().expect("it is our child");
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let ended = example.wait_with_output().expect("it is our child");
+    let printed = String::from_utf8(ended.stdout).expect("it prints text");
+    let complaint = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{name}: {}\n{printed}\n{complaint}", ended.status);
+    assert_eq!(complaint, "", "{name}");
+    printed
+}
+
+fn count(printed: &str, part: &str) -> usize {
+    printed.lines().filter(|line| line.contains(part)).count()
+}
+
+#[test]
+fn seed_e54_a_simple_client_measures_three_pings() {
+    let printed = output_of("simple_client");
+    let first: Vec<&str> = printed.lines().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(first, ["ready", "pong 1", "pong 2", "pong 3", "closed"], "{printed}");
+    assert_eq!(count(&printed, "/peerloop:"), 1, "{printed}");
+}
+
+#[test]
+fn seed_e54_fixed_peers_are_all_connected_and_dialled_again_when_they_go() {
+    let printed = output_of("fixed_peers");
+    let (before, behind) = printed.split_once("all 3 peers are ready; one of them goes\n").expect(&printed);
+    assert!(before.lines().count() >= 6, "three connections and three handshakes:\n{printed}");
+    assert!(behind.lines().count() >= 2, "a loss and a failed dial:\n{printed}");
+}
+
+#[test]
+fn seed_e54_an_event_monitor_tells_events_and_messages() {
+    let printed = output_of("event_monitor");
+    for label in ["connection_established: ", "handshake_complete: ", "connection_lost: ", "message: addr of 31 bytes"]
+    {
+        assert_eq!(count(&printed, label), 1, "{label}\n{printed}");
+    }
+}
+
+#[test]
+fn seed_e54_a_crawler_finds_nodes_that_it_was_not_told_of() {
+    let printed = output_of("crawler");
+    assert_eq!(count(&printed, " is /peerloop:"), 4, "{printed}");
+    assert_eq!(printed.lines().last(), Some("4 nodes known, 4 reached"), "{printed}");
+}
+
+#[cfg(unix)]
+#[test]
+fn seed_e54_a_loop_runs_within_another_one() {
+    let printed = output_of("foreign_event_loop");
+    for part in ["the inner loop has a peer", "pong after ", "closed: ", "has ended after "] {
+        assert_eq!(count(&printed, part), 1, "{part}\n{printed}");
+    }
+}
+
+#[test]
+fn seed_e54_a_watcher_of_announcements_says_what_it_needs() {
+    let ended = Command::new(folder().join("relay_watch")).output().expect("it is built");
+    assert!(!ended.status.success());
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("name at least one node"));
+}

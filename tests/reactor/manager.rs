@@ -1,0 +1,319 @@
+//! The peer manager on real sockets: peers that are lost and come back, hosts that are banned, a book that outlives its
+//! loop, and more peers than places.
+
+use crate::probe::{Node, PATIENCE, Probe, regtest, until};
+use peerloop::address::Host;
+use peerloop::api::{NextDial, Pending};
+use peerloop::ban::{Ban, BanReason};
+use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::error::{CloseReason, CommandError, LocalCause, Refusal};
+use peerloop::net::mio::MioNet;
+use peerloop::peer::{ConnectionState, ConnectionType};
+use peerloop::store::{PeerStatus, PeerStore, RedbStore};
+use peerloop::time::Instant;
+use peerloop::wire::RejectCode;
+use peerloop::{Config, ControlEvent, Network, Reactor};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_millis(80);
+
+/// A free port of a host on this machine that no other test has.
+fn own_address(host: u8) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 5, host), 0)).expect("all of 127.0.0.0/8 is loopback");
+    listener.local_addr().expect("it is bound")
+}
+
+fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
+    patient(ManagerConfig::with_fixed_peers(Network::Regtest, peers.to_vec()))
+}
+
+/// `manager` with short pauses and without an end of trying.
+fn patient(manager: ManagerConfig) -> ManagerConfig {
+    ManagerConfig { initial_backoff: INITIAL_BACKOFF, backoff_max: BACKOFF_MAX, max_retries: 1_000, ..manager }
+}
+
+fn managed(manager: ManagerConfig) -> Config {
+    Config { manager: Some(Box::new(manager)), ..regtest() }
+}
+
+/// Turns `node` until it has answered.
+fn answer<T>(node: &mut Node, pending: &Pending<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        node.turn();
+        match pending.try_take().expect("the loop runs") {
+            Some(answer) => return answer,
+            None => assert!(began.elapsed() < PATIENCE, "there is no answer"),
+        }
+    }
+}
+
+fn ban(node: &mut Node, address: SocketAddr) {
+    let pending = node.reactor.handle().ban(address.ip(), None).expect("the queue has room");
+    assert_eq!(answer(node, &pending), Ok(()));
+}
+
+fn unban(node: &mut Node, address: SocketAddr) -> bool {
+    let pending = node.reactor.handle().unban(address.ip()).expect("the queue has room");
+    answer(node, &pending).expect("it has a manager")
+}
+
+fn told(node: &Node) -> &[ControlEvent] {
+    &node.reactor.handler().control
+}
+
+/// How often a dial of `address` came to nothing.
+fn failures_of(node: &Node, address: SocketAddr) -> usize {
+    let is_one =
+        |event: &&ControlEvent| matches!(event, ControlEvent::ConnectionFailed { address: of, .. } if *of == address);
+    told(node).iter().filter(is_one).count()
+}
+
+/// How often a handshake with `address` was completed.
+fn handshakes_with(node: &Node, address: SocketAddr) -> usize {
+    let is_one =
+        |event: &&ControlEvent| matches!(event, ControlEvent::HandshakeComplete { address: of, .. } if *of == address);
+    told(node).iter().filter(is_one).count()
+}
+
+fn accepted(node: &Node) -> u64 {
+    node.reactor.stats().counters.accepted
+}
+
+/// Checks that dials of `address` failed one after another, counted from `first`, each not before it was due.
+fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
+    let mut due = None;
+    for (event, count) in events.iter().zip(first..) {
+        let ControlEvent::ConnectionFailed { address: of, state, reason, failures, next, .. } = event else {
+            panic!("{event} is no failed dial")
+        };
+        assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
+        let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
+        assert_eq!(*failures, count);
+        let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(BACKOFF_MAX);
+        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
+        due = Some(moment);
+    }
+}
+
+#[test]
+fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_is_back() {
+    const RESTARTS: u32 = 2;
+    const FAILURES: usize = 5;
+    let address = own_address(1);
+    let mut peer = Node::listening_at(regtest(), address);
+    let mut node = Node::with(managed(ManagerConfig { max_restarts: RESTARTS, ..fixed(&[address]) }));
+    for loss in 1..=RESTARTS + 1 {
+        until([&mut node, &mut peer], "it is ready", |[node, peer]| {
+            peer.ready().len() == 1 && handshakes_with(node, address) == loss as usize
+        });
+        let before = told(&node).len();
+        drop(peer);
+        let failures = failures_of(&node, address) + FAILURES;
+        until([&mut node], "dials fail", |[node]| failures_of(node, address) >= failures);
+        let (lost, rest) = told(&node)[before..].split_first().expect("much has happened");
+        let ControlEvent::ConnectionLost { address: of, connection_type, state, reason, .. } = lost else {
+            panic!("{lost} is no loss")
+        };
+        assert_eq!((*of, *connection_type, *state), (address, ConnectionType::Outbound, ConnectionState::Connected));
+        assert!(reason.is_transient(), "{reason}");
+        if loss <= RESTARTS {
+            assert_eq!(rest[0], ControlEvent::ConnectionRestarting { address, restarts: loss });
+            assert_backs_off(&rest[1..], address, 1);
+        } else {
+            // Without a restart the loss is the first failure.
+            assert_backs_off(rest, address, 2);
+        }
+        peer = Node::listening_at(regtest(), address);
+    }
+    until([&mut node, &mut peer], "it is back", |[_, peer]| peer.ready().len() == 1);
+    assert_eq!(node.reactor.stats().links, 1);
+}
+
+#[test]
+fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_let_in() {
+    let [bad, good, deserted] = [2, 3, 4].map(own_address);
+    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
+    let mut node = Node::with(managed(fixed(&[bad, good, deserted])));
+    until([&mut node, &mut bad_node, &mut good_node], "both are ready", |[node, ..]| node.ready().len() == 2);
+
+    ban(&mut node, bad);
+    until([&mut node, &mut bad_node], "it is closed", |[_, bad]| bad.end_of(bad.ready()[0]).is_some());
+    let host = Host::of(bad.ip());
+    let banned = ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 1 };
+    let is_the_end = |event: &ControlEvent| {
+        matches!(event, ControlEvent::ConnectionLost { address, reason: CloseReason::Local(LocalCause::Banned), .. }
+            if *address == bad)
+    };
+    until([&mut node, &mut bad_node], "it is told", |[node, _]| {
+        told(node).contains(&banned) && told(node).iter().any(is_the_end)
+    });
+
+    let failures = failures_of(&node, deserted) + 10;
+    until([&mut node, &mut bad_node, &mut good_node], "others are dialled", |[node, ..]| {
+        failures_of(node, deserted) >= failures
+    });
+    assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "who is banned is not dialled");
+    assert_eq!(node.act(move |ctx| ctx.connect(bad)), Err(CommandError::Banned));
+
+    let address = node.address;
+    let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
+    until([&mut node, &mut bad_node], "it is turned away", |[_, bad]| bad.end_of(visit).is_some());
+    let refused = told(&node).iter().filter_map(|event| match event {
+        ControlEvent::InboundRejected { address, refusal } => Some((address.ip(), *refusal)),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
+    assert!(!bad_node.ready().contains(&visit), "it was not even greeted");
+    assert_eq!(node.reactor.stats().ready, 1, "the other one stays");
+
+    assert!(unban(&mut node, bad) && !unban(&mut node, bad));
+    node.dial(bad);
+    until([&mut node, &mut bad_node], "it is a peer again", |[node, _]| node.reactor.stats().ready == 2);
+}
+
+/// A file that goes with the value, and all that stands beside it.
+struct BookFile(PathBuf);
+
+impl BookFile {
+    fn new(test: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("no other process has this folder");
+        Self(folder)
+    }
+
+    /// A loop that goes on from the book, and the bans that it begins with.
+    fn open(&self, manager: ManagerConfig) -> (Node, Vec<Ban>) {
+        let (store, opened) = RedbStore::open(self.0.join("peers.redb")).expect("the folder can be written");
+        assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+        let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives what a loop needs");
+        let mut reactor = Reactor::with_net(managed(manager), net, Probe::default()).expect("it is valid");
+        reactor.remember(peers, bans.clone());
+        (Node { reactor, address: crate::probe::ANY_PORT }, bans)
+    }
+
+    fn status(&self, address: SocketAddr) -> Option<PeerStatus> {
+        let (store, _) = RedbStore::open(self.0.join("peers.redb")).expect("the folder can be written");
+        store.read(address).expect("it is open").map(|peer| peer.status)
+    }
+}
+
+impl Drop for BookFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Ends the loop as a program does that is asked to.
+fn stop(mut node: Node, others: &mut [&mut Node]) {
+    node.act(|ctx| ctx.stop());
+    let began = std::time::Instant::now();
+    while node.turn() {
+        assert!(began.elapsed() < PATIENCE, "it does not end");
+        others.iter_mut().for_each(|other| _ = other.turn());
+    }
+}
+
+/// Checks that nobody dials `address` in many turns.
+fn assert_leaves_alone(node: &mut Node, address: SocketAddr) {
+    let turns = node.reactor.stats().counters.turns + 1_000;
+    while node.reactor.stats().counters.turns < turns {
+        let is_dialled = node.act(move |ctx| ctx.peers().any(|peer| peer.address() == address));
+        assert!(!is_dialled && failures_of(node, address) == 0, "the ban holds");
+    }
+}
+
+#[test]
+fn seed_e38_a_ban_outlives_the_loop_and_who_is_unbanned_is_dialled() {
+    let book = BookFile::new("a-ban-outlives-the-loop");
+    let [bad, good] = [5, 6].map(own_address);
+    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
+    let normal =
+        || patient(ManagerConfig { mode: DialMode::Normal, dns_seeds: vec![], ..ManagerConfig::new(Network::Regtest) });
+
+    let (mut node, bans) = book.open(normal());
+    assert_eq!(bans, []);
+    let _ = [bad, good].map(|address| node.dial(address));
+    until([&mut node, &mut bad_node, &mut good_node], "both are ready", |[node, ..]| node.ready().len() == 2);
+    ban(&mut node, bad);
+    let is_told = |event: &ControlEvent| matches!(event, ControlEvent::PeerBanned { .. });
+    until([&mut node, &mut bad_node, &mut good_node], "the ban is durable", |[node, ..]| {
+        told(node).iter().any(is_told) && node.reactor.stats().links == 1
+    });
+    stop(node, &mut [&mut bad_node, &mut good_node]);
+    assert_eq!(book.status(bad), Some(PeerStatus::Banned(BanReason::Manual)));
+    assert_eq!(book.status(good), Some(PeerStatus::Valid));
+
+    let (mut node, _) = book.open(fixed(&[bad, good]));
+    until([&mut node, &mut good_node], "the other one of the list is dialled", |[node, _]| {
+        handshakes_with(node, good) == 1
+    });
+    assert_leaves_alone(&mut node, bad);
+    stop(node, &mut [&mut good_node]);
+
+    let (mut node, bans) = book.open(normal());
+    assert_eq!(bans.iter().map(|ban| ban.host).collect::<Vec<_>>(), [Host::of(bad.ip())]);
+    until([&mut node, &mut good_node], "the valid one is dialled", |[node, _]| handshakes_with(node, good) == 1);
+    assert_leaves_alone(&mut node, bad);
+    bad_node.turn();
+    assert_eq!(accepted(&bad_node), 1);
+    assert!(unban(&mut node, bad));
+    until([&mut node, &mut bad_node], "it is dialled", |[node, _]| handshakes_with(node, bad) == 1);
+    stop(node, &mut [&mut bad_node, &mut good_node]);
+    assert_eq!(book.status(bad), Some(PeerStatus::Valid));
+
+    let (node, bans) = book.open(normal());
+    assert_eq!(bans, []);
+    drop(node);
+}
+
+#[test]
+fn seed_e26_a_list_that_is_longer_than_the_maximum_waits_for_a_place() {
+    let addresses = [7, 8, 9].map(own_address);
+    let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
+    let mut node = Node::with(managed(ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&addresses) }));
+    until([&mut node, &mut one, &mut two], "there are two", |[node, ..]| node.ready().len() == 2);
+    for _ in 0..100 {
+        [&mut node, &mut one, &mut two, &mut three].into_iter().for_each(|node| _ = node.turn());
+    }
+    assert_eq!([&one, &two, &three].map(accepted), [1, 1, 0]);
+    ban(&mut node, addresses[0]);
+    until([&mut node, &mut one, &mut two, &mut three], "the third has the place", |[.., three]| {
+        three.ready().len() == 1
+    });
+    assert_eq!(node.reactor.stats().links, 2);
+}
+
+#[test]
+fn seed_e24_beyond_the_maximum_a_visitor_is_told_so_and_never_counted() {
+    let address = own_address(10);
+    let mut peer = Node::listening_at(regtest(), address);
+    let manager = ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&[address]) };
+    let mut node = Node::with(managed(manager));
+    let mut visitors = Node::new();
+    until([&mut node, &mut peer], "the dialled one is ready", |[node, _]| node.ready().len() == 1);
+    let door = node.address;
+    let first = visitors.dial(door);
+    until([&mut node, &mut visitors], "a visitor is ready", |[node, _]| node.ready().len() == 2);
+
+    let second = visitors.dial(door);
+    until([&mut node, &mut visitors], "one too many is gone", |[node, visitors]| {
+        visitors.end_of(second).is_some() && node.reactor.stats().links == 2
+    });
+    let busy = CloseReason::RejectedByPeer(RejectCode::TOO_BUSY.0);
+    assert_eq!(visitors.end_of(second), Some((busy, ConnectionState::Connected)), "its handshake was finished");
+    let rejections = told(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
+    assert_eq!(rejections.count(), 1);
+    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "it never counted");
+
+    // Whoever leaves makes room for one, also the peer that was dialled: it is dialled again only if there is a place.
+    visitors.act(move |ctx| ctx.close(first, LocalCause::Requested.into()));
+    until([&mut node, &mut visitors], "one has left", |[node, _]| node.reactor.stats().links == 1);
+    let third = visitors.dial(door);
+    until([&mut node, &mut visitors], "another is ready", |[node, _]| node.reactor.stats().ready == 2);
+    assert_eq!(visitors.end_of(third), None);
+}

@@ -1,0 +1,243 @@
+//! The peer manager and a real node: one that is killed and comes back, one that is banned, one that comes when there
+//! is no place.
+
+use crate::node::Node;
+use peerloop::address::Host;
+use peerloop::api::{NextDial, Pending};
+use peerloop::ban::{Ban, BanReason};
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::net::mio::MioNet;
+use peerloop::peer::{ConnectionState, ConnectionType};
+use peerloop::store::{PeerStore, RedbStore};
+use peerloop::time::Instant;
+use peerloop::{Config, ControlEvent, Ctx, Handler, Network, PeerId, Reactor};
+use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// Far beyond anything that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TURN_MAX: Duration = Duration::from_millis(20);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_millis(160);
+
+/// A loop with a manager, and all that it was told.
+struct Managed {
+    reactor: Reactor<MioNet, Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told(Vec<ControlEvent>);
+
+impl Handler for Told {
+    type Command = ();
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.0.push(event.clone());
+    }
+}
+
+/// `manager` with short pauses and without an end of trying; no other peers than those a test names.
+fn config(manager: ManagerConfig) -> Config {
+    let (initial_backoff, backoff_max, max_retries) = (INITIAL_BACKOFF, BACKOFF_MAX, 1_000);
+    let manager = ManagerConfig { initial_backoff, backoff_max, max_retries, dns_seeds: vec![], ..manager };
+    Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) }
+}
+
+impl Managed {
+    fn new(manager: ManagerConfig) -> Self {
+        Self { reactor: Reactor::new(config(manager), Told::default()).expect("the configuration is valid") }
+    }
+
+    /// A loop that goes on from a book, and the bans of the book.
+    fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
+        let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
+        assert_eq!((opened.set_aside, opened.dropped), (None, 0));
+        let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives what a loop needs");
+        let mut reactor = Reactor::with_net(config(manager), net, Told::default()).expect("the configuration is valid");
+        reactor.remember(peers, bans.clone());
+        (Self { reactor }, bans)
+    }
+
+    fn told(&self) -> &[ControlEvent] {
+        &self.reactor.handler().0
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let began = std::time::Instant::now();
+        while !done(self) {
+            assert!(began.elapsed() < PATIENCE, "it never came that {what}: {:#?}", self.told());
+            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+        }
+    }
+
+    fn answer<T>(&mut self, pending: &Pending<T>) -> T {
+        let began = std::time::Instant::now();
+        loop {
+            if let Some(answer) = pending.try_take().expect("the loop runs") {
+                return answer;
+            }
+            assert!(began.elapsed() < PATIENCE, "there is no answer");
+            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+        }
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Result<PeerId, CommandError> {
+        let pending = self.reactor.handle().connect(address, None).expect("the queue has room");
+        self.answer(&pending)
+    }
+
+    fn ready_peers(&mut self) -> usize {
+        let pending = self.reactor.handle().connection_count().expect("the queue has room");
+        self.answer(&pending)
+    }
+
+    fn ban(&mut self, address: SocketAddr) {
+        let pending = self.reactor.handle().ban(address.ip(), None).expect("the queue has room");
+        assert_eq!(self.answer(&pending), Ok(()));
+    }
+
+    fn count(&self, label: &str) -> usize {
+        self.told().iter().filter(|event| event.label() == label).count()
+    }
+
+    /// Turns for so long, whatever happens.
+    fn wait(&mut self, time: Duration) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < time {
+            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+        }
+    }
+
+    /// Ends the loop as a program does that is asked to.
+    fn stop(mut self) {
+        self.reactor.handle().stop().expect("the queue has room");
+        let began = std::time::Instant::now();
+        while self.reactor.poll_once(TURN_MAX).expect("the poller works") {
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+        }
+    }
+}
+
+/// How often the log has lines with `text`.
+fn log_count(node: &Node, text: &str) -> usize {
+    let log = std::fs::read(node.data_folder().join("regtest").join("bitcoind.log")).expect("it keeps a log");
+    String::from_utf8_lossy(&log).matches(text).count()
+}
+
+#[test]
+fn seed_e19_a_node_that_was_killed_is_dialled_until_it_is_back() {
+    const FAILURES: usize = 6;
+    let Some(mut node) = Node::start() else { return };
+    let address = node.address();
+    let mut managed = Managed::new(ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]));
+    for life in 1..=2 {
+        managed.until("it is ready", |managed| managed.count("handshake_complete") == life);
+        let before = managed.told().len();
+        node.kill();
+        managed.until("dials fail", |managed| managed.count("connection_failed") >= FAILURES * life);
+        let [lost, restarting, failed @ ..] = &managed.told()[before..] else { panic!("much has happened") };
+        let ControlEvent::ConnectionLost { connection_type, state, reason, .. } = lost else { panic!("{lost}") };
+        assert_eq!((*connection_type, *state), (ConnectionType::Outbound, ConnectionState::Connected));
+        assert!(reason.is_transient(), "{reason}");
+        assert_eq!(*restarting, ControlEvent::ConnectionRestarting { address, restarts: life as u32 });
+        assert_backs_off(failed, address);
+        node.start_again();
+    }
+    managed.until("it is ready", |managed| managed.count("handshake_complete") == 3);
+    assert_eq!(managed.ready_peers(), 1);
+    node.peer_once(|peer| peer["inbound"] == json!(true));
+}
+
+/// Checks that dials failed one after another, each not before it was due.
+fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
+    let mut due = None;
+    for (event, count) in failed.iter().zip(1..) {
+        let ControlEvent::ConnectionFailed { address: of, state, reason, failures, next, .. } = event else {
+            panic!("{event} is no failed dial")
+        };
+        assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
+        assert_eq!(*failures, count, "the failures before it was ready are forgotten");
+        let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
+        let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(BACKOFF_MAX);
+        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
+        due = Some(moment);
+    }
+}
+
+#[test]
+fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run_until_it_is_unbanned() {
+    let Some(node) = Node::start_with(&["-debug=net"]) else { return };
+    let (address, host) = (node.address(), Host::of(node.address().ip()));
+    let folder = node.data_folder().join("book");
+    std::fs::create_dir(&folder).expect("the node's folder is ours");
+
+    let (mut managed, bans) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
+    assert_eq!(bans, []);
+    managed.connect(address).expect("there is a place");
+    managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
+    managed.ban(address);
+    let banned = ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 1 };
+    managed.until("the ban is told", |managed| managed.told().contains(&banned));
+    managed.until("it is closed", |managed| managed.count("connection_lost") == 1);
+    let is_closed = |event: &ControlEvent| {
+        matches!(event, ControlEvent::ConnectionLost { reason: CloseReason::Local(LocalCause::Banned), .. })
+    };
+    assert!(managed.told().iter().any(is_closed));
+    node.log_once_it_says("Removing peer=0");
+    managed.wait(BACKOFF_MAX * 10);
+    assert_eq!(managed.connect(address), Err(CommandError::Banned));
+    managed.stop();
+
+    let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]);
+    for manager in [fixed, ManagerConfig::new(Network::Regtest)] {
+        let (mut managed, bans) = Managed::with_book(&folder, manager);
+        assert_eq!(bans.iter().map(|ban| (ban.host, ban.reason)).collect::<Vec<_>>(), [(host, BanReason::Manual)]);
+        managed.wait(BACKOFF_MAX * 10);
+        assert_eq!((managed.told(), log_count(&node, "Added connection")), (&[][..], 1), "the node saw us once");
+        managed.stop();
+    }
+
+    let (mut managed, _) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
+    let pending = managed.reactor.handle().unban(address.ip()).expect("the queue has room");
+    assert_eq!(managed.answer(&pending), Ok(true));
+    managed.until("it is dialled", |managed| managed.count("handshake_complete") == 1);
+    managed.stop();
+}
+
+#[test]
+fn seed_e24_a_node_that_comes_when_all_places_are_taken_gets_a_handshake_and_a_reject_and_is_never_counted() {
+    let Some(node) = Node::start_with(&["-debug=net"]) else { return };
+    let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
+    let mut managed = Managed::new(ManagerConfig { target_peers: 1, max_peers: 1, ..fixed });
+    let listening = managed.reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free");
+    managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
+
+    node.cli(&["addnode", &listening.to_string(), "onetry"]);
+    managed.until("one too many is gone", |managed| managed.count("connection_lost") == 1);
+    let rejected: Vec<PeerId> = managed
+        .told()
+        .iter()
+        .filter_map(|event| match event {
+            ControlEvent::RejectedOverCapacity { peer, .. } => Some(*peer),
+            _ => None,
+        })
+        .collect();
+    let [rejected] = rejected[..] else { panic!("{:#?}", managed.told()) };
+    let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
+    assert!(managed.told().iter().any(|event| matches!(event, ControlEvent::ConnectionLost {
+        peer, connection_type: ConnectionType::OverCapacity, state: ConnectionState::AwaitingHandshake, reason, ..
+    } if (*peer, *reason) == (rejected, over_capacity))));
+    assert_eq!(managed.count("handshake_complete"), 1, "it was never counted");
+    assert_eq!(managed.ready_peers(), 1);
+
+    let log = node.log_once_it_says("Removing peer=1");
+    assert!(log.contains("received: verack (0 bytes) peer=1"), "it had its handshake: {log}");
+    let is_reject = |line: &str| line.contains("received: reject") && line.contains("peer=1");
+    assert!(log.lines().any(is_reject), "it was told why: {log}");
+    assert!(log.contains("stream socket gracefully closed by peer=1"), "it was not reset: {log}");
+    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection stays");
+}

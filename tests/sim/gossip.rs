@@ -1,0 +1,267 @@
+//! Addresses that peers tell each other: how loops find one another by them, and what a hostile one can do with them.
+
+use crate::support::{Node, Player, RawPeer, commands, config, frame, frames, ready_bytes, secs};
+use peerloop::api::{CommandFilter, Delivery};
+use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::peer::ConnectionState;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Actor, Driver, World};
+use peerloop::subscribe::Heard;
+use peerloop::time::Instant;
+use peerloop::{Config, Network};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+const SEED: &str = "seed.example";
+/// What an SV node offers.
+const SERVICES: u64 = 0x21;
+
+/// A loop that finds peers by itself, beginning with those behind `SEED`.
+fn managed(seed: u64) -> Config {
+    let manager = ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..ManagerConfig::new(Network::Regtest) };
+    Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
+}
+
+/// A loop that dials nobody by itself and answers who asks.
+fn waiting(seed: u64) -> Config {
+    let manager = ManagerConfig::new(Network::Regtest);
+    Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
+}
+
+fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
+    Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
+}
+
+/// An `addr` message, put together here.
+fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
+    let mut entries = Vec::new();
+    let mut count = 0_u16;
+    for address in addresses {
+        count += 1;
+        entries.extend_from_slice(&1_500_000_000_u32.to_le_bytes());
+        entries.extend_from_slice(&SERVICES.to_le_bytes());
+        let IpAddr::V4(ip) = address.ip() else { panic!("they are of IPv4") };
+        entries.extend_from_slice(&ip.to_ipv6_mapped().octets());
+        entries.extend_from_slice(&address.port().to_be_bytes());
+    }
+    let mut payload = match u8::try_from(count) {
+        Ok(small) if small < 0xfd => vec![small],
+        Ok(_) | Err(_) => [&[0xfd], &count.to_le_bytes()[..]].concat(),
+    };
+    payload.extend_from_slice(&entries);
+    frame("addr", &payload)
+}
+
+/// An address in a range of its own, at which nobody is.
+fn stranger(number: u32) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::from_bits(0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x07ff_ffff)).into(), 8_333)
+}
+
+/// A raw peer that the seed names, dialled by a managed loop and ready.
+struct Dialled {
+    world: World,
+    node: Node,
+    peer: RawPeer,
+    /// What the loop has sent since it had the peer's `version`.
+    heard: Vec<u8>,
+}
+
+impl Dialled {
+    fn new(player: Player) -> Self {
+        Self::with(managed(1), player)
+    }
+
+    fn with(config: Config, player: Player) -> Self {
+        let world = World::new(1, Instant::ZERO);
+        let mut peer = RawPeer::new(&world);
+        let address = peer.listen();
+        world.set_name(SEED, vec![address.ip()]);
+        let mut config = config;
+        if let Some(DialMode::Fixed(peers)) = config.manager.as_mut().map(|manager| &mut manager.mode) {
+            *peers = vec![address];
+        }
+        let mut node = Node::new(&world, config, player);
+        run(&world, secs(1), &mut [&mut node.reactor]);
+        peer.accept();
+        assert_eq!(commands(&peer.receive()), ["version"]);
+        peer.send(&ready_bytes());
+        run(&world, secs(1), &mut [&mut node.reactor]);
+        let heard = peer.receive();
+        Self { world, node, peer, heard }
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        run(&self.world, time, &mut [&mut self.node.reactor]);
+    }
+
+    fn learned(&self) -> u64 {
+        self.node.reactor.stats().counters.addresses_learned
+    }
+}
+
+fn discarding() -> Player {
+    Player { on_header: Some(|_, _| Delivery::Discard), ..Player::default() }
+}
+
+#[test]
+fn loops_that_know_one_of_them_find_each_other() {
+    let world = World::new(1, Instant::ZERO);
+    let mut known = Node::new(&world, waiting(1), Player::default());
+    world.set_name(SEED, vec![known.address.ip()]);
+    let mut first = Node::new(&world, managed(2), Player::default());
+    run(&world, secs(5), &mut [&mut known.reactor, &mut first.reactor]);
+    assert_eq!((known.reactor.stats().ready, first.reactor.stats().ready), (1, 1));
+    let mut second = Node::new(&world, managed(3), Player::default());
+    run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
+    for node in [&known, &first, &second] {
+        assert_eq!(node.reactor.stats().ready, 2, "each has both others, once");
+    }
+    let counters = second.reactor.stats().counters;
+    assert_eq!(counters.addresses_learned, 1, "the second has heard of the first");
+    assert_eq!(known.reactor.stats().counters.addresses_told, 1);
+}
+
+#[test]
+fn a_peer_that_was_dialled_is_asked_once_and_what_it_names_is_dialled() {
+    let mut stage = Dialled::new(Player::default());
+    assert_eq!(commands(&stage.heard), ["verack", "protoconf", "sendheaders", "getaddr"]);
+    let mut named = RawPeer::new(&stage.world);
+    let address = named.listen();
+    stage.peer.send(&addr([address]));
+    stage.run_for(secs(2));
+    named.accept();
+    assert_eq!(commands(&named.receive()), ["version"]);
+    stage.peer.send(&addr([address]));
+    stage.run_for(secs(100));
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "it is not asked again");
+    let messages = stage.node.seen().messages;
+    assert_eq!(messages.len(), 2, "the handler gets what is the handler's");
+    assert!(messages.iter().all(|(_, command, len)| (command.as_str(), *len) == ("addr", 31)));
+}
+
+#[test]
+fn gossip_is_read_though_the_handler_does_not_want_it_and_subscribers_do() {
+    let mut stage = Dialled::new(discarding());
+    let wanted = CommandFilter::Only(vec![CommandName::ADDR]);
+    let subscription = stage.node.reactor.handle().subscribe_messages(wanted, 16).unwrap();
+    stage.peer.send(&addr([stranger(1)]));
+    stage.run_for(secs(1));
+    assert_eq!(stage.learned(), 1);
+    assert!(
+        matches!(subscription.try_recv(), Ok(Some(Heard::Item(message))) if message.header.command == CommandName::ADDR)
+    );
+    drop(subscription);
+    stage.run_for(secs(1));
+    stage.peer.send(&addr([stranger(2)]));
+    stage.peer.send(&frame("tx", &[0; 10]));
+    stage.run_for(secs(1));
+    assert_eq!(stage.learned(), 2);
+    assert_eq!(stage.node.seen().messages, [], "nothing that the handler has declined comes to it");
+    assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction");
+}
+
+#[test]
+fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
+    let list = DialMode::Fixed(vec![([10, 0, 0, 9], 1).into()]);
+    let fixed = ManagerConfig { mode: list, ..ManagerConfig::new(Network::Regtest) };
+    let mut stage = Dialled::with(Config { manager: Some(Box::new(fixed)), ..managed(1) }, discarding());
+    assert_eq!(commands(&stage.heard), ["verack", "protoconf", "sendheaders"]);
+    stage.peer.send(&addr([stranger(1)]));
+    stage.peer.send(&addr((0..1_001).map(stranger)));
+    stage.run_for(secs(1));
+    assert_eq!((stage.learned(), stage.node.reactor.stats().counters.discarded), (0, 2));
+
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let mut peer = RawPeer::dialling(&world, node.address);
+    peer.send(&[ready_bytes(), addr([stranger(1)]), frame("getaddr", &[]), addr((0..1_001).map(stranger))].concat());
+    run(&world, secs(1), &mut [&mut node.reactor]);
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf", "sendheaders"]);
+    assert_eq!(node.seen().messages.len(), 3);
+    assert_eq!(node.seen().closed, []);
+}
+
+#[test]
+fn threat_p12_a_flood_brings_a_thousand_addresses_and_one_more_every_ten_seconds() {
+    let mut stage = Dialled::new(discarding());
+    for message in 0..100 {
+        stage.peer.send(&addr((0..1_000).map(|number| stranger(message * 1_000 + number))));
+        stage.run_for(secs(10));
+    }
+    let learned = stage.learned();
+    assert!((300..=1_100).contains(&learned), "{learned} of 100,000");
+    let closed = stage.node.seen().closed;
+    assert!(closed.iter().all(|closed| closed.state == ConnectionState::Connecting), "it is no misbehaviour");
+}
+
+#[test]
+fn threat_p12_a_flood_from_who_came_by_itself_brings_nothing() {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, waiting(1), Player::default());
+    let mut peer = RawPeer::dialling(&world, node.address);
+    peer.send(&ready_bytes());
+    run(&world, secs(1), &mut [&mut node.reactor]);
+    for message in 0..20 {
+        peer.send(&addr((0..1_000).map(|number| stranger(message * 1_000 + number))));
+        run(&world, secs(10), &mut [&mut node.reactor]);
+    }
+    assert_eq!(node.reactor.stats().counters.addresses_learned, 0);
+    assert_eq!(node.reactor.stats().counters.dialled, 0);
+    assert_eq!(node.seen().closed, []);
+}
+
+#[test]
+fn threat_p12_who_sends_too_many_at_once_is_banned_in_the_end_and_believed_nothing() {
+    for player in [Player::default(), discarding()] {
+        let mut stage = Dialled::new(player);
+        for _ in 0..4 {
+            stage.peer.send(&addr((0..1_001).map(stranger)));
+            stage.run_for(secs(1));
+        }
+        assert_eq!(stage.node.seen().closed, [], "80 points");
+        stage.peer.send(&addr((0..1_001).map(stranger)));
+        stage.run_for(secs(1));
+        assert_eq!(stage.node.closed().reason, CloseReason::Misbehaved(Misbehaviour::BanScore));
+        assert_eq!(stage.learned(), 0);
+        let bans = stage.node.reactor.handle().bans().unwrap();
+        stage.run_for(secs(1));
+        assert_eq!(bans.try_take().unwrap().unwrap().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn threat_p12_poison_is_not_dialled() {
+    let mut stage = Dialled::new(Player::default());
+    let own = stage.node.address;
+    let poison = ["0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "10.0.0.77:0"].map(|text| text.parse().unwrap());
+    stage.peer.send(&addr(poison.into_iter().chain([own])));
+    stage.peer.send(&frame("addr", &[9; 31]));
+    stage.run_for(secs(60));
+    let counters = stage.node.reactor.stats().counters;
+    assert_eq!((counters.addresses_learned, counters.dialled, counters.undecodable), (0, 1, 1));
+    assert_eq!(stage.node.seen().closed, []);
+}
+
+#[test]
+fn threat_p27_addresses_are_told_once_and_only_to_who_has_connected() {
+    let mut stage = Dialled::new(Player::default());
+    stage.peer.send(&addr((0..500).map(stranger)));
+    stage.peer.send(&frame("getaddr", &[]));
+    stage.run_for(secs(1));
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "one that was dialled is not answered");
+    let mut asker = RawPeer::dialling(&stage.world, stage.node.address);
+    asker.send(&ready_bytes());
+    stage.run_for(secs(1));
+    asker.receive();
+    (0..1_000).for_each(|_| asker.send(&frame("getaddr", &[])));
+    stage.run_for(secs(10));
+    let answers = frames(&asker.receive());
+    assert_eq!(answers.len(), 1, "a thousand requests, one answer");
+    let (command, payload) = &answers[0];
+    let known = stage.learned() as usize + 1;
+    let told = payload[0] as usize;
+    assert_eq!((command.as_str(), payload.len()), ("addr", 1 + 30 * told));
+    assert!((1..=(known * 23).div_ceil(100)).contains(&told), "{told} of {known}");
+    assert_eq!(stage.node.reactor.stats().counters.addresses_told, told as u64);
+}

@@ -1,0 +1,256 @@
+//! Bans: earned or asked for, enforced at once in both directions, and over when their time is.
+
+use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
+use crate::support::{frame, secs, version};
+use peerloop::address::Host;
+use peerloop::ban::{Ban, BanReason, Misconduct};
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, CommandError, LocalCause, Misbehaviour, Refusal};
+use peerloop::sim::World;
+use peerloop::sim::invariant::Checked;
+use peerloop::store::PeerStatus;
+use peerloop::time::{Instant, UnixTime};
+use peerloop::{Config, ControlEvent, Network};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+const THEIRS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8));
+const OTHERS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 9));
+
+/// What was told of bans.
+fn banned(town: &Town) -> Vec<(Host, BanReason, usize)> {
+    let ban = |event| match event {
+        ControlEvent::PeerBanned { host, reason, peers_closed, .. } => Some((host, reason, peers_closed)),
+        _ => None,
+    };
+    town.events().into_iter().filter_map(ban).collect()
+}
+
+#[test]
+fn seed_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    (0..3).for_each(|link| town.welcome(&mut stranger, link, Some(THEIRS)));
+    town.welcome(&mut stranger, 3, Some(OTHERS));
+    stranger.send(0, b"GET / HTTP/1.1\r\n");
+    town.settle();
+    assert_eq!(banned(&town), [(Host::of(THEIRS), BanReason::Misbehaviour, 2)]);
+    (0..3).for_each(|link| {
+        assert!(stranger.receive(link).1, "{link} ends");
+        stranger.close(link);
+    });
+    town.run(secs(5));
+    assert_eq!(town.ends()[1..], [CloseReason::Local(LocalCause::Banned); 2]);
+    assert_eq!(town.ready(), 1, "its neighbour stays");
+    stranger.dial_from(4, town.address, Some(THEIRS));
+    town.settle();
+    assert_eq!(town.refusals(), [Refusal::Banned]);
+    let answer = town.node.handle().connect(SocketAddr::new(THEIRS, 8_333), None).unwrap();
+    town.settle();
+    assert_eq!(answer.wait(), Ok(Err(CommandError::Banned)));
+    town.stop();
+}
+
+#[test]
+fn seed_e38_each_kind_of_mismatch_has_its_ban() {
+    let foreign = [&[0xe3, 0xe1, 0xf3, 0xe8][..], &[0; 20]].concat();
+    for (bytes, reason) in [
+        (foreign, BanReason::NetworkMismatch),
+        (Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version(), BanReason::BlockchainMismatch),
+    ] {
+        let mut town = Town::new(manager());
+        let mut stranger = Stranger::new(&town.world);
+        stranger.dial_from(0, town.address, Some(THEIRS));
+        stranger.send(0, &bytes);
+        town.settle();
+        stranger.close(0);
+        town.run(secs(5));
+        assert_eq!(banned(&town), [(Host::of(THEIRS), reason, 0)]);
+    }
+}
+
+#[test]
+fn seed_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
+    let mut town = Town::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
+    let mut stranger = Stranger::new(&town.world);
+    let theirs = stranger.listen();
+    let sibling = SocketAddr::new(theirs.ip(), 7);
+    town.remember(&[theirs], PeerStatus::Valid);
+    town.settle();
+    assert!(stranger.accept(0));
+    stranger.send(0, b"GET / HTTP/1.1\r\n");
+    town.settle();
+    assert_eq!(town.known(theirs).status, PeerStatus::Banned(BanReason::Misbehaviour));
+    stranger.close(0);
+    town.remember(&[sibling], PeerStatus::Valid);
+    town.run(secs(3_590));
+    assert_eq!(town.node.stats().counters.dialled, 1, "neither it nor its other ports");
+    town.run(secs(11));
+    assert_eq!(town.count("peer_unbanned"), 1);
+    assert_eq!(town.known(theirs).status, PeerStatus::Unknown, "it may be tried again");
+    assert!(stranger.accept(1), "and it is");
+}
+
+#[test]
+fn seed_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
+    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
+    let addresses = town.add_targets(1);
+    town.remember(&addresses, PeerStatus::Unknown);
+    town.run(secs(1));
+    let handle = town.node.handle();
+    let done = handle.ban(addresses[0].ip(), None).unwrap();
+    town.run(secs(3_600));
+    assert_eq!(done.wait(), Ok(Ok(())));
+    assert_eq!((town.ready(), town.places()), (0, 0));
+    assert_eq!(banned(&town), [(Host::of(addresses[0].ip()), BanReason::Manual, 1)]);
+    assert_eq!(town.known(addresses[0]).status, PeerStatus::Banned(BanReason::Manual));
+    let bans = handle.bans().unwrap();
+    let lifted = handle.unban(addresses[0].ip()).unwrap();
+    let nobody = handle.unban(addresses[0].ip()).unwrap();
+    town.run(secs(1));
+    assert_eq!(bans.wait().unwrap().map(|bans| bans.len()), Ok(1));
+    assert_eq!((lifted.wait(), nobody.wait()), (Ok(Ok(true)), Ok(Ok(false))));
+    assert_eq!((town.ready(), town.count("peer_unbanned")), (1, 1));
+}
+
+#[test]
+fn seed_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    drop(town.node.handle().ban(THEIRS, Some(secs(100))).unwrap());
+    town.run(secs(99));
+    stranger.dial_from(0, town.address, Some(THEIRS));
+    town.settle();
+    assert_eq!((town.refusals(), town.report().bans), (vec![Refusal::Banned], 1));
+    town.run(secs(2));
+    assert_eq!((town.count("peer_unbanned"), town.report().bans), (1, 0));
+    town.welcome(&mut stranger, 1, Some(THEIRS));
+    assert_eq!(town.ready(), 1);
+}
+
+#[test]
+fn hosts_on_this_machine_are_not_banned_by_themselves_but_can_be() {
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    stranger.dial_from(0, town.address, Some(here));
+    stranger.send(0, b"GET / HTTP/1.1\r\n");
+    town.settle();
+    assert_eq!((banned(&town), town.ends().len()), (vec![], 1));
+    town.welcome(&mut stranger, 1, Some(here));
+    assert_eq!(town.ready(), 1);
+    drop(town.node.handle().ban(here, None).unwrap());
+    town.settle();
+    assert_eq!(banned(&town), [(Host::of(here), BanReason::Manual, 1)]);
+}
+
+#[test]
+fn a_hundred_points_are_a_ban_and_each_is_told() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, Some(THEIRS));
+    town.forget_log();
+    for _ in 0..99 {
+        stranger.send(0, &version());
+    }
+    town.settle();
+    assert_eq!((town.ready(), town.count("peer_misbehaved")), (1, 99));
+    stranger.send(0, &version());
+    town.settle();
+    let Some(ControlEvent::PeerMisbehaved { misconduct, points, score, .. }) = town.events().get(99).cloned() else {
+        panic!("{:?}", town.labels())
+    };
+    assert_eq!((misconduct, points, score), (Misconduct::SecondVersion, 1, 100));
+    assert_eq!(town.ends(), [CloseReason::Misbehaved(Misbehaviour::BanScore)]);
+    assert_eq!(banned(&town), [(Host::of(THEIRS), BanReason::Misbehaviour, 0)]);
+}
+
+#[test]
+fn points_end_with_their_connection() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    for link in 0..2 {
+        town.welcome(&mut stranger, link, Some(THEIRS));
+        (0..60).for_each(|_| stranger.send(link, &version()));
+        town.settle();
+        stranger.close(link);
+        town.settle();
+    }
+    assert_eq!((banned(&town), town.count("peer_misbehaved")), (vec![], 120));
+}
+
+#[test]
+fn many_wrong_checksums_in_a_quick_row_are_charged() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, Some(THEIRS));
+    let mut wrong = frame("ping", &[1; 8]);
+    wrong[20] ^= 1;
+    for _ in 0..201 {
+        stranger.send(0, &wrong);
+    }
+    town.settle();
+    assert_eq!((banned(&town).len(), town.count("peer_misbehaved")), (1, 100));
+}
+
+#[test]
+fn the_trusted_are_not_charged_and_not_banned_and_come_in_although_their_host_is() {
+    let trusted = vec![(THEIRS, 32)];
+    let mut town = Town::new(ManagerConfig { trusted, ..manager() });
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, Some(THEIRS));
+    (0..200).for_each(|_| stranger.send(0, &version()));
+    town.settle();
+    assert_eq!((town.ready(), town.count("peer_misbehaved")), (1, 0));
+    drop(town.node.handle().ban(THEIRS, None).unwrap());
+    town.welcome(&mut stranger, 1, Some(THEIRS));
+    assert_eq!(town.ready(), 2);
+}
+
+#[test]
+fn seed_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
+    let world = World::new(1, Instant::ZERO);
+    let mut town = Town::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
+    let addresses = town.add_targets(2);
+    let unix = town.world.unix_time();
+    let ban = |address: SocketAddr, until: Option<i64>| Ban {
+        host: Host::of(address.ip()),
+        reason: BanReason::Misbehaviour,
+        since: UnixTime::from_secs(1_600_000_000),
+        until: until.map(UnixTime::from_secs),
+    };
+    let status = PeerStatus::Banned(BanReason::Misbehaviour);
+    let known = |address: &SocketAddr| known_as(*address, status, unix);
+    let bans = vec![ban(addresses[0], None), ban(addresses[1], Some(1_650_000_000))];
+    town.node.remember(addresses.iter().map(known).collect(), bans);
+    town.run(secs(60));
+    assert_eq!((town.established(), town.report().bans), (addresses[1..].to_vec(), 1));
+}
+
+#[test]
+fn a_thousand_bans_that_end_at_once_are_all_told() {
+    let mut town = Town::new(manager());
+    for host in 0..3_000_u16 {
+        let [high, low] = host.to_be_bytes();
+        let address = IpAddr::from([8, 8, high, low]);
+        while town.node.handle().ban(address, Some(secs(100))).is_err() {
+            town.settle();
+        }
+    }
+    town.run(secs(50));
+    assert_eq!(town.report().bans, 3_000);
+    town.run(secs(51));
+    assert_eq!((town.report().bans, town.count("peer_unbanned")), (0, 3_000));
+}
+
+#[test]
+fn a_loop_without_a_manager_says_that_it_bans_nobody() {
+    let world = World::new(1, Instant::ZERO);
+    let config = Config { seed: Some(1), ..Config::new(Network::Regtest) };
+    let mut node = Checked::new(&world, world.host(), config, Watcher::default()).unwrap();
+    let (ban, unban, bans) = (node.handle().ban(THEIRS, None), node.handle().unban(THEIRS), node.handle().bans());
+    node.poll_once(Duration::ZERO).unwrap();
+    assert_eq!(ban.unwrap().wait(), Ok(Err(CommandError::NoManager)));
+    assert_eq!(unban.unwrap().wait(), Ok(Err(CommandError::NoManager)));
+    assert_eq!(bans.unwrap().wait(), Ok(Err(CommandError::NoManager)));
+}

@@ -1,0 +1,12 @@
+//! The peer manager in a virtual world: whom it dials, lets in, keeps out and remembers, and that it gives back what it
+//! takes.
+
+mod bans;
+mod caps;
+mod duplicates;
+mod faults;
+mod numbers;
+mod places;
+mod restarts;
+mod seeds;
+mod support;

@@ -1,0 +1,224 @@
+//! What becomes of an address whose connection failed: dialled again at once, later, or not at all.
+
+use super::support::{Claim, Stranger, Town, Watcher, manager};
+use crate::support::secs;
+use peerloop::api::NextDial;
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, Deadline, Incompatibility, LocalCause};
+use peerloop::peer::ConnectionType;
+use peerloop::sim::World;
+use peerloop::store::PeerStatus;
+use peerloop::time::Instant;
+use peerloop::{Config, ControlEvent, PeerId};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
+const NANO: Duration = Duration::from_nanos(1);
+
+/// A town with a stranger in its book.
+fn town_and_stranger(config: ManagerConfig) -> (Town, Stranger) {
+    let mut town = Town::at(World::new(1, Instant::ZERO), config, Watcher::default());
+    let mut stranger = Stranger::new(&town.world);
+    town.remember(&[stranger.listen()], PeerStatus::Unknown);
+    (town, stranger)
+}
+
+/// Lets the town dial and the stranger be a peer as `link`.
+fn meet(town: &mut Town, stranger: &mut Stranger, link: u64) {
+    town.settle();
+    assert!(stranger.accept(link), "it is dialled");
+    stranger.send(link, &Claim::default().handshake());
+    town.settle();
+    assert_eq!(town.ready(), 1);
+}
+
+fn peers(town: &Town) -> Vec<PeerId> {
+    let peer = |event| match event {
+        ControlEvent::HandshakeComplete { peer, .. } => Some(peer),
+        _ => None,
+    };
+    town.events().into_iter().filter_map(peer).collect()
+}
+
+#[test]
+fn seed_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    for link in 0..4 {
+        meet(&mut town, &mut stranger, link);
+        stranger.reset(link);
+    }
+    town.settle();
+    assert!(!stranger.accept(4), "three restarts are all there are");
+    let restarts: Vec<u32> = town
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            ControlEvent::ConnectionRestarting { restarts, .. } => Some(restarts),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(restarts, [1, 2, 3]);
+    let mut ids = peers(&town);
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "each is a new peer");
+    town.run(secs(5) - NANO);
+    assert!(!stranger.accept(4));
+    town.run(secs(5) / 4 + NANO);
+    assert!(stranger.accept(4), "after a pause of 5 s and its jitter");
+    assert_eq!(town.known(stranger.address()).failures, 1);
+    stranger.send(4, &Claim::default().handshake());
+    town.run(secs(3_600));
+    assert_eq!(town.known(stranger.address()).failures, 0, "a success resets");
+    stranger.reset(4);
+    town.settle();
+    assert!(stranger.accept(5), "there is a new window");
+}
+
+#[test]
+fn seed_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    meet(&mut town, &mut stranger, 0);
+    stranger.receive(0);
+    stranger.close(0);
+    meet(&mut town, &mut stranger, 1);
+    assert_eq!(town.ends(), [CloseReason::ClosedByPeer]);
+    assert_eq!(town.count("connection_restarting"), 1);
+    assert_eq!(town.known(stranger.address()).failures, 0, "a restart is no failure");
+}
+
+#[test]
+fn seed_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
+    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
+    town.remember(&[NOBODY], PeerStatus::Unknown);
+    town.run(secs(3 * 3_600));
+    let failures = town.failures();
+    let counts: Vec<u32> = failures.iter().map(|(_, failures, _)| *failures).collect();
+    assert_eq!(counts, (1..=10).collect::<Vec<_>>());
+    for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
+        let (pause, least) = (pair[1].0.since(pair[0].0), secs(least));
+        assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
+        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "it is dialled when it was told");
+    }
+    assert_eq!(failures[9].2, NextDial::Inaccessible);
+    let known = town.known(NOBODY);
+    assert_eq!((known.status, known.failures), (PeerStatus::Inaccessible, 10));
+    assert_eq!(town.node.stats().counters.dialled, 10);
+    town.stop();
+}
+
+#[test]
+fn seed_e20_a_success_begins_the_count_anew() {
+    let mut town = Town::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
+    let mut stranger = Stranger::new(&town.world);
+    town.remember(&[stranger.address()], PeerStatus::Unknown);
+    town.run(secs(20));
+    assert_eq!(town.known(stranger.address()).failures, 3);
+    stranger.listen();
+    while !stranger.accept(0) {
+        town.run(secs(1));
+    }
+    stranger.send(0, &Claim::default().handshake());
+    town.settle();
+    let known = town.known(stranger.address());
+    assert_eq!((known.failures, known.status, town.ready()), (0, PeerStatus::Valid, 1));
+    stranger.stop_listening();
+    stranger.reset(0);
+    town.settle();
+    assert_eq!(town.known(stranger.address()).failures, 1);
+}
+
+#[test]
+fn seed_e20_who_does_not_get_through_the_handshake_is_inaccessible_and_not_tried_again() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    town.settle();
+    assert!(stranger.accept(0));
+    town.run(secs(10));
+    assert_eq!(town.ends(), [CloseReason::TimedOut(Deadline::Handshake)]);
+    assert_eq!(town.known(stranger.address()).status, PeerStatus::Inaccessible);
+    town.run(secs(24 * 3_600));
+    assert!(!stranger.accept(1));
+}
+
+#[test]
+fn seed_e19_who_is_not_for_us_is_never_tried_again() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    town.settle();
+    assert!(stranger.accept(0));
+    stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
+    town.settle();
+    stranger.close(0);
+    town.run(secs(5));
+    assert_eq!(town.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
+    assert_eq!(town.failures()[0].2, NextDial::Never);
+    town.run(secs(23 * 3_600));
+    assert!(!stranger.accept(1), "as long as it is banned for that");
+}
+
+#[test]
+fn seed_e19_who_speaks_too_old_a_protocol_is_never_tried_again() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    town.settle();
+    assert!(stranger.accept(0));
+    stranger.send(0, &Claim { protocol_version: 208, ..Claim::default() }.version());
+    town.run(secs(1));
+    stranger.close(0);
+    town.run(secs(48 * 3_600));
+    let reason = CloseReason::Incompatible(Incompatibility::ProtocolVersion { claimed: 208 });
+    assert_eq!((town.ends(), town.failures()[0].2), (vec![reason], NextDial::Never));
+    assert!(!stranger.accept(1));
+    assert_eq!((town.report().bans, town.known(stranger.address()).status), (0, PeerStatus::Inaccessible));
+}
+
+#[test]
+fn seed_e19_who_is_closed_by_the_embedder_is_not_restarted() {
+    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    meet(&mut town, &mut stranger, 0);
+    town.node.handle().command(()).unwrap();
+    town.settle();
+    stranger.close(0);
+    town.run(secs(599));
+    assert!(!stranger.accept(1), "it is left alone for the longest pause");
+    assert_eq!((town.ends(), town.count("connection_restarting")), (vec![LocalCause::Requested.into()], 0));
+    assert_eq!(town.known(stranger.address()).failures, 0, "which is nothing against it");
+}
+
+#[test]
+fn seed_e18_an_accepted_peer_is_never_dialled_back() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, None);
+    stranger.reset(0);
+    town.run(secs(3_600));
+    assert_eq!((town.node.stats().counters.dialled, town.count("connection_restarting")), (0, 0));
+    let Some(ControlEvent::ConnectionLost { connection_type, .. }) = town.events().pop() else { panic!() };
+    assert_eq!(connection_type, ConnectionType::Inbound);
+}
+
+#[test]
+fn seed_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
+    let mut crowded = Town::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
+    let mut stranger = Stranger::new(&crowded.world);
+    crowded.welcome(&mut stranger, 0, None);
+    let world = crowded.world.clone();
+    let mut town = Town::at(world.clone(), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
+    town.remember(&[crowded.address], PeerStatus::Unknown);
+    let until = world.now().plus(secs(60));
+    peerloop::sim::Driver::new(&world).run_until(until, &mut [&mut town.node, &mut crowded.node]).unwrap();
+    assert!((3..=4).contains(&town.ends().len()), "{:?}", town.ends());
+    assert!(town.ends().iter().all(|end| matches!(end, CloseReason::RejectedByPeer(_))), "{:?}", town.ends());
+    assert_eq!(town.count("connection_restarting"), 0);
+    assert_eq!(town.known(crowded.address).failures as usize, town.ends().len());
+}
+
+#[test]
+fn seed_e44_other_settings_hold_for_whoever_fails_next() {
+    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
+    town.remember(&[NOBODY], PeerStatus::Unknown);
+    town.settle();
+    let hasty = ManagerConfig { target_peers: 1, initial_backoff: secs(1), max_retries: 3, ..manager() };
+    let config = Config { manager: Some(Box::new(hasty)), ..town.node.reactor().config().clone() };
+    drop(town.node.handle().update_config(config).unwrap());
+    town.run(secs(60));
+    assert_eq!(town.failures().iter().map(|(_, failures, _)| *failures).collect::<Vec<_>>(), [1, 2, 3]);
+}

@@ -1,0 +1,112 @@
+//! Names whose addresses are peers: asked at the start and every hour, believed within bounds, never in fixed mode.
+
+use super::support::{Town, Watcher, manager};
+use crate::support::secs;
+use peerloop::ControlEvent;
+use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::limits::SEED_ANSWERS_MAX;
+use peerloop::sim::{Names, World};
+use peerloop::store::PeerStatus;
+use peerloop::time::Instant;
+use std::net::IpAddr;
+
+fn seeded(names: &[&str]) -> ManagerConfig {
+    ManagerConfig { dns_seeds: names.iter().map(|&name| name.to_owned()).collect(), ..manager() }
+}
+
+/// What the seeds brought: addresses that can be dialled, and those that were new.
+fn resolved(town: &Town) -> Vec<(usize, usize)> {
+    let answer = |event| match event {
+        ControlEvent::SeedResolved { found, new, .. } => Some((found, new)),
+        _ => None,
+    };
+    town.events().into_iter().filter_map(answer).collect()
+}
+
+#[test]
+fn seed_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_default_port() {
+    let mut town = Town::new(seeded(&["seed.example"]));
+    let addresses = town.add_targets(3);
+    town.world.set_name("seed.example", addresses.iter().map(|address| address.ip()).collect());
+    town.run(secs(1));
+    assert_eq!((town.ready(), resolved(&town)), (3, vec![(3, 3)]));
+    assert!(addresses.iter().all(|address| town.known(*address).status == PeerStatus::Valid));
+}
+
+#[test]
+fn seed_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_no_other() {
+    let mut town = Town::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
+    let addresses = town.add_targets(1);
+    town.world.set_name("seed.example", vec![addresses[0].ip()]);
+    town.run(secs(1));
+    assert_eq!((town.count("seed_failed"), resolved(&town), town.ready()), (1, vec![(1, 1)], 1));
+    town.run(secs(3_597));
+    assert_eq!(town.count("seed_failed"), 1);
+    town.run(secs(3));
+    assert_eq!((town.count("seed_failed"), resolved(&town)), (2, vec![(1, 1), (1, 0)]), "it is known by now");
+    town.run(secs(3_600));
+    assert_eq!(town.count("seed_failed"), 3);
+}
+
+#[test]
+fn seed_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
+    let mut town = Town::new(seeded(&["gone.example"]));
+    town.run(secs(200));
+    assert_eq!(town.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
+}
+
+#[test]
+fn seed_e41_known_banned_and_own_addresses_of_an_answer_are_left_out() {
+    let mut town = Town::new(seeded(&["seed.example"]));
+    let addresses = town.add_targets(3);
+    town.remember(&addresses[..1], PeerStatus::Inaccessible);
+    drop(town.node.handle().ban(addresses[1].ip(), None).unwrap());
+    let mut answer: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
+    answer.push(town.address.ip());
+    town.world.set_name("seed.example", answer);
+    town.run(secs(1));
+    assert_eq!((resolved(&town), town.ready()), (vec![(2, 1)], 1));
+    assert_eq!(town.known(addresses[0]).status, PeerStatus::Inaccessible, "a seed is no news of an address");
+    assert_eq!(town.report().book.len(), 2);
+}
+
+#[test]
+fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
+    let mut town = Town::new(seeded(&["seed.example"]));
+    let many = (0..1_000_u16).map(|n| IpAddr::from([52, 1, (n >> 8) as u8, n as u8])).collect();
+    town.world.set_name("seed.example", many);
+    town.settle();
+    assert_eq!(
+        (resolved(&town), town.report().book.len()),
+        (vec![(SEED_ANSWERS_MAX, SEED_ANSWERS_MAX)], SEED_ANSWERS_MAX)
+    );
+    assert!(town.places() <= 1, "they are one range");
+}
+
+#[test]
+fn seed_e41_a_fixed_list_asks_no_seed() {
+    let mut elsewhere = Town::new(manager());
+    let addresses = elsewhere.add_targets(2);
+    let mode = DialMode::Fixed(addresses[..1].to_vec());
+    let config = ManagerConfig { mode, ..seeded(&["seed.example"]) };
+    elsewhere.world.set_name("seed.example", vec![addresses[1].ip()]);
+    let mut town = Town::at(elsewhere.world.clone(), config, Watcher::default());
+    town.targets = std::mem::take(&mut elsewhere.targets);
+    town.run(secs(2 * 3_600));
+    assert_eq!((town.ready(), town.count("seed_resolved") + town.count("seed_failed")), (1, 0));
+}
+
+#[test]
+fn fault_e12_whatever_a_resolver_does_the_loop_goes_on() {
+    for seed in 0..4 {
+        let world = World::new(seed, Instant::ZERO);
+        let mut town = Town::at(world, seeded(&["a.example", "b.example", "c.example"]), Watcher::default());
+        let addresses = town.add_targets(2);
+        town.remember(&addresses, PeerStatus::Unknown);
+        town.world.set_names(town.node.net().host(), Names::Wild);
+        town.world.set_name("a.example", vec![addresses[0].ip()]);
+        town.run(secs(70));
+        assert_eq!(town.ready(), 2);
+        town.stop();
+    }
+}

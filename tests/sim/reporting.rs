@@ -1,0 +1,288 @@
+//! What the loop reports of itself is exactly what happened.
+
+use crate::support::{
+    Journal, Node, Player, RawPeer, Stage, config, frame, header, ping, protoconf, ready_bytes, secs, verack, version,
+};
+use peerloop::api::{Delivery, Latency, PeerInfo};
+use peerloop::error::{CloseReason, Deadline};
+use peerloop::histogram::LatencyHistogram;
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Driver, World};
+use peerloop::stats::{MessageCount, PeerCost, Stats};
+use peerloop::time::Instant;
+use peerloop::wire::{FeeFilter, MessageRef};
+use peerloop::{Config, ConnectionState, ConnectionType};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Stage {
+    fn stats(&self) -> Stats {
+        self.node.reactor.stats()
+    }
+
+    /// The peers of the node, as its handle lists them.
+    fn listed(&mut self) -> Vec<PeerInfo> {
+        let pending = self.node.reactor.handle().peers(None).unwrap();
+        self.settle();
+        pending.try_take().unwrap().expect("the loop has answered")
+    }
+
+    /// What the last peer that came has cost.
+    fn last_cost(&mut self) -> Option<PeerCost> {
+        self.listed().last().expect("somebody is there").cost
+    }
+}
+
+/// Messages and bytes of payload of each command that there was, `other` for all that the protocol does not have.
+fn by_command(counts: impl Iterator<Item = (Option<CommandName>, MessageCount)>) -> BTreeMap<String, (u64, u64)> {
+    let name = |command: Option<CommandName>| command.map_or_else(|| "other".to_owned(), |command| command.to_string());
+    counts
+        .filter(|(_, count)| count.messages > 0)
+        .map(|(command, count)| (name(command), (count.messages, count.payload_bytes)))
+        .collect()
+}
+
+fn table(rows: &[(&str, u64, u64)]) -> BTreeMap<String, (u64, u64)> {
+    rows.iter().map(|&(command, messages, bytes)| (command.to_owned(), (messages, bytes))).collect()
+}
+
+/// A node with one raw peer and nobody else, so that every message is known.
+fn alone(config: Config, player: Player) -> (World, Node, RawPeer) {
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config, player);
+    let mut peer = RawPeer::dialling(&world, node.address);
+    settle(&world, &mut node);
+    peer.send(&ready_bytes());
+    settle(&world, &mut node);
+    peer.receive();
+    (world, node, peer)
+}
+
+fn settle(world: &World, node: &mut Node) {
+    Driver::new(world).run_until(world.now(), &mut [&mut node.reactor]).unwrap();
+}
+
+#[test]
+fn seed_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
+    let player = Player { on_header: Some(|_, _| Delivery::Discard), ..Player::default() };
+    let (world, mut node, mut peer) = alone(config(), player);
+    let of_node = |node: &Node| {
+        let Stats { received, sent, .. } = node.reactor.stats();
+        (by_command(received.iter()), by_command(sent.iter()))
+    };
+    let version_len = version().len() as u64 - 24;
+    let (received, sent) = of_node(&node);
+    assert_eq!(received, table(&[("version", 1, version_len), ("verack", 1, 0)]));
+    let ours = sent["version"].1;
+    let announced = [("version", 1, ours), ("verack", 1, 0), ("protoconf", 1, 27), ("sendheaders", 1, 0)];
+    assert_eq!(sent, table(&announced));
+
+    peer.send(&protoconf());
+    peer.send(&ping().repeat(3));
+    peer.send(&frame("tx", &[7; 100]));
+    peer.send(&header("tx", 5, &[1, 2, 3, 4]));
+    peer.send(&[0; 5]);
+    peer.send(&frame("nonsense", &[0; 9]));
+    peer.send(&frame("else", &[0; 2]));
+    // What has not come whole is not counted.
+    peer.send(&frame("inv", &[0; 37])[..60]);
+    settle(&world, &mut node);
+    let (received, sent) = of_node(&node);
+    let asked = [
+        ("version", 1, version_len),
+        ("verack", 1, 0),
+        ("protoconf", 1, 27),
+        ("ping", 3, 24),
+        ("tx", 2, 105),
+        ("other", 2, 11),
+    ];
+    assert_eq!(received, table(&asked));
+    assert_eq!(sent, table(&[&announced[..], &[("pong", 3, 24)]].concat()));
+    let Stats { received, counters, .. } = node.reactor.stats();
+    assert_eq!(received.total().messages, counters.frames_received);
+}
+
+#[test]
+fn seed_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
+    let player = Player {
+        on_command: Some(|ctx| {
+            let peer = ctx.peers().next().expect("it is there").id();
+            ctx.send(peer, &MessageRef::GetAddr).unwrap();
+            ctx.ping(peer, ctx.now()).unwrap();
+            let shared = ctx.encode(&MessageRef::FeeFilter(FeeFilter { satoshis_per_1000_bytes: 5 }));
+            ctx.send_shared(peer, &shared).unwrap();
+            ctx.send_shared(peer, &shared).unwrap();
+        }),
+        ..Player::default()
+    };
+    let (world, mut node, mut peer) = alone(config(), player);
+    let before = node.reactor.stats().sent;
+    node.reactor.handle().command(()).unwrap();
+    settle(&world, &mut node);
+    let mut said: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (command, payload) in crate::support::frames(&peer.receive()) {
+        let count = said.entry(command).or_default();
+        *count = (count.0 + 1, count.1 + payload.len() as u64);
+    }
+    let after = node.reactor.stats().sent;
+    let grown = after.iter().zip(before.iter()).map(|((command, after), (_, before))| {
+        let messages = after.messages - before.messages;
+        (command, MessageCount { messages, payload_bytes: after.payload_bytes - before.payload_bytes })
+    });
+    assert_eq!(by_command(grown), said);
+    assert_eq!(said, table(&[("getaddr", 1, 0), ("ping", 1, 8), ("feefilter", 2, 16)]));
+}
+
+#[test]
+fn seed_e47_connections_are_counted_by_state_and_type_while_they_last() {
+    let mut stage = Stage::with(Config { max_inbound: 3, ..config() }, Player::default());
+    let count = |stage: &Stage, connection_type, state| stage.stats().connections.count(connection_type, state);
+    use ConnectionState::{AwaitingHandshake, Connected};
+    let silent = stage.peer();
+    let mut ready = stage.ready_peer();
+    let over = stage.peer();
+    assert_eq!(count(&stage, ConnectionType::Inbound, AwaitingHandshake), 1);
+    assert_eq!(count(&stage, ConnectionType::Inbound, Connected), 2);
+    assert_eq!(count(&stage, ConnectionType::OverCapacity, AwaitingHandshake), 1);
+    assert_eq!(stage.stats().connections.of_type(ConnectionType::Outbound), 0);
+    assert_eq!((stage.stats().links, stage.stats().ready), (4, 2));
+    ready.close();
+    stage.settle();
+    assert_eq!(count(&stage, ConnectionType::Inbound, Connected), 1);
+    stage.run_for(secs(10));
+    assert_eq!((stage.stats().links, stage.stats().connections.of_type(ConnectionType::Inbound)), (1, 1));
+    drop((silent, over));
+}
+
+#[test]
+fn seed_e47_every_end_is_counted_once_by_its_reason() {
+    let mut stage = Stage::new();
+    let mut first = stage.ready_peer();
+    first.close();
+    let mut second = stage.ready_peer();
+    second.send(b"GET / HTTP/1.1\r\n");
+    let third = stage.peer();
+    let mut fourth = stage.peer();
+    fourth.send(&verack().repeat(17));
+    stage.run_for(secs(10));
+    let Stats { closes, counters, .. } = stage.stats();
+    let ended: BTreeMap<&str, u64> = closes.iter().filter(|(_, count)| *count > 0).collect();
+    let expected = [("closed_by_peer", 1), ("bad_magic", 1), ("handshake_timeout", 1), ("handshake_flood", 1)];
+    assert_eq!(ended, BTreeMap::from(expected));
+    assert_eq!(counters.closed, 4);
+    assert_eq!(closes.count(&CloseReason::TimedOut(Deadline::Handshake)), 1);
+    let told: Vec<&str> = stage.node.seen().closed.iter().map(|closed| closed.reason.label()).collect();
+    assert_eq!(told.len(), 4);
+    assert!(told.iter().all(|label| ended.contains_key(label)), "{told:?}");
+    let listed: Vec<&str> = stage.stats().closed_by_reason().map(|(label, _)| label).collect();
+    assert_eq!(listed, CloseReason::LABELS);
+    drop(third);
+}
+
+#[test]
+fn seed_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
+    let mut stage = Stage::new();
+    let depth = |stage: &Stage| (stage.stats().send_queues, stage.stats().waiting_bytes);
+    let mut peer = stage.ready_peer();
+    assert_eq!(depth(&stage), (0, 0));
+    crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
+    let waiting: usize = stage.listed().iter().map(|peer| peer.waiting_bytes).sum();
+    assert!(waiting > 0);
+    assert_eq!(depth(&stage), (1, waiting as u64));
+    peer.close();
+    stage.settle();
+    assert_eq!(depth(&stage), (0, 0));
+}
+
+#[test]
+fn seed_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_taken() {
+    const HESITATION: Duration = Duration::from_millis(250);
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    stage.run_for(HESITATION);
+    peer.send(&ready_bytes());
+    stage.settle();
+    let Stats { handshake, connect, counters, .. } = stage.stats();
+    assert_eq!((handshake.count, counters.handshakes, connect.count), (2, 2, 0));
+    assert_eq!(handshake.max.as_millis(), HESITATION.as_millis());
+    let take = |stage: &mut Stage, latency, spare| {
+        let pending = stage.node.reactor.handle().take_latencies(latency, spare).unwrap();
+        stage.settle();
+        pending.try_take().unwrap().expect("the loop has answered")
+    };
+    let mut spare = LatencyHistogram::new();
+    spare.record(secs(9));
+    let taken = take(&mut stage, Latency::Handshake, spare);
+    assert_eq!((taken.count(), taken.max().as_millis()), (2, HESITATION.as_millis()));
+    assert_eq!(stage.stats().handshake.count, 0, "and a spare brings nothing with it");
+    let mut late = stage.ready_peer();
+    assert_eq!(take(&mut stage, Latency::Handshake, taken).count(), 1);
+    assert_eq!(take(&mut stage, Latency::Connect, LatencyHistogram::new()).count(), 0);
+    assert!(take(&mut stage, Latency::Turn, LatencyHistogram::new()).count() > 0);
+    late.close();
+}
+
+#[test]
+fn seed_e47_a_dial_is_measured_on_the_side_that_dials() {
+    let world = World::new(1, Instant::ZERO);
+    let mut acceptor = Node::new(&world, config(), Player::default());
+    let mut dialler = Node::new(&world, config(), Player::dialling(acceptor.address));
+    Driver::new(&world)
+        .run_until(Instant::ZERO.plus(secs(1)), &mut [&mut acceptor.reactor, &mut dialler.reactor])
+        .unwrap();
+    let Stats { connect, handshake, connections, counters, .. } = dialler.reactor.stats();
+    assert_eq!((connect.count, handshake.count, counters.dialled), (1, 1, 1));
+    assert_eq!(connections.count(ConnectionType::Outbound, ConnectionState::Connected), 1);
+    assert_eq!(acceptor.reactor.stats().connect.count, 0);
+    let Journal { ready, .. } = dialler.seen();
+    assert_eq!(ready.len(), 1);
+}
+
+#[test]
+fn seed_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    assert_eq!(stage.last_cost(), None);
+    stage.measure(true);
+    peer.send(&ping().repeat(2));
+    stage.settle();
+    let cost = stage.last_cost().expect("it is measured");
+    assert_eq!((cost.received_bytes, cost.sent_bytes, cost.queued), (64, 64, Duration::ZERO));
+    stage.measure(false);
+    assert_eq!(stage.last_cost(), None);
+    stage.measure(true);
+    assert_eq!(stage.last_cost().map(|cost| cost.received_bytes), Some(0), "what was measured before is gone");
+    peer.close();
+}
+
+#[test]
+fn seed_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
+    let mut stage = Stage::with(Config { measures_peers: true, ..config() }, Player::default());
+    let mut peer = stage.ready_peer();
+    crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
+    let before = stage.last_cost().expect("it is measured").queued;
+    stage.run_for(secs(7));
+    assert_eq!(stage.last_cost().expect("it is measured").queued, before + secs(7));
+    let honest = stage.listed()[0].cost.expect("it is measured");
+    assert_eq!(honest.queued, Duration::ZERO);
+    assert!(honest.received_bytes > 0 && honest.sent_bytes > 0);
+    let sent_bytes = |peer: &PeerInfo| peer.cost.map(|cost| cost.sent_bytes);
+    assert!(stage.listed().iter().all(|peer| sent_bytes(peer) == Some(peer.sent_bytes)), "from the first byte on");
+    while !peer.receive().is_empty() {
+        stage.settle();
+    }
+    let gone = stage.last_cost().expect("it is measured").queued;
+    stage.run_for(secs(1));
+    assert_eq!(stage.last_cost().expect("it is measured").queued, gone, "nothing waits any more");
+    peer.close();
+}
+
+impl Stage {
+    fn measure(&mut self, measures_peers: bool) {
+        let config = Config { measures_peers, ..self.node.reactor.reactor().config().clone() };
+        let pending = self.node.reactor.handle().update_config(config).unwrap();
+        self.settle();
+        let changes = pending.try_take().unwrap().expect("the loop has answered").unwrap();
+        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), ["measures_peers"]);
+    }
+}

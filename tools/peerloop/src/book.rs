@@ -1,0 +1,35 @@
+//! The book of peers as the commands open it: what was found is told, and a refusal says what to do.
+
+use crate::exit::Failure;
+use crate::output;
+use peerloop::store::{Opened, RedbStore, StoreError};
+use std::path::Path;
+
+/// Opens the book, or begins one; what could not be used of an earlier one is told on stderr.
+pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
+    let (store, opened) = RedbStore::open(path).map_err(|error| match error {
+        StoreError::InUse { .. } => {
+            let book = path.display();
+            Failure::run(format!("the peer book {book} is in use by a node that runs; stop that first, or use another"))
+        }
+        error => Failure::run(error.to_string()),
+    })?;
+    for line in findings(path, &opened) {
+        output::complain(&line);
+    }
+    Ok(store)
+}
+
+fn findings(path: &Path, opened: &Opened) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(set_aside) = &opened.set_aside {
+        let (book, kept) = (path.display(), set_aside.path.display());
+        let why = set_aside.why.to_string().replace(char::is_control, "?");
+        lines.push(format!("the peer book {book} could not be used: {why}; it is kept as {kept}, and a new one begun"));
+    }
+    if opened.dropped > 0 {
+        let (book, dropped) = (path.display(), opened.dropped);
+        lines.push(format!("{dropped} records of the peer book {book} made no sense and were dropped"));
+    }
+    lines
+}

@@ -1,0 +1,310 @@
+//! Peers and bans as JSON: one document, or one on each line, which is what is read again.
+//!
+//! Times are seconds since 1970. Of what is read nothing is believed: a line has a limit, so has their number, and with
+//! one bad line nothing is imported.
+
+use crate::exit::Failure;
+use peerloop::address::Host;
+use peerloop::ban::{Ban, BanReason};
+use peerloop::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use peerloop::store::{Change, KnownPeer, PeerStatus, UserAgent};
+use peerloop::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+/// The longest line; a user agent takes 256 of it.
+const LINE_MAX_BYTES: u64 = 4_096;
+
+/// As many as a book holds.
+const LINES_MAX: usize = BOOK_PEERS_MAX + BANS_MAX;
+
+/// Bad lines whose number is told.
+const TOLD_MAX: usize = 10;
+
+/// One line.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Peer(PeerLine),
+    Ban(BanLine),
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    peers: Vec<PeerLine>,
+    bans: Vec<BanLine>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PeerLine {
+    address: SocketAddr,
+    #[serde(default = "unknown")]
+    status: String,
+    /// Only of one that is banned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default)]
+    status_since: i64,
+    #[serde(default)]
+    last_connected: Option<i64>,
+    #[serde(default)]
+    services: u64,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(default)]
+    failures: u32,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct BanLine {
+    /// An address of the host.
+    host: IpAddr,
+    #[serde(default = "manual")]
+    reason: String,
+    since: i64,
+    /// None for ever.
+    until: Option<i64>,
+}
+
+/// All of it as one document.
+pub(super) fn document(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
+    let document =
+        Document { peers: peers.iter().map(PeerLine::of).collect(), bans: bans.iter().map(BanLine::of).collect() };
+    serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| unwritten(&error))
+}
+
+/// All of it, one on each line.
+pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
+    let peers = peers.iter().map(|peer| Line::Peer(PeerLine::of(peer)));
+    let bans = bans.iter().map(|ban| Line::Ban(BanLine::of(ban)));
+    let lines: Result<Vec<String>, _> = peers.chain(bans).map(|line| serde_json::to_string(&line)).collect();
+    Ok(lines.map_err(|error| unwritten(&error))?.into_iter().map(|line| line + "\n").collect())
+}
+
+/// Reads what `export` has written from a file or, by the name `-`, from stdin.
+pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
+    let failed = |error: io::Error| Failure::run(format!("reading {}: {error}; nothing was imported", file.display()));
+    let read = match file.as_os_str() == "-" {
+        true => changes(io::stdin().lock()),
+        false => changes(BufReader::new(File::open(file).map_err(failed)?)),
+    };
+    read.map_err(failed)?.map_err(|what| Failure::run(format!("{}:{what}; nothing was imported", file.display())))
+}
+
+/// The changes that the lines are, or what is wrong with them.
+fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
+    let mut changes = Vec::new();
+    let (mut first, mut more) = (None, Vec::new());
+    let mut line = Vec::new();
+    for number in 1_usize.. {
+        line.clear();
+        if lines.by_ref().take(LINE_MAX_BYTES + 1).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if number > LINES_MAX {
+            return Ok(Err(format!("{number}: there are more lines than the {LINES_MAX} that a book has room for")));
+        }
+        if line.len() as u64 > LINE_MAX_BYTES {
+            return Ok(Err(format!("{number}: the line has more than {LINE_MAX_BYTES} bytes")));
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match (change(&line), &first) {
+            (Ok(change), _) => changes.push(change),
+            (Err(why), None) => first = Some(format!("{number}: {why}")),
+            (Err(_), Some(_)) => more.push(number),
+        }
+    }
+    Ok(first.map_or(Ok(changes), |first| Err(first + &also_bad(&more))))
+}
+
+fn also_bad(numbers: &[usize]) -> String {
+    let told: Vec<String> = numbers.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+    match (told.is_empty(), numbers.len().saturating_sub(TOLD_MAX)) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; bad as well: {}", told.join(", ")),
+        (false, others) => format!("; bad as well: {}, and {others} others", told.join(", ")),
+    }
+}
+
+fn change(line: &[u8]) -> Result<Change, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string().replace(char::is_control, "?"))?;
+    match line {
+        Line::Peer(peer) => peer.read().map(Change::PutPeer),
+        Line::Ban(ban) => ban.read().map(Change::PutBan),
+    }
+}
+
+impl PeerLine {
+    fn of(peer: &KnownPeer) -> Self {
+        let reason = match peer.status {
+            PeerStatus::Banned(reason) => Some(reason.label().to_owned()),
+            PeerStatus::Unknown | PeerStatus::Valid | PeerStatus::Inaccessible => None,
+        };
+        Self {
+            address: peer.address(),
+            status: peer.status.to_string(),
+            reason,
+            status_since: peer.status_since.as_secs(),
+            last_connected: peer.last_connected.map(UnixTime::as_secs),
+            services: peer.services,
+            user_agent: peer.user_agent.to_string(),
+            failures: peer.failures,
+        }
+    }
+
+    fn read(self) -> Result<KnownPeer, String> {
+        if self.address.port() == 0 || self.address.ip().is_unspecified() {
+            return Err(format!("nobody listens at {}", self.address));
+        }
+        let status = match (self.status.as_str(), self.reason) {
+            ("unknown", None) => PeerStatus::Unknown,
+            ("valid", None) => PeerStatus::Valid,
+            ("inaccessible", None) => PeerStatus::Inaccessible,
+            ("banned", Some(label)) => PeerStatus::Banned(reason(&label)?),
+            ("banned", None) => return Err("a peer that is banned needs a reason".to_owned()),
+            ("unknown" | "valid" | "inaccessible", Some(_)) => {
+                return Err("only a peer that is banned has a reason".to_owned());
+            }
+            _ => return Err("the status is none of unknown, valid, inaccessible, banned".to_owned()),
+        };
+        let mut peer = KnownPeer::new(self.address, UnixTime::from_secs(self.status_since));
+        peer.status = status;
+        peer.last_connected = self.last_connected.map(UnixTime::from_secs);
+        peer.services = self.services;
+        peer.user_agent = UserAgent::sanitised(self.user_agent.as_bytes());
+        peer.failures = self.failures;
+        Ok(peer)
+    }
+}
+
+impl BanLine {
+    fn of(ban: &Ban) -> Self {
+        Self {
+            host: first_address(ban.host),
+            reason: ban.reason.label().to_owned(),
+            since: ban.since.as_secs(),
+            until: ban.until.map(UnixTime::as_secs),
+        }
+    }
+
+    fn read(self) -> Result<Ban, String> {
+        Ok(Ban {
+            host: Host::of(self.host),
+            reason: reason(&self.reason)?,
+            since: UnixTime::from_secs(self.since),
+            until: self.until.map(UnixTime::from_secs),
+        })
+    }
+}
+
+/// The address by which a host is written: of IPv6 the first of its /64.
+fn first_address(host: Host) -> IpAddr {
+    match host {
+        Host::V4(address) => address.into(),
+        Host::V6(prefix) => std::net::Ipv6Addr::from_bits(u128::from(prefix) << 64).into(),
+    }
+}
+
+fn reason(label: &str) -> Result<BanReason, String> {
+    let found = BanReason::ALL.into_iter().find(|reason| reason.label() == label);
+    found.ok_or_else(|| format!("the reason is none of {}", BanReason::ALL.map(BanReason::label).join(", ")))
+}
+
+fn unknown() -> String {
+    PeerStatus::Unknown.to_string()
+}
+
+fn manual() -> String {
+    BanReason::Manual.label().to_owned()
+}
+
+fn unwritten(error: &serde_json::Error) -> Failure {
+    Failure::run(format!("writing the peers as JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_text(text: &str) -> Result<Vec<Change>, String> {
+        changes(text.as_bytes()).unwrap()
+    }
+
+    fn examples() -> (Vec<KnownPeer>, Vec<Ban>) {
+        let since = UnixTime::from_secs(1_700_000_000);
+        let peer = |text: &str| KnownPeer::new(text.parse().unwrap(), since);
+        let mut full = peer("[2001:db8::1]:1");
+        full.status = PeerStatus::Banned(BanReason::Misbehaviour);
+        full.last_connected = Some(UnixTime::from_secs(-1));
+        full.services = u64::MAX;
+        full.user_agent = UserAgent::sanitised(b"/\"agent\":1/");
+        full.failures = 3;
+        let peers = vec![peer("192.0.2.1:8333"), full];
+        let ban =
+            |ip: &str, until| Ban { host: Host::of(ip.parse().unwrap()), reason: BanReason::Manual, since, until };
+        (peers, vec![ban("192.0.2.9", None), ban("2001:db8:1:2:3::", Some(UnixTime::from_secs(1)))])
+    }
+
+    #[test]
+    fn what_is_exported_is_imported_as_it_was() {
+        let (peers, bans) = examples();
+        let text = export(&peers, &bans).unwrap();
+        assert_eq!(text.lines().count(), 4);
+        let expected: Vec<Change> =
+            peers.into_iter().map(Change::PutPeer).chain(bans.into_iter().map(Change::PutBan)).collect();
+        assert_eq!(read_text(&text), Ok(expected));
+    }
+
+    #[test]
+    fn an_address_alone_is_enough_for_a_peer() {
+        let known = KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0));
+        assert_eq!(read_text("\n{\"peer\":{\"address\":\"192.0.2.1:8333\"}}"), Ok(vec![Change::PutPeer(known)]));
+    }
+
+    #[test]
+    fn bad_lines_are_told_by_their_number() {
+        let good = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n";
+        for (bad, part) in [
+            ("nonsense", "expected"),
+            ("{}", "expected"),
+            ("{\"peer\":{\"address\":\"host:1\"}}", "address"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:0\"}}", "nobody listens"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"colour\":1}}", "unknown field"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"status\":\"odd\"}}", "none of unknown"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"status\":\"banned\"}}", "needs a reason"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"reason\":\"manual\"}}", "only a peer that is banned"),
+            ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null,\"reason\":\"whim\"}}", "none of network"),
+            ("{\"ban\":{\"host\":\"192.0.2.1\"}}", "missing field"),
+        ] {
+            let what = read_text(&format!("{good}{bad}\n{good}")).expect_err(bad);
+            assert!(what.starts_with("2: ") && what.contains(part) && !what.contains('\n'), "{bad}: {what}");
+        }
+        let many = format!("{good}{}", "x\n".repeat(13));
+        let what = read_text(&many).unwrap_err();
+        assert!(what.ends_with("; bad as well: 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 others"), "{what}");
+    }
+
+    #[test]
+    fn neither_a_line_nor_their_number_is_without_a_limit() {
+        let long = format!("\n{}", "x".repeat(LINE_MAX_BYTES as usize + 1));
+        assert_eq!(read_text(&long), Err(format!("2: the line has more than {LINE_MAX_BYTES} bytes")));
+        let many = "\n".repeat(LINES_MAX + 1);
+        assert!(read_text(&many).unwrap_err().starts_with(&format!("{}: there are more", LINES_MAX + 1)));
+        assert_eq!(read_text(&many[1..]), Ok(Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = changes(&bytes[..]);
+        }
+    }
+}

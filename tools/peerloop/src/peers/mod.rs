@@ -1,0 +1,165 @@
+//! `peers`: the book of a node that is stopped, to be looked at and changed.
+//!
+//! A node that runs holds its book alone; then every command but `allow` ends with one line that says so. Only `import`
+//! begins a book, and a file that is none stays untouched: a mistyped name makes and moves nothing.
+
+mod lines;
+mod show;
+
+use crate::book;
+use crate::cli::{PeersArgs, PeersCommand};
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::run::config_file;
+use crate::settings::{Effective, SettingFlags, Settings, SettingsFile};
+use peerloop::address::Host;
+use peerloop::ban::{Ban, BanReason};
+use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, RedbStore, StoreError};
+use peerloop::time::UnixTime;
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// The first bytes of every book.
+const BOOK_BEGINS: &[u8] = b"redb";
+
+pub(crate) fn run(args: &PeersArgs) -> Result<Exit, Failure> {
+    let file = config_file(args.config.clone()).as_deref().map(SettingsFile::read).transpose()?;
+    let book = SettingFlags::of_book(args.book.as_deref());
+    let settings = Settings::load(&book, std::env::vars_os(), file.as_ref())?;
+    output::print(&carry_out(&args.command, &settings)?).map(|()| Exit::Success)
+}
+
+/// Does what is asked, and returns what to print.
+fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Failure> {
+    let opened = || open(book_of(settings)?);
+    match command {
+        PeersCommand::List { status, json } => {
+            let Known { mut peers, mut bans } = known(&opened()?)?;
+            if let Some(status) = status {
+                peers.retain(|peer| peer.status.is_like(*status));
+                bans.clear();
+            }
+            if *json { lines::document(&peers, &bans) } else { Ok(show::list(&peers, &bans)) }
+        }
+        PeersCommand::Show { whom, json } => {
+            let Known { mut peers, mut bans } = known(&opened()?)?;
+            peers.retain(|peer| whom.is(peer.address()));
+            bans.retain(|ban| ban.host == whom.host());
+            if peers.is_empty() && bans.is_empty() {
+                return Err(Failure::run(format!("the peer book has nothing about {whom}; `peers list` shows all")));
+            }
+            if *json { lines::document(&peers, &bans) } else { Ok(show::each(&peers, &bans)) }
+        }
+        PeersCommand::Ban { ip, duration } => ban(&mut opened()?, *ip, *duration),
+        PeersCommand::Unban { ip } => unban(&mut opened()?, *ip),
+        PeersCommand::Allow { network } => Ok(allowing(settings, *network)),
+        PeersCommand::Import { file } => import(book_of(settings)?, file),
+        PeersCommand::Export => {
+            let Known { peers, bans } = known(&opened()?)?;
+            lines::export(&peers, &bans)
+        }
+    }
+}
+
+fn book_of(settings: &Effective) -> Result<&Path, Failure> {
+    let what = "there is no book; name it with --book FILE, PEERLOOP_BOOK, or `book` in a file of settings";
+    settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
+}
+
+/// All that a book holds.
+#[derive(Debug)]
+struct Known {
+    peers: Vec<KnownPeer>,
+    bans: Vec<Ban>,
+}
+
+fn known(store: &RedbStore) -> Result<Known, Failure> {
+    let failed = |error: StoreError| Failure::run(error.to_string());
+    Ok(Known { peers: store.list_all().map_err(failed)?, bans: store.bans().map_err(failed)? })
+}
+
+/// Opens a book that exists.
+fn open(path: &Path) -> Result<RedbStore, Failure> {
+    let mut begins = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(BOOK_BEGINS.len() as u64).read_to_end(&mut begins));
+    match read {
+        Err(error) => {
+            Err(Failure::run(format!("opening the peer book {}: {error}; `run --book` begins one", path.display())))
+        }
+        Ok(_) if begins != BOOK_BEGINS => {
+            Err(Failure::run(format!("{} is no peer book; it was left as it is", path.display())))
+        }
+        Ok(_) => book::open(path),
+    }
+}
+
+/// Puts all that `file` has into the book, which is begun if there is none.
+fn import(path: &Path, file: &Path) -> Result<String, Failure> {
+    // What is wrong in it is found before a book is begun.
+    let changes = lines::read(file)?;
+    let mut store = if path.exists() { open(path)? } else { book::open(path)? };
+    store.apply(&changes).map_err(|error| Failure::run(format!("{error}; nothing was imported")))?;
+    let bans = changes.iter().filter(|change| matches!(change, Change::PutBan(_))).count();
+    Ok(format!("imported {} peers and {bans} bans into {}\n", changes.len() - bans, path.display()))
+}
+
+fn ban(store: &mut RedbStore, ip: IpAddr, duration: Option<Duration>) -> Result<String, Failure> {
+    let (host, since) = (Host::of(ip), now());
+    let until = duration.map(|duration| {
+        UnixTime::from_secs(
+            since.as_secs().saturating_add(i64::try_from(duration.as_secs().max(1)).unwrap_or(i64::MAX)),
+        )
+    });
+    let ban = Ban { host, reason: BanReason::Manual, since, until };
+    let mut changes = vec![Change::PutBan(ban)];
+    let status = PeerStatus::Banned(BanReason::Manual);
+    changes.extend(of_host(store, host)?.into_iter().map(|peer| with_status(peer, status, since)));
+    store.apply(&changes).map_err(|error| Failure::run(error.to_string()))?;
+    Ok(format!("banned {host} {}\n", show::end_of(&ban)))
+}
+
+fn unban(store: &mut RedbStore, ip: IpAddr) -> Result<String, Failure> {
+    let host = Host::of(ip);
+    let failed = |error: StoreError| Failure::run(error.to_string());
+    if !store.bans().map_err(failed)?.iter().any(|ban| ban.host == host) {
+        return Err(Failure::run(format!("{host} is not banned; `peers list` shows who is")));
+    }
+    let mut changes = vec![Change::RemoveBan(host)];
+    let banned = of_host(store, host)?.into_iter().filter(|peer| matches!(peer.status, PeerStatus::Banned(_)));
+    changes.extend(banned.map(|peer| with_status(peer, PeerStatus::Unknown, now())));
+    store.apply(&changes).map_err(failed)?;
+    Ok(format!("{host} is not banned any more\n"))
+}
+
+fn with_status(mut peer: KnownPeer, status: PeerStatus, since: UnixTime) -> Change {
+    (peer.status, peer.status_since) = (status, since);
+    Change::PutPeer(peer)
+}
+
+fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
+    let peers = store.list_all().map_err(|error| Failure::run(error.to_string()))?;
+    Ok(peers.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
+}
+
+/// The setting that has one more network, which a node that runs takes when it is told of it.
+fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
+    let manager = settings.node.config.manager.as_ref().expect("the settings are those of a managed loop");
+    let mut networks = manager.trusted.clone();
+    if !networks.contains(&network) {
+        networks.push(network);
+    }
+    let texts: Vec<String> = networks.iter().map(|(address, bits)| format!("\"{address}/{bits}\"")).collect();
+    format!(
+        "# Put this into the file of settings in place of any other; a node that runs takes it on SIGHUP.\n\
+         trusted = [{}]\n",
+        texts.join(", ")
+    )
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

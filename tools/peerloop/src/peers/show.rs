@@ -1,0 +1,105 @@
+//! Peers and bans for people to read.
+
+use peerloop::ban::Ban;
+use peerloop::store::{KnownPeer, PeerStatus};
+use peerloop::time::UnixTime;
+use std::time::{Duration, SystemTime};
+
+/// A line for each, and how many there are.
+pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
+    let mut text = String::new();
+    if !peers.is_empty() {
+        text += &format!("{:<47} {:<12} {:<20}  USER AGENT\n", "PEER", "STATUS", "SINCE");
+    }
+    for peer in peers {
+        let KnownPeer { status, status_since, user_agent, .. } = peer;
+        let (address, status) = (peer.address().to_string(), status.to_string());
+        let line = format!("{address:<47} {status:<12} {:<20}  {user_agent}", time(*status_since));
+        text += line.trim_end();
+        text += "\n";
+    }
+    for ban in bans {
+        text += &format!("banned {} {}: {}\n", ban.host, end_of(ban), ban.reason);
+    }
+    text + &format!("{} peers, {} bans\n", peers.len(), bans.len())
+}
+
+/// All that is known of each.
+pub(super) fn each(peers: &[KnownPeer], bans: &[Ban]) -> String {
+    let mut text = String::new();
+    for peer in peers {
+        let reason = match peer.status {
+            PeerStatus::Banned(reason) => format!(": {reason}"),
+            PeerStatus::Unknown | PeerStatus::Valid | PeerStatus::Inaccessible => String::new(),
+        };
+        text += &format!(
+            "peer            {}\n\
+             status          {}{reason}\n\
+             since           {}\n\
+             last connected  {}\n\
+             services        {:#x}\n\
+             user agent      {}\n\
+             failed dials    {}\n",
+            peer.address(),
+            peer.status,
+            time(peer.status_since),
+            peer.last_connected.map_or_else(|| "never".to_owned(), time),
+            peer.services,
+            peer.user_agent,
+            peer.failures
+        );
+    }
+    for ban in bans {
+        text += &format!("banned          {} since {}, {}: {}\n", ban.host, time(ban.since), end_of(ban), ban.reason);
+    }
+    text
+}
+
+/// Until when a ban is.
+pub(super) fn end_of(ban: &Ban) -> String {
+    ban.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {}", time(until)))
+}
+
+/// A moment as people write it; one that no calendar has as its seconds.
+fn time(time: UnixTime) -> String {
+    /// The last second of the year 9999.
+    const CALENDAR_MAX_SECS: u64 = 253_402_300_799;
+    match u64::try_from(time.as_secs()) {
+        Ok(secs @ 0..=CALENDAR_MAX_SECS) => {
+            humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(secs)).to_string()
+        }
+        Ok(_) | Err(_) => format!("{} s after 1970", time.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peerloop::address::Host;
+    use peerloop::ban::BanReason;
+
+    #[test]
+    fn a_list_has_a_line_for_each() {
+        let peer = KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(1_700_000_000));
+        let host = Host::of(peer.address().ip());
+        let ban = Ban { host, reason: BanReason::Manual, since: UnixTime::from_secs(0), until: None };
+        let text = list(&[peer], &[ban]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(
+            lines[1].split_whitespace().collect::<Vec<_>>(),
+            ["192.0.2.1:8333", "unknown", "2023-11-14T22:13:20Z"]
+        );
+        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: as asked", "1 peers, 1 bans"]);
+        assert_eq!(list(&[], &[]), "0 peers, 0 bans\n");
+    }
+
+    #[test]
+    fn any_time_can_be_shown() {
+        assert_eq!(time(UnixTime::from_secs(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(time(UnixTime::from_secs(253_402_300_799)), "9999-12-31T23:59:59Z");
+        for secs in [i64::MIN, -1, 253_402_300_800, i64::MAX] {
+            assert_eq!(time(UnixTime::from_secs(secs)), format!("{secs} s after 1970"));
+        }
+    }
+}

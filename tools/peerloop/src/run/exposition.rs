@@ -1,0 +1,282 @@
+//! What a loop has done, as text that Prometheus reads: the exposition of OpenMetrics 1.0.
+//!
+//! Every name begins with `peerloop_`, every value is in seconds, bytes or a count, and every label is from a closed
+//! list, so that no peer can add a line. It is made anew of each snapshot.
+
+use peerloop::api::Stats;
+use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
+use peerloop::stats::BookCounts;
+use peerloop::{ConnectionState, ConnectionType, Network};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::Duration;
+
+/// What the text calls itself.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A counter by its name, its help, and where it stands.
+type Row = (&'static str, &'static str, fn(&Counters) -> u64);
+
+const COUNTERS: [Row; 26] = [
+    ("turns", "Turns of the loop", |counters| counters.turns),
+    ("accepted_connections", "Connections accepted", |counters| counters.accepted),
+    ("refused_connections", "Connections closed at once for want of a row", |counters| counters.refused),
+    ("accept_failures", "Accepts that failed for one connection", |counters| counters.accept_failures),
+    ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
+    ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
+    ("listen_failures", "Listeners that could not be opened or had to be closed", |counters| counters.listen_failures),
+    ("names_resolved", "Names looked up", |counters| counters.names_resolved),
+    ("resolve_failures", "Names that could not be looked up", |counters| counters.resolve_failures),
+    ("book_writes", "Times that the book became durable", |counters| counters.batches_persisted),
+    ("book_failures", "Times that the book could not be written any more", |counters| counters.persist_failures),
+    ("memory_pauses", "Reads and writes that had to pause for want of memory", |counters| counters.memory_pauses),
+    ("dialled_connections", "Connections dialled", |counters| counters.dialled),
+    ("restarts", "Connections that failed and were dialled again at once", |counters| counters.restarts),
+    ("bans", "Bans that began", |counters| counters.bans),
+    ("handshakes", "Handshakes completed", |counters| counters.handshakes),
+    ("frames_received", "Frames received", |counters| counters.frames_received),
+    ("pings_answered", "Pings answered", |counters| counters.pings_answered),
+    ("pings_sent", "Pings queued for sending", |counters| counters.pings_sent),
+    ("pongs_received", "Pongs that answered a ping", |counters| counters.pongs_received),
+    ("pongs_unmatched", "Pongs that answered none", |counters| counters.pongs_unmatched),
+    ("bad_checksums", "Frames dropped for a wrong checksum", |counters| counters.bad_checksums),
+    ("discarded_frames", "Frames dropped as nobody wanted them", |counters| counters.discarded),
+    ("oversize_frames", "Frames dropped as larger than what is gathered", |counters| counters.over_buffer_limit),
+    ("unbuffered_frames", "Frames dropped as too much was being gathered", |counters| counters.no_buffer_room),
+    ("deadlines_missed", "Deadlines of peers that passed", |counters| counters.timeouts),
+];
+
+/// The upper bounds of the buckets of latencies, in nanoseconds; what is longer counts above them all.
+const BUCKETS_NANOS: [u64; 15] = [
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    10_000_000_000,
+];
+
+/// All that is told of a loop at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) stats: Stats,
+    /// Those since the loop began.
+    pub(super) connect: LatencyHistogram,
+    pub(super) handshake: LatencyHistogram,
+}
+
+/// The exposition of one snapshot.
+pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String, fmt::Error> {
+    let labels = [("network".into(), network.name().into())];
+    let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metrics = Metrics(encoder);
+        metrics.state_of(&self.stats)?;
+        metrics.work_of(&self.stats)?;
+        metrics.histogram("connect", "How long dials took until the TCP connection was there", &self.connect)?;
+        metrics.histogram("handshake", "How long handshakes took, from the TCP connection on", &self.handshake)?;
+        metrics.quantiles("turn", "How long each turn's work took", &self.stats.turn)?;
+        metrics.quantiles("loop_lag", "How late exact wake-ups were", &self.stats.loop_lag)
+    }
+}
+
+/// Writes metrics one after the other.
+struct Metrics<'a>(DescriptorEncoder<'a>);
+
+impl Metrics<'_> {
+    /// What there is at the moment.
+    fn state_of(&mut self, stats: &Stats) -> fmt::Result {
+        self.gauge("peers", "Peers whose handshake is complete", stats.ready as u64)?;
+        let help = "Connections by direction and state, those on their way in or out among them";
+        let mut family = self.family("connections", help, None, &gauge(0_u64))?;
+        for kind in ConnectionType::ALL {
+            for state in ConnectionState::ALL {
+                let labels = [("direction", kind.label()), ("state", state.label())];
+                gauge(stats.connections.count(kind, state) as u64).encode(family.encode_family(&Labels(labels))?)?;
+            }
+        }
+        let BookCounts { unknown, valid, inaccessible, banned, .. } = stats.book.unwrap_or_default();
+        let mut family = self.family("book_peers", "Peers of the book by status", None, &gauge(0_u64))?;
+        for (status, count) in
+            [("unknown", unknown), ("valid", valid), ("inaccessible", inaccessible), ("banned", banned)]
+        {
+            gauge(count as u64).encode(family.encode_family(&Labels([("status", status)]))?)?;
+        }
+        self.gauge("banned_hosts", "Hosts that are banned", stats.banned_hosts as u64)?;
+        self.gauge("send_queues", "Send queues that hold something", stats.send_queues as u64)?;
+        let bytes = Some(&Unit::Bytes);
+        self.one("waiting", "Bytes that wait in all send queues", bytes, &gauge(stats.waiting_bytes))?;
+        self.one("gathered", "Memory of large messages that are arriving", bytes, &gauge(stats.gathered_bytes))
+    }
+
+    /// What was done since the loop began.
+    fn work_of(&mut self, stats: &Stats) -> fmt::Result {
+        self.seconds("uptime", "Time since the loop began", stats.uptime)?;
+        self.seconds("busy", "Time that the loop was working", stats.busy)?;
+        let counters = &stats.counters;
+        for (name, help, of) in COUNTERS {
+            self.one(name, help, None, &counter(of(counters)))?;
+        }
+        let mut family = self.family("closed_connections", "Connections that ended", None, &counter(0_u64))?;
+        for (reason, count) in stats.closed_by_reason() {
+            counter(count).encode(family.encode_family(&Labels([("reason", reason)]))?)?;
+        }
+        let mut family = self.family("traffic", "Bytes on all connections", Some(&Unit::Bytes), &counter(0_u64))?;
+        for (direction, bytes) in [("received", counters.bytes_received), ("sent", counters.bytes_sent)] {
+            counter(bytes).encode(family.encode_family(&Labels([("direction", direction)]))?)?;
+        }
+        let help = "Messages, delivered or not; what is no command of the protocol counts as other";
+        let mut family = self.family("messages", help, None, &counter(0_u64))?;
+        for (direction, counts) in [("received", &stats.received), ("sent", &stats.sent)] {
+            for (command, count) in counts.iter() {
+                let command = command.map_or_else(|| "other".to_owned(), |command| command.to_string());
+                let labels = Labels([("command", command.as_str()), ("direction", direction)]);
+                counter(count.messages).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, name: &str, help: &str, unit: Option<&Unit>, metric: &impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.family(name, help, unit, metric)?)
+    }
+
+    /// Begins a metric of the kind of `metric`.
+    fn family<'a>(
+        &'a mut self,
+        name: &'a str,
+        help: &str,
+        unit: Option<&'a Unit>,
+        metric: &impl EncodeMetric,
+    ) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0.encode_descriptor(name, &format!("{help}."), unit, metric.metric_type())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, None, &gauge(value))
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, time: Duration) -> fmt::Result {
+        self.one(name, help, Some(&Unit::Seconds), &counter(time.as_secs_f64()))
+    }
+
+    /// The shape of a histogram, as gauges.
+    fn quantiles(&mut self, name: &str, help: &str, summary: &LatencySummary) -> fmt::Result {
+        let mut family = self.family(name, help, Some(&Unit::Seconds), &gauge(0.0))?;
+        let LatencySummary { p50, p99, p999, max, .. } = *summary;
+        [("0.5", p50), ("0.99", p99), ("0.999", p999), ("1", max)].into_iter().try_for_each(|(quantile, latency)| {
+            gauge(latency.as_secs_f64()).encode(family.encode_family(&Labels([("quantile", quantile)]))?)
+        })
+    }
+
+    /// A histogram in the buckets that all nodes have, so that those of several can be added.
+    fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
+        let mut encoder =
+            self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;
+        let hdr = histogram.as_hdr();
+        let mut above = 0;
+        let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
+        for bound in BUCKETS_NANOS {
+            buckets.push((bound as f64 / 1e9, hdr.count_between(above, bound)));
+            above = bound + 1;
+        }
+        let counted: u64 = buckets.iter().map(|(_, count)| count).sum();
+        buckets.push((f64::INFINITY, hdr.len().saturating_sub(counted)));
+        let sum = hdr.mean() * hdr.len() as f64 / 1e9;
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, hdr.len(), &buckets, None)
+    }
+}
+
+fn counter<N>(value: N) -> ConstCounter<N> {
+    ConstCounter::new(value)
+}
+
+fn gauge<N>(value: N) -> ConstGauge<N> {
+    ConstGauge::new(value)
+}
+
+/// Labels and their values.
+#[derive(Debug)]
+struct Labels<'a, const N: usize>([(&'a str, &'a str); N]);
+
+impl<const N: usize> EncodeLabelSet for Labels<'_, N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|label| EncodeLabel::encode(label, encoder.encode_label()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn seed_e47_every_name_is_our_own_and_every_metric_there_once() {
+        let text = exposition(Snapshot::default(), Network::Regtest).unwrap();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let mut named = BTreeSet::new();
+        for line in text.lines().filter(|line| *line != "# EOF") {
+            let name = line.trim_start_matches("# TYPE ").trim_start_matches("# HELP ").trim_start_matches("# UNIT ");
+            assert!(name.starts_with("peerloop_"), "{line}");
+            assert!(!line.starts_with("# TYPE ") || named.insert(name.to_owned()), "{line}");
+            assert!(line.starts_with('#') || line.contains("{network=\"regtest\""), "{line}");
+        }
+        assert!(named.len() > COUNTERS.len());
+        for part in [
+            "# TYPE peerloop_peers gauge\n",
+            "peerloop_connections{network=\"regtest\",direction=\"inbound\",state=\"connected\"} 0\n",
+            "peerloop_book_peers{network=\"regtest\",status=\"valid\"} 0\n",
+            "peerloop_closed_connections_total{network=\"regtest\",reason=\"pong_timeout\"} 0\n",
+            "peerloop_messages_total{network=\"regtest\",command=\"inv\",direction=\"sent\"} 0\n",
+            "peerloop_messages_total{network=\"regtest\",command=\"other\",direction=\"received\"} 0\n",
+            "peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"} 0\n",
+            "peerloop_turn_seconds{network=\"regtest\",quantile=\"0.99\"} 0",
+            "peerloop_uptime_seconds_total{network=\"regtest\"} 0",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn each_latency_is_in_the_buckets_from_its_own_on() {
+        let mut handshake = LatencyHistogram::new();
+        for micros in [90, 900, 900, 30_000_000] {
+            handshake.record(Duration::from_micros(micros));
+        }
+        let text = exposition(Snapshot { handshake, ..Snapshot::default() }, Network::Regtest).unwrap();
+        let value = |name: &str, le: &str| -> f64 {
+            let line = text.lines().find(|line| line.starts_with(name) && line.contains(le)).expect(name);
+            line.rsplit_once(' ').expect("it has a value").1.parse().expect("it is a number")
+        };
+        let bucket = |le: &str| value("peerloop_handshake_seconds_bucket", &format!("le=\"{le}\""));
+        assert_eq!(
+            [bucket("0.0001"), bucket("0.0005"), bucket("0.001"), bucket("10.0"), bucket("+Inf")],
+            [1., 1., 3., 3., 4.]
+        );
+        assert_eq!(value("peerloop_handshake_seconds_count", ""), 4.0);
+        assert!((value("peerloop_handshake_seconds_sum", "") / 30.001_89 - 1.0).abs() < 0.001);
+    }
+}

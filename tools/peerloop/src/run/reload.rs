@@ -1,0 +1,82 @@
+//! SIGHUP: the settings are read again, and the loop takes them as a whole or not at all.
+//!
+//! What has changed, or why nothing has, is told in one line each. What the program itself holds open does not change
+//! while it runs, and that is told as well.
+
+use super::console::Console;
+use crate::exit::Failure;
+use crate::settings::{Effective, Node};
+use log::Level;
+use peerloop::Handle;
+use peerloop::config::{Config, ConfigChange};
+
+/// Takes `read` in place of `node`.
+pub(super) fn reload(read: Result<Effective, Failure>, node: &mut Node, handle: &Handle<()>, console: &Console) {
+    match read.map(|effective| effective.node) {
+        Err(failure) => refused(&failure.message, console),
+        Ok(new) => match update(&new.config, handle) {
+            Err(why) => refused(&why, console),
+            Ok(changes) => {
+                for line in told(&changes, node, &new) {
+                    console.say(Level::Info, &format!("SIGHUP: {line}"));
+                }
+                log::set_max_level(new.log_level);
+                (node.config, node.log_level) = (new.config, new.log_level);
+            }
+        },
+    }
+}
+
+fn refused(why: &str, console: &Console) {
+    console.say(Level::Error, &format!("SIGHUP: {why}; nothing has changed"));
+}
+
+fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, String> {
+    let pending = handle.update_config(config.clone()).map_err(|refused| refused.to_string())?;
+    match pending.wait() {
+        Ok(Ok(changes)) => Ok(changes),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(ended) => Err(ended.to_string()),
+    }
+}
+
+/// What has changed, and what would have.
+fn told(changes: &[ConfigChange], old: &Node, new: &Node) -> Vec<String> {
+    let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    if old.log_level != new.log_level {
+        let level = |node: &Node| node.log_level.to_string().to_lowercase();
+        lines.push(format!("log_level from {} to {}, at once", level(old), level(new)));
+    }
+    for (name, is_same) in [("book", old.book == new.book), ("metrics_addr", old.metrics_addr == new.metrics_addr)] {
+        if !is_same {
+            lines.push(format!("{name} stays as it is until the node is started again"));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("the settings are as they were".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::LevelFilter;
+    use std::path::PathBuf;
+
+    #[test]
+    fn each_change_is_a_line_and_so_is_what_has_to_wait() {
+        let old = Node::default();
+        let mut new = old.clone();
+        new.config.spin = false;
+        new.log_level = LevelFilter::Debug;
+        new.book = Some(PathBuf::from("b"));
+        let changes = old.config.changes_to(&new.config).unwrap();
+        let lines = told(&changes, &old, &new);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].contains("spin") && lines[0].contains("true") && lines[0].contains("false"), "{lines:?}");
+        assert_eq!(lines[1], "log_level from info to debug, at once");
+        assert!(lines[2].starts_with("book stays"), "{lines:?}");
+        assert_eq!(told(&[], &old, &old), ["the settings are as they were"]);
+    }
+}

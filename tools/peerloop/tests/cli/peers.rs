@@ -1,0 +1,116 @@
+//! `peers`: the book of a stopped node, listed, changed, taken out and put back.
+
+use crate::usage::refused;
+use crate::{Folder, command, peerloop};
+
+const LINES: &str = concat!(
+    r#"{"peer":{"address":"192.0.2.7:8333","status":"valid","status_since":1700000000,"#,
+    r#""last_connected":1700000000,"services":33,"user_agent":"/Bitcoin SV:1.2.2/","failures":0}}"#,
+    "\n",
+    r#"{"peer":{"address":"192.0.2.8:8333","status":"unknown","status_since":0,"#,
+    r#""last_connected":null,"services":0,"user_agent":"","failures":0}}"#,
+    "\n",
+    r#"{"ban":{"host":"198.51.100.1","reason":"misbehaviour","since":1700000000,"until":null}}"#,
+    "\n"
+);
+
+/// Runs a command that succeeds, and returns what it prints.
+#[track_caller]
+fn peers(book: &str, arguments: &[&str]) -> String {
+    let run = peerloop(&[&["peers", "--book", book], arguments].concat());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    run.stdout
+}
+
+/// A book with what the lines say.
+fn filled(folder: &Folder) -> String {
+    let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
+    assert_eq!(peers(&book, &["import", &lines]), format!("imported 2 peers and 1 bans into {book}\n"));
+    book
+}
+
+#[test]
+fn what_is_exported_is_what_was_imported() {
+    let folder = Folder::new("export");
+    let book = filled(&folder);
+    assert_eq!(peers(&book, &["export"]), LINES);
+    let (copy, lines) = (folder.file("copy.redb"), folder.with("again", &peers(&book, &["export"])));
+    peers(&copy, &["import", &lines]);
+    peers(&copy, &["import", &lines]);
+    assert_eq!(peers(&copy, &["export"]), LINES);
+}
+
+#[test]
+fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
+    let folder = Folder::new("list");
+    let book = filled(&folder);
+    let list = peers(&book, &["list"]);
+    assert!(list.contains("192.0.2.7:8333") && list.contains("192.0.2.8:8333"), "{list}");
+    assert!(list.ends_with("banned 198.51.100.1 for ever: it misbehaved\n2 peers, 1 bans\n"), "{list}");
+    let valid = peers(&book, &["list", "--status", "valid"]);
+    assert!(valid.contains("192.0.2.7:8333") && valid.ends_with("\n1 peers, 0 bans\n"), "{valid}");
+    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
+    assert_eq!(json["peers"][0]["user_agent"], "/Bitcoin SV:1.2.2/");
+    assert_eq!(json["bans"][0]["host"], "198.51.100.1");
+    assert_eq!(peers(&book, &["show", "192.0.2.7:8333"]), peers(&book, &["show", "192.0.2.7"]));
+    refused(&["peers", "show", "192.0.2.7:1", "--book", &book], 1, &["nothing about 192.0.2.7:1"]);
+}
+
+#[test]
+fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
+    let folder = Folder::new("ban");
+    let book = filled(&folder);
+    assert!(peers(&book, &["ban", "192.0.2.7", "--for", "1h"]).starts_with("banned 192.0.2.7 until 2"));
+    assert!(peers(&book, &["list", "--status", "banned"]).contains("192.0.2.7:8333"));
+    let shown = peers(&book, &["show", "192.0.2.7"]);
+    assert!(
+        shown.contains("status          banned: as asked") && shown.contains("banned          192.0.2.7"),
+        "{shown}"
+    );
+    peers(&book, &["unban", "192.0.2.7"]);
+    assert!(peers(&book, &["list", "--status", "unknown"]).contains("192.0.2.7:8333"));
+    refused(&["peers", "unban", "192.0.2.7", "--book", &book], 1, &["192.0.2.7 is not banned"]);
+    assert_eq!(peers(&book, &["ban", "2001:db8:0:1::5"]), "banned 2001:db8:0:1::/64 for ever\n");
+}
+
+#[test]
+fn one_bad_line_imports_nothing() {
+    let folder = Folder::new("bad-line");
+    let (book, lines) = (folder.file("peers.redb"), folder.with("lines", &format!("{LINES}nonsense\n")));
+    refused(&["peers", "import", &lines, "--book", &book], 1, &["lines:4: expected", "nothing was imported"]);
+    assert!(!std::path::Path::new(&book).exists());
+}
+
+#[test]
+fn a_file_that_is_no_book_stays_as_it_is() {
+    let folder = Folder::new("no-book");
+    let book = folder.with("list", "my shopping list");
+    for arguments in [&["list"][..], &["ban", "192.0.2.1"], &["export"], &["import", &folder.with("lines", LINES)]] {
+        refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is no peer book; it was left as it is"]);
+    }
+    assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
+}
+
+#[test]
+fn who_is_allowed_is_a_setting_that_works_as_it_is_printed() {
+    let folder = Folder::new("allow");
+    let before = folder.with("node.toml", "trusted = ['10.0.0.0/8']\n");
+    let run = peerloop(&["peers", "allow", "192.0.2.1", "--config", &before]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert!(run.stdout.ends_with("\ntrusted = [\"10.0.0.0/8\", \"192.0.2.1/32\"]\n"), "{}", run.stdout);
+    let after = folder.with("after.toml", &run.stdout);
+    let again = peerloop(&["peers", "allow", "192.0.2.1", "--config", &after]);
+    assert_eq!(again.stdout, run.stdout);
+}
+
+#[test]
+fn the_book_can_be_named_by_the_environment_and_by_a_file() {
+    let folder = Folder::new("environment");
+    let book = filled(&folder);
+    let settings = folder.with("node.toml", &format!("book = '{book}'\n"));
+    for (name, value) in [("PEERLOOP_BOOK", &book), ("PEERLOOP_CONFIG", &settings)] {
+        let output = command(&["peers", "export"]).env(name, value).output().expect("the program starts");
+        assert_eq!(output.stdout, LINES.as_bytes(), "{name}");
+    }
+    assert_eq!(peerloop(&["peers", "export", "--config", &settings]).stdout, LINES);
+}

@@ -1,0 +1,209 @@
+//! `run`: it finds its peers, says what happens, takes other settings, and keeps its book.
+
+use crate::{Folder, Running, peerloop};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// A node of the test network that dials nobody but `peers`; what it prints first is read.
+fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
+    let fixed: Vec<String> = peers.iter().map(|peer| format!("--fixed-peers={peer}")).collect();
+    let fixed = fixed.iter().map(String::as_str);
+    let command: Vec<&str> = ["run", "--network", "regtest", "--dns-seeds="]
+        .into_iter()
+        .chain(fixed)
+        .chain(arguments.iter().copied())
+        .collect();
+    let mut node = Running::start(&command);
+    let greeting = node.greeting() + &node.greeting();
+    assert!(greeting.starts_with("running on regtest  at least "), "{greeting}");
+    (node, greeting)
+}
+
+/// Where it listens.
+fn listening(node: &mut Running) -> String {
+    let line = node.wait_for_part("event=listener_bound");
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("peer_address="));
+    address.unwrap_or_else(|| panic!("no address in {line}")).to_owned()
+}
+
+#[test]
+fn it_dials_its_peers_and_ends_with_a_summary() {
+    let (server, address) = Running::serve(&["-q"]);
+    for signal in ["INT", "TERM"] {
+        let (mut node, greeting) = node(&[&address], &[]);
+        assert!(greeting.contains("no book: what is learnt is forgotten at the end; --book FILE"), "{greeting}");
+        let line = node.wait_for_part("event=handshake_complete");
+        assert!(line.contains(&format!("peer_address={address} connection_type=outbound")), "{line}");
+        node.signal(signal);
+        let ended = node.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(&format!("info  SIG{signal}: closing; once more ends at once")),
+            "{}",
+            ended.stderr
+        );
+        assert!(ended.stdout.contains(": 1 dialled, 0 accepted, 1 handshakes, in "), "{}", ended.stdout);
+    }
+    drop(server);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (mut node, _) = node(&["127.0.0.1:1"], &["--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    // It is waited for when the node closes, for it does not close its own end.
+    let silent = TcpStream::connect(listening(&mut node)).expect("it listens");
+    node.wait_for_part("event=connection_established");
+    node.signal("INT");
+    node.wait_for_part("SIGINT: closing");
+    // Sooner it would count as the same one.
+    std::thread::sleep(Duration::from_millis(150));
+    node.signal("TERM");
+    let ended = node.finish();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{}", ended.stderr);
+    drop(silent);
+}
+
+#[test]
+fn seed_e45_a_hang_up_reads_the_settings_again() {
+    let folder = Folder::new("hang-up");
+    let settings = folder.with("node.toml", "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\n");
+    let mut node = Running::start(&["run", "--config", &settings, "--ping-interval", "7s"]);
+    node.greeting();
+    node.wait_for_part("event=connection_failed");
+    folder.with(
+        "node.toml",
+        "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30\nping_interval = '9s'\n",
+    );
+    node.signal("HUP");
+    let line = node.wait_for_part("SIGHUP: ");
+    assert!(line.ends_with("info  SIGHUP: max_peers from 20 to 30, for new connections\n"), "{line}");
+    for (text, told) in [
+        ("network = 'regtest'\nmax_peers = 0", "error SIGHUP: "),
+        ("network = 'testnet'", "error SIGHUP: configuration: a running loop cannot change network"),
+        (
+            "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30",
+            "info  SIGHUP: the settings are as they were",
+        ),
+        (
+            "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30\nbook = 'other'",
+            "info  SIGHUP: book stays as it is until the node is started again",
+        ),
+    ] {
+        folder.with("node.toml", text);
+        node.signal("HUP");
+        let line = node.wait_for_part("SIGHUP: ");
+        assert!(line.contains(told), "{line}");
+        assert_eq!(line.contains("nothing has changed"), told.starts_with("error"), "{line}");
+    }
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+}
+
+#[test]
+fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
+    let folder = Folder::new("bans");
+    let book = folder.file("peers.redb");
+    let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
+    // Nobody is at the first address, and whether it is dialled does not matter.
+    let is_let_in = |is_let_in: bool| {
+        let (mut node, greeting) = node(&["127.0.0.2:1"], &listen);
+        let address = listening(&mut node);
+        let probe = peerloop(&["probe", &address, "--network", "regtest"]);
+        assert_eq!(probe.code, Some(i32::from(!is_let_in)), "{}{}", probe.stdout, probe.stderr);
+        let busy = peerloop(&["peers", "list", "--book", &book]);
+        assert_eq!(busy.code, Some(1), "{}", busy.stdout);
+        assert!(busy.complaint().contains("in use by a node that runs; stop that first"), "{}", busy.complaint());
+        node.signal("TERM");
+        assert_eq!(node.finish().code, Some(0));
+        greeting
+    };
+    let peers = |arguments: &[&str]| {
+        let run = peerloop(&[&["peers", "--book", &book], arguments].concat());
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        run.stdout
+    };
+    assert!(is_let_in(true).contains("0 peers, 0 bans"));
+    assert_eq!(peers(&["ban", "127.0.0.1"]), "banned 127.0.0.1 for ever\n");
+    assert!(is_let_in(false).contains(", 1 bans"));
+    assert!(is_let_in(false).contains(", 1 bans"));
+    assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: as asked"));
+    assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is not banned any more\n");
+    assert!(is_let_in(true).contains(", 0 bans"));
+}
+
+#[test]
+fn a_file_that_is_no_book_is_kept_and_told_of() {
+    let folder = Folder::new("set-aside");
+    let book = folder.with("peers.redb", "my shopping list");
+    let (node, _) = node(&["127.0.0.1:1"], &["--book", &book]);
+    node.signal("TERM");
+    let ended = node.finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.complaint().contains("could not be used: it is no peer book; it is kept as "), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(folder.file("peers.redb.set-aside-1")).unwrap(), "my shopping list");
+}
+
+#[test]
+fn seed_e47_the_metrics_can_be_scraped() {
+    let (server, address) = Running::serve(&["-q"]);
+    let (mut node, greeting) = node(&[&address], &["--metrics-addr", "127.0.0.1:0"]);
+    let line = greeting + &node.greeting();
+    let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("it is told");
+    let (metrics_addr, path) = url.split_at(url.find('/').expect("it has a path"));
+    assert_eq!(path, "/metrics");
+    node.wait_for_part("event=handshake_complete");
+    let samples = scrape(metrics_addr);
+    for (name, value) in [
+        ("peerloop_peers{network=\"regtest\"}", 1.0),
+        ("peerloop_handshakes_total{network=\"regtest\"}", 1.0),
+        ("peerloop_dialled_connections_total{network=\"regtest\"}", 1.0),
+        ("peerloop_connections{network=\"regtest\",direction=\"outbound\",state=\"connected\"}", 1.0),
+        ("peerloop_messages_total{network=\"regtest\",command=\"verack\",direction=\"received\"}", 1.0),
+        ("peerloop_handshake_seconds_bucket{network=\"regtest\",le=\"+Inf\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name}");
+    }
+    assert!(samples["peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"}"] > 100.0);
+    let taken = peerloop(&["run", "--network", "regtest", "--metrics-addr", metrics_addr]);
+    assert_eq!(taken.code, Some(1));
+    assert!(taken.complaint().contains("--metrics-addr"), "{}", taken.complaint());
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+    drop(server);
+}
+
+/// The value of each sample.
+fn scrape(address: &str) -> BTreeMap<String, f64> {
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("it answers and closes");
+    let (head, body) = text.split_once("\r\n\r\n").expect("there is a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("openmetrics-text"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+    assert!(body.ends_with("# EOF\n"), "{body}");
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value in `{line}`"));
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number in `{line}`")))
+    };
+    body.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
+}
+
+#[test]
+fn what_is_printed_as_settings_is_taken_as_such() {
+    let folder = Folder::new("print-config");
+    let given = ["--max-peers", "30", "--listen", "127.0.0.1:8333", "--book", "b \"c\".redb", "--log-level", "warn"];
+    let first = peerloop(&[&["run", "--print-config"], &given[..]].concat());
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    assert!(first.stdout.contains("max_peers = 30 # flag --max-peers\n"), "{}", first.stdout);
+    let file = folder.with("node.toml", &first.stdout);
+    let second = peerloop(&["run", "--print-config", "--config", &file]);
+    assert_eq!((second.code, second.stderr.as_str()), (Some(0), ""));
+    assert!(second.stdout.contains(&format!("max_peers = 30 # {file}:")), "{}", second.stdout);
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.rsplit_once(" # ").map_or(line, |(value, _)| value).to_owned()).collect()
+    };
+    assert_eq!(values(&first.stdout), values(&second.stdout));
+}

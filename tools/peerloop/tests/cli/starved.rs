@@ -1,0 +1,138 @@
+//! `serve` with far fewer descriptors than visitors, which it knows from the beginning, or finds out.
+//!
+//! Only Linux tells the CPU time of another process and changes its limits. No test asserts a duration but by a bound
+//! that is many times what it should be; the exact figures are printed.
+#![cfg(target_os = "linux")]
+
+use crate::Running;
+use crate::greeting::greeting;
+use rlimit::Resource;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const LIMIT: u64 = 200;
+const VISITORS: usize = 1_000;
+const STARVED: Duration = Duration::from_millis(1_500);
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a node has received a visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reception {
+    Waits,
+    Answered,
+    Closed,
+}
+
+fn reception(visitor: &TcpStream) -> Reception {
+    match visitor.peek(&mut [0]) {
+        Ok(0) => Reception::Closed,
+        Ok(_) => Reception::Answered,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Reception::Waits,
+        Err(_) => Reception::Closed,
+    }
+}
+
+fn visit(address: &str) -> TcpStream {
+    let mut visitor = TcpStream::connect(address).expect("the node listens");
+    // It may have been closed already.
+    let _ = visitor.write_all(&greeting());
+    visitor.set_nonblocking(true).expect("it is open");
+    visitor
+}
+
+fn visit_all(address: &str) -> Vec<TcpStream> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    assert!(limit > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
+    (0..VISITORS).map(|_| visit(address)).collect()
+}
+
+fn count(visitors: &[TcpStream], of: Reception) -> usize {
+    visitors.iter().filter(|visitor| reception(visitor) == of).count()
+}
+
+/// Waits until it is so, and returns how long that took.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        sleep(Duration::from_millis(5));
+    }
+    began.elapsed()
+}
+
+impl Running {
+    /// CPU time of all its threads.
+    fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let nanos = tasks.map(|task| {
+            let path = task.expect("it runs").path().join("schedstat");
+            let schedstat = std::fs::read_to_string(path).expect("no thread ends");
+            let on_cpu = schedstat.split_whitespace().next().expect("there are three numbers");
+            on_cpu.parse::<u64>().expect("it is a number")
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
+    fn assert_is_quiet(&self) {
+        let before = self.cpu_time();
+        sleep(STARVED);
+        let share = (self.cpu_time() - before).as_secs_f64() / STARVED.as_secs_f64();
+        println!("starved for {STARVED:?}: {:.3} % of a core", share * 100.0);
+        assert!(share < 0.2, "it spins while it waits: {share:.2} of a core");
+    }
+}
+
+/// Takes in what the node has said; returns whether it has closed the connection.
+fn hear(mut visitor: &TcpStream, heard: &mut Vec<u8>) -> bool {
+    match visitor.read_to_end(heard) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Ok(_) | Err(_) => true,
+    }
+}
+
+#[test]
+fn serve_turns_away_whom_it_has_no_descriptor_for_and_takes_others_once_some_leave() {
+    let (node, address) = Running::serve_under(LIMIT);
+    let mut visitors = visit_all(&address);
+    until("nobody waits", || count(&visitors, Reception::Waits) == 0);
+    visitors.retain(|visitor| !hear(visitor, &mut Vec::new()));
+    let inside = visitors.len() as u64;
+    assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} are in");
+    node.assert_is_quiet();
+    drop(visitors);
+    let (mut newcomer, mut heard) = (visit(&address), Vec::new());
+    let took = until("it lets somebody in", || {
+        if hear(&newcomer, &mut heard) {
+            (newcomer, heard) = (visit(&address), Vec::new());
+        }
+        heard.windows(11).any(|command| command == b"sendheaders")
+    });
+    println!("descriptors are free: a newcomer is ready after {took:?}");
+}
+
+#[test]
+fn fault_e01_serve_sleeps_when_descriptors_are_taken_away_and_accepts_again_by_itself() {
+    let (node, address) = Running::serve(&["--max-peers", "2000"]);
+    let process = i32::try_from(node.child.id()).expect("a process id fits");
+    rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("a limit may be lowered");
+    let mut visitors = visit_all(&address);
+    until("descriptors are short", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
+    node.assert_is_quiet();
+    while !visitors.is_empty() {
+        assert_eq!(count(&visitors, Reception::Closed), 0, "whoever waits is not lost");
+        visitors.retain(|visitor| reception(visitor) == Reception::Waits);
+        if !visitors.is_empty() {
+            let took = until("it accepts again", || count(&visitors, Reception::Answered) > 0);
+            println!("descriptors are free: accepting again after {took:?}");
+            until("all that fit are in", || {
+                let before = count(&visitors, Reception::Waits);
+                sleep(Duration::from_millis(50));
+                count(&visitors, Reception::Waits) == before
+            });
+        }
+    }
+}
