@@ -277,6 +277,11 @@ impl Kernel {
         (until > self.now).then_some(until)
     }
 
+    /// A process on the host has begun, in place of one that is gone.
+    pub(super) fn renew_poller(&mut self, host: usize) {
+        self.hosts[host].queue.renew();
+    }
+
     /// Whether a wait of the host would find something to look at.
     pub(super) fn has_events(&self, host: usize) -> bool {
         let Host { queue, woken, .. } = &self.hosts[host];

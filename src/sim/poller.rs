@@ -49,6 +49,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Forgets all, as the poller of a process that has just begun: no event outlives its process.
+    pub(super) fn renew(&mut self) {
+        *self = Self { poller: self.poller, ..Self::default() };
+    }
+
     pub(super) fn push(&mut self, pending: Pending, now: Instant) {
         if self.events.is_empty() {
             self.waits_since = now;

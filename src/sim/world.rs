@@ -49,6 +49,7 @@ impl World {
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().forget_questions(host);
+        self.kernel_mut().renew_poller(host);
         SimNet::new(self.clone(), host)
     }
 
