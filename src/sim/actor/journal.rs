@@ -85,6 +85,23 @@ pub enum Wrong {
     NoHandshake,
 }
 
+impl Wrong {
+    /// Whether it is that something did not come, which may have causes outside of the loop.
+    pub(in crate::sim) const fn is_silence(self) -> bool {
+        match self {
+            Self::NoPong | Self::NoHandshake => true,
+            Self::Magic
+            | Self::Checksum
+            | Self::TooLong
+            | Self::Malformed
+            | Self::BeforeVersion
+            | Self::BeforeVerack
+            | Self::Repeated
+            | Self::StrayPong => false,
+        }
+    }
+}
+
 impl Journal {
     /// An empty journal.
     pub fn new() -> Self {

@@ -4,7 +4,7 @@ use super::gate::Gate;
 use super::ledger::Ledger;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight};
-use super::{Bounds, Inspection, Summary, Violation, Witness, managed, outside};
+use super::{Bounds, Inspection, Summary, Violation, Witness, managing, outside};
 use crate::address::Host;
 use crate::api::{Handler, Stats};
 use crate::ban::Ban;
@@ -164,7 +164,7 @@ impl<H: Handler> Checked<H> {
             settled: self.settled,
             memory: &self.memory,
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS);
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
         let found: Vec<(u8, String)> =
             checks.filter_map(|(number, check)| check(&sight).err().map(|text| (*number, text))).collect();
         let (turn, calls) = (ledger.turn, ledger.calls);

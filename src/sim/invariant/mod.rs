@@ -53,7 +53,6 @@
 mod checked;
 mod gate;
 mod ledger;
-mod managed;
 mod managing;
 mod outgoing;
 mod outside;

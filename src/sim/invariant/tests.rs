@@ -8,7 +8,7 @@ use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
 use super::{
     Bounds, Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
-    managed, outside,
+    managing, outside,
 };
 use crate::address::Host;
 use crate::api::{Ctx, Handler};
@@ -152,7 +152,7 @@ impl Scene {
             settled: self.settled,
             memory: &self.memory,
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS).enumerate();
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS).enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
 }
@@ -328,7 +328,7 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
-    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + managed::CHECKS.len();
+    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + managing::CHECKS.len();
     assert_eq!(hit.len(), checks, "each check has failed once: {hit:?}");
 }
 
@@ -499,7 +499,7 @@ fn the_table_says_when_each_invariant_is_checked() {
     let numbers = |cases: &mut dyn Iterator<Item = u8>| -> BTreeSet<u8> { cases.collect() };
     assert_eq!(of_table(When::Call), numbers(&mut calls::CALLS.iter().map(|(number, _)| *number)));
     assert_eq!(of_table(When::Turn), numbers(&mut turn::CHECKS.iter().map(|(number, _)| *number)));
-    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managed::CHECKS);
+    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
     assert_eq!(of_table(When::Sweep), numbers(&mut sweeps.map(|(number, _)| *number)));
     assert_eq!(of_table(When::End), BTreeSet::from([36]));
 }

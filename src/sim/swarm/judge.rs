@@ -4,7 +4,7 @@
 //! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
 //! ended, whatever the conditions.
 
-use super::super::actor::{Expectation, Wrong};
+use super::super::actor::Expectation;
 use super::super::connection::Conditions;
 use super::super::invariant::Checked;
 use super::super::pipe::Cuts;
@@ -149,18 +149,7 @@ pub(super) fn judge_journals(stage: &mut Stage) {
     for cast in &stage.cast {
         let is_patient = is_quiet && !cast.troop.habit.pauses;
         for complaint in cast.journal.complaints() {
-            let is_grave = match complaint.what {
-                Wrong::NoPong | Wrong::NoHandshake => is_patient,
-                Wrong::Magic
-                | Wrong::Checksum
-                | Wrong::TooLong
-                | Wrong::Malformed
-                | Wrong::BeforeVersion
-                | Wrong::BeforeVerack
-                | Wrong::Repeated
-                | Wrong::StrayPong => true,
-            };
-            if is_grave {
+            if is_patient || !complaint.what.is_silence() {
                 found.push((38, format!("{} complains: {complaint:?}", cast.troop.kind)));
             }
         }

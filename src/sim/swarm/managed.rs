@@ -21,7 +21,7 @@ use crate::config::{Config, DialMode};
 use crate::id::PeerId;
 use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::sim::actor::{self, Crowd, Journal, Role, Wrong};
+use crate::sim::actor::{self, Crowd, Journal, Role};
 use crate::sim::driver::{Actor, Driver, RunOutcome};
 use crate::sim::errno::{EADDRINUSE, EINTR};
 use crate::sim::faults::Site;
@@ -408,20 +408,9 @@ impl Town {
     }
 
     fn judge_journal(&mut self) {
-        let is_grave = |wrong: Wrong| match wrong {
-            // Whoever is killed answers nobody.
-            Wrong::NoPong | Wrong::NoHandshake => false,
-            Wrong::Magic
-            | Wrong::Checksum
-            | Wrong::TooLong
-            | Wrong::Malformed
-            | Wrong::BeforeVersion
-            | Wrong::BeforeVerack
-            | Wrong::Repeated
-            | Wrong::StrayPong => true,
-        };
         let complaints = self.journal.complaints();
-        for complaint in complaints.iter().filter(|complaint| is_grave(complaint.what)).take(4) {
+        // Whoever is killed answers nobody.
+        for complaint in complaints.iter().filter(|complaint| !complaint.what.is_silence()).take(4) {
             self.found(38, format!("an honest peer complains: {complaint:?}"));
         }
     }
