@@ -2,7 +2,7 @@
 //!
 //! peerloop is a peer-to-peer engine for the Bitcoin SV network: a hand-written readiness loop that dials, accepts,
 //! shakes hands, answers pings, frames and checks every message, and keeps every deadline of every peer, without a
-//! thread, a task or a lock per peer. An idle peer costs a row of at most 320 bytes and what it said of itself.
+//! thread, a task or a lock per peer. An idle peer costs a row of at most 272 bytes and what it said of itself.
 //! Whatever a peer sends, it can neither panic the loop, nor make it grow beyond a named limit, nor keep it from the
 //! others.
 //!

@@ -58,7 +58,7 @@ pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
 // --- What one peer may cost -----------------------------------------------------------------------------------------
 
 /// Bytes of one link's row in the table, asserted at compile time: what an idle peer costs, beside its boxed version.
-pub const ROW_MAX_BYTES: usize = 320;
+pub const ROW_MAX_BYTES: usize = 272;
 /// Bytes of each slot in the table of what peers cost, which there is only while
 /// [`Config::measures_peers`](crate::Config::measures_peers) is on.
 pub const PEER_COST_BYTES: usize = 64;

@@ -16,24 +16,43 @@ use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
 use slab::Slab;
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 
 const _: () = assert!(size_of::<Link>() <= ROW_MAX_BYTES, "an idle peer costs its row");
+const _: () = assert!(offset_of!(Link, peer) <= 64, "what every message touches is as much as one line of a cache");
 
 /// One TCP connection.
+///
+/// What every message reads or writes stands first: between two messages the kernel has the caches, and each line of
+/// them that a row touches is waited for.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Link {
-    /// Who speaks on it.
-    pub(crate) peer: PeerConnection,
     pub(crate) framer: MessageFramer,
+    generation: u32,
+    pub(crate) readiness: LinkReadiness,
+    listed: Listed,
+    /// How far its end has come; nothing while it is open. Boxed, for few of many links are ending.
+    pub(crate) ending: Option<Box<Ending>>,
+    pub(crate) hold: Hold,
+    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler did not want it.
+    pub(crate) declined: bool,
+    /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
+    pub(crate) reject_code: Option<NonZeroU8>,
+    /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
+    /// we have.
+    pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
     /// The message that is being fed in parts, if there is one.
     pub(crate) stream: Option<Box<OutgoingStream>>,
-    /// Where among the link's outgoing bytes the last message ends that was fed in parts.
-    pub(crate) stream_end: u64,
     /// Bytes that the kernel has taken in the link's life.
     pub(crate) bytes_written: u64,
+    /// Who speaks on it.
+    pub(crate) peer: PeerConnection,
+    /// Where among the link's outgoing bytes the last message ends that was fed in parts.
+    pub(crate) stream_end: u64,
     /// From when the time to the next ping of ours counts: the end of the handshake, or when the last one was due.
     pub(crate) pinged_at: Instant,
     /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
@@ -44,23 +63,29 @@ pub(crate) struct Link {
     pub(crate) held_since: Instant,
     /// When to read and write again after the kernel had no memory for it; [`Instant::MAX`] if it had.
     pub(crate) retry_at: Instant,
-    pub(crate) ending: Ending,
-    pub(crate) readiness: LinkReadiness,
-    pub(crate) hold: Hold,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler did not want it.
-    pub(crate) declined: bool,
-    /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
-    /// we have.
-    pub(crate) negotiated_version: u32,
-    /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
-    pub(crate) reject_code: Option<NonZeroU8>,
-    generation: u32,
-    listed: Listed,
 }
 
 impl Link {
+    /// Whether it is not ending.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ending.is_none()
+    }
+
+    /// Whether it is freed at the end of this turn.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.ending.as_deref(), Some(Ending::Ended(_)))
+    }
+
+    /// Its end goes on, or begins.
+    pub(crate) fn set_ending(&mut self, ending: Ending) {
+        match &mut self.ending {
+            Some(before) => **before = ending,
+            None => self.ending = Some(Box::new(ending)),
+        }
+    }
+
     /// When the graceful end of a link with nothing left to send may go on. A node drops what it has received and not
     /// yet looked at when it hears the end, so a `reject` would go unread (seen with SV Node 1.0.13).
     pub(crate) fn may_shut_down_at(&self) -> Instant {
@@ -77,7 +102,7 @@ impl Link {
 
     /// The kernel has taken something of the queue.
     pub(crate) fn note_taken(&mut self, now: Instant) {
-        if self.ending != Ending::Open {
+        if !self.is_open() {
             // An end has a bound of its own.
             self.send_progress = now;
         }
@@ -135,7 +160,7 @@ impl Link {
 
     /// Whether its TCP connection is not decided yet.
     pub(crate) fn is_connecting(&self) -> bool {
-        self.peer.state() == ConnectionState::Connecting && self.ending == Ending::Open
+        self.peer.state() == ConnectionState::Connecting && self.is_open()
     }
 }
 
@@ -150,14 +175,21 @@ pub(crate) struct OutgoingStream {
 /// How far the end of a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It is not ending.
-    Open,
     /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
     Draining(CloseReason, Instant),
     /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
     Lingering(CloseReason, Instant),
     /// It is freed at the end of this turn.
     Ended(CloseReason),
+}
+
+impl Ending {
+    /// Why it ends.
+    pub(crate) fn reason(&self) -> CloseReason {
+        match *self {
+            Self::Draining(reason, _) | Self::Lingering(reason, _) | Self::Ended(reason) => reason,
+        }
+    }
 }
 
 /// What the kernel last said, and no call has contradicted since.
@@ -262,7 +294,7 @@ impl Table {
             send_goal: 0,
             held_since: Instant::ZERO,
             retry_at: Instant::MAX,
-            ending: Ending::Open,
+            ending: None,
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,

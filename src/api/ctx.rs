@@ -8,7 +8,7 @@ use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::stats::PeerCost;
-use crate::table::{Ending, Link};
+use crate::table::Link;
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef, Version};
 use bytes::Bytes;
@@ -206,7 +206,7 @@ impl<'a> Ctx<'a> {
 
     fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {
         let link = self.state.table.get(peer.link()).ok_or(CommandError::NoSuchPeer)?;
-        if link.peer.state() != ConnectionState::Connected || link.ending != Ending::Open {
+        if link.peer.state() != ConnectionState::Connected || !link.is_open() {
             return Err(CommandError::NotReady);
         }
         Ok(peer.link())
@@ -264,7 +264,7 @@ impl<'a> PeerView<'a> {
 
     /// Whether its handshake is complete and it is not being closed.
     pub fn is_ready(&self) -> bool {
-        self.link.peer.state() == ConnectionState::Connected && self.link.ending == Ending::Open
+        self.link.peer.state() == ConnectionState::Connected && self.link.is_open()
     }
 
     /// What it said of itself, once it has.

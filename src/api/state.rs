@@ -109,7 +109,7 @@ impl LoopState {
     /// Adds a cause for not reading a link.
     pub(crate) fn hold(&mut self, id: LinkId, add: impl FnOnce(&mut Hold)) {
         let now = self.now;
-        let Some(link) = self.table.get_mut(id).filter(|link| link.ending == Ending::Open) else { return };
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
         if !link.hold.is_held() {
             link.held_since = now;
         }
@@ -170,13 +170,13 @@ impl LoopState {
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason) {
         let now = self.now;
         let Some(link) = self.table.get_mut(id) else { return };
-        if link.ending != Ending::Open {
+        if !link.is_open() {
             return;
         }
         if link.peer.state() == ConnectionState::Connecting {
             return self.abort(id, reason);
         }
-        link.ending = Ending::Draining(reason, now);
+        link.set_ending(Ending::Draining(reason, now));
         link.send_progress = now;
         self.release(id, |hold| *hold = Hold::default());
         self.table.mark_closing(id);
@@ -186,10 +186,8 @@ impl LoopState {
     /// Closes a link at the end of this turn, whatever waits.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
         let Some(link) = self.table.get_mut(id) else { return };
-        link.ending = match link.ending {
-            Ending::Open => Ending::Ended(reason),
-            Ending::Draining(first, _) | Ending::Lingering(first, _) | Ending::Ended(first) => Ending::Ended(first),
-        };
+        let first = link.ending.as_deref().map_or(reason, Ending::reason);
+        link.set_ending(Ending::Ended(first));
         self.table.mark_closing(id);
     }
 
@@ -222,16 +220,16 @@ impl LoopState {
     fn earliest_deadline(&self, link: &Link) -> Instant {
         let mut earliest = Instant::MAX;
         let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
-        match link.ending {
-            Ending::Lingering(_, since) => return since.plus(CLOSE_GRACE),
+        match link.ending.as_deref() {
+            Some(Ending::Lingering(_, since)) => return since.plus(CLOSE_GRACE),
             // Its end goes on without a timer, which would go off in each turn until then.
-            Ending::Draining(..) if link.is_listed_closing() => return Instant::MAX,
-            Ending::Draining(..) if link.queue.is_empty() => return link.may_shut_down_at(),
-            Ending::Draining(_, since) => {
+            Some(Ending::Draining(..)) if link.is_listed_closing() => return Instant::MAX,
+            Some(Ending::Draining(..)) if link.queue.is_empty() => return link.may_shut_down_at(),
+            Some(Ending::Draining(_, since)) => {
                 return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
             }
-            Ending::Ended(_) => return Instant::MAX,
-            Ending::Open => {}
+            Some(Ending::Ended(_)) => return Instant::MAX,
+            None => {}
         }
         let config = &self.config;
         match link.peer.state() {

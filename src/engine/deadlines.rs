@@ -21,22 +21,22 @@ impl Engine {
         let now = self.state.now;
         self.retry_if_due(id);
         let Some(link) = self.state.table.get_mut(id) else { return };
-        match link.ending {
-            Ending::Open => match self.overdue(id, self.heard_of(id)) {
+        match link.ending.as_deref() {
+            None => match self.overdue(id, self.heard_of(id)) {
                 Some(deadline) => {
                     self.state.counters.timeouts += 1;
                     self.state.abort(id, deadline.into());
                 }
                 None => self.ping_if_due(id, now),
             },
-            Ending::Draining(..) if link.queue.is_empty() => self.state.table.mark_closing(id),
-            Ending::Draining(reason, since)
+            Some(Ending::Draining(..)) if link.queue.is_empty() => self.state.table.mark_closing(id),
+            Some(&Ending::Draining(reason, since))
                 if now >= link.send_progress.plus(CLOSE_GRACE) || now >= since.plus(SEND_STALL_TIMEOUT) =>
             {
                 self.state.abort(id, reason)
             }
-            Ending::Lingering(reason, since) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
-            Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_) => {}
+            Some(&Ending::Lingering(reason, since)) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
+            Some(Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_)) => {}
         }
         self.state.rearm(id);
     }
@@ -125,7 +125,7 @@ mod tests {
     use crate::error::IoStep;
     use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNHEARD_GRACE};
     use crate::protocol::Network;
-    use crate::table::Ending;
+    use crate::table::Link;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_of;
     use rand::SeedableRng;
@@ -158,6 +158,6 @@ mod tests {
         }
         engine.state.now = now;
         engine.timer_due(id.slot() as u32);
-        assert!(matches!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Ended(_))), "in the end");
+        assert!(engine.state.table.get(id).is_some_and(Link::has_ended), "in the end");
     }
 }

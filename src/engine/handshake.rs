@@ -14,7 +14,6 @@ use crate::id::{LinkId, PeerId};
 use crate::limits::HEADER_LEN_BYTES;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
-use crate::table::Ending;
 use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
 };
@@ -160,7 +159,7 @@ impl Engine {
     fn complete_handshake<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
-        let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.ending == Ending::Open;
+        let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.is_open();
         if !awaited || !link.peer.handshake().is_complete() {
             return;
         }

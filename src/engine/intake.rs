@@ -13,7 +13,6 @@ use crate::limits::{
 use crate::manager::Manager;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
-use crate::table::Ending;
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
 use std::mem;
@@ -22,7 +21,7 @@ impl Engine {
     /// The room for a link's next bytes if they belong into a buffer of its own.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
         let link = self.state.table.get_mut(id)?;
-        if link.ending != Ending::Open { None } else { link.framer.direct_room(&mut self.memory) }
+        if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
     /// `len` bytes have been received into [`Engine::direct_room`].
@@ -46,7 +45,7 @@ impl Engine {
     fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return };
-        if link.ending != Ending::Open {
+        if !link.is_open() {
             return;
         }
         let mut framer = mem::take(&mut link.framer);
@@ -77,7 +76,7 @@ impl Engine {
     }
 
     pub(super) fn is_open(&self, id: LinkId) -> bool {
-        self.state.table.get(id).is_some_and(|link| link.ending == Ending::Open)
+        self.state.table.get(id).is_some_and(|link| link.is_open())
     }
 
     fn take<H: Handler>(&mut self, id: LinkId, framed: Framed<'_>, block: &Bytes, handler: &mut H) {
@@ -142,7 +141,7 @@ impl Engine {
 
     fn dispatch<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, handler: &mut H) {
         let Some(link) = self.state.table.get(id) else { return };
-        if link.ending != Ending::Open {
+        if !link.is_open() {
             return;
         }
         let is_connected = link.peer.state() == ConnectionState::Connected;
@@ -244,7 +243,7 @@ fn admit<H: Handler>(
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             let is_wanted = delivery == Delivery::Discard && is_for_others(state, header);
             // Nothing is delivered of a message whose header made the handler end its peer.
-            match state.table.get_mut(id).filter(|link| link.ending == Ending::Open) {
+            match state.table.get_mut(id).filter(|link| link.is_open()) {
                 Some(link) if is_wanted => {
                     link.declined = true;
                     Delivery::Buffer

@@ -250,18 +250,18 @@ impl Engine {
     pub(crate) fn close_step<H: Handler>(&mut self, id: LinkId, handler: &mut H) -> CloseStep {
         let now = self.state.now;
         let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
-        match link.ending {
-            Ending::Open | Ending::Lingering(..) => CloseStep::Wait,
-            Ending::Draining(..) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+        match link.ending.as_deref() {
+            None | Some(Ending::Lingering(..)) => CloseStep::Wait,
+            Some(Ending::Draining(..)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
                 self.state.rearm(id);
                 CloseStep::Wait
             }
-            Ending::Draining(reason, _) => {
-                link.ending = Ending::Lingering(reason, now);
+            Some(&Ending::Draining(reason, _)) => {
+                link.set_ending(Ending::Lingering(reason, now));
                 self.state.rearm(id);
                 CloseStep::ShutDownWriting
             }
-            Ending::Ended(reason) => {
+            Some(&Ending::Ended(reason)) => {
                 self.reap(id, reason, handler);
                 CloseStep::Close
             }
@@ -316,10 +316,11 @@ impl Engine {
         if !self.state.wrote_queued(id, written, at) {
             return;
         }
-        match self.state.table.get(id).map(|link| link.ending) {
-            Some(Ending::Open) => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+        let Some(link) = self.state.table.get(id) else { return };
+        match link.ending.as_deref() {
+            None => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
             Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
-            Some(Ending::Lingering(..) | Ending::Ended(_)) | None => {}
+            Some(Ending::Lingering(..) | Ending::Ended(_)) => {}
         }
     }
 

@@ -19,7 +19,7 @@ use crate::manager::{Announced, Duplicate, Leaving, Manager};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::SERVICE_NETWORK;
 use crate::store::{Batch, KnownPeer};
-use crate::table::{Ending, Link};
+use crate::table::Link;
 use crate::time::Wait;
 use crate::wire::Version;
 use std::collections::BTreeSet;
@@ -262,7 +262,7 @@ impl Engine {
         let Some(manager) = manager else { return };
         let Some(ban) = manager.ban(address, reason, length, moment) else { return };
         let is_affected = |id: &LinkId| {
-            let link = table.get(*id).filter(|link| link.ending == Ending::Open);
+            let link = table.get(*id).filter(|link| link.is_open());
             link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
         };
         let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(ban.host).filter(is_affected).collect();
@@ -328,7 +328,7 @@ impl Engine {
 
 /// A peer as one that may have to go, unless it is going already.
 fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candidate> {
-    if link.ending != Ending::Open {
+    if !link.is_open() {
         return None;
     }
     let address = link.peer.address().ip();

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::api::Handler;
     use crate::protocol::Network;
-    use crate::table::Ending;
+    use crate::table::Link;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_at_or_after;
     use rand::SeedableRng;
@@ -172,10 +172,10 @@ mod tests {
         (engine.state.now, engine.heard_until) = (late, late);
         engine.update_config(config(), false).expect("it may change");
         engine.timer_due(id.slot() as u32);
-        assert_eq!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
+        assert_eq!(engine.state.table.get(id).map(Link::is_open), Some(true));
         engine.update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false).expect("and back");
         engine.timer_due(id.slot() as u32);
-        assert_ne!(engine.state.table.get(id).map(|link| link.ending), Some(Ending::Open));
+        assert_eq!(engine.state.table.get(id).map(Link::is_open), Some(false));
     }
 
     #[test]

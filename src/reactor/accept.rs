@@ -8,7 +8,6 @@ use crate::error::{IoStep, NetworkFailure};
 use crate::id::LinkId;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN};
 use crate::net::Net;
-use crate::table::Ending;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -112,7 +111,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         while left > 0
             && let Some(dial) = self.engine.state.table.pop_dial()
         {
-            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.ending == Ending::Open) {
+            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.is_open()) {
                 continue;
             }
             left -= 1;

@@ -311,7 +311,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             is_banned: manager.is_some_and(|manager| manager.is_barred(address, state.now, state.unix_time)),
             state: link.peer.state(),
             connection_type: link.peer.connection_type(),
-            ending: EndingStep::of(link.ending),
+            ending: EndingStep::of(link.ending.as_deref()),
             is_ready,
             is_dirty,
             is_closing,
@@ -361,12 +361,12 @@ impl ManagerReport {
 }
 
 impl EndingStep {
-    fn of(ending: Ending) -> Self {
+    fn of(ending: Option<&Ending>) -> Self {
         match ending {
-            Ending::Open => Self::Open,
-            Ending::Draining(..) => Self::Draining,
-            Ending::Lingering(..) => Self::Lingering,
-            Ending::Ended(_) => Self::Ended,
+            None => Self::Open,
+            Some(Ending::Draining(..)) => Self::Draining,
+            Some(Ending::Lingering(..)) => Self::Lingering,
+            Some(Ending::Ended(_)) => Self::Ended,
         }
     }
 }
@@ -397,6 +397,7 @@ fn held_bytes(link: &Link) -> usize {
         |version: &Version| size_of::<Version>() + version.user_agent.as_ref().map_or(0, |user_agent| user_agent.len());
     let behind = link.stream.as_ref().map_or(0, |stream| size_of_val(&**stream) + stream.behind.recount().held_bytes);
     link.peer.handshake().peer_version().map_or(0, of_version)
+        + link.ending.as_deref().map_or(0, size_of_val)
         + link.peer.restart().map_or(0, size_of_val)
         + link.framer.held_bytes()
         + link.queue.recount().held_bytes

@@ -11,7 +11,6 @@ use crate::limits::{
 };
 use crate::net::Net;
 use crate::stats::Mark;
-use crate::table::Ending;
 use crate::time::Instant;
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -32,7 +31,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     fn read_link(&mut self, id: LinkId) {
         let Some(link) = self.engine.state.table.get(id) else { return };
-        if link.hold.is_held() || matches!(link.ending, Ending::Ended(_)) {
+        if link.hold.is_held() || link.has_ended() {
             return;
         }
         let (room, direct) = match self.engine.direct_room(id) {
@@ -135,7 +134,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let (mut at, mut left_bytes) = (Instant::ZERO, WRITTEN_PER_TURN_MAX_BYTES);
         for _ in 0..WRITES_PER_TURN {
             let Some(link) = self.engine.state.table.get(id) else { return at };
-            if link.queue.is_empty() || !link.readiness.writable || matches!(link.ending, Ending::Ended(_)) {
+            if link.queue.is_empty() || !link.readiness.writable || link.has_ended() {
                 return at;
             }
             if left_bytes == 0 || at >= until {
