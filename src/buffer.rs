@@ -66,6 +66,7 @@ pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
 #[derive(Debug, Default)]
 pub struct WriteBlock {
     bytes: Vec<u8>,
+    has_ping: bool,
 }
 
 impl WriteBlock {
@@ -79,6 +80,16 @@ impl WriteBlock {
         &self.bytes
     }
 
+    /// A ping of ours is among what was gathered: the moment of its write counts.
+    pub(crate) fn note_ping(&mut self) {
+        self.has_ping = true;
+    }
+
+    /// Whether a ping of ours is among what was gathered.
+    pub(crate) fn has_ping(&self) -> bool {
+        self.has_ping
+    }
+
     /// Whether another `len` bytes may be gathered before the rest has to queue.
     pub fn has_room(&self, len: usize) -> bool {
         self.bytes.len() + len <= bugs::shrunk(Budget::ReplyBytes, WRITE_BLOCK_BYTES)
@@ -87,6 +98,7 @@ impl WriteBlock {
     /// Empties the block and keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.has_ping = false;
     }
 }
 

@@ -175,7 +175,11 @@ impl LoopState {
             return Err(CommandError::TooManyPings);
         }
         let magic = self.magic;
+        let gathered_bytes = self.write_block.gathered().len();
         let end = self.append(id, frame_len, |out| MessageRef::Ping { nonce }.encode_frame(magic, out));
+        if self.write_block.gathered().len() > gathered_bytes {
+            self.write_block.note_ping();
+        }
         let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
         self.counters.pings_sent += 1;
@@ -246,15 +250,16 @@ impl LoopState {
         let Some(link) = self.table.get_mut(id) else { return };
         link.bytes_written += written as u64;
         self.counters.bytes_sent += written as u64;
-        let has_pings = link.peer.ping_pong().pending_count() > 0;
-        if has_pings {
+        // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
+        let has_ping = self.write_block.has_ping();
+        if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
         let gathered = self.write_block.gathered();
         if written < gathered.len() {
             queue_gathered(link, gathered, written, &mut self.pool);
             self.queue_grew(id);
-        } else if has_pings {
+        } else if has_ping {
             self.rearm(id);
         }
     }

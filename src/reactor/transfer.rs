@@ -58,7 +58,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         parse(&mut self.engine, &mut self.handler);
         let gathered = self.engine.state.write_block.gathered();
         if !gathered.is_empty() {
-            let at = self.net.now();
+            let has_ping = self.engine.state.write_block.has_ping();
+            let at = if has_ping { self.net.now() } else { self.engine.state.now };
             let written = match self.net.write(id, gathered) {
                 Ok(0) => Err(ErrorKind::WriteZero.into()),
                 result => result,
