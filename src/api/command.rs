@@ -131,6 +131,8 @@ pub enum Latency {
     Connect,
     /// How long a handshake took, from the TCP connection on.
     Handshake,
+    /// How long a pong took, from when its ping was due.
+    PingRtt,
     /// How long the work of a turn took.
     Turn,
     /// How late an exact wake-up was.

@@ -220,6 +220,7 @@ impl Engine {
             return;
         };
         self.state.counters.pongs_received += 1;
+        self.state.ping_rtt.record(answered.latency());
         let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
         self.tell(id, event, handler);
     }

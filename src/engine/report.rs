@@ -31,6 +31,7 @@ impl Engine {
             sent: state.sent,
             connect: state.connect.summary(),
             handshake: state.handshake.summary(),
+            ping_rtt: state.ping_rtt.summary(),
             turn: state.turn.summary(),
             loop_lag: state.loop_lag.summary(),
         }
@@ -41,6 +42,7 @@ impl Engine {
         let histogram = match latency {
             Latency::Connect => &mut self.state.connect,
             Latency::Handshake => &mut self.state.handshake,
+            Latency::PingRtt => &mut self.state.ping_rtt,
             Latency::Turn => &mut self.state.turn,
             Latency::LoopLag => &mut self.state.loop_lag,
         };

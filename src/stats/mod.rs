@@ -57,6 +57,9 @@ pub struct Stats {
     pub connect: LatencySummary,
     /// How long handshakes took, from the TCP connection on.
     pub handshake: LatencySummary,
+    /// How long the pongs to our pings took, those that the handler asked for among them, from when each ping was due:
+    /// a loop that is late with a ping shows here what that cost.
+    pub ping_rtt: LatencySummary,
     /// How long each turn's work took.
     pub turn: LatencySummary,
     /// How late the exact wake-ups were.

@@ -1,9 +1,10 @@
 //! What the loop reports of itself is exactly what happened.
 
 use crate::support::{
-    Journal, Node, Player, RawPeer, Stage, config, frame, header, ping, protoconf, ready_bytes, secs, verack, version,
+    Journal, Node, Player, RawPeer, Stage, config, frame, frames, header, ping, protoconf, ready_bytes, secs, verack,
+    version,
 };
-use peerloop::api::{Delivery, Latency, PeerInfo};
+use peerloop::api::{Delivery, Event, Latency, PeerInfo};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::histogram::LatencyHistogram;
 use peerloop::protocol::CommandName;
@@ -120,7 +121,7 @@ fn seed_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
     node.reactor.handle().command(()).unwrap();
     settle(&world, &mut node);
     let mut said: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for (command, payload) in crate::support::frames(&peer.receive()) {
+    for (command, payload) in frames(&peer.receive()) {
         let count = said.entry(command).or_default();
         *count = (count.0 + 1, count.1 + payload.len() as u64);
     }
@@ -285,4 +286,46 @@ impl Stage {
         let changes = pending.try_take().unwrap().expect("the loop has answered").unwrap();
         assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), ["measures_peers"]);
     }
+}
+
+#[test]
+fn seed_e47_a_pong_is_measured_from_when_its_ping_was_due() {
+    const LATE: Duration = Duration::from_secs(2);
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    stage.run_for(config().ping_interval);
+    let nonce = frames(&peer.receive()).pop().expect("it is pinged").1;
+    peer.send(&frame("pong", &[9; 8]));
+    stage.run_for(LATE);
+    // The honest peer is pinged as well, and answers at once.
+    assert_eq!(stage.stats().ping_rtt.count, 1, "a pong that answers nothing is no measurement");
+    for _ in 0..2 {
+        peer.send(&frame("pong", &nonce));
+    }
+    stage.settle();
+    let Stats { ping_rtt, counters, .. } = stage.stats();
+    assert_eq!((ping_rtt.count, ping_rtt.max.as_secs(), counters.pongs_unmatched), (2, LATE.as_secs(), 2));
+    let pending = stage.node.reactor.handle().take_latencies(Latency::PingRtt, LatencyHistogram::new()).unwrap();
+    stage.settle();
+    let taken = pending.try_take().unwrap().expect("the loop has answered");
+    assert_eq!((taken.count(), stage.stats().ping_rtt.count), (2, 0));
+}
+
+#[test]
+fn seed_e47_a_ping_that_was_late_counts_from_its_plan() {
+    const BEHIND: Duration = Duration::from_secs(3);
+    let player = Player {
+        on_event: Some(|ctx, peer, event| {
+            if let Event::Pong { planned, .. } = event
+                && ctx.now().since(planned) < BEHIND
+            {
+                ctx.ping(peer, ctx.now().minus(BEHIND)).unwrap();
+            }
+        }),
+        ..Player::default()
+    };
+    let mut stage = Stage::with(config(), player);
+    stage.run_for(config().ping_interval);
+    let Stats { ping_rtt, .. } = stage.stats();
+    assert_eq!((ping_rtt.count, ping_rtt.max.as_secs()), (2, BEHIND.as_secs()));
 }
