@@ -24,7 +24,7 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// A counter by its name, its help, and where it stands.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const COUNTERS: [Row; 26] = [
+const COUNTERS: [Row; 35] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
     ("refused_connections", "Connections closed at once for want of a row", |counters| counters.refused),
@@ -36,6 +36,8 @@ const COUNTERS: [Row; 26] = [
     ("resolve_failures", "Names that could not be looked up", |counters| counters.resolve_failures),
     ("book_writes", "Times that the book became durable", |counters| counters.batches_persisted),
     ("book_failures", "Times that the book could not be written any more", |counters| counters.persist_failures),
+    ("addresses_learned", "Addresses that peers have brought into the book", |counters| counters.addresses_learned),
+    ("addresses_told", "Addresses that peers were told", |counters| counters.addresses_told),
     ("memory_pauses", "Reads and writes that had to pause for want of memory", |counters| counters.memory_pauses),
     ("dialled_connections", "Connections dialled", |counters| counters.dialled),
     ("restarts", "Connections that failed and were dialled again at once", |counters| counters.restarts),
@@ -47,10 +49,17 @@ const COUNTERS: [Row; 26] = [
     ("pongs_received", "Pongs that answered a ping", |counters| counters.pongs_received),
     ("pongs_unmatched", "Pongs that answered none", |counters| counters.pongs_unmatched),
     ("bad_checksums", "Frames dropped for a wrong checksum", |counters| counters.bad_checksums),
+    ("malformed_commands", "Frames dropped for a command that is no name", |counters| counters.malformed_commands),
+    ("undecodable_messages", "Messages for the loop itself that made no sense", |counters| counters.undecodable),
+    ("early_messages", "Messages ignored before the end of the handshake", |counters| counters.before_handshake),
+    ("early_veracks", "Veracks before the version", |counters| counters.early_veracks),
+    ("duplicate_handshakes", "Second versions and veracks", |counters| counters.duplicate_handshakes),
     ("discarded_frames", "Frames dropped as nobody wanted them", |counters| counters.discarded),
     ("oversize_frames", "Frames dropped as larger than what is gathered", |counters| counters.over_buffer_limit),
     ("unbuffered_frames", "Frames dropped as too much was being gathered", |counters| counters.no_buffer_room),
     ("deadlines_missed", "Deadlines of peers that passed", |counters| counters.timeouts),
+    ("stale_events", "Events of connections that were gone", |counters| counters.stale_events),
+    ("timers_rearmed", "Timers that went off before what they are for", |counters| counters.timers_rearmed),
 ];
 
 /// The upper bounds of the buckets of latencies, in nanoseconds; what is longer counts above them all.
@@ -79,6 +88,7 @@ pub(super) struct Snapshot {
     /// Those since the loop began.
     pub(super) connect: LatencyHistogram,
     pub(super) handshake: LatencyHistogram,
+    pub(super) ping_rtt: LatencyHistogram,
 }
 
 /// The exposition of one snapshot.
@@ -98,6 +108,7 @@ impl Collector for Snapshot {
         metrics.work_of(&self.stats)?;
         metrics.histogram("connect", "How long dials took until the TCP connection was there", &self.connect)?;
         metrics.histogram("handshake", "How long handshakes took, from the TCP connection on", &self.handshake)?;
+        metrics.histogram("ping_rtt", "How long pongs took, from when their pings were due", &self.ping_rtt)?;
         metrics.quantiles("turn", "How long each turn's work took", &self.stats.turn)?;
         metrics.quantiles("loop_lag", "How late exact wake-ups were", &self.stats.loop_lag)
     }
@@ -197,14 +208,15 @@ impl Metrics<'_> {
         let mut encoder =
             self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;
         let hdr = histogram.as_hdr();
-        let mut above = 0;
+        let mut counted = 0;
         let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
         for bound in BUCKETS_NANOS {
-            buckets.push((bound as f64 / 1e9, hdr.count_between(above, bound)));
-            above = bound + 1;
+            // From zero on, for a count from just above the bound before would have the latencies at that one again.
+            let up_to_bound = hdr.count_between(0, bound);
+            buckets.push((bound as f64 / 1e9, up_to_bound - counted));
+            counted = up_to_bound;
         }
-        let counted: u64 = buckets.iter().map(|(_, count)| count).sum();
-        buckets.push((f64::INFINITY, hdr.len().saturating_sub(counted)));
+        buckets.push((f64::INFINITY, hdr.len() - counted));
         let sum = hdr.mean() * hdr.len() as f64 / 1e9;
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, hdr.len(), &buckets, None)
     }
@@ -258,6 +270,30 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn no_counter_is_left_out() {
+        // Those that are a sum of others by reason, and those with a direction.
+        const OTHERWISE: [&str; 3] = ["closed", "bytes_received", "bytes_sent"];
+        let text = format!("{:#?}", Counters::default());
+        let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);
+        let fields: BTreeSet<&str> = fields.filter(|name| !OTHERWISE.contains(name)).collect();
+        assert_eq!(COUNTERS.len(), fields.len(), "{fields:?}");
+        let names: BTreeSet<&str> = COUNTERS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names.len(), COUNTERS.len());
+    }
+
+    #[test]
+    fn a_latency_at_the_bound_of_a_bucket_counts_once() {
+        let mut ping_rtt = LatencyHistogram::new();
+        BUCKETS_NANOS.into_iter().for_each(|nanos| ping_rtt.record(Duration::from_nanos(nanos)));
+        let text = exposition(Snapshot { ping_rtt, ..Snapshot::default() }, Network::Regtest).unwrap();
+        let buckets = text.lines().filter(|line| line.starts_with("peerloop_ping_rtt_seconds_bucket"));
+        let counts: Vec<usize> =
+            buckets.map(|line| line.rsplit_once(' ').expect("it has a value").1.parse().expect("a number")).collect();
+        let expected: Vec<usize> = (1..=BUCKETS_NANOS.len()).chain([BUCKETS_NANOS.len()]).collect();
+        assert_eq!(counts, expected);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `--metrics-addr`: one route over HTTP, for a collector that asks now and then.
 //!
-//! A thread of its own serves one request at a time: it reads at most [`REQUEST_MAX_BYTES`], takes at most
-//! [`REQUEST_MAX`] for each, asks the loop for a snapshot, answers and closes. Whoever is slow or sends anything else
-//! keeps the next one waiting for that long and harms nobody.
+//! A thread of its own serves one request at a time: it reads at most [`REQUEST_MAX_BYTES`] for [`REQUEST_MAX`] at the
+//! most, asks the loop for a snapshot, writes the answer for as long at the most, and closes. Whoever is slow or sends
+//! anything else keeps the next one waiting for that long and harms nobody.
 
 use super::exposition::{CONTENT_TYPE, Snapshot, exposition};
 use crate::exit::Failure;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The longest head of a request.
 const REQUEST_MAX_BYTES: usize = 8 * 1024;
 
-/// Time for a request to arrive, and for as long an answer to be taken.
+/// Time for a request to arrive, and as much again for its answer to be taken.
 const REQUEST_MAX: Duration = Duration::from_secs(2);
 
 /// How long to wait when no connection can be accepted, for want of descriptors say.
@@ -71,27 +71,31 @@ impl Metrics {
 struct Latencies {
     connect: LatencyHistogram,
     handshake: LatencyHistogram,
+    ping_rtt: LatencyHistogram,
     /// What the loop gets for the next one.
     spare: LatencyHistogram,
 }
 
 impl Latencies {
-    /// What is to be told; nothing when the loop has ended.
+    /// What is to be told; nothing when the loop takes no more commands.
     fn snapshot(&mut self, handle: &Handle<()>) -> Option<Snapshot> {
         let stats = handle.stats().ok()?.wait().ok()?;
-        let Self { connect, handshake, spare } = self;
-        for (latency, all) in [(Latency::Connect, &mut *connect), (Latency::Handshake, &mut *handshake)] {
+        let Self { connect, handshake, ping_rtt, spare } = self;
+        for (latency, all) in [
+            (Latency::Connect, &mut *connect),
+            (Latency::Handshake, &mut *handshake),
+            (Latency::PingRtt, &mut *ping_rtt),
+        ] {
             let taken = handle.take_latencies(latency, std::mem::take(spare)).ok()?.wait().ok()?;
             all.merge(&taken);
             *spare = taken;
         }
-        Some(Snapshot { stats, connect: connect.clone(), handshake: handshake.clone() })
+        Some(Snapshot { stats, connect: connect.clone(), handshake: handshake.clone(), ping_rtt: ping_rtt.clone() })
     }
 }
 
-/// Reads one request and answers it; `snapshot` has nothing when the loop has ended.
+/// Reads one request and answers it; `snapshot` may have nothing to tell.
 fn answer(mut socket: TcpStream, snapshot: &mut impl FnMut() -> Option<String>) -> io::Result<()> {
-    socket.set_write_timeout(Some(REQUEST_MAX))?;
     let head = read_head(&mut socket)?;
     let (status, body) = match route(&head) {
         Err(status) => (status, String::new()),
@@ -101,7 +105,7 @@ fn answer(mut socket: TcpStream, snapshot: &mut impl FnMut() -> Option<String>) 
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
     );
-    socket.write_all((head + &body).as_bytes())
+    write_all(&mut socket, (head + &body).as_bytes(), REQUEST_MAX)
 }
 
 /// What comes up to the first empty line, or as much of it as may.
@@ -109,12 +113,9 @@ fn read_head(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
     let until = Instant::now() + REQUEST_MAX;
     let (mut head, mut part) = (Vec::new(), [0; 1024]);
     while head.len() < REQUEST_MAX_BYTES && !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        socket.set_read_timeout(Some(left))?;
-        match socket.read(&mut part) {
+        socket.set_read_timeout(Some(left(until)?))?;
+        let room = part.len().min(REQUEST_MAX_BYTES - head.len());
+        match socket.read(&mut part[..room]) {
             Ok(0) => break,
             Ok(len) => head.extend_from_slice(&part[..len]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -122,6 +123,26 @@ fn read_head(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
         }
     }
     Ok(head)
+}
+
+/// Who takes it drop by drop has no more time than who takes none of it.
+fn write_all(socket: &mut TcpStream, mut text: &[u8], within: Duration) -> io::Result<()> {
+    let until = Instant::now() + within;
+    while !text.is_empty() {
+        socket.set_write_timeout(Some(left(until)?))?;
+        match socket.write(text) {
+            Ok(len) => text = &text[len..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What is left of the time, if anything is.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// Whether the metrics are asked for, or else what to say.
@@ -178,6 +199,26 @@ mod tests {
             assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {text}");
         }
         assert!(asked(b"GET /metrics HTTP/1.1\r\n\r\n", None).starts_with("HTTP/1.1 503 "));
+    }
+
+    #[test]
+    fn an_answer_that_is_taken_drop_by_drop_has_an_end() {
+        const MORE_THAN_BUFFERS_TAKE: usize = 64 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let sipping = spawn(move || {
+            let mut drop = [0; 64 * 1024];
+            while client.read(&mut drop).is_ok_and(|len| len > 0) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let written = write_all(&mut server, &vec![0; MORE_THAN_BUFFERS_TAKE], Duration::from_millis(200));
+        let kind = written.expect_err("it cannot be taken so fast").kind();
+        assert!(matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock), "{kind}");
+        server.shutdown(Shutdown::Both).unwrap();
+        drop(server);
+        let _ = sipping.join();
     }
 
     #[test]
