@@ -21,6 +21,9 @@ const LINE_MAX_BYTES: u64 = 4_096;
 /// As many as a book holds.
 const LINES_MAX: usize = BOOK_PEERS_MAX + BANS_MAX;
 
+/// What some editors put before the first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bad lines whose number is told.
 const TOLD_MAX: usize = 10;
 
@@ -88,17 +91,19 @@ pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failur
 
 /// Reads what `export` has written from a file or, by the name `-`, from stdin.
 pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
-    let failed = |error: io::Error| Failure::run(format!("reading {}: {error}; nothing was imported", file.display()));
-    let read = match file.as_os_str() == "-" {
+    let is_stdin = file.as_os_str() == "-";
+    let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let failed = |error: io::Error| Failure::run(format!("reading {name}: {error}; nothing was imported"));
+    let read = match is_stdin {
         true => changes(io::stdin().lock()),
         false => changes(BufReader::new(File::open(file).map_err(failed)?)),
     };
-    read.map_err(failed)?.map_err(|what| Failure::run(format!("{}:{what}; nothing was imported", file.display())))
+    read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
 /// The changes that the lines are, or what is wrong with them.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
-    let mut changes = Vec::new();
+    let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());
     let mut line = Vec::new();
     for number in 1_usize.. {
@@ -112,13 +117,22 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
         if line.len() as u64 > LINE_MAX_BYTES {
             return Ok(Err(format!("{number}: the line has more than {LINE_MAX_BYTES} bytes")));
         }
-        if line.iter().all(u8::is_ascii_whitespace) {
+        let text = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
+        if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match (change(&line), &first) {
-            (Ok(change), _) => changes.push(change),
+        match (change(text), &first) {
+            (Ok(change), _) => {
+                bans += usize::from(matches!(change, Change::PutBan(_)));
+                changes.push(change);
+            }
             (Err(why), None) => first = Some(format!("{number}: {why}")),
             (Err(_), Some(_)) => more.push(number),
+        }
+        for (count, what, most) in [(changes.len() - bans, "peers", BOOK_PEERS_MAX), (bans, "bans", BANS_MAX)] {
+            if count > most {
+                return Ok(Err(format!("{number}: there are more {what} than the {most} that a book has room for")));
+            }
         }
     }
     Ok(first.map_or(Ok(changes), |first| Err(first + &also_bad(&more))))
@@ -134,7 +148,10 @@ fn also_bad(numbers: &[usize]) -> String {
 }
 
 fn change(line: &[u8]) -> Result<Change, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string().replace(char::is_control, "?"))?;
+    let line: Line = serde_json::from_slice(line).map_err(|error| {
+        // Each line is a text of its own, whose only line is its first.
+        error.to_string().replace(" at line 1 column", " at column").replace(char::is_control, "?")
+    })?;
     match line {
         Line::Peer(peer) => peer.read().map(Change::PutPeer),
         Line::Ban(ban) => ban.read().map(Change::PutBan),
@@ -290,6 +307,30 @@ mod tests {
         let many = format!("{good}{}", "x\n".repeat(13));
         let what = read_text(&many).unwrap_err();
         assert!(what.ends_with("; bad as well: 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 others"), "{what}");
+    }
+
+    #[test]
+    fn what_other_systems_put_around_lines_is_no_mistake() {
+        let line = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}";
+        let expected = read_text(line);
+        assert!(expected.is_ok());
+        for text in [format!("\u{feff}{line}\r\n"), format!("\u{feff}\r\n{line}\r\n\r\n"), format!("{line}\r\n")] {
+            assert_eq!(read_text(&text), expected, "{text:?}");
+        }
+        let elsewhere = read_text(&format!("{line}\n\u{feff}{line}"));
+        assert_eq!(elsewhere, Err("2: expected value at column 1".to_owned()));
+    }
+
+    #[test]
+    fn more_peers_or_bans_than_a_book_holds_are_refused_by_what_they_are() {
+        for (line, what, most) in [
+            ("{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n", "peers", BOOK_PEERS_MAX),
+            ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null}}\n", "bans", BANS_MAX),
+        ] {
+            assert_eq!(read_text(&line.repeat(most)).map(|changes| changes.len()), Ok(most));
+            let refused = read_text(&line.repeat(most + 1)).unwrap_err();
+            assert!(refused.contains(&format!("{}: there are more {what} than the {most} ", most + 1)), "{refused}");
+        }
     }
 
     #[test]
