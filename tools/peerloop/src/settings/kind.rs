@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Duration(fn(&mut Config) -> &mut Duration),
     Size(fn(&mut Config) -> &mut u64),
     Count(fn(&mut Config) -> &mut usize),
-    /// A count, or `unlimited`.
+    /// A count, or 0, or `unlimited`.
     Limit(fn(&mut Config) -> &mut usize),
     Number(fn(&mut Config) -> &mut u32),
     Port(fn(&mut Config) -> &mut u16),
@@ -115,8 +115,11 @@ impl Kind {
             Self::Size(of) => *of(config) = parse_bytes(one()?)?,
             Self::Count(of) => *of(config) = parse_count(one()?)?,
             Self::Limit(of) => {
-                let text = one()?;
-                *of(config) = if text == UNLIMITED { usize::MAX } else { parse_number(text)? };
+                *of(config) = match one()? {
+                    UNLIMITED => usize::MAX,
+                    "0" => 0,
+                    text => parse_count(text)?,
+                };
             }
             Self::Number(of) => *of(config) = parse_number(one()?)?,
             Self::Port(of) => *of(config) = parse_number(one()?)?,
