@@ -25,7 +25,7 @@ pub struct ManagerConfig {
     /// Names whose addresses are peers, asked at the start and every hour in [`DialMode::Normal`]. At most 64; default
     /// the network's own.
     pub dns_seeds: Vec<String>,
-    /// The port of an address that came without one. Default the network's own.
+    /// The port of an address that came without one. 1 to 65,535; default the network's own.
     pub default_port: u16,
     /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for
     /// none.
@@ -127,6 +127,7 @@ impl ManagerConfig {
             self.dns_seeds.iter().all(is_name),
             "must have names of 1 to 253 printable ASCII characters",
         )?;
+        rule("default_port", self.default_port != 0, "must be 1 to 65,535")?;
         if let DialMode::Fixed(peers) = &self.mode {
             rule("mode", (1..=limits::FIXED_PEERS_MAX).contains(&peers.len()), "fixed peers are 1 to 100,000")?;
             let is_dialable = |peer: &SocketAddr| peer.port() != 0 && !peer.ip().is_unspecified();
@@ -188,6 +189,7 @@ mod tests {
             ("dns_seeds", ManagerConfig { dns_seeds: vec!["a.example".to_owned(); 65], ..good() }),
             ("dns_seeds", ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
             ("dns_seeds", ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),
+            ("default_port", ManagerConfig { default_port: 0, ..good() }),
             ("mode", ManagerConfig { mode: fixed(&[]), ..good() }),
             ("mode", ManagerConfig { mode: fixed(&["192.0.2.1:0"]), ..good() }),
             ("mode", ManagerConfig { mode: fixed(&["0.0.0.0:8333"]), ..good() }),
