@@ -17,7 +17,7 @@ fn main() {
 
 #[cfg(unix)]
 mod nested {
-    use super::setting::{self, Node};
+    use super::setting;
     use mio::unix::SourceFd;
     use mio::{Events, Interest, Poll, Token};
     use peerloop::net::Net;
@@ -56,11 +56,7 @@ mod nested {
     }
 
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-        let (network, nodes) = setting::arguments()?;
-        let node = match nodes.first() {
-            Some(&node) => node,
-            None => Node::start(network, &[])?.address,
-        };
+        let (network, node) = setting::network_and_node()?;
         // Without `spin` an exact wake-up of the inner loop never holds the outer one up.
         let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
         let mut outer = Poll::new()?;

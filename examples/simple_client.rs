@@ -6,7 +6,6 @@ mod setting;
 
 use peerloop::error::LocalCause;
 use peerloop::{CloseReason, Config, Ctx, Event, Handler, PeerId, Reactor};
-use setting::Node;
 use std::net::SocketAddr;
 
 struct Client {
@@ -48,11 +47,7 @@ impl Handler for Client {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (network, nodes) = setting::arguments()?;
-    let node = match nodes.first() {
-        Some(&node) => node,
-        None => Node::start(network, &[])?.address,
-    };
+    let (network, node) = setting::network_and_node()?;
     Reactor::new(Config::new(network), Client { node, pongs: 0 })?.run()?;
     Ok(())
 }

@@ -26,6 +26,15 @@ pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> 
     Ok((network, nodes))
 }
 
+/// The network and the first node named, or a node of this process if none is.
+pub(crate) fn network_and_node() -> Result<(Network, SocketAddr), Box<dyn Error>> {
+    let (network, nodes) = arguments()?;
+    match nodes.first() {
+        Some(&node) => Ok((network, node)),
+        None => Ok((network, Node::start(network, &[])?.address)),
+    }
+}
+
 /// A node of this process.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
