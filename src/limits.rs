@@ -192,8 +192,9 @@ pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 pub const RESTARTS_MAX: u32 = 3;
 /// Default window in which [`RESTARTS_MAX`] counts.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
-/// Time in which a stopping loop closes its peers gracefully; after it they are closed as they are.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Time in which a stopping loop closes its peers gracefully; after it they are closed as they are. A program that has
+/// five seconds to end has one of them left for all else.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// Time for which the kernel may keep our bytes without an acknowledgement.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 

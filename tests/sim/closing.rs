@@ -306,7 +306,7 @@ fn a_peer_that_never_closes_holds_a_stopping_loop_up_for_the_grace() {
 }
 
 #[test]
-fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_five_seconds() {
+fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_the_whole_grace() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -314,7 +314,7 @@ fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_u
     stage.settle();
     stage.node.reactor.handle().stop().unwrap();
     let driver = Driver::new(&stage.world);
-    for second in 1..5 {
+    for second in 1..SHUTDOWN_GRACE.as_secs() {
         let now = Instant::ZERO.plus(secs(second));
         assert_eq!(driver.run_until(now, &mut [&mut stage.node.reactor]).unwrap(), RunOutcome::TimeOver);
         peer.net.read(raw_link(), &mut [0; 10]).unwrap();

@@ -2,22 +2,41 @@
 
 use crate::exit::Failure;
 use crate::output;
-use peerloop::store::{Opened, RedbStore, StoreError};
+use peerloop::ban::Ban;
+use peerloop::store::{KnownPeer, Opened, PeerStore, RedbStore, StoreError};
 use std::path::Path;
+
+/// All that a book holds.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) peers: Vec<KnownPeer>,
+    pub(crate) bans: Vec<Ban>,
+}
 
 /// Opens the book, or begins one; what could not be used of an earlier one is told on stderr.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
-    let (store, opened) = RedbStore::open(path).map_err(|error| match error {
-        StoreError::InUse { .. } => {
-            let book = path.display();
-            Failure::run(format!("the peer book {book} is in use by a node that runs; stop that first, or use another"))
-        }
-        error => Failure::run(error.to_string()),
-    })?;
+    let (store, opened) = RedbStore::open(path)?;
     for line in findings(path, &opened) {
         output::complain(&line);
     }
     Ok(store)
+}
+
+/// Reads all that a book holds.
+pub(crate) fn known(store: &RedbStore) -> Result<Known, Failure> {
+    Ok(Known { peers: store.list_all()?, bans: store.bans()? })
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::InUse { path } => Self::run(format!(
+                "the peer book {} is in use by a node that runs; stop that first, or use another",
+                path.display()
+            )),
+            error => Self::run(error.to_string()),
+        }
+    }
 }
 
 fn findings(path: &Path, opened: &Opened) -> Vec<String> {

@@ -32,6 +32,13 @@ Examples:
 
 Exit codes: 0 finished, 1 the run failed, 2 wrong usage, 3 this machine cannot do it, 129/130/143 ended by a signal";
 
+const EXIT_CODES_OF_RUN: &str = "\
+Exit codes: 0 ended by a signal, 1 something failed, 2 a setting is wrong, 3 this machine cannot do it,
+130/143 ended by a second signal before all was closed and written";
+
+const EXIT_CODES_OF_PEERS: &str = "\
+Exit codes: 0 done, 1 the book is missing, in use or no book, or has nothing of the kind, 2 wrong usage";
+
 /// Thousands of Bitcoin SV peers on one thread, and how each of them behaves, in microseconds
 #[derive(Debug, Parser)]
 #[command(name = "peerloop", version, after_help = EXAMPLES)]
@@ -142,6 +149,7 @@ pub(crate) struct ServeArgs {
 /// Settings are given by flags, by variables named PEERLOOP_ and the name in capitals, or in a file of TOML; a flag
 /// goes over a variable and that over the file. SIGHUP reads the file again.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES_OF_RUN)]
 pub(crate) struct RunArgs {
     /// File of settings; --print-config writes one [default: the variable PEERLOOP_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -158,6 +166,7 @@ pub(crate) struct RunArgs {
 
 /// The book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the file of settings.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES_OF_PEERS)]
 pub(crate) struct PeersArgs {
     #[command(subcommand)]
     pub(crate) command: PeersCommand,

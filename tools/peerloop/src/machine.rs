@@ -47,20 +47,27 @@ impl Machine {
         descriptors_needed(peers, descriptors_per_peer).min(self.descriptors)
     }
 
-    /// Whether there are descriptors for so many peers.
-    pub(crate) fn check_descriptors(&self, peers: usize, descriptors_per_peer: u64) -> Result<(), Failure> {
-        let needed = descriptors_needed(peers, descriptors_per_peer);
-        if needed <= self.descriptors {
+    /// Whether there are descriptors for so many peers, and for `more` that are no peers.
+    pub(crate) fn check_descriptors(
+        &self,
+        peers: usize,
+        descriptors_per_peer: u64,
+        more: usize,
+    ) -> Result<(), Failure> {
+        let has = self.descriptors;
+        let besides = DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64);
+        let needed = descriptors_needed(peers, descriptors_per_peer).saturating_add(more as u64);
+        if needed <= has {
             return Ok(());
         }
         let each = match descriptors_per_peer {
             1 => "one for each",
             _ => "two for each, as both ends are here",
         };
-        let (has, fits) = (self.descriptors, self.peers_max(descriptors_per_peer));
+        let fits = has.saturating_sub(besides) / descriptors_per_peer;
         Err(Failure::machine(format!(
-            "{peers} peers need {needed} descriptors ({each}, and {DESCRIPTORS_BESIDE_PEERS} besides), but this \
-             process may open {has}; use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
+            "{peers} peers need {needed} descriptors ({each}, and {besides} besides), but this process may open {has}; \
+             use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
         )))
     }
 
@@ -128,16 +135,26 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted_to_the_last_one() {
-        assert_eq!(MACHINE.check_descriptors(19_968, 1), Ok(()));
-        assert_eq!(MACHINE.check_descriptors(9_984, 2), Ok(()));
-        let refused = MACHINE.check_descriptors(9_985, 2).unwrap_err();
+        assert_eq!(MACHINE.check_descriptors(19_968, 1, 0), Ok(()));
+        assert_eq!(MACHINE.check_descriptors(9_984, 2, 0), Ok(()));
+        let refused = MACHINE.check_descriptors(9_985, 2, 0).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for number in ["9985", "20002", "20000", "9984"] {
             assert!(refused.message.contains(number), "{number}: {}", refused.message);
         }
-        assert!(MACHINE.check_descriptors(usize::MAX, 2).is_err());
+        assert!(MACHINE.check_descriptors(usize::MAX, 2, usize::MAX).is_err());
         assert_eq!(MACHINE.descriptors_for(9_000, 2), 18_032);
         assert_eq!(MACHINE.descriptors_for(usize::MAX, 2), 20_000, "never more than there are");
+    }
+
+    #[test]
+    fn as_many_peers_as_a_refusal_names_are_not_refused() {
+        let refused = MACHINE.check_descriptors(19_950, 1, 64).unwrap_err();
+        for part in ["19950 peers need 20046", "96 besides", "at most 19904 peers"] {
+            assert!(refused.message.contains(part), "{part}: {}", refused.message);
+        }
+        assert_eq!(MACHINE.check_descriptors(19_904, 1, 64), Ok(()));
+        assert!(MACHINE.check_descriptors(19_905, 1, 64).is_err());
     }
 
     #[test]

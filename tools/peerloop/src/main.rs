@@ -22,6 +22,7 @@ mod settings;
 #[cfg(feature = "sim")]
 mod sim;
 mod sources;
+mod status;
 mod targets;
 mod units;
 

@@ -10,8 +10,7 @@ use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::progress::Progress;
-use crate::units::{show_bytes, show_seconds};
-use peerloop::api::{Pending, Stats};
+use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
 use peerloop::limits::OVER_CAPACITY_MAX;
 use peerloop::load::{Responder, ResponderCommand, Snapshot};
 use peerloop::net::mio::MioNet;
@@ -22,8 +21,10 @@ use std::time::{Duration, Instant};
 
 /// The default maximum, however many descriptors there are.
 const DEFAULT_PEERS_MAX: usize = 1_000_000;
-/// How often the status line changes.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the status line tells the rates of.
+const SHOWN: [Shown; 2] =
+    [Shown("handshakes", |counters| counters.handshakes), Shown("pings", |counters| counters.pings_answered)];
 
 /// What the loop's thread sends back when it listens.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ fn max_peers(machine: &Machine, asked: Option<usize>) -> Result<usize, Failure> 
         // Those above the maximum need descriptors too, while they are told so.
         return Ok(fitting.saturating_sub(OVER_CAPACITY_MAX).clamp(1, DEFAULT_PEERS_MAX));
     };
-    machine.check_descriptors(asked, 1)?;
+    machine.check_descriptors(asked, 1, 0)?;
     Ok(asked)
 }
 
@@ -95,18 +96,15 @@ fn wait(notices: &Notices, handle: &Handle<ResponderCommand>, quiet: bool) {
         notices.next(None);
         return;
     }
-    let mut before = Stats::default();
-    let mut pending: Option<Pending<Stats>> = handle.stats().ok();
+    let mut watch = Watch::new(handle);
     loop {
         match notices.next(Some(STATUS_INTERVAL)) {
             Some(Notice::Stop(_) | Notice::Ended) => return progress.clear(),
             None => {}
         }
-        if let Some(stats) = pending.take().and_then(|pending| pending.try_take().ok().flatten()) {
-            progress.show(&status(&stats, &before));
-            before = stats;
+        if let Some(line) = watch.line(handle, |stats| format!("peers {}", stats.ready), &SHOWN) {
+            progress.show(&line);
         }
-        pending = handle.stats().ok();
     }
 }
 
@@ -115,46 +113,18 @@ fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> Str
     format!("listening at {}  network {network}  at most {max_peers} peers\n", addresses.join(" "))
 }
 
-fn status(now: &Stats, before: &Stats) -> String {
-    let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64();
-    let per_second = |now: u64, before: u64| {
-        let rate = now.saturating_sub(before) as f64 / seconds;
-        if rate.is_finite() { rate.round() as u64 } else { 0 }
-    };
-    let (counters, earlier) = (&now.counters, &before.counters);
-    format!(
-        "peers {}  handshakes {}/s  pings {}/s  in {}/s  out {}/s",
-        now.ready,
-        per_second(counters.handshakes, earlier.handshakes),
-        per_second(counters.pings_answered, earlier.pings_answered),
-        show_bytes(per_second(counters.bytes_received, earlier.bytes_received)),
-        show_bytes(per_second(counters.bytes_sent, earlier.bytes_sent))
-    )
-}
-
 fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
     let counters = &snapshot.counters;
-    format!(
-        "served {}: {} accepted, {} handshakes, at most {} peers at once, {} pings answered, in {}, out {}\n",
-        show_seconds(uptime),
-        counters.accepted,
-        counters.handshakes,
-        snapshot.peak,
-        counters.pings_answered,
-        show_bytes(counters.bytes_received),
-        show_bytes(counters.bytes_sent)
-    )
+    let done = format!(
+        "{} accepted, {} handshakes, at most {} peers at once, {} pings answered",
+        counters.accepted, counters.handshakes, snapshot.peak, counters.pings_answered
+    );
+    status::summary("served", uptime, &done, counters)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_without_time_between_has_no_rates() {
-        let line = status(&Stats::default(), &Stats::default());
-        assert_eq!(line, "peers 0  handshakes 0/s  pings 0/s  in 0 B/s  out 0 B/s");
-    }
 
     #[test]
     fn the_default_maximum_leaves_descriptors_for_those_who_are_turned_away() {

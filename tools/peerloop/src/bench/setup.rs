@@ -142,7 +142,7 @@ impl Setup {
     }
 
     fn check_machine(&self) -> Result<(), Failure> {
-        self.machine.check_descriptors(self.connections, self.descriptors_per_peer())?;
+        self.machine.check_descriptors(self.connections, self.descriptors_per_peer(), 0)?;
         let mut targets = self.targets.clone();
         targets.sort_unstable();
         targets.dedup();

@@ -6,18 +6,18 @@
 mod lines;
 mod show;
 
-use crate::book;
+use crate::book::{self, Known, known};
 use crate::cli::{PeersArgs, PeersCommand};
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::run::config_file;
-use crate::settings::{Effective, SettingFlags, Settings, SettingsFile};
+use crate::run::settings_file;
+use crate::settings::{Effective, SettingFlags, Settings};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, RedbStore, StoreError};
+use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, RedbStore};
 use peerloop::time::UnixTime;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 const BOOK_BEGINS: &[u8] = b"redb";
 
 pub(crate) fn run(args: &PeersArgs) -> Result<Exit, Failure> {
-    let file = config_file(args.config.clone()).as_deref().map(SettingsFile::read).transpose()?;
+    let file = settings_file(args.config.as_deref())?;
     let book = SettingFlags::of_book(args.book.as_deref());
     let settings = Settings::load(&book, std::env::vars_os(), file.as_ref())?;
     output::print(&carry_out(&args.command, &settings)?).map(|()| Exit::Success)
@@ -69,30 +69,26 @@ fn book_of(settings: &Effective) -> Result<&Path, Failure> {
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
-/// All that a book holds.
-#[derive(Debug)]
-struct Known {
-    peers: Vec<KnownPeer>,
-    bans: Vec<Ban>,
-}
-
-fn known(store: &RedbStore) -> Result<Known, Failure> {
-    let failed = |error: StoreError| Failure::run(error.to_string());
-    Ok(Known { peers: store.list_all().map_err(failed)?, bans: store.bans().map_err(failed)? })
-}
-
 /// Opens a book that exists.
 fn open(path: &Path) -> Result<RedbStore, Failure> {
+    let name = path.display();
+    let failed = |error: io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound => "`run --book` begins one",
+            _ => "name a book that this user may read and write",
+        };
+        Failure::run(format!("opening the peer book {name}: {error}; {remedy}"))
+    };
+    // To open a pipe might wait for ever.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Failure::run(format!("opening the peer book {name}: it is no file; name one that is a book")));
+    }
     let mut begins = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(BOOK_BEGINS.len() as u64).read_to_end(&mut begins));
-    match read {
-        Err(error) => {
-            Err(Failure::run(format!("opening the peer book {}: {error}; `run --book` begins one", path.display())))
-        }
-        Ok(_) if begins != BOOK_BEGINS => {
-            Err(Failure::run(format!("{} is no peer book; it was left as it is", path.display())))
-        }
-        Ok(_) => book::open(path),
+    let file = File::open(path).map_err(failed)?;
+    file.take(BOOK_BEGINS.len() as u64).read_to_end(&mut begins).map_err(failed)?;
+    match begins == BOOK_BEGINS {
+        true => book::open(path),
+        false => Err(Failure::run(format!("{name} is no peer book; it was left as it is"))),
     }
 }
 
@@ -117,20 +113,20 @@ fn ban(store: &mut RedbStore, ip: IpAddr, duration: Option<Duration>) -> Result<
     let mut changes = vec![Change::PutBan(ban)];
     let status = PeerStatus::Banned(BanReason::Manual);
     changes.extend(of_host(store, host)?.into_iter().map(|peer| with_status(peer, status, since)));
-    store.apply(&changes).map_err(|error| Failure::run(error.to_string()))?;
+    store.apply(&changes)?;
     Ok(format!("banned {host} {}\n", show::end_of(&ban)))
 }
 
 fn unban(store: &mut RedbStore, ip: IpAddr) -> Result<String, Failure> {
     let host = Host::of(ip);
-    let failed = |error: StoreError| Failure::run(error.to_string());
-    if !store.bans().map_err(failed)?.iter().any(|ban| ban.host == host) {
+    let bans = store.bans()?.into_iter().filter(|ban| ban.host == host);
+    let peers = of_host(store, host)?.into_iter().filter(|peer| matches!(peer.status, PeerStatus::Banned(_)));
+    let pardoned = peers.map(|peer| with_status(peer, PeerStatus::Unknown, now()));
+    let changes: Vec<Change> = bans.map(|ban| Change::RemoveBan(ban.host)).chain(pardoned).collect();
+    if changes.is_empty() {
         return Err(Failure::run(format!("{host} is not banned; `peers list` shows who is")));
     }
-    let mut changes = vec![Change::RemoveBan(host)];
-    let banned = of_host(store, host)?.into_iter().filter(|peer| matches!(peer.status, PeerStatus::Banned(_)));
-    changes.extend(banned.map(|peer| with_status(peer, PeerStatus::Unknown, now())));
-    store.apply(&changes).map_err(failed)?;
+    store.apply(&changes)?;
     Ok(format!("{host} is not banned any more\n"))
 }
 
@@ -140,8 +136,7 @@ fn with_status(mut peer: KnownPeer, status: PeerStatus, since: UnixTime) -> Chan
 }
 
 fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
-    let peers = store.list_all().map_err(|error| Failure::run(error.to_string()))?;
-    Ok(peers.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
+    Ok(store.list_all()?.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
 }
 
 /// The setting that has one more network, which a node that runs takes when it is told of it.

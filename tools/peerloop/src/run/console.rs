@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 const QUEUE_MAX_LINES: usize = 1_024;
 
 /// How long the end waits for the last lines to be written.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// What logs the events of the library; other crates have nothing to say to who runs a node.
 const TARGET: &str = "peerloop";
@@ -76,7 +76,7 @@ impl Console {
         let (done, is_done) = sync_channel(1);
         let sent = self.said.try_send(Said::Clear).and_then(|()| self.said.try_send(Said::Flush(done)));
         if sent.is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_PATIENCE);
+            let _ = is_done.recv_timeout(FLUSH_MAX);
         }
     }
 

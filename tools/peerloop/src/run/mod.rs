@@ -3,16 +3,15 @@
 //!
 //! The loop has a thread of its own, its book another, and what it says on stderr a third, so that it waits for neither
 //! a disk nor a terminal. This thread sleeps until a signal comes; only a status line on a terminal wakes it once a
-//! second. SIGHUP reads the settings again. SIGINT and SIGTERM let the peers go and the book be written, for
-//! [`DRAIN_MAX`] at the most; a second one ends at once.
+//! second. SIGHUP reads the settings again. SIGINT and SIGTERM let the peers go and the book be written: [`DRAIN_MAX`]
+//! and [`console::FLUSH_MAX`] together are five seconds. A second one ends at once.
 
 mod console;
 mod exposition;
 mod metrics;
 mod reload;
-mod status;
 
-use crate::book;
+use crate::book::{self, Known};
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure, Stop};
 use crate::machine::Machine;
@@ -20,27 +19,28 @@ use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::settings::{Effective, Node, Settings, SettingsFile};
+use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
 use console::Console;
 use log::Level;
 use metrics::Metrics;
-use peerloop::api::{Pending, Stats};
+use peerloop::api::Stats;
 use peerloop::channel::Bystander;
 use peerloop::config::ManagerConfig;
 use peerloop::handle::Refused;
 use peerloop::limits::{OVER_CAPACITY_MAX, SHUTDOWN_GRACE};
 use peerloop::net::mio::MioNet;
-use peerloop::store::{PeerStore, RedbStore};
+use peerloop::store::RedbStore;
 use peerloop::{Config, Handle, Reactor};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the status line changes.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// The least that is left for the last writing of the book; peers that go sooner leave it more.
+const BOOK_MIN: Duration = Duration::from_millis(500);
 
-/// How long the end may take: the peers have all but half a second of it, the last writing of the book the rest.
-const DRAIN_MAX: Duration = SHUTDOWN_GRACE.saturating_add(Duration::from_millis(500));
+/// How long the peers and the book may take to end.
+const DRAIN_MAX: Duration = SHUTDOWN_GRACE.saturating_add(BOOK_MIN);
 
 /// When to ask the loop again whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -49,21 +49,25 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// process, as `timeout` does, has asked once.
 const ECHO_MAX: Duration = Duration::from_millis(100);
 
+/// What the status line tells the rates of.
+const SHOWN: [Shown; 1] = [Shown("frames", |counters| counters.frames_received)];
+
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let effective = settings(args)?;
     if args.print_config {
         return output::print(&effective.to_toml()).map(|()| Exit::Success);
     }
     let node = effective.node;
-    prepare(&node.config)?;
+    process::prepare(check_machine(&node.config)?);
     let store = node.book.as_deref().map(book::open).transpose()?;
+    let known = store.as_ref().map(book::known).transpose()?.unwrap_or_default();
     let metrics = node.metrics_addr.map(Metrics::bind).transpose()?;
     let notices = Notices::with_hang_ups()?;
-    output::print(&greeting(&node, store.as_ref(), metrics.as_ref())?)?;
+    output::print(&greeting(&node, &known, metrics.as_ref()))?;
     let console = Console::start(args.quiet, node.log_level)?;
     let (sender, receiver) = sync_channel(1);
     let config = node.config.clone();
-    let thread = notices.spawn("loop", move || keep_peers(config, store, sender))?;
+    let thread = notices.spawn("loop", move || keep_peers(config, store, known, sender))?;
     let began = Instant::now();
     let Ok(handle) = receiver.recv() else { return joined(thread).map(|_| Exit::Success) };
     if let Some(metrics) = metrics {
@@ -76,64 +80,75 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     console.finish();
     match outcome? {
-        Ended::Whole(stats) => output::print(&status::summary(&stats, began.elapsed())).map(|()| Exit::Success),
+        Ended::Whole(stats) => output::print(&summary(&stats, began.elapsed())).map(|()| Exit::Success),
         Ended::Cut(exit) => Ok(exit),
     }
 }
 
 /// Reads what was given, from the file and the environment as they are now.
 fn settings(args: &RunArgs) -> Result<Effective, Failure> {
-    let file = config_file(args.config.clone()).as_deref().map(SettingsFile::read).transpose()?;
+    let file = settings_file(args.config.as_deref())?;
     Settings::load(&args.settings, std::env::vars_os(), file.as_ref())
 }
 
-/// The file of settings, if there is one.
-pub(crate) fn config_file(flag: Option<PathBuf>) -> Option<PathBuf> {
-    flag.or_else(|| std::env::var_os("PEERLOOP_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from))
+/// Reads the file of settings, if one is named.
+pub(crate) fn settings_file(flag: Option<&Path>) -> Result<Option<SettingsFile>, Failure> {
+    let Some((path, named_by)) = settings_path(flag) else { return Ok(None) };
+    SettingsFile::read(&path).map(Some).map_err(|why| Failure::usage(format!("{named_by}: {why}")))
+}
+
+/// Where the file of settings is and what says so, if anything does.
+fn settings_path(flag: Option<&Path>) -> Option<(PathBuf, &'static str)> {
+    if let Some(path) = flag {
+        return Some((path.to_owned(), "flag --config"));
+    }
+    let path = std::env::var_os("PEERLOOP_CONFIG").filter(|path| !path.is_empty())?;
+    Some((path.into(), "variable PEERLOOP_CONFIG"))
 }
 
 fn manager(config: &Config) -> &ManagerConfig {
     config.manager.as_ref().expect("the settings are those of a managed loop")
 }
 
-/// Makes sure that the machine can hold the peers.
-fn prepare(config: &Config) -> Result<(), Failure> {
+/// Makes sure that the machine can hold the peers; returns the descriptors that the node may come to need.
+fn check_machine(config: &Config) -> Result<u64, Failure> {
+    let ManagerConfig { max_peers, listen, .. } = manager(config);
+    // Those above the maximum need descriptors too, while they are told so.
+    let more = OVER_CAPACITY_MAX + listen.len();
     let machine = Machine::survey();
-    let sockets = manager(config).max_peers.saturating_add(OVER_CAPACITY_MAX);
-    machine.check_descriptors(sockets, 1)?;
-    process::prepare(machine.descriptors_for(sockets, 1));
-    Ok(())
+    machine.check_descriptors(*max_peers, 1, more)?;
+    Ok(machine.descriptors_for(max_peers + more, 1))
 }
 
-fn greeting(node: &Node, store: Option<&RedbStore>, metrics: Option<&Metrics>) -> Result<String, Failure> {
+fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
     let ManagerConfig { target_peers, max_peers, .. } = manager(&node.config);
     let mut text = format!("running on {}  at least {target_peers}, at most {max_peers} peers\n", node.config.network);
-    text += &match store {
-        Some(store) => {
-            let unread = |error| Failure::run(format!("{error}"));
-            let (peers, bans) = (store.list_all().map_err(unread)?.len(), store.bans().map_err(unread)?.len());
-            format!("book {}: {peers} peers, {bans} bans\n", store.path().display())
+    text += &match &node.book {
+        Some(path) => {
+            format!("book {}: {} peers, {} bans\n", path.display(), known.peers.len(), known.bans.len())
         }
         None => "no book: what is learnt is forgotten at the end; --book FILE keeps it\n".to_owned(),
     };
     if let Some(metrics) = metrics {
         text += &format!("metrics at http://{}/metrics\n", metrics.address());
     }
-    Ok(text)
+    text
 }
 
 /// Builds the loop where it runs, and runs it until all peers are closed and the book is written.
-fn keep_peers(config: Config, store: Option<RedbStore>, ready: SyncSender<Handle<()>>) -> Result<Stats, Failure> {
+fn keep_peers(
+    config: Config,
+    store: Option<RedbStore>,
+    known: Known,
+    ready: SyncSender<Handle<()>>,
+) -> Result<Stats, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::machine(format!("starting the loop: {error}"));
     let mut net = MioNet::new().map_err(|error| failed(&error))?;
-    let mut known = (Vec::new(), Vec::new());
     if let Some(store) = store {
-        let unread = |error| Failure::run(format!("{error}"));
-        known = (store.list_all().map_err(unread)?, store.bans().map_err(unread)?);
         net = net.with_store(store).map_err(|error| failed(&error))?;
     }
     let mut reactor = Reactor::with_net(config, net, Bystander).map_err(|error| failed(&error))?;
-    reactor.remember(known.0, known.1);
+    reactor.remember(known.peers, known.bans);
     // The reporting thread waits for it and is still there.
     let _ = ready.send(reactor.handle());
     drop(ready);
@@ -144,22 +159,35 @@ fn keep_peers(config: Config, store: Option<RedbStore>, ready: SyncSender<Handle
 /// Goes on until a signal asks for the end, and returns it; none if the loop has ended by itself.
 fn watch(args: &RunArgs, mut node: Node, notices: &Notices, handle: &Handle<()>, console: &Console) -> Option<Stop> {
     let interval = console.is_live().then_some(STATUS_INTERVAL);
-    let mut before = Stats::default();
-    let mut pending: Option<Pending<Stats>> = None;
+    let mut watch = Watch::new(handle);
     loop {
         match notices.next(interval) {
-            Some(Notice::Stop(Stop::HungUp)) => reload::reload(settings(args), &mut node, handle, console),
+            Some(Notice::Stop(Stop::HungUp)) => {
+                let read = settings(args).and_then(|read| check_machine(&read.node.config).map(|_| read));
+                let has_file = settings_path(args.config.as_deref()).is_some();
+                reload::reload(read, has_file, &mut node, handle, console);
+            }
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) => return Some(stop),
             Some(Notice::Ended) => return None,
             None => {
-                if let Some(stats) = pending.take().and_then(|pending| pending.try_take().ok().flatten()) {
-                    console.show_status(status::line(&stats, &before, manager(&node.config)));
-                    before = stats;
+                if let Some(line) = watch.line(handle, |stats| state(stats, manager(&node.config)), &SHOWN) {
+                    console.show_status(line);
                 }
-                pending = handle.stats().ok();
             }
         }
     }
+}
+
+fn state(stats: &Stats, manager: &ManagerConfig) -> String {
+    let known = stats.book.map_or(0, |book| book.unknown + book.valid + book.inaccessible + book.banned);
+    format!("peers {} of {}  known {known}  banned {}", stats.ready, manager.max_peers, stats.banned_hosts)
+}
+
+fn summary(stats: &Stats, uptime: Duration) -> String {
+    let counters = &stats.counters;
+    let done =
+        format!("{} dialled, {} accepted, {} handshakes", counters.dialled, counters.accepted, counters.handshakes);
+    status::summary("ran", uptime, &done, counters)
 }
 
 /// How the end went.
@@ -199,4 +227,15 @@ fn drain(
 
 fn joined(thread: JoinHandle<Result<Stats, Failure>>) -> Result<Stats, Failure> {
     thread.join().unwrap_or_else(|_| Err(Failure::run("running: the loop's thread panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_book_and_last_lines_together_have_five_seconds() {
+        assert_eq!(DRAIN_MAX + console::FLUSH_MAX, Duration::from_secs(5));
+        assert!(DRAIN_MAX >= SHUTDOWN_GRACE + BOOK_MIN, "the book is written when the last peer has gone");
+    }
 }

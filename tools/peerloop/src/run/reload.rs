@@ -1,23 +1,29 @@
 //! SIGHUP: the settings are read again, and the loop takes them as a whole or not at all.
 //!
-//! What has changed, or why nothing has, is told in one line each. What the program itself holds open does not change
-//! while it runs, and that is told as well.
+//! What has changed, or why nothing has, is told in one line each, by the names of the settings. What the program
+//! itself holds open does not change while it runs, and that is told as well.
 
 use super::console::Console;
 use crate::exit::Failure;
-use crate::settings::{Effective, Node};
+use crate::settings::{Effective, Node, setting_of};
 use log::Level;
 use peerloop::Handle;
 use peerloop::config::{Config, ConfigChange};
 
-/// Takes `read` in place of `node`.
-pub(super) fn reload(read: Result<Effective, Failure>, node: &mut Node, handle: &Handle<()>, console: &Console) {
+/// Takes `read` in place of `node`; whether a file was read is for who expects that of a hang-up.
+pub(super) fn reload(
+    read: Result<Effective, Failure>,
+    has_file: bool,
+    node: &mut Node,
+    handle: &Handle<()>,
+    console: &Console,
+) {
     match read.map(|effective| effective.node) {
         Err(failure) => refused(&failure.message, console),
         Ok(new) => match update(&new.config, handle) {
             Err(why) => refused(&why, console),
             Ok(changes) => {
-                for line in told(&changes, node, &new) {
+                for line in told(&changes, node, &new, has_file) {
                     console.say(Level::Info, &format!("SIGHUP: {line}"));
                 }
                 log::set_max_level(new.log_level);
@@ -41,8 +47,9 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
 }
 
 /// What has changed, and what would have.
-fn told(changes: &[ConfigChange], old: &Node, new: &Node) -> Vec<String> {
-    let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
+    let named = |change: &ConfigChange| ConfigChange { field: setting_of(change.field), ..change.clone() };
+    let mut lines: Vec<String> = changes.iter().map(|change| named(change).to_string()).collect();
     if old.log_level != new.log_level {
         let level = |node: &Node| node.log_level.to_string().to_lowercase();
         lines.push(format!("log_level from {} to {}, at once", level(old), level(new)));
@@ -53,7 +60,8 @@ fn told(changes: &[ConfigChange], old: &Node, new: &Node) -> Vec<String> {
         }
     }
     if lines.is_empty() {
-        lines.push("the settings are as they were".to_owned());
+        let why = if has_file { "" } else { ": there is no file of settings to read again; --config names one" };
+        lines.push(format!("the settings are as they were{why}"));
     }
     lines
 }
@@ -62,6 +70,7 @@ fn told(changes: &[ConfigChange], old: &Node, new: &Node) -> Vec<String> {
 mod tests {
     use super::*;
     use log::LevelFilter;
+    use peerloop::config::DialMode;
     use std::path::PathBuf;
 
     #[test]
@@ -72,11 +81,23 @@ mod tests {
         new.log_level = LevelFilter::Debug;
         new.book = Some(PathBuf::from("b"));
         let changes = old.config.changes_to(&new.config).unwrap();
-        let lines = told(&changes, &old, &new);
+        let lines = told(&changes, &old, &new, true);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("spin") && lines[0].contains("true") && lines[0].contains("false"), "{lines:?}");
         assert_eq!(lines[1], "log_level from info to debug, at once");
         assert!(lines[2].starts_with("book stays"), "{lines:?}");
-        assert_eq!(told(&[], &old, &old), ["the settings are as they were"]);
+        assert_eq!(told(&[], &old, &old, true), ["the settings are as they were"]);
+        assert!(told(&[], &old, &old, false)[0].ends_with("--config names one"));
+    }
+
+    #[test]
+    fn a_change_has_the_name_of_its_setting() {
+        let old = Node::default();
+        let mut new = old.clone();
+        let manager = new.config.manager.as_mut().expect("it has one");
+        manager.mode = DialMode::Fixed(vec!["192.0.2.1:8333".parse().unwrap()]);
+        let changes = old.config.changes_to(&new.config).unwrap();
+        let lines = told(&changes, &old, &new, true);
+        assert_eq!(lines, ["fixed_peers from normal to fixed [192.0.2.1:8333], for the next dials"]);
     }
 }

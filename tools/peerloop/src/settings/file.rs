@@ -14,11 +14,14 @@ pub(crate) struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// Reads the whole file.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    /// Reads the whole file, or says what is to be done.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self { path: path.to_owned(), text }),
-            Err(error) => Err(Failure::usage(format!("reading the settings in {}: {error}", path.display()))),
+            Err(error) => Err(format!(
+                "reading the settings in {}: {error}; name a file that `run --print-config` could have written",
+                path.display()
+            )),
         }
     }
 

@@ -122,15 +122,30 @@ impl Effective {
 
     fn check(&self) -> Result<(), Failure> {
         self.node.config.validate().map_err(|error| {
-            // The one field whose setting has another name.
-            let name = if error.field == "mode" { "fixed_peers" } else { error.field };
+            let name = setting_of(error.field);
             let given = match self.source(name) {
                 Some(Source::Default) | None => String::new(),
                 Some(source) => format!("{source}: "),
             };
-            Failure::usage(format!("{given}{name} {}", error.rule))
+            let mut text = format!("{given}{name} {}", error.rule);
+            // What was given may be right, and what it is held against wrong.
+            let is_in_rule = |name: &str| error.rule.split(' ').any(|word| word == name);
+            let mut node = self.node.clone();
+            for (setting, source) in SETTINGS.iter().zip(&self.sources) {
+                if is_in_rule(setting.name) || (given.is_empty() && setting.name == name) {
+                    let value = setting.kind.show(&mut node).unwrap_or_default();
+                    text += &format!("; {} is {value} ({source})", setting.name);
+                }
+            }
+            Failure::usage(text)
         })
     }
+}
+
+/// The setting that a field of the configuration is.
+pub(crate) fn setting_of(field: &'static str) -> &'static str {
+    // The one whose setting has another name.
+    if field == "mode" { "fixed_peers" } else { field }
 }
 
 impl Default for Node {
@@ -170,6 +185,7 @@ impl clap::Args for SettingFlags {
                 .value_name(setting.kind.value_name())
                 .help_heading("Settings");
             match setting.kind {
+                Kind::Height(_) => flag.allow_negative_numbers(true),
                 Kind::Switch(_) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
                 _ if setting.kind.is_list() => flag.action(ArgAction::Append),
                 _ => flag,

@@ -231,8 +231,18 @@ fn a_value_that_cannot_be_read_is_named_with_its_place() {
 
 #[test]
 fn what_is_not_valid_is_named_with_where_it_was_given() {
-    assert_eq!(refused("\ntarget_peers = 21"), "node.toml:2: target_peers must be 1 to max_peers");
-    assert_eq!(refusal(load(&["--max-links", "7"], &[], "")), "max_peers must be 1 to max_links");
+    let message = refused("\ntarget_peers = 21");
+    assert_eq!(message, "node.toml:2: target_peers must be 1 to max_peers; max_peers is 20 (default)");
+    let message = refusal(load(&["--max-links", "7"], &[], ""));
+    assert_eq!(
+        message,
+        "max_peers must be 1 to max_links; max_peers is 20 (default); max_links is 7 (flag --max-links)"
+    );
+    let message = refusal(load(&[], &[("PEERLOOP_BACKOFF_MAX", "1s")], ""));
+    assert_eq!(
+        message,
+        "variable PEERLOOP_BACKOFF_MAX: backoff_max must not be below initial_backoff; initial_backoff is \"5s\" (default)"
+    );
     assert!(refused("fixed_peers = ['192.0.2.1:0']").starts_with("node.toml:1: fixed_peers "));
 }
 
@@ -251,10 +261,19 @@ fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
 }
 
 #[test]
+fn a_limit_may_be_none_or_nobody() {
+    for (text, limit) in [("unlimited", usize::MAX), ("0", 0), ("2k", 2_000)] {
+        assert_eq!(loaded(&["--max-inbound", text], &[], "").node.config.max_inbound, limit);
+    }
+    assert!(refusal(load(&["--max-inbound=-1"], &[], "")).contains("`-1` is no count"));
+}
+
+#[test]
 fn flags_are_those_of_the_table() {
     let mut effective =
         loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evicts-inbound", "--spin=false"], &[], "");
     assert!(!effective.node.config.spin);
+    assert_eq!(loaded(&["--start-height", "-1"], &[], "").node.config.start_height, -1);
     let manager = managed(&mut effective);
     assert_eq!((manager.listen.len(), manager.evicts_inbound), (2, true));
     assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "one value is taken once");
@@ -264,9 +283,8 @@ fn flags_are_those_of_the_table() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let failure = SettingsFile::read(Path::new("/no/such/node.toml")).unwrap_err();
-    assert_eq!(failure.exit, Exit::Usage);
-    assert!(failure.message.starts_with("reading the settings in /no/such/node.toml: "), "{}", failure.message);
+    let why = SettingsFile::read(Path::new("/no/such/node.toml")).unwrap_err();
+    assert!(why.starts_with("reading the settings in /no/such/node.toml: "), "{why}");
 }
 
 proptest! {

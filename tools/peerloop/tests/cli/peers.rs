@@ -1,7 +1,11 @@
 //! `peers`: the book of a stopped node, listed, changed, taken out and put back.
 
 use crate::usage::refused;
-use crate::{Folder, command, peerloop};
+use crate::{Folder, Running, command, peerloop};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 const LINES: &str = concat!(
     r#"{"peer":{"address":"192.0.2.7:8333","status":"valid","status_since":1700000000,"#,
@@ -70,6 +74,10 @@ fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
     peers(&book, &["unban", "192.0.2.7"]);
     assert!(peers(&book, &["list", "--status", "unknown"]).contains("192.0.2.7:8333"));
     refused(&["peers", "unban", "192.0.2.7", "--book", &book], 1, &["192.0.2.7 is not banned"]);
+    let banned = r#"{"peer":{"address":"192.0.2.7:1","status":"banned","reason":"misbehaviour"}}"#;
+    peers(&book, &["import", &folder.with("peer-alone", banned)]);
+    peers(&book, &["unban", "192.0.2.7"]);
+    assert_eq!(peers(&book, &["list", "--status", "banned"]), "0 peers, 0 bans\n", "its host had no ban");
     assert_eq!(peers(&book, &["ban", "2001:db8:0:1::5"]), "banned 2001:db8:0:1::/64 for ever\n");
 }
 
@@ -78,7 +86,7 @@ fn one_bad_line_imports_nothing() {
     let folder = Folder::new("bad-line");
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", &format!("{LINES}nonsense\n")));
     refused(&["peers", "import", &lines, "--book", &book], 1, &["lines:4: expected", "nothing was imported"]);
-    assert!(!std::path::Path::new(&book).exists());
+    assert!(!Path::new(&book).exists());
 }
 
 #[test]
@@ -88,7 +96,91 @@ fn a_file_that_is_no_book_stays_as_it_is() {
     for arguments in [&["list"][..], &["ban", "192.0.2.1"], &["export"], &["import", &folder.with("lines", LINES)]] {
         refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is no peer book; it was left as it is"]);
     }
-    assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
+    assert_eq!(fs::read_to_string(&book).unwrap(), "my shopping list");
+}
+
+#[test]
+fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
+    let folder = Folder::new("unopened");
+    let lines = folder.with("lines", LINES);
+    let (missing, pipe, locked) = (folder.file("missing"), folder.file("pipe"), filled(&folder));
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it");
+    assert!(made.success());
+    fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
+    let mut books = vec![
+        (folder.file(""), &["it is no file; name one that is a book"][..]),
+        (pipe, &["it is no file"]),
+        (missing, &["No such file", "`run --book` begins one"]),
+    ];
+    // To whom everything is allowed nothing is read-only.
+    if OpenOptions::new().write(true).open(&locked).is_err() {
+        books.push((locked, &["Permission denied", "allow this process to write the file"]));
+    }
+    for (book, parts) in &books {
+        for arguments in [
+            &["list", "--json"][..],
+            &["list", "--status", "valid"],
+            &["show", "192.0.2.7", "--json"],
+            &["ban", "192.0.2.7"],
+            &["unban", "192.0.2.7"],
+            &["export"],
+        ] {
+            refused(&[&["peers", "--book", book], arguments].concat(), 1, parts);
+        }
+    }
+    // One that is missing is begun.
+    for (book, parts) in books.iter().filter(|(book, _)| fs::metadata(book).is_ok()) {
+        refused(&["peers", "--book", book, "import", &lines], 1, parts);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
+    let folder = Folder::new("many");
+    let lines = |count: u32, line: &dyn Fn(u32) -> String| -> String { (0..count).map(line).collect() };
+    let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
+    let ban =
+        |at: u32| format!("{{\"ban\":{{\"host\":\"11.{}.{}.1\",\"since\":0,\"until\":null}}}}\n", at >> 8, at & 255);
+    let book = folder.file("peers.redb");
+    let full = lines(65_536, &peer) + &lines(34_464, &ban);
+    let told = peers(&book, &["import", &folder.with("lines", &full)]);
+    assert_eq!(told, format!("imported 65536 peers and 34464 bans into {book}\n"));
+    assert_eq!(peers(&book, &["export"]).lines().count(), 100_000);
+    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
+    let len = |name: &str| json[name].as_array().map(Vec::len);
+    assert_eq!((len("peers"), len("bans")), (Some(65_536), Some(34_464)));
+    let too_many = folder.with("too-many", &(lines(65_536, &peer) + &peer(0)));
+    let parts =
+        ["too-many:65537: there are more peers than the 65536 that a book has room for", "nothing was imported"];
+    refused(&["peers", "import", &too_many, "--book", &book], 1, &parts);
+    let mut list = Running::start(&["peers", "--book", &book, "list"]);
+    list.greeting();
+    list.close_stdout();
+    let ended = list.finish();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn json_is_json_whatever_there_is_to_tell() {
+    let folder = Folder::new("json");
+    let book = folder.file("peers.redb");
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&peers(&book, arguments)).expect("it is JSON")
+    };
+    peers(&book, &["import", &folder.with("empty", "")]);
+    let (nothing, quotes) = (serde_json::json!({ "peers": [], "bans": [] }), r#"/\"\\\u0000\u2028\u00e9/"#);
+    assert_eq!(json(&["list", "--json"]), nothing);
+    let peer = format!("{{\"peer\":{{\"address\":\"[2001:db8::1]:8333\",\"user_agent\":\"{quotes}\"}}}}\n");
+    peers(&book, &["import", &folder.with("odd", &peer)]);
+    peers(&book, &["ban", "2001:db8::2"]);
+    assert_eq!(json(&["list", "--json", "--status", "valid"]), nothing);
+    let shown = json(&["show", "2001:db8::3", "--json"]);
+    assert_eq!(shown, json(&["list", "--json"]));
+    assert_eq!((&shown["peers"][0]["status"], &shown["bans"][0]["host"]), (&"banned".into(), &"2001:db8::".into()));
+    assert!(shown["peers"][0]["user_agent"].as_str().is_some_and(|agent| agent.starts_with("/\"\\")), "{shown}");
+    for line in peers(&book, &["export"]).lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("it is JSON");
+    }
 }
 
 #[test]

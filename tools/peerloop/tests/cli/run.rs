@@ -1,6 +1,7 @@
 //! `run`: it finds its peers, says what happens, takes other settings, and keeps its book.
 
-use crate::{Folder, Running, peerloop};
+use crate::usage::refused;
+use crate::{Folder, Running, command, peerloop};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -90,15 +91,67 @@ fn seed_e45_a_hang_up_reads_the_settings_again() {
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30\nbook = 'other'",
             "info  SIGHUP: book stays as it is until the node is started again",
         ),
+        (
+            "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = '16m'\nmax_links = '16m'",
+            "error SIGHUP: 16000000 peers need 16000096 descriptors (one for each, and 96 besides)",
+        ),
+        ("network = 'regtest'\nping_intervall = '9s'", "node.toml:2: there is no setting `ping_intervall`"),
     ] {
         folder.with("node.toml", text);
         node.signal("HUP");
         let line = node.wait_for_part("SIGHUP: ");
         assert!(line.contains(told), "{line}");
-        assert_eq!(line.contains("nothing has changed"), told.starts_with("error"), "{line}");
+        assert_eq!(line.contains("nothing has changed"), line.contains(" error "), "{line}");
+    }
+    std::fs::remove_file(&settings).expect("it is there");
+    node.signal("HUP");
+    let line = node.wait_for_part("SIGHUP: ");
+    for part in [" error SIGHUP: flag --config: reading the settings in ", "--print-config", "nothing has changed"] {
+        assert!(line.contains(part), "{part}: {line}");
     }
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
+}
+
+#[test]
+fn a_hang_up_without_a_file_of_settings_says_so() {
+    let (mut node, _) = node(&["127.0.0.1:1"], &[]);
+    node.wait_for_part("event=connection_failed");
+    node.signal("HUP");
+    let line = node.wait_for_part("SIGHUP: ");
+    assert!(line.ends_with("as they were: there is no file of settings to read again; --config names one\n"), "{line}");
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+}
+
+#[test]
+fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
+    let folder = Folder::new("mistakes");
+    let refused = |text: &str, variables: &[(&str, &str)], flags: &[&str]| {
+        let settings = folder.with("node.toml", text);
+        let mut run = command(&[&["run", "--print-config", "--config", &settings], flags].concat());
+        let output = run.envs(variables.iter().copied()).output().expect("the program starts");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text} {variables:?} {flags:?}");
+        let line = String::from_utf8(output.stderr).expect("it is text");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line.replace(&settings, "node.toml")
+    };
+    for (text, variables, flags, told) in [
+        ("colour = 1", &[][..], &[][..], "node.toml:1: there is no setting `colour`; --print-config lists all"),
+        ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is no count: use a number above zero"),
+        ("", &[("PEERLOOP_MAX_PEERS", "")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `` is no count"),
+        ("", &[("PEERLOOP_MAXPEERS", "1")], &[], "there is no such setting; is it PEERLOOP_MAX_PEERS?"),
+        ("", &[], &["--max-peers", "1", "--max-peers", "2"], "'--max-peers <N>' cannot be used multiple times"),
+        ("max_peers = 5", &[], &[], "target_peers is 8 (default); max_peers is 5 (node.toml:1)"),
+        ("", &[("PEERLOOP_DEFAULT_PORT", "0")], &[], "PEERLOOP_DEFAULT_PORT: default_port must be 1 to 65,535"),
+    ] {
+        let line = refused(text, variables, flags);
+        assert!(line.contains(told), "{told}: {line}");
+    }
+    let nowhere = command(&["run"]).env("PEERLOOP_CONFIG", "/no/such/file").output().expect("the program starts");
+    let line = String::from_utf8(nowhere.stderr).expect("it is text");
+    assert!(line.starts_with("peerloop: variable PEERLOOP_CONFIG: reading the settings in /no/such/file: "), "{line}");
+    assert_eq!(nowhere.status.code(), Some(2));
 }
 
 #[test]
@@ -112,9 +165,10 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
         let address = listening(&mut node);
         let probe = peerloop(&["probe", &address, "--network", "regtest"]);
         assert_eq!(probe.code, Some(i32::from(!is_let_in)), "{}{}", probe.stdout, probe.stderr);
-        let busy = peerloop(&["peers", "list", "--book", &book]);
-        assert_eq!(busy.code, Some(1), "{}", busy.stdout);
-        assert!(busy.complaint().contains("in use by a node that runs; stop that first"), "{}", busy.complaint());
+        for command in [&["list", "--json"][..], &["show", "127.0.0.1"], &["ban", "127.0.0.1"], &["export"]] {
+            let command = [&["peers", "--book", &book], command].concat();
+            refused(&command, 1, &["in use by a node that runs; stop that first"]);
+        }
         node.signal("TERM");
         assert_eq!(node.finish().code, Some(0));
         greeting
@@ -148,7 +202,7 @@ fn a_file_that_is_no_book_is_kept_and_told_of() {
 #[test]
 fn seed_e47_the_metrics_can_be_scraped() {
     let (server, address) = Running::serve(&["-q"]);
-    let (mut node, greeting) = node(&[&address], &["--metrics-addr", "127.0.0.1:0"]);
+    let (mut node, greeting) = node(&[&address], &["--metrics-addr", "127.0.0.1:0", "--ping-interval", "10ms"]);
     let line = greeting + &node.greeting();
     let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("it is told");
     let (metrics_addr, path) = url.split_at(url.find('/').expect("it has a path"));
@@ -166,6 +220,11 @@ fn seed_e47_the_metrics_can_be_scraped() {
         assert_eq!(samples.get(name), Some(&value), "{name}");
     }
     assert!(samples["peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"}"] > 100.0);
+    let rtt = |name: &str| scrape(metrics_addr)[&format!("peerloop_ping_rtt_seconds_{name}{{network=\"regtest\"}}")];
+    while rtt("count") < 2.0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(rtt("sum") > 0.0);
     let taken = peerloop(&["run", "--network", "regtest", "--metrics-addr", metrics_addr]);
     assert_eq!(taken.code, Some(1));
     assert!(taken.complaint().contains("--metrics-addr"), "{}", taken.complaint());
@@ -206,4 +265,19 @@ fn what_is_printed_as_settings_is_taken_as_such() {
         text.lines().map(|line| line.rsplit_once(" # ").map_or(line, |(value, _)| value).to_owned()).collect()
     };
     assert_eq!(values(&first.stdout), values(&second.stdout));
+}
+
+#[test]
+fn settings_as_they_are_printed_change_nothing_in_a_node_that_runs() {
+    let folder = Folder::new("print-and-run");
+    let given = ["--network", "regtest", "--fixed-peers", "127.0.0.1:1", "--ping-interval", "90s"];
+    let file = folder.with("node.toml", "");
+    let mut node = Running::start(&[&["run", "--config", &file], &given[..]].concat());
+    node.wait_for_part("event=connection_failed");
+    folder.with("node.toml", &peerloop(&[&["run", "--print-config"], &given[..]].concat()).stdout);
+    node.signal("HUP");
+    let line = node.wait_for_part("SIGHUP: ");
+    assert!(line.ends_with("info  SIGHUP: the settings are as they were\n"), "{line}");
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
 }

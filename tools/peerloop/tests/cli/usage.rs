@@ -45,7 +45,7 @@ fn every_mistake_has_its_line() {
     refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
     refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
     refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
-    refused(&["run", "--max-peers", "90k", "--max-links", "90k"], 3, &["descriptors", "ulimit -Hn"]);
+    refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
     refused(&["peers", "list", "--status", "good"], 2, &["`good` is no status"]);

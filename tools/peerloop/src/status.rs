@@ -1,0 +1,94 @@
+//! What people are told of a loop at work: a line that is shown anew each second, and one at the end that sums it up.
+
+use crate::units::{show_bytes, show_seconds};
+use peerloop::Handle;
+use peerloop::api::{Pending, Stats};
+use peerloop::histogram::Counters;
+use std::time::Duration;
+
+/// How often the line changes.
+pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Asks a loop what it has done, and knows what it had done the time before.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    before: Stats,
+    pending: Option<Pending<Stats>>,
+}
+
+/// A counter whose rate is shown, and what of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown(pub(crate) &'static str, pub(crate) fn(&Counters) -> u64);
+
+impl Watch {
+    /// Asks for the first time.
+    pub(crate) fn new<C>(handle: &Handle<C>) -> Self {
+        Self { before: Stats::default(), pending: handle.stats().ok() }
+    }
+
+    /// The line, if the loop has answered since the last time it was asked, and asks again. It begins with what `state`
+    /// tells, and goes on with the rates of `shown` and of the bytes.
+    pub(crate) fn line<C>(
+        &mut self,
+        handle: &Handle<C>,
+        state: impl FnOnce(&Stats) -> String,
+        shown: &[Shown],
+    ) -> Option<String> {
+        let answer = self.pending.take().and_then(|pending| pending.try_take().ok().flatten());
+        self.pending = handle.stats().ok();
+        let now = answer?;
+        let text = state(&now) + &rates(&now, &self.before, shown);
+        self.before = now;
+        Some(text)
+    }
+}
+
+fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
+    let seconds = now.uptime.saturating_sub(before.uptime).as_secs_f64();
+    let per_second = |of: fn(&Counters) -> u64| {
+        let rate = of(&now.counters).saturating_sub(of(&before.counters)) as f64 / seconds;
+        if rate.is_finite() { rate.round() as u64 } else { 0 }
+    };
+    let mut text: String = shown.iter().map(|&Shown(what, of)| format!("  {what} {}/s", per_second(of))).collect();
+    for Shown(what, of) in
+        [Shown("in", |counters| counters.bytes_received), Shown("out", |counters| counters.bytes_sent)]
+    {
+        text += &format!("  {what} {}/s", show_bytes(per_second(of)));
+    }
+    text
+}
+
+/// What was done in all: for how long, what `done` tells, and the bytes.
+pub(crate) fn summary(verb: &str, uptime: Duration, done: &str, counters: &Counters) -> String {
+    format!(
+        "{verb} {}: {done}, in {}, out {}\n",
+        show_seconds(uptime),
+        show_bytes(counters.bytes_received),
+        show_bytes(counters.bytes_sent)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: [Shown; 1] = [Shown("frames", |counters| counters.frames_received)];
+
+    fn stats(uptime_secs: u64, frames: u64, bytes: u64) -> Stats {
+        let mut stats = Stats::default();
+        stats.uptime = Duration::from_secs(uptime_secs);
+        (stats.counters.frames_received, stats.counters.bytes_received) = (frames, bytes);
+        stats
+    }
+
+    #[test]
+    fn rates_are_those_since_the_time_before() {
+        let text = rates(&stats(14, 130, 4_096), &stats(10, 100, 0), &SHOWN);
+        assert_eq!(text, "  frames 8/s  in 1.0 KiB/s  out 0 B/s");
+    }
+
+    #[test]
+    fn without_time_between_there_are_no_rates() {
+        assert_eq!(rates(&stats(3, 9, 9), &stats(3, 0, 0), &SHOWN), "  frames 0/s  in 0 B/s  out 0 B/s");
+    }
+}
