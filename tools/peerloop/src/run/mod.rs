@@ -25,7 +25,7 @@ use log::Level;
 use metrics::Metrics;
 use peerloop::api::Stats;
 use peerloop::channel::Bystander;
-use peerloop::config::ManagerConfig;
+use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::handle::Refused;
 use peerloop::limits::{OVER_CAPACITY_MAX, SHUTDOWN_GRACE};
 use peerloop::net::mio::MioNet;
@@ -121,8 +121,12 @@ fn check_machine(config: &Config) -> Result<u64, Failure> {
 }
 
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
-    let ManagerConfig { target_peers, max_peers, .. } = manager(&node.config);
-    let mut text = format!("running on {}  at least {target_peers}, at most {max_peers} peers\n", node.config.network);
+    let ManagerConfig { mode, target_peers, max_peers, .. } = manager(&node.config);
+    let wanted = match mode {
+        DialMode::Normal => format!("at least {target_peers}"),
+        DialMode::Fixed(peers) => format!("{} fixed", peers.len()),
+    };
+    let mut text = format!("running on {}  {wanted}, at most {max_peers} peers\n", node.config.network);
     text += &match &node.book {
         Some(path) => {
             format!("book {}: {} peers, {} bans\n", path.display(), known.peers.len(), known.bans.len())

@@ -18,7 +18,8 @@ fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
         .collect();
     let mut node = Running::start(&command);
     let greeting = node.greeting() + &node.greeting();
-    assert!(greeting.starts_with("running on regtest  at least "), "{greeting}");
+    let wanted = format!("running on regtest  {} fixed, at most 20 peers\n", peers.len());
+    assert!(greeting.starts_with(&wanted), "{greeting}");
     (node, greeting)
 }
 
