@@ -241,7 +241,8 @@ fn what_is_not_valid_is_named_with_where_it_was_given() {
     let message = refusal(load(&[], &[("PEERLOOP_BACKOFF_MAX", "1s")], ""));
     assert_eq!(
         message,
-        "variable PEERLOOP_BACKOFF_MAX: backoff_max must not be below initial_backoff; initial_backoff is \"5s\" (default)"
+        "variable PEERLOOP_BACKOFF_MAX: backoff_max must not be below initial_backoff; \
+         initial_backoff is \"5s\" (default)"
     );
     assert!(refused("fixed_peers = ['192.0.2.1:0']").starts_with("node.toml:1: fixed_peers "));
 }
