@@ -2,9 +2,10 @@
 //!
 //! The loop [records](Journal::record) each change of its own store here and hands out [`Batch`]es: at once if a ban
 //! is among the changes, else when the first has waited for [`BOOK_DELAY`]. One batch is under way at a time; what
-//! changes meanwhile waits, the last change of a peer or host in place of those before, the oldest first in the next
-//! batch, bans before all. So a slow or full disk costs no more than one change for each peer and ban that either the
-//! loop or the disk knows, at most twice [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) and
+//! changes meanwhile waits, the last change of a peer or host in place of those before. The next batch has bans before
+//! peers, of each what goes before what comes, and of that the oldest first. So a disk that is as full as the loop's
+//! own store has room for every batch; and a slow or full one costs no more than one change for each peer and ban that
+//! either the loop or the disk knows, at most twice [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) and
 //! [`BANS_MAX`](crate::limits::BANS_MAX).
 //!
 //! It never touches a disk or a clock, and it never loses a change.
@@ -32,11 +33,12 @@ struct UnderWay {
     bans: Vec<Change>,
 }
 
-/// Changes by what they are about and by age.
+/// Changes by what they are about, and those that remove and those that put by age.
 #[derive(Debug, Default)]
 struct Queue {
     by_key: BTreeMap<ChangeKey, Waiting>,
-    by_age: BTreeMap<u64, ChangeKey>,
+    removals: BTreeMap<u64, ChangeKey>,
+    puts: BTreeMap<u64, ChangeKey>,
     last_age: u64,
 }
 
@@ -123,28 +125,32 @@ impl Journal {
 impl Queue {
     fn put(&mut self, change: Change, was_known: bool, now: Instant) {
         let key = ChangeKey::of(&change);
-        let removes = matches!(change, Change::RemovePeer(_) | Change::RemoveBan(_));
-        let Some(waiting) = self.by_key.get_mut(&key) else {
-            if was_known || !removes {
-                self.last_age += 1;
-                let waiting = Waiting { change, age: self.last_age, since: now, is_on_disk: was_known };
-                self.by_age.insert(waiting.age, key);
-                self.by_key.insert(key, waiting);
+        let removes = change.removes();
+        let waiting = match self.by_key.remove(&key) {
+            Some(before) => {
+                self.by_age(before.change.removes()).remove(&before.age);
+                Waiting { change, ..before }
             }
-            return;
+            None => {
+                self.last_age += 1;
+                Waiting { change, age: self.last_age, since: now, is_on_disk: was_known }
+            }
         };
-        if removes && !waiting.is_on_disk {
-            self.by_age.remove(&waiting.age);
-            self.by_key.remove(&key);
-        } else {
-            waiting.change = change;
+        // What never reached the disk need not be removed there.
+        if waiting.is_on_disk || !removes {
+            self.by_age(removes).insert(waiting.age, key);
+            self.by_key.insert(key, waiting);
         }
+    }
+
+    const fn by_age(&mut self, removes: bool) -> &mut BTreeMap<u64, ChangeKey> {
+        if removes { &mut self.removals } else { &mut self.puts }
     }
 
     fn take(&mut self, max: usize) -> Vec<Change> {
         let mut changes = Vec::with_capacity(self.len().min(max));
         while changes.len() < max
-            && let Some((_, key)) = self.by_age.pop_first()
+            && let Some((_, key)) = self.removals.pop_first().or_else(|| self.puts.pop_first())
         {
             let waiting = self.by_key.remove(&key).expect("what has an age is waiting");
             changes.push(waiting.change);
@@ -153,8 +159,8 @@ impl Queue {
     }
 
     fn oldest(&self) -> Option<Instant> {
-        let (_, key) = self.by_age.first_key_value()?;
-        Some(self.by_key[key].since)
+        let first = [self.removals.first_key_value(), self.puts.first_key_value()].into_iter().flatten().min()?;
+        Some(self.by_key[first.1].since)
     }
 
     fn len(&self) -> usize {

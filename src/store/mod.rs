@@ -49,6 +49,16 @@ pub enum Change {
     RemoveBan(Host),
 }
 
+impl Change {
+    /// Whether it takes a peer or a ban out of the store.
+    const fn removes(&self) -> bool {
+        match self {
+            Self::RemovePeer(_) | Self::RemoveBan(_) => true,
+            Self::PutPeer(_) | Self::PutBan(_) => false,
+        }
+    }
+}
+
 /// Where peers and bans are remembered.
 ///
 /// A store holds at most [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) peers, one of each address and port, and at

@@ -77,13 +77,17 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// A store writes aside what it changes, so the more at once, the larger its file: no more than a batch.
+    /// A store writes aside what it changes, so the more at once, the larger its file: no more than a batch. What goes
+    /// comes before what needs its room.
     fn write(&mut self) -> Result<(), StoreError> {
-        while !self.kept.is_empty() {
-            let part: Vec<Change> = self.kept.values().take(BOOK_BATCH_MAX).cloned().collect();
+        let mut order: Vec<(bool, ChangeKey)> =
+            self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();
+        order.sort_unstable();
+        for keys in order.chunks(BOOK_BATCH_MAX) {
+            let part: Vec<Change> = keys.iter().map(|(_, key)| self.kept[key].clone()).collect();
             self.store.apply(&part)?;
-            for change in &part {
-                self.kept.remove(&ChangeKey::of(change));
+            for (_, key) in keys {
+                self.kept.remove(key);
             }
         }
         Ok(())

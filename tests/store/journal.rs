@@ -1,11 +1,17 @@
 //! The journal: when batches go out, what is in them, and when a ban is durable.
 
-use crate::support::{address, ban, chance, host, peer, rich_peer};
+use crate::support::{Faulty, address, ban, chance, host, is_long, peer, rich_peer};
+use peerloop::address::Host;
+use peerloop::ban::Ban;
 use peerloop::limits::{BOOK_BATCH_MAX, BOOK_DELAY};
-use peerloop::store::{Batch, Change, Journal, MemoryStore, PeerStore, Persisted, StoreError};
+use peerloop::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
 use peerloop::time::{Instant, Wait};
 use proptest::prelude::*;
 use rand::RngExt;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn at(millis: u64) -> Instant {
@@ -65,7 +71,7 @@ fn no_ban_is_durable_by_an_error_or_by_the_answer_to_an_earlier_batch() {
 }
 
 #[test]
-fn the_last_change_of_a_peer_takes_the_place_and_the_age_of_those_before() {
+fn the_last_change_of_a_peer_takes_the_age_of_those_before_and_what_goes_is_written_first() {
     let mut journal = Journal::new();
     let mut changed = peer(1);
     changed.failures = 3;
@@ -75,7 +81,7 @@ fn the_last_change_of_a_peer_takes_the_place_and_the_age_of_those_before() {
     journal.record(Change::RemovePeer(address(2)), true, at(301));
     assert_eq!(journal.wait(), Wait::Until(at(0).plus(BOOK_DELAY)));
     let batch = journal.next_batch(at(500)).unwrap();
-    assert_eq!(batch.changes, [Change::PutPeer(changed), Change::RemovePeer(address(2))]);
+    assert_eq!(batch.changes, [Change::RemovePeer(address(2)), Change::PutPeer(changed)]);
 }
 
 #[test]
@@ -126,49 +132,200 @@ fn a_loop_that_stops_waits_for_nothing() {
     assert!(journal.next_batch(at(0)).is_some());
 }
 
+/// A loop's own book, kept by the simplest means, and its journal.
+#[derive(Default)]
+struct Loop {
+    peers: BTreeMap<SocketAddr, KnownPeer>,
+    bans: BTreeMap<Host, Ban>,
+    journal: Journal,
+    millis: u64,
+}
+
+impl Loop {
+    /// One whose book is that of the disk.
+    fn with_peers(count: usize) -> Self {
+        let peers = (0..count as u32).map(|number| (address(number), peer(number))).collect();
+        Self { peers, ..Self::default() }
+    }
+
+    fn change(&mut self, change: Change) {
+        let was_known = match &change {
+            Change::PutPeer(peer) => self.peers.insert(peer.address(), peer.clone()).is_some(),
+            Change::RemovePeer(address) => self.peers.remove(address).is_some(),
+            Change::PutBan(ban) => self.bans.insert(ban.host, *ban).is_some(),
+            Change::RemoveBan(host) => self.bans.remove(host).is_some(),
+        };
+        self.journal.record(change, was_known, at(self.millis));
+    }
+
+    /// Puts a peer in the place of `victim`, told of in either order.
+    fn exchange(&mut self, victim: SocketAddr, newcomer: KnownPeer, newcomer_first: bool) {
+        let mut changes = [Change::RemovePeer(victim), Change::PutPeer(newcomer)];
+        if newcomer_first {
+            changes.reverse();
+        }
+        changes.into_iter().for_each(|change| self.change(change));
+    }
+
+    fn is_as(&self, disk: &MemoryStore) -> bool {
+        disk.list_all().unwrap().iter().eq(self.peers.values()) && disk.bans().unwrap().iter().eq(self.bans.values())
+    }
+}
+
+fn fill(disk: &mut MemoryStore, count: usize) {
+    let all: Vec<Change> = (0..count as u32).map(|number| Change::PutPeer(peer(number))).collect();
+    disk.apply(&all).unwrap();
+}
+
+#[test]
+fn a_disk_that_is_as_full_as_the_loop_has_room_for_every_batch() {
+    const COUNT: u32 = BOOK_BATCH_MAX as u32 + 100;
+    let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
+    fill(&mut disk, COUNT as usize);
+    let mut book = Loop::with_peers(COUNT as usize);
+    // The oldest change is of one that goes and comes back, and leaves its room to nobody.
+    book.exchange(address(0), peer(COUNT), false);
+    (1..BOOK_BATCH_MAX as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
+    book.exchange(address(COUNT), peer(COUNT + 1), false);
+    book.exchange(address(COUNT - 1), peer(0), false);
+    book.journal.hurry();
+    while let Some(batch) = book.journal.next_batch(at(0)) {
+        assert_eq!(disk.apply(&batch.changes), Ok(()));
+        book.journal.persisted(&done(&batch));
+    }
+    assert!(book.is_as(&disk));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put {
+        number: u32,
+        newcomer_first: bool,
+    },
+    Remove(u32),
+    Ban(u32),
+    Unban(u32),
+    /// Something is learned of everybody, which is more than a batch.
+    Touch,
+    HandOut,
+    Write {
+        fails: bool,
+    },
+}
+
+/// Peers of a full book in these tests, a few more than a batch takes.
+const FEW_MORE: usize = BOOK_BATCH_MAX + 8;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let number = || prop_oneof![0..8_u32, FEW_MORE as u32 - 8..FEW_MORE as u32 + 8];
+    let step = prop_oneof![
+        8 => (number(), any::<bool>()).prop_map(|(number, newcomer_first)| Step::Put { number, newcomer_first }),
+        3 => number().prop_map(Step::Remove),
+        3 => (0..6_u32).prop_map(Step::Ban),
+        2 => (0..6_u32).prop_map(Step::Unban),
+        1 => Just(Step::Touch),
+        4 => Just(Step::HandOut),
+        4 => any::<bool>().prop_map(|fails| Step::Write { fails }),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+/// The journal, the writer behind it and a disk that may fail.
+struct Path {
+    writer: Writer<Faulty>,
+    is_broken: Arc<AtomicBool>,
+    disk: Arc<Mutex<MemoryStore>>,
+    under_way: Option<Batch>,
+}
+
+impl Path {
+    fn hand_out(&mut self, book: &mut Loop) -> Result<(), TestCaseError> {
+        let Some(batch) = book.journal.next_batch(at(book.millis)) else { return Ok(()) };
+        prop_assert!(self.under_way.is_none() && (1..=BOOK_BATCH_MAX).contains(&batch.changes.len()));
+        let rank = |change: &Change| match change {
+            Change::RemoveBan(_) => 0,
+            Change::PutBan(_) => 1,
+            Change::RemovePeer(_) => 2,
+            Change::PutPeer(_) => 3,
+        };
+        prop_assert!(batch.changes.iter().map(rank).is_sorted());
+        self.under_way = Some(batch.clone());
+        self.writer.take(batch);
+        Ok(())
+    }
+
+    fn write(&mut self, book: &mut Loop, fails: bool) -> Result<(), TestCaseError> {
+        self.is_broken.store(fails, Ordering::Relaxed);
+        let before = fails.then(|| self.disk.lock().unwrap().list_all());
+        let Some(answer) = self.writer.attempt() else { return Ok(()) };
+        let durable = book.journal.persisted(&answer);
+        let disk = self.disk.lock().unwrap();
+        if fails {
+            prop_assert!(answer.result.is_err() && durable.is_empty() && book.journal.is_failing());
+            prop_assert!(!book.journal.is_durable() && before == Some(disk.list_all()));
+            return Ok(());
+        }
+        prop_assert_eq!(&answer.result, &Ok(()), "the disk has room for whatever the loop has room for");
+        let batch = self.under_way.take().expect("something was written");
+        let bans = batch.changes.iter().filter(|change| matches!(change, Change::PutBan(_) | Change::RemoveBan(_)));
+        prop_assert!(durable.iter().eq(bans), "the bans of the batch are durable, and no other");
+        for change in &batch.changes {
+            let is_on_disk = match change {
+                Change::PutPeer(peer) => disk.peer(peer.address()) == Some(peer),
+                Change::RemovePeer(address) => disk.peer(*address).is_none(),
+                Change::PutBan(ban) => disk.bans().unwrap().contains(ban),
+                Change::RemoveBan(host) => disk.bans().unwrap().iter().all(|ban| ban.host != *host),
+            };
+            prop_assert!(is_on_disk);
+        }
+        Ok(())
+    }
+}
+
 proptest! {
-    /// Whatever happens in whatever order, the disk holds in the end what the loop does, and never more than a batch
-    /// behind what it was told.
+    #![proptest_config(ProptestConfig::with_cases(if is_long() { 1_000 } else { 32 }))]
+
+    /// Whatever happens in whatever order, and however often the disk fails: it holds in the end what the loop does.
     #[test]
-    fn the_disk_follows_the_loop(steps in prop::collection::vec((0..8_u8, 0..12_u32), 0..200), seed: u64) {
+    fn the_disk_follows_the_loop(steps in steps(), seed: u64) {
         let mut rng = chance(seed);
-        let mut memory = MemoryStore::new(&mut rng);
-        let mut disk = MemoryStore::new(&mut rng);
-        let mut journal = Journal::new();
-        let mut under_way: Option<Batch> = None;
-        let mut millis = 0;
-        for (kind, number) in steps {
-            millis += rng.random_range(0..200);
-            let change = match kind {
-                0..3 => Change::PutPeer(rich_peer(number, &mut rng)),
-                3 => Change::RemovePeer(address(number)),
-                4 => Change::PutBan(ban(number)),
-                5 => Change::RemoveBan(host(number)),
-                _ => {
-                    under_way = under_way.or_else(|| journal.next_batch(at(millis)));
-                    if kind == 7 && let Some(batch) = under_way.take() {
-                        disk.apply(&batch.changes).unwrap();
-                        journal.persisted(&done(&batch));
+        let (store, is_broken, disk) = Faulty::with_limit(FEW_MORE);
+        fill(&mut disk.lock().unwrap(), FEW_MORE);
+        let mut book = Loop::with_peers(FEW_MORE);
+        let mut path = Path { writer: Writer::new(store), is_broken, disk, under_way: None };
+        for step in steps {
+            book.millis += rng.random_range(0..200);
+            match step {
+                Step::Put { number, newcomer_first } => {
+                    let newcomer = rich_peer(number, &mut rng);
+                    let is_full = book.peers.len() == FEW_MORE && !book.peers.contains_key(&newcomer.address());
+                    match book.peers.keys().nth(rng.random_range(0..FEW_MORE)) {
+                        Some(&victim) if is_full => book.exchange(victim, newcomer, newcomer_first),
+                        Some(_) | None if is_full => {}
+                        Some(_) | None => book.change(Change::PutPeer(newcomer)),
                     }
-                    continue;
                 }
-            };
-            let was_known = match &change {
-                Change::PutPeer(peer) => memory.peer(peer.address()).is_some(),
-                Change::RemovePeer(address) => memory.peer(*address).is_some(),
-                Change::PutBan(ban) => memory.bans().unwrap().iter().any(|known| known.host == ban.host),
-                Change::RemoveBan(host) => memory.bans().unwrap().iter().any(|known| known.host == *host),
-            };
-            memory.apply(std::slice::from_ref(&change)).unwrap();
-            journal.record(change, was_known, at(millis));
+                Step::Remove(number) => book.change(Change::RemovePeer(address(number))),
+                Step::Ban(number) => book.change(Change::PutBan(ban(number))),
+                Step::Unban(number) => book.change(Change::RemoveBan(host(number))),
+                Step::Touch => {
+                    let known: Vec<KnownPeer> = book.peers.values().cloned().collect();
+                    for mut peer in known {
+                        peer.services = rng.random();
+                        book.change(Change::PutPeer(peer));
+                    }
+                }
+                Step::HandOut => path.hand_out(&mut book)?,
+                Step::Write { fails } => path.write(&mut book, fails)?,
+            }
+            prop_assert!(!book.journal.is_durable() || book.is_as(&path.disk.lock().unwrap()));
         }
-        journal.hurry();
-        while let Some(batch) = under_way.take().or_else(|| journal.next_batch(at(millis))) {
-            disk.apply(&batch.changes).unwrap();
-            journal.persisted(&done(&batch));
+        book.journal.hurry();
+        while !book.journal.is_durable() {
+            path.hand_out(&mut book)?;
+            path.write(&mut book, false)?;
         }
-        prop_assert!(journal.is_durable());
-        prop_assert_eq!(memory.list_all(), disk.list_all());
-        prop_assert_eq!(memory.bans(), disk.bans());
+        prop_assert!(book.is_as(&path.disk.lock().unwrap()), "nothing is lost");
+        prop_assert_eq!(book.journal.wait(), Wait::Forever);
     }
 }

@@ -2,7 +2,7 @@
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::limits::BOOK_BATCH_MAX;
+use peerloop::limits::{BOOK_BATCH_MAX, BOOK_PEERS_MAX};
 use peerloop::store::{Change, KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
 use peerloop::time::UnixTime;
 use rand::rngs::StdRng;
@@ -127,7 +127,12 @@ pub(crate) struct Faulty {
 impl Faulty {
     /// The store, what breaks it, and what is in it.
     pub(crate) fn new() -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
-        let content = Arc::new(Mutex::new(MemoryStore::new(&mut chance(1))));
+        Self::with_limit(BOOK_PEERS_MAX)
+    }
+
+    /// One that has room for so many peers.
+    pub(crate) fn with_limit(peers_max: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
+        let content = Arc::new(Mutex::new(MemoryStore::with_limit(peers_max, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));
         (Self { content: Arc::clone(&content), is_broken: Arc::clone(&is_broken) }, is_broken, content)
     }

@@ -1,7 +1,7 @@
 //! The writer without its thread: what it keeps, when it tries again, what it tells.
 
 use crate::support::{Faulty, address, ban, peer};
-use peerloop::limits::{BOOK_BATCH_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
+use peerloop::limits::{BOOK_BATCH_MAX, BOOK_PEERS_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
 use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError, Writer};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,6 +61,21 @@ fn many_batches_are_written_in_parts_the_bans_first() {
     assert!(matches!(writer.attempt(), Some(Persisted { result: Ok(()), .. })));
     let content = content.lock().unwrap();
     assert_eq!((content.len(), content.bans().unwrap().len()), (count as usize, count as usize));
+}
+
+#[test]
+fn in_a_full_store_what_goes_makes_room_for_what_comes() {
+    let (store, _, content) = Faulty::new();
+    // Those that go are of IPv6, those that come of IPv4.
+    let known: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(2 * number + 1))).collect();
+    content.lock().unwrap().apply(&known).unwrap();
+    let mut writer = Writer::new(store);
+    let count = BOOK_BATCH_MAX as u32 + 1;
+    writer.take(batch(1, (0..count).map(|number| Change::PutPeer(peer(2 * number))).collect::<Vec<_>>()));
+    writer.take(batch(2, (0..count).map(|number| Change::RemovePeer(address(2 * number + 1))).collect::<Vec<_>>()));
+    assert_eq!(writer.attempt(), Some(Persisted { id: 2, result: Ok(()) }));
+    let content = content.lock().unwrap();
+    assert_eq!((content.len(), content.peer(address(2 * count - 2)).is_some()), (BOOK_PEERS_MAX, true));
 }
 
 #[test]
