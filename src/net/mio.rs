@@ -79,7 +79,8 @@ impl MioNet {
     }
 
     /// Keeps the book in `store`, which is written by a thread of its own. When the network is dropped it waits until
-    /// all is written, or until a last attempt has failed.
+    /// all is written, or a last attempt has failed, or the disk has not answered for
+    /// [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX).
     ///
     /// # Errors
     ///

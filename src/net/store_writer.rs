@@ -2,10 +2,10 @@
 //!
 //! All it decides is decided by a [`Writer`]; here are the channel, the clock and the wake-ups. An answer wakes the
 //! loop. Whoever drops or [finishes](StoreWriter::finish) it waits until all is durable, or until a last attempt has
-//! failed.
+//! failed; a disk that does not answer at all is waited for no longer than [`BOOK_END_MAX`].
 
 use super::Wake;
-use crate::limits::BOOK_QUEUE_MAX;
+use crate::limits::{BOOK_END_MAX, BOOK_QUEUE_MAX};
 use crate::store::{Batch, PeerStore, Persisted, StoreError, Writer};
 use std::collections::VecDeque;
 use std::io;
@@ -91,23 +91,29 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// What the last attempt failed with.
+    /// What the last attempt failed with, or [`StoreError::NoAnswer`] after [`BOOK_END_MAX`] without any: the thread is
+    /// left to itself then, with the store.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        self.join()
+        self.join(BOOK_END_MAX)
     }
 
-    fn join(&mut self) -> Result<(), StoreError> {
+    fn join(&mut self, patience: Duration) -> Result<(), StoreError> {
         self.batches = None;
-        match self.thread.take() {
-            Some(thread) => thread.join().unwrap_or(Err(StoreError::WriterEnded)),
-            None => Ok(()),
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        loop {
+            match self.answers.recv_timeout(patience) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return Err(StoreError::NoAnswer),
+                // The thread has closed its store, and nothing keeps it any more.
+                Err(RecvTimeoutError::Disconnected) => return thread.join().unwrap_or(Err(StoreError::WriterEnded)),
+            }
         }
     }
 }
 
 impl Drop for StoreWriter {
     fn drop(&mut self) {
-        if let Err(error) = self.join() {
+        if let Err(error) = self.join(BOOK_END_MAX) {
             log::error!("the last changes of the peer book are lost: {error}");
         }
     }
@@ -161,5 +167,73 @@ fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause:
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ban::Ban;
+    use crate::store::{Change, KnownPeer};
+    use std::net::SocketAddr;
+
+    /// A disk that writes only what it is told to.
+    struct Hanging {
+        begun: Sender<()>,
+        may_go: Receiver<()>,
+    }
+
+    impl PeerStore for Hanging {
+        fn read(&self, _: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+            Ok(None)
+        }
+
+        fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
+            self.begun.send(()).unwrap();
+            // Without anybody to tell it goes as well.
+            let _ = self.may_go.recv();
+            Ok(())
+        }
+    }
+
+    struct Silent;
+
+    impl Wake for Silent {
+        fn wake(&self) {}
+    }
+
+    /// A writer whose disk hangs in its first batch, and what lets the disk go on.
+    fn hanging() -> (StoreWriter, Sender<()>) {
+        let ((begun, has_begun), (go, may_go)) = (channel(), channel());
+        let mut writer = StoreWriter::spawn(Hanging { begun, may_go }, Arc::new(Silent)).unwrap();
+        let change = Change::RemovePeer(SocketAddr::from(([192, 0, 2, 1], 8_333)));
+        writer.try_send(Batch { id: 1, changes: vec![change] }).unwrap();
+        has_begun.recv().unwrap();
+        (writer, go)
+    }
+
+    #[test]
+    fn fault_e22_a_disk_that_hangs_does_not_hold_up_the_end() {
+        let (mut writer, go) = hanging();
+        assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
+        assert_eq!(writer.join(Duration::MAX), Ok(()), "who has given up does not wait again");
+        drop(writer);
+        go.send(()).expect("the thread is still there");
+    }
+
+    #[test]
+    fn a_disk_that_comes_back_in_time_loses_nothing() {
+        let (mut writer, go) = hanging();
+        go.send(()).unwrap();
+        assert_eq!(writer.join(Duration::from_secs(60)), Ok(()));
+        assert!(go.send(()).is_err(), "the store is closed");
     }
 }

@@ -55,6 +55,8 @@ pub enum StoreError {
     },
     /// The thread that writes the book has ended.
     WriterEnded,
+    /// The disk did not answer before the loop ended.
+    NoAnswer,
 }
 
 /// What was attempted with a file.
@@ -121,6 +123,7 @@ impl fmt::Display for StoreError {
                 write!(f, "the peer book {} could not be used: {what}; try again", path.display())
             }
             Self::WriterEnded => f.write_str("the thread that writes the peer book has ended; start again"),
+            Self::NoAnswer => f.write_str("the disk with the peer book did not answer in time; check the disk"),
         }
     }
 }
