@@ -303,7 +303,8 @@ pub const LOG_REFILL: Duration = Duration::from_secs(1);
 pub const CHANNEL_ITEMS: usize = 1_024;
 /// Characters of a text in a line of the log.
 pub const LOG_TEXT_MAX_CHARS: usize = 256;
-/// Names that are being looked up at once, each with up to [`RESOLVED_ADDRESSES_MAX`] addresses: half a megabyte.
+/// Names that are being looked up at once, each on a thread of its own and with up to [`RESOLVED_ADDRESSES_MAX`]
+/// addresses: half a megabyte, and the stacks.
 pub const RESOLVES_MAX: usize = 64;
 /// Addresses of one name that are kept, 32 bytes each.
 pub const RESOLVED_ADDRESSES_MAX: usize = 256;

@@ -68,8 +68,8 @@ impl MioNet {
         })
     }
 
-    /// Looks names up by calling `look_up` with a host and a port, in place of the operating system's resolver. It is
-    /// called on a thread of its own and may block.
+    /// Looks names up by calling `look_up` with a host and a port, in place of the operating system's resolver. Each
+    /// call is on a thread of its own and may block.
     #[must_use]
     pub fn with_resolver(
         self,

@@ -1,9 +1,9 @@
-//! Looking up names, on a thread of its own because the operating system's resolver blocks.
+//! Looking up names, each on a thread of its own because the operating system's resolver blocks.
 //!
-//! The thread begins with the first question, takes one after another, and ends with the [`Resolver`], or as soon as
-//! the look-up that holds it returns: nobody waits for it. It holds nothing of the loop but its own ends of the two
-//! channels, so one that hangs for ever costs a thread and whatever its look-up holds. Questions that are not answered
-//! yet, and answers that were not taken, are at most [`RESOLVES_MAX`] together.
+//! So a name whose servers do not answer holds no other up. A thread ends with its answer, and nobody waits for it: it
+//! holds nothing of the loop but its own end of the channel, so a look-up that hangs for ever costs a thread and
+//! whatever it holds. Questions that are not answered yet, and answers that were not taken, are at most
+//! [`RESOLVES_MAX`] together.
 
 use super::Wake;
 use crate::error::{ResolveCause, ResolveFailure};
@@ -11,9 +11,10 @@ use crate::limits::{RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 /// Finds the addresses of a name and a port, and may take any time for it.
 pub(super) trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
@@ -28,22 +29,11 @@ pub(super) fn ask_system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// The questions and answers of one loop.
 pub(super) struct Resolver {
     look_up: Arc<dyn LookUp>,
-    thread: Option<Thread>,
+    /// What each thread gets a copy of.
+    answer: Sender<Resolved>,
+    answers: Receiver<Resolved>,
     /// Questions whose answers were not taken.
     outstanding: usize,
-}
-
-/// The loop's ends of what leads to the thread and back.
-struct Thread {
-    handle: JoinHandle<()>,
-    questions: Sender<Question>,
-    answers: Receiver<Resolved>,
-}
-
-struct Question {
-    query: u32,
-    name: String,
-    port: u16,
 }
 
 /// What became of a question.
@@ -54,12 +44,13 @@ pub(super) struct Resolved {
 }
 
 impl Resolver {
-    /// A resolver without a thread.
+    /// A resolver that was asked nothing.
     pub(super) fn new(look_up: impl LookUp) -> Self {
-        Self { look_up: Arc::new(look_up), thread: None, outstanding: 0 }
+        let (answer, answers) = channel();
+        Self { look_up: Arc::new(look_up), answer, answers, outstanding: 0 }
     }
 
-    /// Passes a question on to the thread, which uses `waker` when it has the answer.
+    /// Begins to look a name up; `waker` is used when there is an answer.
     pub(super) fn ask(
         &mut self,
         query: u32,
@@ -67,32 +58,30 @@ impl Resolver {
         port: u16,
         waker: &Arc<dyn Wake>,
     ) -> Result<(), ResolveFailure> {
-        let failed = |cause| Err(ResolveFailure { name: name.to_owned(), cause });
-        // A look-up that has panicked takes its thread with it, and what that was asked.
-        if self.thread.as_ref().is_some_and(|thread| thread.handle.is_finished()) {
-            self.thread = None;
-            self.outstanding = 0;
-        }
+        let failed = |cause| ResolveFailure { name: name.to_owned(), cause };
         if self.outstanding >= RESOLVES_MAX {
-            return failed(ResolveCause::TooMany);
+            return Err(failed(ResolveCause::TooMany));
         }
-        if self.thread.is_none() {
-            match Thread::begin(Arc::clone(&self.look_up), Arc::downgrade(waker)) {
-                Ok(thread) => self.thread = Some(thread),
-                Err(error) => return failed(ResolveCause::NoThread(error.kind())),
+        let (name, look_up) = (name.to_owned(), Arc::clone(&self.look_up));
+        let (answer, waker) = (self.answer.clone(), Arc::downgrade(waker));
+        let serve = move || {
+            let outcome = outcome_of(name.clone(), found(&*look_up, &name, port));
+            // Without the other end there is no loop to wake either.
+            if answer.send(Resolved { query, outcome }).is_ok()
+                && let Some(waker) = waker.upgrade()
+            {
+                waker.wake();
             }
-        }
-        let question = Question { query, name: name.to_owned(), port };
-        match self.thread.as_ref().map(|thread| thread.questions.send(question)) {
-            Some(Ok(())) => self.outstanding += 1,
-            Some(Err(_)) | None => return failed(ResolveCause::NoThread(io::ErrorKind::BrokenPipe)),
-        }
+        };
+        let spawned = thread::Builder::new().name("peerloop-resolve".to_owned()).spawn(serve);
+        spawned.map_err(|error| failed(ResolveCause::NoThread(error.kind())))?;
+        self.outstanding += 1;
         Ok(())
     }
 
     /// The next answer, if there is one.
     pub(super) fn take(&mut self) -> Option<Resolved> {
-        let resolved = self.thread.as_ref()?.answers.try_recv().ok()?;
+        let resolved = self.answers.try_recv().ok()?;
         self.outstanding -= 1;
         Some(resolved)
     }
@@ -104,28 +93,11 @@ impl fmt::Debug for Resolver {
     }
 }
 
-impl Thread {
-    fn begin(look_up: Arc<dyn LookUp>, waker: Weak<dyn Wake>) -> io::Result<Self> {
-        let (questions, asked) = channel();
-        let (answered, answers) = channel();
-        let serve = move || serve(&*look_up, &asked, &answered, &waker);
-        let handle = thread::Builder::new().name("peerloop-resolve".to_owned()).spawn(serve)?;
-        Ok(Self { handle, questions, answers })
-    }
-}
-
-fn serve(look_up: &dyn LookUp, questions: &Receiver<Question>, answers: &Sender<Resolved>, waker: &Weak<dyn Wake>) {
-    while let Ok(Question { query, name, port }) = questions.recv() {
-        let (host, port) = host_and_port(&name, port);
-        let found = look_up(host, port);
-        let outcome = outcome_of(name, found);
-        if answers.send(Resolved { query, outcome }).is_err() {
-            return;
-        }
-        if let Some(waker) = waker.upgrade() {
-            waker.wake();
-        }
-    }
+/// What `look_up` finds of a name; one that panics is answered too.
+fn found(look_up: &dyn LookUp, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = host_and_port(name, port);
+    catch_unwind(AssertUnwindSafe(|| look_up(host, port)))
+        .unwrap_or_else(|_| Err(io::Error::other("the look-up has panicked")))
 }
 
 /// What a look-up has found, within the bounds of an answer.
@@ -219,15 +191,32 @@ mod tests {
     }
 
     #[test]
-    fn no_thread_begins_before_the_first_question() {
+    fn each_question_is_answered_with_its_number() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok(vec![address(port)]));
-        assert!(resolver.thread.is_none() && resolver.take().is_none());
+        assert_eq!(resolver.take(), None);
         resolver.ask(4, "a.example:9", 1, &waker).unwrap();
-        resolver.ask(5, "b.example", 1, &waker).unwrap();
         assert_eq!(next(&mut resolver, &rung), Resolved { query: 4, outcome: Ok(vec![address(9)]) });
+        resolver.ask(5, "b.example", 1, &waker).unwrap();
         assert_eq!(next(&mut resolver, &rung), Resolved { query: 5, outcome: Ok(vec![address(1)]) });
         assert_eq!(resolver.take(), None);
+    }
+
+    #[test]
+    fn fault_e12_a_name_that_hangs_holds_up_no_other() {
+        let (waker, rung) = bell();
+        let (held, go) = held_up();
+        let mut resolver = Resolver::new(move |name: &str, port| match name {
+            "slow.example" => held(name, port),
+            _ => Ok(vec![address(port)]),
+        });
+        resolver.ask(1, "slow.example", 1, &waker).unwrap();
+        resolver.ask(2, "good.example", 2, &waker).unwrap();
+        assert_eq!(next(&mut resolver, &rung), Resolved { query: 2, outcome: Ok(vec![address(2)]) });
+        assert_eq!((resolver.take(), resolver.outstanding), (None, 1));
+        go.send(()).unwrap();
+        assert_eq!(next(&mut resolver, &rung), Resolved { query: 1, outcome: Ok(vec![address(1)]) });
+        assert_eq!(resolver.outstanding, 0);
     }
 
     #[test]
@@ -264,55 +253,43 @@ mod tests {
         go.send(()).unwrap();
         rung.recv_timeout(PATIENCE).unwrap();
         assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "what was not taken still counts");
-        assert_eq!(resolver.take().unwrap().query, 0);
+        let first = resolver.take().unwrap().query;
         resolver.ask(999, "late.example", 1, &waker).unwrap();
         drop(go);
-        let answered: Vec<u32> = (0..RESOLVES_MAX).map(|_| next(&mut resolver, &rung).query).collect();
-        assert!(answered.iter().copied().eq((1..RESOLVES_MAX as u32).chain([999])), "{answered:?}");
+        let mut answered: Vec<u32> = (0..RESOLVES_MAX).map(|_| next(&mut resolver, &rung).query).collect();
+        answered.sort_unstable();
+        let expected = (0..RESOLVES_MAX as u32).filter(|&query| query != first).chain([999]);
+        assert!(answered.iter().copied().eq(expected), "{answered:?} without {first}");
     }
 
     #[test]
     fn fault_e12_a_look_up_that_hangs_holds_nobody_up_who_is_done_with_it() {
-        let (waker, _rung) = bell();
+        let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);
         resolver.ask(1, "slow.example", 1, &waker).unwrap();
         resolver.ask(2, "slow.example", 1, &waker).unwrap();
         drop(resolver);
-        assert_eq!(Arc::strong_count(&waker), 1, "the thread holds nothing of the loop");
+        assert_eq!(Arc::strong_count(&waker), 1, "the threads hold nothing of the loop");
         go.send(()).unwrap();
-        // The thread lets go of the look-up after the first answer that nobody wants; the second is not tried.
+        go.send(()).unwrap();
+        // The last thread to end lets go of the look-up.
         while go.send(()).is_ok() {
             thread::yield_now();
         }
+        assert!(rung.try_recv().is_err(), "nobody is woken for what nobody wants");
     }
 
     #[test]
-    fn the_thread_ends_with_the_resolver() {
-        let (waker, rung) = bell();
-        let (look_up, go) = held_up();
-        let mut resolver = Resolver::new(look_up);
-        resolver.ask(1, "seed.example", 1, &waker).unwrap();
-        go.send(()).unwrap();
-        next(&mut resolver, &rung);
-        let thread = resolver.thread.take().unwrap();
-        drop((resolver, thread.questions, thread.answers));
-        thread.handle.join().unwrap();
-        assert!(go.send(()).is_err(), "the look-up is gone");
-    }
-
-    #[test]
-    fn a_look_up_that_panics_costs_its_question_and_no_other_after_it() {
+    fn a_look_up_that_panics_is_a_failure_of_its_name_only() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|name, port| {
             assert_ne!(name, "bad.example", "this panic is part of a test");
             Ok(vec![address(port)])
         });
         resolver.ask(1, "bad.example", 1, &waker).unwrap();
-        while !resolver.thread.as_ref().unwrap().handle.is_finished() {
-            thread::yield_now();
-        }
-        assert_eq!(resolver.take(), None);
+        let failure = next(&mut resolver, &rung).outcome.unwrap_err();
+        assert_eq!(failure.to_string(), "\"bad.example\" gave no address: the look-up has panicked");
         resolver.ask(2, "good.example", 2, &waker).unwrap();
         assert_eq!(next(&mut resolver, &rung), Resolved { query: 2, outcome: Ok(vec![address(2)]) });
         assert_eq!(resolver.outstanding, 0);

@@ -10,7 +10,7 @@ use peerloop::time::Wait;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// What the system makes of a name.
@@ -110,21 +110,23 @@ fn answers_wake_the_loop_which_takes_all_of_them() {
 }
 
 #[test]
-fn a_look_up_that_hangs_blocks_neither_the_loop_nor_its_end() {
+fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
+    const QUESTIONS: u32 = 3;
     let (go, may_go) = channel::<()>();
     let (reached, has_reached) = channel();
-    let ends = Mutex::new((reached, may_go));
+    let (reached, may_go) = (Mutex::new(reached), Mutex::new(may_go));
     let hang = move |_: &str, _| {
-        let ends = ends.lock().expect("one look-up at a time");
-        ends.0.send(()).expect("the test waits for it");
+        reached.lock().expect("no look-up panics").send(()).expect("the test waits for it");
         // It ends when the test does.
-        let _ = ends.1.recv();
+        let _ = may_go.lock().expect("no look-up panics").recv();
         Err(io::Error::other("too late"))
     };
     let net = MioNet::new().expect("the kernel gives a poller").with_resolver(hang);
-    let mut reactor = reactor_asking(3, net);
+    let mut reactor = reactor_asking(QUESTIONS, net);
     reactor.poll_once(Duration::ZERO).expect("the poller works");
-    has_reached.recv_timeout(PATIENCE).expect("the first question is being looked up");
+    for _ in 0..QUESTIONS {
+        has_reached.recv_timeout(PATIENCE).expect("each is being looked up");
+    }
     for _ in 0..3 {
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
@@ -133,5 +135,6 @@ fn a_look_up_that_hangs_blocks_neither_the_loop_nor_its_end() {
     assert_eq!(reactor.stats().counters.names_resolved, 0);
     drop(reactor);
     drop(go);
-    assert!(has_reached.recv_timeout(PATIENCE).is_err(), "the other two were not tried");
+    let gone = has_reached.recv_timeout(PATIENCE);
+    assert_eq!(gone, Err(RecvTimeoutError::Disconnected), "nothing is left of the look-ups");
 }
