@@ -138,8 +138,10 @@ const fn remedy(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "allow this process to write the file and its folder, or use a file elsewhere"
         }
-        io::ErrorKind::NotFound => "make the folder, or use a file elsewhere",
+        io::ErrorKind::NotFound => "make the folder, or what the link there leads to, or use a file elsewhere",
         io::ErrorKind::IsADirectory => "name a file, not a folder",
+        // Of a pipe or a device, or of a disk that knows no locks.
+        io::ErrorKind::Unsupported => "use an ordinary file on a disk that can lock files",
         // Only setting aside asks for a name that must be free.
         io::ErrorKind::AlreadyExists => "remove some of those set aside earlier",
         _ => "what it holds is kept; check the disk, or use a file elsewhere",

@@ -163,7 +163,7 @@ fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
 /// Makes an empty book. It has its name only when it is complete, so nobody ever finds half of one.
 fn begin(path: &Path) -> Result<Database, StoreError> {
     let new = beside(path, ".new");
-    let failed = |error: io::Error| StoreError::file(FileStep::Create, path, &error);
+    let failed = |error: io::Error| StoreError::file(FileStep::Create, &new, &error);
     match fs::remove_file(&new) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed.map_err(failed)?,
@@ -178,7 +178,7 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
         transaction.commit()?;
         Ok(database)
     };
-    let database = prepare().map_err(|error| store_error(FileStep::Create, path, error))?;
+    let database = prepare().map_err(|error| store_error(FileStep::Create, &new, error))?;
     fs::rename(&new, path).and_then(|()| sync_folder(path)).map_err(failed)?;
     Ok(database)
 }

@@ -72,13 +72,17 @@ impl BookLock {
 /// What the file looks like from outside: `None` if there is none, and why not if it cannot be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
-    // To open something else, a pipe say, might wait for ever.
     let metadata = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link that leads nowhere may lead to a book on a disk that is not mounted, and is not to be replaced.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
         metadata => metadata.map_err(failed)?,
     };
-    if !metadata.is_file() {
+    if metadata.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    // To open something else, a pipe say, might wait for ever.
+    if !metadata.is_file() {
+        return Err(failed(io::ErrorKind::Unsupported.into()));
     }
     let unfit = match metadata.len() {
         0 => Some(Unfit::Empty),

@@ -186,6 +186,88 @@ fn what_the_system_refuses_is_an_error_with_path_cause_and_remedy() {
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::IsADirectory, .. }));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_is_followed_to_its_book_and_only_the_link_is_set_aside() {
+    let folder = Folder::new();
+    let real = folder.path().join("elsewhere");
+    std::os::unix::fs::symlink(&real, folder.book()).unwrap();
+    // Where it leads there may be a book on another day.
+    let error = RedbStore::open(folder.book()).unwrap_err();
+    assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
+    assert!(error.to_string().contains("what the link there leads to"), "{error}");
+    assert!(folder.book().is_symlink() && folder.others().is_empty());
+
+    drop(small_book(&real));
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
+    fs::write(&real, "spoilt").unwrap();
+    let (_, opened) = RedbStore::open(folder.book()).unwrap();
+    assert!(opened.set_aside.unwrap().path.is_symlink());
+    assert_eq!(fs::read(real).unwrap(), b"spoilt");
+    assert!(!folder.book().is_symlink(), "the new book is where the link was");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_left_alone_and_not_waited_for() {
+    let folder = Folder::new();
+    let made = std::process::Command::new("mkfifo").arg(folder.book()).status();
+    assert!(made.unwrap().success());
+    let error = RedbStore::open(folder.book()).unwrap_err();
+    assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::Unsupported, .. }));
+    assert!(error.to_string().contains("use an ordinary file"), "{error}");
+    assert_eq!(folder.others(), Vec::<String>::new());
+}
+
+#[test]
+fn what_stands_where_a_new_book_is_made_is_named_if_it_cannot_go() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("book.new"), "half a book").unwrap();
+    drop(small_book(&folder.book()));
+    assert_eq!(folder.others(), Vec::<String>::new(), "what a crash has left is in nobody's way");
+    fs::remove_file(folder.book()).unwrap();
+    fs::create_dir(folder.path().join("book.new")).unwrap();
+    let error = RedbStore::open(folder.book()).unwrap_err();
+    assert!(matches!(error, StoreError::File { step: FileStep::Create, .. }), "{error:?}");
+    assert!(error.to_string().contains("book.new"), "{error}");
+}
+
+/// Who may do everything cannot be refused anything, so the test is of no use to root.
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_written_is_an_error_and_stays_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |step| {
+        move |error: StoreError| {
+            let is_as_said = matches!(
+                &error,
+                StoreError::File { step: of, kind: io::ErrorKind::PermissionDenied, .. } if *of == step
+            );
+            assert!(is_as_said && error.to_string().contains("allow this process to write"), "{error}");
+        }
+    };
+    let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    allow(&folder.book(), 0o400);
+    if fs::OpenOptions::new().write(true).open(folder.book()).is_ok() {
+        println!("this user may do everything; there is nothing to see");
+        return;
+    }
+    RedbStore::open(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("book"), "no book").unwrap();
+    fs::write(closed.join("book.lock"), "").unwrap();
+    allow(&closed, 0o500);
+    RedbStore::open(closed.join("book")).map(|_| ()).map_err(refused(FileStep::SetAside)).unwrap_err();
+    RedbStore::open(closed.join("another")).map(|_| ()).map_err(refused(FileStep::Lock)).unwrap_err();
+    assert_eq!(fs::read(closed.join("book")).unwrap(), b"no book");
+    allow(&closed, 0o700);
+    allow(&folder.book(), 0o600);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
+}
+
 #[test]
 fn records_that_make_no_sense_are_dropped_and_counted() {
     let folder = Folder::new();
