@@ -3,7 +3,8 @@
 //! Each control event is one line of `key=value` pairs, the same keys for all: `event`, `peer_id`, `peer_address`,
 //! `connection_type`, `state`, `error` or else `detail`, `network`. A key without a value is left out. Values are
 //! printable ASCII, whatever is in them. Lines of one kind are limited by a bucket of their own, filled by the loop's
-//! own clock; the next line that is let through says how many were not. Without a logger nothing is formatted.
+//! own clock; the next line that is let through says how many were not, and the end of the loop says it of those that
+//! none came after. Without a logger nothing is formatted.
 
 use crate::api::ControlEvent;
 use crate::error::CloseReason;
@@ -32,6 +33,8 @@ struct Bucket {
     lines: u32,
     filled_at: Instant,
     suppressed: u64,
+    /// Of the line that was suppressed last.
+    level: Level,
 }
 
 impl LogBook {
@@ -45,30 +48,41 @@ impl LogBook {
         if !log::log_enabled!(target: TARGET, level) {
             return;
         }
-        if let Some(suppressed) = self.admit(event.label(), now) {
+        if let Some(suppressed) = self.admit(event.label(), level, now) {
             log::log!(target: TARGET, level, "{}", Line { event, network: self.network, suppressed });
         }
     }
 
     /// Takes a line of the kind `label`, and returns how many were suppressed before it; none if it is to be too.
-    fn admit(&mut self, label: &'static str, now: Instant) -> Option<u64> {
+    fn admit(&mut self, label: &'static str, level: Level, now: Instant) -> Option<u64> {
         let index = self.buckets.iter().position(|&(known, _)| known == label).unwrap_or_else(|| {
-            self.buckets.push((label, Bucket { lines: LOG_BURST_LINES, filled_at: now, suppressed: 0 }));
+            self.buckets.push((label, Bucket { lines: LOG_BURST_LINES, filled_at: now, suppressed: 0, level }));
             self.buckets.len() - 1
         });
-        self.buckets[index].1.take(now)
+        self.buckets[index].1.take(level, now)
+    }
+}
+
+impl Drop for LogBook {
+    fn drop(&mut self) {
+        let network = self.network.name();
+        for (label, Bucket { suppressed, level, .. }) in
+            self.buckets.iter().filter(|(_, of_kind)| of_kind.suppressed > 0)
+        {
+            log::log!(target: TARGET, *level, "event={label} network={network} suppressed={suppressed}");
+        }
     }
 }
 
 impl Bucket {
-    fn take(&mut self, now: Instant) -> Option<u64> {
+    fn take(&mut self, level: Level, now: Instant) -> Option<u64> {
         let fills = now.since(self.filled_at).as_nanos() / LOG_REFILL.as_nanos();
         let fills = fills.min(u128::from(LOG_BURST_LINES)) as u32;
         self.lines = (self.lines + fills).min(LOG_BURST_LINES);
         let is_full = self.lines == LOG_BURST_LINES;
         self.filled_at = if is_full { now } else { self.filled_at.plus(LOG_REFILL * fills) };
         if self.lines == 0 {
-            self.suppressed += 1;
+            (self.suppressed, self.level) = (self.suppressed + 1, level);
             return None;
         }
         self.lines -= 1;
@@ -206,7 +220,7 @@ impl<'a> Fields<'a> {
 /// A text between quotation marks, in which nothing can end it or the line, and which is never long.
 struct Quoted<'a>(&'a dyn fmt::Display);
 
-/// Passes characters on, those that are not printable ASCII escaped, until there were too many.
+/// Passes characters on, those that are not printable ASCII escaped, as long as there is room for them.
 struct Escape<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     left: usize,
@@ -223,14 +237,18 @@ impl fmt::Display for Quoted<'_> {
 impl Write for Escape<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            if self.left == 0 {
+            let escaped = character.escape_default();
+            // It ends nothing as it is.
+            let is_apostrophe = character == '\'';
+            let len = if is_apostrophe { 1 } else { escaped.len() };
+            let Some(left) = self.left.checked_sub(len) else {
+                self.left = 0;
                 return Ok(());
-            }
-            self.left -= 1;
-            match character {
-                '"' | '\\' => write!(self.out, "\\{character}")?,
-                ' '..='~' => self.out.write_char(character)?,
-                _ => write!(self.out, "{}", character.escape_default())?,
+            };
+            self.left = left;
+            match is_apostrophe {
+                true => self.out.write_char(character)?,
+                false => write!(self.out, "{escaped}")?,
             }
         }
         Ok(())
@@ -246,6 +264,10 @@ mod tests {
 
     fn line(event: &ControlEvent, suppressed: u64) -> String {
         Line { event, network: Network::Regtest, suppressed }.to_string()
+    }
+
+    fn admit(book: &mut LogBook, label: &'static str, now: Instant) -> Option<u64> {
+        book.admit(label, Level::Warn, now)
     }
 
     #[test]
@@ -278,7 +300,10 @@ mod tests {
     fn no_text_can_end_its_line_or_its_value_or_be_long() {
         let quoted = |text: &str| Quoted(&text).to_string();
         assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
+        assert_eq!(quoted("it's"), "\"it's\"");
         assert_eq!(quoted(&"x".repeat(300)).len(), LOG_TEXT_MAX_CHARS + 2);
+        let of_emoji = quoted(&["x", &"\u{1f980}".repeat(300), "y"].concat());
+        assert_eq!(of_emoji, format!("\"x{}\"", r"\u{1f980}".repeat((LOG_TEXT_MAX_CHARS - 1) / 9)), "cut where it is");
         let name = Arc::from("seed\r\nevent=peer_banned");
         let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
         assert!(line(&event, 0).contains(r#"detail="seed\r\nevent=peer_banned has"#));
@@ -289,16 +314,17 @@ mod tests {
         let mut book = LogBook::new(Network::Regtest);
         let mut now = Instant::from_nanos(7);
         for _ in 0..LOG_BURST_LINES {
-            assert_eq!(book.admit("a", now), Some(0));
+            assert_eq!(admit(&mut book, "a", now), Some(0));
         }
         now = now.plus(LOG_REFILL / 2);
-        assert_eq!([book.admit("a", now), book.admit("a", now)], [None, None]);
-        assert_eq!(book.admit("b", now), Some(0), "another kind has lines of its own");
+        assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [None, None]);
+        assert_eq!(admit(&mut book, "b", now), Some(0), "another kind has lines of its own");
         now = now.plus(LOG_REFILL / 2);
-        assert_eq!([book.admit("a", now), book.admit("a", now)], [Some(2), None]);
+        assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [Some(2), None]);
         now = Instant::MAX;
-        assert_eq!(book.admit("a", now), Some(1));
-        assert_eq!((1..LOG_BURST_LINES).filter(|_| book.admit("a", now).is_some()).count() as u32, LOG_BURST_LINES - 1);
-        assert_eq!(book.admit("a", now), None, "an age brings no more than a burst");
+        assert_eq!(admit(&mut book, "a", now), Some(1));
+        let burst = (1..LOG_BURST_LINES).filter(|_| admit(&mut book, "a", now).is_some()).count();
+        assert_eq!(burst as u32, LOG_BURST_LINES - 1);
+        assert_eq!(admit(&mut book, "a", now), None, "an age brings no more than a burst");
     }
 }

@@ -82,5 +82,13 @@ fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
         assert!(line.contains("state=connecting error=\"connecting failed: ") && line.contains(" network=regtest"));
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));
+
+    drop(dialler);
+    let all = lines_of("connection_failed");
+    let suppressed = |(_, line): &(Level, String)| line.split_once(" suppressed=")?.1.parse::<usize>().ok();
+    let (level, last) = all.last().expect("there are some");
+    assert!(*level == Level::Warn && last.starts_with("event=connection_failed network=regtest suppressed="), "{last}");
+    assert_eq!(all.len(), failed.len() + 1, "what was not logged is told at the end");
+    assert_eq!(failed.len() + all.iter().filter_map(suppressed).sum::<usize>(), FAILURES, "each is told or counted");
     assert!(LINES.lock().expect("no test panics with it").iter().all(|(_, target, _)| target == "peerloop"));
 }
