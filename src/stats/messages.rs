@@ -38,12 +38,13 @@ impl MessageCounts {
         })
     }
 
-    /// Counts a message. A header may claim any length, and several such a sum that no number holds.
+    /// Counts a message. A header may claim any length, and several such a sum that no number holds: a counter never
+    /// goes back.
     #[inline]
     pub(crate) const fn add(&mut self, command: CommandName, payload_len: u64) {
         let count = &mut self.counts[command.place()];
         count.messages += 1;
-        count.payload_bytes = count.payload_bytes.wrapping_add(payload_len);
+        count.payload_bytes = count.payload_bytes.saturating_add(payload_len);
     }
 }
 
@@ -82,5 +83,15 @@ mod tests {
         assert_eq!(counts.iter().count(), 39);
         assert_eq!(counts.count(CommandName::new("other")), expected(2, 3_000));
         assert_eq!(counts.total(), expected(40, 3_000 + 37 * 38 / 2));
+    }
+
+    #[test]
+    fn lengths_that_no_number_holds_stay_at_the_largest() {
+        let mut counts = MessageCounts::default();
+        for command in [CommandName::TX, CommandName::BLOCK, CommandName::TX] {
+            counts.add(command, u64::MAX - 1);
+        }
+        assert_eq!(counts.count(CommandName::TX), MessageCount { messages: 2, payload_bytes: u64::MAX });
+        assert_eq!(counts.total(), MessageCount { messages: 3, payload_bytes: u64::MAX });
     }
 }
