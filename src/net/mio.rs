@@ -198,7 +198,7 @@ impl Net for MioNet {
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
-        match uninterrupted(|| socket.connect(&address.into())) {
+        match socket.connect(&address.into()) {
             Ok(()) => {}
             Err(error) if is_in_progress(&error) => {}
             Err(error) => return Err(error),
@@ -299,10 +299,12 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// EINPROGRESS has no stable kind of its own.
+/// Whether a connect has begun. EINPROGRESS has no stable kind of its own, and one that was interrupted goes on by
+/// itself: asked for again it would be refused.
 fn is_in_progress(error: &io::Error) -> bool {
-    const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
-    error.raw_os_error() == Some(EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
+    const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 115 } else { 36 };
+    let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+    is_begun || error.raw_os_error() == Some(EINPROGRESS)
 }
 
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
