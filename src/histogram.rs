@@ -148,7 +148,7 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,
-    /// Bans that began, or began anew with a later end.
+    /// Bans that began, or began anew with another end.
     pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,

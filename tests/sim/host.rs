@@ -15,7 +15,7 @@ use std::time::Duration;
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
 /// What `limits.rs` says that a dial costs.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
-const READ_TIME: Duration = Duration::from_micros(2);
+pub(crate) const READ_TIME: Duration = Duration::from_micros(2);
 
 pub(crate) struct SlowHost {
     net: SimNet,

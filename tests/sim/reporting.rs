@@ -1,5 +1,6 @@
 //! What the loop reports of itself is exactly what happened.
 
+use crate::host::{READ_TIME, SlowHost};
 use crate::support::{
     Journal, Node, Player, RawPeer, Stage, config, frame, frames, header, ping, protoconf, ready_bytes, secs, verack,
     version,
@@ -12,7 +13,7 @@ use peerloop::sim::{Driver, World};
 use peerloop::stats::{MessageCount, PeerCost, Stats};
 use peerloop::time::Instant;
 use peerloop::wire::{FeeFilter, MessageRef};
-use peerloop::{Config, ConnectionState, ConnectionType};
+use peerloop::{Config, ConnectionState, ConnectionType, Reactor};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -276,6 +277,53 @@ fn seed_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
     stage.run_for(secs(1));
     assert_eq!(stage.last_cost().expect("it is measured").queued, gone, "nothing waits any more");
     peer.close();
+}
+
+#[test]
+fn seed_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone() {
+    const WRITE_TIME: Duration = Duration::from_micros(7);
+    let world = World::new(1, Instant::ZERO);
+    let mut net = SlowHost::new(&world);
+    net.write_time = WRITE_TIME;
+    let address = net.address();
+    let player = Player {
+        on_command: Some(|ctx| {
+            let last = ctx.peers().last().expect("it is there").id();
+            ctx.send_shared(last, &frame("other", b"").into()).unwrap();
+        }),
+        ..Player::default()
+    };
+    let mut reactor = Reactor::with_net(Config { measures_peers: true, ..config() }, net, player).unwrap();
+    reactor.listen(address).unwrap();
+    let mut peers = [RawPeer::dialling(&world, address), RawPeer::dialling(&world, address)];
+    peers.iter_mut().for_each(|peer| peer.send(&ready_bytes()));
+    while reactor.stats().ready < 2 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+    }
+    let busy = |reactor: &mut Reactor<SlowHost, Player>| {
+        let pending = reactor.handle().peers(None).unwrap();
+        reactor.poll_once(Duration::ZERO).unwrap();
+        let listed = pending.try_take().unwrap().expect("the loop has answered");
+        let busy = listed.iter().map(|peer| peer.cost.expect("it is measured").busy).collect::<Vec<_>>();
+        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "nobody costs what the loop did not do");
+        <[Duration; 2]>::try_from(busy).expect("there are two")
+    };
+    let shaken_hands = busy(&mut reactor);
+    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "what each has said and heard");
+
+    // A ping is read, and its pong is written; nobody else pays for it.
+    peers[0].send(&ping());
+    reactor.poll_once(Duration::ZERO).unwrap();
+    assert_eq!(peers[0].receive().len(), peers[1].receive().len() + 32);
+    assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1]]);
+
+    // What the handler sends unasked is written when queues are.
+    reactor.handle().command(()).unwrap();
+    reactor.poll_once(Duration::ZERO).unwrap();
+    assert_eq!(peers[1].receive(), frame("other", b""));
+    assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1] + WRITE_TIME]);
+    world.advance(secs(5));
+    assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "time that passes is nobody's");
 }
 
 impl Stage {

@@ -3,6 +3,7 @@
 
 mod bans;
 mod caps;
+mod counts;
 mod duplicates;
 mod faults;
 mod numbers;
