@@ -1,13 +1,13 @@
 //! Names whose addresses are peers: which of them to ask when, and what of their answers to believe.
 //!
 //! Each seed is asked at the start and then every hour; sooner, but no more than once a minute, while nobody is left to
-//! dial. There is one open question per seed, given up when the next is due. An answer is a hint by somebody
-//! whom nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves
-//! a name.
+//! dial. There is one open question per seed, given up after [`RESOLVE_TIMEOUT`]. An answer is a hint by somebody whom
+//! nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves a
+//! name.
 
 use crate::address::{canonical, is_routable};
 use crate::config::{DialMode, ManagerConfig};
-use crate::limits::{SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
+use crate::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
 use crate::protocol::Network;
 use crate::time::Instant;
 use std::collections::BTreeSet;
@@ -80,9 +80,18 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// When a seed is to be asked. `is_hungry` is [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
+    /// When a seed is to be asked, or given up. `is_hungry` is
+    /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
-        self.seeds.iter().map(|seed| seed.due_at(is_hungry)).min()
+        let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
+        self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
+    }
+
+    /// A seed that was asked and did not answer in time, if there is one; what it answers later is not listened to.
+    pub(crate) fn give_up(&mut self, now: Instant) -> Option<Arc<str>> {
+        let seed = self.seeds.iter_mut().find(|seed| seed.given_up_at().is_some_and(|moment| moment <= now))?;
+        seed.open_query = None;
+        Some(seed.name.as_str().into())
     }
 
     /// A question to ask now; call until `None`.
@@ -138,6 +147,10 @@ impl Seed {
         let interval = if is_hungry { SEED_INTERVAL_MIN } else { SEED_INTERVAL };
         self.asked_at.map_or(Instant::ZERO, |asked_at| asked_at.plus(interval))
     }
+
+    fn given_up_at(&self) -> Option<Instant> {
+        self.open_query.and(self.asked_at).map(|asked_at| asked_at.plus(RESOLVE_TIMEOUT))
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +177,9 @@ mod tests {
     fn seed_e41_each_seed_is_asked_at_the_start_and_every_hour() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         assert_eq!(ask_all(&mut seeds, START, false), ["a.example", "b.example"]);
+        for query in 0..2 {
+            seeds.resolved(query, &[], |_| false);
+        }
         let due = START.plus(SEED_INTERVAL);
         assert_eq!(seeds.next_at(false), Some(due));
         assert_eq!(seeds.next(due.minus(Duration::from_nanos(1)), false), None);
@@ -192,6 +208,22 @@ mod tests {
         assert_eq!(seeds.resolved(late, &answer, |_| false), SeedAnswer::default());
         assert_eq!(seeds.resolved(query, &answer, |_| false).addresses.len(), 1);
         assert_eq!(seeds.resolved(query, &answer, |_| false), SeedAnswer::default(), "it was answered");
+    }
+
+    #[test]
+    fn fault_e12_who_does_not_answer_in_time_is_given_up_once() {
+        let mut seeds = Seeds::new(&config(&["a.example", "b.example", "c.example"]), Network::Mainnet);
+        ask_all(&mut seeds, START, true);
+        seeds.resolved(1, &[], |_| false);
+        let due = START.plus(RESOLVE_TIMEOUT);
+        assert_eq!((seeds.next_at(true), seeds.give_up(due.minus(Duration::from_nanos(1)))), (Some(due), None));
+        let names = [seeds.give_up(due), seeds.give_up(due), seeds.give_up(due)];
+        assert_eq!(
+            names.map(|name| name.map(|name| name.to_string())),
+            [Some("a.example".to_owned()), Some("c.example".to_owned()), None]
+        );
+        assert_eq!(seeds.next_at(true), Some(START.plus(SEED_INTERVAL_MIN)), "it is asked again");
+        assert_eq!((seeds.name_of(0), seeds.name_of(2)), (None, None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::ban::score::Verdict as Sentence;
 use crate::ban::{Ban, BanReason, Misconduct};
 use crate::dial::{Departure, Resolve, Verdict};
 use crate::error::{
-    CloseReason, CommandError, IoStep, LocalCause, Misbehaviour, NetworkFailure, Refusal, Shortage, Side,
+    CloseReason, CommandError, IoStep, LocalCause, Misbehaviour, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
@@ -30,7 +30,7 @@ use std::time::Duration;
 impl Engine {
     // --- Finding ----------------------------------------------------------------------------------------------------
 
-    /// Does what is due: dials, asks seeds, ends bans.
+    /// Does what is due: dials, gives up seeds, ends bans.
     pub(crate) fn manage(&mut self) {
         #[cfg(feature = "sim")]
         if let Some(manager) = &mut self.state.manager {
@@ -43,6 +43,7 @@ impl Engine {
             return;
         }
         self.dial_whom_it_wants();
+        self.give_up_seeds();
         self.end_bans();
     }
 
@@ -93,6 +94,15 @@ impl Engine {
     /// Whether the loop may end as far as the book is concerned: nothing waits to be written any more.
     pub(crate) fn is_durable(&self) -> bool {
         self.state.manager.as_ref().is_none_or(|manager| manager.is_durable())
+    }
+
+    fn give_up_seeds(&mut self) {
+        let LoopState { manager, outbox, counters, now, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        while let Some(name) = manager.seeds.give_up(*now) {
+            counters.resolve_failures += 1;
+            outbox.tell(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
+        }
     }
 
     fn end_bans(&mut self) {

@@ -4,11 +4,13 @@ use super::support::{Town, Watcher, manager};
 use crate::support::secs;
 use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::limits::SEED_ANSWERS_MAX;
+use peerloop::error::ResolveCause;
+use peerloop::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX};
 use peerloop::sim::{Names, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
 use std::net::IpAddr;
+use std::time::Duration;
 
 fn seeded(names: &[&str]) -> ManagerConfig {
     ManagerConfig { dns_seeds: names.iter().map(|&name| name.to_owned()).collect(), ..manager() }
@@ -81,6 +83,29 @@ fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
         (vec![(SEED_ANSWERS_MAX, SEED_ANSWERS_MAX)], SEED_ANSWERS_MAX)
     );
     assert!(town.places() <= 1, "they are one range");
+}
+
+#[test]
+fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not() {
+    const NAMES: [&str; 3] = ["a.example", "b.example", "c.example"];
+    let (mut given_up, mut others) = (0, 0);
+    for seed in 0..24 {
+        let mut town = Town::at(World::new(seed, Instant::ZERO), seeded(&NAMES), Watcher::default());
+        town.world.set_names(town.node.net().host(), Names::Wild);
+        town.run(RESOLVE_TIMEOUT - Duration::from_nanos(1));
+        let is_given_up =
+            |event: &ControlEvent| matches!(event, ControlEvent::SeedFailed { cause: ResolveCause::TimedOut, .. });
+        assert!(!town.events().iter().any(is_given_up), "not early");
+        let answered = town.count("seed_resolved") + town.count("seed_failed");
+        town.run(Duration::from_nanos(1));
+        let silent = town.events().iter().filter(|event| is_given_up(event)).count();
+        assert_eq!(answered + silent, NAMES.len());
+        town.run(secs(50));
+        let told = town.count("seed_resolved") + town.count("seed_failed");
+        assert_eq!(told, NAMES.len(), "what comes late is not told");
+        (given_up, others) = (given_up + silent, others + answered);
+    }
+    assert!(given_up > 3 && others > 30, "{given_up} and {others}");
 }
 
 #[test]
