@@ -90,7 +90,8 @@ pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// A queue longer than this stops the reading of its link: who does not take our replies gets no more of them. With the
 /// replies to the block that went beyond it, a peer can make us hold less than 570 KB, and all peers together
-/// `max_links` times that.
+/// `max_links` times that. Neither its pings nor its pongs are read then, until it has taken down to half of this; that
+/// time counts against no deadline for what it has to say.
 pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
 /// A queue that would grow beyond this refuses the message. One that is empty takes a message of any size. Only what
 /// the embedder sends goes beyond [`SEND_QUEUE_PAUSE_BYTES`] this far; the engine's own replies are never refused, for
