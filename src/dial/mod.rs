@@ -50,6 +50,7 @@ use pace::{Family, Pace};
 use rand::Rng;
 use records::{Kind, Place, Record, Records, State};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Decides whom to dial when.
 ///
@@ -251,8 +252,9 @@ impl Dialler {
     /// Takes a place for a dial that somebody asked for.
     ///
     /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
-    /// end is judged like any other; of a fixed address that was dismissed it ends the rest. Every other one is dialled
-    /// this once: it is not restarted, does not wait and leaves no record behind.
+    /// end is judged like any other, but one that says nothing of the address leaves it its pause; of a fixed address
+    /// that was dismissed it ends the rest. Every other one is dialled this once: it is not restarted, does not wait and
+    /// leaves no record behind.
     ///
     /// # Errors
     ///
@@ -338,6 +340,8 @@ impl Dialler {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Verdict {
+        let is_paused = record.paused_until > now;
+        let after = |pause: Duration| now.plus(pause).max(record.paused_until);
         match ended {
             Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late => {
                 self.back_off(address, record, now, rng)
@@ -352,21 +356,24 @@ impl Dialler {
                 Verdict::Nothing
             }
             Ended::Dismissed => {
-                let pause = self.settings.backoff.longest(rng);
-                self.pause(address, record, now.plus(pause), now)
+                let until = after(self.settings.backoff.longest(rng));
+                self.pause(address, record, until, now)
+            }
+            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, after(BARRED_RECHECK), now),
+            Ended::Barred | Ended::Short(Shortage::Descriptors | Shortage::Memory) if is_paused => {
+                self.pause(address, record, record.paused_until, now)
             }
             // Who is drawn from the book is kept from being dialled by whoever has it barred.
-            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, now.plus(BARRED_RECHECK), now),
             Ended::Barred => Verdict::Nothing,
-            Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
+            Ended::Ourselves => self.pause(address, record, after(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 self.records.line_up(address, record, Place::First);
                 Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
             // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
             Ended::Short(Shortage::Ports) | Ended::NoNetwork => {
-                let pause = self.settings.backoff.pause(1, rng);
-                self.pause(address, record, now.plus(pause), now)
+                let until = after(self.settings.backoff.pause(1, rng));
+                self.pause(address, record, until, now)
             }
         }
     }

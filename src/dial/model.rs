@@ -241,6 +241,11 @@ impl World {
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
         let is_failure = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
         let recheck = Next::NotBefore(now.plus(INACCESSIBLE_RECHECK));
+        // Somebody asked for it in a pause, and what this side lacks does not end that.
+        let paused_until = match facts.next {
+            Next::NotBefore(until) if ready_since.is_none() && until > now => Some(until),
+            Next::NotBefore(_) | Next::Free | Next::Never => None,
+        };
         facts.next = match verdict {
             Verdict::Restart => {
                 assert!(is_restarted);
@@ -259,9 +264,10 @@ impl World {
             Verdict::WaitUntil(until) => {
                 let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
                 let is_kept = if is_fixed { ended == Ended::Barred } else { ended == Ended::Dismissed };
-                assert!(is_local || is_kept || ended == Ended::Ourselves);
+                assert!(is_local || is_kept || ended == Ended::Ourselves || paused_until.is_some());
+                assert!(paused_until.is_none_or(|paused_until| paused_until <= until), "not as long as before");
                 let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
-                if may_be_over_before { Next::Free } else { Next::NotBefore(until) }
+                if may_be_over_before && paused_until.is_none() { Next::Free } else { Next::NotBefore(until) }
             }
             Verdict::Inaccessible => {
                 assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
@@ -275,7 +281,7 @@ impl World {
                 Next::Never
             }
             Verdict::Nothing if ended == Ended::Barred => {
-                assert!(!is_fixed);
+                assert!(!is_fixed && paused_until.is_none());
                 (facts.failures, facts.restarts) = (0, Vec::new());
                 Next::Free
             }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-/// What is remembered of one address, 56 bytes.
+/// What is remembered of one address, 64 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) kind: Kind,
@@ -22,7 +22,11 @@ pub(super) struct Record {
     /// Failed dials since the last success, at most as many as make an address inaccessible.
     pub(super) failures: u32,
     pub(super) restarts: RestartTracking,
+    /// The end of the pause in which somebody asked for it, until that has led to a peer.
+    pub(super) paused_until: Instant,
 }
+
+const _: () = assert!(size_of::<Record>() <= 64, "what a record costs is part of its limit");
 
 /// Why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +88,7 @@ impl State {
 
 impl Record {
     pub(super) const fn new(kind: Kind, restarts: RestartTracking) -> Self {
-        Self { kind, state: State::Held, failures: 0, restarts }
+        Self { kind, state: State::Held, failures: 0, restarts, paused_until: Instant::ZERO }
     }
 
     /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
@@ -167,6 +171,10 @@ impl Records {
     pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
         self.take_out(address);
         let record = self.by_address.entry(address).or_insert_with(record);
+        record.paused_until = match record.state {
+            State::Waiting(until) => until,
+            State::InLine | State::Dialling | State::Open(_) | State::Ready(_) | State::Held => Instant::ZERO,
+        };
         record.state = State::Dialling;
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
@@ -191,6 +199,7 @@ impl Records {
             State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
+        record.paused_until = Instant::ZERO;
     }
 
     /// Ends the live state of an address and returns the record as it was; it must be put back or is forgotten.

@@ -139,6 +139,50 @@ fn a_command_brings_a_waiting_address_forward() {
 }
 
 #[test]
+fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
+    let peers = private(1);
+    for ended in [
+        Ended::Short(Shortage::Descriptors),
+        Ended::Short(Shortage::Memory),
+        Ended::Short(Shortage::Ports),
+        Ended::NoNetwork,
+        Ended::Barred,
+    ] {
+        for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+            scene.config.initial_backoff = secs(60);
+            scene.dialler.reconfigure(&scene.config);
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(verdict, secs(60));
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            for _ in 0..2 {
+                assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+                assert_eq!(scene.end(peers[0], ended), verdict, "{ended:?}");
+            }
+            scene.assert_waits(verdict, secs(120));
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(verdict, secs(240));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_succeeds_ends_the_pause() {
+    let peers = private(1);
+    for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let _ = scene.end(peers[0], Ended::Unreached);
+        assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+        scene.make_ready(peers[0]);
+        assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Verdict::WaitUntil(_)));
+        scene.pass(DIAL_PAUSE_FIRST);
+        assert_eq!(scene.next(), Some(peers[0]));
+    }
+}
+
+#[test]
 fn a_nonce_is_known_while_its_handshake_runs() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
