@@ -64,7 +64,7 @@ pub(super) enum Place {
 }
 
 /// The one that all others are greater than.
-const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+pub(super) const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// All records.
 #[derive(Debug, Default)]
