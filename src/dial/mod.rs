@@ -54,7 +54,7 @@ use std::time::Duration;
 
 /// Decides whom to dial when.
 ///
-/// Addresses are compared in their canonical form, and given out in it.
+/// Addresses are compared in their canonical form, and given out in it, with the interface that the fixed list names.
 #[derive(Debug)]
 pub(crate) struct Dialler {
     /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] take a place for what they allow to be
@@ -193,7 +193,7 @@ impl Dialler {
         let has_place = self.places.try_take();
         debug_assert!(has_place, "somebody is wanted only while there is a place");
         self.dial(address, Kind::Drawn, now);
-        Some(address)
+        Some(self.records.scoped(address))
     }
 
     fn wants_peer(&self) -> bool {

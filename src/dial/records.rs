@@ -72,6 +72,8 @@ pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
+    /// The interfaces of those addresses of the fixed list that mean nothing without one.
+    scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
     nonces: BTreeMap<u64, SocketAddr>,
     groups: Groups,
@@ -148,6 +150,14 @@ impl Records {
             record.state = State::Held;
         }
         Some(address)
+    }
+
+    /// A canonical address as it has to be dialled.
+    pub(super) fn scoped(&self, mut address: SocketAddr) -> SocketAddr {
+        if let SocketAddr::V6(address) = &mut address {
+            address.set_scope_id(self.scopes.get(&SocketAddr::V6(*address)).copied().unwrap_or(0));
+        }
+        address
     }
 
     pub(super) fn has_line(&self, family: Family) -> bool {
@@ -305,6 +315,7 @@ impl Records {
             is_listed || is_live
         });
         self.drop_strays();
+        self.scopes = peers.iter().filter_map(|&peer| Some((canonical(peer), scope_of(peer)?))).collect();
         for address in peers.iter().map(|&peer| canonical(peer)) {
             if !self.by_address.contains_key(&address) {
                 self.line_up(address, Record::new(Kind::Fixed, restarts), Place::Last);
@@ -357,5 +368,13 @@ impl Records {
             Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
             Some(State::Dialling | State::Open(_) | State::Ready(_) | State::Held) | None => {}
         }
+    }
+}
+
+/// The interface that `address` names.
+fn scope_of(address: SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(address) => Some(address.scope_id()).filter(|&scope| scope != 0),
     }
 }

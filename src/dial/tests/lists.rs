@@ -25,6 +25,22 @@ fn seed_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_t
 }
 
 #[test]
+fn seed_e26_a_link_local_address_is_dialled_on_its_interface() {
+    let (first, second) = (address("[fe80::1%2]:8333"), address("[fe80::1%3]:8333"));
+    let mut scene = Scene::fixed(&[first]);
+    assert_eq!(scene.next(), Some(first));
+    scene.make_ready(first);
+    assert_eq!(scene.end(first, Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.next(), Some(first));
+    assert!(scene.dialler.is_taken(first));
+    let verdict = scene.end(first, Ended::Unreached);
+    scene.config.mode = DialMode::Fixed(vec![second]);
+    scene.dialler.reconfigure(&scene.config);
+    scene.assert_waits(verdict, secs(5));
+    assert_eq!(scene.next(), Some(second), "it was moved");
+}
+
+#[test]
 fn a_list_of_100_000_is_served_in_turns() {
     let peers = private(100_000);
     let mut scene = Scene::fixed(&peers);
