@@ -6,7 +6,8 @@
 //! when it may be dialled again.
 //!
 //! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
-//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again.
+//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again, unless it was
+//!   banned for that and is no more.
 //! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
@@ -37,7 +38,7 @@ pub(crate) use live::Live;
 pub(crate) use places::Places;
 pub(crate) use seeds::{Resolve, Seeds};
 
-use crate::address::canonical;
+use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::Shortage;
 use crate::limits::{
@@ -348,11 +349,13 @@ impl Dialler {
             }
             Ended::Mute => self.give_up(address, record, now),
             Ended::Unfit => {
-                self.hold_if_fixed(address, record);
+                if record.kind == Kind::Fixed {
+                    self.records.hold_unfit(address, record);
+                }
                 Verdict::Never
             }
             Ended::Dismissed if record.kind == Kind::Fixed => {
-                self.hold_if_fixed(address, record);
+                self.records.hold(address, record);
                 Verdict::Nothing
             }
             Ended::Dismissed => {
@@ -414,12 +417,6 @@ impl Dialler {
         Verdict::Inaccessible
     }
 
-    fn hold_if_fixed(&mut self, address: SocketAddr, record: Record) {
-        if record.kind == Kind::Fixed {
-            self.records.hold(address, record);
-        }
-    }
-
     fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Verdict {
         if self.records.wait(address, record, until, now) { Verdict::WaitUntil(until) } else { Verdict::Nothing }
     }
@@ -427,6 +424,12 @@ impl Dialler {
     /// Descriptors were short elsewhere, as in accepting.
     pub(crate) fn short_of_descriptors(&mut self, now: Instant) {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
+    }
+
+    /// A ban of `host` is over: those of its addresses in the fixed list that were not for us may be so by now. Those of
+    /// the book are for the book to give out again.
+    pub(crate) fn pardoned(&mut self, host: Host) {
+        self.records.line_up_unfit(host);
     }
 
     /// The book has new addresses, or a ban has ended: what found nobody to dial may try again.

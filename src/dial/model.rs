@@ -6,7 +6,7 @@
 
 use super::tests::Book;
 use super::*;
-use crate::address::NetGroup;
+use crate::address::{Host, NetGroup};
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -27,6 +27,8 @@ enum Step {
     Inbound(bool),
     Command(usize),
     Ban(usize, bool),
+    /// A ban of somebody's host, which the dialler has not heard of, is over.
+    Pardon(usize),
     Resize(usize, usize),
 }
 
@@ -64,6 +66,7 @@ enum Next {
     #[default]
     Free,
     NotBefore(Instant),
+    NotBeforePardon,
     Never,
 }
 
@@ -145,6 +148,14 @@ impl World {
                 let peer = self.listed[index % self.listed.len()];
                 self.banned.retain(|&banned| banned != peer);
             }
+            Step::Pardon(index) => {
+                let host = Host::of(self.listed[index % self.listed.len()].ip());
+                self.dialler.pardoned(host);
+                for (_, facts) in self.facts.iter_mut().filter(|(peer, _)| Host::of(peer.ip()) == host) {
+                    let is_pardoned = facts.live_since.is_none() && facts.next == Next::NotBeforePardon;
+                    facts.next = if is_pardoned { Next::Free } else { facts.next };
+                }
+            }
             Step::Resize(target, max) => {
                 self.config.target_peers = target.min(max);
                 self.config.max_peers = max;
@@ -176,7 +187,7 @@ impl World {
         match facts.next {
             Next::Free => {}
             Next::NotBefore(until) => assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now)),
-            Next::Never => panic!("{peer} was given up for ever"),
+            Next::NotBeforePardon | Next::Never => panic!("{peer} was given up"),
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
@@ -244,7 +255,7 @@ impl World {
         // Somebody asked for it in a pause, and what this side lacks does not end that.
         let paused_until = match facts.next {
             Next::NotBefore(until) if ready_since.is_none() && until > now => Some(until),
-            Next::NotBefore(_) | Next::Free | Next::Never => None,
+            Next::NotBefore(_) | Next::Free | Next::NotBeforePardon | Next::Never => None,
         };
         facts.next = match verdict {
             Verdict::Restart => {
@@ -278,7 +289,7 @@ impl World {
             }
             Verdict::Never => {
                 assert_eq!(ended, Ended::Unfit);
-                Next::Never
+                if is_fixed { Next::NotBeforePardon } else { Next::Never }
             }
             Verdict::Nothing if ended == Ended::Barred => {
                 assert!(!is_fixed && paused_until.is_none());
@@ -318,7 +329,8 @@ impl World {
     /// How many peers there can be, if nobody is banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
-            let is_given_up = facts.next == Next::Never || (!self.is_fixed() && self.book.standings[*peer].is_none());
+            let is_given_up = matches!(facts.next, Next::NotBeforePardon | Next::Never)
+                || (!self.is_fixed() && self.book.standings[*peer].is_none());
             facts.live_since.is_some() || !is_given_up
         };
         let possible = self.facts.iter().filter(may_be_dialled).map(|(peer, _)| NetGroup::of(peer.ip()));
@@ -387,6 +399,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Inbound),
         1 => any::<usize>().prop_map(Step::Command),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, is_ban)| Step::Ban(index, is_ban)),
+        1 => any::<usize>().prop_map(Step::Pardon),
         1 => (1_usize..8, 1_usize..12).prop_map(|(target, max)| Step::Resize(target, max)),
     ]
 }

@@ -1,12 +1,12 @@
 //! What the dialler remembers of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
-//! moment, or the nonces of the handshakes that run. The maps are ordered, so that nobody can choose addresses that are
-//! slow to find. What carries nothing has no record.
+//! A record is in at most one of four orders: the line of those to be dialled, the set of those that wait for a moment,
+//! the set of those that were not for us, or the nonces of the handshakes that run. The maps are ordered, so that nobody
+//! can choose addresses that are slow to find. What carries nothing has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
-use crate::address::{NetGroup, canonical};
+use crate::address::{Host, NetGroup, canonical};
 use crate::limits::DIAL_RECORDS_MAX;
 use crate::peer::RestartTracking;
 use crate::time::Instant;
@@ -75,6 +75,8 @@ pub(super) struct Records {
     /// The interfaces of those addresses of the fixed list that mean nothing without one.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
+    /// Those that are held because they were not for us.
+    unfit: BTreeSet<(Host, SocketAddr)>,
     nonces: BTreeMap<u64, SocketAddr>,
     groups: Groups,
 }
@@ -253,6 +255,22 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
+    /// Holds one that was not for us.
+    pub(super) fn hold_unfit(&mut self, address: SocketAddr, record: Record) {
+        self.hold(address, record);
+        self.unfit.insert((Host::of(address.ip()), address));
+    }
+
+    /// Lines up those of `host` that were not for us.
+    pub(super) fn line_up_unfit(&mut self, host: Host) {
+        while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
+            self.unfit.remove(&entry);
+            if let Some(&record) = self.get(entry.1) {
+                self.line_up(entry.1, record, Place::Last);
+            }
+        }
+    }
+
     /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of
     /// the fixed list; another is for the book to give out again.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
@@ -347,6 +365,7 @@ impl Records {
             line.retain(|address| records.contains_key(address));
         }
         self.waiting.retain(|(_, address)| records.contains_key(address));
+        self.unfit.retain(|(_, address)| records.contains_key(address));
     }
 
     fn forget_one_due(&mut self, now: Instant) -> bool {
@@ -366,7 +385,10 @@ impl Records {
                 self.waiting.remove(&(until, address));
             }
             Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
-            Some(State::Dialling | State::Open(_) | State::Ready(_) | State::Held) | None => {}
+            Some(State::Held) => {
+                self.unfit.remove(&(Host::of(address.ip()), address));
+            }
+            Some(State::Dialling | State::Open(_) | State::Ready(_)) | None => {}
         }
     }
 }

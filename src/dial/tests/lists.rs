@@ -1,6 +1,7 @@
 //! The fixed list, links to the same address, dials on command, and other settings.
 
 use super::*;
+use crate::address::Host;
 use crate::id::LinkId;
 
 // --- The fixed list -------------------------------------------------------------------------------------------------
@@ -85,6 +86,28 @@ fn seed_e26_a_ban_is_honoured_and_looked_at_again() {
     assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
     scene.banned.push(peers[1]);
     assert_eq!(scene.next(), None, "who is banned is not restarted");
+}
+
+#[test]
+fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
+    let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.next_all(), peers);
+    for (peer, ended) in peers.into_iter().zip([Ended::Unfit, Ended::Dismissed, Ended::Unfit]) {
+        let _ = scene.end(peer, ended);
+    }
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
+    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Never);
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+    let _ = scene.end(peers[0], Ended::Dismissed);
+    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    assert_eq!(scene.next(), None, "it was dismissed since");
+    scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
+    scene.dialler.reconfigure(&scene.config);
+    scene.dialler.pardoned(Host::of(peers[2].ip()));
+    assert_eq!(scene.next(), None, "it is not in the list any more");
 }
 
 // --- One link per address -------------------------------------------------------------------------------------------
