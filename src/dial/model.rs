@@ -370,7 +370,7 @@ fn addresses() -> impl Iterator<Item = SocketAddr> {
     .map(|text| text.parse().unwrap())
 }
 
-fn any_end() -> impl Strategy<Value = Ended> {
+pub(super) fn any_end() -> impl Strategy<Value = Ended> {
     prop_oneof![
         6 => Just(Ended::Unreached),
         6 => Just(Ended::Lost),

@@ -378,6 +378,34 @@ impl Records {
         is_due
     }
 
+    /// Checks that each record stands where its state says, and nowhere else.
+    #[cfg(test)]
+    pub(super) fn assert_in_order(&self) {
+        let (mut in_line, mut waiting, mut nonces) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let mut groups: BTreeMap<NetGroup, usize> = BTreeMap::new();
+        for (&address, record) in &self.by_address {
+            match record.state {
+                State::InLine => drop(in_line.insert((Family::of(address).index(), address))),
+                State::Waiting(until) => drop(waiting.insert((until, address))),
+                State::Open(nonce) => drop(nonces.insert(nonce, address)),
+                State::Dialling | State::Ready(_) | State::Held => {}
+            }
+            let group = NetGroup::of(address.ip());
+            if record.state.is_live() && record.kind == Kind::Drawn && group != NetGroup::Unroutable {
+                *groups.entry(group).or_default() += 1;
+            }
+        }
+        let lines = self.lines.iter().enumerate();
+        let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
+        assert_eq!(lines.clone().count(), in_line.len(), "somebody stands in line twice, or is forgotten");
+        assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
+        assert_eq!((&self.waiting, &self.nonces, self.groups.peers()), (&waiting, &nonces, groups));
+        for &(host, address) in &self.unfit {
+            let is_held = self.get(address).is_some_and(|record| record.state == State::Held);
+            assert!(is_held && Host::of(address.ip()) == host, "{address} is not held");
+        }
+    }
+
     /// Takes a record out of the line or the waiting ones, wherever it stands.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
