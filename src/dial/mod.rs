@@ -6,8 +6,8 @@
 //! when it may be dialled again.
 //!
 //! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
-//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again, unless it was
-//!   banned for that and is no more.
+//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again, unless it
+//!   is banned for that and the ban ends.
 //! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
@@ -254,8 +254,8 @@ impl Dialler {
     ///
     /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
     /// end is judged like any other, but one that says nothing of the address leaves it its pause; of a fixed address
-    /// that was dismissed it ends the rest. Every other one is dialled this once: it is not restarted, does not wait and
-    /// leaves no record behind.
+    /// that was dismissed it ends the rest. Every other one is dialled this once: it is not restarted, does not wait
+    /// and leaves no record behind.
     ///
     /// # Errors
     ///
@@ -341,8 +341,8 @@ impl Dialler {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Verdict {
-        let is_paused = record.paused_until > now;
-        let after = |pause: Duration| now.plus(pause).max(record.paused_until);
+        let paused_until = record.paused_until();
+        let after = |pause: Duration| now.plus(pause).max(paused_until);
         match ended {
             Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late => {
                 self.back_off(address, record, now, rng)
@@ -363,12 +363,12 @@ impl Dialler {
                 self.pause(address, record, until, now)
             }
             Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, after(BARRED_RECHECK), now),
-            Ended::Barred | Ended::Short(Shortage::Descriptors | Shortage::Memory) if is_paused => {
-                self.pause(address, record, record.paused_until, now)
+            Ended::Barred | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
+                self.pause(address, record, paused_until, now)
             }
             // Who is drawn from the book is kept from being dialled by whoever has it barred.
             Ended::Barred => Verdict::Nothing,
-            Ended::Ourselves => self.pause(address, record, after(SELF_BACKOFF), now),
+            Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 self.records.line_up(address, record, Place::First);
                 Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
@@ -426,8 +426,8 @@ impl Dialler {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
     }
 
-    /// A ban of `host` is over: those of its addresses in the fixed list that were not for us may be so by now. Those of
-    /// the book are for the book to give out again.
+    /// A ban of `host` is over: those of its addresses in the fixed list that were not for us may be so by now. Others
+    /// are for the book to give out again.
     pub(crate) fn pardoned(&mut self, host: Host) {
         self.records.line_up_unfit(host);
     }

@@ -58,6 +58,14 @@ impl Facts {
             self.restarts.clear();
         }
     }
+
+    /// The end of a pause in which somebody has asked for it, which ends that say nothing of it leave alone.
+    fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
+        match self.next {
+            Next::NotBefore(until) if !was_open && until > now => Some(until),
+            Next::NotBefore(_) | Next::Free | Next::NotBeforePardon | Next::Never => None,
+        }
+    }
 }
 
 /// When an address may be dialled, as the verdicts said.
@@ -238,7 +246,7 @@ impl World {
         let now = self.now;
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
         let ready_since = facts.ready_since.take();
-        facts.is_open = false;
+        let was_open = std::mem::take(&mut facts.is_open);
         facts.live_since = None;
         if !facts.is_in_hand {
             assert_eq!(verdict, Verdict::Nothing);
@@ -252,11 +260,7 @@ impl World {
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
         let is_failure = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
         let recheck = Next::NotBefore(now.plus(INACCESSIBLE_RECHECK));
-        // Somebody asked for it in a pause, and what this side lacks does not end that.
-        let paused_until = match facts.next {
-            Next::NotBefore(until) if ready_since.is_none() && until > now => Some(until),
-            Next::NotBefore(_) | Next::Free | Next::NotBeforePardon | Next::Never => None,
-        };
+        let paused_until = facts.paused_until(was_open, now);
         facts.next = match verdict {
             Verdict::Restart => {
                 assert!(is_restarted);

@@ -1,8 +1,8 @@
 //! What the dialler remembers of addresses, and the orders in which it needs them.
 //!
 //! A record is in at most one of four orders: the line of those to be dialled, the set of those that wait for a moment,
-//! the set of those that were not for us, or the nonces of the handshakes that run. The maps are ordered, so that nobody
-//! can choose addresses that are slow to find. What carries nothing has no record.
+//! the set of those that were not for us, or the nonces of the handshakes that run. The maps are ordered, so that
+//! nobody can choose addresses that are slow to find. What carries nothing has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-/// What is remembered of one address, 64 bytes.
+/// What is remembered of one address, 56 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) kind: Kind,
@@ -22,11 +22,9 @@ pub(super) struct Record {
     /// Failed dials since the last success, at most as many as make an address inaccessible.
     pub(super) failures: u32,
     pub(super) restarts: RestartTracking,
-    /// The end of the pause in which somebody asked for it, until that has led to a peer.
-    pub(super) paused_until: Instant,
 }
 
-const _: () = assert!(size_of::<Record>() <= 64, "what a record costs is part of its limit");
+const _: () = assert!(size_of::<Record>() <= 56, "what a record costs is part of its limit");
 
 /// Why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +42,8 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// To be dialled as soon as there is a place.
     InLine,
-    /// Its TCP connection is being opened.
-    Dialling,
+    /// Its TCP connection is being opened; because somebody asked for it, if its pause is not over before then.
+    Dialling(Instant),
     /// The handshake runs; its nonce is this.
     Open(u64),
     /// A peer, since then.
@@ -84,7 +82,7 @@ pub(super) struct Records {
 impl State {
     pub(super) const fn is_live(self) -> bool {
         match self {
-            Self::Dialling | Self::Open(_) | Self::Ready(_) => true,
+            Self::Dialling(_) | Self::Open(_) | Self::Ready(_) => true,
             Self::InLine | Self::Waiting(_) | Self::Held => false,
         }
     }
@@ -92,12 +90,20 @@ impl State {
 
 impl Record {
     pub(super) const fn new(kind: Kind, restarts: RestartTracking) -> Self {
-        Self { kind, state: State::Held, failures: 0, restarts, paused_until: Instant::ZERO }
+        Self { kind, state: State::Held, failures: 0, restarts }
     }
 
     /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
     pub(super) const fn state(&self) -> State {
         self.state
+    }
+
+    /// The end of the pause in which somebody asked for the address, unless it has answered.
+    pub(super) const fn paused_until(&self) -> Instant {
+        match self.state {
+            State::Dialling(paused_until) => paused_until,
+            State::InLine | State::Open(_) | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
+        }
     }
 
     const fn carries_something(&self) -> bool {
@@ -134,7 +140,7 @@ impl Records {
         let is_due = match self.get(address).map(|record| record.state) {
             None => true,
             Some(State::Waiting(until)) => until <= now,
-            Some(State::InLine | State::Dialling | State::Open(_) | State::Ready(_) | State::Held) => false,
+            Some(State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held) => false,
         };
         is_due && self.groups.is_rested(NetGroup::of(address.ip()))
     }
@@ -183,11 +189,10 @@ impl Records {
     pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
         self.take_out(address);
         let record = self.by_address.entry(address).or_insert_with(record);
-        record.paused_until = match record.state {
+        record.state = State::Dialling(match record.state {
             State::Waiting(until) => until,
-            State::InLine | State::Dialling | State::Open(_) | State::Ready(_) | State::Held => Instant::ZERO,
-        };
-        record.state = State::Dialling;
+            State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held => Instant::ZERO,
+        });
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
         }
@@ -195,7 +200,7 @@ impl Records {
 
     pub(super) fn opened(&mut self, address: SocketAddr, nonce: u64) {
         let Some(record) = self.by_address.get_mut(&address) else { return };
-        if record.state == State::Dialling {
+        if matches!(record.state, State::Dialling(_)) {
             record.state = State::Open(nonce);
             self.nonces.insert(nonce, address);
         }
@@ -207,11 +212,10 @@ impl Records {
             State::Open(nonce) => {
                 self.nonces.remove(&nonce);
             }
-            State::Dialling => {}
+            State::Dialling(_) => {}
             State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
-        record.paused_until = Instant::ZERO;
     }
 
     /// Ends the live state of an address and returns the record as it was; it must be put back or is forgotten.
@@ -388,7 +392,7 @@ impl Records {
                 State::InLine => drop(in_line.insert((Family::of(address).index(), address))),
                 State::Waiting(until) => drop(waiting.insert((until, address))),
                 State::Open(nonce) => drop(nonces.insert(nonce, address)),
-                State::Dialling | State::Ready(_) | State::Held => {}
+                State::Dialling(_) | State::Ready(_) | State::Held => {}
             }
             let group = NetGroup::of(address.ip());
             if record.state.is_live() && record.kind == Kind::Drawn && group != NetGroup::Unroutable {
@@ -416,7 +420,7 @@ impl Records {
             Some(State::Held) => {
                 self.unfit.remove(&(Host::of(address.ip()), address));
             }
-            Some(State::Dialling | State::Open(_) | State::Ready(_)) | None => {}
+            Some(State::Dialling(_) | State::Open(_) | State::Ready(_)) | None => {}
         }
     }
 }

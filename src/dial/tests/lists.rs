@@ -208,13 +208,13 @@ fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
 }
 
 #[test]
-fn a_command_that_succeeds_ends_the_pause() {
+fn a_command_that_is_answered_ends_the_pause() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
         let _ = scene.end(peers[0], Ended::Unreached);
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-        scene.make_ready(peers[0]);
+        scene.dialler.opened(peers[0], 7);
         assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Verdict::WaitUntil(_)));
         scene.pass(DIAL_PAUSE_FIRST);
         assert_eq!(scene.next(), Some(peers[0]));
