@@ -3,7 +3,8 @@
 //! One [`Host`] is who can hold an address at little cost: a single IPv4 address, or a /64 of IPv6, of which everybody
 //! has 2^64. One [`NetGroup`] is who can hold a whole range: it is the node's own notion (SV Node 1.2.2,
 //! netaddress.cpp GetGroup). Addresses of IPv4 that are written as IPv6 are those of IPv4 here, always: otherwise a
-//! peer would have two of everything. Nothing in here remembers anything.
+//! peer would have two of everything, and all of IPv4 behind a translator would be one host. Nothing in here remembers
+//! anything.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One holder of addresses: an IPv4 address, or a /64 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// An address of IPv4.
+    /// An address of IPv4, also the one inside a 6to4, Teredo or translated one if it can be routed.
     V4(Ipv4Addr),
     /// The first 64 bits of an address of IPv6.
     V6(u64),
@@ -33,7 +34,10 @@ impl Host {
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+            IpAddr::V6(address) => match embedded_v4(address) {
+                Some(inner) if is_routable_v4(inner) => Self::V4(inner),
+                Some(_) | None => Self::V6((address.to_bits() >> 64) as u64),
+            },
         }
     }
 }
@@ -137,13 +141,27 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_has_one_host_and_one_group_however_it_is_written() {
-        for text in ["1.2.3.4", "::ffff:1.2.3.4"] {
-            assert_eq!(Host::of(ip(text)), Host::V4(Ipv4Addr::new(1, 2, 3, 4)));
-        }
-        for text in ["1.2.3.4", "::ffff:1.2.3.4", "2002:102:304::1", "2001:0:5ef5:79fd::fefd:fcfb", "64:ff9b::102:304"]
-        {
+        for text in [
+            "1.2.3.4",
+            "::ffff:1.2.3.4",
+            "2002:102:304::1",
+            "2002:102:304:ffff::1",
+            "2001:0:5ef5:79fd::fefd:fcfb",
+            "2001:0:102:304::fefd:fcfb",
+            "64:ff9b::102:304",
+            "::ffff:0:1.2.3.4",
+        ] {
+            assert_eq!(Host::of(ip(text)), Host::V4(Ipv4Addr::new(1, 2, 3, 4)), "{text}");
             assert_eq!(NetGroup::of(ip(text)), NetGroup::V4([1, 2]), "{text}");
         }
+    }
+
+    #[test]
+    fn nobody_from_outside_is_taken_for_a_host_of_this_machines_own_networks() {
+        for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
+            assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
+        }
+        assert_eq!(Host::of(ip("::ffff:127.0.0.1")), Host::V4(Ipv4Addr::LOCALHOST));
     }
 
     #[test]

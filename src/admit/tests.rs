@@ -52,6 +52,17 @@ fn a_64_of_ipv6_is_one_host() {
 }
 
 #[test]
+fn those_behind_a_translator_of_addresses_are_as_many_hosts_as_without_it() {
+    let mut admission = admission();
+    for text in ["64:ff9b::808:808", "64:ff9b::808:808"] {
+        assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
+        admission.entered(ip(text));
+    }
+    assert_eq!(admission.has_room(ip("64:ff9b::909:909")), Ok(()));
+    assert_eq!(admission.has_room(ip("8.8.8.8")), Err(Refusal::HostFull { count: 2 }));
+}
+
+#[test]
 fn a_range_is_full_with_its_share_of_all_peers() {
     let mut admission = admission();
     ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.entered(ip(text)));

@@ -44,7 +44,8 @@ pub(crate) enum Verdict {
     WaitUntil(Instant),
     /// It was tried often enough; the book should say so.
     Inaccessible,
-    /// It is not dialled again; unless it is banned, the book should say that it is inaccessible.
+    /// It is not dialled again, or not before a ban of its host is over; unless it is banned, the book should say that
+    /// it is inaccessible.
     Never,
     /// Nothing: it was dialled on command, or is left alone until the next.
     Nothing,

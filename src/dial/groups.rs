@@ -70,6 +70,17 @@ impl Groups {
         self.uses.len()
     }
 
+    /// The ranges that have peers; checks that the dials are counted as they are listed.
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> BTreeMap<NetGroup, usize> {
+        for (group, uses) in &self.uses {
+            let dials = self.dials.iter().filter(|(_, other)| other == group).count();
+            assert_eq!(uses.dials, dials, "{group:?}");
+            assert!(uses.peers + uses.dials > 0, "{group:?} is kept for nothing");
+        }
+        self.uses.iter().map(|(&group, uses)| (group, uses.peers)).filter(|&(_, peers)| peers > 0).collect()
+    }
+
     fn change(&mut self, group: NetGroup, change: impl FnOnce(&mut GroupUse)) {
         let Some(uses) = self.uses.get_mut(&group) else { return };
         change(uses);

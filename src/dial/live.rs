@@ -1,17 +1,18 @@
 //! Which address is whose: no two links to one address and port, in either direction.
 //!
 //! A link has the address that it dialled or was accepted from and, once its `version` names the port that it listens
-//! on, that one too. Each is 40 bytes, and those of one host stand together.
+//! on, that one too. Each is 56 bytes, and those of one host stand together.
 
+use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};
 use crate::id::LinkId;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The addresses of all live links. It is ordered, so that nobody can choose addresses that are slow to find.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    claims: BTreeSet<(SocketAddr, LinkId)>,
+    claims: BTreeSet<(Host, SocketAddr, LinkId)>,
 }
 
 /// The id that all others are greater than.
@@ -20,7 +21,7 @@ const LEAST_ID: LinkId = LinkId::new(0, 0);
 impl Live {
     /// Notes that `link` has `address`, whoever else has it: one remote port may be connected to two of ours.
     pub(crate) fn enter(&mut self, address: SocketAddr, link: LinkId) {
-        self.claims.insert((canonical(address), link));
+        self.claims.insert(claim(address, link));
     }
 
     /// Claims `address` for `link` alone.
@@ -38,7 +39,7 @@ impl Live {
 
     /// Ends the claim of `link` to `address`, if it has one.
     pub(crate) fn release(&mut self, address: SocketAddr, link: LinkId) {
-        self.claims.remove(&(canonical(address), link));
+        self.claims.remove(&claim(address, link));
     }
 
     /// A link that has `address`.
@@ -48,30 +49,32 @@ impl Live {
 
     /// The links with an address of `host`, in the order of their addresses; one that has two of them comes twice.
     pub(crate) fn of_host(&self, host: Host) -> impl Iterator<Item = LinkId> {
-        let first = match host {
-            Host::V4(address) => IpAddr::V4(address),
-            Host::V6(prefix) => IpAddr::V6(Ipv6Addr::from_bits(u128::from(prefix) << 64)),
-        };
-        let claims = self.claims.range((SocketAddr::new(first, 0), LEAST_ID)..);
-        claims.take_while(move |(address, _)| Host::of(address.ip()) == host).map(|&(_, link)| link)
+        let claims = self.claims.range((host, LEAST_ADDRESS, LEAST_ID)..);
+        claims.take_while(move |(other, ..)| *other == host).map(|&(_, _, link)| link)
     }
 
     /// All claims, in the order of their addresses.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, LinkId)> {
-        self.claims.iter().copied()
+        let claims: BTreeSet<_> = self.claims.iter().map(|&(_, address, link)| (address, link)).collect();
+        claims.into_iter()
     }
 
     fn holders(&self, address: SocketAddr) -> impl Iterator<Item = LinkId> {
-        let address = canonical(address);
-        let claims = self.claims.range((address, LEAST_ID)..);
-        claims.take_while(move |(other, _)| *other == address).map(|&(_, link)| link)
+        let (host, address, least) = claim(address, LEAST_ID);
+        let claims = self.claims.range((host, address, least)..);
+        claims.take_while(move |(_, other, _)| *other == address).map(|&(_, _, link)| link)
     }
+}
+
+fn claim(address: SocketAddr, link: LinkId) -> (Host, SocketAddr, LinkId) {
+    (Host::of(address.ip()), canonical(address), link)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const FIRST: LinkId = LinkId::new(1, 0);
     const SECOND: LinkId = LinkId::new(2, 0);
@@ -129,6 +132,73 @@ mod tests {
         assert_eq!(of("192.0.2.1:1"), links[1..3]);
         assert_eq!(of("[2001:4860:0:1:7::]:1"), links[5..7]);
         assert_eq!(of("[2001:4860:0:3::]:1"), []);
+    }
+
+    #[test]
+    fn the_links_of_a_host_are_also_those_that_a_translator_has_given_another_address() {
+        let mut live = Live::default();
+        let links: Vec<LinkId> = (0..5).map(|slot| LinkId::new(slot, 0)).collect();
+        let addresses = [
+            "8.8.8.8:1",
+            "[2002:808:808::1]:1",
+            "[2002:808:808:7::1]:1",
+            "[64:ff9b::808:808]:1",
+            "[64:ff9b::808:809]:1",
+        ];
+        for (text, &link) in addresses.iter().zip(&links) {
+            live.enter(address(text), link);
+        }
+        let of_host: BTreeSet<LinkId> = live.of_host(Host::of(address("8.8.8.8:1").ip())).collect();
+        assert!(of_host.iter().eq(&links[..4]), "{of_host:?}");
+    }
+
+    /// Addresses that meet in a host, in one another, or not at all.
+    fn any_address() -> impl Strategy<Value = SocketAddr> {
+        const TEXTS: &[&str] =
+            &["8.8.8.8", "8.8.8.9", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808:1::", "2a00::1", "2a00::2"];
+        (prop::sample::select(TEXTS), 0..2_u16).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Enter,
+        Claim,
+        Release,
+    }
+
+    proptest! {
+        #[test]
+        fn it_knows_what_a_list_of_all_claims_knows(
+            steps in prop::collection::vec(
+                (prop::sample::select(&[Step::Enter, Step::Claim, Step::Release][..]), any_address(), 0..3_u32),
+                1..60,
+            ),
+        ) {
+            let mut live = Live::default();
+            let mut model: Vec<(SocketAddr, LinkId)> = Vec::new();
+            for (step, theirs, slot) in steps {
+                let (claim, link) = ((canonical(theirs), LinkId::new(slot, 0)), LinkId::new(slot, 0));
+                let other = model.iter().filter(|(other, holder)| *other == claim.0 && *holder != link).min();
+                match step {
+                    Step::Enter => live.enter(theirs, link),
+                    Step::Claim => prop_assert_eq!(live.claim(theirs, link).err(), other.map(|&(_, holder)| holder)),
+                    Step::Release => live.release(theirs, link),
+                }
+                let is_in = matches!(step, Step::Enter) || matches!(step, Step::Claim) && other.is_none();
+                if is_in && !model.contains(&claim) {
+                    model.push(claim);
+                } else if matches!(step, Step::Release) {
+                    model.retain(|other| *other != claim);
+                }
+                model.sort();
+                prop_assert!(live.iter().eq(model.iter().copied()));
+                let holder = model.iter().find(|(other, _)| *other == claim.0).map(|&(_, holder)| holder);
+                prop_assert_eq!(live.holder(theirs), holder);
+                let host = Host::of(theirs.ip());
+                let of_host = model.iter().filter(|(other, _)| Host::of(other.ip()) == host).map(|&(_, link)| link);
+                prop_assert!(live.of_host(host).eq(of_host));
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! when it may be dialled again.
 //!
 //! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
-//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again.
+//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again, unless it
+//!   is banned for that and the ban ends.
 //! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
@@ -37,7 +38,7 @@ pub(crate) use live::Live;
 pub(crate) use places::Places;
 pub(crate) use seeds::{Resolve, Seeds};
 
-use crate::address::canonical;
+use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::Shortage;
 use crate::limits::{
@@ -50,10 +51,11 @@ use pace::{Family, Pace};
 use rand::Rng;
 use records::{Kind, Place, Record, Records, State};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Decides whom to dial when.
 ///
-/// Addresses are compared in their canonical form, and given out in it.
+/// Addresses are compared in their canonical form, and given out in it, with the interface that the fixed list names.
 #[derive(Debug)]
 pub(crate) struct Dialler {
     /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] take a place for what they allow to be
@@ -192,7 +194,7 @@ impl Dialler {
         let has_place = self.places.try_take();
         debug_assert!(has_place, "somebody is wanted only while there is a place");
         self.dial(address, Kind::Drawn, now);
-        Some(address)
+        Some(self.records.scoped(address))
     }
 
     fn wants_peer(&self) -> bool {
@@ -251,8 +253,9 @@ impl Dialler {
     /// Takes a place for a dial that somebody asked for.
     ///
     /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
-    /// end is judged like any other; of a fixed address that was dismissed it ends the rest. Every other one is dialled
-    /// this once: it is not restarted, does not wait and leaves no record behind.
+    /// end is judged like any other, but one that says nothing of the address leaves it its pause; of a fixed address
+    /// that was dismissed it ends the rest. Every other one is dialled this once: it is not restarted, does not wait
+    /// and leaves no record behind.
     ///
     /// # Errors
     ///
@@ -338,25 +341,32 @@ impl Dialler {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Verdict {
+        let paused_until = record.paused_until();
+        let after = |pause: Duration| now.plus(pause).max(paused_until);
         match ended {
             Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late => {
                 self.back_off(address, record, now, rng)
             }
             Ended::Mute => self.give_up(address, record, now),
             Ended::Unfit => {
-                self.hold_if_fixed(address, record);
+                if record.kind == Kind::Fixed {
+                    self.records.hold_unfit(address, record);
+                }
                 Verdict::Never
             }
             Ended::Dismissed if record.kind == Kind::Fixed => {
-                self.hold_if_fixed(address, record);
+                self.records.hold(address, record);
                 Verdict::Nothing
             }
             Ended::Dismissed => {
-                let pause = self.settings.backoff.longest(rng);
-                self.pause(address, record, now.plus(pause), now)
+                let until = after(self.settings.backoff.longest(rng));
+                self.pause(address, record, until, now)
+            }
+            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, after(BARRED_RECHECK), now),
+            Ended::Barred | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
+                self.pause(address, record, paused_until, now)
             }
             // Who is drawn from the book is kept from being dialled by whoever has it barred.
-            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, now.plus(BARRED_RECHECK), now),
             Ended::Barred => Verdict::Nothing,
             Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
@@ -365,8 +375,8 @@ impl Dialler {
             }
             // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
             Ended::Short(Shortage::Ports) | Ended::NoNetwork => {
-                let pause = self.settings.backoff.pause(1, rng);
-                self.pause(address, record, now.plus(pause), now)
+                let until = after(self.settings.backoff.pause(1, rng));
+                self.pause(address, record, until, now)
             }
         }
     }
@@ -407,12 +417,6 @@ impl Dialler {
         Verdict::Inaccessible
     }
 
-    fn hold_if_fixed(&mut self, address: SocketAddr, record: Record) {
-        if record.kind == Kind::Fixed {
-            self.records.hold(address, record);
-        }
-    }
-
     fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Verdict {
         if self.records.wait(address, record, until, now) { Verdict::WaitUntil(until) } else { Verdict::Nothing }
     }
@@ -420,6 +424,12 @@ impl Dialler {
     /// Descriptors were short elsewhere, as in accepting.
     pub(crate) fn short_of_descriptors(&mut self, now: Instant) {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
+    }
+
+    /// A ban of `host` is over: those of its addresses in the fixed list that were not for us may be so by now. Others
+    /// are for the book to give out again.
+    pub(crate) fn pardoned(&mut self, host: Host) {
+        self.records.line_up_unfit(host);
     }
 
     /// The book has new addresses, or a ban has ended: what found nobody to dial may try again.

@@ -6,7 +6,7 @@
 
 use super::tests::Book;
 use super::*;
-use crate::address::NetGroup;
+use crate::address::{Host, NetGroup};
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -27,6 +27,8 @@ enum Step {
     Inbound(bool),
     Command(usize),
     Ban(usize, bool),
+    /// A ban of somebody's host, which the dialler has not heard of, is over.
+    Pardon(usize),
     Resize(usize, usize),
 }
 
@@ -56,6 +58,14 @@ impl Facts {
             self.restarts.clear();
         }
     }
+
+    /// The end of a pause in which somebody has asked for it, which ends that say nothing of it leave alone.
+    fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
+        match self.next {
+            Next::NotBefore(until) if !was_open && until > now => Some(until),
+            Next::NotBefore(_) | Next::Free | Next::NotBeforePardon | Next::Never => None,
+        }
+    }
 }
 
 /// When an address may be dialled, as the verdicts said.
@@ -64,6 +74,7 @@ enum Next {
     #[default]
     Free,
     NotBefore(Instant),
+    NotBeforePardon,
     Never,
 }
 
@@ -145,6 +156,14 @@ impl World {
                 let peer = self.listed[index % self.listed.len()];
                 self.banned.retain(|&banned| banned != peer);
             }
+            Step::Pardon(index) => {
+                let host = Host::of(self.listed[index % self.listed.len()].ip());
+                self.dialler.pardoned(host);
+                for (_, facts) in self.facts.iter_mut().filter(|(peer, _)| Host::of(peer.ip()) == host) {
+                    let is_pardoned = facts.live_since.is_none() && facts.next == Next::NotBeforePardon;
+                    facts.next = if is_pardoned { Next::Free } else { facts.next };
+                }
+            }
             Step::Resize(target, max) => {
                 self.config.target_peers = target.min(max);
                 self.config.max_peers = max;
@@ -176,7 +195,7 @@ impl World {
         match facts.next {
             Next::Free => {}
             Next::NotBefore(until) => assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now)),
-            Next::Never => panic!("{peer} was given up for ever"),
+            Next::NotBeforePardon | Next::Never => panic!("{peer} was given up"),
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
@@ -227,7 +246,7 @@ impl World {
         let now = self.now;
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
         let ready_since = facts.ready_since.take();
-        facts.is_open = false;
+        let was_open = std::mem::take(&mut facts.is_open);
         facts.live_since = None;
         if !facts.is_in_hand {
             assert_eq!(verdict, Verdict::Nothing);
@@ -241,6 +260,7 @@ impl World {
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
         let is_failure = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
         let recheck = Next::NotBefore(now.plus(INACCESSIBLE_RECHECK));
+        let paused_until = facts.paused_until(was_open, now);
         facts.next = match verdict {
             Verdict::Restart => {
                 assert!(is_restarted);
@@ -259,9 +279,10 @@ impl World {
             Verdict::WaitUntil(until) => {
                 let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
                 let is_kept = if is_fixed { ended == Ended::Barred } else { ended == Ended::Dismissed };
-                assert!(is_local || is_kept || ended == Ended::Ourselves);
+                assert!(is_local || is_kept || ended == Ended::Ourselves || paused_until.is_some());
+                assert!(paused_until.is_none_or(|paused_until| paused_until <= until), "not as long as before");
                 let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
-                if may_be_over_before { Next::Free } else { Next::NotBefore(until) }
+                if may_be_over_before && paused_until.is_none() { Next::Free } else { Next::NotBefore(until) }
             }
             Verdict::Inaccessible => {
                 assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
@@ -272,10 +293,10 @@ impl World {
             }
             Verdict::Never => {
                 assert_eq!(ended, Ended::Unfit);
-                Next::Never
+                if is_fixed { Next::NotBeforePardon } else { Next::Never }
             }
             Verdict::Nothing if ended == Ended::Barred => {
-                assert!(!is_fixed);
+                assert!(!is_fixed && paused_until.is_none());
                 (facts.failures, facts.restarts) = (0, Vec::new());
                 Next::Free
             }
@@ -312,7 +333,8 @@ impl World {
     /// How many peers there can be, if nobody is banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
-            let is_given_up = facts.next == Next::Never || (!self.is_fixed() && self.book.standings[*peer].is_none());
+            let is_given_up = matches!(facts.next, Next::NotBeforePardon | Next::Never)
+                || (!self.is_fixed() && self.book.standings[*peer].is_none());
             facts.live_since.is_some() || !is_given_up
         };
         let possible = self.facts.iter().filter(may_be_dialled).map(|(peer, _)| NetGroup::of(peer.ip()));
@@ -352,7 +374,7 @@ fn addresses() -> impl Iterator<Item = SocketAddr> {
     .map(|text| text.parse().unwrap())
 }
 
-fn any_end() -> impl Strategy<Value = Ended> {
+pub(super) fn any_end() -> impl Strategy<Value = Ended> {
     prop_oneof![
         6 => Just(Ended::Unreached),
         6 => Just(Ended::Lost),
@@ -381,6 +403,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Inbound),
         1 => any::<usize>().prop_map(Step::Command),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, is_ban)| Step::Ban(index, is_ban)),
+        1 => any::<usize>().prop_map(Step::Pardon),
         1 => (1_usize..8, 1_usize..12).prop_map(|(target, max)| Step::Resize(target, max)),
     ]
 }

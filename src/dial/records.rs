@@ -1,12 +1,12 @@
 //! What the dialler remembers of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
-//! moment, or the nonces of the handshakes that run. The maps are ordered, so that nobody can choose addresses that are
-//! slow to find. What carries nothing has no record.
+//! A record is in at most one of four orders: the line of those to be dialled, the set of those that wait for a moment,
+//! the set of those that were not for us, or the nonces of the handshakes that run. The maps are ordered, so that
+//! nobody can choose addresses that are slow to find. What carries nothing has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
-use crate::address::{NetGroup, canonical};
+use crate::address::{Host, NetGroup, canonical};
 use crate::limits::DIAL_RECORDS_MAX;
 use crate::peer::RestartTracking;
 use crate::time::Instant;
@@ -24,6 +24,8 @@ pub(super) struct Record {
     pub(super) restarts: RestartTracking,
 }
 
+const _: () = assert!(size_of::<Record>() <= 56, "what a record costs is part of its limit");
+
 /// Why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -40,8 +42,8 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// To be dialled as soon as there is a place.
     InLine,
-    /// Its TCP connection is being opened.
-    Dialling,
+    /// Its TCP connection is being opened; because somebody asked for it, if its pause is not over before then.
+    Dialling(Instant),
     /// The handshake runs; its nonce is this.
     Open(u64),
     /// A peer, since then.
@@ -60,7 +62,7 @@ pub(super) enum Place {
 }
 
 /// The one that all others are greater than.
-const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+pub(super) const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// All records.
 #[derive(Debug, Default)]
@@ -68,7 +70,11 @@ pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
+    /// The interfaces of those addresses of the fixed list that mean nothing without one.
+    scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
+    /// Those that are held because they were not for us.
+    unfit: BTreeSet<(Host, SocketAddr)>,
     nonces: BTreeMap<u64, SocketAddr>,
     groups: Groups,
 }
@@ -76,7 +82,7 @@ pub(super) struct Records {
 impl State {
     pub(super) const fn is_live(self) -> bool {
         match self {
-            Self::Dialling | Self::Open(_) | Self::Ready(_) => true,
+            Self::Dialling(_) | Self::Open(_) | Self::Ready(_) => true,
             Self::InLine | Self::Waiting(_) | Self::Held => false,
         }
     }
@@ -90,6 +96,14 @@ impl Record {
     /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
     pub(super) const fn state(&self) -> State {
         self.state
+    }
+
+    /// The end of the pause in which somebody asked for the address, unless it has answered.
+    pub(super) const fn paused_until(&self) -> Instant {
+        match self.state {
+            State::Dialling(paused_until) => paused_until,
+            State::InLine | State::Open(_) | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
+        }
     }
 
     const fn carries_something(&self) -> bool {
@@ -126,7 +140,7 @@ impl Records {
         let is_due = match self.get(address).map(|record| record.state) {
             None => true,
             Some(State::Waiting(until)) => until <= now,
-            Some(State::InLine | State::Dialling | State::Open(_) | State::Ready(_) | State::Held) => false,
+            Some(State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held) => false,
         };
         is_due && self.groups.is_rested(NetGroup::of(address.ip()))
     }
@@ -144,6 +158,14 @@ impl Records {
             record.state = State::Held;
         }
         Some(address)
+    }
+
+    /// A canonical address as it has to be dialled.
+    pub(super) fn scoped(&self, mut address: SocketAddr) -> SocketAddr {
+        if let SocketAddr::V6(address) = &mut address {
+            address.set_scope_id(self.scopes.get(&SocketAddr::V6(*address)).copied().unwrap_or(0));
+        }
+        address
     }
 
     pub(super) fn has_line(&self, family: Family) -> bool {
@@ -167,7 +189,10 @@ impl Records {
     pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
         self.take_out(address);
         let record = self.by_address.entry(address).or_insert_with(record);
-        record.state = State::Dialling;
+        record.state = State::Dialling(match record.state {
+            State::Waiting(until) => until,
+            State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held => Instant::ZERO,
+        });
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
         }
@@ -175,7 +200,7 @@ impl Records {
 
     pub(super) fn opened(&mut self, address: SocketAddr, nonce: u64) {
         let Some(record) = self.by_address.get_mut(&address) else { return };
-        if record.state == State::Dialling {
+        if matches!(record.state, State::Dialling(_)) {
             record.state = State::Open(nonce);
             self.nonces.insert(nonce, address);
         }
@@ -187,7 +212,7 @@ impl Records {
             State::Open(nonce) => {
                 self.nonces.remove(&nonce);
             }
-            State::Dialling => {}
+            State::Dialling(_) => {}
             State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
@@ -232,6 +257,22 @@ impl Records {
     pub(super) fn hold(&mut self, address: SocketAddr, mut record: Record) {
         record.state = State::Held;
         self.by_address.insert(address, record);
+    }
+
+    /// Holds one that was not for us.
+    pub(super) fn hold_unfit(&mut self, address: SocketAddr, record: Record) {
+        self.hold(address, record);
+        self.unfit.insert((Host::of(address.ip()), address));
+    }
+
+    /// Lines up those of `host` that were not for us.
+    pub(super) fn line_up_unfit(&mut self, host: Host) {
+        while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
+            self.unfit.remove(&entry);
+            if let Some(&record) = self.get(entry.1) {
+                self.line_up(entry.1, record, Place::Last);
+            }
+        }
     }
 
     /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of
@@ -296,6 +337,7 @@ impl Records {
             is_listed || is_live
         });
         self.drop_strays();
+        self.scopes = peers.iter().filter_map(|&peer| Some((canonical(peer), scope_of(peer)?))).collect();
         for address in peers.iter().map(|&peer| canonical(peer)) {
             if !self.by_address.contains_key(&address) {
                 self.line_up(address, Record::new(Kind::Fixed, restarts), Place::Last);
@@ -327,6 +369,7 @@ impl Records {
             line.retain(|address| records.contains_key(address));
         }
         self.waiting.retain(|(_, address)| records.contains_key(address));
+        self.unfit.retain(|(_, address)| records.contains_key(address));
     }
 
     fn forget_one_due(&mut self, now: Instant) -> bool {
@@ -339,6 +382,34 @@ impl Records {
         is_due
     }
 
+    /// Checks that each record stands where its state says, and nowhere else.
+    #[cfg(test)]
+    pub(super) fn assert_in_order(&self) {
+        let (mut in_line, mut waiting, mut nonces) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let mut groups: BTreeMap<NetGroup, usize> = BTreeMap::new();
+        for (&address, record) in &self.by_address {
+            match record.state {
+                State::InLine => drop(in_line.insert((Family::of(address).index(), address))),
+                State::Waiting(until) => drop(waiting.insert((until, address))),
+                State::Open(nonce) => drop(nonces.insert(nonce, address)),
+                State::Dialling(_) | State::Ready(_) | State::Held => {}
+            }
+            let group = NetGroup::of(address.ip());
+            if record.state.is_live() && record.kind == Kind::Drawn && group != NetGroup::Unroutable {
+                *groups.entry(group).or_default() += 1;
+            }
+        }
+        let lines = self.lines.iter().enumerate();
+        let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
+        assert_eq!(lines.clone().count(), in_line.len(), "somebody stands in line twice, or is forgotten");
+        assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
+        assert_eq!((&self.waiting, &self.nonces, self.groups.peers()), (&waiting, &nonces, groups));
+        for &(host, address) in &self.unfit {
+            let is_held = self.get(address).is_some_and(|record| record.state == State::Held);
+            assert!(is_held && Host::of(address.ip()) == host, "{address} is not held");
+        }
+    }
+
     /// Takes a record out of the line or the waiting ones, wherever it stands.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
@@ -346,7 +417,18 @@ impl Records {
                 self.waiting.remove(&(until, address));
             }
             Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
-            Some(State::Dialling | State::Open(_) | State::Ready(_) | State::Held) | None => {}
+            Some(State::Held) => {
+                self.unfit.remove(&(Host::of(address.ip()), address));
+            }
+            Some(State::Dialling(_) | State::Open(_) | State::Ready(_)) | None => {}
         }
+    }
+}
+
+/// The interface that `address` names.
+fn scope_of(address: SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(address) => Some(address.scope_id()).filter(|&scope| scope != 0),
     }
 }

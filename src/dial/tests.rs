@@ -1,6 +1,7 @@
 //! The dialler, one rule at a time: back-off, this machine's own faults, and the book.
 
 mod lists;
+mod orders;
 
 use super::*;
 use crate::limits::{DIAL_PAUSE_FIRST, DIAL_RECORDS_MAX, GROUP_DIAL_PAUSE};

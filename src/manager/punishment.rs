@@ -111,6 +111,7 @@ impl Manager {
         }
         for ban in ended {
             self.unannounced.remove(&ban.host);
+            self.dialler.pardoned(ban.host);
             self.record(Change::RemoveBan(ban.host), true, now);
         }
         self.pardon(now, unix);

@@ -256,19 +256,18 @@ struct Given {
 impl Given {
     fn left(&self, now: Instant, unix: UnixTime) -> Duration {
         let Some((length, until)) = self.length.zip(self.ban.until) else { return Duration::MAX };
-        let by_wall_clock = until.as_secs() - unix.as_secs();
+        let by_wall_clock = until.as_secs().saturating_sub(unix.as_secs());
         length.saturating_sub(now.since(self.at)).min(Duration::from_secs(by_wall_clock.max(0) as u64))
     }
 
-    /// The order in which bans go when there are too many.
-    fn place(&self) -> (bool, Option<Instant>, bool) {
-        let ends = self.length.map(|length| self.at.plus(length));
-        (self.ban.reason == BanReason::Manual, ends, ends.is_none())
+    /// The order in which bans go when there are too many. What outlasts the monotonic clock is for ever.
+    fn place(&self) -> (bool, Instant) {
+        let ends = self.length.map_or(Instant::MAX, |length| self.at.plus(length));
+        (self.ban.reason == BanReason::Manual, ends)
     }
 
     fn goes_before(&self, other: &Self) -> bool {
-        let ((manual, ends, for_ever), (other_manual, other_ends, other_for_ever)) = (self.place(), other.place());
-        (manual, for_ever, ends) < (other_manual, other_for_ever, other_ends)
+        self.place() < other.place()
     }
 }
 
@@ -280,7 +279,7 @@ struct Model {
 impl Model {
     /// Enters `new`, and checks that the real list did as this one.
     fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, now: Instant, unix: UnixTime) {
-        if new.length == Some(Duration::ZERO) {
+        if new.left(now, unix).is_zero() {
             return assert_eq!(outcome, Outcome::Over);
         }
         if let Some(at) = self.given.iter().position(|given| given.ban.host == new.ban.host) {
@@ -327,26 +326,38 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Ban { host: u32, reason: usize, length: Option<u64> },
+    Ban { host: u32, reason: usize, length: Option<Duration> },
     Load { host: u32, reason: usize, since: i64, until: Option<i64> },
     Unban { host: u32 },
-    Pass { millis: u64 },
+    Pass { time: Duration },
     SetWallClock { secs: i64 },
     Pop,
 }
 
+/// Seconds: a few, some years, or all that there are.
+fn secs() -> impl Strategy<Value = i64> {
+    let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
+    prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let reason = || 0..BanReason::ALL.len();
+    let length = prop_oneof![8 => (0..9_u64).prop_map(|n| Duration::from_millis(n * 700)), 1 => Just(DAY * 36_500)];
+    let time = prop_oneof![8 => (0..3_000_u64).prop_map(Duration::from_millis), 1 => Just(DAY * 365)];
     prop_oneof![
-        4 => (0..8_u32, reason(), prop::option::weighted(0.8, 0..9_u64))
+        4 => (0..8_u32, reason(), prop::option::weighted(0.8, length))
             .prop_map(|(host, reason, length)| Step::Ban { host, reason, length }),
-        2 => (0..8_u32, reason(), -9..9_i64, prop::option::weighted(0.8, -9..9_i64))
+        2 => (0..8_u32, reason(), secs(), prop::option::weighted(0.8, secs()))
             .prop_map(|(host, reason, since, until)| Step::Load { host, reason, since, until }),
         1 => (0..8_u32).prop_map(|host| Step::Unban { host }),
-        2 => (0..3_000_u64).prop_map(|millis| Step::Pass { millis }),
-        1 => (-9..9_i64).prop_map(|secs| Step::SetWallClock { secs }),
+        2 => time.prop_map(|time| Step::Pass { time }),
+        1 => secs().prop_map(|secs| Step::SetWallClock { secs }),
         1 => Just(Step::Pop),
     ]
+}
+
+fn sum(time: UnixTime, secs: i64) -> UnixTime {
+    UnixTime::from_secs(time.as_secs().saturating_add(secs))
 }
 
 proptest! {
@@ -360,28 +371,26 @@ proptest! {
         for step in steps {
             match step {
                 Step::Ban { host: bits, reason, length } => {
-                    let (reason, length) = (BanReason::ALL[reason], length.map(|n| Duration::from_millis(n * 700)));
-                    let until = length.map(|length| {
-                        UnixTime::from_secs(unix.as_secs() + length.as_millis().div_ceil(1_000) as i64)
-                    });
+                    let reason = BanReason::ALL[reason];
+                    let until = length.map(|length| sum(unix, length.as_millis().div_ceil(1_000) as i64));
                     let ban = Ban { host: host(bits), reason, since: unix, until };
                     let outcome = list.ban(host(bits), reason, length, now, unix);
                     model.enter(Given { ban, at: now, length }, reason == BanReason::Manual, outcome, now, unix);
                 }
                 Step::Load { host: bits, reason, since, until } => {
-                    let (since, until) = (unix.as_secs() + since, until.map(|until| unix.as_secs() + until));
-                    let left = until.map(|until| (until - since).min(until - unix.as_secs()).max(0));
+                    let (since, until) = (sum(unix, since), until.map(|until| sum(unix, until)));
+                    let between = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()).max(0);
+                    let left = until.map(|until| between(since, until).min(between(unix, until)));
                     let given = Given {
                         ban: Ban {
                             host: host(bits),
                             reason: BanReason::ALL[reason],
-                            since: UnixTime::from_secs(since.min(unix.as_secs())),
-                            until: left.map(|left| UnixTime::from_secs(unix.as_secs() + left)),
+                            since: since.min(unix),
+                            until: left.map(|left| sum(unix, left)),
                         },
                         at: now,
                         length: left.map(|left| Duration::from_secs(left as u64)),
                     };
-                    let (since, until) = (UnixTime::from_secs(since), until.map(UnixTime::from_secs));
                     let outcome = list.load(Ban { since, until, ..given.ban }, now, unix);
                     model.enter(given, false, outcome, now, unix);
                 }
@@ -389,11 +398,11 @@ proptest! {
                     let at = model.given.iter().position(|given| given.ban.host == host(bits));
                     prop_assert_eq!(list.unban(host(bits)), at.map(|at| model.given.remove(at).ban));
                 }
-                Step::Pass { millis } => {
-                    now = now.plus(Duration::from_millis(millis));
-                    unix = UnixTime::from_secs(unix.as_secs() + (millis / 1_000) as i64);
+                Step::Pass { time } => {
+                    now = now.plus(time);
+                    unix = sum(unix, time.as_secs() as i64);
                 }
-                Step::SetWallClock { secs } => unix = UnixTime::from_secs(unix.as_secs() + secs),
+                Step::SetWallClock { secs } => unix = sum(unix, secs),
                 Step::Pop => {
                     let over = |given: &Given| given.left(now, unix).is_zero();
                     match list.pop_expired(now, unix) {

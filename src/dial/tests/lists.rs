@@ -1,6 +1,7 @@
 //! The fixed list, links to the same address, dials on command, and other settings.
 
 use super::*;
+use crate::address::Host;
 use crate::id::LinkId;
 
 // --- The fixed list -------------------------------------------------------------------------------------------------
@@ -22,6 +23,22 @@ fn seed_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_t
     let mut again = scene.next_all();
     again.sort();
     assert_eq!(again[0], peers[3], "those that have failed once");
+}
+
+#[test]
+fn seed_e26_a_link_local_address_is_dialled_on_its_interface() {
+    let (first, second) = (address("[fe80::1%2]:8333"), address("[fe80::1%3]:8333"));
+    let mut scene = Scene::fixed(&[first]);
+    assert_eq!(scene.next(), Some(first));
+    scene.make_ready(first);
+    assert_eq!(scene.end(first, Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.next(), Some(first));
+    assert!(scene.dialler.is_taken(first));
+    let verdict = scene.end(first, Ended::Unreached);
+    scene.config.mode = DialMode::Fixed(vec![second]);
+    scene.dialler.reconfigure(&scene.config);
+    scene.assert_waits(verdict, secs(5));
+    assert_eq!(scene.next(), Some(second), "it was moved");
 }
 
 #[test]
@@ -69,6 +86,28 @@ fn seed_e26_a_ban_is_honoured_and_looked_at_again() {
     assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
     scene.banned.push(peers[1]);
     assert_eq!(scene.next(), None, "who is banned is not restarted");
+}
+
+#[test]
+fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
+    let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
+    let mut scene = Scene::fixed(&peers);
+    assert_eq!(scene.next_all(), peers);
+    for (peer, ended) in peers.into_iter().zip([Ended::Unfit, Ended::Dismissed, Ended::Unfit]) {
+        let _ = scene.end(peer, ended);
+    }
+    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
+    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Never);
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+    let _ = scene.end(peers[0], Ended::Dismissed);
+    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    assert_eq!(scene.next(), None, "it was dismissed since");
+    scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
+    scene.dialler.reconfigure(&scene.config);
+    scene.dialler.pardoned(Host::of(peers[2].ip()));
+    assert_eq!(scene.next(), None, "it is not in the list any more");
 }
 
 // --- One link per address -------------------------------------------------------------------------------------------
@@ -136,6 +175,50 @@ fn a_command_brings_a_waiting_address_forward() {
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "from the line");
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+}
+
+#[test]
+fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
+    let peers = private(1);
+    for ended in [
+        Ended::Short(Shortage::Descriptors),
+        Ended::Short(Shortage::Memory),
+        Ended::Short(Shortage::Ports),
+        Ended::NoNetwork,
+        Ended::Barred,
+    ] {
+        for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+            scene.config.initial_backoff = secs(60);
+            scene.dialler.reconfigure(&scene.config);
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(verdict, secs(60));
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            for _ in 0..2 {
+                assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+                assert_eq!(scene.end(peers[0], ended), verdict, "{ended:?}");
+            }
+            scene.assert_waits(verdict, secs(120));
+            assert_eq!(scene.next(), Some(peers[0]));
+            let verdict = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(verdict, secs(240));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_answered_ends_the_pause() {
+    let peers = private(1);
+    for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let _ = scene.end(peers[0], Ended::Unreached);
+        assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
+        scene.dialler.opened(peers[0], 7);
+        assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Verdict::WaitUntil(_)));
+        scene.pass(DIAL_PAUSE_FIRST);
+        assert_eq!(scene.next(), Some(peers[0]));
+    }
 }
 
 #[test]

@@ -198,12 +198,13 @@ impl Managing {
             self.forget_restarts(address);
         }
         let NextDial::At(until) = next else { return };
-        // A shortage of this machine may be over sooner, and whoever dialled meanwhile has ended what was before.
+        // A shortage of this machine may be over sooner, but leaves an address its pause that was dialled on command.
         if is_shortage(reason) {
-            return self.new_pauses.push((address, None));
+            return;
         }
+        let goes_on = self.pauses.get(&address) == Some(&until);
         self.new_pauses.push((address, Some(until)));
-        findings.check(26, bounds.allows(until.since(now), failures, reason), || {
+        findings.check(26, goes_on || bounds.allows(until.since(now), failures, reason), || {
             format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
         });
     }

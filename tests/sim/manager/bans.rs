@@ -4,7 +4,7 @@ use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
 use crate::support::{frame, secs, version};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason, Misconduct};
-use peerloop::config::ManagerConfig;
+use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, CommandError, LocalCause, Misbehaviour, Refusal};
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
@@ -89,6 +89,30 @@ fn seed_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_say
     assert_eq!(town.count("peer_unbanned"), 1);
     assert_eq!(town.known(theirs).status, PeerStatus::Unknown, "it may be tried again");
     assert!(stranger.accept(1), "and it is");
+}
+
+#[test]
+fn seed_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted() {
+    let world = World::new(1, Instant::ZERO);
+    let mut stranger = Stranger::new(&world);
+    let theirs = stranger.listen();
+    let mode = DialMode::Fixed(vec![theirs]);
+    let watcher = Watcher::default();
+    let mut town = Town::at(world, ManagerConfig { mode, ban_duration: secs(3_600), ..manager() }, watcher);
+    town.settle();
+    for (link, is_lifted) in [(0, false), (1, true), (2, true)] {
+        assert!(stranger.accept(link));
+        stranger.send(link, b"GET / HTTP/1.1\r\n");
+        town.run(secs(3_590));
+        stranger.close(link);
+        assert_eq!(town.node.stats().counters.dialled, link + 1, "the ban keeps it off");
+        if is_lifted {
+            drop(town.node.handle().unban(theirs.ip()).unwrap());
+        }
+        town.run(if is_lifted { secs(1) } else { secs(11) });
+    }
+    assert_eq!(town.count("peer_unbanned"), 3);
+    assert!(stranger.accept(3));
 }
 
 #[test]
