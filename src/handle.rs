@@ -198,7 +198,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
     pub fn update_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        self.send_config(config, false)
+        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: false, answer })
     }
 
     /// Asks what [`Handle::update_config`] would change, and changes nothing.
@@ -207,7 +207,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::update_config`].
     pub fn check_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        self.send_config(config, true)
+        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: true, answer })
     }
 
     /// Asks what the loop has done so far.
@@ -256,18 +256,6 @@ impl<C> Handle<C> {
     fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, Refused<C>> {
         let (answer, pending) = Pending::new();
         self.try_send(command(answer))?;
-        Ok(pending)
-    }
-}
-
-impl<C> Handle<C> {
-    fn send_config(
-        &self,
-        config: Config,
-        dry_run: bool,
-    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        let (answer, pending) = Pending::new();
-        self.try_send(Command::UpdateConfig { config: Box::new(config), dry_run, answer })?;
         Ok(pending)
     }
 }
