@@ -351,16 +351,18 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
 fn end_told(leaving: Leaving, departure: Option<Departure>) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason } = leaving;
     let peer = PeerId::of(id);
-    match (state, connection_type, reason) {
-        (ConnectionState::Disconnected, _, CloseReason::Network(failure)) => {
-            ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) }
-        }
-        (ConnectionState::Connecting | ConnectionState::AwaitingHandshake, ConnectionType::Outbound, _) => {
+    if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
+        return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };
+    }
+    match connection_type {
+        ConnectionType::Outbound if state != ConnectionState::Connected => {
             let failures = departure.map_or(1, |departure| departure.failures.max(1));
             let next = departure.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
         }
-        _ => ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+        ConnectionType::Outbound | ConnectionType::Inbound | ConnectionType::OverCapacity => {
+            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason }
+        }
     }
 }
 
