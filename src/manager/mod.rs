@@ -205,12 +205,6 @@ impl Manager {
         self.admission.counted(address)
     }
 
-    /// The hosts and the ranges that have links.
-    #[cfg(feature = "sim")]
-    pub(crate) fn counted_in_all(&self) -> (usize, usize) {
-        self.admission.counted_in_all()
-    }
-
     /// Whether the host of `address` is banned and not trusted.
     pub(crate) fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
         !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), now, unix)
