@@ -257,19 +257,39 @@ impl Engine {
 
     /// Bans the host at `address`, closes all its connections, and says so once that is durable.
     pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) {
-        let moment = (self.state.now, self.state.unix_time);
-        let LoopState { manager, table, .. } = &mut self.state;
+        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
         let Some(manager) = manager else { return };
-        let Some(ban) = manager.ban(address, reason, length, moment) else { return };
+        let Some((ban, displaced)) = manager.ban(address, reason, length, (*now, *unix_time)) else { return };
+        if let Some(Ban { host, .. }) = displaced {
+            outbox.tell(ControlEvent::PeerUnbanned { host });
+        }
+        self.state.counters.bans += 1;
+        let peers_closed = self.close_banned(&[ban]);
+        if let Some(manager) = &mut self.state.manager {
+            manager.announce(ban, peers_closed);
+        }
+    }
+
+    /// Closes the connections of these hosts, but for trusted ones, and returns how many they are.
+    fn close_banned(&mut self, bans: &[Ban]) -> usize {
+        let LoopState { manager, table, .. } = &self.state;
+        let Some(manager) = manager else { return 0 };
         let is_affected = |id: &LinkId| {
             let link = table.get(*id).filter(|link| link.is_open());
             link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
         };
-        let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(ban.host).filter(is_affected).collect();
-        manager.announce(ban, affected.len());
-        self.state.counters.bans += 1;
-        for id in affected {
+        let links = bans.iter().flat_map(|ban| manager.dialler.live.of_host(ban.host));
+        let affected: BTreeSet<LinkId> = links.filter(is_affected).collect();
+        for &id in &affected {
             self.state.close(id, LocalCause::Banned.into());
+        }
+        affected.len()
+    }
+
+    /// Other hosts are trusted than before: who is banned and not among them any more goes.
+    pub(super) fn trust_changed(&mut self) {
+        if let Ok(bans) = self.bans() {
+            self.close_banned(&bans);
         }
     }
 
