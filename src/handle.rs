@@ -160,11 +160,12 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or for ever, and closes its connections.
+    /// Bans the host of `address` for `duration`, or for ever, and closes its connections. A duration of zero bans
+    /// nobody.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
+    /// As [`Handle::try_send`]; the answer's are [`CommandError::NoManager`] and [`CommandError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
@@ -177,7 +178,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::ban`].
+    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, Refused<C>> {
         self.ask(|answer| Command::Unban { address, answer })
     }
@@ -186,7 +187,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::ban`].
+    /// As [`Handle::unban`].
     pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, Refused<C>> {
         self.ask(|answer| Command::Bans { answer })
     }
@@ -198,7 +199,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
     pub fn update_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        self.send_config(config, false)
+        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: false, answer })
     }
 
     /// Asks what [`Handle::update_config`] would change, and changes nothing.
@@ -207,7 +208,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::update_config`].
     pub fn check_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        self.send_config(config, true)
+        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: true, answer })
     }
 
     /// Asks what the loop has done so far.
@@ -256,18 +257,6 @@ impl<C> Handle<C> {
     fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, Refused<C>> {
         let (answer, pending) = Pending::new();
         self.try_send(command(answer))?;
-        Ok(pending)
-    }
-}
-
-impl<C> Handle<C> {
-    fn send_config(
-        &self,
-        config: Config,
-        dry_run: bool,
-    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
-        let (answer, pending) = Pending::new();
-        self.try_send(Command::UpdateConfig { config: Box::new(config), dry_run, answer })?;
         Ok(pending)
     }
 }

@@ -1,12 +1,12 @@
 //! The lines that a loop logs: which event at which level, with which fields, and never too many.
 //!
 //! Each control event is one line of `key=value` pairs, the same keys for all: `event`, `peer_id`, `peer_address`,
-//! `connection_type`, `state`, `error` or else `detail`, `network`. A key without a value is left out. Values are
-//! printable ASCII, whatever is in them. Lines of one kind are limited by a bucket of their own, filled by the loop's
-//! own clock; the next line that is let through says how many were not, and the end of the loop says it of those that
-//! none came after. Without a logger nothing is formatted.
+//! `connection_type`, `state`, `error` or else `detail`, `next_dial`, `network`. A key without a value is left out.
+//! Values are printable ASCII, whatever is in them. Lines of one kind are limited by a bucket of their own, filled by
+//! the loop's own clock; the next line that is let through says how many were not, and the end of the loop says it of
+//! those that none came after. Without a logger nothing is formatted.
 
-use crate::api::ControlEvent;
+use crate::api::{ControlEvent, NextDial};
 use crate::error::CloseReason;
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, LOG_TEXT_MAX_CHARS};
 use crate::peer::{ConnectionState, ConnectionType};
@@ -49,7 +49,7 @@ impl LogBook {
             return;
         }
         if let Some(suppressed) = self.admit(event.label(), level, now) {
-            log::log!(target: TARGET, level, "{}", Line { event, network: self.network, suppressed });
+            log::log!(target: TARGET, level, "{}", Line { event, network: self.network, now, suppressed });
         }
     }
 
@@ -126,6 +126,7 @@ fn level_of(event: &ControlEvent) -> Level {
 struct Line<'a> {
     event: &'a ControlEvent,
     network: Network,
+    now: Instant,
     suppressed: u64,
 }
 
@@ -135,7 +136,7 @@ impl fmt::Display for Line<'_> {
         if let Some(peer) = self.event.peer() {
             write!(f, " peer_id={:?}", peer.link())?;
         }
-        let Fields { address, connection_type, state, error } = Fields::of(self.event);
+        let Fields { address, connection_type, state, error, next_dial } = Fields::of(self.event);
         if let Some(address) = address {
             write!(f, " peer_address={address}")?;
         }
@@ -148,6 +149,13 @@ impl fmt::Display for Line<'_> {
         match error {
             Some(error) => write!(f, " error={}", Quoted(error))?,
             None => write!(f, " detail={}", Quoted(self.event))?,
+        }
+        match next_dial {
+            Some(NextDial::Restart) => f.write_str(" next_dial=now")?,
+            Some(NextDial::At(moment)) => write!(f, " next_dial={}ms", moment.since(self.now).as_millis())?,
+            Some(NextDial::Inaccessible) => f.write_str(" next_dial=inaccessible")?,
+            Some(NextDial::Never) => f.write_str(" next_dial=never")?,
+            None => {}
         }
         write!(f, " network={}", self.network.name())?;
         if self.suppressed > 0 {
@@ -165,6 +173,8 @@ struct Fields<'a> {
     /// The state that the connection is in after the event, or came to before it ended.
     state: Option<ConnectionState>,
     error: Option<&'a dyn fmt::Display>,
+    /// When the address is dialled again.
+    next_dial: Option<NextDial>,
 }
 
 impl<'a> Fields<'a> {
@@ -182,10 +192,11 @@ impl<'a> Fields<'a> {
                 state: Some(ConnectionState::Connected),
                 ..of_address(address)
             },
-            ControlEvent::ConnectionFailed { address, state, reason, .. } => Self {
+            ControlEvent::ConnectionFailed { address, state, reason, next, .. } => Self {
                 connection_type: Some(ConnectionType::Outbound),
                 state: Some(*state),
                 error: Some(reason),
+                next_dial: Some(*next),
                 ..of_address(address)
             },
             ControlEvent::ConnectionLost { address, connection_type, state, reason, .. } => Self {
@@ -261,9 +272,30 @@ mod tests {
     use crate::api::one_of_each;
     use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn line(event: &ControlEvent, suppressed: u64) -> String {
-        Line { event, network: Network::Regtest, suppressed }.to_string()
+        Line { event, network: Network::Regtest, now: Instant::from_nanos(7), suppressed }.to_string()
+    }
+
+    #[test]
+    fn seed_e46_a_failed_connection_says_when_its_address_is_dialled_next() {
+        let now = Instant::from_nanos(7);
+        let next = |next: NextDial| {
+            let mut event = one_of_each().swap_remove(2);
+            let ControlEvent::ConnectionFailed { next: of_event, .. } = &mut event else { panic!("{event}") };
+            *of_event = next;
+            let line = line(&event, 0);
+            let (_, next) = line.split_once("\" next_dial=").expect("it stands behind the error");
+            next.to_owned()
+        };
+        assert_eq!(next(NextDial::Restart), "now network=regtest");
+        assert_eq!(next(NextDial::At(now.plus(Duration::from_micros(5_012_999)))), "5012ms network=regtest");
+        assert_eq!(next(NextDial::At(Instant::ZERO)), "0ms network=regtest", "it was due before the line was written");
+        assert_eq!(next(NextDial::Inaccessible), "inaccessible network=regtest");
+        assert_eq!(next(NextDial::Never), "never network=regtest");
+        let others = one_of_each().into_iter().filter(|event| !matches!(event, ControlEvent::ConnectionFailed { .. }));
+        others.for_each(|event| assert!(!line(&event, 0).contains("next_dial"), "{event}"));
     }
 
     fn admit(book: &mut LogBook, label: &'static str, now: Instant) -> Option<u64> {

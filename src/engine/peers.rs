@@ -265,21 +265,43 @@ impl Engine {
         }
     }
 
-    /// Bans the host at `address`, closes all its connections, and says so once that is durable.
-    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) {
-        let moment = (self.state.now, self.state.unix_time);
-        let LoopState { manager, table, .. } = &mut self.state;
-        let Some(manager) = manager else { return };
-        let Some(ban) = manager.ban(address, reason, length, moment) else { return };
+    /// Bans the host at `address`, closes all its connections, and says so once that is durable; returns whether it
+    /// did.
+    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
+        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
+        let Some(manager) = manager else { return false };
+        let Some((ban, displaced)) = manager.ban(address, reason, length, (*now, *unix_time)) else { return false };
+        if let Some(Ban { host, .. }) = displaced {
+            outbox.tell(ControlEvent::PeerUnbanned { host });
+        }
+        self.state.counters.bans += 1;
+        let peers_closed = self.close_banned(&[ban]);
+        if let Some(manager) = &mut self.state.manager {
+            manager.announce(ban, peers_closed);
+        }
+        true
+    }
+
+    /// Closes the connections of these hosts, but for trusted ones, and returns how many they are.
+    fn close_banned(&mut self, bans: &[Ban]) -> usize {
+        let LoopState { manager, table, .. } = &self.state;
+        let Some(manager) = manager else { return 0 };
         let is_affected = |id: &LinkId| {
             let link = table.get(*id).filter(|link| link.is_open());
             link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
         };
-        let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(ban.host).filter(is_affected).collect();
-        manager.announce(ban, affected.len());
-        self.state.counters.bans += 1;
-        for id in affected {
+        let links = bans.iter().flat_map(|ban| manager.dialler.live.of_host(ban.host));
+        let affected: BTreeSet<LinkId> = links.filter(is_affected).collect();
+        for &id in &affected {
             self.state.close(id, LocalCause::Banned.into());
+        }
+        affected.len()
+    }
+
+    /// Other hosts are trusted than before: who is banned and not among them any more goes.
+    pub(super) fn trust_changed(&mut self) {
+        if let Ok(bans) = self.bans() {
+            self.close_banned(&bans);
         }
     }
 
@@ -290,8 +312,10 @@ impl Engine {
         if self.state.manager.is_none() {
             return Err(CommandError::NoManager);
         }
-        self.ban(address, BanReason::Manual, length);
-        Ok(())
+        let is_in_force = self.ban(address, BanReason::Manual, length);
+        // It outranks any other ban, so nothing but a full list keeps it out, or that it ends where it begins.
+        let is_empty = length.is_some_and(|length| length.is_zero());
+        if is_in_force || is_empty { Ok(()) } else { Err(CommandError::BansFull) }
     }
 
     /// Ends the ban of a host; says whether there was one.
@@ -361,16 +385,18 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
 fn end_told(leaving: Leaving, departure: Option<Departure>) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason } = leaving;
     let peer = PeerId::of(id);
-    match (state, connection_type, reason) {
-        (ConnectionState::Disconnected, _, CloseReason::Network(failure)) => {
-            ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) }
-        }
-        (ConnectionState::Connecting | ConnectionState::AwaitingHandshake, ConnectionType::Outbound, _) => {
+    if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
+        return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };
+    }
+    match connection_type {
+        ConnectionType::Outbound if state != ConnectionState::Connected => {
             let failures = departure.map_or(1, |departure| departure.failures.max(1));
             let next = departure.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
         }
-        _ => ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+        ConnectionType::Outbound | ConnectionType::Inbound | ConnectionType::OverCapacity => {
+            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason }
+        }
     }
 }
 
@@ -389,3 +415,6 @@ fn next_dial(verdict: Verdict) -> NextDial {
         Verdict::Never | Verdict::Nothing => NextDial::Never,
     }
 }
+
+#[cfg(test)]
+mod tests;

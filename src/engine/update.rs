@@ -4,7 +4,7 @@
 //! holds at once; what was derived from it is derived anew. Deadlines are never stored, only what they count from, so
 //! they move by themselves. Only timers that were set for a later moment have to follow, and the rows' copies of the
 //! time for a pong: that is done slot by slot, a bounded number in each turn, and the loop does not sleep before it is
-//! through. Nobody is closed for a limit that was lowered.
+//! through. Nobody is closed for a limit that was lowered; who is banned and not trusted any more is.
 
 use super::handshake::HandshakeFrames;
 use super::{Engine, framer_rules};
@@ -100,9 +100,12 @@ impl Engine {
         }
         let fields = changes.iter().map(|change| change.field).collect();
         self.state.outbox.tell(ControlEvent::ConfigUpdated { fields });
-        let LoopState { manager, config, .. } = &mut self.state;
+        let LoopState { manager, config, now, unix_time, .. } = &mut self.state;
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
-            manager.reconfigure(config);
+            manager.reconfigure(config, *now, *unix_time);
+        }
+        if changes.iter().any(|change| change.field == "trusted") {
+            self.trust_changed();
         }
     }
 }
@@ -111,6 +114,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::api::Handler;
+    use crate::config::ManagerConfig;
     use crate::protocol::Network;
     use crate::table::Link;
     use crate::time::{Instant, Wait};
@@ -213,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn a_manager_stays_for_the_life_of_its_loop() {
+        let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
+        let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Instant::ZERO);
+        for dry_run in [true, false] {
+            let fields = vec!["manager"];
+            assert_eq!(engine.update_config(config(), dry_run), Err(UpdateError::Fixed { fields }));
+        }
+        assert!(engine.state.manager.is_some() && engine.state.config.manager.is_some());
+    }
+
+    #[test]
     fn what_is_refused_or_only_tried_changes_nothing() {
         let mut engine = engine();
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
@@ -220,10 +235,12 @@ mod tests {
         let good = Config { handshake_timeout: Duration::from_secs(1), message_max_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };
+        let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..good.clone() };
         let before = format!("{engine:?}");
         assert_eq!(engine.update_config(good.clone(), true).map(|changes| changes.len()), Ok(2));
         assert!(engine.update_config(bad, false).is_err());
         assert!(engine.update_config(fixed, false).is_err());
+        assert!(engine.update_config(managed, false).is_err(), "a manager has to be there from the start");
         assert_eq!(engine.update_config(config(), false), Ok(Vec::new()));
         assert_eq!(format!("{engine:?}"), before);
         assert!(engine.update_config(good, false).is_ok());

@@ -1,6 +1,12 @@
 //! A look at the manager between two turns, in plain numbers. Looking changes nothing.
+//!
+//! [`ManagerSummary`] costs the same however much there is to count; [`ManagerReport`] has the rest, and walks over it.
 
 use super::Manager;
+use crate::ban::BanReason;
+use crate::id::LinkId;
+use crate::store::{KnownPeer, PeerStatus};
+use crate::time::Instant;
 use std::net::SocketAddr;
 
 /// What the manager counts of itself.
@@ -12,8 +18,6 @@ pub struct ManagerSummary {
     pub places_max: usize,
     /// Peers below which the manager dials.
     pub target: usize,
-    /// Addresses that are not to be dialled before their time.
-    pub waiting: usize,
     /// Bans in force, those that have run out in the last moment among them.
     pub bans: usize,
     /// Bans in force that nobody was told of yet.
@@ -33,6 +37,23 @@ pub struct Draw {
     pub places_taken: usize,
 }
 
+/// What the manager believes of links and addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerReport {
+    /// Hosts that have a link.
+    pub hosts: usize,
+    /// Ranges of addresses that have a link.
+    pub groups: usize,
+    /// The addresses that are somebody's, in their order.
+    pub claims: Vec<(SocketAddr, LinkId)>,
+    /// Addresses that the dialler has in hand or in mind.
+    pub dial_records: usize,
+    /// Addresses that wait, and until when, the first due first.
+    pub waiting: Vec<(Instant, SocketAddr)>,
+    /// The book, in the order of its addresses.
+    pub book: Vec<KnownPeer>,
+}
+
 impl Manager {
     /// A turn begins in which nothing was chosen yet.
     pub(crate) fn begin_turn(&mut self) {
@@ -44,11 +65,27 @@ impl Manager {
             places_taken: self.dialler.places.taken(),
             places_max: self.dialler.places.max(),
             target: self.dialler.target(),
-            waiting: self.dialler.waiting().len(),
             bans: self.bans.len(),
             unannounced_bans: self.unannounced.len(),
             book: self.book.len(),
             drawn: self.drawn.clone(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> ManagerReport {
+        let (hosts, groups) = self.admission.counted_in_all();
+        let statuses =
+            [PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
+        let mut book: Vec<KnownPeer> =
+            statuses.into_iter().flat_map(|status| self.book.peers(status).cloned()).collect();
+        book.sort_unstable_by_key(KnownPeer::address);
+        ManagerReport {
+            hosts,
+            groups,
+            claims: self.dialler.live.iter().collect(),
+            dial_records: self.dialler.records_len(),
+            waiting: self.dialler.waiting().copied().collect(),
+            book,
         }
     }
 }

@@ -89,11 +89,12 @@ impl Manager {
     }
 
     /// Takes other settings; closes nobody.
-    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, now: Instant, unix: UnixTime) {
         self.dialler.reconfigure(config);
         self.seeds.reconfigure(config);
         self.admission.reconfigure(config);
         self.config = config.clone();
+        self.pardon(now, unix);
     }
 
     /// This loop listens at an address: nobody to dial.
@@ -189,9 +190,9 @@ impl Manager {
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> (usize, usize) {
-        let Self { seeds, listening, bans, .. } = self;
-        let is_barred = |address: SocketAddr| is_own(listening, address) || bans.is_banned(address.ip(), now, unix);
-        let addresses = seeds.resolved(query, answer, is_barred).addresses;
+        let Self { seeds, listening, .. } = self;
+        let mut addresses = seeds.resolved(query, answer, |address| is_own(listening, address)).addresses;
+        addresses.retain(|address| !self.is_barred(*address, now, unix));
         let mut new = 0;
         for &address in &addresses {
             new += usize::from(self.take_in(KnownPeer::new(address, unix), now, rng));
@@ -203,12 +204,6 @@ impl Manager {
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         self.admission.counted(address)
-    }
-
-    /// The hosts and the ranges that have links.
-    #[cfg(feature = "sim")]
-    pub(crate) fn counted_in_all(&self) -> (usize, usize) {
-        self.admission.counted_in_all()
     }
 
     /// Whether the host of `address` is banned and not trusted.

@@ -60,23 +60,25 @@ impl Manager {
         BanReason::earned_by(reason, limits).filter(|_| !is_spared)
     }
 
-    /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, unless the host is banned
-    /// for longer already or all there is room for are worth more.
+    /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, and that of another host
+    /// which had to go for it. There is none if the host is banned for longer already, or if all that there is room for
+    /// are worth more.
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,
         reason: BanReason,
         length: Option<Duration>,
         (now, unix): (Instant, UnixTime),
-    ) -> Option<Ban> {
+    ) -> Option<(Ban, Option<Ban>)> {
         let was_known = self.bans.is_banned(address, now, unix);
         match self.bans.ban(Host::of(address), reason, length, now, unix) {
             Outcome::Entered { ban, displaced } => {
                 self.record(Change::PutBan(ban), was_known, now);
                 if let Some(displaced) = displaced {
-                    self.record(Change::RemoveBan(displaced.host), true, now);
+                    // Its peers in the book are pardoned with the next: each look at all of them is long.
+                    self.strike(displaced.host, now);
                 }
-                Some(ban)
+                Some((ban, displaced))
             }
             Outcome::Outlasted(_) | Outcome::Over | Outcome::Full => None,
         }
@@ -105,23 +107,29 @@ impl Manager {
     }
 
     /// Bans are over: the disk forgets them, and the book says of nobody any more that he is banned who is not.
-    pub(super) fn forgive(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
+    fn forgive(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
         if ended.is_empty() {
             return;
         }
         for ban in ended {
-            self.unannounced.remove(&ban.host);
-            self.dialler.pardoned(ban.host);
-            self.record(Change::RemoveBan(ban.host), true, now);
+            self.strike(ban.host, now);
         }
         self.pardon(now, unix);
         self.dialler.book_changed();
     }
 
-    /// Says of those in the book whose hosts are not banned any more that nobody knows what they are.
+    /// A host is not banned any more: the disk forgets it, and that it was banned is not announced.
+    fn strike(&mut self, host: Host, now: Instant) {
+        self.unannounced.remove(&host);
+        self.dialler.pardoned(host);
+        self.record(Change::RemoveBan(host), true, now);
+    }
+
+    /// Says of those in the book whose hosts are not banned any more, or are trusted now, that nobody knows what they
+    /// are.
     pub(super) fn pardon(&mut self, now: Instant, unix: UnixTime) {
         let listed = self.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
-        let free: Vec<SocketAddr> = listed.filter(|peer| !self.bans.is_banned(peer.ip(), now, unix)).collect();
+        let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, now, unix)).collect();
         for address in free {
             self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
         }

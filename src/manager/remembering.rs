@@ -5,7 +5,6 @@
 //! on it after a crash. Where there is no disk, the network says at once that everything is on it.
 
 use super::Manager;
-use crate::address::Host;
 use crate::ban::Ban;
 use crate::ban::list::Outcome;
 use crate::dial::{Candidates, Standing};
@@ -13,6 +12,7 @@ use crate::store::{Batch, Change, KnownPeer, MemoryStore, PeerStatus, Persisted}
 use crate::time::{Instant, UnixTime, Wait};
 use rand::Rng;
 use rand::rngs::StdRng;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 
 /// A ban that can be announced, and the connections that were closed for it.
@@ -76,9 +76,12 @@ impl Manager {
         self.journal.is_durable()
     }
 
-    /// A ban is in force, for which so many connections are closed; it is announced when it is durable.
+    /// A ban is in force, for which so many connections are closed; it is announced when it is durable, in place of
+    /// one of the same host that is not yet.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
-        self.unannounced.insert(ban.host, (ban, peers_closed));
+        let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
+        *announced = ban;
+        *all_closed += peers_closed;
     }
 
     /// Whether the disk takes nothing at the moment.
@@ -88,14 +91,21 @@ impl Manager {
 
     /// Changes are on the disk, or could not be written; returns the bans that can be announced now.
     pub(crate) fn persisted(&mut self, answer: &Persisted) -> Vec<Announced> {
-        let durable = self.journal.persisted(answer);
-        let hosts = durable.into_iter().filter_map(|change| match change {
-            Change::PutBan(ban) => Some(ban.host),
+        let bans = self.journal.persisted(answer).into_iter().filter_map(|change| match change {
+            Change::PutBan(ban) => Some(ban),
             Change::RemoveBan(_) | Change::PutPeer(_) | Change::RemovePeer(_) => None,
         });
-        let unannounced = &mut self.unannounced;
-        let announced = |host: Host| unannounced.remove(&host);
-        hosts.filter_map(announced).map(|(ban, peers_closed)| Announced { ban, peers_closed }).collect()
+        let mut announced = Vec::new();
+        for durable in bans {
+            // Another ban of the host may be in force by now, which the disk has not.
+            if let Entry::Occupied(entry) = self.unannounced.entry(durable.host)
+                && entry.get().0 == durable
+            {
+                let (ban, peers_closed) = entry.remove();
+                announced.push(Announced { ban, peers_closed });
+            }
+        }
+        announced
     }
 }
 
@@ -118,5 +128,64 @@ impl Candidates for MemoryStore {
         // A generator behind a pointer is one; what it points to has no size.
         let mut rng = rng;
         self.pick(status, &mut rng, |peer| accept(peer.address()), tries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Host;
+    use crate::ban::BanReason;
+    use crate::config::ManagerConfig;
+    use crate::limits::BANS_MAX;
+    use crate::protocol::Network;
+    use rand::SeedableRng;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    const MOMENT: (Instant, UnixTime) = (Instant::from_nanos(1), UnixTime::from_secs(1));
+
+    fn manager() -> Manager {
+        let mut rng = StdRng::seed_from_u64(1);
+        Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng)
+    }
+
+    fn host(number: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0808_0000 + number).into()
+    }
+
+    /// Bans a host, closes one of its connections, and announces that as soon as it is durable.
+    fn ban(manager: &mut Manager, address: IpAddr, reason: BanReason, length: Option<Duration>) -> Ban {
+        let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("it is in force");
+        manager.announce(ban, 1);
+        ban
+    }
+
+    fn durable(manager: &mut Manager, batch: &Batch) -> Vec<Announced> {
+        manager.persisted(&Persisted { id: batch.id, result: Ok(()) })
+    }
+
+    #[test]
+    fn a_ban_that_was_made_longer_is_announced_when_the_disk_has_the_longer_one() {
+        let mut manager = manager();
+        ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
+        let first = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
+        assert_eq!(durable(&mut manager, &first), [], "of what is in force the disk knows nothing yet");
+        let second = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        let announced = Announced { ban: for_ever, peers_closed: 2 };
+        assert_eq!(durable(&mut manager, &second), [announced], "once, with all that was closed");
+        assert!(manager.is_durable());
+    }
+
+    #[test]
+    fn a_ban_that_has_to_go_before_it_was_announced_is_not_kept_in_mind() {
+        let mut manager = manager();
+        let hour = |number: u32| Some(Duration::from_secs(3_600 + u64::from(number)));
+        for number in 0..BANS_MAX as u32 + 3 {
+            ban(&mut manager, host(number), BanReason::Misbehaviour, hour(number));
+        }
+        assert_eq!((manager.bans.len(), manager.unannounced.len()), (BANS_MAX, BANS_MAX));
+        assert!(!manager.unannounced.contains_key(&Host::of(host(0))), "the one that would have ended first went");
     }
 }

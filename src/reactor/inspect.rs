@@ -6,19 +6,16 @@
 use super::Reactor;
 use super::accept::Listener;
 use crate::api::Handler;
-use crate::ban::BanReason;
 use crate::bugs::{self, Budget};
 use crate::histogram::Counters;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
-use crate::manager::Manager;
-pub use crate::manager::inspect::{Draw, ManagerSummary};
+pub use crate::manager::inspect::{Draw, ManagerReport, ManagerSummary};
 use crate::net::Net;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::stats::Census;
-use crate::store::{KnownPeer, PeerStatus};
 use crate::table::{Ending, Link};
-use crate::time::{Instant, UnixTime, Wait};
+use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
 use crate::wire::Version;
 use std::net::SocketAddr;
@@ -96,36 +93,13 @@ pub struct Inspection {
     pub listeners: Vec<ListenerReport>,
     /// Addresses that wait for a listener.
     pub unbound_addresses: usize,
-    /// What the peer manager believes, if there is one.
+    /// What the peer manager believes beside what it counts, if there is one.
     pub manager: Option<ManagerReport>,
     /// Whether a timer has gone off that was not looked at.
     pub has_overdue_timers: bool,
     /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
     /// the buffers that wait to be used again.
     pub accounted_bytes: u64,
-}
-
-/// What the peer manager believes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManagerReport {
-    /// Places that peers have taken.
-    pub places_taken: usize,
-    /// Places there are.
-    pub places_max: usize,
-    /// Hosts that have a link.
-    pub hosts: usize,
-    /// Ranges of addresses that have a link.
-    pub groups: usize,
-    /// The addresses that are somebody's, in their order.
-    pub claims: Vec<(SocketAddr, LinkId)>,
-    /// Addresses that the dialler has in hand or in mind.
-    pub dial_records: usize,
-    /// Addresses that wait, and until when, the first due first.
-    pub waiting: Vec<(Instant, SocketAddr)>,
-    /// Hosts that are banned.
-    pub bans: usize,
-    /// The book, in the order of its addresses.
-    pub book: Vec<KnownPeer>,
 }
 
 /// One link.
@@ -291,7 +265,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             dials,
             listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
             unbound_addresses: self.listeners.waiting_len(),
-            manager: state.manager.as_ref().map(|manager| ManagerReport::of(manager, state.now, state.unix_time)),
+            manager: state.manager.as_ref().map(|manager| manager.report()),
             has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
             accounted_bytes: (of_links + of_loop) as u64,
         }
@@ -334,28 +308,6 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 max_recv_payload_bytes: link.peer.max_recv_payload(),
                 protoconf_received: link.peer.protoconf_received(),
             },
-        }
-    }
-}
-
-impl ManagerReport {
-    fn of(manager: &Manager, now: Instant, unix: UnixTime) -> Self {
-        let (hosts, groups) = manager.counted_in_all();
-        let of_status = |status| manager.book.peers(status).cloned();
-        let statuses =
-            [PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
-        let mut book: Vec<KnownPeer> = statuses.into_iter().flat_map(of_status).collect();
-        book.sort_unstable_by_key(KnownPeer::address);
-        Self {
-            places_taken: manager.dialler.places.taken(),
-            places_max: manager.dialler.places.max(),
-            hosts,
-            groups,
-            claims: manager.dialler.live.iter().collect(),
-            dial_records: manager.dialler.records_len(),
-            waiting: manager.dialler.waiting().copied().collect(),
-            bans: manager.bans.list(now, unix).len(),
-            book,
         }
     }
 }

@@ -268,7 +268,8 @@ impl<H: Handler> Checked<H> {
 /// What is left of a loop that has ended.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let Inspection { summary, links, listeners, unbound_addresses, dials, manager, .. } = inspection;
-    let places = manager.as_ref().map_or(0, |manager| manager.places_taken + manager.claims.len());
+    let places = summary.manager.as_ref().map_or(0, |manager| manager.places_taken);
+    let claims = manager.as_ref().map_or(0, |manager| manager.claims.len());
     let left = [
         links.len(),
         listeners.len() + unbound_addresses,
@@ -276,7 +277,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
         summary.timers,
         summary.ready_peers,
         summary.inbound,
-        places,
+        places + claims,
     ];
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;

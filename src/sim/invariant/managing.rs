@@ -329,7 +329,7 @@ pub(super) const CHECKS: [(u8, Check); 5] = [
 ];
 
 fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Some(manager) = &sight.inspection.manager else { return Ok(()) };
+    let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
     let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
     ensure(counted == manager.places_taken, || format!("{} places are taken by {counted}", manager.places_taken))

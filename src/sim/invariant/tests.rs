@@ -244,7 +244,7 @@ const SWEEPS: &[Doctored] = &[
         (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
     }),
     (23, |scene| scene.link().pings = PINGS_OUTSTANDING_MAX + 1),
-    (24, |scene| scene.manager().places_taken -= 1),
+    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").places_taken -= 1),
     (24, |scene| scene.manager().hosts += 1),
     (24, |scene| scene.manager().groups += 1),
     (24, |scene| scene.link().counted.0 = 1),
@@ -457,14 +457,15 @@ fn the_end_leaves_nothing() {
     nothing.listeners.clear();
     (nothing.summary.timers, nothing.summary.ready_peers, nothing.summary.inbound) = (0, 0, 0);
     nothing.summary.connections = Census::default();
-    let manager = nothing.manager.as_mut().expect("the acceptor has one");
-    (manager.places_taken, manager.claims) = (0, Vec::new());
+    nothing.summary.manager = Some(ManagerSummary::default());
+    nothing.manager.as_mut().expect("the acceptor has one").claims.clear();
     assert_eq!(checked::end(&nothing), Ok(()));
-    let left: [fn(&mut Inspection); 10] = [
+    let left: [fn(&mut Inspection); 11] = [
         |left| left.links = Scene::new().inspection.links,
         |left| left.listeners = Scene::new().inspection.listeners,
         |left| left.dials.push(LinkId::new(0, 0)),
         |left| left.manager = Scene::new().inspection.manager,
+        |left| left.summary.manager = Scene::new().inspection.summary.manager,
         |left| left.summary.timers = 1,
         |left| left.summary.ready_peers = 1,
         |left| left.summary.over_capacity = 1,

@@ -145,9 +145,9 @@ fn seed_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
     town.run(secs(99));
     stranger.dial_from(0, town.address, Some(THEIRS));
     town.settle();
-    assert_eq!((town.refusals(), town.report().bans), (vec![Refusal::Banned], 1));
+    assert_eq!((town.refusals(), town.summary().bans), (vec![Refusal::Banned], 1));
     town.run(secs(2));
-    assert_eq!((town.count("peer_unbanned"), town.report().bans), (1, 0));
+    assert_eq!((town.count("peer_unbanned"), town.summary().bans), (1, 0));
     town.welcome(&mut stranger, 1, Some(THEIRS));
     assert_eq!(town.ready(), 1);
 }
@@ -248,7 +248,7 @@ fn seed_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() 
     let bans = vec![ban(addresses[0], None), ban(addresses[1], Some(1_650_000_000))];
     town.node.remember(addresses.iter().map(known).collect(), bans);
     town.run(secs(60));
-    assert_eq!((town.established(), town.report().bans), (addresses[1..].to_vec(), 1));
+    assert_eq!((town.established(), town.summary().bans), (addresses[1..].to_vec(), 1));
 }
 
 #[test]
@@ -262,9 +262,9 @@ fn a_thousand_bans_that_end_at_once_are_all_told() {
         }
     }
     town.run(secs(50));
-    assert_eq!(town.report().bans, 3_000);
+    assert_eq!(town.summary().bans, 3_000);
     town.run(secs(51));
-    assert_eq!((town.report().bans, town.count("peer_unbanned")), (0, 3_000));
+    assert_eq!((town.summary().bans, town.count("peer_unbanned")), (0, 3_000));
 }
 
 #[test]

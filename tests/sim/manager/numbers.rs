@@ -195,7 +195,7 @@ fn seed_e28_lower_numbers_close_nobody_and_let_nobody_in() {
     let changes = town.node.handle().update_config(config).unwrap();
     town.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));
-    assert_eq!((town.ready(), town.places(), town.report().places_max, town.ends()), (12, 12, 5, vec![]));
+    assert_eq!((town.ready(), town.places(), town.summary().places_max, town.ends()), (12, 12, 5, vec![]));
     town.welcome(&mut stranger, 10, None);
     assert_eq!((town.ready(), town.count("rejected_over_capacity")), (12, 1));
     (0..4).for_each(|link| stranger.close(link));

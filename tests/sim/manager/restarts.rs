@@ -167,7 +167,7 @@ fn seed_e19_who_speaks_too_old_a_protocol_is_never_tried_again() {
     let reason = CloseReason::Incompatible(Incompatibility::ProtocolVersion { claimed: 208 });
     assert_eq!((town.ends(), town.failures()[0].2), (vec![reason], NextDial::Never));
     assert!(!stranger.accept(1));
-    assert_eq!((town.report().bans, town.known(stranger.address()).status), (0, PeerStatus::Inaccessible));
+    assert_eq!((town.summary().bans, town.known(stranger.address()).status), (0, PeerStatus::Inaccessible));
 }
 
 #[test]

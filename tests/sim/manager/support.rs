@@ -6,7 +6,7 @@ use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, LocalCause, Refusal};
 use peerloop::id::LinkId;
 use peerloop::net::Net;
-use peerloop::sim::invariant::{Checked, ManagerReport};
+use peerloop::sim::invariant::{Checked, ManagerReport, ManagerSummary};
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::store::{KnownPeer, PeerStatus};
 use peerloop::time::{Instant, UnixTime};
@@ -154,8 +154,12 @@ impl Town {
         self.node.inspect().manager.expect("the loop has a manager")
     }
 
+    pub(crate) fn summary(&self) -> ManagerSummary {
+        self.node.inspect().summary.manager.expect("the loop has a manager")
+    }
+
     pub(crate) fn places(&self) -> usize {
-        self.report().places_taken
+        self.summary().places_taken
     }
 
     pub(crate) fn ready(&self) -> usize {
