@@ -234,4 +234,20 @@ fn a_full_disk_fails_the_run() {
     let run = short(&["--json", "/dev/full"]);
     assert_eq!(run.code, Some(1));
     assert!(run.complaint().contains("writing /dev/full: "), "{}", run.complaint());
+    assert!(run.stdout.contains("verdict: "), "the table is still printed: {}", run.stdout);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_text_is_written_to_and_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let file = ResultFile::new("no-text.json");
+    let path = [file.path().as_bytes(), b"\xff"].concat();
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(&path));
+    let mut command = crate::command(&SHORT);
+    let output = command.arg("--json").arg(path).output().expect("the program starts");
+    let json = std::fs::read_to_string(path);
+    let _ = std::fs::remove_file(path);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(json.unwrap().contains("no-text.json\u{fffd}"));
 }
