@@ -41,7 +41,7 @@ fn the_table_shows_every_part() {
     assert_eq!(run.stderr, "", "-q leaves stderr empty");
     for part in [
         "no target given",
-        "checks  fds",
+        "checks  descriptors",
         "ramp    20/20 peers",
         "Peers      opened 20   ready 20   lost 0   failed 0",
         "Work       200 planned   200 sent   200 answered   0 timed out",
@@ -52,7 +52,7 @@ fn the_table_shows_every_part() {
         "handshake ",
         "ping_rtt ",
         "  from send ",
-        "gap p99",
+        "ping_rtt counts from the planned time",
         "Generator  loop lag p99",
         "verdict: ",
         "Files      none",
@@ -60,6 +60,7 @@ fn the_table_shows_every_part() {
     ] {
         assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
     }
+    assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "a narrow terminal breaks it:\n{}", run.stdout);
 }
 
 #[test]
