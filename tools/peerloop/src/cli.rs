@@ -23,14 +23,15 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  peerloop bench                               this machine's floor, against a node of its own
-  peerloop bench 127.0.0.1 --network regtest   load on a node, 100 peers with 1 ping a second each
+  peerloop bench                               against a node of its own
+  peerloop bench 127.0.0.1 --network regtest   100 peers, 1 ping a second each
   peerloop serve --network regtest             a node to be loaded
   peerloop run --book peers.redb               a node that goes on and remembers
   peerloop probe HOST                          one peer, step by step
-  peerloop doctor --peers 10k                  is this machine fit for 10,000 peers?
+  peerloop doctor --peers 10k                  is this machine fit for that?
 
-Exit codes: 0 finished, 1 the run failed, 2 wrong usage, 3 this machine cannot do it, 129/130/143 ended by a signal";
+Exit codes: 0 finished, 1 the run failed, 2 wrong usage,
+  3 this machine cannot do it, 129/130/143 ended by a signal";
 
 const EXIT_CODES_OF_RUN: &str = "\
 Exit codes: 0 ended by a signal, 1 something failed, 2 a setting is wrong, 3 this machine cannot do it,
@@ -54,13 +55,13 @@ pub(crate) enum Command {
     /// Be a node: shake hands and answer pings
     #[command(visible_alias = "listen")]
     Serve(ServeArgs),
-    /// Be a node that goes on for weeks: find peers, keep them, remember them and who is banned
+    /// Be a node that stays: find and keep peers, remember them and bans
     Run(Box<RunArgs>),
     /// Look at the book of a node that is stopped, and change it
     Peers(PeersArgs),
     /// Look at one node, step by step
     Probe(ProbeArgs),
-    /// Look at this machine: is it fit for many peers, and what to change if not
+    /// Is this machine fit for many peers, and what to change if not
     Doctor(DoctorArgs),
     /// Run the loop in hostile worlds, one for each seed, and hold it to its invariants
     #[cfg(feature = "sim")]
@@ -78,7 +79,7 @@ pub(crate) struct BenchArgs {
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// mainnet, testnet, stn or regtest [default: mainnet; regtest without a target]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<Network>,
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
@@ -133,10 +134,10 @@ pub(crate) struct BenchArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// Address to listen at; repeatable [default: 127.0.0.1 with the network's port]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub(crate) listen: Vec<SocketAddr>,
     /// mainnet, testnet, stn or regtest
-    #[arg(long, default_value = "mainnet")]
+    #[arg(long, value_name = "NAME", default_value = "mainnet")]
     pub(crate) network: Network,
     /// Peers at once; 1k is 1000 [default: what the limit of open files allows]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -166,7 +167,7 @@ pub(crate) struct RunArgs {
 
 /// The book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the file of settings.
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES_OF_PEERS)]
+#[command(after_help = EXIT_CODES_OF_PEERS, arg_required_else_help = false)]
 pub(crate) struct PeersArgs {
     #[command(subcommand)]
     pub(crate) command: PeersCommand,
@@ -264,9 +265,9 @@ pub(crate) struct ProbeArgs {
     /// The node: host, host:port or [ipv6]:port
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) target: String,
-    /// mainnet, testnet, stn or regtest
-    #[arg(long, default_value = "mainnet")]
-    pub(crate) network: Network,
+    /// mainnet, testnet, stn or regtest [default: mainnet]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<Network>,
     /// Time for each step
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
     pub(crate) timeout: Duration,
@@ -281,7 +282,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) peers: usize,
     /// mainnet, testnet, stn or regtest
-    #[arg(long, default_value = "mainnet")]
+    #[arg(long, value_name = "NAME", default_value = "mainnet")]
     pub(crate) network: Network,
     /// Print the report as JSON
     #[arg(long)]
@@ -327,6 +328,10 @@ fn parse_status(text: &str) -> Result<PeerStatus, String> {
     found.ok_or_else(|| format!("`{text}` is no status: use unknown, valid, inaccessible or banned"))
 }
 
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no address with a port, as 127.0.0.1:8333 or [::1]:8333"))
+}
+
 fn parse_whom(text: &str) -> Result<Whom, String> {
     let whom = text.parse().map(Whom::Peer).or_else(|_| text.parse().map(Whom::Host));
     whom.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
@@ -345,7 +350,11 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
 fn one_line(text: &str) -> String {
     let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut message = String::new();
-    for line in told.filter(|line| !line.is_empty() && !line.starts_with("For more information")) {
+    // What begins with a hyphen and is no flag is a mistake; that it could be passed as a value helps nobody.
+    let is_said = |line: &&str| {
+        !(line.is_empty() || line.starts_with("For more information") || line.starts_with("tip: to pass '"))
+    };
+    for line in told.filter(is_said) {
         let line = line.trim_start_matches("error: ").trim_start_matches("tip: ");
         match message.chars().last() {
             None => {}
@@ -369,7 +378,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_one_line() {
-        let mistakes: [&[&str]; 8] = [
+        let mistakes: [&[&str]; 10] = [
             &["peerloop", "benhc"],
             &["peerloop", "bench", "--conections", "5"],
             &["peerloop", "bench", "-c", "0"],
@@ -378,6 +387,8 @@ mod tests {
             &["peerloop", "probe"],
             &["peerloop", "completions", "cmd"],
             &["peerloop", "serve", "--listen", "localhost"],
+            &["peerloop", "bench", "-c", "-5"],
+            &["peerloop", "peers"],
         ];
         for arguments in mistakes {
             let error = Cli::try_parse_from(arguments).unwrap_err();
@@ -386,6 +397,7 @@ mod tests {
             assert!(!failure.message.contains('\n'), "{}", failure.message);
             assert!(failure.message.ends_with("see --help"), "{}", failure.message);
             assert!(!failure.message.contains("error:"), "{}", failure.message);
+            assert!(!failure.message.contains("use '--"), "{}", failure.message);
         }
     }
 

@@ -63,7 +63,7 @@ impl Sink {
         match self {
             Self::Stdout => print(text),
             Self::File { path, file } => replace(file, text)
-                .map_err(|error| Failure::run(format!("writing {}: {error}; the results are lost", path.display()))),
+                .map_err(|error| Failure::run(format!("writing {}: {error}; it lacks the results", path.display()))),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The live line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when quiet.
+//! The live line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when quiet. A
+//! terminal that calls itself dumb cannot redraw.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How wide the line may be: no terminal is narrower, and a line that wraps cannot be redrawn.
+/// How wide the line may be where no terminal tells that it is narrower.
 const LINE_MAX_CHARS: usize = 79;
 
 /// Shows what is happening now.
@@ -22,10 +23,11 @@ enum Style {
 
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
-        let style = match (quiet, io::stderr().is_terminal()) {
-            (true, _) => Style::Quiet,
-            (false, true) => Style::Redrawn,
-            (false, false) => Style::Plain,
+        let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        let style = match quiet {
+            true => Style::Quiet,
+            false if io::stderr().is_terminal() && !is_dumb => Style::Redrawn,
+            false => Style::Plain,
         };
         Self { style, shown: None }
     }
@@ -42,13 +44,22 @@ impl Progress {
 
     /// Shows `line` in place of the one before. A closed terminal loses the line and nothing else.
     pub(crate) fn show(&mut self, line: &str) {
-        let line: String = line.chars().take(LINE_MAX_CHARS).collect();
+        let line: String = line.chars().take(self.width()).collect();
         let _ = match self.style {
             Style::Quiet => return,
             Style::Redrawn => write!(io::stderr(), "\r\x1b[K{line}"),
             Style::Plain => writeln!(io::stderr(), "{line}"),
         };
         self.shown = Some(Instant::now());
+    }
+
+    /// The characters that fit: a line that wraps cannot be redrawn.
+    fn width(&self) -> usize {
+        let columns = match self.style {
+            Style::Redrawn => rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col)),
+            Style::Plain | Style::Quiet => 0,
+        };
+        if columns == 0 { LINE_MAX_CHARS } else { LINE_MAX_CHARS.min(columns - 1) }
     }
 
     /// Removes the line, so that what is printed next begins on a clean one.

@@ -1,4 +1,4 @@
-//! From what people type to addresses, and which of those nobody loads by accident.
+//! From what people type to addresses, and which of those nobody loads, or speaks to of another network, by accident.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the port comes from the network if there is none. Of a
 //! name's addresses the first IPv4 one is used, or the first of the family that the source addresses have.
@@ -28,6 +28,22 @@ impl Family {
 
     fn holds(self, address: IpAddr) -> bool {
         self == Self::Any || self == Self::of(address)
+    }
+}
+
+/// The network that was asked for, or mainnet; but if a target has the port of another one, that must be said.
+pub(crate) fn network(asked: Option<Network>, targets: &[String]) -> Result<Network, Failure> {
+    let other = |target: &String| {
+        let port = split(target)?.1?;
+        Network::ALL.into_iter().find(|network| network.default_port() == port && *network != Network::Mainnet)
+    };
+    let suspect = targets.iter().find_map(|target| Some((target, other(target)?)));
+    match (asked, suspect) {
+        (None, Some((target, other))) => Err(Failure::usage(format!(
+            "{target} has the port of {other}: add --network {other}, or --network mainnet if you mean that; nodes may \
+             ban a host for a day that speaks of another network"
+        ))),
+        (asked, _) => Ok(asked.unwrap_or(Network::Mainnet)),
     }
 }
 
@@ -138,6 +154,21 @@ mod tests {
         assert_eq!(address, Ok(SocketAddr::from(([127, 0, 0, 1], 18_444))));
         let address = resolve("[::1]:7", Network::Regtest, Family::Any).unwrap();
         assert_eq!(address.to_string(), "[::1]:7");
+    }
+
+    #[test]
+    fn the_port_of_another_network_needs_the_network_said() {
+        let refused = network(None, &["node".to_owned(), "[::1]:18444".to_owned()]).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+        assert!(
+            refused.message.contains("[::1]:18444") && refused.message.contains("--network regtest"),
+            "{refused:?}"
+        );
+        for target in ["node", "node:8333", "node:1", "node:x", "", "http://node:18333"] {
+            assert_eq!(network(None, &[target.to_owned()]), Ok(Network::Mainnet), "{target}");
+        }
+        assert_eq!(network(Some(Network::Mainnet), &["node:18444".to_owned()]), Ok(Network::Mainnet));
+        assert_eq!(network(Some(Network::Stn), &[]), Ok(Network::Stn));
     }
 
     #[test]

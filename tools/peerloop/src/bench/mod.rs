@@ -80,15 +80,17 @@ fn drive(
     Ok(reactor.into_handler().into_report())
 }
 
-/// Files first: a terminal that is gone must not cost them.
+/// Files first: a terminal that is gone must not cost them, and a file that cannot be written costs nothing else.
 fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
     let text = (!setup.stdout_is_taken()).then(|| report::text::summary(setup, outcome));
     let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
     let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(outcome.report.ping_rtt_planned.as_hdr()));
+    let mut outcomes = Vec::new();
     for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {
         if let (Some(sink), Some(content)) = (sink, content) {
-            sink.write(&content)?;
+            outcomes.push(sink.write(&content));
         }
     }
-    text.map_or(Ok(()), |text| output::print(&text))
+    outcomes.extend(text.map(|text| output::print(&text)));
+    outcomes.into_iter().collect()
 }

@@ -45,7 +45,10 @@ impl Setup {
     /// Fills in the defaults, resolves the targets, checks everything and opens the files.
     pub(crate) fn new(args: BenchArgs) -> Result<Self, Failure> {
         let is_built_in = args.targets.is_empty();
-        let network = args.network.unwrap_or(if is_built_in { Network::Regtest } else { Network::Mainnet });
+        let network = match is_built_in {
+            true => args.network.unwrap_or(Network::Regtest),
+            false => targets::network(args.network, &args.targets)?,
+        };
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
         let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
         if args.json.is_some() && args.json == args.hgrm {

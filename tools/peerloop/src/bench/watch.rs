@@ -179,14 +179,18 @@ impl<'a> Watch<'a> {
         self.line_before = (now.phase_elapsed, now.answered);
         let seconds = now.phase_elapsed.saturating_sub(before).as_secs_f64();
         let rate = if seconds > 0.0 { (now.answered - answered_before) as f64 / seconds } else { 0.0 };
+        let latency = |percent: f64| match self.total.count() {
+            0 => "-".to_owned(),
+            _ => show_latency(self.total.percentile(percent)),
+        };
         format!(
             "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
             bar(now.phase_elapsed, self.plan.duration),
             now.phase_elapsed.as_secs_f64(),
             show_seconds(self.plan.duration),
             rate.round(),
-            show_latency(self.total.percentile(50.0)),
-            show_latency(self.total.percentile(99.0)),
+            latency(50.0),
+            latency(99.0),
             now.peers.lost
         )
     }

@@ -7,6 +7,7 @@ mod report;
 use crate::cli::ProbeArgs;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::report::hint;
 use crate::targets::{self, Family};
 use peerloop::api::{Ctx, Event, Handler};
 use peerloop::error::{CloseReason, CommandError};
@@ -50,14 +51,15 @@ struct Prober {
 
 pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let target = targets::resolve(&args.target, args.network, Family::Any)?;
+    let network = targets::network(args.network, std::slice::from_ref(&args.target))?;
+    let target = targets::resolve(&args.target, network, Family::Any)?;
     let config = Config {
         max_links: 1,
         connect_timeout: args.timeout,
         handshake_timeout: args.timeout,
         pong_timeout: args.timeout,
         ping_interval: Duration::ZERO,
-        ..Config::new(args.network)
+        ..Config::new(network)
     };
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
     let mut reactor = Reactor::new(config, Prober { target, opened_at: peerloop::time::Instant::ZERO, findings })
@@ -66,12 +68,12 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let findings = reactor.into_handler().findings;
     let exit = if findings.failed.is_some() { Exit::RunFailed } else { Exit::Success };
     let text = match args.json {
-        true => report::json(&args.target, target, args.network, &findings, exit),
-        false => report::text(&args.target, target, args.network, &findings),
+        true => report::json(&args.target, target, network, &findings, exit),
+        false => report::text(&args.target, target, network, &findings),
     };
     output::print(&text)?;
     match findings.failed {
-        Some(cause) => Err(Failure::run(format!("probing {target} on {}: {cause}", args.network))),
+        Some(cause) => Err(Failure::run(format!("probing {target} on {network}: {cause}"))),
         None => Ok(exit),
     }
 }
@@ -101,15 +103,15 @@ impl Prober {
     fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
         if self.findings.pings.len() < PINGS {
             self.note_version(ctx, peer);
-            let next = match (self.findings.connect, self.findings.verack_after) {
-                (None, _) => "connecting".to_owned(),
-                (Some(_), None) => match self.findings.version_after {
-                    None => "waiting for version".to_owned(),
-                    Some(_) => "waiting for verack".to_owned(),
-                },
-                (Some(_), Some(_)) => format!("at ping {}", self.findings.pings.len() + 1),
+            let Findings { connect, version_after, verack_after, .. } = self.findings;
+            let (next, stage) = match (connect, version_after, verack_after) {
+                (None, _, _) => (String::new(), "connecting"),
+                (Some(_), None, _) => ("waiting for version: ".to_owned(), "handshake"),
+                (Some(_), Some(_), None) => ("waiting for verack: ".to_owned(), "handshake"),
+                (Some(_), Some(_), Some(_)) => (format!("at ping {}: ", self.findings.pings.len() + 1), "ready"),
             };
-            self.findings.failed.get_or_insert_with(|| format!("{next}: {reason}; {}", advice(&reason)));
+            let hint = hint(reason.label(), stage).unwrap_or("try again, or with a longer --timeout");
+            self.findings.failed.get_or_insert_with(|| format!("{next}{reason}; {hint}"));
         }
         ctx.stop();
     }
@@ -157,19 +159,5 @@ impl Handler for Prober {
             Event::Closed { reason, .. } => self.note_closed(ctx, peer, reason),
             _ => {}
         }
-    }
-}
-
-fn advice(reason: &CloseReason) -> &'static str {
-    match reason.label() {
-        "refused" => "is a node listening there?",
-        "connect_timeout" | "host_unreachable" | "network_unreachable" => {
-            "is the address right, and no firewall between?"
-        }
-        "closed_by_peer" | "reset" | "rejected_by_peer" => {
-            "is --network right, and the node not full? one SV Node takes 856 inbound peers at most"
-        }
-        "bad_magic" | "wrong_network" => "choose the node's network with --network",
-        _ => "try again, or with a longer --timeout",
     }
 }

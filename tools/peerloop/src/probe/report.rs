@@ -71,7 +71,8 @@ pub(super) fn text(name: &str, address: SocketAddr, network: Network, findings: 
         lines.push(format!("{:<12}{:>9}   ours sent, theirs received", "version", show_latency(version)));
     }
     if let Some(verack) = findings.verack_after {
-        lines.push(format!("{:<12}{:>9}   the handshake is complete", "verack", show_latency(verack)));
+        let remark = if verack.is_zero() { "came with the version: " } else { "" };
+        lines.push(format!("{:<12}{:>9}   {remark}the handshake is complete", "verack", show_latency(verack)));
     }
     for (index, ping) in findings.pings.iter().enumerate() {
         lines.push(format!("{:<12}{:>9}", format!("ping {}", index + 1), show_latency(*ping)));

@@ -199,7 +199,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
             ramp_ns: report.ramp_time.map(nanos),
             partial: report.is_partial || outcome.course.stop.is_some(),
             seed: setup.seed,
-            command: std::env::args().skip(1).collect(),
+            command: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         },
         host: host(setup),
         config: settings(setup),

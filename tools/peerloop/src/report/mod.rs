@@ -52,18 +52,19 @@ impl Outcome {
 
 /// What is known of a cause beyond its name: where the connections stood, and what to do.
 pub(crate) fn explain(failure: &load::Failure) -> String {
-    let at = match stage(failure.state) {
-        "ready" => "after the handshake",
-        "handshake" => "before the handshake was complete",
-        _ => "while connecting",
+    let stage = stage(failure.state);
+    let at = match stage {
+        "ready" => "after the handshake: ",
+        "handshake" => "in the handshake: ",
+        _ => "",
     };
     let cause = match failure.example {
         Some(reason) => reason.to_string(),
         None => "the loop had no room".to_owned(),
     };
-    match hint(failure) {
-        Some(hint) => format!("{at}: {cause}; {hint}"),
-        None => format!("{at}: {cause}"),
+    match hint(failure.label, stage) {
+        Some(hint) => format!("{at}{cause}; {hint}"),
+        None => format!("{at}{cause}"),
     }
 }
 
@@ -76,9 +77,9 @@ pub(crate) fn stage(state: ConnectionState) -> &'static str {
     }
 }
 
-/// What may be behind a cause that the peer does not tell.
-fn hint(failure: &load::Failure) -> Option<&'static str> {
-    match (failure.label, stage(failure.state)) {
+/// What may be behind a cause that the peer does not tell, by its label and by how far the connection had come.
+pub(crate) fn hint(label: &str, stage: &str) -> Option<&'static str> {
+    match (label, stage) {
         ("refused", _) => Some("is a node listening there?"),
         ("connect_timeout" | "host_unreachable" | "network_unreachable", _) => {
             Some("is the address right, and no firewall between?")
@@ -90,15 +91,20 @@ fn hint(failure: &load::Failure) -> Option<&'static str> {
             Some("a full SV Node drops older peers for newer ones: it takes 856 inbound at most, 116 by default")
         }
         ("closed_by_peer" | "reset", _) => Some(
-            "is --network right, and the node not full? one SV Node takes 856 inbound peers at most, 116 by default",
+            "is --network right, the node not full, and this host not banned there? one SV Node takes 856 inbound \
+             peers at most, 116 by default, and bans a host for a day that has spoken of another network",
         ),
+        ("bad_magic" | "handshake_timeout", _) => {
+            Some("is this the port of a Bitcoin node, and --network the network of that node?")
+        }
+        ("wrong_network", _) => Some("choose the node's network with --network"),
         _ => None,
     }
 }
 
 fn no_peer_ready(setup: &Setup, report: &Report) -> String {
     let cause = match report.failures.first() {
-        Some(failure) => format!("{} of {} failed {}", failure.count, report.peers.asked, explain(failure)),
+        Some(failure) => format!("{} of {} failed: {}", failure.count, report.peers.asked, explain(failure)),
         None => format!("none of {} connections got that far", report.peers.asked),
     };
     format!("bench {}: no peer became ready; {cause}", setup.target_text())

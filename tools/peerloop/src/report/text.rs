@@ -10,8 +10,14 @@ use peerloop::load::{Report, Verdict};
 use std::fmt::Write;
 use std::time::Duration;
 
+/// How wide the lines are that do not have to be wider: no terminal breaks them.
+const WIDTH_CHARS: usize = 80;
+
 /// A gap between the views of `ping_rtt` that is worth a remark.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
+
+/// Below a label of the summary.
+const BELOW: &str = "           ";
 
 /// A text that grows line by line.
 struct Page(String);
@@ -21,28 +27,51 @@ impl Page {
         self.0.write_fmt(line).expect("a string takes all that is written");
         self.0.push('\n');
     }
+
+    /// A line of parts behind a label; those that do not fit go on below the first.
+    fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
+        self.0.push_str(label);
+        let indent = label.chars().count();
+        let mut column = indent;
+        for part in parts {
+            let part = part.as_ref();
+            let part_chars = part.chars().count();
+            if column > indent && column + gap.len() + part_chars > WIDTH_CHARS {
+                self.0 += &format!("\n{:indent$}", "");
+                column = indent;
+            } else if column > indent {
+                self.0.push_str(gap);
+                column += gap.len();
+            }
+            self.0.push_str(part);
+            column += part_chars;
+        }
+        self.0.push('\n');
+    }
+
+    /// A sentence behind a label.
+    fn sentence(&mut self, label: &str, sentence: &str) {
+        self.parts(label, " ", sentence.split(' '));
+    }
 }
 
 /// What is about to happen, before it does.
 pub(crate) fn preamble(setup: &Setup) -> String {
     let mut page = Page(String::new());
     if setup.is_built_in() {
-        page.line(format_args!("no target given: measuring this machine's floor against a built-in node on 127.0.0.1"));
+        page.line(format_args!("no target given: this machine's floor, against a built-in node on 127.0.0.1"));
     } else {
-        let targets: Vec<String> = setup.targets.iter().map(ToString::to_string).collect();
-        page.line(format_args!("target  {}  network {}", targets.join(" "), setup.network));
+        let targets = setup.targets.iter().map(ToString::to_string);
+        page.parts("target  ", "  ", targets.chain([format!("network {}", setup.network)]));
     }
-    page.line(format_args!(
-        "plan    {} peers at {}  {} pings, {} per peer  {} warm-up, {} run, {} drain",
-        setup.connections,
-        setup.connect_rate,
-        setup.rate,
-        setup.rate_per_peer(),
-        show_seconds(setup.warmup),
-        show_seconds(setup.duration),
-        show_seconds(setup.drain)
-    ));
-    page.line(format_args!("checks  {}", checks(&setup.machine, setup.is_built_in())));
+    let [warmup, duration, drain] = [setup.warmup, setup.duration, setup.drain].map(show_seconds);
+    let plan = [
+        format!("{} peers at {}", setup.connections, setup.connect_rate),
+        format!("{} pings, {} per peer", setup.rate, setup.rate_per_peer()),
+        format!("{warmup} warm-up, {duration} run, {drain} drain"),
+    ];
+    page.parts("plan    ", "  ", plan);
+    page.parts("checks  ", "  ", checks(&setup.machine, setup.is_built_in()));
     page.0
 }
 
@@ -73,31 +102,28 @@ pub(crate) fn summary(setup: &Setup, outcome: &Outcome) -> String {
     page.0
 }
 
-fn checks(machine: &Machine, is_built_in: bool) -> String {
-    let mut checks = format!("fds {} ok", machine.descriptors);
-    if let Some(ports) = machine.port_count() {
-        checks += &format!("  ports {ports} ok");
-    }
-    if let Some(backlog) = machine.backlog.filter(|_| is_built_in) {
-        checks += &format!("  backlog {backlog} ok");
-    }
-    checks += &match (machine.cpus, is_built_in) {
-        (1, true) => "  CPUs 1: engine and node share it".to_owned(),
-        (2, true) => "  CPUs 2: engine and node share them".to_owned(),
-        (cpus, _) => format!("  CPUs {cpus}"),
-    };
+fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
+    let mut checks = vec![format!("descriptors {} ok", machine.descriptors)];
+    checks.extend(machine.port_count().map(|ports| format!("ports {ports} ok")));
+    checks.extend(machine.backlog.filter(|_| is_built_in).map(|backlog| format!("backlog {backlog} ok")));
+    checks.push(match (machine.cpus, is_built_in) {
+        (1, true) => "CPUs 1: generator and node share it".to_owned(),
+        (2, true) => "CPUs 2: generator and node share them".to_owned(),
+        (cpus, _) => format!("CPUs {cpus}"),
+    });
     checks
 }
 
 fn work(page: &mut Page, setup: &Setup, report: &Report) {
     let work = report.work;
     let seconds = report.run_time.as_secs_f64();
-    let unsent = if work.unsent > 0 { format!("{} unsent   ", work.unsent) } else { String::new() };
     let rate = if seconds > 0.0 { Rate(work.answered as f64 / seconds) } else { Rate(0.0) };
-    page.line(format_args!(
-        "Work       {} planned   {} sent   {unsent}{} answered   {} timed out   {rate} of {} asked",
-        work.planned, work.sent, work.answered, work.timed_out, setup.rate
-    ));
+    let mut parts = vec![format!("{} planned", work.planned), format!("{} sent", work.sent)];
+    parts.extend((work.unsent > 0).then(|| format!("{} unsent", work.unsent)));
+    parts.push(format!("{} answered", work.answered));
+    parts.push(format!("{} timed out", work.timed_out));
+    parts.push(format!("{rate} of {} asked", setup.rate));
+    page.parts("Work       ", "   ", parts);
     let traffic = report.traffic;
     page.line(format_args!(
         "Traffic    out {}   in {}",
@@ -118,31 +144,30 @@ fn work(page: &mut Page, setup: &Setup, report: &Report) {
 fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
     let headings: String = percentiles.0.iter().map(|one| format!("{:>10}", one.heading())).collect();
     page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
-    let mut row = |name: &str, histogram: &LatencyHistogram, remark: &str| {
+    let mut row = |name: &str, histogram: &LatencyHistogram| {
         let shown = |percent: f64| match histogram.count() {
             0 => "-".to_owned(),
             _ => show_latency(histogram.percentile(percent)),
         };
         let values: String = percentiles.0.iter().map(|one| format!("{:>10}", shown(one.percent))).collect();
-        page.line(format_args!("{name:<12}{:>9}{values}{remark}", histogram.count()));
+        page.line(format_args!("{name:<12}{:>9}{values}", histogram.count()));
     };
-    row("connect", &report.connect, "");
-    row("handshake", &report.handshake, "");
-    row("ping_rtt", &report.ping_rtt_planned, "   from planned time");
-    row("  from send", &report.ping_rtt_sent, &gap_remark(report));
+    row("connect", &report.connect);
+    row("handshake", &report.handshake);
+    row("ping_rtt", &report.ping_rtt_planned);
+    row("  from send", &report.ping_rtt_sent);
+    page.line(format_args!("ping_rtt counts from the planned time{}", gap_remark(report)));
     page.line(format_args!(""));
 }
 
-fn gap_remark(report: &Report) -> String {
+fn gap_remark(report: &Report) -> &'static str {
     if report.ping_rtt_sent.count() == 0 {
-        return String::new();
+        return "";
     }
-    let gap = report.send_lag.percentile(99.0);
-    let verdict = match gap < GAP_TO_MENTION {
-        true => "schedule kept",
-        false => "pings left late",
-    };
-    format!("   gap p99 {}: {verdict}", show_latency(gap))
+    match report.send_lag.percentile(99.0) < GAP_TO_MENTION {
+        true => ": the schedule was kept",
+        false => ": pings left late",
+    }
 }
 
 fn failures(page: &mut Page, report: &Report) {
@@ -157,7 +182,7 @@ fn failures(page: &mut Page, report: &Report) {
         }
         page.line(format_args!("Failed     {name} {total}"));
         for failure in on(side) {
-            page.line(format_args!("  {:<20}{:>7}  {}", failure.label, failure.count, explain(failure)));
+            page.sentence(&format!("  {:<20}{:>7}  ", failure.label, failure.count), &explain(failure));
         }
     }
     page.line(format_args!(""));
@@ -168,15 +193,16 @@ fn generator(page: &mut Page, report: &Report) {
         Verdict::Trusted => "TRUSTED",
         Verdict::NotTrusted(_) => "NOT TRUSTED",
     };
-    page.line(format_args!(
-        "Generator  loop lag p99 {}   send lag p99 {}   CPU {:.0} %   verdict: {verdict}",
-        show_latency(report.loop_lag.percentile(99.0)),
-        show_latency(report.send_lag.percentile(99.0)),
-        report.busy * 100.0
-    ));
+    let parts = [
+        format!("loop lag p99 {}", show_latency(report.loop_lag.percentile(99.0))),
+        format!("send lag p99 {}", show_latency(report.send_lag.percentile(99.0))),
+        format!("CPU {:.0} %", report.busy * 100.0),
+        format!("verdict: {verdict}"),
+    ];
+    page.parts("Generator  ", "   ", parts);
     if let Verdict::NotTrusted(doubts) = &report.verdict {
         for doubt in doubts {
-            page.line(format_args!("           {doubt}"));
+            page.sentence(BELOW, &doubt.to_string());
         }
     }
 }
@@ -186,10 +212,37 @@ fn files(page: &mut Page, setup: &Setup) {
         [&setup.json, &setup.hgrm].into_iter().flatten().filter_map(|sink| sink.name()).collect();
     match written.is_empty() {
         true => page.line(format_args!("Files      none (add --json FILE, --hgrm FILE)")),
-        false => page.line(format_args!("Files      {}", written.join("  "))),
+        false => page.parts("Files      ", "  ", written),
     }
     if setup.is_built_in() {
         page.line(format_args!("Next       peerloop probe NODE:8333            one real node, step by step"));
-        page.line(format_args!("           peerloop bench NODE:18444 --network regtest -c 100"));
+        page.line(format_args!("{BELOW}peerloop bench NODE:18444 --network regtest -c 100"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_does_not_fit_goes_on_below_the_first_part() {
+        let mut page = Page(String::new());
+        page.parts("label  ", "   ", ["a".repeat(36), "b".repeat(34), "c".to_owned()]);
+        page.parts("label  ", "   ", ["d".repeat(90), "e".to_owned()]);
+        page.parts("label  ", "   ", [""; 0]);
+        let (a, b, d) = ("a".repeat(36), "b".repeat(34), "d".repeat(90));
+        assert_eq!(page.0, format!("label  {a}   {b}\n       c\nlabel  {d}\n       e\nlabel  \n"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_sentence_keeps_its_words_and_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
+            let sentence = words.join(" ");
+            let mut page = Page(String::new());
+            page.sentence(BELOW, &sentence);
+            prop_assert!(page.0.lines().all(|line| line.len() <= WIDTH_CHARS && line.starts_with(BELOW)));
+            prop_assert_eq!(page.0.split_whitespace().collect::<Vec<_>>().join(" "), sentence);
+        }
     }
 }

@@ -49,7 +49,7 @@ fn a_failed_step_is_named_with_what_to_do() {
     let refused = peerloop(&["probe", "127.0.0.1:1"]);
     assert_eq!(refused.code, Some(1));
     let complaint = refused.complaint();
-    assert!(complaint.contains("127.0.0.1:1 on mainnet: connecting:"), "{complaint}");
+    assert!(complaint.contains("127.0.0.1:1 on mainnet: connecting failed:"), "{complaint}");
     assert!(complaint.contains("is a node listening there?"), "{complaint}");
 
     let (_node, address) = Running::serve(&[]);

@@ -19,6 +19,7 @@ fn every_mistake_has_its_line() {
     refused(&["benhc"], 2, &["benhc", "bench", "--help"]);
     refused(&["bench", "--conections", "5"], 2, &["--conections", "--connections"]);
     refused(&["bench", "-c", "0"], 2, &["`0` is no count"]);
+    refused(&["bench", "-c", "-5"], 2, &["unexpected argument '-5' found; see --help"]);
     refused(&["bench", "-c", "many"], 2, &["`many` is no count"]);
     refused(&["bench", "-d", "10"], 2, &["-d", "10s"]);
     refused(&["bench", "-d", "0s"], 2, &["longer than zero"]);
@@ -30,12 +31,14 @@ fn every_mistake_has_its_line() {
     refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
     refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["only one"]);
     refused(&["bench", "--json", "one", "--hgrm", "one"], 2, &["same place"]);
+    refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
+    refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
     refused(&["bench", "http://node"], 2, &["`http://node` is no target"]);
     refused(&["bench", "[::1]:9", "--source-ip", "127.0.0.1"], 2, &["family"]);
     refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
     refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
     refused(&["probe"], 2, &["HOST[:PORT]"]);
-    refused(&["serve", "--listen", "localhost"], 2, &["--listen"]);
+    refused(&["serve", "--listen", "localhost"], 2, &["--listen", "`localhost` is no address with a port"]);
     refused(&["completions", "cmd"], 2, &["bash"]);
     refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
     refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is no count"]);
@@ -46,6 +49,7 @@ fn every_mistake_has_its_line() {
     refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
     refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
     refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
+    refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
     refused(&["peers", "list", "--status", "good"], 2, &["`good` is no status"]);
