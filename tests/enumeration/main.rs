@@ -20,6 +20,9 @@ use peerloop::sim::{Actor, Driver, RunError, Site, World};
 use peerloop::time::{Instant, Wait};
 use scenario::{Life, Seen, Stage};
 use std::io;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 use support::secs;
 
@@ -171,7 +174,7 @@ fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
 /// What was run, and how many calls at each site were made to fail.
 #[derive(Debug, Default)]
 struct Account {
-    runs: u64,
+    runs: usize,
     wrong: Vec<String>,
     reached: [u64; Site::ALL.len()],
 }
@@ -180,20 +183,17 @@ impl Account {
     /// Lets the calls of a life fail, one at a time: those behind the number that `after` gives for their site.
     fn enumerate(&mut self, life: Life, after: impl Fn(&Self, Site) -> u64) {
         let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
+        let mut faults = Vec::new();
         for site in Site::ALL {
             let last = sound.calls[site as usize].min(CALLS_MAX);
             assert!(last > 0, "{life:?} never comes to {site:?}");
-            for nth_call in after(self, site) + 1..=last {
-                for &errno in errors_of(site) {
-                    self.runs += 1;
-                    let error = io::Error::from_raw_os_error(errno);
-                    if let Err(wrong) = live(life, Some(Fault { site, errno, nth_call }), Some(&sound)) {
-                        self.wrong.push(format!("{life:?}, {site:?} {nth_call}, {error}: {wrong}"));
-                    }
-                }
-            }
+            let first = after(self, site) + 1;
+            let faults_of = |nth_call| errors_of(site).iter().map(move |&errno| Fault { site, errno, nth_call });
+            faults.extend((first..=last).flat_map(faults_of));
             self.reached[site as usize] = self.reached[site as usize].max(last);
         }
+        self.runs += faults.len();
+        self.wrong.extend(what_is_wrong(life, &faults, &sound));
     }
 
     /// What no life comes to.
@@ -202,6 +202,22 @@ impl Account {
         let short = sites.filter(|(_, reached)| *reached < CALLS_MAX);
         short.map(|(site, reached)| format!("{site:?} {} to {CALLS_MAX}", reached + 1)).collect()
     }
+}
+
+/// Lives a life with each of the faults, an equal part of them on each processor: no life knows of another.
+fn what_is_wrong(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
+    let live_with = |&fault: &Fault| {
+        let Fault { site, errno, nth_call } = fault;
+        let wrong = live(life, Some(fault), Some(sound)).err()?;
+        Some(format!("{life:?}, {site:?} {nth_call}, {}: {wrong}", io::Error::from_raw_os_error(errno)))
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let parts = faults.chunks(faults.len().div_ceil(processors).max(1));
+        let live_part = |part: &[Fault]| part.iter().filter_map(live_with).collect::<Vec<_>>();
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || live_part(part))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 #[test]

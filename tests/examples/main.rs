@@ -11,6 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What these tests were built with: for other features, or without the rest of the workspace, every dependency would
+/// be built once more.
+const FEATURES: &str = if cfg!(feature = "sim-bugs") { "peerloop/sim-bugs" } else { "" };
 
 /// Where the examples of this very build are, built if they were not.
 fn folder() -> &'static PathBuf {
@@ -22,7 +25,8 @@ fn folder() -> &'static PathBuf {
         let name = profile.file_name().and_then(|name| name.to_str()).expect("its name is that of the profile");
         let name = if name == "debug" { "dev" } else { name };
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--examples", "--profile", name, "--target-dir"])
+            .args(["build", "--workspace", "--locked", "--examples", "--features", FEATURES, "--profile", name])
+            .arg("--target-dir")
             .arg(profile.parent().expect("profiles lie in the folder of what is built"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
