@@ -401,3 +401,6 @@ fn next_dial(verdict: Verdict) -> NextDial {
         Verdict::Never | Verdict::Nothing => NextDial::Never,
     }
 }
+
+#[cfg(test)]
+mod tests;

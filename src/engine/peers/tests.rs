@@ -1,0 +1,597 @@
+//! The engine with a manager and no network: turns that are made by hand, at moments that the loop asks for.
+
+use crate::api::Handler;
+use crate::ban::BanReason;
+use crate::config::{Config, DialMode, ManagerConfig};
+use crate::engine::Engine;
+use crate::error::{IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::id::LinkId;
+use crate::limits::{
+    BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EXPIRIES_PER_TURN, SEED_INTERVAL, SEED_INTERVAL_MIN, SHUTDOWN_GRACE, TICK,
+};
+use crate::net::Answer;
+use crate::peer::ConnectionType;
+use crate::protocol::Network;
+use crate::store::{KnownPeer, PeerStatus, Persisted, StoreError};
+use crate::time::{Instant, UnixTime, Wait};
+use crate::wheel::tick_of;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const SEED: &str = "seed.example";
+/// Turns at one moment after which a loop that is still awake does not sleep at all.
+const TURNS_MAX: usize = 100;
+
+struct Deaf;
+
+impl Handler for Deaf {
+    type Command = ();
+}
+
+/// What becomes of dials.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Connected,
+    Undecided,
+    Failed(ErrorKind),
+    NoDescriptors,
+}
+
+/// A loop, and what it has asked and was not answered.
+struct Stage {
+    engine: Engine,
+    fate: Fate,
+    batches: Vec<u64>,
+    questions: Vec<u32>,
+    turns: usize,
+}
+
+impl Stage {
+    fn new(manager: ManagerConfig) -> Self {
+        let config = Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) };
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
+        engine.state.unix_time = UnixTime::from_secs(1_000_000);
+        Self { engine, fate: Fate::Undecided, batches: Vec::new(), questions: Vec::new(), turns: 0 }
+    }
+
+    fn remember(&mut self, addresses: &[SocketAddr], status: PeerStatus) {
+        let peer = |address: &SocketAddr| {
+            let mut peer = KnownPeer::new(*address, self.engine.state.unix_time);
+            peer.status = status;
+            peer
+        };
+        self.engine.remember(addresses.iter().map(peer).collect(), Vec::new());
+    }
+
+    /// The steps of a turn that a manager has part in, on a network where each write is taken whole.
+    fn turn(&mut self) {
+        let engine = &mut self.engine;
+        self.turns += 1;
+        engine.manage();
+        self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
+        self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
+        while let Some(dial) = engine.state.table.pop_dial() {
+            if engine.is_open(dial.link) {
+                engine.dialling(dial.link);
+                dial_ends(engine, dial.link, self.fate);
+            }
+        }
+        while engine.state.table.pop_ready().is_some() {}
+        let mut due = Vec::new();
+        engine.state.wheel.expire(tick_of(engine.state.now), EXPIRIES_PER_TURN, &mut due);
+        due.into_iter().for_each(|slot| engine.timer_due(slot));
+        while let Some(id) = engine.state.table.pop_dirty() {
+            let (now, waiting) = (engine.state.now, engine.state.table.get(id).map(|link| link.queue.waiting_bytes()));
+            engine.wrote_queued(id, waiting.unwrap_or(0), now, &mut Deaf);
+        }
+        for _ in 0..engine.state.table.closing_len() {
+            let id = engine.state.table.pop_closing().expect("it was counted");
+            engine.close_step(id, &mut Deaf);
+        }
+        engine.tell_news(&mut Deaf);
+    }
+
+    /// Makes turns until the loop would sleep, and returns until when.
+    fn settle(&mut self) -> Wait {
+        for _ in 0..TURNS_MAX {
+            self.turn();
+            match self.engine.wait() {
+                Wait::Zero => {}
+                Wait::Until(moment) if moment <= self.engine.state.now => {}
+                wait @ (Wait::Until(_) | Wait::Forever) => return wait,
+            }
+        }
+        panic!("it does not sleep: {:?} of {:?}", self.engine.wait(), self.engine.manager_wait());
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let state = &mut self.engine.state;
+        state.now = state.now.plus(time);
+        state.unix_time = UnixTime::from_secs(1_000_000 + state.now.since(Instant::ZERO).as_secs() as i64);
+        self.engine.heard_until = self.engine.state.now;
+    }
+
+    /// How long the manager has nothing to do.
+    fn sleep(&self) -> Option<Duration> {
+        match self.engine.manager_wait() {
+            Wait::Zero => Some(Duration::ZERO),
+            Wait::Until(moment) => Some(moment.since(self.engine.state.now)),
+            Wait::Forever => None,
+        }
+    }
+
+    fn answer_seed(&mut self, query: u32, addresses: &[SocketAddr]) {
+        let outcome = match addresses {
+            [] => Err(ResolveFailure { name: SEED.to_owned(), cause: ResolveCause::NoAddress }),
+            found => Ok(found.to_vec()),
+        };
+        self.engine.answered(Answer::Resolved { query, outcome });
+    }
+
+    fn answer_batch(&mut self, id: u64, result: Result<(), StoreError>) {
+        self.engine.answered(Answer::Persisted(Persisted { id, result }));
+    }
+
+    fn stop(&mut self) {
+        self.engine.state.stopping = true;
+        self.engine.hurry_book();
+        self.engine.close_all();
+    }
+
+    fn links(&self) -> Vec<LinkId> {
+        self.engine.state.table.iter().map(|(id, _)| id).collect()
+    }
+
+    /// Checks that the manager holds for its links what they hold, and nothing else.
+    fn assert_accounts(&self) {
+        let table = &self.engine.state.table;
+        let manager = self.engine.state.manager.as_deref().expect("it has one");
+        let has_place = |connection_type| connection_type != ConnectionType::OverCapacity;
+        let peers = table.iter().filter(|(_, link)| has_place(link.peer.connection_type())).count();
+        assert_eq!(manager.dialler.places.taken(), peers);
+        let claims: BTreeSet<_> = manager.dialler.live.iter().collect();
+        let links: BTreeSet<_> = table.iter().map(|(id, link)| (link.peer.address(), id)).collect();
+        assert_eq!(claims, links);
+    }
+}
+
+fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
+    match fate {
+        Fate::Connected => {
+            engine.dial_began(id);
+            engine.opened(id, &mut Deaf);
+        }
+        Fate::Undecided => engine.dial_began(id),
+        Fate::Failed(kind) => engine.failed(id, IoStep::Connect, &kind.into()),
+        Fate::NoDescriptors => engine.failed(id, IoStep::Connect, &io::Error::from_raw_os_error(24)),
+    }
+}
+
+fn host(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 18_444))
+}
+
+/// A manager that nothing holds up, and that asks nobody.
+fn manager() -> ManagerConfig {
+    ManagerConfig {
+        per_host_max: 1_000,
+        accepts_per_host_per_second: 1_000_000,
+        dns_seeds: Vec::new(),
+        ..ManagerConfig::new(Network::Regtest)
+    }
+}
+
+fn asking() -> ManagerConfig {
+    ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..manager() }
+}
+
+fn trusting(address: SocketAddr) -> ManagerConfig {
+    ManagerConfig { trusted: vec![(address.ip(), 32)], ..manager() }
+}
+
+// --- When it sleeps -------------------------------------------------------------------------------------------------
+
+#[test]
+fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
+    let mut stage = Stage::new(manager());
+    assert_eq!(stage.settle(), Wait::Forever);
+    stage.remember(&[host(1)], PeerStatus::Inaccessible);
+    assert_eq!(stage.settle(), Wait::Forever, "that is nobody to dial");
+    stage.remember(&[host(2)], PeerStatus::Unknown);
+    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    stage.settle();
+    assert_eq!(stage.links().len(), 1);
+}
+
+#[test]
+fn with_nobody_left_to_dial_it_looks_again_twice_a_second_and_no_more_often() {
+    let mut stage = Stage::new(manager());
+    stage.remember(&[host(1), host(2)], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, Some(BOOK_RETRY)));
+    for _ in 0..8 {
+        stage.pass(BOOK_RETRY);
+        let turns = stage.turns;
+        stage.settle();
+        assert_eq!((stage.turns - turns, stage.sleep()), (1, Some(BOOK_RETRY)));
+    }
+}
+
+#[test]
+fn a_seed_wakes_it_once_and_then_when_its_time_comes() {
+    let mut stage = Stage::new(asking());
+    stage.settle();
+    assert_eq!((stage.questions.len(), stage.sleep()), (1, Some(SEED_INTERVAL_MIN)), "the question is in flight");
+    stage.pass(SEED_INTERVAL_MIN);
+    stage.settle();
+    assert_eq!((stage.questions.len(), stage.sleep()), (2, Some(SEED_INTERVAL_MIN)), "it was never answered");
+    let query = stage.questions[1];
+    stage.answer_seed(query, &[]);
+    stage.settle();
+    assert_eq!((stage.questions.len(), stage.sleep()), (2, Some(SEED_INTERVAL_MIN)), "a failure is not asked at once");
+    stage.pass(SEED_INTERVAL_MIN);
+    stage.settle();
+    let asked_at = stage.engine.state.now;
+    let peers: Vec<SocketAddr> = (0..20).map(host).collect();
+    stage.answer_seed(stage.questions[2], &peers);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "they are to be written down");
+    stage.pass(BOOK_DELAY);
+    stage.settle();
+    assert_eq!(stage.engine.manager_wait(), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody is wanted");
+}
+
+#[test]
+fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
+    let mut stage = Stage::new(manager());
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
+    stage.settle();
+    stage.engine.ban_as_asked(host(2).ip(), None).unwrap();
+    stage.settle();
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], None), "one batch is under way at a time");
+    stage.answer_batch(1, Err(StoreError::Full));
+    stage.settle();
+    assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer goes on trying");
+    stage.answer_batch(1, Ok(()));
+    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    stage.settle();
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1, 2][..], None));
+}
+
+#[test]
+fn the_end_of_a_ban_wakes_it() {
+    let mut stage = Stage::new(manager());
+    let minute = Duration::from_secs(60);
+    stage.engine.ban_as_asked(host(1).ip(), Some(minute)).unwrap();
+    stage.settle();
+    assert_eq!(stage.sleep(), Some(minute));
+    stage.pass(minute);
+    assert_eq!(stage.engine.bans(), Ok(Vec::new()));
+    stage.settle();
+    assert_eq!(stage.sleep(), None);
+}
+
+#[test]
+fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
+    let mut stage = Stage::new(asking());
+    stage.remember(&[host(1)], PeerStatus::Valid);
+    stage.engine.ban_as_asked(host(2).ip(), Some(Duration::from_secs(1))).unwrap();
+    stage.stop();
+    stage.settle();
+    assert_eq!((stage.links(), stage.questions.len(), stage.batches.len()), (vec![], 0, 1));
+    assert_eq!(stage.sleep(), None);
+    stage.pass(Duration::from_secs(7_200));
+    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, false));
+    stage.answer_batch(1, Ok(()));
+    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, true));
+}
+
+#[test]
+fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
+    let mut stage = Stage::new(manager());
+    stage.engine.state.config.max_links = 2;
+    stage.engine.state.config.max_inbound = 0;
+    let visitors = [host(1), host(2)].map(|visitor| stage.engine.accept(visitor).expect("there is a row"));
+    visitors.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    stage.remember(&[host(3)], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
+    stage.engine.state.abort(visitors[0], LocalCause::Requested.into());
+    stage.settle();
+    assert_eq!(stage.links().len(), 2, "the row is that of the peer that is dialled");
+    stage.assert_accounts();
+}
+
+#[test]
+fn who_is_driven_out_gives_back_the_place_of_its_own() {
+    const PEERS: u8 = 30;
+    let mut stage =
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+    let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let id = stage.engine.accept(host(number)).expect("somebody can be spared");
+            stage.engine.opened(id, &mut Deaf);
+        }
+    };
+    visit(&mut stage, 0..PEERS);
+    stage.settle();
+    visit(&mut stage, PEERS..PEERS + 4);
+    let places_taken =
+        |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.places.taken());
+    assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.engine.state.counters.refused), (PEERS.into(), 0));
+    stage.assert_accounts();
+}
+
+// --- Another configuration ------------------------------------------------------------------------------------------
+
+impl Stage {
+    fn reconfigure(&mut self, manager: ManagerConfig) {
+        let config = Config { manager: Some(Box::new(manager)), ..self.engine.state.config.clone() };
+        self.engine.update_config(config, false).unwrap();
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.engine.state.table.iter().map(|(_, link)| link.peer.address()).collect()
+    }
+}
+
+fn fixed(numbers: std::ops::Range<u8>) -> ManagerConfig {
+    ManagerConfig { mode: DialMode::Fixed(numbers.map(host).collect()), ..manager() }
+}
+
+#[test]
+fn of_a_fixed_list_that_is_shortened_while_dials_pause_only_the_rest_is_dialled() {
+    let mut stage = Stage::new(fixed(0..6));
+    stage.fate = Fate::NoDescriptors;
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)));
+    stage.reconfigure(fixed(4..5));
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "it is not the list that is short");
+    stage.pass(DIAL_PAUSE_FIRST);
+    stage.fate = Fate::Undecided;
+    stage.settle();
+    assert_eq!((stage.addresses(), stage.sleep()), (vec![host(4)], None));
+}
+
+#[test]
+fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
+    let mut stage = Stage::new(fixed(0..4));
+    stage.settle();
+    assert_eq!(stage.links().len(), 4);
+    stage.reconfigure(fixed(0..1));
+    stage.settle();
+    assert_eq!(stage.links().len(), 4, "nobody is closed for it");
+    stage.pass(stage.engine.state.config.connect_timeout);
+    stage.settle();
+    assert_eq!(stage.links(), []);
+    stage.assert_accounts();
+    for _ in 0..30 {
+        stage.pass(stage.sleep().expect("the one that is left is dialled again"));
+        stage.settle();
+        assert!(stage.addresses().iter().all(|address| *address == host(0)));
+        stage.pass(stage.engine.state.config.connect_timeout + TICK);
+        stage.settle();
+    }
+}
+
+#[test]
+fn who_is_banned_and_not_trusted_any_more_is_closed() {
+    let mut stage = Stage::new(trusting(host(1)));
+    let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a place"));
+    links.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
+    stage.settle();
+    assert!(links.iter().all(|id| stage.engine.is_open(*id)), "no ban is for who is trusted");
+    stage.reconfigure(manager());
+    assert_eq!(links.map(|id| stage.engine.is_open(id)), [false, true]);
+    stage.settle();
+    stage.assert_accounts();
+}
+
+#[test]
+fn who_is_banned_and_trusted_from_now_on_is_dialled() {
+    let mut stage = Stage::new(manager());
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.remember(&[host(1)], PeerStatus::Banned(BanReason::Manual));
+    stage.settle();
+    assert_eq!(stage.links(), []);
+    stage.reconfigure(trusting(host(1)));
+    stage.settle();
+    assert_eq!(stage.addresses(), [host(1)]);
+}
+
+// --- Whatever happens -----------------------------------------------------------------------------------------------
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Sleeps as long as the loop would.
+    Sleep,
+    Pass {
+        millis: u64,
+    },
+    Dials {
+        fate: Fate,
+    },
+    Ban {
+        number: u8,
+        length: Option<Duration>,
+    },
+    Unban {
+        number: u8,
+    },
+    Remember {
+        number: u8,
+        status: PeerStatus,
+    },
+    AnswerSeed {
+        peers: u8,
+    },
+    AnswerBook {
+        is_durable: bool,
+    },
+    Accept {
+        number: u8,
+    },
+    Connect {
+        number: u8,
+    },
+    Close {
+        index: usize,
+    },
+    Reset {
+        index: usize,
+    },
+    AcceptingPauses,
+    Configure {
+        fixed: u8,
+        target: usize,
+        more: usize,
+        rows: usize,
+        evicts: bool,
+        trusts: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fates = vec![
+        Fate::Connected,
+        Fate::Undecided,
+        Fate::NoDescriptors,
+        Fate::Failed(ErrorKind::ConnectionRefused),
+        Fate::Failed(ErrorKind::NetworkUnreachable),
+        Fate::Failed(ErrorKind::AddrNotAvailable),
+    ];
+    let statuses = vec![PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible];
+    let number = 0_u8..8;
+    prop_oneof![
+        6 => Just(Step::Sleep),
+        2 => (0_u64..20_000).prop_map(|millis| Step::Pass { millis }),
+        3 => prop::sample::select(fates).prop_map(|fate| Step::Dials { fate }),
+        1 => (number.clone(), prop::option::of(0_u64..100)).prop_map(|(number, secs)| {
+            Step::Ban { number, length: secs.map(Duration::from_secs) }
+        }),
+        1 => number.clone().prop_map(|number| Step::Unban { number }),
+        3 => (number.clone(), prop::sample::select(statuses))
+            .prop_map(|(number, status)| Step::Remember { number, status }),
+        1 => (0_u8..8).prop_map(|peers| Step::AnswerSeed { peers }),
+        2 => any::<bool>().prop_map(|is_durable| Step::AnswerBook { is_durable }),
+        2 => number.clone().prop_map(|number| Step::Accept { number }),
+        2 => number.prop_map(|number| Step::Connect { number }),
+        2 => (0_usize..8).prop_map(|index| Step::Close { index }),
+        2 => (0_usize..8).prop_map(|index| Step::Reset { index }),
+        1 => Just(Step::AcceptingPauses),
+        2 => (0_u8..8, 1_usize..6, 0_usize..3, 0_usize..3, any::<bool>(), any::<bool>()).prop_map(
+            |(fixed, target, more, rows, evicts, trusts)| {
+                Step::Configure { fixed, target, more, rows, evicts, trusts }
+            }
+        ),
+    ]
+}
+
+impl Stage {
+    fn make(&mut self, step: Step) {
+        match step {
+            Step::Sleep => {
+                let time = match self.engine.wait() {
+                    Wait::Zero => Duration::ZERO,
+                    Wait::Until(moment) => moment.since(self.engine.state.now),
+                    Wait::Forever => Duration::from_secs(3_600),
+                };
+                self.pass(time);
+            }
+            Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
+            Step::Dials { fate } => self.fate = fate,
+            Step::Ban { number, length } => self.engine.ban_as_asked(host(number).ip(), length).unwrap(),
+            Step::Unban { number } => drop(self.engine.unban_as_asked(host(number).ip())),
+            Step::Remember { number, status } => self.remember(&[host(number)], status),
+            Step::AnswerSeed { peers } => {
+                let peers: Vec<SocketAddr> = (0..peers).map(host).collect();
+                for query in std::mem::take(&mut self.questions) {
+                    self.answer_seed(query, &peers);
+                }
+            }
+            Step::AnswerBook { is_durable: true } => self.write_all(),
+            Step::AnswerBook { is_durable: false } => {
+                if let Some(&id) = self.batches.last() {
+                    self.answer_batch(id, Err(StoreError::Full));
+                }
+            }
+            Step::Accept { number } => {
+                let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
+                if let Some(id) = self.engine.accept(from) {
+                    self.engine.opened(id, &mut Deaf);
+                }
+            }
+            Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
+            Step::Close { index } => {
+                if let Some(&id) = self.links().get(index) {
+                    self.engine.state.close(id, LocalCause::Requested.into());
+                }
+            }
+            Step::Reset { index } => {
+                if let Some(&id) = self.links().get(index) {
+                    self.engine.failed(id, IoStep::Read, &ErrorKind::ConnectionReset.into());
+                }
+            }
+            Step::AcceptingPauses => self.engine.accepting_paused(&io::Error::from_raw_os_error(24)),
+            Step::Configure { fixed, target, more, rows, evicts, trusts } => {
+                let mode = match fixed {
+                    0 => DialMode::Normal,
+                    count => DialMode::Fixed((0..count).map(host).collect()),
+                };
+                let max_peers = target + more;
+                let trusted = if trusts { vec![(host(0).ip(), 30)] } else { Vec::new() };
+                let manager = ManagerConfig {
+                    mode,
+                    target_peers: target,
+                    max_peers,
+                    evicts_inbound: evicts,
+                    trusted,
+                    ..asking()
+                };
+                self.engine.state.config.max_links = max_peers + rows;
+                self.reconfigure(manager);
+            }
+        }
+    }
+
+    fn write_all(&mut self) {
+        for id in std::mem::take(&mut self.batches) {
+            self.answer_batch(id, Ok(()));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_sleeps_after_whatever_happens_and_holds_a_place_for_each_peer_and_no_other(
+        steps in vec(step(), 1..80),
+    ) {
+        let mut stage = Stage::new(asking());
+        for step in steps {
+            stage.make(step);
+            stage.settle();
+            stage.assert_accounts();
+        }
+        stage.stop();
+        for _ in 0..4 {
+            stage.settle();
+            stage.write_all();
+            stage.pass(SHUTDOWN_GRACE);
+        }
+        prop_assert_eq!((stage.settle(), stage.links()), (Wait::Forever, vec![]));
+        prop_assert!(stage.engine.is_durable());
+        stage.assert_accounts();
+    }
+}
