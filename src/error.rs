@@ -386,6 +386,9 @@ pub enum CommandError {
     MaxPeers,
     /// The loop has no peer manager, which alone knows bans; see [`Config::manager`](crate::Config::manager).
     NoManager,
+    /// All bans that there is room for, [`BANS_MAX`](crate::limits::BANS_MAX), were asked for and end no sooner than
+    /// this one would.
+    BansFull,
     /// The loop has stopped.
     Stopped,
 }
@@ -512,6 +515,7 @@ impl fmt::Display for CommandError {
             Self::AddressTaken => "there is a connection to the address already",
             Self::MaxPeers => "there are as many peers as there may be; raise max_peers",
             Self::NoManager => "the loop has no peer manager; set Config::manager",
+            Self::BansFull => "there are as many bans as there may be; end some that are not needed",
             Self::Stopped => "the loop has stopped",
         })
     }

@@ -160,11 +160,12 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or for ever, and closes its connections.
+    /// Bans the host of `address` for `duration`, or for ever, and closes its connections. A duration of zero bans
+    /// nobody.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
+    /// As [`Handle::try_send`]; the answer's are [`CommandError::NoManager`] and [`CommandError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
@@ -177,7 +178,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::ban`].
+    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, Refused<C>> {
         self.ask(|answer| Command::Unban { address, answer })
     }
@@ -186,7 +187,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::ban`].
+    /// As [`Handle::unban`].
     pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, Refused<C>> {
         self.ask(|answer| Command::Bans { answer })
     }

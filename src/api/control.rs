@@ -184,7 +184,8 @@ pub enum NextDial {
     At(Instant),
     /// Not before somebody asks for it: it failed as often as it may.
     Inaccessible,
-    /// Never by the loop itself.
+    /// At no moment that is planned: never, if it is not for us or was dialled on command, else when nothing stands in
+    /// its way any more, as a ban of its host or another connection to it.
     Never,
 }
 
@@ -292,7 +293,7 @@ impl fmt::Display for NextDial {
             Self::Restart => f.write_str("dialled again at once"),
             Self::At(moment) => write!(f, "dialled again at {moment:?} of the loop's clock"),
             Self::Inaccessible => f.write_str("counts as inaccessible"),
-            Self::Never => f.write_str("not dialled again"),
+            Self::Never => f.write_str("no other dial is planned"),
         }
     }
 }

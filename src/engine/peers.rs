@@ -255,11 +255,12 @@ impl Engine {
         }
     }
 
-    /// Bans the host at `address`, closes all its connections, and says so once that is durable.
-    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) {
+    /// Bans the host at `address`, closes all its connections, and says so once that is durable; returns whether it
+    /// did.
+    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
         let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
-        let Some(manager) = manager else { return };
-        let Some((ban, displaced)) = manager.ban(address, reason, length, (*now, *unix_time)) else { return };
+        let Some(manager) = manager else { return false };
+        let Some((ban, displaced)) = manager.ban(address, reason, length, (*now, *unix_time)) else { return false };
         if let Some(Ban { host, .. }) = displaced {
             outbox.tell(ControlEvent::PeerUnbanned { host });
         }
@@ -268,6 +269,7 @@ impl Engine {
         if let Some(manager) = &mut self.state.manager {
             manager.announce(ban, peers_closed);
         }
+        true
     }
 
     /// Closes the connections of these hosts, but for trusted ones, and returns how many they are.
@@ -300,8 +302,10 @@ impl Engine {
         if self.state.manager.is_none() {
             return Err(CommandError::NoManager);
         }
-        self.ban(address, BanReason::Manual, length);
-        Ok(())
+        let is_in_force = self.ban(address, BanReason::Manual, length);
+        // It outranks any other ban, so nothing but a full list keeps it out, or that it ends where it begins.
+        let is_empty = length.is_some_and(|length| length.is_zero());
+        if is_in_force || is_empty { Ok(()) } else { Err(CommandError::BansFull) }
     }
 
     /// Ends the ban of a host; says whether there was one.

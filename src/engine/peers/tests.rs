@@ -1,13 +1,16 @@
 //! The engine with a manager and no network: turns that are made by hand, at moments that the loop asks for.
 
-use crate::api::Handler;
+mod steps;
+
+use crate::address::Host;
+use crate::api::{ControlEvent, Handler};
 use crate::ban::BanReason;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::Engine;
-use crate::error::{IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::error::{CommandError, IoStep, LocalCause, ResolveCause, ResolveFailure};
 use crate::id::LinkId;
 use crate::limits::{
-    BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EXPIRIES_PER_TURN, SEED_INTERVAL, SEED_INTERVAL_MIN, SHUTDOWN_GRACE, TICK,
+    BANS_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EXPIRIES_PER_TURN, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
 };
 use crate::net::Answer;
 use crate::peer::ConnectionType;
@@ -15,13 +18,11 @@ use crate::protocol::Network;
 use crate::store::{KnownPeer, PeerStatus, Persisted, StoreError};
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::tick_of;
-use proptest::collection::vec;
-use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
@@ -421,187 +422,19 @@ fn who_is_banned_and_trusted_from_now_on_is_dialled() {
     assert_eq!(stage.addresses(), [host(1)]);
 }
 
-// --- Whatever happens -----------------------------------------------------------------------------------------------
+// --- A full list of bans ---------------------------------------------------------------------------------------------
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// Sleeps as long as the loop would.
-    Sleep,
-    Pass {
-        millis: u64,
-    },
-    Dials {
-        fate: Fate,
-    },
-    Ban {
-        number: u8,
-        length: Option<Duration>,
-    },
-    Unban {
-        number: u8,
-    },
-    Remember {
-        number: u8,
-        status: PeerStatus,
-    },
-    AnswerSeed {
-        peers: u8,
-    },
-    AnswerBook {
-        is_durable: bool,
-    },
-    Accept {
-        number: u8,
-    },
-    Connect {
-        number: u8,
-    },
-    Close {
-        index: usize,
-    },
-    Reset {
-        index: usize,
-    },
-    AcceptingPauses,
-    Configure {
-        fixed: u8,
-        target: usize,
-        more: usize,
-        rows: usize,
-        evicts: bool,
-        trusts: bool,
-    },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let fates = vec![
-        Fate::Connected,
-        Fate::Undecided,
-        Fate::NoDescriptors,
-        Fate::Failed(ErrorKind::ConnectionRefused),
-        Fate::Failed(ErrorKind::NetworkUnreachable),
-        Fate::Failed(ErrorKind::AddrNotAvailable),
-    ];
-    let statuses = vec![PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible];
-    let number = 0_u8..8;
-    prop_oneof![
-        6 => Just(Step::Sleep),
-        2 => (0_u64..20_000).prop_map(|millis| Step::Pass { millis }),
-        3 => prop::sample::select(fates).prop_map(|fate| Step::Dials { fate }),
-        1 => (number.clone(), prop::option::of(0_u64..100)).prop_map(|(number, secs)| {
-            Step::Ban { number, length: secs.map(Duration::from_secs) }
-        }),
-        1 => number.clone().prop_map(|number| Step::Unban { number }),
-        3 => (number.clone(), prop::sample::select(statuses))
-            .prop_map(|(number, status)| Step::Remember { number, status }),
-        1 => (0_u8..8).prop_map(|peers| Step::AnswerSeed { peers }),
-        2 => any::<bool>().prop_map(|is_durable| Step::AnswerBook { is_durable }),
-        2 => number.clone().prop_map(|number| Step::Accept { number }),
-        2 => number.prop_map(|number| Step::Connect { number }),
-        2 => (0_usize..8).prop_map(|index| Step::Close { index }),
-        2 => (0_usize..8).prop_map(|index| Step::Reset { index }),
-        1 => Just(Step::AcceptingPauses),
-        2 => (0_u8..8, 1_usize..6, 0_usize..3, 0_usize..3, any::<bool>(), any::<bool>()).prop_map(
-            |(fixed, target, more, rows, evicts, trusts)| {
-                Step::Configure { fixed, target, more, rows, evicts, trusts }
-            }
-        ),
-    ]
-}
-
-impl Stage {
-    fn make(&mut self, step: Step) {
-        match step {
-            Step::Sleep => {
-                let time = match self.engine.wait() {
-                    Wait::Zero => Duration::ZERO,
-                    Wait::Until(moment) => moment.since(self.engine.state.now),
-                    Wait::Forever => Duration::from_secs(3_600),
-                };
-                self.pass(time);
-            }
-            Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
-            Step::Dials { fate } => self.fate = fate,
-            Step::Ban { number, length } => self.engine.ban_as_asked(host(number).ip(), length).unwrap(),
-            Step::Unban { number } => drop(self.engine.unban_as_asked(host(number).ip())),
-            Step::Remember { number, status } => self.remember(&[host(number)], status),
-            Step::AnswerSeed { peers } => {
-                let peers: Vec<SocketAddr> = (0..peers).map(host).collect();
-                for query in std::mem::take(&mut self.questions) {
-                    self.answer_seed(query, &peers);
-                }
-            }
-            Step::AnswerBook { is_durable: true } => self.write_all(),
-            Step::AnswerBook { is_durable: false } => {
-                if let Some(&id) = self.batches.last() {
-                    self.answer_batch(id, Err(StoreError::Full));
-                }
-            }
-            Step::Accept { number } => {
-                let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
-                if let Some(id) = self.engine.accept(from) {
-                    self.engine.opened(id, &mut Deaf);
-                }
-            }
-            Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
-            Step::Close { index } => {
-                if let Some(&id) = self.links().get(index) {
-                    self.engine.state.close(id, LocalCause::Requested.into());
-                }
-            }
-            Step::Reset { index } => {
-                if let Some(&id) = self.links().get(index) {
-                    self.engine.failed(id, IoStep::Read, &ErrorKind::ConnectionReset.into());
-                }
-            }
-            Step::AcceptingPauses => self.engine.accepting_paused(&io::Error::from_raw_os_error(24)),
-            Step::Configure { fixed, target, more, rows, evicts, trusts } => {
-                let mode = match fixed {
-                    0 => DialMode::Normal,
-                    count => DialMode::Fixed((0..count).map(host).collect()),
-                };
-                let max_peers = target + more;
-                let trusted = if trusts { vec![(host(0).ip(), 30)] } else { Vec::new() };
-                let manager = ManagerConfig {
-                    mode,
-                    target_peers: target,
-                    max_peers,
-                    evicts_inbound: evicts,
-                    trusted,
-                    ..asking()
-                };
-                self.engine.state.config.max_links = max_peers + rows;
-                self.reconfigure(manager);
-            }
-        }
-    }
-
-    fn write_all(&mut self) {
-        for id in std::mem::take(&mut self.batches) {
-            self.answer_batch(id, Ok(()));
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn it_sleeps_after_whatever_happens_and_holds_a_place_for_each_peer_and_no_other(
-        steps in vec(step(), 1..80),
-    ) {
-        let mut stage = Stage::new(asking());
-        for step in steps {
-            stage.make(step);
-            stage.settle();
-            stage.assert_accounts();
-        }
-        stage.stop();
-        for _ in 0..4 {
-            stage.settle();
-            stage.write_all();
-            stage.pass(SHUTDOWN_GRACE);
-        }
-        prop_assert_eq!((stage.settle(), stage.links()), (Wait::Forever, vec![]));
-        prop_assert!(stage.engine.is_durable());
-        stage.assert_accounts();
-    }
+#[test]
+fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
+    let mut stage = Stage::new(manager());
+    let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
+    let minute = Some(Duration::from_secs(60));
+    stage.engine.ban_as_asked(number(0), minute).unwrap();
+    (1..BANS_MAX).for_each(|host| stage.engine.ban_as_asked(number(host), None).unwrap());
+    assert_eq!(stage.engine.ban_as_asked(number(BANS_MAX), None), Ok(()), "for ever is longer than for a minute");
+    let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
+    assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
+    assert_eq!(stage.engine.ban_as_asked(number(0), None), Err(CommandError::BansFull));
+    assert_eq!(stage.engine.ban_as_asked(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
+    assert_eq!(stage.engine.bans().map(|bans| bans.len()), Ok(BANS_MAX));
 }
