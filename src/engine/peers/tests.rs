@@ -16,7 +16,6 @@ use crate::net::Answer;
 use crate::peer::ConnectionType;
 use crate::protocol::Network;
 use crate::store::{KnownPeer, PeerStatus, Persisted, StoreError};
-use crate::table::Link;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::tick_of;
 use rand::SeedableRng;
@@ -79,7 +78,7 @@ impl Stage {
         self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
         self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
         while let Some(dial) = engine.state.table.pop_dial() {
-            if is_open(engine, dial.link) {
+            if engine.is_open(dial.link) {
                 engine.dialling(dial.link);
                 dial_ends(engine, dial.link, self.fate);
             }
@@ -171,10 +170,6 @@ impl Stage {
         let links: BTreeSet<_> = table.iter().map(|(id, link)| (link.peer.address(), id)).collect();
         assert_eq!(claims, links);
     }
-}
-
-fn is_open(engine: &Engine, id: LinkId) -> bool {
-    engine.state.table.get(id).is_some_and(Link::is_open)
 }
 
 fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
@@ -408,9 +403,9 @@ fn who_is_banned_and_not_trusted_any_more_is_closed() {
     stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();
-    assert!(links.iter().all(|id| is_open(&stage.engine, *id)), "no ban is for who is trusted");
+    assert!(links.iter().all(|id| stage.engine.is_open(*id)), "no ban is for who is trusted");
     stage.reconfigure(manager());
-    assert_eq!(links.map(|id| is_open(&stage.engine, id)), [false, true]);
+    assert_eq!(links.map(|id| stage.engine.is_open(id)), [false, true]);
     stage.settle();
     stage.assert_accounts();
 }
