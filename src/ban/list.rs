@@ -116,6 +116,11 @@ impl BanList {
         self.find(address, now, unix).is_some()
     }
 
+    /// Whether there is an entry for the host of `address`: a ban that is over stays one until it is taken out.
+    pub(crate) fn has_entry(&self, address: IpAddr) -> bool {
+        self.entries.contains_key(&Host::of(address))
+    }
+
     /// Takes out one ban that is over. It held nobody off any more: this is for the memory and the book.
     pub(crate) fn pop_expired(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
         let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);

@@ -70,7 +70,7 @@ impl Manager {
         length: Option<Duration>,
         (now, unix): (Instant, UnixTime),
     ) -> Option<(Ban, Option<Ban>)> {
-        let was_known = self.bans.is_banned(address, now, unix);
+        let was_known = self.bans.has_entry(address);
         match self.bans.ban(Host::of(address), reason, length, now, unix) {
             Outcome::Entered { ban, displaced } => {
                 self.record(Change::PutBan(ban), was_known, now);

@@ -188,4 +188,16 @@ mod tests {
         assert_eq!((manager.bans.len(), manager.unannounced.len()), (BANS_MAX, BANS_MAX));
         assert!(!manager.unannounced.contains_key(&Host::of(host(0))), "the one that would have ended first went");
     }
+    #[test]
+    fn the_disk_forgets_a_ban_that_was_renewed_when_it_was_over_and_then_lifted() {
+        let mut manager = manager();
+        ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
+        let first = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        durable(&mut manager, &first);
+        let later = (MOMENT.0.plus(Duration::from_secs(61)), UnixTime::from_secs(62));
+        manager.ban(host(0), BanReason::Manual, None, later).expect("the first one is over");
+        assert!(manager.unban(Host::of(host(0)), later.0, later.1));
+        let batch = manager.next_batch(later.0).expect("the first one is on the disk");
+        assert_eq!(batch.changes, [Change::RemoveBan(Host::of(host(0)))]);
+    }
 }

@@ -39,6 +39,13 @@ pub enum StoreError {
         /// The system's number of the error, 0 if there is none.
         code: i32,
     },
+    /// The file is no book that can be used; it was left as it is.
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// The file was found damaged while it was in use.
     Damaged {
         /// The file.
@@ -113,6 +120,9 @@ impl fmt::Display for StoreError {
                     code => write!(f, "{}", io::Error::from_raw_os_error(*code))?,
                 }
                 write!(f, "; {}", remedy(*kind))
+            }
+            Self::Unfit { path, what } => {
+                write!(f, "the peer book {} cannot be used: {what}; it was left as it is", path.display())
             }
             Self::Damaged { path, what } => write!(
                 f,

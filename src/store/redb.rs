@@ -90,6 +90,27 @@ impl RedbStore {
         Ok((Self { path, database, _lock: lock }, opened))
     }
 
+    /// Opens the book in the file `path` only if it is one: none is begun, and what cannot be used stays where it is.
+    /// Returns with it how many records made no sense and were dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is no book, [`StoreError::File`] if there is none.
+    pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
+        let path = path.into();
+        let failed = |why: Unfit| StoreError::Unfit { path: path.clone(), what: why.to_string() };
+        match look(&path)? {
+            None => return Err(StoreError::file(FileStep::Open, &path, &io::ErrorKind::NotFound.into())),
+            Some(looks) => looks.map_err(failed)?,
+        }
+        let lock = BookLock::take(&path)?;
+        let (database, dropped) = open_checked(&path).map_err(|refusal| match refusal {
+            Refusal::Unfit(why) => failed(why),
+            Refusal::Failed(error) => error,
+        })?;
+        Ok((Self { path, database: Some(database), _lock: lock }, dropped))
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

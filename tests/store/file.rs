@@ -117,6 +117,35 @@ fn fault_e10_a_book_of_a_later_version_is_set_aside() {
 }
 
 #[test]
+fn only_a_book_that_exists_is_opened_where_none_is_to_be_begun() {
+    let folder = Folder::new();
+    let names = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "book.lock").count()
+    };
+    let missing = RedbStore::open_existing(folder.book()).unwrap_err();
+    assert!(matches!(&missing, StoreError::File { kind: io::ErrorKind::NotFound, .. }), "{missing}");
+    assert_eq!(names(), 0);
+    drop(small_book(&folder.book()));
+    let (store, dropped) = RedbStore::open_existing(folder.book()).unwrap();
+    assert_eq!((store.bans(), dropped), (Ok(vec![ban(1)]), 0));
+    assert!(matches!(RedbStore::open_existing(folder.book()), Err(StoreError::InUse { .. })));
+    drop(store);
+    let whole = fs::read(folder.book()).unwrap();
+    for (bytes, why) in [
+        (&b""[..], "it is empty"),
+        (b"a shopping list", "it is no peer book"),
+        (&whole[..whole.len() / 2], "it is damaged"),
+    ] {
+        fs::write(folder.book(), bytes).unwrap();
+        let refused = RedbStore::open_existing(folder.book()).unwrap_err().to_string();
+        assert!(refused.contains(why) && refused.ends_with("; it was left as it is"), "{refused}");
+        assert!(fs::read(folder.book()).unwrap() == bytes, "{why}");
+        assert_eq!(names(), 1);
+    }
+}
+
+#[test]
 fn fault_e10_a_file_above_the_cap_is_set_aside_unread() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();

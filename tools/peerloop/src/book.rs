@@ -3,7 +3,7 @@
 use crate::exit::Failure;
 use crate::output;
 use peerloop::ban::Ban;
-use peerloop::store::{KnownPeer, Opened, PeerStore, RedbStore, StoreError};
+use peerloop::store::{KnownPeer, PeerStore, RedbStore, StoreError};
 use std::path::Path;
 
 /// All that a book holds.
@@ -16,10 +16,22 @@ pub(crate) struct Known {
 /// Opens the book, or begins one; what could not be used of an earlier one is told on stderr.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     let (store, opened) = RedbStore::open(path)?;
-    for line in findings(path, &opened) {
-        output::complain(&line);
+    if let Some(set_aside) = &opened.set_aside {
+        let (book, kept) = (path.display(), set_aside.path.display());
+        let why = set_aside.why.to_string().replace(char::is_control, "?");
+        let begun = "and a new one begun";
+        output::complain(&format!("the peer book {book} could not be used: {why}; it is kept as {kept}, {begun}"));
     }
+    tell_dropped(path, opened.dropped);
     Ok(store)
+}
+
+/// Tells of records that were dropped, if any were.
+pub(crate) fn tell_dropped(path: &Path, dropped: usize) {
+    if dropped > 0 {
+        let book = path.display();
+        output::complain(&format!("{dropped} records of the peer book {book} made no sense and were dropped"));
+    }
 }
 
 /// Reads all that a book holds.
@@ -37,18 +49,4 @@ impl From<StoreError> for Failure {
             error => Self::run(error.to_string()),
         }
     }
-}
-
-fn findings(path: &Path, opened: &Opened) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(set_aside) = &opened.set_aside {
-        let (book, kept) = (path.display(), set_aside.path.display());
-        let why = set_aside.why.to_string().replace(char::is_control, "?");
-        lines.push(format!("the peer book {book} could not be used: {why}; it is kept as {kept}, and a new one begun"));
-    }
-    if opened.dropped > 0 {
-        let (book, dropped) = (path.display(), opened.dropped);
-        lines.push(format!("{dropped} records of the peer book {book} made no sense and were dropped"));
-    }
-    lines
 }

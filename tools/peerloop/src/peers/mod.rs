@@ -16,14 +16,9 @@ use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, RedbStore};
 use peerloop::time::UnixTime;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-/// The first bytes of every book.
-const BOOK_BEGINS: &[u8] = b"redb";
 
 pub(crate) fn run(args: &PeersArgs) -> Result<Exit, Failure> {
     let file = settings_file(args.config.as_deref())?;
@@ -71,25 +66,12 @@ fn book_of(settings: &Effective) -> Result<&Path, Failure> {
 
 /// Opens a book that exists.
 fn open(path: &Path) -> Result<RedbStore, Failure> {
-    let name = path.display();
-    let failed = |error: io::Error| {
-        let remedy = match error.kind() {
-            ErrorKind::NotFound => "`run --book` begins one",
-            _ => "name a book that this user may read and write",
-        };
-        Failure::run(format!("opening the peer book {name}: {error}; {remedy}"))
-    };
-    // To open a pipe might wait for ever.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Failure::run(format!("opening the peer book {name}: it is no file; name one that is a book")));
+    if !path.exists() && !path.is_symlink() {
+        return Err(Failure::run(format!("there is no peer book {}; `run --book` begins one", path.display())));
     }
-    let mut begins = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(BOOK_BEGINS.len() as u64).read_to_end(&mut begins).map_err(failed)?;
-    match begins == BOOK_BEGINS {
-        true => book::open(path),
-        false => Err(Failure::run(format!("{name} is no peer book; it was left as it is"))),
-    }
+    let (store, dropped) = RedbStore::open_existing(path)?;
+    book::tell_dropped(path, dropped);
+    Ok(store)
 }
 
 /// Puts all that `file` has into the book, which is begun if there is none.

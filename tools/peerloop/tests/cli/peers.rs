@@ -99,6 +99,14 @@ fn a_file_that_is_no_book_stays_as_it_is() {
     assert_eq!(fs::read_to_string(&book).unwrap(), "my shopping list");
 }
 
+/// A book that was cut in half.
+fn damaged(folder: &Folder) -> String {
+    let whole = fs::read(filled(folder)).expect("it was filled");
+    let book = folder.file("damaged");
+    fs::write(&book, &whole[..whole.len() / 2]).expect("the folder is there");
+    book
+}
+
 #[test]
 fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
     let folder = Folder::new("unopened");
@@ -108,9 +116,10 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
     assert!(made.success());
     fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
     let mut books = vec![
-        (folder.file(""), &["it is no file; name one that is a book"][..]),
-        (pipe, &["it is no file"]),
-        (missing, &["No such file", "`run --book` begins one"]),
+        (folder.file(""), &["name a file, not a folder"][..]),
+        (pipe, &["use an ordinary file"]),
+        (missing, &["there is no peer book", "`run --book` begins one"]),
+        (damaged(&folder), &["cannot be used: it is damaged", "it was left as it is"]),
     ];
     // To whom everything is allowed nothing is read-only.
     if OpenOptions::new().write(true).open(&locked).is_err() {
@@ -132,6 +141,7 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
     for (book, parts) in books.iter().filter(|(book, _)| fs::metadata(book).is_ok()) {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
+    assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "only a node that runs sets a book aside");
 }
 
 #[test]
