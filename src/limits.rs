@@ -300,6 +300,8 @@ pub const LOG_BURST_LINES: u32 = 20;
 /// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the
 /// most, less than 2 MB of each kind per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
+/// Least time between two lines of the log that say that a listener pauses, as it does for want of descriptors.
+pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
 /// Control events and messages that a [`Channel`](crate::channel::Channel) holds of each, unless it is told otherwise.
 pub const CHANNEL_ITEMS: usize = 1_024;
 /// Characters of a text in a line of the log.

@@ -6,7 +6,7 @@ use crate::api::Handler;
 use crate::bugs::{self, Budget, Bug};
 use crate::error::{IoStep, NetworkFailure};
 use crate::id::LinkId;
-use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN};
+use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
@@ -23,6 +23,8 @@ pub(super) struct Listener {
     pub(super) ready: bool,
     /// Accepting pauses until then, because it failed and would fail again.
     pub(super) retry: Option<Retry>,
+    /// When its pauses were logged last.
+    pub(super) warned_at: Option<Instant>,
     /// What it fails with, whatever the pause.
     pub(super) broken: Option<io::Error>,
 }
@@ -95,13 +97,14 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             listener.broken = Some(error);
             return false;
         }
+        if listener.warned_at.is_none_or(|at| now >= at.plus(LOG_PAUSES_INTERVAL)) {
+            listener.warned_at = Some(now);
+            log::warn!("accepting at {} pauses: {error}", listener.address);
+        }
         // It would fail again at once, and an edge-triggered listener never reminds.
         let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
         let at = if bugs::is_planted(Bug::NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
         listener.retry = Some(Retry { at, pause });
-        if self.engine.state.counters.accept_pauses == 0 {
-            log::warn!("accepting at {} pauses: {error}", listener.address);
-        }
         self.engine.accepting_paused(&error);
         false
     }

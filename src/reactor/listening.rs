@@ -166,7 +166,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     fn bind(&mut self, place: Place) -> io::Result<SocketAddr> {
         let index = self.listeners.next_index();
         let address = self.net.listen(index, place.asked)?;
-        self.listeners.open.push(Listener { index, place, address, ready: true, retry: None, broken: None });
+        let listener = Listener { index, place, address, ready: true, retry: None, warned_at: None, broken: None };
+        self.listeners.open.push(listener);
         Ok(address)
     }
 }
@@ -175,8 +176,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 mod tests {
     use super::*;
     use crate::config::{Config, ManagerConfig};
+    use crate::id::LinkId;
+    use crate::limits::LOG_PAUSES_INTERVAL;
     use crate::protocol::Network;
-    use crate::sim::errno::EADDRINUSE;
+    use crate::sim::errno::{EADDRINUSE, EMFILE};
     use crate::sim::{SimNet, Site, World};
 
     struct Idle;
@@ -243,6 +246,32 @@ mod tests {
         reactor.poll_once(Duration::ZERO).unwrap();
         assert_eq!((open(&reactor).len(), open(&reactor)[0].1), (1, here(2)));
         assert_eq!(reactor.listeners.wait(), Wait::Forever);
+    }
+
+    #[test]
+    fn that_accepting_pauses_is_logged_once_a_minute_however_often_it_does() {
+        const TICKS_PER_SECOND: u32 = 20;
+        let world = World::new(1, Instant::ZERO);
+        let mut reactor = reactor(&world, &[here(1)]);
+        let mut stranger = world.host();
+        let mut logged = Vec::new();
+        for second in 0..150 {
+            // In every other second there are descriptors, and one more connection that wants one.
+            match second % 2 {
+                0 => world.fail_sometimes(0, Site::Accept, EMFILE, 1),
+                _ => world.clear_faults(),
+            }
+            stranger.connect(LinkId::new(second, 0), here(1), None).unwrap();
+            for _ in 0..TICKS_PER_SECOND {
+                world.advance(Duration::from_secs(1) / TICKS_PER_SECOND);
+                reactor.poll_once(Duration::ZERO).unwrap();
+                logged.extend(reactor.listeners.open[0].warned_at);
+            }
+        }
+        logged.dedup();
+        assert!(reactor.engine.state.counters.accept_pauses >= 75);
+        assert_eq!(logged.len(), 3);
+        assert!(logged.windows(2).all(|two| two[1].since(two[0]) >= LOG_PAUSES_INTERVAL));
     }
 
     #[test]
