@@ -124,6 +124,8 @@ pub struct ManagerReport {
     pub waiting: Vec<(Instant, SocketAddr)>,
     /// Hosts that are banned.
     pub bans: usize,
+    /// Whether the disk has all that was changed, as far as the manager knows.
+    pub is_durable: bool,
     /// The book, in the order of its addresses.
     pub book: Vec<KnownPeer>,
 }
@@ -355,6 +357,7 @@ impl ManagerReport {
             dial_records: manager.dialler.records_len(),
             waiting: manager.dialler.waiting().copied().collect(),
             bans: manager.bans.list(now, unix).len(),
+            is_durable: manager.is_durable(),
             book,
         }
     }
