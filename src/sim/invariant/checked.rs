@@ -161,7 +161,9 @@ impl<H: Handler> Checked<H> {
     pub fn sweep(&mut self) {
         let inspection = self.reactor.inspect();
         let host = self.world.view_of(self.net().host());
-        let disk = inspection.manager.as_ref().map(|_| Disk::of(&self.world.book(self.net().host())));
+        let has_news = self.ledger.borrow_mut().managing.saved.take_news() || self.has_ended;
+        let is_written = has_news && inspection.manager.is_some();
+        let disk = is_written.then(|| Disk::of(&self.world.book(self.net().host())));
         let ledger = self.ledger.borrow();
         let sight = SweepSight {
             inspection: &inspection,

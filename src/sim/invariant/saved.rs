@@ -10,6 +10,7 @@ use crate::address::Host;
 use crate::ban::Ban;
 use crate::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted};
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::net::SocketAddr;
 
 /// What a disk has.
@@ -27,6 +28,8 @@ pub(super) struct Saved {
     given: VecDeque<Batch>,
     /// What the loop was told when it began, which may have come from elsewhere.
     remembered: BTreeMap<SocketAddr, KnownPeer>,
+    /// Something was given or confirmed since anybody looked.
+    has_news: bool,
 }
 
 impl Disk {
@@ -54,7 +57,7 @@ impl Disk {
 impl Saved {
     /// The loop begins with a disk like this.
     pub(super) fn begin(&mut self, disk: Disk) {
-        self.confirmed = disk;
+        (self.confirmed, self.has_news) = (disk, true);
     }
 
     /// The loop is told of peers.
@@ -65,6 +68,7 @@ impl Saved {
     /// The network has taken a batch.
     pub(super) fn gave(&mut self, batch: Batch) {
         self.given.push_back(batch);
+        self.has_news = true;
     }
 
     /// The network has answered.
@@ -72,9 +76,15 @@ impl Saved {
         if answer.result.is_err() {
             return;
         }
+        self.has_news = true;
         while self.given.front().is_some_and(|batch| batch.id <= answer.id) {
             self.given.pop_front().iter().for_each(|batch| self.confirmed.apply(batch));
         }
+    }
+
+    /// Whether it is worth a look at the disk, which it is not again before something has happened.
+    pub(super) fn take_news(&mut self) -> bool {
+        mem::take(&mut self.has_news)
     }
 
     /// Whether `disk` is what was confirmed, or that with some of what was given since.

@@ -27,7 +27,7 @@ pub(super) struct SweepSight<'a> {
     /// When the last turn's clock stood, before it began: what was due then had a whole turn.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
-    /// What is on the disk of a loop that has a book.
+    /// What is on the disk of a loop that has a book, unless nothing has happened to it.
     pub(super) disk: Option<&'a Disk>,
 }
 
