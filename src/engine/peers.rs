@@ -268,19 +268,37 @@ impl Engine {
     /// Bans the host at `address`, closes all its connections, and says so once that is durable.
     pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) {
         let moment = (self.state.now, self.state.unix_time);
-        let LoopState { manager, table, .. } = &mut self.state;
-        let Some(manager) = manager else { return };
+        let Some(manager) = &mut self.state.manager else { return };
         let Some(ban) = manager.ban(address, reason, length, moment) else { return };
+        self.state.counters.bans += 1;
+        let peers_closed = self.close_host(ban.host);
+        if let Some(manager) = &mut self.state.manager {
+            manager.announce(ban, peers_closed);
+        }
+    }
+
+    /// Closes all connections with banned hosts that were trusted and are not any more.
+    pub(super) fn close_banned(&mut self) {
+        let LoopState { manager, now, unix_time, .. } = &self.state;
+        let bans = manager.as_ref().map_or_else(Vec::new, |manager| manager.bans.list(*now, *unix_time));
+        for ban in bans {
+            self.close_host(ban.host);
+        }
+    }
+
+    /// Closes all connections with a banned host but those that are trusted, and returns how many.
+    fn close_host(&mut self, host: Host) -> usize {
+        let LoopState { manager, table, .. } = &self.state;
+        let Some(manager) = manager else { return 0 };
         let is_affected = |id: &LinkId| {
             let link = table.get(*id).filter(|link| link.is_open());
             link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
         };
-        let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(ban.host).filter(is_affected).collect();
-        manager.announce(ban, affected.len());
-        self.state.counters.bans += 1;
-        for id in affected {
-            self.state.close(id, LocalCause::Banned.into());
+        let affected: BTreeSet<LinkId> = manager.dialler.live.of_host(host).filter(is_affected).collect();
+        for id in &affected {
+            self.state.close(*id, LocalCause::Banned.into());
         }
+        affected.len()
     }
 
     // --- Commands ---------------------------------------------------------------------------------------------------

@@ -104,6 +104,9 @@ impl Engine {
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
             manager.reconfigure(config);
         }
+        if changes.iter().any(|change| change.field == "trusted") {
+            self.close_banned();
+        }
     }
 }
 
