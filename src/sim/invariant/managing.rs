@@ -177,8 +177,12 @@ impl Managing {
                 self.restarts.retain(|address, _| Host::of(address.ip()) != *host);
                 self.has_forgotten = true;
             }
-            // Another list of peers, or other pauses, and all is new.
-            ControlEvent::ConfigUpdated { .. } => {
+            // Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a
+            // guest from then on.
+            ControlEvent::ConfigUpdated { fields } => {
+                if fields.contains(&"mode") {
+                    self.drawn.clear();
+                }
                 self.own.clear();
                 self.pauses.clear();
                 self.new_pauses.clear();
