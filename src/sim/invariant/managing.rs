@@ -15,7 +15,8 @@ use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::PeerId;
 use crate::limits::{
-    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, RESTARTS_FORGOTTEN_AFTER, SELF_BACKOFF,
+    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
+    SELF_BACKOFF,
 };
 use crate::manager::inspect::ManagerSummary;
 use crate::peer::ConnectionType;
@@ -56,6 +57,8 @@ pub(super) struct Managing {
     ended: BTreeSet<SocketAddr>,
     /// Until when an address is left alone.
     pauses: BTreeMap<SocketAddr, Instant>,
+    /// The latest moment until which an address may rest for what became of it before, whatever has changed since.
+    rests: BTreeMap<SocketAddr, Instant>,
     /// Those of this turn, in which the address was dialled before it failed.
     new_pauses: Vec<(SocketAddr, Option<Instant>)>,
     /// The beginning of the latest window of restarts of an address, the restarts in it, and the latest of them.
@@ -149,6 +152,7 @@ impl Managing {
             ControlEvent::ConnectionLost { peer, address, reason, .. } => {
                 self.left(*peer);
                 self.ended.insert(*address);
+                self.rest_until(*address, now.plus(INACCESSIBLE_RECHECK));
                 self.set_back(*address, *reason, bounds.max_retries);
                 // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
                 let is_barred = is_barred(*reason);
@@ -264,16 +268,27 @@ impl Managing {
         if is_barred(reason) || matches!(next, NextDial::Inaccessible | NextDial::Never) {
             self.forget_restarts(address);
         }
+        if next == NextDial::Inaccessible {
+            self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
+        }
         let NextDial::At(until) = next else { return };
         // A shortage of this machine may be over sooner, but leaves an address its pause that was dialled on command.
         if is_shortage(reason) {
             return;
         }
-        let goes_on = self.pauses.get(&address) == Some(&until);
+        // What says nothing of an address leaves it the rest that it had.
+        let says_something = matches!(reason, CloseReason::TimedOut(_));
+        let goes_on = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
+        self.rest_until(address, until);
         self.new_pauses.push((address, Some(until)));
         findings.check(26, goes_on || bounds.allows(until.since(now), failures, reason), || {
             format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
         });
+    }
+
+    fn rest_until(&mut self, address: SocketAddr, moment: Instant) {
+        let latest = self.rests.entry(address).or_insert(moment);
+        *latest = moment.max(*latest);
     }
 
     fn restarted(
