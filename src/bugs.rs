@@ -43,6 +43,8 @@ pub enum Bug {
     TimerStarvedByTraffic,
     /// While a ping is in flight, a pong with any nonce is told as its answer.
     StalePongAccepted,
+    /// An address whose dial this machine had no descriptor or memory for is never dialled again.
+    DialForgotten,
 }
 
 /// A budget of the loop that can be shrunk. It is never larger than the loop's own.
@@ -109,7 +111,7 @@ mod saboteur {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Self; 10] = [
+        pub const ALL: [Self; 11] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -120,6 +122,7 @@ mod saboteur {
             Self::UnboundedQueue,
             Self::TimerStarvedByTraffic,
             Self::StalePongAccepted,
+            Self::DialForgotten,
         ];
     }
 

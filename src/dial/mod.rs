@@ -39,6 +39,7 @@ pub(crate) use places::Places;
 pub(crate) use seeds::{Resolve, Seeds};
 
 use crate::address::{Host, canonical};
+use crate::bugs::{self, Bug};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::Shortage;
 use crate::limits::{
@@ -370,7 +371,10 @@ impl Dialler {
             Ended::Barred => Verdict::Nothing,
             Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
-                self.records.line_up(address, record, Place::First);
+                match bugs::is_planted(Bug::DialForgotten) {
+                    true => self.records.hold(address, record),
+                    false => self.records.line_up(address, record, Place::First),
+                }
                 Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
             // Both may be so for this address alone, and for ever: it must not stand in the way of the others.

@@ -50,6 +50,8 @@ pub struct ManagerReport {
     pub dial_records: usize,
     /// Addresses that wait, and until when, the first due first.
     pub waiting: Vec<(Instant, SocketAddr)>,
+    /// Whether the disk has all that was changed, as far as the manager knows.
+    pub is_durable: bool,
     /// The book, in the order of its addresses.
     pub book: Vec<KnownPeer>,
 }
@@ -85,6 +87,7 @@ impl Manager {
             claims: self.dialler.live.iter().collect(),
             dial_records: self.dialler.records_len(),
             waiting: self.dialler.waiting().copied().collect(),
+            is_durable: self.is_durable(),
             book,
         }
     }

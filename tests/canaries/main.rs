@@ -29,6 +29,7 @@ fn shows(bug: Bug) -> bool {
         Bug::UnboundedQueue => symptoms::more_is_queued_than_the_limit(),
         Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_others_talk(),
         Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_told(),
+        Bug::DialForgotten => symptoms::a_peer_is_not_dialled_again_after_a_shortage(),
     }
 }
 

@@ -4,11 +4,12 @@ use crate::host::SlowHost;
 use crate::support::{
     Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, ping, secs, verack, version,
 };
+use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
-use peerloop::sim::World;
+use peerloop::sim::{Driver, Site, World};
 use peerloop::time::Instant;
-use peerloop::{Event, Reactor};
+use peerloop::{Config, Event, Network, Reactor};
 use std::io;
 use std::time::Duration;
 
@@ -154,4 +155,17 @@ pub(crate) fn a_pong_with_another_nonce_is_told() -> bool {
     peer.send(&frame("pong", &guess.to_le_bytes()));
     stage.settle();
     stage.node.seen().pongs.contains(&guess)
+}
+
+/// The first dial finds no descriptor, and any later one would.
+pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
+    let world = World::new(1, Instant::ZERO);
+    let mut target = Node::new(&world, config(), Player::default());
+    let manager = ManagerConfig { mode: DialMode::Fixed(vec![target.address]), ..ManagerConfig::new(Network::Regtest) };
+    let net = world.host();
+    world.fail_once(net.host(), Site::Connect, NO_DESCRIPTORS, 1);
+    let config = Config { manager: Some(Box::new(manager)), ..config() };
+    let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
+    Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
+    reactor.stats().ready == 0
 }

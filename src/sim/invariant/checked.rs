@@ -2,6 +2,7 @@
 
 use super::gate::Gate;
 use super::ledger::Ledger;
+use super::saved::Disk;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight};
 use super::{Bounds, Inspection, Summary, Violation, Witness, managing, outside};
@@ -57,7 +58,11 @@ impl<H: Handler> Checked<H> {
     /// As [`Reactor::with_net`].
     pub fn new(world: &World, net: SimNet, config: Config, handler: H) -> Result<Self, StartError> {
         let bounds = Bounds::of(&config);
-        let ledger = Rc::new(RefCell::new(Ledger::new(bounds)));
+        let mut ledger = Ledger::of(&config);
+        if config.manager.is_some() {
+            ledger.managing.saved.begin(Disk::of(&world.book(net.host())));
+        }
+        let ledger = Rc::new(RefCell::new(ledger));
         let gate = Gate::new(net, Rc::clone(&ledger));
         let witness = Witness::with(Rc::clone(&ledger), handler);
         let reactor = Reactor::with_net(config, gate, witness)?;
@@ -125,6 +130,7 @@ impl<H: Handler> Checked<H> {
 
     /// As [`Reactor::remember`].
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        self.ledger.borrow_mut().managing.remember(&peers);
         self.reactor.remember(peers, bans);
         self.summary = self.reactor.inspect_summary();
     }
@@ -155,6 +161,9 @@ impl<H: Handler> Checked<H> {
     pub fn sweep(&mut self) {
         let inspection = self.reactor.inspect();
         let host = self.world.view_of(self.net().host());
+        let has_news = self.ledger.borrow_mut().managing.saved.take_news() || self.has_ended;
+        let is_written = has_news && inspection.manager.is_some();
+        let disk = is_written.then(|| Disk::of(&self.world.book(self.net().host())));
         let ledger = self.ledger.borrow();
         let sight = SweepSight {
             inspection: &inspection,
@@ -163,6 +172,7 @@ impl<H: Handler> Checked<H> {
             open_sockets: self.net().open_connections(),
             settled: self.settled,
             memory: &self.memory,
+            disk: disk.as_ref(),
         };
         let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
         let found: Vec<(u8, String)> =
@@ -228,6 +238,7 @@ impl<H: Handler> Checked<H> {
             told_closed: ledger.closed,
             next_unread_turns,
             undurable: &undurable,
+            granted: ledger.managing.hearsay.granted(),
         };
         for (number, check) in &turn::CHECKS {
             if let Err(text) = check(&sight) {

@@ -3,9 +3,10 @@
 use super::ledger::Ledger;
 use crate::id::LinkId;
 use crate::net::layer::Layer;
-use crate::net::{Net, Readiness};
+use crate::net::{Answer, Net, Readiness};
 use crate::sim::faults::Site;
 use crate::sim::net::{SimNet, SimSocket};
+use crate::store::Batch;
 use crate::time::Wait;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -106,5 +107,23 @@ impl Layer for Gate {
     fn close(&mut self, link: LinkId) {
         self.ledger.borrow_mut().closed_socket(link);
         self.net.close(link);
+    }
+
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.net.persist(batch.clone())?;
+        self.ledger.borrow_mut().managing.saved.gave(batch);
+        Ok(())
+    }
+
+    fn take_answer(&mut self) -> Option<Answer> {
+        let answer = self.net.take_answer()?;
+        let managing = &mut self.ledger.borrow_mut().managing;
+        match &answer {
+            Answer::Resolved { outcome, .. } => {
+                outcome.iter().flatten().for_each(|address| managing.hearsay.knows(*address));
+            }
+            Answer::Persisted(persisted) => managing.saved.answered(persisted),
+        }
+        Some(answer)
     }
 }

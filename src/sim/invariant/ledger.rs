@@ -5,6 +5,7 @@
 //! checked against those before it when it is made, in a time that does not depend on how many there are. A slot
 //! costs one record, for whichever of its links is the present one.
 
+use super::hearsay::Teller;
 use super::managing::Managing;
 use super::outgoing::{Fault, Outgoing};
 use super::{Bounds, Findings};
@@ -18,8 +19,9 @@ use crate::limits::{
 };
 use crate::sim::faults::Site;
 use crate::time::Instant;
-use crate::wire::Header;
+use crate::wire::{AddressesRef, Header};
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// All that was seen, and what was wrong with it.
@@ -117,6 +119,12 @@ impl Ledger {
             records: Vec::new(),
             of_turn: OfTurn::default(),
         }
+    }
+
+    pub(super) fn of(config: &Config) -> Self {
+        let mut ledger = Self::new(Bounds::of(config));
+        ledger.managing.trust(config);
+        ledger
     }
 
     /// The link whose socket is open in a slot.
@@ -286,6 +294,9 @@ impl Ledger {
                 self.told(link, true);
                 let is_right = sent <= received && received <= now;
                 self.findings.check(23, is_right, || format!("{link:?}: a pong of {sent:?} to {received:?}"));
+                if self.bounds.dials.is_some() {
+                    self.managing.ponged(PeerId::of(link), received.since(sent));
+                }
             }
             Event::StreamCut { header, received, .. } => self.cut(link, header, *received),
             Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
@@ -295,7 +306,10 @@ impl Ledger {
     }
 
     /// Something is told again as a control event: in the same order, once, and with the same end.
-    pub(super) fn control(&mut self, event: &ControlEvent) {
+    pub(super) fn control(&mut self, event: &ControlEvent, config: &Config) {
+        if let ControlEvent::ConfigUpdated { .. } = event {
+            self.managing.trust(config);
+        }
         self.managing.follow(event, self.bounds.dials, self.findings.now, &mut self.findings);
         let Some(link) = event.peer().map(PeerId::link) else { return };
         let record = self.record(link.slot());
@@ -327,6 +341,20 @@ impl Ledger {
         };
         record.told = Some((link, after));
         self.findings.check(29, is_right, || format!("{link:?}: {event:?} is told after it was {before:?}"));
+    }
+
+    /// A peer at `address`, which was dialled or not, names addresses, and the loop is one that believes some or not.
+    pub(super) fn named(
+        &mut self,
+        link: LinkId,
+        (address, is_dialled): (SocketAddr, bool),
+        addresses: AddressesRef<'_>,
+        is_learning: bool,
+        now: Instant,
+    ) {
+        let opened = self.record(link.slot()).peer.opened;
+        let teller = Teller { link, address, is_dialled, opened };
+        self.managing.hearsay.heard(teller, addresses, is_learning, now);
     }
 
     /// What the handler wants of a message.

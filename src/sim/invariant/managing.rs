@@ -4,15 +4,19 @@
 //! It costs one entry for each address that was dialled and has to be left alone for a while.
 
 use super::Findings;
+use super::hearsay::{self, Hearsay};
+use super::saved::{self, Saved};
 use super::sweep::{Check, SweepSight, none_of};
 use super::turn::{TurnSight, ensure};
 use crate::address::{Host, NetGroup, canonical};
 use crate::api::{ControlEvent, NextDial};
+use crate::ban::trusted::Trusted;
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::PeerId;
 use crate::limits::{
-    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, RESTARTS_FORGOTTEN_AFTER, SELF_BACKOFF,
+    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
+    SELF_BACKOFF,
 };
 use crate::manager::inspect::ManagerSummary;
 use crate::peer::ConnectionType;
@@ -21,12 +25,15 @@ use crate::store::KnownPeer;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Accepted peers that are never driven out: four for their range, eight for their pings, four for their transactions
 /// and four for their blocks.
 pub(super) const SPARED: usize = 20;
+/// Those of them that are spared for their shortest ping. The others are spared for what nobody outside can know, or
+/// for what is not built.
+pub(super) const SPARED_BY_PING: usize = 8;
 /// What two ways to round a pause may differ by.
 const ROUNDING: Duration = Duration::from_micros(1);
 
@@ -50,6 +57,8 @@ pub(super) struct Managing {
     ended: BTreeSet<SocketAddr>,
     /// Until when an address is left alone.
     pauses: BTreeMap<SocketAddr, Instant>,
+    /// The latest moment until which an address may rest for what became of it before, whatever has changed since.
+    rests: BTreeMap<SocketAddr, Instant>,
     /// Those of this turn, in which the address was dialled before it failed.
     new_pauses: Vec<(SocketAddr, Option<Instant>)>,
     /// The beginning of the latest window of restarts of an address, the restarts in it, and the latest of them.
@@ -60,8 +69,16 @@ pub(super) struct Managing {
     given_up: BTreeSet<SocketAddr>,
     /// Restarts of some addresses were forgotten, for a new configuration or the end of a ban.
     has_forgotten: bool,
-    /// Accepted peers that are established.
-    inbound: BTreeSet<PeerId>,
+    /// Accepted peers that are established, and where they come from.
+    inbound: BTreeMap<PeerId, SocketAddr>,
+    /// The shortest ping of each peer that has answered one, as the loop counts it, in microseconds.
+    shortest_pings: BTreeMap<PeerId, u128>,
+    trusted: Trusted,
+    /// Where the loop listens, and what it was told of that in this turn.
+    own: BTreeSet<SocketAddr>,
+    new_own: Vec<SocketAddr>,
+    pub(super) hearsay: Hearsay,
+    pub(super) saved: Saved,
     /// The hosts whose ban was told in this turn and not ended in it.
     pub(super) announced: BTreeSet<Host>,
 }
@@ -121,16 +138,21 @@ impl Managing {
         let Some(bounds) = bounds else { return };
         match event {
             ControlEvent::ConnectionEstablished { peer, address, connection_type } => match connection_type {
-                ConnectionType::Inbound => drop(self.inbound.insert(*peer)),
+                ConnectionType::Inbound => {
+                    self.inbound.insert(*peer, *address);
+                    self.hearsay.welcome(*address);
+                }
                 ConnectionType::Outbound => self.new_pauses.push((*address, None)),
-                ConnectionType::OverCapacity => {}
+                ConnectionType::OverCapacity => self.hearsay.welcome(*address),
             },
-            ControlEvent::ConnectionFailed { address, reason, failures, next, .. } => {
+            ControlEvent::ConnectionFailed { peer, address, reason, failures, next, .. } => {
+                self.left(*peer);
                 self.failed(*address, *reason, *failures, *next, (bounds, now), findings);
             }
             ControlEvent::ConnectionLost { peer, address, reason, .. } => {
-                self.inbound.remove(peer);
+                self.left(*peer);
                 self.ended.insert(*address);
+                self.rest_until(*address, now.plus(INACCESSIBLE_RECHECK));
                 self.set_back(*address, *reason, bounds.max_retries);
                 // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
                 let is_barred = is_barred(*reason);
@@ -149,10 +171,7 @@ impl Managing {
                 self.restarted(*address, *restarts, bounds, now, findings);
             }
             ControlEvent::PeerEvicted { peer, address } => {
-                let spared = self.inbound.len();
-                let is_right = self.inbound.contains(peer) && spared > SPARED;
-                findings
-                    .check(28, is_right, || format!("{peer:?} at {address} is evicted, of {spared} accepted peers"));
+                self.evicted(*peer, *address, findings);
             }
             ControlEvent::PeerBanned { host, .. } => drop(self.announced.insert(*host)),
             ControlEvent::PeerUnbanned { host } => {
@@ -162,24 +181,76 @@ impl Managing {
                 self.restarts.retain(|address, _| Host::of(address.ip()) != *host);
                 self.has_forgotten = true;
             }
-            // Another list of peers, or other pauses, and all is new.
-            ControlEvent::ConfigUpdated { .. } => {
+            // Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a
+            // guest from then on.
+            ControlEvent::ConfigUpdated { fields } => {
+                if fields.contains(&"mode") {
+                    self.drawn.clear();
+                }
+                self.own.clear();
                 self.pauses.clear();
                 self.new_pauses.clear();
                 self.restarts.clear();
                 self.has_forgotten = true;
             }
-            ControlEvent::HandshakeComplete { address, .. } => drop(self.setbacks.remove(address)),
+            ControlEvent::HandshakeComplete { address, connection_type, .. } => {
+                self.setbacks.remove(address);
+                if *connection_type == ConnectionType::Outbound {
+                    self.hearsay.knows(*address);
+                }
+            }
+            ControlEvent::ListenerBound { address } => self.new_own.push(canonical(*address)),
             ControlEvent::InboundRejected { .. }
             | ControlEvent::RejectedOverCapacity { .. }
             | ControlEvent::PeerMisbehaved { .. }
-            | ControlEvent::ListenerBound { .. }
             | ControlEvent::ListenerBindFailed { .. }
             | ControlEvent::SeedResolved { .. }
             | ControlEvent::SeedFailed { .. }
             | ControlEvent::BookFailing { .. }
             | ControlEvent::BookRecovered => {}
         }
+    }
+
+    /// The loop is told of peers before it begins.
+    pub(super) fn remember(&mut self, peers: &[KnownPeer]) {
+        self.saved.remember(peers);
+        peers.iter().for_each(|peer| self.hearsay.knows(peer.address()));
+    }
+
+    /// The configuration says whom nothing is for.
+    pub(super) fn trust(&mut self, config: &Config) {
+        self.trusted = config.manager.as_deref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
+    }
+
+    /// A peer has answered a ping after so long.
+    pub(super) fn ponged(&mut self, peer: PeerId, after: Duration) {
+        let shortest = self.shortest_pings.entry(peer).or_insert(u128::MAX);
+        *shortest = after.as_micros().min(*shortest);
+    }
+
+    fn left(&mut self, peer: PeerId) {
+        self.inbound.remove(&peer);
+        self.shortest_pings.remove(&peer);
+        self.hearsay.left(peer.link());
+    }
+
+    /// An accepted peer has to go for another. Those that are going anyhow are none to choose from, so there may be
+    /// fewer than are known here; and pings that were answered since can have made others better alone.
+    fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
+        let is_inbound = self.inbound.remove(&peer).is_some();
+        let rivals: Vec<PeerId> = self
+            .inbound
+            .iter()
+            .filter(|(_, from)| !self.trusted.contains(from.ip()))
+            .map(|(rival, _)| *rival)
+            .collect();
+        let is_right = is_inbound && !self.trusted.contains(address.ip()) && rivals.len() >= SPARED;
+        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, beside {} others", rivals.len()));
+        let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
+        let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
+        findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
+            format!("{peer:?} at {address} is evicted, and only {better} others answer pings as fast")
+        });
     }
 
     fn failed(
@@ -197,16 +268,27 @@ impl Managing {
         if is_barred(reason) || matches!(next, NextDial::Inaccessible | NextDial::Never) {
             self.forget_restarts(address);
         }
+        if next == NextDial::Inaccessible {
+            self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
+        }
         let NextDial::At(until) = next else { return };
         // A shortage of this machine may be over sooner, but leaves an address its pause that was dialled on command.
         if is_shortage(reason) {
             return;
         }
-        let goes_on = self.pauses.get(&address) == Some(&until);
+        // What says nothing of an address leaves it the rest that it had.
+        let says_something = matches!(reason, CloseReason::TimedOut(_));
+        let goes_on = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
+        self.rest_until(address, until);
         self.new_pauses.push((address, Some(until)));
         findings.check(26, goes_on || bounds.allows(until.since(now), failures, reason), || {
             format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
         });
+    }
+
+    fn rest_until(&mut self, address: SocketAddr, moment: Instant) {
+        let latest = self.rests.entry(address).or_insert(moment);
+        *latest = moment.max(*latest);
     }
 
     fn restarted(
@@ -256,6 +338,7 @@ impl Managing {
     pub(super) fn settle(&mut self, manager: Option<&ManagerSummary>, now: Instant, findings: &mut Findings) {
         for draw in manager.into_iter().flat_map(|manager| &manager.drawn) {
             let address = draw.address;
+            findings.check(27, !self.own.contains(&address), || format!("{address} is dialled and the loop's own"));
             if let Some(until) = self.pauses.remove(&address) {
                 findings.check(26, until <= now, || format!("{address} is dialled and was to be left till {until:?}"));
             }
@@ -272,6 +355,7 @@ impl Managing {
         let drawn = manager.into_iter().flat_map(|manager| &manager.drawn).map(|draw| draw.address);
         self.drawn.extend(drawn.filter(|address| !self.ended.contains(address)));
         self.ended.clear();
+        self.own.extend(self.new_own.drain(..));
         self.announced.clear();
     }
 }
@@ -319,13 +403,18 @@ pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), Stri
 
 // --- In a sweep -----------------------------------------------------------------------------------------------------
 
-/// What the manager believes of the links, each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 5] = [
+/// What the manager believes of the links, the disk and the book, each check with the number of its invariant.
+pub(super) const CHECKS: [(u8, Check); 10] = [
     (24, each_peer_has_one_place),
     (24, each_link_counts_once),
     (25, nobody_banned_is_a_peer),
     (27, no_address_is_dialled_twice),
     (27, each_link_has_its_address),
+    (30, saved::the_disk_has_what_it_was_given),
+    (30, saved::the_disk_has_what_is_known),
+    (31, the_book_has_no_invalid_address),
+    (31, hearsay::nobody_is_believed_who_was_not_asked),
+    (31, hearsay::no_source_fills_more_than_its_share),
 ];
 
 fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -373,8 +462,13 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
-pub(super) fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
-    let is_undialable = |address: SocketAddr| address.port() == 0 || address.ip().is_unspecified();
+/// Whether an address that cannot be routed may be there depends on the network.
+fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
+    let is_undialable = |address: SocketAddr| {
+        let ip = address.ip();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast
+    };
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book);
     let invalid = book.map(KnownPeer::address).find(|address| is_undialable(*address));
     ensure(invalid.is_none(), || format!("nobody can dial {invalid:?}"))

@@ -36,11 +36,11 @@
 //! | 24 | Accepted links, places, and counts of hosts and ranges keep their maxima and add up | turn, sweep |
 //! | 25 | No peer has a banned address, and bans keep their bound | turn, sweep |
 //! | 26 | Dials to an address keep their distance, and restarts their bound | call |
-//! | 27 | No address is dialled twice, and each link has its own | sweep |
+//! | 27 | No address is dialled twice, nor one of the loop's own, and each link has its own | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
 //! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
-//! | 30 | A ban that was announced is on the disk | turn |
-//! | 31 | The peer book keeps its bounds | turn, sweep |
+//! | 30 | A ban that was announced is on the disk, and so is all else once nothing waits to be written | turn, sweep |
+//! | 31 | The peer book keeps its bounds, and nobody fills more of it than is his to fill | turn, sweep |
 //! | 32 | Log lines keep their bound | elsewhere: needs a logger |
 //! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
 //! | 34 | A hostile peer changes nothing of what others are told | elsewhere: compares two runs |
@@ -52,11 +52,13 @@
 
 mod checked;
 mod gate;
+mod hearsay;
 mod ledger;
 mod managing;
 mod outgoing;
 mod outside;
 mod promised;
+mod saved;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -176,15 +178,27 @@ pub const INVARIANTS: [Invariant; 39] = {
         ),
         invariant(25, "No peer has a banned address, and bans keep their bound", &[Turn, Sweep]),
         invariant(26, "Dials to an address keep their distance, and restarts their bound", &[Call]),
-        invariant(27, "No address is dialled twice, and each link has its own", &[Sweep]),
+        invariant(
+            27,
+            "No address is dialled twice, nor one of the loop's own, and each link has its own",
+            &[Call, Sweep],
+        ),
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),
         invariant(
             29,
             "A peer is opened at most once, ready at most once, and closed once, last, for one reason",
             &[Call, Turn],
         ),
-        invariant(30, "A ban that was announced is on the disk", &[Turn]),
-        invariant(31, "The peer book keeps its bounds", &[Turn, Sweep]),
+        invariant(
+            30,
+            "A ban that was announced is on the disk, and so is all else once nothing waits to be written",
+            &[Turn, Sweep],
+        ),
+        invariant(
+            31,
+            "The peer book keeps its bounds, and nobody fills more of it than is his to fill",
+            &[Turn, Sweep],
+        ),
         invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
         invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
         invariant(34, "A hostile peer changes nothing of what others are told", &[Elsewhere("compares two runs")]),

@@ -1,9 +1,11 @@
 //! Every check is given something that breaks its invariant, and nothing else, so that none can pass for want of
 //! looking.
 
+mod book;
 mod calls;
 
 use super::ledger::Ledger;
+use super::saved::Disk;
 use super::sweep::{self, Memory, SweepSight};
 use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
 use super::{
@@ -23,8 +25,7 @@ use crate::protocol::Network;
 use crate::sim::kernel::{EndView, HostView};
 use crate::sim::{Driver, World};
 use crate::stats::Census;
-use crate::store::KnownPeer;
-use crate::time::{Instant, UnixTime, Wait};
+use crate::time::{Instant, Wait};
 use crate::wheel::tick_at_or_after;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -64,6 +65,7 @@ struct Scene {
     open_sockets: usize,
     settled: Instant,
     memory: Memory,
+    disk: Disk,
 }
 
 impl Scene {
@@ -88,6 +90,7 @@ impl Scene {
             open_sockets: acceptor.net().open_connections(),
             settled: inspection.summary.now,
             memory: Memory::default(),
+            disk: Disk::default(),
             inspection,
             ledger,
         }
@@ -151,6 +154,7 @@ impl Scene {
             open_sockets: self.open_sockets,
             settled: self.settled,
             memory: &self.memory,
+            disk: Some(&self.disk),
         };
         let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS).enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
@@ -256,10 +260,6 @@ const SWEEPS: &[Doctored] = &[
         let address = scene.link().address;
         scene.manager().claims.push((address, LinkId::new(9, 0)));
     }),
-    (31, |scene| {
-        let nobody = KnownPeer::new("192.0.2.1:0".parse().expect("an address"), UnixTime::from_secs(0));
-        scene.manager().book.push(nobody);
-    }),
 ];
 
 /// What looks alike and is right.
@@ -321,7 +321,7 @@ fn agreed_before(scene: &mut Scene, change: fn(&mut LinkReport)) {
 fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
     assert_eq!(Scene::new().broken(), []);
     let mut hit = BTreeSet::new();
-    for (index, (number, doctor)) in SWEEPS.iter().enumerate() {
+    for (index, (number, doctor)) in SWEEPS.iter().chain(book::SWEEPS).enumerate() {
         let mut scene = Scene::new();
         doctor(&mut scene);
         let broken = scene.broken();
@@ -334,7 +334,7 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
 
 #[test]
 fn a_sweep_finds_nothing_in_what_is_right() {
-    for (index, doctor) in HARMLESS_SWEEPS.iter().enumerate() {
+    for (index, doctor) in HARMLESS_SWEEPS.iter().chain(book::HARMLESS_SWEEPS).enumerate() {
         let mut scene = Scene::new();
         doctor(&mut scene);
         assert_eq!(scene.broken(), [], "case {index}");
@@ -359,6 +359,7 @@ struct Turn {
     told_closed: u64,
     next_unread_turns: u64,
     undurable: Vec<Host>,
+    granted: Option<u64>,
 }
 
 impl Turn {
@@ -372,13 +373,14 @@ impl Turn {
             bounds: Bounds::of(&config()),
             next_unread_turns: UNREAD_TURNS_MAX,
             undurable: Vec::new(),
+            granted: Some(0),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
-        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, ref undurable } =
-            *self;
-        let sight = TurnSight { before, after, bounds, told_ready, told_closed, next_unread_turns, undurable };
+        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, .. } = *self;
+        let (undurable, granted) = (self.undurable.as_slice(), self.granted);
+        let sight = TurnSight { before, after, bounds, told_ready, told_closed, next_unread_turns, undurable, granted };
         let checks = turn::CHECKS.iter().enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
@@ -425,6 +427,7 @@ const TURNS: &[DoctoredTurn] = &[
     (29, |turn| turn.told_closed += 1),
     (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
     (31, |turn| manages(turn, |after| after.book = BOOK_PEERS_MAX + 1)),
+    (31, |turn| turn.after.counters.addresses_learned = 1),
 ];
 
 /// A manager that had all its places taken, before a turn and then not quite so after it.

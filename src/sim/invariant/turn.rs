@@ -1,6 +1,6 @@
 //! What holds after every turn and is told from what the loop counts, in a time that does not depend on its links.
 
-use super::{Bounds, managing};
+use super::{Bounds, hearsay, managing};
 use crate::address::Host;
 use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, OVER_CAPACITY_MAX, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
@@ -23,12 +23,14 @@ pub(super) struct TurnSight<'a> {
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
+    /// Addresses that peers may have brought since the loop began; none if nobody can say.
+    pub(super) granted: Option<u64>,
 }
 
 pub(super) type Check = fn(&TurnSight<'_>) -> Result<(), String>;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 15] = [
+pub(super) const CHECKS: [(u8, Check); 16] = [
     (1, links_are_those_that_came_and_did_not_go),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -44,6 +46,7 @@ pub(super) const CHECKS: [(u8, Check); 15] = [
     (29, events_are_those_that_were_counted),
     (30, managing::announced_bans_are_on_the_disk),
     (31, managing::the_book_keeps_its_bound),
+    (31, hearsay::no_more_is_learned_than_was_granted),
 ];
 
 fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {

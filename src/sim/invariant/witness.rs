@@ -1,11 +1,13 @@
 //! A handler around a handler, which checks what handlers are promised.
 
+use super::Violation;
 use super::ledger::Ledger;
-use super::{Bounds, Violation};
 use crate::api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
-use crate::config::Config;
+use crate::config::{Config, DialMode};
 use crate::id::PeerId;
-use crate::wire::Header;
+use crate::peer::ConnectionType;
+use crate::protocol::CommandName;
+use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -25,7 +27,7 @@ pub struct Witness<H> {
 impl<H> Witness<H> {
     /// A witness for a loop with this configuration.
     pub fn new(config: &Config, handler: H) -> Self {
-        Self::with(Rc::new(RefCell::new(Ledger::new(Bounds::of(config)))), handler)
+        Self::with(Rc::new(RefCell::new(Ledger::of(config))), handler)
     }
 
     pub(super) fn with(ledger: Rc<RefCell<Ledger>>, handler: H) -> Self {
@@ -56,6 +58,24 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().told_of_message(peer.link(), is_ready(ctx, peer));
     }
 
+    /// A peer of a managed loop names addresses.
+    fn note_addresses(&self, ctx: &Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
+        let Some(manager) = ctx.config().manager.as_deref().filter(|_| frame.command() == CommandName::ADDR) else {
+            return;
+        };
+        let (Ok(addresses), Some(view)) = (AddressesRef::decode(frame.payload()), ctx.peer(peer)) else { return };
+        let is_dialled = view.connection().connection_type() == ConnectionType::Outbound;
+        let is_learning = manager.learns_addresses && manager.mode == DialMode::Normal;
+        self.ledger.borrow_mut().named(peer.link(), (view.address(), is_dialled), addresses, is_learning, ctx.now());
+    }
+
+    /// Nobody is shown what a message names that the handler does not take whole.
+    fn note_missed(&self, ctx: &Ctx<'_>, header: &Header, delivery: Delivery) {
+        if ctx.config().manager.is_some() && header.command == CommandName::ADDR && delivery != Delivery::Buffer {
+            self.ledger.borrow_mut().managing.hearsay.missed();
+        }
+    }
+
     /// Notes what the handler has asked for when it was called.
     fn called(&self, ctx: &Ctx<'_>) {
         self.ledger.borrow_mut().wake_at = ctx.asked_wake();
@@ -81,6 +101,7 @@ impl<H: Handler> Handler for Witness<H> {
         // Nothing is delivered of a message whose header made the handler end its peer.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
         self.ledger.borrow_mut().admitted(peer.link(), header, effective);
+        self.note_missed(ctx, header, delivery);
         self.called(ctx);
         delivery
     }
@@ -88,6 +109,7 @@ impl<H: Handler> Handler for Witness<H> {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         self.told_of_message(ctx, peer);
         self.ledger.borrow_mut().delivered(peer.link(), frame.header());
+        self.note_addresses(ctx, peer, &frame);
         self.handler.on_message(ctx, peer, frame);
         self.called(ctx);
     }
@@ -118,7 +140,7 @@ impl<H: Handler> Handler for Witness<H> {
     }
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
-        self.ledger.borrow_mut().control(event);
+        self.ledger.borrow_mut().control(event, ctx.config());
         self.handler.on_control(ctx, event);
         self.called(ctx);
     }

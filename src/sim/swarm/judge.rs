@@ -10,10 +10,8 @@ use super::super::invariant::Checked;
 use super::super::pipe::Cuts;
 use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
-use super::marks::Mark;
 use super::scenario::{Kind, Troop, vice_at};
 use super::stage::{Cast, Stage};
-use super::trouble::FAILURES;
 use crate::error::{CloseReason, LocalCause};
 use crate::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use crate::time::Instant;
@@ -59,7 +57,7 @@ pub(super) fn judge_peers(stage: &mut Stage) {
             found.push(format!("{} of {began:?} is still there", cast.troop.kind));
         }
     }
-    found.into_iter().take(4).for_each(|text| stage.found(38, text));
+    found.into_iter().take(4).for_each(|text| stage.course.found(38, text));
 }
 
 /// How long a judged peer may stay; none if there is no bound.
@@ -159,27 +157,25 @@ pub(super) fn judge_journals(stage: &mut Stage) {
         }
     }
     found.truncate(4);
-    found.into_iter().for_each(|(invariant, text)| stage.found(invariant, text));
+    found.into_iter().for_each(|(invariant, text)| stage.course.found(invariant, text));
 }
 
 /// Gathers what the loops and their handlers have found.
 pub(super) fn gather(stage: &mut Stage) {
     let loops = [Some(&stage.node), stage.rival.as_ref()];
     for checked in loops.into_iter().flatten() {
-        stage.violations.extend(checked.violations());
+        stage.course.violations.extend(checked.violations());
         for (invariant, at, text) in &checked.handler().wrongs {
             let (invariant, at, text) = (*invariant, *at, text.clone());
-            stage.violations.push(super::Violation { invariant, at, text });
+            stage.course.violations.push(super::Violation { invariant, at, text });
         }
         stage.marks.merge(&checked.handler().marks);
-        let failures = FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)));
-        for (index, (site, errno)) in failures.enumerate() {
-            if checked.has_failed(site, errno) || stage.scenario.has_interrupted(site, errno) {
-                stage.marks.set(Mark::failure(index));
-            }
-        }
+        let scenario = &stage.scenario;
+        stage
+            .marks
+            .set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
     }
-    stage.violations.sort_by_key(|violation| violation.at);
+    stage.course.violations.sort_by_key(|violation| violation.at);
 }
 
 /// Who waits for what, when all should be well.

@@ -9,21 +9,23 @@ mod resident;
 
 pub(super) use plan::Plan;
 
+use super::Outcome;
+use super::course::{Course, EVENTS_MAX, RECOVERY};
 use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
 use super::scenario::{NODE, Scenario};
-use super::trouble::FAILURES;
-use super::{Outcome, Violation};
 use crate::address::Host;
-use crate::api::{ControlEvent, Ctx, Event, Handler};
+use crate::api::{ControlEvent, Ctx, Delivery, Event, Handler};
 use crate::config::{Config, DialMode};
+use crate::error::CloseReason;
 use crate::id::PeerId;
 use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
 use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::CommandName;
 use crate::sim::actor::{self, Crowd, Journal, Role};
-use crate::sim::driver::{Actor, Driver, RunOutcome};
-use crate::sim::errno::{EADDRINUSE, EINTR};
+use crate::sim::driver::Actor;
+use crate::sim::errno::EADDRINUSE;
 use crate::sim::faults::Site;
 use crate::sim::invariant::{Checked, EndingStep, Inspection, LinkReport};
 use crate::sim::kernel::{Disk, Names, Route};
@@ -32,6 +34,7 @@ use crate::sim::tape::Tape;
 use crate::sim::world::World;
 use crate::store::{KnownPeer, PeerStatus, PeerStore};
 use crate::time::{Instant, UnixTime};
+use crate::wire::Header;
 use plan::{Deed, Flood, PORT, SEED_NAME, Spread, ip_of, stream};
 use resident::{Nature, Resident};
 use std::cell::RefCell;
@@ -40,18 +43,21 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Time until all wanted places have to be filled when all is well.
-const RECOVERY: Duration = Duration::from_secs(30 * 60);
-const EVENTS_MAX: u64 = 60_000;
-const ROUNDS_MAX: u64 = 4_000_000;
-
-/// The handler: it watches, and dials when it is told to.
+/// The handler: it watches, takes addresses whole so that they can be judged, and dials and closes when it is told to.
 #[derive(Debug, Default)]
 struct Warden {
     marks: Marks,
     peers: BTreeSet<PeerId>,
     /// The bans that were announced and are not over, and until when.
     banned: BTreeMap<Host, Option<UnixTime>>,
+}
+
+/// What the handler is told to do.
+#[derive(Debug)]
+enum Order {
+    Dial(SocketAddr),
+    /// A peer is found to be none for this loop, as only who reads its messages can tell.
+    Judge(PeerId, CloseReason),
 }
 
 /// A managed world that runs.
@@ -65,16 +71,12 @@ struct Town {
     residents: Vec<(Nature, Crowd)>,
     floods: Vec<Crowd>,
     journal: Journal,
-    patience: Patience,
+    course: Course,
     marks: Marks,
-    violations: Vec<Violation>,
     banned: BTreeMap<Host, Option<UnixTime>>,
     /// Addresses that a user has closed, which are a fixed list's to keep closed.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
-    began: Instant,
-    goes_on: bool,
-    is_given_up: bool,
 }
 
 pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patience) -> Option<Outcome> {
@@ -83,21 +85,21 @@ pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patien
     town.calm_down();
     town.run_liveness();
     town.run_shutdown();
-    if town.is_given_up {
+    if town.course.is_given_up {
         return None;
     }
     town.bury();
     town.judge_journal();
     let twin = town.twin.take();
     twin.into_iter().for_each(|twin| town.gather(&twin));
-    town.violations.sort_by_key(|violation| violation.at);
+    town.course.violations.sort_by_key(|violation| violation.at);
     let (trace_hash, calls) = (town.world.trace().hash(), town.world.trace().calls());
     Some(Outcome {
         events: town.events,
         calls,
-        virtual_time: town.world.now().since(town.began),
+        virtual_time: town.course.virtual_time(),
         trace_hash,
-        violations: town.violations,
+        violations: town.course.violations,
         marks: town.marks,
         heard: Vec::new(),
         scenario: town.scenario,
@@ -132,7 +134,7 @@ impl Town {
             floods.push(crowd);
         }
         let config = plan.config(&base);
-        let began = world.now();
+        let course = Course::new(&world, patience);
         let mut town = Self {
             world,
             scenario,
@@ -143,17 +145,14 @@ impl Town {
             residents,
             floods,
             journal,
-            patience,
+            course,
             marks: Marks::default(),
-            violations: Vec::new(),
             banned: BTreeMap::new(),
             dismissed: BTreeSet::new(),
             events: 0,
-            began,
-            goes_on: true,
-            is_given_up: false,
         };
         town.set_trouble();
+        town.note_circumstances();
         town.start(net);
         town
     }
@@ -172,6 +171,17 @@ impl Town {
         }
     }
 
+    fn note_circumstances(&mut self) {
+        let manager = &self.plan.manager;
+        for (is_so, begins) in
+            [(!manager.learns_addresses, "nobody is believed"), (!manager.trusted.is_empty(), "somebody is trusted")]
+        {
+            if is_so {
+                self.marks.set(Mark::circumstance(begins));
+            }
+        }
+    }
+
     /// The loop begins, with what is on its disk and what it was told by hand.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
@@ -185,7 +195,7 @@ impl Town {
         });
         let lost: Vec<Host> = lost.map(|(host, _)| *host).collect();
         if !lost.is_empty() {
-            self.found(30, format!("bans that were announced are gone: {lost:?}"));
+            self.course.found(30, format!("bans that were announced are gone: {lost:?}"));
         }
         let node = Checked::new(&self.world, net, self.config.clone(), Warden::default());
         let mut node = node.expect("the configuration is valid").with_calls_per_sweep(self.scenario.calls_per_sweep);
@@ -207,43 +217,27 @@ impl Town {
         self.events + self.node.as_ref().map_or(0, of_loop) + self.twin.as_ref().map_or(0, of_loop)
     }
 
-    fn found(&mut self, invariant: u8, text: String) {
-        self.violations.push(Violation { invariant, at: self.world.now(), text });
-    }
-
     fn run_until(&mut self, until: Instant) {
-        if !self.goes_on {
-            return;
-        }
         let mut actors: Vec<&mut dyn Actor> = Vec::new();
         actors.extend(self.node.iter_mut().chain(&mut self.twin).map(|checked| checked as &mut dyn Actor));
         actors.extend(self.residents.iter_mut().map(|(_, crowd)| crowd as &mut dyn Actor));
         actors.extend(self.floods.iter_mut().map(|crowd| crowd as &mut dyn Actor));
-        let driver = Driver::new(&self.world).with_rounds_per_moment(ROUNDS_MAX);
-        let is_over = || !self.patience.lasts(self.world.trace().calls());
-        match driver.run(until, &mut actors, is_over) {
-            Ok(RunOutcome::TimeOver | RunOutcome::AllEnded) => {}
-            Ok(RunOutcome::Done) => (self.is_given_up, self.goes_on) = (true, false),
-            Err(error) => {
-                self.found(9, error.to_string());
-                self.goes_on = false;
-            }
-        }
+        self.course.run_until(until, &mut actors);
     }
 
     // --- The phases -------------------------------------------------------------------------------------------------
 
     fn run_safety(&mut self) {
         let mut moments: Vec<(Instant, Option<Deed>)> =
-            self.plan.deeds.iter().map(|(at, deed)| (self.began.plus(*at), Some(*deed))).collect();
+            self.plan.deeds.iter().map(|(at, deed)| (self.course.began.plus(*at), Some(*deed))).collect();
         for second in (0..=self.scenario.length.as_secs()).step_by(10) {
-            moments.push((self.began.plus(Duration::from_secs(second)), None));
+            moments.push((self.course.began.plus(Duration::from_secs(second)), None));
         }
         moments.sort_by_key(|(at, _)| *at);
         let mut heals: Vec<(Instant, usize)> = Vec::new();
         for (at, deed) in moments {
             self.run_until(at);
-            if !self.goes_on || self.events() > EVENTS_MAX {
+            if !self.course.goes_on || self.events() > EVENTS_MAX {
                 return;
             }
             for (_, host) in heals.extract_if(.., |(heal_at, _)| *heal_at <= at) {
@@ -264,15 +258,20 @@ impl Town {
         match deed {
             Deed::Ban { host, length } => drop(handle.ban(ip_of(host), length)),
             Deed::Unban { host } => drop(handle.unban(ip_of(host))),
-            Deed::Dial { host } => drop(handle.command(SocketAddr::new(ip_of(host), PORT))),
+            Deed::Dial { host } => drop(handle.command(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
             Deed::Close { pick: number } => {
                 if let Some(peer) = pick(number) {
-                    let links = self.node().inspect().links;
-                    let link = links.iter().find(|link| link.id == peer.link());
-                    self.dismissed.extend(link.map(|link| link.address));
+                    self.dismiss(peer);
                     let _ = handle.close(peer);
                 }
             }
+            Deed::Judge { pick: number, reason } => {
+                if let Some(peer) = pick(number) {
+                    self.dismiss(peer);
+                    drop(handle.command(Order::Judge(peer, reason)));
+                }
+            }
+            Deed::Retune { trusted, learns_addresses, fixed } => self.retune(trusted, learns_addresses, fixed),
             Deed::Configure { target, max, evicts, per_host } => {
                 let manager = self.config.manager.as_mut().expect("it is managed");
                 (manager.target_peers, manager.max_peers) = (target, max);
@@ -298,6 +297,28 @@ impl Town {
         }
     }
 
+    /// The address of a peer is not the dialler's to dial any more.
+    fn dismiss(&mut self, peer: PeerId) {
+        let links = self.node().inspect().links;
+        let link = links.iter().find(|link| link.id == peer.link());
+        self.dismissed.extend(link.map(|link| link.address));
+    }
+
+    /// Takes another configuration: who is trusted, whether anybody is believed, and how many are a fixed list.
+    fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learns_addresses: bool, fixed: Option<usize>) {
+        let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
+        let manager = self.config.manager.as_mut().expect("it is managed");
+        let was_fixed = matches!(manager.mode, DialMode::Fixed(_));
+        (manager.trusted, manager.learns_addresses) = (trusted.into_iter().collect(), learns_addresses);
+        manager.mode = listed.map_or(DialMode::Normal, DialMode::Fixed);
+        match (was_fixed, fixed.is_some()) {
+            (false, true) => self.marks.set(Mark::circumstance("a fixed list")),
+            (true, false) => self.marks.set(Mark::circumstance("no fixed list")),
+            (true, true) | (false, false) => {}
+        }
+        drop(self.node().handle().update_config(self.config.clone()));
+    }
+
     /// Nothing fails any more, nobody is banned by hand, and the hostile ones are gone.
     fn calm_down(&mut self) {
         self.world.clear_faults();
@@ -317,11 +338,11 @@ impl Town {
         let calm = self.world.now();
         let mut pause = Duration::from_secs(2);
         let late: BTreeSet<SocketAddr> = self.late(calm.plus(RECOVERY));
-        while self.goes_on {
+        while self.course.goes_on {
             self.run_until(self.world.now().plus(pause));
             let Some(lacks) = self.lacks(&late) else { return };
             if self.world.now().since(calm) > RECOVERY {
-                return self.found(39, lacks);
+                return self.course.found(39, lacks);
             }
             pause = (pause * 2).min(Duration::from_secs(60));
         }
@@ -345,12 +366,17 @@ impl Town {
         let settings = self.config.manager.as_deref().expect("it is managed");
         let book = self.world.book(NODE);
         let may_be_given_up = !self.is_gentle();
-        let is_fixed = matches!(settings.mode, DialMode::Fixed(_));
+        let listed = match &settings.mode {
+            DialMode::Normal => None,
+            DialMode::Fixed(listed) => Some(listed),
+        };
+        let is_dialled = |address: &SocketAddr| {
+            listed.is_none_or(|listed| listed.contains(address) && !self.dismissed.contains(address))
+        };
         let mut by_host: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        for address in self.plan.honest() {
+        for address in self.plan.honest().filter(is_dialled) {
             let is_given_up = book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible);
-            let is_excused = late.contains(&address) || is_given_up && may_be_given_up;
-            if !(is_excused || is_fixed && self.dismissed.contains(&address)) {
+            if !(late.contains(&address) || is_given_up && may_be_given_up) {
                 *by_host.entry(address.ip()).or_default() += 1;
             }
         }
@@ -366,8 +392,12 @@ impl Town {
     /// Whether nothing but the loop itself can have given up an honest peer.
     fn is_gentle(&self) -> bool {
         let is_soft = |(_, deed): &(Duration, Deed)| match deed {
-            Deed::Ban { .. } | Deed::Unban { .. } | Deed::Dial { .. } | Deed::Configure { .. } => true,
-            Deed::Close { .. } | Deed::Kill | Deed::Cut { .. } | Deed::Reset { .. } => false,
+            Deed::Ban { .. }
+            | Deed::Unban { .. }
+            | Deed::Dial { .. }
+            | Deed::Configure { .. }
+            | Deed::Retune { .. } => true,
+            Deed::Close { .. } | Deed::Judge { .. } | Deed::Kill | Deed::Cut { .. } | Deed::Reset { .. } => false,
         };
         let is_quiet = self.scenario.faults.is_empty() && self.plan.descriptors.is_none();
         is_quiet && self.plan.twin().is_none() && self.plan.deeds.iter().all(is_soft)
@@ -378,13 +408,11 @@ impl Town {
             let _ = checked.handle().stop();
         }
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
-        if !self.goes_on {
+        if !self.course.goes_on {
             return;
         }
-        let (has_ended, open) = (self.node().has_ended(), self.world.open_descriptors(NODE));
-        if !has_ended || open != 2 {
-            self.found(36, format!("has ended: {has_ended}, open descriptors: {open}"));
-        }
+        let has_ended = self.node().has_ended();
+        self.course.check_stopped(NODE, has_ended);
     }
 
     // --- What came of it --------------------------------------------------------------------------------------------
@@ -393,17 +421,17 @@ impl Town {
     fn bury(&mut self) {
         let Some(node) = self.node.take() else { return };
         self.gather(&node);
-        for (index, (site, errno)) in failures().enumerate() {
-            if node.has_failed(site, errno) || errno == EINTR && self.scenario.has_interrupted(site, errno) {
-                self.marks.set(Mark::failure(index));
-            }
+        let scenario = &self.scenario;
+        self.marks.set_failures(|site, errno| node.has_failed(site, errno) || scenario.has_interrupted(site, errno));
+        if node.stats().counters.addresses_learned > 0 {
+            self.marks.set(Mark::circumstance("P12"));
         }
         self.banned.clone_from(&node.handler().banned);
     }
 
     fn gather(&mut self, checked: &Checked<Warden>) {
         self.events += checked.socket_events();
-        self.violations.extend(checked.violations());
+        self.course.violations.extend(checked.violations());
         self.marks.merge(&checked.handler().marks);
     }
 
@@ -411,13 +439,9 @@ impl Town {
         let complaints = self.journal.complaints();
         // Whoever is killed answers nobody.
         for complaint in complaints.iter().filter(|complaint| !complaint.what.is_silence()).take(4) {
-            self.found(38, format!("an honest peer complains: {complaint:?}"));
+            self.course.found(38, format!("an honest peer complains: {complaint:?}"));
         }
     }
-}
-
-fn failures() -> impl Iterator<Item = (Site, i32)> {
-    FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
 }
 
 fn source(flood: &Flood, index: u8, number: u32) -> IpAddr {
@@ -472,7 +496,7 @@ fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Ch
 }
 
 impl Handler for Warden {
-    type Command = SocketAddr;
+    type Command = Order;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
@@ -491,9 +515,18 @@ impl Handler for Warden {
         }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
-        if let Err(error) = ctx.connect(address) {
-            self.marks.set(Mark::refusal(error));
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::ADDR { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, order: Order) {
+        match order {
+            Order::Dial(address) => {
+                if let Err(error) = ctx.connect(address) {
+                    self.marks.set(Mark::refusal(error));
+                }
+            }
+            Order::Judge(peer, reason) => ctx.close(peer, reason),
         }
     }
 

@@ -5,9 +5,10 @@
 
 use super::heckler::{MESSAGES, ROWS, STATES};
 use super::scenario::{VICES, vice_at};
-use super::trouble::FAILURES;
+use super::trouble::{FAILURES, failures};
 use crate::api::{ControlEvent, NextDial};
 use crate::error::{CloseReason, CommandError};
+use crate::sim::faults::Site;
 use std::fmt;
 
 /// Something that has to happen somewhere in a swarm.
@@ -19,7 +20,7 @@ pub struct Mark(u16);
 pub struct Marks([u64; 6]);
 
 /// The labels of all reasons that a loop can have; a checksum that is wrong ends no connection.
-const REASONS: [&str; 38] = [
+const REASONS: [&str; 40] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -58,10 +59,12 @@ const REASONS: [&str; 38] = [
     "duplicate",
     "self_connection",
     "ban_score",
+    "intolerable",
+    "wrong_network",
 ];
 
 /// What the environment does, by the numbers of the faults where they have one.
-pub(super) const CIRCUMSTANCES: [&str; 17] = [
+pub(super) const CIRCUMSTANCES: [&str; 22] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
     "E6 a host stands still",
@@ -79,6 +82,11 @@ pub(super) const CIRCUMSTANCES: [&str; 17] = [
     "short of memory",
     "a thousand peers",
     "shrunk budgets",
+    "P12 addresses by hearsay",
+    "nobody is believed",
+    "somebody is trusted",
+    "a fixed list after all",
+    "no fixed list any more",
 ];
 
 /// What control events tell.
@@ -184,11 +192,6 @@ impl Mark {
         kind.into_iter().chain(cause)
     }
 
-    /// The `index`-th of all failures in the order of their table.
-    pub(super) fn failure(index: usize) -> Self {
-        Self((FIRST_FAILURE + index) as u16)
-    }
-
     /// That a hostile peer was there, in one of two directions.
     pub(super) fn row(row: usize, dials: bool) -> Self {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
@@ -215,6 +218,12 @@ impl Marks {
         if let Some(Mark(index)) = mark.into() {
             self.0[usize::from(index) / 64] |= 1 << (index % 64);
         }
+    }
+
+    /// The failures that have happened.
+    pub(super) fn set_failures(&mut self, has_happened: impl Fn(Site, i32) -> bool) {
+        let happened = failures().enumerate().filter(|(_, (site, errno))| has_happened(*site, *errno));
+        happened.for_each(|(index, _)| self.set(Mark((FIRST_FAILURE + index) as u16)));
     }
 
     /// Whether a mark is among them.
@@ -250,8 +259,7 @@ impl fmt::Display for Mark {
         if index < FIRST_FAILURE {
             write!(f, "ended by {}", REASONS[index])
         } else if index < FIRST_ROW {
-            let all = FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (site, errno)));
-            let (site, errno) = all.into_iter().nth(index - FIRST_FAILURE).expect("it is in the table");
+            let (site, errno) = failures().nth(index - FIRST_FAILURE).expect("it is in the table");
             write!(f, "{site:?} failed with {errno}")
         } else if index < FIRST_VICE {
             let row = &ROWS[(index - FIRST_ROW) / 2];

@@ -4,6 +4,7 @@
 //! held to the [`INVARIANTS`](super::invariant::INVARIANTS). The same tape gives the same run, call by call. What a run
 //! has come across is told by its [`Marks`], so that a swarm of them can show that it got everywhere.
 
+mod course;
 mod heckler;
 mod judge;
 mod juggler;
@@ -62,12 +63,12 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
     stage.run_safety();
     judge::judge_peers(&mut stage);
     let heard = stage.cast.iter().map(|cast| cast.heard.borrow().digests.clone()).collect();
-    if stage.goes_on {
+    if stage.course.goes_on {
         stage.calm_down();
         stage.run_liveness();
         stage.run_shutdown();
     }
-    if stage.is_given_up {
+    if stage.course.is_given_up {
         return None;
     }
     judge::judge_journals(&mut stage);
@@ -76,9 +77,9 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
     Some(Outcome {
         events: stage.events(),
         calls,
-        virtual_time: stage.virtual_time(),
+        virtual_time: stage.course.virtual_time(),
         trace_hash,
-        violations: stage.violations,
+        violations: stage.course.violations,
         marks: stage.marks,
         heard,
         scenario: stage.scenario,

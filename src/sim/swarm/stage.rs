@@ -5,14 +5,15 @@
 
 use super::super::actor::byzantine::Villain;
 use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
-use super::super::driver::{Actor, Driver, RunOutcome};
+use super::super::driver::Actor;
 use super::super::errno::EINTR;
-use super::super::invariant::{Checked, Violation};
+use super::super::invariant::Checked;
 use super::super::kernel::Route;
 use super::super::net::SimNet;
 use super::super::poller::Poller;
 use super::super::tape::{Chance, Tape};
 use super::super::world::World;
+use super::course::{Course, EVENTS_MAX, RECOVERY};
 use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
@@ -36,12 +37,6 @@ use std::time::Duration;
 pub(super) const PORT: u16 = 18_444;
 /// The host of the first troop.
 pub(super) const FIRST_TROOP: usize = 1;
-/// Time until everybody honest has to be served when all is well.
-const RECOVERY: Duration = Duration::from_secs(30 * 60);
-/// Socket events after which the first phase ends early.
-const EVENTS_MAX: u64 = 60_000;
-/// Rounds at one moment that no run needs, not even one in which a hundred peers are read three bytes at a time.
-const ROUNDS_MAX: u64 = 4_000_000;
 
 /// A scenario that runs.
 pub(super) struct Stage {
@@ -52,13 +47,7 @@ pub(super) struct Stage {
     pub(super) rival: Option<Checked<Juggler>>,
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
-    pub(super) violations: Vec<Violation>,
-    /// The loop is still there, and nothing has ended the run before its time.
-    pub(super) goes_on: bool,
-    /// It takes too long.
-    pub(super) is_given_up: bool,
-    patience: Patience,
-    began: Instant,
+    pub(super) course: Course,
     /// When all hosts that stand still go on.
     resumes: Instant,
     /// A user has asked the loop to stop.
@@ -106,8 +95,8 @@ impl Stage {
         let mut node = Checked::new(&world, net, config.clone(), juggler).expect("the configuration is valid");
         node = node.with_calls_per_sweep(scenario.calls_per_sweep);
         node.listen(here).expect("nothing fails yet");
-        let began = world.now();
-        let (marks, violations) = (Marks::default(), Vec::new());
+        let course = Course::new(&world, patience);
+        let resumes = course.began;
         let mut stage = Self {
             world,
             scenario,
@@ -115,13 +104,9 @@ impl Stage {
             node,
             rival,
             cast,
-            marks,
-            violations,
-            goes_on: true,
-            is_given_up: false,
-            patience,
-            began,
-            resumes: began,
+            marks: Marks::default(),
+            course,
+            resumes,
             is_stopping: false,
         };
         stage.set_limits();
@@ -180,49 +165,29 @@ impl Stage {
 
     // --- Time -------------------------------------------------------------------------------------------------------
 
-    pub(super) fn virtual_time(&self) -> Duration {
-        self.world.now().since(self.began)
-    }
-
     pub(super) fn events(&self) -> u64 {
         self.node.socket_events() + self.rival.as_ref().map_or(0, Checked::socket_events)
     }
 
     fn run_until(&mut self, until: Instant) {
-        if !self.goes_on {
-            return;
-        }
         let mut actors: Vec<&mut dyn Actor> = vec![&mut self.node];
         actors.extend(self.rival.iter_mut().map(|rival| rival as &mut dyn Actor));
         actors.extend(self.cast.iter_mut().filter_map(|cast| cast.crowd.as_mut().map(|crowd| crowd as &mut dyn Actor)));
-        let driver = Driver::new(&self.world).with_rounds_per_moment(ROUNDS_MAX);
-        let is_over = || !self.patience.lasts(self.world.trace().calls());
-        match driver.run(until, &mut actors, is_over) {
-            Ok(RunOutcome::TimeOver | RunOutcome::AllEnded) => {}
-            Ok(RunOutcome::Done) => (self.is_given_up, self.goes_on) = (true, false),
-            Err(error) => {
-                self.found(9, error.to_string());
-                self.goes_on = false;
-            }
-        }
-    }
-
-    pub(super) fn found(&mut self, invariant: u8, text: String) {
-        self.violations.push(Violation { invariant, at: self.world.now(), text });
+        self.course.run_until(until, &mut actors);
     }
 
     // --- The phases -------------------------------------------------------------------------------------------------
 
     /// Everything may happen.
     pub(super) fn run_safety(&mut self) {
-        let until = self.began.plus(self.scenario.length);
+        let until = self.course.began.plus(self.scenario.length);
         let deeds = self.scenario.deeds.clone();
         let mut moments: Vec<(Instant, Option<Deed>)> =
-            deeds.into_iter().map(|(at, deed)| (self.began.plus(at), Some(deed))).collect();
+            deeds.into_iter().map(|(at, deed)| (self.course.began.plus(at), Some(deed))).collect();
         let pieces = (self.scenario.length.as_secs() / 30).max(1);
         moments.extend((1..=pieces).map(|piece| {
             let share = self.scenario.length.mul_f64(piece as f64 / pieces as f64);
-            (self.began.plus(share).min(until), None)
+            (self.course.began.plus(share).min(until), None)
         }));
         moments.sort_by_key(|(at, _)| *at);
         let mut heals: Vec<(Instant, usize)> = Vec::new();
@@ -236,14 +201,14 @@ impl Stage {
                 self.world.heal(host);
             }
             self.run_until(at);
-            if !self.goes_on || self.node.has_ended() || self.events() > EVENTS_MAX {
+            if !self.course.goes_on || self.node.has_ended() || self.events() > EVENTS_MAX {
                 break;
             }
             if let Some(deed) = deed {
                 self.befall(deed, &mut heals);
             }
         }
-        self.goes_on &= !self.node.has_ended();
+        self.course.goes_on &= !self.node.has_ended();
     }
 
     fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
@@ -342,7 +307,7 @@ impl Stage {
         self.wish(Wish::Calm);
         loop {
             self.run_until(self.world.now().plus(pause));
-            if !self.goes_on {
+            if !self.course.goes_on {
                 return;
             }
             let waits = judge::who_waits(self);
@@ -350,7 +315,7 @@ impl Stage {
                 return;
             }
             if self.world.now().since(began) > RECOVERY {
-                return self.found(39, waits.join("; "));
+                return self.course.found(39, waits.join("; "));
             }
             for cast in &mut self.cast {
                 cast.fill_up(SocketAddr::new(IpAddr::from([10, 0, 0, 1]), PORT), self.world.now());
@@ -376,20 +341,17 @@ impl Stage {
             let _ = rival.handle().stop();
         }
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
-        if !self.goes_on {
+        if !self.course.goes_on {
             return;
         }
         for host in [NODE, FIRST_TROOP] {
             let checked = if host == NODE { Some(&self.node) } else { self.rival.as_ref() };
             let Some(checked) = checked else { continue };
-            let (has_ended, open) = (checked.has_ended(), self.world.open_descriptors(host));
-            if !has_ended || open != 2 {
-                self.found(36, format!("host {host}: has ended: {has_ended}, open descriptors: {open}"));
-            }
+            self.course.check_stopped(host, checked.has_ended());
         }
         let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
         if left > 0 {
-            self.found(36, format!("{left} peers do not know that the loop has ended"));
+            self.course.found(36, format!("{left} peers do not know that the loop has ended"));
         }
     }
 }

@@ -31,6 +31,11 @@ pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Write, &[errno::EAGAIN, errno::EINTR, errno::EPIPE, errno::ECONNRESET, errno::ENOBUFS, errno::ECONNABORTED]),
 ];
 
+/// The same, one by one in the order of the table.
+pub(super) fn failures() -> impl Iterator<Item = (Site, i32)> {
+    FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
+}
+
 /// Half of all worlds have no fault at all.
 pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     let mut faults = Vec::new();

@@ -27,6 +27,24 @@ fn banned(town: &Town) -> Vec<(Host, BanReason, usize)> {
 }
 
 #[test]
+fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
+    let mut town = Town::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, Some(THEIRS));
+    town.welcome(&mut stranger, 1, Some(OTHERS));
+    town.node.handle().ban(THEIRS, None).unwrap();
+    town.settle();
+    assert_eq!((town.ready(), banned(&town)), (2, vec![(Host::of(THEIRS), BanReason::Manual, 0)]));
+    let config = Config { manager: Some(Box::new(manager())), ..town.node.reactor().config().clone() };
+    drop(town.node.handle().update_config(config).unwrap());
+    town.settle();
+    assert!(stranger.receive(0).1, "it is closed");
+    stranger.close(0);
+    town.settle();
+    assert_eq!((town.ready(), town.ends()), (1, vec![LocalCause::Banned.into()]));
+}
+
+#[test]
 fn seed_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);

@@ -9,7 +9,7 @@ use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOC
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::{CommandName, Network};
 use crate::sim::invariant::ledger::Ledger;
-use crate::sim::invariant::managing::SPARED;
+use crate::sim::invariant::managing::{SPARED, SPARED_BY_PING};
 use crate::sim::invariant::{Bounds, Draw, ManagerSummary};
 use crate::time::Instant;
 use crate::wire::Header;
@@ -202,26 +202,26 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
         ledger.told(LINK, true);
     }),
-    (29, |ledger| ledger.control(&complete())),
-    (29, |ledger| (0..2).for_each(|_| ledger.control(&established()))),
+    (29, |ledger| ledger.control(&complete(), &config())),
+    (29, |ledger| (0..2).for_each(|_| ledger.control(&established(), &config()))),
     (29, |ledger| {
-        ledger.control(&established());
-        ledger.control(&lost(CloseReason::ClosedByPeer));
+        ledger.control(&established(), &config());
+        ledger.control(&lost(CloseReason::ClosedByPeer), &config());
     }),
     (29, |ledger| {
-        ledger.control(&established());
+        ledger.control(&established(), &config());
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
-        ledger.control(&lost(CloseReason::RejectedByPeer(1)));
+        ledger.control(&lost(CloseReason::RejectedByPeer(1)), &config());
     }),
     (29, |ledger| {
-        ledger.control(&established());
+        ledger.control(&established(), &config());
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
-        ledger.control(&lost(CloseReason::ClosedByPeer));
-        ledger.control(&complete());
+        ledger.control(&lost(CloseReason::ClosedByPeer), &config());
+        ledger.control(&complete(), &config());
     }),
     (29, |ledger| {
         let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
-        ledger.control(&ControlEvent::PeerEvicted { peer, address });
+        ledger.control(&ControlEvent::PeerEvicted { peer, address }, &config());
     }),
     (26, |ledger| fail(ledger, 1, Duration::from_millis(4_999))),
     (26, |ledger| fail(ledger, 2, Duration::from_millis(12_501))),
@@ -233,7 +233,22 @@ pub(super) const CALLS: &[Calls] = &[
     (26, |ledger| restart(ledger, 4)),
     (26, |ledger| restart(ledger, 0)),
     (26, |ledger| (0..2).for_each(|_| restart(ledger, 1))),
+    (27, |ledger| {
+        manage(ledger);
+        ledger.control(&ControlEvent::ListenerBound { address: there() }, &config());
+        (0..2).for_each(|_| ledger.managing.settle(Some(&drawn()), Instant::ZERO, &mut ledger.findings));
+    }),
     (28, |ledger| evict(ledger, SPARED)),
+    (28, |ledger| {
+        let trusted = vec![(there().ip(), 16)];
+        let manager = Some(Box::new(ManagerConfig { trusted, ..ManagerConfig::new(Network::Regtest) }));
+        ledger.managing.trust(&Config { manager, ..config() });
+        evict(ledger, SPARED + 1);
+    }),
+    (28, |ledger| {
+        answer_pings(ledger, SPARED_BY_PING as u32 - 1);
+        evict(ledger, SPARED + 1);
+    }),
 ];
 
 fn manage(ledger: &mut Ledger) {
@@ -257,12 +272,12 @@ fn fail(ledger: &mut Ledger, failures: u32, pause: Duration) {
     let (peer, state, next) = (PeerId::of(LINK), ConnectionState::Connecting, NextDial::At(Instant::ZERO.plus(pause)));
     let event = ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next };
     ledger.event(LINK, &closed(reason), LATE, Some(true));
-    ledger.control(&event);
+    ledger.control(&event, &config());
 }
 
 fn restart(ledger: &mut Ledger, restarts: u32) {
     manage(ledger);
-    ledger.control(&ControlEvent::ConnectionRestarting { address: there(), restarts });
+    ledger.control(&ControlEvent::ConnectionRestarting { address: there(), restarts }, &config());
 }
 
 /// So many have come, and the one that came last has to go.
@@ -270,16 +285,24 @@ fn evict(ledger: &mut Ledger, count: usize) {
     manage(ledger);
     for slot in 10..10 + count as u32 {
         let (peer, address) = (PeerId::of(LinkId::new(slot, 0)), there());
-        ledger.control(&ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND });
+        ledger.control(&ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND }, &config());
         if slot as usize + 1 == 10 + count {
-            ledger.control(&ControlEvent::PeerEvicted { peer, address });
+            ledger.control(&ControlEvent::PeerEvicted { peer, address }, &config());
         }
+    }
+}
+
+/// So many answer pings as fast as the one that came last, and all others never do.
+fn answer_pings(ledger: &mut Ledger, count: u32) {
+    let last = 10 + SPARED as u32;
+    for slot in (10..10 + count).chain([last]) {
+        ledger.managing.ponged(PeerId::of(LinkId::new(slot, 0)), Duration::from_millis(1));
     }
 }
 
 #[test]
 fn pauses_restarts_and_evictions_as_they_should_be_break_nothing() {
-    let calls: [fn(&mut Ledger); 5] = [
+    let calls: [fn(&mut Ledger); 7] = [
         |ledger| fail(ledger, 1, Duration::from_secs(5)),
         |ledger| fail(ledger, 2, Duration::from_millis(12_500)),
         |ledger| {
@@ -289,6 +312,15 @@ fn pauses_restarts_and_evictions_as_they_should_be_break_nothing() {
         },
         |ledger| (1..=3).for_each(|restarts| restart(ledger, restarts)),
         |ledger| evict(ledger, SPARED + 1),
+        |ledger| {
+            answer_pings(ledger, SPARED_BY_PING as u32);
+            evict(ledger, SPARED + 1);
+        },
+        |ledger| {
+            manage(ledger);
+            ledger.control(&ControlEvent::ListenerBound { address: ADDRESS.parse().expect("an address") }, &config());
+            (0..2).for_each(|_| ledger.managing.settle(Some(&drawn()), Instant::ZERO, &mut ledger.findings));
+        },
     ];
     for (index, call) in calls.into_iter().enumerate() {
         let mut ledger = ledger();

@@ -2,6 +2,8 @@
 
 use super::resident::Nature;
 use crate::config::{Config, DialMode, ManagerConfig};
+use crate::error::{CloseReason, Incompatibility, Misbehaviour};
+use crate::protocol::Network;
 use crate::sim::swarm::heckler::NETWORK;
 use crate::sim::tape::{Chance, Tape};
 use std::fmt;
@@ -17,6 +19,7 @@ const HOSTS_MAX: u32 = 12;
 /// The streams of a tape that a managed world draws from.
 pub(in crate::sim::swarm) mod stream {
     pub(crate) const MANAGED: u32 = 500;
+    pub(crate) const SETTINGS: u32 = 501;
     pub(crate) const RESIDENT: u32 = 520;
     pub(crate) const FLOOD: u32 = 560;
 }
@@ -75,11 +78,22 @@ pub(super) enum Deed {
     Close {
         pick: u32,
     },
+    /// The handler finds out what a peer is.
+    Judge {
+        pick: u32,
+        reason: CloseReason,
+    },
     Configure {
         target: usize,
         max: usize,
         evicts: bool,
         per_host: usize,
+    },
+    Retune {
+        trusted: Option<(IpAddr, u8)>,
+        learns_addresses: bool,
+        /// How many addresses are a fixed list, if there is one.
+        fixed: Option<usize>,
     },
     /// The process is killed and started again.
     Kill,
@@ -114,11 +128,14 @@ impl Plan {
             is_port_in_doubt: chance.one_in(8),
             seed: chance.range(0, u64::MAX),
         };
-        if chance.one_in(3) {
-            plan.manager.mode = DialMode::Fixed(plan.addresses().collect());
-        }
+        let is_fixed = chance.one_in(3);
         plan.draw_floods(&chance, length);
         plan.draw_deeds(&chance, length);
+        plan.draw_settings(&tape.stream(stream::SETTINGS), length);
+        plan.deeds.sort_by_key(|(at, _)| *at);
+        if is_fixed {
+            plan.manager.mode = DialMode::Fixed(plan.addresses().collect());
+        }
         Some(plan)
     }
 
@@ -183,7 +200,48 @@ impl Plan {
             };
             self.deeds.push((at, deed));
         }
-        self.deeds.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Whom the loop trusts and believes, and how that and whom it dials changes; who gossips; and who is found to be
+    /// none for it.
+    fn draw_settings(&mut self, chance: &Chance, length: Duration) {
+        self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
+        self.manager.learns_addresses = !chance.one_in(6);
+        if chance.one_in(3) {
+            let ports = 1 + chance.below(2) as u16;
+            self.residents.push((Nature::Gossip, ports));
+        }
+        if chance.one_in(4) {
+            let from = Duration::from_millis(chance.range(0, length.as_millis() as u64 / 2));
+            let (count, every) = (1 + chance.below(20), Duration::from_secs(1));
+            self.floods.push(Flood { nature: Nature::Gossip, spread: Spread::OneRange, count, from, every });
+        }
+        for _ in 0..chance.below(5) {
+            let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
+            let pick = chance.below(1 << 16);
+            let deed = match chance.below(4) {
+                0 => Deed::Judge { pick, reason: Misbehaviour::Intolerable.into() },
+                1 => Deed::Judge { pick, reason: Incompatibility::Network { found: Network::Testnet }.into() },
+                _ => Deed::Retune {
+                    trusted: self.draw_trusted(chance),
+                    learns_addresses: !chance.one_in(3),
+                    fixed: chance.one_in(2).then(|| 1 + chance.below(HOSTS_MAX) as usize),
+                },
+            };
+            self.deeds.push((at, deed));
+        }
+    }
+
+    /// One that listens, a host of a flood, or a range of one.
+    fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
+        let host = 1 + chance.below(self.residents.len() as u32) as usize;
+        let network = *chance.pick(&[
+            (ip_of(host), 32),
+            (ip_of(host), 30),
+            (Ipv4Addr::new(60, 1, 1, 1).into(), 32),
+            (Ipv4Addr::new(70, 7, 0, 0).into(), 16),
+        ]);
+        chance.one_in(3).then_some(network)
     }
 }
 

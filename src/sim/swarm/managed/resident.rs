@@ -1,11 +1,14 @@
 //! Who a managed loop meets: peers that it can keep, and those that it cannot.
 
+use super::plan::PORT;
 use crate::protocol::{CommandName, Network};
 use crate::sim::actor::{self, End, Honest, Line, Persona};
 use crate::sim::swarm::heckler::{NETWORK, frame, version};
+use crate::sim::tape::Chance;
 use crate::time::Instant;
-use crate::wire::put_frame;
+use crate::wire::{AddressEntry, Addresses, NetAddress, put_frame};
 use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +32,9 @@ pub(super) enum Nature {
     Nasty,
     /// It says what the loop has said to it, wherever it can.
     Replayer,
+    /// It names addresses at which nobody is, as many as there may be in a message or more, whether it was asked or
+    /// not.
+    Gossip,
     /// There is nobody.
     Nobody,
     /// There is not even anybody to say so.
@@ -70,6 +76,25 @@ fn greeting(agent: &[u8]) -> Vec<u8> {
     [frame("version", &version(70_016, agent)), frame("verack", &[])].concat()
 }
 
+/// An `addr` with addresses of which most could be peers'.
+fn rumour(chance: &Chance) -> Vec<u8> {
+    let count = *chance.pick(&[1, 3, 10, 30, 1_000, 1_001]);
+    let entries = (0..count).map(|_| {
+        let [_, a, b, c] = chance.below(1 << 24).to_be_bytes();
+        let ip = match chance.below(16) {
+            0 => Ipv4Addr::UNSPECIFIED,
+            1 => Ipv4Addr::new(224, 0, 0, c),
+            2 => Ipv4Addr::BROADCAST,
+            _ => Ipv4Addr::new(20, a, b, c),
+        };
+        let port = if chance.one_in(16) { 0 } else { PORT };
+        AddressEntry { time: 1_500_000_000, address: NetAddress::from_socket(1, SocketAddr::from((ip, port))) }
+    });
+    let mut payload = Vec::new();
+    Addresses::from_entries(entries).as_ref().encode(&mut payload);
+    frame("addr", &payload)
+}
+
 impl Persona for Resident {
     fn opened(&mut self, line: &mut Line<'_>) {
         match self.nature {
@@ -100,6 +125,10 @@ impl Persona for Resident {
                 line.send(&greeting(b"/nasty:1/"));
                 line.wake_at(line.now().plus(Duration::from_secs(1)));
             }
+            Nature::Gossip => {
+                line.send(&greeting(b"/gossip:1/"));
+                line.wake_at(line.now().plus(Duration::from_secs(1)));
+            }
             Nature::Replayer => {
                 let said = self.overheard.borrow().clone();
                 line.send(&said);
@@ -124,7 +153,8 @@ impl Persona for Resident {
             | Nature::OtherChain
             | Nature::OtherNetwork
             | Nature::Mute
-            | Nature::Nasty => {}
+            | Nature::Nasty
+            | Nature::Gossip => {}
         }
     }
 
@@ -138,6 +168,11 @@ impl Persona for Resident {
                     line.send(&again);
                 }
                 line.wake_at(line.now().plus(Duration::from_secs(1)));
+            }
+            Nature::Gossip => {
+                let rumour = rumour(line.chance());
+                line.send(&rumour);
+                line.wake_at(line.now().plus(Duration::from_secs(30)));
             }
             Nature::Dropper
             | Nature::Full

@@ -53,7 +53,7 @@ fn every_mistake_has_its_line() {
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
     refused(&["peers", "list", "--status", "good"], 2, &["`good` is no status"]);
-    refused(&["peers", "list", "--book", "/no/such/book"], 1, &["opening the peer book /no/such/book"]);
+    refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no peer book /no/such/book"]);
     refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is no address"]);
     refused(&["peers", "ban", "host"], 2, &["invalid IP address"]);
     refused(&["peers", "ban", "192.0.2.1", "--for", "5"], 2, &["write the unit"]);

@@ -1,0 +1,128 @@
+//! What a book and a disk must not have, and what looks like it and is right.
+
+use super::{Doctored, Scene};
+use crate::address::Host;
+use crate::ban::{Ban, BanReason};
+use crate::id::LinkId;
+use crate::sim::invariant::hearsay::{SHARE_MAX, Teller};
+use crate::store::{Batch, Change, KnownPeer, Persisted};
+use crate::time::{Instant, UnixTime};
+use crate::wire::{AddressEntry, Addresses, NetAddress};
+
+pub(super) const SWEEPS: &[Doctored] = &[
+    // The disk has what it was never given, and not what is known, and still what was forgotten.
+    (30, |scene| {
+        scene.manager().is_durable = false;
+        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
+    }),
+    (30, |scene| {
+        scene.manager().is_durable = false;
+        save(scene, peer_at("192.0.2.1:1"));
+        scene.disk.peers.clear();
+    }),
+    (30, |scene| scene.manager().book.push(peer_at("192.0.2.1:1"))),
+    (30, |scene| {
+        save(scene, peer_at("192.0.2.1:1"));
+        let mut peer = peer_at("192.0.2.1:1");
+        peer.failures = 1;
+        scene.manager().book.push(peer);
+    }),
+    (30, |scene| save(scene, peer_at("192.0.2.1:1"))),
+    (30, |scene| {
+        let until = Some(UnixTime::from_secs(9));
+        let (host, since) = (Host::of("192.0.2.1".parse().expect("an address")), UnixTime::from_secs(0));
+        let ban = Ban { host, reason: BanReason::Manual, since, until };
+        scene.disk.bans.insert(host, ban);
+        scene.ledger.managing.saved.gave(Batch { id: 1, changes: vec![Change::PutBan(ban)] });
+    }),
+    (31, |scene| know(scene, ["192.0.2.1:0"])),
+    (31, |scene| know(scene, ["224.0.0.1:1"])),
+    (31, |scene| know(scene, ["255.255.255.255:1"])),
+    (31, |scene| {
+        name(scene, false, ["192.0.2.1:1"]);
+        know(scene, ["192.0.2.1:1"]);
+    }),
+    (31, |scene| {
+        (0..2).for_each(|half| name(scene, true, strangers(half)));
+        know(scene, strangers(0));
+        know(scene, strangers(1));
+    }),
+];
+
+pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
+    |scene| {
+        // It is written and nobody has said so.
+        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
+        let changes = vec![Change::PutPeer(peer_at("192.0.2.1:1"))];
+        scene.ledger.managing.saved.gave(Batch { id: 1, changes });
+        scene.manager().is_durable = false;
+    },
+    |scene| {
+        scene.manager().book.push(peer_at("192.0.2.1:1"));
+        scene.ledger.managing.remember(&[peer_at("192.0.2.1:1")]);
+    },
+    |scene| {
+        save(scene, peer_at("192.0.2.1:1"));
+        scene.manager().book.push(peer_at("192.0.2.1:1"));
+    },
+    // Of its own host anybody may speak, and of others who was asked, as far as the share goes.
+    |scene| {
+        name(scene, false, ["198.51.100.1:7"]);
+        know(scene, ["198.51.100.1:7"]);
+    },
+    |scene| {
+        name(scene, true, strangers(0));
+        know(scene, strangers(0));
+    },
+    |scene| {
+        (0..2).for_each(|half| name(scene, true, strangers(half)));
+        know(scene, strangers(0));
+    },
+    |scene| {
+        name(scene, false, ["192.0.2.1:1"]);
+        scene.ledger.managing.hearsay.knows("192.0.2.1:1".parse().expect("an address"));
+        know(scene, ["192.0.2.1:1"]);
+    },
+    |scene| {
+        name(scene, false, ["192.0.2.1:1"]);
+        scene.ledger.managing.hearsay.missed();
+        know(scene, ["192.0.2.1:1"]);
+    },
+];
+
+fn peer_at(address: &str) -> KnownPeer {
+    KnownPeer::new(address.parse().expect("an address"), UnixTime::from_secs(0))
+}
+
+/// A batch that puts a peer on the disk, and is confirmed.
+fn save(scene: &mut Scene, peer: KnownPeer) {
+    scene.disk.peers.insert(peer.address(), peer.clone());
+    let saved = &mut scene.ledger.managing.saved;
+    saved.gave(Batch { id: 1, changes: vec![Change::PutPeer(peer)] });
+    saved.answered(&Persisted { id: 1, result: Ok(()) });
+}
+
+/// The book has these, and they wait to be written.
+fn know<'a>(scene: &mut Scene, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
+    scene.manager().is_durable = false;
+    let peers = addresses.into_iter().map(|address| peer_at(address.as_ref()));
+    scene.manager().book.extend(peers);
+}
+
+/// A new peer of 198.51.100.0, that was dialled or not, names these.
+fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
+    let entries = addresses.into_iter().map(|address| AddressEntry {
+        time: 0,
+        address: NetAddress::from_socket(1, address.as_ref().parse().expect("an address")),
+    });
+    let hearsay = &mut scene.ledger.managing.hearsay;
+    let link = LinkId::new(hearsay.granted().expect("all is heard") as u32, 0);
+    let (address, opened) = ("198.51.100.1:1".parse().expect("an address"), Instant::ZERO);
+    let teller = Teller { link, address, is_dialled, opened };
+    hearsay.heard(teller, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
+}
+
+/// Half as many as one range may fill of the book, and one more.
+fn strangers(half: usize) -> Vec<String> {
+    (0..=SHARE_MAX / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
+}
