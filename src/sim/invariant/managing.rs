@@ -151,18 +151,7 @@ impl Managing {
             }
             ControlEvent::ConnectionLost { peer, address, reason, .. } => {
                 self.left(*peer);
-                self.ended.insert(*address);
-                self.rest_until(*address, now.plus(INACCESSIBLE_RECHECK));
-                self.set_back(*address, *reason, bounds.max_retries);
-                // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
-                let is_barred = is_barred(*reason);
-                if is_barred {
-                    self.forget_restarts(*address);
-                }
-                let is_blameless = is_barred || is_shortage(*reason);
-                if self.drawn.remove(address) && !is_blameless {
-                    self.new_pauses.push((*address, Some(now.plus(bounds.initial_backoff))));
-                }
+                self.lost(*address, *reason, bounds, now);
             }
             ControlEvent::ConnectionRestarting { address, restarts } => {
                 self.setbacks.remove(address);
@@ -174,25 +163,8 @@ impl Managing {
                 self.evicted(*peer, *address, findings);
             }
             ControlEvent::PeerBanned { host, .. } => drop(self.announced.insert(*host)),
-            ControlEvent::PeerUnbanned { host } => {
-                self.announced.remove(host);
-                self.pauses.retain(|address, _| Host::of(address.ip()) != *host);
-                self.new_pauses.retain(|(address, _)| Host::of(address.ip()) != *host);
-                self.restarts.retain(|address, _| Host::of(address.ip()) != *host);
-                self.has_forgotten = true;
-            }
-            // Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a
-            // guest from then on.
-            ControlEvent::ConfigUpdated { fields } => {
-                if fields.contains(&"mode") {
-                    self.drawn.clear();
-                }
-                self.own.clear();
-                self.pauses.clear();
-                self.new_pauses.clear();
-                self.restarts.clear();
-                self.has_forgotten = true;
-            }
+            ControlEvent::PeerUnbanned { host } => self.unbanned(*host),
+            ControlEvent::ConfigUpdated { fields } => self.config_updated(fields),
             ControlEvent::HandshakeComplete { address, connection_type, .. } => {
                 self.setbacks.remove(address);
                 if *connection_type == ConnectionType::Outbound {
@@ -234,6 +206,27 @@ impl Managing {
         self.hearsay.left(peer.link());
     }
 
+    fn unbanned(&mut self, host: Host) {
+        self.announced.remove(&host);
+        self.pauses.retain(|address, _| Host::of(address.ip()) != host);
+        self.new_pauses.retain(|(address, _)| Host::of(address.ip()) != host);
+        self.restarts.retain(|address, _| Host::of(address.ip()) != host);
+        self.has_forgotten = true;
+    }
+
+    /// Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a guest
+    /// from then on.
+    fn config_updated(&mut self, fields: &[&'static str]) {
+        if fields.contains(&"mode") {
+            self.drawn.clear();
+        }
+        self.own.clear();
+        self.pauses.clear();
+        self.new_pauses.clear();
+        self.restarts.clear();
+        self.has_forgotten = true;
+    }
+
     /// An accepted peer has to go for another. Those that are going anyhow are none to choose from, so there may be
     /// fewer than are known here; and pings that were answered since can have made others better alone.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
@@ -251,6 +244,21 @@ impl Managing {
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
             format!("{peer:?} at {address} is evicted, and only {better} others answer pings as fast")
         });
+    }
+
+    fn lost(&mut self, address: SocketAddr, reason: CloseReason, bounds: DialBounds, now: Instant) {
+        self.ended.insert(address);
+        self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
+        self.set_back(address, reason, bounds.max_retries);
+        // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
+        let is_barred = is_barred(reason);
+        if is_barred {
+            self.forget_restarts(address);
+        }
+        let is_blameless = is_barred || is_shortage(reason);
+        if self.drawn.remove(&address) && !is_blameless {
+            self.new_pauses.push((address, Some(now.plus(bounds.initial_backoff))));
+        }
     }
 
     fn failed(
