@@ -6,6 +6,7 @@ use super::Node;
 use crate::units::{parse_bytes, parse_count, parse_duration, write_bytes};
 use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::limits::BLOCK_PAYLOAD_MAX_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Network};
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     CommandSizes,
     Duration(fn(&mut Config) -> &mut Duration),
     Size(fn(&mut Config) -> &mut u64),
+    /// The size of a block, or `unlimited`, which is the largest that the protocol can say.
+    BlockSize(fn(&mut Config) -> &mut u64),
     Count(fn(&mut Config) -> &mut usize),
     /// A count, or 0, or `unlimited`.
     Limit(fn(&mut Config) -> &mut usize),
@@ -60,6 +63,7 @@ impl Kind {
             | Self::Magic
             | Self::Duration(_)
             | Self::Size(_)
+            | Self::BlockSize(_)
             | Self::Count(_)
             | Self::Limit(_)
             | Self::Number(_)
@@ -83,7 +87,7 @@ impl Kind {
             Self::FixedPeers | Self::Addresses(_) | Self::Address(_) => "IP:PORT",
             Self::CommandSizes => "COMMAND=SIZE",
             Self::Duration(_) => "TIME",
-            Self::Size(_) => "SIZE",
+            Self::Size(_) | Self::BlockSize(_) => "SIZE",
             Self::Count(_) | Self::Limit(_) | Self::Number(_) | Self::Height(_) | Self::Bits(_) => "N",
             Self::Port(_) => "PORT",
             Self::Factor(_) => "FACTOR",
@@ -113,6 +117,12 @@ impl Kind {
             Self::CommandSizes => config.buffered_command_max_bytes = all(texts, parse_command_size)?,
             Self::Duration(of) => *of(config) = parse_duration(one()?)?,
             Self::Size(of) => *of(config) = parse_bytes(one()?)?,
+            Self::BlockSize(of) => {
+                *of(config) = match one()? {
+                    UNLIMITED => BLOCK_PAYLOAD_MAX_BYTES,
+                    text => parse_bytes(text)?,
+                };
+            }
             Self::Count(of) => *of(config) = parse_count(one()?)?,
             Self::Limit(of) => {
                 *of(config) = match one()? {
@@ -157,6 +167,10 @@ impl Kind {
             }
             Self::Duration(of) => quoted(&humantime::format_duration(*of(config)).to_string()),
             Self::Size(of) => quoted(&write_bytes(*of(config))),
+            Self::BlockSize(of) => match *of(config) {
+                BLOCK_PAYLOAD_MAX_BYTES => quoted(UNLIMITED),
+                bytes => quoted(&write_bytes(bytes)),
+            },
             Self::Count(of) => of(config).to_string(),
             Self::Limit(of) => match *of(config) {
                 usize::MAX => quoted(UNLIMITED),

@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use table::{SETTINGS, Setting};
+use table::{OF_NETWORK, SETTINGS, Setting};
 
 /// What the names of variables begin with.
 const VARIABLE_PREFIX: &str = "PEERLOOP_";
@@ -99,16 +99,22 @@ impl Settings {
 }
 
 impl Effective {
-    /// The whole configuration as a file, each value with its source.
+    /// The whole configuration as a file, each value with its source. What the network decides is a comment, so that
+    /// another network there brings its own.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags over environment over file over defaults.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
             // A path may hold anything, and a comment no end of a line.
-            let source = source.to_string().replace(char::is_control, "?");
+            let told = source.to_string().replace(char::is_control, "?");
+            let name = setting.name;
             text += &match setting.kind.show(&mut node) {
-                Some(value) => format!("{} = {value} # {source}\n", setting.name),
-                None => format!("# {} is not set # {source}\n", setting.name),
+                // Written as a value it would stay when the network is changed.
+                Some(value) if *source == Source::Default && OF_NETWORK.contains(&name) => {
+                    format!("# {name} = {value} # {told} of {}\n", node.config.network)
+                }
+                Some(value) => format!("{name} = {value} # {told}\n"),
+                None => format!("# {name} is not set # {told}\n"),
             };
         }
         text

@@ -13,6 +13,9 @@ pub(super) struct Setting {
     pub(super) kind: Kind,
 }
 
+/// The settings whose defaults are those of the network.
+pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
+
 /// Edits that a mistyped name may be away from the right one.
 const EDITS_MAX: usize = 2;
 
@@ -160,7 +163,7 @@ pub(super) static SETTINGS: [Setting; 48] = [
         Kind::Count(|config| &mut config.max_links),
     ),
     row("max_inbound", "Most accepted connections, or unlimited", Kind::Limit(|config| &mut config.max_inbound)),
-    row("block_max_bytes", "Largest block", Kind::Size(|config| &mut config.block_max_bytes)),
+    row("block_max_bytes", "Largest block, or unlimited", Kind::BlockSize(|config| &mut config.block_max_bytes)),
     row("message_max_bytes", "Largest other message", Kind::Size(|config| &mut config.message_max_bytes)),
     row(
         "buffered_message_max_bytes",
@@ -217,6 +220,7 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Node;
     use peerloop::{Config, Network};
     use std::collections::BTreeSet;
 
@@ -233,6 +237,18 @@ mod tests {
         let settings: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(settings, fields);
         assert_eq!(settings.len(), SETTINGS.len(), "no name is there twice");
+    }
+
+    #[test]
+    fn the_defaults_of_a_network_are_those_that_differ_between_networks() {
+        for setting in &SETTINGS {
+            let shown = Network::ALL.map(|network| {
+                let mut node = Node { config: Config::managed(network), ..Node::default() };
+                setting.kind.show(&mut node)
+            });
+            let differs = shown.iter().any(|one| *one != shown[0]);
+            assert_eq!(differs, setting.name == "network" || OF_NETWORK.contains(&setting.name), "{}", setting.name);
+        }
     }
 
     #[test]

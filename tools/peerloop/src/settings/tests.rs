@@ -187,6 +187,20 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 }
 
 #[test]
+fn what_is_printed_follows_when_its_network_is_changed() {
+    let printed = loaded(&[], &[], "").to_toml();
+    for line in ["# default_port = 8333 # default of mainnet", "# dns_seeds = [\"seed.bitcoinsv.io\", "] {
+        assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}: {printed}");
+    }
+    let edited = printed.replace("network = \"mainnet\"", "network = \"testnet\"");
+    assert_eq!(loaded(&[], &[], &edited).node.config, Config::managed(Network::Testnet), "{edited}");
+    assert_eq!(loaded(&["--network", "stn"], &[], &printed).node.config, Config::managed(Network::Stn));
+    // What was given stays as it was given, even if it is the default.
+    let given = loaded(&["--default-port", "8333"], &[], &printed).to_toml();
+    assert!(given.contains("\ndefault_port = 8333 # flag --default-port\n"), "{given}");
+}
+
+#[test]
 fn a_key_that_is_no_setting_is_named_with_its_line_and_the_right_one() {
     let message = refused("# A node.\n\nping_intervall = '10s'\n");
     assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; is it `ping_interval`?");
@@ -205,6 +219,7 @@ fn a_value_that_cannot_be_read_is_named_with_its_place() {
         ("listen = ['localhost']", &["`localhost` is no address with a port"]),
         ("user_agent = ['a']", &["takes no array"]),
         ("default_port = 70000", &["`70000` is no number that fits"]),
+        ("message_max_bytes = 'unlimited'", &["`unlimited` is no size"]),
         ("block_max_bytes = '2MB'", &["`2MB` is no size"]),
         ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is no address"]),
         ("magic = '+1234567'", &["is no magic"]),
@@ -267,6 +282,13 @@ fn a_limit_may_be_none_or_nobody() {
         assert_eq!(loaded(&["--max-inbound", text], &[], "").node.config.max_inbound, limit);
     }
     assert!(refusal(load(&["--max-inbound=-1"], &[], "")).contains("`-1` is no count"));
+    for (text, limit) in [("unlimited", i64::MAX as u64), ("4GiB", 4 << 30)] {
+        let effective = loaded(&["--block-max-bytes", text], &[], "");
+        assert_eq!(effective.node.config.block_max_bytes, limit);
+        let line = format!("block_max_bytes = \"{text}\" # flag --block-max-bytes\n");
+        assert!(effective.to_toml().contains(&line), "{}", effective.to_toml());
+    }
+    assert!(refusal(load(&["--block-max-bytes", "endless"], &[], "")).contains("`endless` is no size"));
 }
 
 #[test]
