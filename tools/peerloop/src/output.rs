@@ -3,7 +3,7 @@
 //! A reader that has gone away ends the writing quietly. Nothing here uses colours.
 
 use crate::exit::Failure;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,18 +27,28 @@ pub(crate) fn complain(message: &str) {
 #[derive(Debug)]
 pub(crate) enum Sink {
     Stdout,
-    File { path: PathBuf, file: File },
+    File {
+        path: PathBuf,
+        file: File,
+        /// Begun here and not written yet: it goes with the value.
+        is_empty: bool,
+    },
 }
 
 impl Sink {
-    /// Opens `path`, `-` meaning stdout. What the file holds stays until the result is written.
+    /// Opens `path`, `-` meaning stdout. What the file holds stays until the result is written; without a result a file
+    /// that is begun here goes again.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {
             return Ok(Self::Stdout);
         }
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        match file {
-            Ok(file) => Ok(Self::File { path: path.to_owned(), file }),
+        let begun = OpenOptions::new().create_new(true).write(true).open(path).map(|file| (file, true));
+        let opened = begun.or_else(|_| {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+            file.map(|file| (file, false))
+        });
+        match opened {
+            Ok((file, is_empty)) => Ok(Self::File { path: path.to_owned(), file, is_empty }),
             Err(error) => Err(Failure::run(format!(
                 "opening {} for writing: {error}; name a file in a folder that exists and is yours",
                 path.display()
@@ -62,8 +72,19 @@ impl Sink {
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
         match self {
             Self::Stdout => print(text),
-            Self::File { path, file } => replace(file, text)
-                .map_err(|error| Failure::run(format!("writing {}: {error}; it lacks the results", path.display()))),
+            Self::File { path, file, is_empty } => {
+                *is_empty = false;
+                replace(file, text)
+                    .map_err(|error| Failure::run(format!("writing {}: {error}; it lacks the results", path.display())))
+            }
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Self::File { path, is_empty: true, .. } = self {
+            let _ = fs::remove_file(path);
         }
     }
 }
