@@ -48,7 +48,8 @@ struct Run {
     duration_ns: u64,
     ramp_ns: Option<u64>,
     partial: bool,
-    seed: u64,
+    /// As text: most readers of JSON hold numbers in 53 bits.
+    seed: String,
     command: Vec<String>,
 }
 
@@ -57,7 +58,7 @@ struct Host {
     os: &'static str,
     cpus: usize,
     clock: &'static str,
-    nofile: u64,
+    descriptors: u64,
     ports: Option<(u16, u16)>,
     backlog: Option<u32>,
 }
@@ -198,7 +199,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
             duration_ns: nanos(report.run_time),
             ramp_ns: report.ramp_time.map(nanos),
             partial: report.is_partial || outcome.course.stop.is_some(),
-            seed: setup.seed,
+            seed: setup.seed.to_string(),
             command: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         },
         host: host(setup),
@@ -228,7 +229,7 @@ fn host(setup: &Setup) -> Host {
         os: std::env::consts::OS,
         cpus: setup.machine.cpus,
         clock: "monotonic",
-        nofile: setup.machine.descriptors,
+        descriptors: setup.machine.descriptors,
         ports: setup.machine.ports,
         backlog: setup.machine.backlog,
     }

@@ -136,7 +136,8 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct Facts {
     profile: String,
-    first_seed: Option<u64>,
+    /// As text: most readers of JSON hold numbers in 53 bits.
+    first_seed: Option<String>,
     tape: Option<String>,
     duration_ns: u64,
     partial: bool,
@@ -182,7 +183,7 @@ pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
         tool: Tool::THIS,
         run: Facts {
             profile: run.plan.worlds.name(),
-            first_seed: run.tape.is_none().then_some(run.plan.seed),
+            first_seed: run.tape.is_none().then(|| run.plan.seed.to_string()),
             tape: run.tape.map(|path| path.display().to_string()),
             duration_ns: nanos(run.took),
             partial: run.tally.stop.is_some(),
