@@ -3,7 +3,11 @@
 use super::{Finding, Verdict, Wanted};
 use crate::exit::Exit;
 use crate::report::json::{self, SCHEMA, Tool, pretty};
+use crate::report::text::Page;
 use serde::Serialize;
+
+/// Below the name of a check.
+const BELOW: &str = "                         ";
 
 #[derive(Debug, Serialize)]
 struct Document<'a> {
@@ -26,19 +30,22 @@ struct Check<'a> {
 
 /// The findings for people.
 pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
-    let mut text = format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network);
+    let mut page = Page(format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network));
     for Finding { name, verdict, value, means, change } in findings {
-        text += &format!("{:<9}{name:<16}{value}\n{:25}{means}\n", verdict.word(), "");
+        page.sentence(&format!("{:<9}{name:<16}", verdict.word()), value);
+        page.sentence(BELOW, means);
         if let Some(change) = change {
-            text += &format!("{:25}change: {change}\n", "");
+            // A command that is broken cannot be copied, and none has a comma.
+            page.parts(&format!("{BELOW}change: "), " ", change.split_inclusive(", ").map(str::trim_end));
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    text + &format!(
-        "\n{}, {}\n",
-        counted(count(Verdict::Problem), "problem"),
-        counted(count(Verdict::Warning), "warning")
-    )
+    page.0
+        + &format!(
+            "\n{}, {}\n",
+            counted(count(Verdict::Problem), "problem"),
+            counted(count(Verdict::Warning), "warning")
+        )
 }
 
 /// The findings for programs.

@@ -20,7 +20,7 @@ const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 const BELOW: &str = "           ";
 
 /// A text that grows line by line.
-struct Page(String);
+pub(crate) struct Page(pub(crate) String);
 
 impl Page {
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -29,7 +29,7 @@ impl Page {
     }
 
     /// A line of parts behind a label; those that do not fit go on below the first.
-    fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
+    pub(crate) fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
         self.0.push_str(label);
         let indent = label.chars().count();
         let mut column = indent;
@@ -50,7 +50,7 @@ impl Page {
     }
 
     /// A sentence behind a label.
-    fn sentence(&mut self, label: &str, sentence: &str) {
+    pub(crate) fn sentence(&mut self, label: &str, sentence: &str) {
         self.parts(label, " ", sentence.split(' '));
     }
 }

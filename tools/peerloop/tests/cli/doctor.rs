@@ -16,6 +16,9 @@ fn one_peer_is_within_the_means_of_any_machine() {
         assert!(run.stdout.contains(&format!(" {name} ")), "{name} is missing:\n{}", run.stdout);
     }
     assert!(run.stdout.contains("\n0 problems, "), "{}", run.stdout);
+    for line in run.stdout.lines().filter(|line| !line.contains("change: ")) {
+        assert!(line.len() <= 80, "{line}");
+    }
 }
 
 #[test]
