@@ -64,10 +64,13 @@ impl Machine {
             1 => "one for each",
             _ => "two for each, as both ends are here",
         };
-        let fits = has.saturating_sub(besides) / descriptors_per_peer;
+        let fewer = match has.saturating_sub(besides) / descriptors_per_peer {
+            0 => String::new(),
+            fits => format!("use at most {fits} peers, or "),
+        };
         Err(Failure::machine(format!(
             "{peers} peers need {needed} descriptors ({each}, and {besides} besides), but this process may open {has}; \
-             use at most {fits} peers, or raise the hard limit (ulimit -Hn)"
+             {fewer}raise the hard limit (ulimit -Hn)"
         )))
     }
 
@@ -153,6 +156,8 @@ mod tests {
         for part in ["19950 peers need 20046", "96 besides", "at most 19904 peers"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
+        let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, 1, 0).unwrap_err();
+        assert!(refused.message.ends_with("may open 32; raise the hard limit (ulimit -Hn)"), "{}", refused.message);
         assert_eq!(MACHINE.check_descriptors(19_904, 1, 64), Ok(()));
         assert!(MACHINE.check_descriptors(19_905, 1, 64).is_err());
     }

@@ -116,7 +116,7 @@ fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> Str
 fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
     let counters = &snapshot.counters;
     let done = format!(
-        "{} accepted, {} handshakes, at most {} peers at once, {} pings answered",
+        "{} accepted, {} handshakes, {} peers at once at the most, {} pings answered",
         counters.accepted, counters.handshakes, snapshot.peak, counters.pings_answered
     );
     status::summary("served", uptime, &done, counters)

@@ -102,7 +102,7 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
 /// A duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is no duration ({error}): write the unit, for example 10s or 250ms"))
+        .map_err(|_| format!("`{text}` is no duration: write the unit, for example 10s or 250ms"))
 }
 
 /// A duration above zero.
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         let refused = parse_duration("10").unwrap_err();
-        assert!(refused.contains("10s"), "{refused}");
+        assert_eq!(refused, "`10` is no duration: write the unit, for example 10s or 250ms");
         assert!(parse_duration("").is_err());
         assert!(parse_duration("-1s").is_err());
         assert!(parse_duration_above_zero("0ms").is_err());

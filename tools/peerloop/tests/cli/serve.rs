@@ -15,7 +15,7 @@ fn a_signal_ends_it_with_a_summary() {
         let served = node.finish();
         assert_eq!((served.code, served.stderr.as_str()), (Some(0), ""));
         assert!(
-            served.stdout.contains("8 accepted, 8 handshakes, at most 8 peers at once, 8 pings"),
+            served.stdout.contains("8 accepted, 8 handshakes, 8 peers at once at the most, 8 pings"),
             "{}",
             served.stdout
         );
