@@ -16,6 +16,7 @@ use peerloop::Network;
 use peerloop::address::{Host, canonical};
 use peerloop::ban::BanReason;
 use peerloop::store::PeerStatus;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -342,8 +343,26 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&text).map(|()| Exit::Success),
+        ErrorKind::InvalidUtf8 => Err(Failure::usage(no_text(std::env::args_os()))),
         _ => Err(Failure::usage(one_line(&text))),
     }
+}
+
+/// Names the first argument that is no text, or the flag whose value it is.
+fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
+    let mut before = String::new();
+    for argument in arguments {
+        let shown = argument.to_string_lossy().replace(char::is_control, "?");
+        if argument.to_str().is_none() {
+            return match (shown.split_once('='), before.starts_with('-')) {
+                (Some((flag, _)), _) if flag.starts_with('-') => format!("flag {flag}: its value is no text"),
+                (_, true) => format!("flag {before}: its value is no text"),
+                (_, false) => format!("argument {shown}: it is no text"),
+            };
+        }
+        before = shown;
+    }
+    "an argument is no text".to_owned()
 }
 
 /// The paragraphs of a parser's message before its usage, as one line.

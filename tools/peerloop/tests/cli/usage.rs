@@ -1,6 +1,8 @@
 //! What is typed wrong, and what cannot work: one clear line and the right code, before anything begins.
 
-use crate::{ResultFile, peerloop};
+use crate::{ResultFile, command, peerloop};
+#[cfg(unix)]
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 /// Runs the arguments and checks the code, the one line, and that stdout stays empty.
 #[track_caller]
@@ -11,6 +13,23 @@ pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
     assert_eq!(run.stderr.lines().count(), 1, "{arguments:?}: {}", run.stderr);
     for part in parts {
         assert!(run.complaint().contains(part), "{part}: {}", run.complaint());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_text_is_named_by_its_flag() {
+    let bad = OsStr::from_bytes(b"book\xff");
+    let both = [OsStr::new("--book="), bad].join(OsStr::new(""));
+    let told = "flag --book: its value is no text";
+    for (arguments, told) in [
+        (&["run".as_ref(), "--book".as_ref(), bad][..], told),
+        (&["run".as_ref(), &both], told),
+        (&["bench".as_ref(), bad], "argument book\u{fffd}: it is no text"),
+    ] {
+        let output = command(&[]).args(arguments).output().expect("the program starts");
+        let line = String::from_utf8(output.stderr).expect("it is text");
+        assert_eq!((output.status.code(), line), (Some(2), format!("peerloop: {told}\n")));
     }
 }
 
