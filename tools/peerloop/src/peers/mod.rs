@@ -81,7 +81,7 @@ fn import(path: &Path, file: &Path) -> Result<String, Failure> {
     let mut store = if path.exists() { open(path)? } else { book::open(path)? };
     store.apply(&changes).map_err(|error| Failure::run(format!("{error}; nothing was imported")))?;
     let bans = changes.iter().filter(|change| matches!(change, Change::PutBan(_))).count();
-    Ok(format!("imported {} peers and {bans} bans into {}\n", changes.len() - bans, path.display()))
+    Ok(format!("imported into {}: peers {}, bans {bans}\n", path.display(), changes.len() - bans))
 }
 
 fn ban(store: &mut RedbStore, ip: IpAddr, duration: Option<Duration>) -> Result<String, Failure> {

@@ -8,20 +8,22 @@ use std::time::{Duration, SystemTime};
 /// A line for each, and how many there are.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
+    let addresses: Vec<String> = peers.iter().map(|peer| peer.address().to_string()).collect();
+    let width = addresses.iter().map(String::len).max().unwrap_or(0);
     if !peers.is_empty() {
-        text += &format!("{:<47} {:<12} {:<20}  USER AGENT\n", "PEER", "STATUS", "SINCE");
+        text += &format!("{:<width$} {:<12} {:<20}  USER AGENT\n", "PEER", "STATUS", "SINCE");
     }
-    for peer in peers {
+    for (peer, address) in peers.iter().zip(&addresses) {
         let KnownPeer { status, status_since, user_agent, .. } = peer;
-        let (address, status) = (peer.address().to_string(), status.to_string());
-        let line = format!("{address:<47} {status:<12} {:<20}  {user_agent}", time(*status_since));
+        let status = status.to_string();
+        let line = format!("{address:<width$} {status:<12} {:<20}  {user_agent}", time(*status_since));
         text += line.trim_end();
         text += "\n";
     }
     for ban in bans {
         text += &format!("banned {} {}: {}\n", ban.host, end_of(ban), ban.reason);
     }
-    text + &format!("{} peers, {} bans\n", peers.len(), bans.len())
+    text + &format!("peers {}, bans {}\n", peers.len(), bans.len())
 }
 
 /// All that is known of each.
@@ -90,8 +92,20 @@ mod tests {
             lines[1].split_whitespace().collect::<Vec<_>>(),
             ["192.0.2.1:8333", "unknown", "2023-11-14T22:13:20Z"]
         );
-        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: as asked", "1 peers, 1 bans"]);
-        assert_eq!(list(&[], &[]), "0 peers, 0 bans\n");
+        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: as asked", "peers 1, bans 1"]);
+        assert_eq!(list(&[], &[]), "peers 0, bans 0\n");
+    }
+
+    #[test]
+    fn a_list_is_as_wide_as_its_longest_address() {
+        let peer = |address: &str| KnownPeer::new(address.parse().unwrap(), UnixTime::from_secs(0));
+        let (short, long) = (peer("1.2.3.4:1"), peer("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"));
+        let columns = |peers: &[KnownPeer]| -> Vec<Option<usize>> {
+            let column = |line: &str| line.find("STATUS").or_else(|| line.find("unknown"));
+            list(peers, &[]).lines().take(1 + peers.len()).map(column).collect()
+        };
+        assert_eq!(columns(std::slice::from_ref(&short)), [Some(10); 2]);
+        assert_eq!(columns(&[short, long]), [Some(47); 3]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn peers(book: &str, arguments: &[&str]) -> String {
 /// A book with what the lines say.
 fn filled(folder: &Folder) -> String {
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
-    assert_eq!(peers(&book, &["import", &lines]), format!("imported 2 peers and 1 bans into {book}\n"));
+    assert_eq!(peers(&book, &["import", &lines]), format!("imported into {book}: peers 2, bans 1\n"));
     book
 }
 
@@ -50,9 +50,9 @@ fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
     let book = filled(&folder);
     let list = peers(&book, &["list"]);
     assert!(list.contains("192.0.2.7:8333") && list.contains("192.0.2.8:8333"), "{list}");
-    assert!(list.ends_with("banned 198.51.100.1 for ever: it misbehaved\n2 peers, 1 bans\n"), "{list}");
+    assert!(list.ends_with("banned 198.51.100.1 for ever: it misbehaved\npeers 2, bans 1\n"), "{list}");
     let valid = peers(&book, &["list", "--status", "valid"]);
-    assert!(valid.contains("192.0.2.7:8333") && valid.ends_with("\n1 peers, 0 bans\n"), "{valid}");
+    assert!(valid.contains("192.0.2.7:8333") && valid.ends_with("\npeers 1, bans 0\n"), "{valid}");
     let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
     assert_eq!(json["peers"][0]["user_agent"], "/Bitcoin SV:1.2.2/");
     assert_eq!(json["bans"][0]["host"], "198.51.100.1");
@@ -77,7 +77,7 @@ fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
     let banned = r#"{"peer":{"address":"192.0.2.7:1","status":"banned","reason":"misbehaviour"}}"#;
     peers(&book, &["import", &folder.with("peer-alone", banned)]);
     peers(&book, &["unban", "192.0.2.7"]);
-    assert_eq!(peers(&book, &["list", "--status", "banned"]), "0 peers, 0 bans\n", "its host had no ban");
+    assert_eq!(peers(&book, &["list", "--status", "banned"]), "peers 0, bans 0\n", "its host had no ban");
     assert_eq!(peers(&book, &["ban", "2001:db8:0:1::5"]), "banned 2001:db8:0:1::/64 for ever\n");
 }
 
@@ -154,7 +154,7 @@ fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
     let book = folder.file("peers.redb");
     let full = lines(65_536, &peer) + &lines(34_464, &ban);
     let told = peers(&book, &["import", &folder.with("lines", &full)]);
-    assert_eq!(told, format!("imported 65536 peers and 34464 bans into {book}\n"));
+    assert_eq!(told, format!("imported into {book}: peers 65536, bans 34464\n"));
     assert_eq!(peers(&book, &["export"]).lines().count(), 100_000);
     let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
     let len = |name: &str| json[name].as_array().map(Vec::len);
