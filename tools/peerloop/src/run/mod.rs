@@ -3,8 +3,9 @@
 //!
 //! The loop has a thread of its own, its book another, and what it says on stderr a third, so that it waits for neither
 //! a disk nor a terminal. This thread sleeps until a signal comes; only a status line on a terminal wakes it once a
-//! second. SIGHUP reads the settings again. SIGINT and SIGTERM let the peers go and the book be written: [`DRAIN_MAX`]
-//! and [`console::FLUSH_MAX`] together are five seconds. A second one ends at once.
+//! second. SIGHUP reads the settings again, unless it tells that the terminal is gone: that ends the node as SIGTERM
+//! does. SIGINT and SIGTERM let the peers go and the book be written: [`DRAIN_MAX`] and [`console::FLUSH_MAX`] together
+//! are five seconds. A second one ends at once.
 
 mod console;
 mod exposition;
@@ -31,6 +32,7 @@ use peerloop::limits::{OVER_CAPACITY_MAX, SHUTDOWN_GRACE};
 use peerloop::net::mio::MioNet;
 use peerloop::store::RedbStore;
 use peerloop::{Config, Handle, Reactor};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let known = store.as_ref().map(book::known).transpose()?.unwrap_or_default();
     let metrics = node.metrics_addr.map(Metrics::bind).transpose()?;
     let notices = Notices::with_hang_ups()?;
+    let had_terminal = io::stderr().is_terminal();
     output::print(&greeting(&node, &known, metrics.as_ref()))?;
     let console = Console::start(args.quiet, node.log_level)?;
     let (sender, receiver) = sync_channel(1);
@@ -73,16 +76,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if let Some(metrics) = metrics {
         metrics.serve(handle.clone(), node.config.network)?;
     }
-    let asked = watch(args, node, &notices, &handle, &console);
+    let has_book = node.book.is_some();
+    let asked = watch(args, node, had_terminal, &notices, &handle, &console);
     let outcome = match asked {
-        Some(stop) => drain(stop, thread, &notices, &handle, &console),
-        None => joined(thread).map(|stats| Ended::Whole(Box::new(stats))),
+        Some(stop) => drain(stop, thread, has_book, &notices, &handle, &console),
+        None => joined(thread),
     };
     console.finish();
-    match outcome? {
-        Ended::Whole(stats) => output::print(&summary(&stats, began.elapsed())).map(|()| Exit::Success),
-        Ended::Cut(exit) => Ok(exit),
-    }
+    output::print(&summary(&outcome?, began.elapsed())).map(|()| Exit::Success)
 }
 
 /// Reads what was given, from the file and the environment as they are now.
@@ -121,20 +122,27 @@ fn check_machine(config: &Config) -> Result<u64, Failure> {
 }
 
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
-    let ManagerConfig { mode, target_peers, max_peers, .. } = manager(&node.config);
+    let ManagerConfig { mode, target_peers, max_peers, dns_seeds, listen, .. } = manager(&node.config);
     let wanted = match mode {
-        DialMode::Normal => format!("at least {target_peers}"),
+        DialMode::Normal => format!("aims at {target_peers}"),
         DialMode::Fixed(peers) => format!("{} fixed", peers.len()),
     };
     let mut text = format!("running on {}  {wanted}, at most {max_peers} peers\n", node.config.network);
     text += &match &node.book {
         Some(path) => {
-            format!("book {}: {} peers, {} bans\n", path.display(), known.peers.len(), known.bans.len())
+            format!("book {}: peers {}, bans {}\n", path.display(), known.peers.len(), known.bans.len())
         }
         None => "no book: what is learnt is forgotten at the end; --book FILE keeps it\n".to_owned(),
     };
     if let Some(metrics) = metrics {
         text += &format!("metrics at http://{}/metrics\n", metrics.address());
+    }
+    let is_alone = *mode == DialMode::Normal && dns_seeds.is_empty() && listen.is_empty() && known.peers.is_empty();
+    if is_alone {
+        let network = node.config.network;
+        let why =
+            if network.dns_seeds().is_empty() { format!("{network} has") } else { "the settings have".to_owned() };
+        text += &format!("nobody to dial: {why} no seeds; use --fixed-peers or --listen\n");
     }
     text
 }
@@ -161,11 +169,22 @@ fn keep_peers(
 }
 
 /// Goes on until a signal asks for the end, and returns it; none if the loop has ended by itself.
-fn watch(args: &RunArgs, mut node: Node, notices: &Notices, handle: &Handle<()>, console: &Console) -> Option<Stop> {
+fn watch(
+    args: &RunArgs,
+    mut node: Node,
+    had_terminal: bool,
+    notices: &Notices,
+    handle: &Handle<()>,
+    console: &Console,
+) -> Option<Stop> {
     let interval = console.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
     loop {
         match notices.next(interval) {
+            // One that is hung up is none any more.
+            Some(Notice::Stop(stop @ Stop::HungUp)) if had_terminal && !io::stderr().is_terminal() => {
+                return Some(stop);
+            }
             Some(Notice::Stop(Stop::HungUp)) => {
                 let read = settings(args).and_then(|read| check_machine(&read.node.config).map(|_| read));
                 let has_file = settings_path(args.config.as_deref()).is_some();
@@ -194,23 +213,15 @@ fn summary(stats: &Stats, uptime: Duration) -> String {
     status::summary("ran", uptime, &done, counters)
 }
 
-/// How the end went.
-#[derive(Debug)]
-enum Ended {
-    /// All is closed and written.
-    Whole(Box<Stats>),
-    /// Somebody did not want to wait.
-    Cut(Exit),
-}
-
-/// Lets the peers go and the book be written.
+/// Lets the peers go and the book be written, unless a second signal does not want to wait for that.
 fn drain(
     stop: Stop,
     thread: JoinHandle<Result<Stats, Failure>>,
+    has_book: bool,
     notices: &Notices,
     handle: &Handle<()>,
     console: &Console,
-) -> Result<Ended, Failure> {
+) -> Result<Stats, Failure> {
     console.say(Level::Info, &format!("{}: closing; once more ends at once", stop.signal()));
     let began = Instant::now();
     let mut is_asked = false;
@@ -219,9 +230,10 @@ fn drain(
         is_asked = is_asked || !matches!(handle.stop(), Err(Refused::Full(_)));
         let left = DRAIN_MAX.saturating_sub(began.elapsed());
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
-            Some(Notice::Ended) => return joined(thread).map(|stats| Ended::Whole(Box::new(stats))),
+            Some(Notice::Ended) => return joined(thread),
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) if began.elapsed() > ECHO_MAX => {
-                return Ok(Ended::Cut(Exit::Stopped(stop)));
+                let lost = if has_book { "; the book may lack what was learnt last" } else { "" };
+                return Err(Failure { exit: Exit::Stopped(stop), message: format!("ended at once{lost}") });
             }
             Some(Notice::Stop(_)) | None => {}
         }
@@ -236,6 +248,20 @@ fn joined(thread: JoinHandle<Result<Stats, Failure>>) -> Result<Stats, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop::Network;
+    use peerloop::store::KnownPeer;
+    use peerloop::time::UnixTime;
+
+    #[test]
+    fn who_has_somebody_to_dial_is_not_told_otherwise() {
+        let is_told = |node: &Node, known: &Known| greeting(node, known, None).contains("nobody to dial");
+        let (mut node, mut known) = (Node::default(), Known::default());
+        assert!(!is_told(&node, &known), "mainnet has seeds");
+        node.config = Config::managed(Network::Regtest);
+        assert!(is_told(&node, &known));
+        known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
+        assert!(!is_told(&node, &known), "the book has one");
+    }
 
     #[test]
     fn peers_book_and_last_lines_together_have_five_seconds() {

@@ -2,9 +2,13 @@
 
 use crate::usage::refused;
 use crate::{Folder, Running, command, peerloop};
+#[cfg(target_os = "linux")]
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A node of the test network that dials nobody but `peers`; what it prints first is read.
@@ -53,7 +57,19 @@ fn it_dials_its_peers_and_ends_with_a_summary() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (mut node, _) = node(&["127.0.0.1:1"], &["--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    for has_book in [true, false] {
+        end_at_once(has_book);
+    }
+}
+
+fn end_at_once(has_book: bool) {
+    let folder = Folder::new("at-once");
+    let book = folder.file("peers.redb");
+    let mut arguments = vec!["--listen", "127.0.0.1:0", "--log-level", "debug"];
+    if has_book {
+        arguments.extend(["--book", &book]);
+    }
+    let (mut node, _) = node(&["127.0.0.1:1"], &arguments);
     // It is waited for when the node closes, for it does not close its own end.
     let silent = TcpStream::connect(listening(&mut node)).expect("it listens");
     node.wait_for_part("event=connection_established");
@@ -64,7 +80,40 @@ fn a_second_signal_ends_it_at_once() {
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{}", ended.stderr);
+    let told = if has_book { "; the book may lack what was learnt last" } else { "" };
+    assert_eq!(ended.complaint(), format!("peerloop: ended at once{told}"));
     drop(silent);
+}
+
+#[test]
+fn a_node_that_can_meet_nobody_says_so() {
+    let folder = Folder::new("nobody");
+    let book = folder.file("peers.redb");
+    let alone = |has: &str| format!("nobody to dial: {has} no seeds; use --fixed-peers or --listen\n");
+    for (arguments, told) in [
+        (&["--network", "regtest"][..], Some(alone("regtest has"))),
+        (&["--dns-seeds="], Some(alone("the settings have"))),
+        (&["--network", "regtest", "--book", &book], Some(alone("regtest has"))),
+        (&["--network", "regtest", "--listen", "127.0.0.1:0"], None),
+        (&["--network", "regtest", "--fixed-peers", "127.0.0.1:1"], None),
+    ] {
+        let mut node = Running::start(&[&["run"], arguments].concat());
+        let first = node.greeting();
+        let wanted = if first.contains("fixed") { "1 fixed" } else { "aims at 8" };
+        assert!(first.ends_with(&format!("  {wanted}, at most 20 peers\n")), "{first}");
+        node.greeting();
+        // It hears signals before it greets.
+        node.signal("TERM");
+        let ended = node.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let is_told = told.as_ref().is_some_and(|told| ended.stdout.starts_with(told));
+        assert_eq!(
+            (ended.stdout.contains("nobody to dial"), is_told),
+            (told.is_some(), told.is_some()),
+            "{}",
+            ended.stdout
+        );
+    }
 }
 
 #[test]
@@ -125,6 +174,45 @@ fn a_hang_up_without_a_file_of_settings_says_so() {
     assert_eq!(node.finish().code, Some(0));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("the system has terminals");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
+    let name = name.to_str().expect("it is text");
+    let shown = OpenOptions::new().write(true).open(name).expect("it is there");
+    let mut run = command(&["run", "--network", "regtest", "--fixed-peers", "127.0.0.1:1"]);
+    let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
+    drop(run);
+    let mut stdout = BufReader::new(node.stdout.take().expect("it is piped"));
+    // It hears signals before it greets.
+    stdout.read_line(&mut String::new()).expect("it can be read");
+    let hang_up = || {
+        let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("there is a kill");
+        assert!(kill.success());
+    };
+    hang_up();
+    let mut told = BufReader::new(File::from(terminal));
+    let mut line = String::new();
+    while !line.contains("SIGHUP: the settings are as they were") {
+        line.clear();
+        told.read_line(&mut line).expect("the node goes on");
+    }
+    drop(told);
+    hang_up();
+    let ended = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        node.try_wait().expect("it is our child")
+    });
+    node.kill().expect("it is our child");
+    assert_eq!(ended.expect("it does not go on").code(), Some(0));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("it can be read");
+    assert!(rest.contains("ran ") && rest.contains(" dialled"), "{rest}");
+}
+
 #[test]
 fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
     let folder = Folder::new("mistakes");
@@ -179,13 +267,13 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         run.stdout
     };
-    assert!(is_let_in(true).contains("0 peers, 0 bans"));
+    assert!(is_let_in(true).contains("peers 0, bans 0"));
     assert_eq!(peers(&["ban", "127.0.0.1"]), "banned 127.0.0.1 for ever\n");
-    assert!(is_let_in(false).contains(", 1 bans"));
-    assert!(is_let_in(false).contains(", 1 bans"));
+    assert!(is_let_in(false).contains(", bans 1"));
+    assert!(is_let_in(false).contains(", bans 1"));
     assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: as asked"));
     assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is not banned any more\n");
-    assert!(is_let_in(true).contains(", 0 bans"));
+    assert!(is_let_in(true).contains(", bans 0"));
 }
 
 #[test]
