@@ -73,7 +73,12 @@ impl Handler for Crawler {
                 self.asked.push_back((until, peer));
                 ctx.wake_at(until);
             }
-            Event::Closed { .. } => {
+            Event::Closed { reason, .. } => {
+                if let Some(view) = ctx.peer(peer)
+                    && reason != CloseReason::Local(LocalCause::Requested)
+                {
+                    println!("{}: {reason}", view.address());
+                }
                 self.open -= 1;
                 self.dial(ctx);
             }

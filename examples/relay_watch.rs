@@ -1,10 +1,13 @@
 //! Connects to the nodes given as arguments and prints every transaction and block that they announce.
 //!
-//! Try `cargo run --example relay_watch 127.0.0.1:18444` beside a node on regtest.
+//! Try `cargo run --example relay_watch 127.0.0.1:18444` beside a node on regtest, or `.. mainnet 192.0.2.1:8333`.
+
+mod setting;
 
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
-use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, Network, PeerId, Reactor};
+use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, PeerId, Reactor};
+use setting::Trouble;
 use std::net::SocketAddr;
 
 struct Watch {
@@ -49,11 +52,11 @@ impl Handler for Watch {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let nodes = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<Vec<SocketAddr>, _>>()?;
+    let (network, nodes) = setting::arguments()?;
     if nodes.is_empty() {
-        return Err("name at least one node, as ADDRESS:PORT".into());
+        return Err(Trouble("name at least one node: write [NETWORK] ADDRESS:PORT..".to_owned()).into());
     }
-    let mut reactor = Reactor::new(Config::new(Network::Regtest), Watch { nodes })?;
+    let mut reactor = Reactor::new(Config::new(network), Watch { nodes })?;
     reactor.run()?;
     Ok(())
 }

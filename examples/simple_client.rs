@@ -6,7 +6,10 @@ mod setting;
 
 use peerloop::error::LocalCause;
 use peerloop::{CloseReason, Config, Ctx, Event, Handler, PeerId, Reactor};
+use setting::Trouble;
 use std::net::SocketAddr;
+
+const PONGS: u32 = 3;
 
 struct Client {
     node: SocketAddr,
@@ -31,7 +34,7 @@ impl Handler for Client {
             Event::Pong { planned, received, .. } => {
                 self.pongs += 1;
                 println!("pong {}: {:?}", self.pongs, received.since(planned));
-                if self.pongs < 3 {
+                if self.pongs < PONGS {
                     let _ = ctx.ping(peer, ctx.now());
                 } else {
                     ctx.close(peer, CloseReason::Local(LocalCause::Requested));
@@ -48,6 +51,10 @@ impl Handler for Client {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (network, node) = setting::network_and_node()?;
-    Reactor::new(Config::new(network), Client { node, pongs: 0 })?.run()?;
-    Ok(())
+    let mut reactor = Reactor::new(Config::new(network), Client { node, pongs: 0 })?;
+    reactor.run()?;
+    match reactor.handler().pongs {
+        PONGS => Ok(()),
+        pongs => Err(Trouble(format!("{node} has answered {pongs} of {PONGS} pings")).into()),
+    }
 }

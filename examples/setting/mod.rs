@@ -9,8 +9,26 @@ use peerloop::protocol::CommandName;
 use peerloop::wire::{AddressEntry, Addresses, Header, Message, NetAddress};
 use peerloop::{Config, Ctx, Delivery, Frame, Handle, Handler, Network, PeerId, Reactor};
 use std::error::Error;
+use std::fmt;
 use std::net::SocketAddr;
 use std::thread;
+
+/// Something that was asked for and cannot be done, in the words of this example: `main` shows errors by `Debug`.
+pub(crate) struct Trouble(pub(crate) String);
+
+impl fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Trouble {}
 
 /// The network and the nodes named on the command line, `[NETWORK] [ADDRESS:PORT]..`; regtest and nobody by default.
 pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> {
@@ -22,8 +40,11 @@ pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> 
         }
         Some(Err(_)) | None => Network::Regtest,
     };
-    let nodes = arguments.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-    Ok((network, nodes))
+    let node = |text: &String| {
+        let wanted = "write [NETWORK] [ADDRESS:PORT].., for example mainnet 192.0.2.1:8333";
+        text.parse().map_err(|_| Trouble(format!("`{text}` is no address with a port: {wanted}")))
+    };
+    Ok((network, arguments.iter().map(node).collect::<Result<_, _>>()?))
 }
 
 /// The network and the first node named, or a node of this process if none is.

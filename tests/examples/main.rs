@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -105,9 +106,38 @@ fn seed_e54_a_loop_runs_within_another_one() {
     }
 }
 
+/// What the example says on stderr when it fails, and what it has printed.
+fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
+    let ended = Command::new(folder().join(name)).args(arguments).output().expect("it is built");
+    assert!(!ended.status.success(), "{name} {arguments:?}");
+    let [complaint, printed] =
+        [ended.stderr, ended.stdout].map(|bytes| String::from_utf8(bytes).expect("it prints text"));
+    (complaint, printed)
+}
+
 #[test]
 fn seed_e54_a_watcher_of_announcements_says_what_it_needs() {
-    let ended = Command::new(folder().join("relay_watch")).output().expect("it is built");
-    assert!(!ended.status.success());
-    assert!(String::from_utf8_lossy(&ended.stderr).contains("name at least one node"));
+    let (complaint, _) = complaint_of("relay_watch", &[]);
+    assert_eq!(complaint, "Error: name at least one node: write [NETWORK] ADDRESS:PORT..\n");
+}
+
+#[test]
+fn an_address_that_is_none_is_named_with_the_form_that_is_wanted() {
+    for name in ["simple_client", "crawler", "relay_watch"] {
+        let (complaint, _) = complaint_of(name, &["mainnet", "localhost"]);
+        assert!(complaint.starts_with("Error: `localhost` is no address with a port: write [NETWORK]"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_node_that_refuses_is_told_with_the_reason() {
+    // Nobody listens at a port that was just given back.
+    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
+    let node = node.to_string();
+    let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);
+    assert_eq!(complaint, format!("Error: {node} has answered 0 of 3 pings\n"), "{printed}");
+    let crawl = Command::new(folder().join("crawler")).args(["regtest", &node]).output().expect("it is built");
+    let printed = String::from_utf8(crawl.stdout).expect("it prints text");
+    assert!(printed.starts_with(&format!("{node}: ")), "{printed}");
+    assert!(printed.ends_with("1 nodes known, 0 reached\n"), "{printed}");
 }
