@@ -377,13 +377,13 @@ impl fmt::Display for Doubt {
         match self {
             Self::SendLag { p99 } => write!(
                 f,
-                "pings left up to {:.1} ms later than planned (p99); lower the rate or free a CPU for the generator",
-                p99.as_secs_f64() * 1e3
+                "pings left up to {} later than planned (p99); lower the rate or free a CPU for the generator",
+                shown(*p99)
             ),
             Self::LoopLag { p99 } => write!(
                 f,
-                "the loop woke up to {:.1} ms late (p99); this machine is busy with something else, or spinning is off",
-                p99.as_secs_f64() * 1e3
+                "the loop woke up to {} late (p99); this machine is busy with something else, or spinning is off",
+                shown(*p99)
             ),
             Self::Busy { share } => write!(
                 f,
@@ -395,5 +395,16 @@ impl fmt::Display for Doubt {
             }
             Self::NothingAnswered => f.write_str("no ping was answered, so there is nothing to measure"),
         }
+    }
+}
+
+/// A lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
+fn shown(lag: Duration) -> String {
+    let millis = lag.as_secs_f64() * 1e3;
+    match lag.as_nanos() {
+        0..9_995_000 => format!("{millis:.2} ms"),
+        9_995_000..99_950_000 => format!("{millis:.1} ms"),
+        99_950_000..999_500_000 => format!("{millis:.0} ms"),
+        _ => format!("{:.2} s", millis / 1e3),
     }
 }

@@ -223,6 +223,7 @@ fn files(page: &mut Page, setup: &Setup) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop::load::Doubt;
     use proptest::prelude::*;
 
     #[test]
@@ -233,6 +234,17 @@ mod tests {
         page.parts("label  ", "   ", [""; 0]);
         let (a, b, d) = ("a".repeat(36), "b".repeat(34), "d".repeat(90));
         assert_eq!(page.0, format!("label  {a}   {b}\n       c\nlabel  {d}\n       e\nlabel  \n"));
+    }
+
+    #[test]
+    fn a_doubt_tells_its_lag_as_the_report_does() {
+        for nanos in [1_000_001, 9_994_999, 9_995_000, 99_949_999, 99_950_000, 109_200_000, 999_499_999, 999_500_000] {
+            let p99 = Duration::from_nanos(nanos);
+            for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {
+                let told = doubt.to_string();
+                assert!(told.contains(&format!("up to {} la", show_latency(p99))), "{told}");
+            }
+        }
     }
 
     proptest! {
