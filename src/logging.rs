@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(
             line(&events[1], 0),
             "event=handshake_complete peer_id=3.1 peer_address=192.0.2.1:8333 connection_type=outbound \
-             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1s\" network=regtest"
+             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1000000 us\" network=regtest"
         );
         assert_eq!(
             line(&events[5], 3),
