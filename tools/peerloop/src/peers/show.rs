@@ -90,7 +90,7 @@ mod tests {
             lines[1].split_whitespace().collect::<Vec<_>>(),
             ["192.0.2.1:8333", "unknown", "2023-11-14T22:13:20Z"]
         );
-        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: as asked", "1 peers, 1 bans"]);
+        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: by hand", "1 peers, 1 bans"]);
         assert_eq!(list(&[], &[]), "0 peers, 0 bans\n");
     }
 

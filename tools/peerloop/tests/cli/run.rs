@@ -183,7 +183,7 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
     assert_eq!(peers(&["ban", "127.0.0.1"]), "banned 127.0.0.1 for ever\n");
     assert!(is_let_in(false).contains(", 1 bans"));
     assert!(is_let_in(false).contains(", 1 bans"));
-    assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: as asked"));
+    assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: by hand"));
     assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is not banned any more\n");
     assert!(is_let_in(true).contains(", 0 bans"));
 }
