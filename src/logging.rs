@@ -15,6 +15,7 @@ use crate::time::Instant;
 use log::Level;
 use std::fmt::{self, Write};
 use std::mem;
+use std::net::SocketAddr;
 
 /// The target of every line, for loggers that filter.
 const TARGET: &str = "peerloop";
@@ -136,9 +137,12 @@ impl fmt::Display for Line<'_> {
         if let Some(peer) = self.event.peer() {
             write!(f, " peer_id={:?}", peer.link())?;
         }
-        let Fields { address, connection_type, state, error, next_dial } = Fields::of(self.event);
+        let Fields { address, listen_address, connection_type, state, error, next_dial } = Fields::of(self.event);
         if let Some(address) = address {
             write!(f, " peer_address={address}")?;
+        }
+        if let Some(address) = listen_address {
+            write!(f, " listen_address={address}")?;
         }
         if let Some(connection_type) = connection_type {
             write!(f, " connection_type={connection_type}")?;
@@ -169,6 +173,8 @@ impl fmt::Display for Line<'_> {
 #[derive(Default)]
 struct Fields<'a> {
     address: Option<&'a dyn fmt::Display>,
+    /// Of a listener, which is no peer.
+    listen_address: Option<SocketAddr>,
     connection_type: Option<ConnectionType>,
     /// The state that the connection is in after the event, or came to before it ended.
     state: Option<ConnectionState>,
@@ -212,12 +218,12 @@ impl<'a> Fields<'a> {
                 Self { connection_type: Some(ConnectionType::OverCapacity), ..of_address(address) }
             }
             ControlEvent::ListenerBindFailed { address, failure, .. } => {
-                Self { error: Some(failure), ..of_address(address) }
+                Self { listen_address: Some(*address), ..of_error(failure) }
             }
+            ControlEvent::ListenerBound { address } => Self { listen_address: Some(*address), ..Self::default() },
             ControlEvent::ConnectionRestarting { address, .. }
             | ControlEvent::PeerMisbehaved { address, .. }
-            | ControlEvent::PeerEvicted { address, .. }
-            | ControlEvent::ListenerBound { address } => of_address(address),
+            | ControlEvent::PeerEvicted { address, .. } => of_address(address),
             ControlEvent::PeerBanned { host, .. } | ControlEvent::PeerUnbanned { host } => of_address(host),
             ControlEvent::SeedFailed { cause, .. } => of_error(cause),
             ControlEvent::BookFailing { error } => of_error(error),
@@ -317,6 +323,12 @@ mod tests {
         );
         assert!(line(&events[2], 0).contains(" state=awaiting_handshake error=\"listening failed: "));
         assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));
+        assert_eq!(
+            line(&events[11], 0),
+            "event=listener_bound listen_address=192.0.2.1:8333 detail=\"listening at 192.0.2.1:8333\" network=regtest"
+        );
+        let failed = line(&events[12], 0);
+        assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
 /// Where it listens.
 fn listening(node: &mut Running) -> String {
     let line = node.wait_for_part("event=listener_bound");
-    let address = line.split_whitespace().find_map(|word| word.strip_prefix("peer_address="));
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen_address="));
     address.unwrap_or_else(|| panic!("no address in {line}")).to_owned()
 }
 
