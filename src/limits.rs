@@ -297,8 +297,8 @@ pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 pub const PEERS_PER_ANSWER: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;
-/// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the
-/// most, less than 2 MB of each kind per hour.
+/// Time after which another line of a kind may be logged once its burst is used up: with lines of 768 bytes at the
+/// most, less than 3 MB of each kind per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
 /// Least time between two lines of the log that say that a listener pauses, as it does for want of descriptors.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);

@@ -150,9 +150,12 @@ impl fmt::Display for Line<'_> {
         if let Some(state) = state {
             write!(f, " state={state}")?;
         }
-        match error {
-            Some(error) => write!(f, " error={}", Quoted(error))?,
-            None => write!(f, " detail={}", Quoted(self.event))?,
+        if let Some(error) = error {
+            write!(f, " error={}", Quoted(error))?;
+        }
+        // Without an address an error does not say what it is of.
+        if error.is_none() || address.is_none() && listen_address.is_none() {
+            write!(f, " detail={}", Quoted(self.event))?;
         }
         match next_dial {
             Some(NextDial::Restart) => f.write_str(" next_dial=now")?,
@@ -277,6 +280,7 @@ mod tests {
     use super::*;
     use crate::api::one_of_each;
     use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
+    use crate::store::StoreError;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -327,6 +331,11 @@ mod tests {
             line(&events[11], 0),
             "event=listener_bound listen_address=192.0.2.1:8333 detail=\"listening at 192.0.2.1:8333\" network=regtest"
         );
+        assert_eq!(
+            line(&events[14], 0),
+            "event=seed_failed error=\"the resolver did not answer in time\" detail=\"seed.example was not \
+             resolved: the resolver did not answer in time\" network=regtest"
+        );
         let failed = line(&events[12], 0);
         assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");
     }
@@ -338,6 +347,13 @@ mod tests {
             assert!(line.starts_with(&format!("event={}", event.label())) && line.ends_with(" network=regtest"));
             assert!(line.len() <= 512 && line.chars().all(|character| (' '..='~').contains(&character)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_with_two_long_texts_is_as_long_as_its_limit_says() {
+        let error = Arc::new(StoreError::Damaged { path: "p".repeat(4_096).into(), what: "w".repeat(4_096) });
+        let line = line(&ControlEvent::BookFailing { error }, u64::MAX);
+        assert!(line.len() <= 768 && line.contains("\" detail=\"the book of peers"), "{line}");
     }
 
     #[test]
