@@ -14,6 +14,7 @@ use crate::protocol::Network;
 use crate::time::Instant;
 use log::Level;
 use std::fmt::{self, Write};
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 
@@ -51,6 +52,18 @@ impl LogBook {
         }
         if let Some(suppressed) = self.admit(event.label(), level, now) {
             log::log!(target: TARGET, level, "{}", Line { event, network: self.network, now, suppressed });
+        }
+    }
+
+    /// Logs that accepting pauses, which is no event: a program that listens sees the counter.
+    pub(crate) fn note_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error, now: Instant) {
+        const LEVEL: Level = Level::Warn;
+        if !log::log_enabled!(target: TARGET, LEVEL) {
+            return;
+        }
+        if let Some(suppressed) = self.admit(AcceptPause::LABEL, LEVEL, now) {
+            let network = self.network;
+            log::log!(target: TARGET, LEVEL, "{}", AcceptPause { listen_address, error, network, suppressed });
         }
     }
 
@@ -164,11 +177,35 @@ impl fmt::Display for Line<'_> {
             Some(NextDial::Never) => f.write_str(" next_dial=never")?,
             None => {}
         }
-        write!(f, " network={}", self.network.name())?;
-        if self.suppressed > 0 {
-            write!(f, " suppressed={}", self.suppressed)?;
-        }
-        Ok(())
+        end_line(f, self.network, self.suppressed)
+    }
+}
+
+/// The line that is about no event.
+struct AcceptPause<'a> {
+    listen_address: SocketAddr,
+    error: &'a io::Error,
+    network: Network,
+    suppressed: u64,
+}
+
+impl AcceptPause<'_> {
+    const LABEL: &'static str = "accept_paused";
+}
+
+impl fmt::Display for AcceptPause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen_address, error, network, suppressed } = *self;
+        write!(f, "event={} listen_address={listen_address} error={}", Self::LABEL, Quoted(error))?;
+        end_line(f, network, suppressed)
+    }
+}
+
+fn end_line(f: &mut fmt::Formatter<'_>, network: Network, suppressed: u64) -> fmt::Result {
+    write!(f, " network={}", network.name())?;
+    match suppressed {
+        0 => Ok(()),
+        lines => write!(f, " suppressed={lines}"),
     }
 }
 
@@ -338,6 +375,15 @@ mod tests {
         );
         let failed = line(&events[12], 0);
         assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");
+    }
+
+    #[test]
+    fn a_pause_of_accepting_is_told_as_everything_else_is() {
+        let (listen_address, error) = (([192, 0, 2, 1], 8_333).into(), &io::Error::other("line\nbreak"));
+        let line =
+            |suppressed| AcceptPause { listen_address, error, network: Network::Regtest, suppressed }.to_string();
+        let wanted = r#"event=accept_paused listen_address=192.0.2.1:8333 error="line\nbreak" network=regtest"#;
+        assert_eq!([line(0), line(3)], [wanted.to_owned(), format!("{wanted} suppressed=3")]);
     }
 
     #[test]

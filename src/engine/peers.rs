@@ -168,6 +168,11 @@ impl Engine {
         }
     }
 
+    /// Says in the log that accepting has to wait.
+    pub(crate) fn log_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error) {
+        self.logbook.note_accept_pause(listen_address, error, self.state.now);
+    }
+
     /// Accepting has to wait; where descriptors are short, so does dialling.
     pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
         self.state.counters.accept_pauses += 1;
