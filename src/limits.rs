@@ -329,6 +329,9 @@ pub const ACCEPT_RATES_MAX: usize = 65_536;
 pub const EVICTION_CANDIDATES_MAX: usize = 512;
 /// Rows that are looked at to find them.
 pub const EVICTION_ROWS_MAX: usize = 2_048;
+/// Accepted connections per turn for which it is weighed who has to go, each about 80 us; those that come after them
+/// are over capacity.
+pub const EVICTIONS_PER_TURN: usize = 8;
 /// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const BOOK_PEERS_MAX: usize = 65_536;
 /// Largest file of the book; none that is larger is opened, and it never grows beyond this. With the most and longest

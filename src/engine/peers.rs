@@ -32,7 +32,6 @@ impl Engine {
 
     /// Does what is due: dials, gives up seeds, ends bans.
     pub(crate) fn manage(&mut self) {
-        #[cfg(feature = "sim")]
         if let Some(manager) = &mut self.state.manager {
             manager.begin_turn();
         }
@@ -147,7 +146,10 @@ impl Engine {
     /// Closes an accepted peer for a new one, if that is wanted and one can be spared.
     fn make_room(&mut self) -> bool {
         let LoopState { manager, table, rng, outbox, .. } = &mut self.state;
-        let Some(manager) = manager.as_mut().filter(|manager| manager.config.evicts_inbound) else { return false };
+        let Some(manager) = manager else { return false };
+        if !manager.may_weigh() {
+            return false;
+        }
         let rows = evict::rows(table.slots() as usize, rng);
         let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
         let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));

@@ -10,7 +10,8 @@ use crate::engine::Engine;
 use crate::error::{CommandError, IoStep, LocalCause, ResolveCause, ResolveFailure};
 use crate::id::LinkId;
 use crate::limits::{
-    BANS_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EXPIRIES_PER_TURN, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+    BANS_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN, EXPIRIES_PER_TURN, SEED_INTERVAL,
+    SEED_INTERVAL_MIN, TICK,
 };
 use crate::net::Answer;
 use crate::peer::ConnectionType;
@@ -339,6 +340,29 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.counters.refused), (PEERS.into(), 0));
+    stage.assert_accounts();
+}
+
+#[test]
+fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
+    const PEERS: u8 = 60;
+    const EVICTED: u8 = EVICTIONS_PER_TURN as u8;
+    let mut stage =
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+    let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let id = stage.engine.accept(host(number)).expect("there are rows");
+            stage.engine.opened(id, &mut Deaf);
+        }
+        let census = &stage.engine.state.census;
+        let counted = census.of_type(ConnectionType::OverCapacity);
+        stage.settle();
+        counted
+    };
+    assert_eq!(visit(&mut stage, 0..PEERS), 0);
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "those that came last");
+    let second = PEERS + EVICTED + 3;
+    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "no more than those of before");
     stage.assert_accounts();
 }
 
