@@ -351,6 +351,8 @@ pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to write the book.
 pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Time after which a disk that says nothing of the changes it was given counts as failing.
+pub const BOOK_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Time for which the end of a loop waits for a disk that says nothing; what it was given last may be lost then.
 pub const BOOK_END_MAX: Duration = Duration::from_secs(5);
 

@@ -35,6 +35,7 @@ impl Engine {
         if let Some(manager) = &mut self.state.manager {
             manager.begin_turn();
         }
+        self.watch_disk();
         let Some(manager) = &self.state.manager else { return };
         let now = self.state.now;
         let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
