@@ -73,6 +73,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// Hidden lines of an example are read and copied, too.
+#![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;
 mod admit;
