@@ -417,7 +417,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadMagic { network: Some(network), .. } => {
-                write!(f, "the message is for {network}; is --network right?")
+                write!(f, "the message is for {network}")
             }
             Self::BadMagic { found: [a, b, c, d], network: None } => {
                 write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")
@@ -548,5 +548,16 @@ impl From<Deadline> for CloseReason {
 impl From<LocalCause> for CloseReason {
     fn from(cause: LocalCause) -> Self {
         Self::Local(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_for_another_network_is_told_without_the_words_of_a_program() {
+        let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
+        assert_eq!(foreign.to_string(), "the message is for testnet");
     }
 }

@@ -35,7 +35,7 @@
 //! ```
 //! # use peerloop::peer::{HandshakeState, PeerConnection, PingPongState};
 //! # use peerloop::time::Instant;
-//! # use peerloop::wire::{NetAddress, Version};
+//! # use peerloop::wire::Version;
 //! # use rand::SeedableRng;
 //! # use std::time::Duration;
 //! # let mut rng = rand::rngs::StdRng::seed_from_u64(7);
@@ -73,6 +73,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// Hidden lines of an example are read and copied, too.
+#![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;
 mod admit;

@@ -297,8 +297,8 @@ pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 pub const PEERS_PER_ANSWER: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;
-/// Time after which another line of a kind may be logged once its burst is used up: with lines of 512 bytes at the
-/// most, less than 2 MB of each kind per hour.
+/// Time after which another line of a kind may be logged once its burst is used up: with lines of 768 bytes at the
+/// most, less than 3 MB of each kind per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
 /// Least time between two lines of the log that say that a listener pauses, as it does for want of descriptors.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
@@ -329,6 +329,9 @@ pub const ACCEPT_RATES_MAX: usize = 65_536;
 pub const EVICTION_CANDIDATES_MAX: usize = 512;
 /// Rows that are looked at to find them.
 pub const EVICTION_ROWS_MAX: usize = 2_048;
+/// Accepted connections per turn for which it is weighed who has to go, each about 80 us; those that come after them
+/// are over capacity.
+pub const EVICTIONS_PER_TURN: usize = 8;
 /// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const BOOK_PEERS_MAX: usize = 65_536;
 /// Largest file of the book; none that is larger is opened, and it never grows beyond this. With the most and longest
@@ -348,6 +351,8 @@ pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to write the book.
 pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Time after which a disk that says nothing of the changes it was given counts as failing.
+pub const BOOK_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Time for which the end of a loop waits for a disk that says nothing; what it was given last may be lost then.
 pub const BOOK_END_MAX: Duration = Duration::from_secs(5);
 

@@ -14,7 +14,9 @@ use crate::protocol::Network;
 use crate::time::Instant;
 use log::Level;
 use std::fmt::{self, Write};
+use std::io;
 use std::mem;
+use std::net::SocketAddr;
 
 /// The target of every line, for loggers that filter.
 const TARGET: &str = "peerloop";
@@ -50,6 +52,18 @@ impl LogBook {
         }
         if let Some(suppressed) = self.admit(event.label(), level, now) {
             log::log!(target: TARGET, level, "{}", Line { event, network: self.network, now, suppressed });
+        }
+    }
+
+    /// Logs that accepting pauses, which is no event: a program that listens sees the counter.
+    pub(crate) fn note_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error, now: Instant) {
+        const LEVEL: Level = Level::Warn;
+        if !log::log_enabled!(target: TARGET, LEVEL) {
+            return;
+        }
+        if let Some(suppressed) = self.admit(AcceptPause::LABEL, LEVEL, now) {
+            let network = self.network;
+            log::log!(target: TARGET, LEVEL, "{}", AcceptPause { listen_address, error, network, suppressed });
         }
     }
 
@@ -136,9 +150,12 @@ impl fmt::Display for Line<'_> {
         if let Some(peer) = self.event.peer() {
             write!(f, " peer_id={:?}", peer.link())?;
         }
-        let Fields { address, connection_type, state, error, next_dial } = Fields::of(self.event);
+        let Fields { address, listen_address, connection_type, state, error, next_dial } = Fields::of(self.event);
         if let Some(address) = address {
             write!(f, " peer_address={address}")?;
+        }
+        if let Some(address) = listen_address {
+            write!(f, " listen_address={address}")?;
         }
         if let Some(connection_type) = connection_type {
             write!(f, " connection_type={connection_type}")?;
@@ -146,9 +163,12 @@ impl fmt::Display for Line<'_> {
         if let Some(state) = state {
             write!(f, " state={state}")?;
         }
-        match error {
-            Some(error) => write!(f, " error={}", Quoted(error))?,
-            None => write!(f, " detail={}", Quoted(self.event))?,
+        if let Some(error) = error {
+            write!(f, " error={}", Quoted(error))?;
+        }
+        // Without an address an error does not say what it is of.
+        if error.is_none() || address.is_none() && listen_address.is_none() {
+            write!(f, " detail={}", Quoted(self.event))?;
         }
         match next_dial {
             Some(NextDial::Restart) => f.write_str(" next_dial=now")?,
@@ -157,11 +177,35 @@ impl fmt::Display for Line<'_> {
             Some(NextDial::Never) => f.write_str(" next_dial=never")?,
             None => {}
         }
-        write!(f, " network={}", self.network.name())?;
-        if self.suppressed > 0 {
-            write!(f, " suppressed={}", self.suppressed)?;
-        }
-        Ok(())
+        end_line(f, self.network, self.suppressed)
+    }
+}
+
+/// The line that is about no event.
+struct AcceptPause<'a> {
+    listen_address: SocketAddr,
+    error: &'a io::Error,
+    network: Network,
+    suppressed: u64,
+}
+
+impl AcceptPause<'_> {
+    const LABEL: &'static str = "accept_paused";
+}
+
+impl fmt::Display for AcceptPause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen_address, error, network, suppressed } = *self;
+        write!(f, "event={} listen_address={listen_address} error={}", Self::LABEL, Quoted(error))?;
+        end_line(f, network, suppressed)
+    }
+}
+
+fn end_line(f: &mut fmt::Formatter<'_>, network: Network, suppressed: u64) -> fmt::Result {
+    write!(f, " network={}", network.name())?;
+    match suppressed {
+        0 => Ok(()),
+        lines => write!(f, " suppressed={lines}"),
     }
 }
 
@@ -169,6 +213,8 @@ impl fmt::Display for Line<'_> {
 #[derive(Default)]
 struct Fields<'a> {
     address: Option<&'a dyn fmt::Display>,
+    /// Of a listener, which is no peer.
+    listen_address: Option<SocketAddr>,
     connection_type: Option<ConnectionType>,
     /// The state that the connection is in after the event, or came to before it ended.
     state: Option<ConnectionState>,
@@ -212,12 +258,12 @@ impl<'a> Fields<'a> {
                 Self { connection_type: Some(ConnectionType::OverCapacity), ..of_address(address) }
             }
             ControlEvent::ListenerBindFailed { address, failure, .. } => {
-                Self { error: Some(failure), ..of_address(address) }
+                Self { listen_address: Some(*address), ..of_error(failure) }
             }
+            ControlEvent::ListenerBound { address } => Self { listen_address: Some(*address), ..Self::default() },
             ControlEvent::ConnectionRestarting { address, .. }
             | ControlEvent::PeerMisbehaved { address, .. }
-            | ControlEvent::PeerEvicted { address, .. }
-            | ControlEvent::ListenerBound { address } => of_address(address),
+            | ControlEvent::PeerEvicted { address, .. } => of_address(address),
             ControlEvent::PeerBanned { host, .. } | ControlEvent::PeerUnbanned { host } => of_address(host),
             ControlEvent::SeedFailed { cause, .. } => of_error(cause),
             ControlEvent::BookFailing { error } => of_error(error),
@@ -271,6 +317,7 @@ mod tests {
     use super::*;
     use crate::api::one_of_each;
     use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
+    use crate::store::StoreError;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -308,7 +355,7 @@ mod tests {
         assert_eq!(
             line(&events[1], 0),
             "event=handshake_complete peer_id=3.1 peer_address=192.0.2.1:8333 connection_type=outbound \
-             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1s\" network=regtest"
+             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1000000 us\" network=regtest"
         );
         assert_eq!(
             line(&events[5], 3),
@@ -317,6 +364,26 @@ mod tests {
         );
         assert!(line(&events[2], 0).contains(" state=awaiting_handshake error=\"listening failed: "));
         assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));
+        assert_eq!(
+            line(&events[11], 0),
+            "event=listener_bound listen_address=192.0.2.1:8333 detail=\"listening at 192.0.2.1:8333\" network=regtest"
+        );
+        assert_eq!(
+            line(&events[14], 0),
+            "event=seed_failed error=\"the resolver did not answer in time\" detail=\"seed.example was not \
+             resolved: the resolver did not answer in time\" network=regtest"
+        );
+        let failed = line(&events[12], 0);
+        assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");
+    }
+
+    #[test]
+    fn a_pause_of_accepting_is_told_as_everything_else_is() {
+        let (listen_address, error) = (([192, 0, 2, 1], 8_333).into(), &io::Error::other("line\nbreak"));
+        let line =
+            |suppressed| AcceptPause { listen_address, error, network: Network::Regtest, suppressed }.to_string();
+        let wanted = r#"event=accept_paused listen_address=192.0.2.1:8333 error="line\nbreak" network=regtest"#;
+        assert_eq!([line(0), line(3)], [wanted.to_owned(), format!("{wanted} suppressed=3")]);
     }
 
     #[test]
@@ -326,6 +393,13 @@ mod tests {
             assert!(line.starts_with(&format!("event={}", event.label())) && line.ends_with(" network=regtest"));
             assert!(line.len() <= 512 && line.chars().all(|character| (' '..='~').contains(&character)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_with_two_long_texts_is_as_long_as_its_limit_says() {
+        let error = Arc::new(StoreError::Damaged { path: "p".repeat(4_096).into(), what: "w".repeat(4_096) });
+        let line = line(&ControlEvent::BookFailing { error }, u64::MAX);
+        assert!(line.len() <= 768 && line.contains("\" detail=\"the book of peers"), "{line}");
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl fmt::Display for ControlEvent {
                 write!(f, "connected with {address} ({connection_type})")
             }
             Self::HandshakeComplete { address, handshake, .. } => {
-                write!(f, "the handshake with {address} took {handshake:?}")
+                write!(f, "the handshake with {address} took {} us", handshake.as_micros())
             }
             Self::ConnectionFailed { address, reason, failures, next, .. } => {
                 write!(f, "the connection to {address} failed, {failures} in a row: {reason}; {next}")
@@ -276,7 +276,7 @@ impl fmt::Display for ControlEvent {
             Self::PeerEvicted { address, .. } => write!(f, "closed {address} to make room"),
             Self::ListenerBound { address } => write!(f, "listening at {address}"),
             Self::ListenerBindFailed { address, failure, retry_in } => {
-                write!(f, "cannot listen at {address}: {failure}; trying again in {retry_in:?}")
+                write!(f, "cannot listen at {address}: {failure}; trying again in {} s", retry_in.as_secs())
             }
             Self::SeedResolved { name, found, new } => write!(f, "{name} has {found} addresses, {new} of them new"),
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
@@ -291,7 +291,8 @@ impl fmt::Display for NextDial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restart => f.write_str("dialled again at once"),
-            Self::At(moment) => write!(f, "dialled again at {moment:?} of the loop's clock"),
+            // A moment of the loop's clock tells a person nothing.
+            Self::At(_) => f.write_str("dialled again after a pause"),
             Self::Inaccessible => f.write_str("counts as inaccessible"),
             Self::Never => f.write_str("no other dial is planned"),
         }
@@ -350,6 +351,17 @@ pub(crate) mod tests {
             let text = event.to_string();
             assert!(!text.is_empty() && text.chars().all(|character| (' '..='~').contains(&character)), "{text}");
         }
+    }
+
+    #[test]
+    fn times_are_told_in_whole_units_and_not_by_the_clock_of_the_loop() {
+        let mut events = one_of_each();
+        let ControlEvent::HandshakeComplete { handshake, .. } = &mut events[1] else { panic!("{}", events[1]) };
+        *handshake = Duration::from_nanos(193_440);
+        assert_eq!(events[1].to_string(), "the handshake with 192.0.2.1:8333 took 193 us");
+        assert!(events[12].to_string().ends_with("; trying again in 1 s"), "{}", events[12]);
+        let next = NextDial::At(Instant::from_nanos(5_752_062_110));
+        assert_eq!(next.to_string(), "dialled again after a pause");
     }
 
     #[test]

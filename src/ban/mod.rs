@@ -105,7 +105,7 @@ impl fmt::Display for BanReason {
             Self::BlockchainMismatch => "its user agent is that of another blockchain's node",
             Self::BannedUserAgent => "its user agent is banned",
             Self::Misbehaviour => "it misbehaved",
-            Self::Manual => "as asked",
+            Self::Manual => "by hand",
         })
     }
 }
@@ -169,6 +169,11 @@ mod tests {
         ] {
             assert_eq!(earned(reason), None, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_ban_that_was_asked_for_is_told_in_the_word_of_its_label() {
+        assert_eq!((BanReason::Manual.label(), BanReason::Manual.to_string().as_str()), ("manual", "by hand"));
     }
 
     #[test]

@@ -32,10 +32,10 @@ impl Engine {
 
     /// Does what is due: dials, gives up seeds, ends bans.
     pub(crate) fn manage(&mut self) {
-        #[cfg(feature = "sim")]
         if let Some(manager) = &mut self.state.manager {
             manager.begin_turn();
         }
+        self.watch_disk();
         let Some(manager) = &self.state.manager else { return };
         let now = self.state.now;
         let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
@@ -147,7 +147,10 @@ impl Engine {
     /// Closes an accepted peer for a new one, if that is wanted and one can be spared.
     fn make_room(&mut self) -> bool {
         let LoopState { manager, table, rng, outbox, .. } = &mut self.state;
-        let Some(manager) = manager.as_mut().filter(|manager| manager.config.evicts_inbound) else { return false };
+        let Some(manager) = manager else { return false };
+        if !manager.may_weigh() {
+            return false;
+        }
         let rows = evict::rows(table.slots() as usize, rng);
         let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
         let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
@@ -166,6 +169,11 @@ impl Engine {
         if let Some(manager) = &mut self.state.manager {
             manager.entered(id, address);
         }
+    }
+
+    /// Says in the log that accepting has to wait.
+    pub(crate) fn log_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error) {
+        self.logbook.note_accept_pause(listen_address, error, self.state.now);
     }
 
     /// Accepting has to wait; where descriptors are short, so does dialling.

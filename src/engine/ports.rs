@@ -5,7 +5,7 @@ use super::peers::banned;
 use crate::api::{ControlEvent, LoopState};
 use crate::error::{IoStep, NetworkFailure, ResolveFailure};
 use crate::net::Answer;
-use crate::store::Persisted;
+use crate::store::{Persisted, StoreError};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,6 +74,15 @@ impl Engine {
                 counters.persist_failures += 1;
                 outbox.tell(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
             }
+        }
+    }
+
+    /// Tells of a disk that does not answer; also while the loop stops.
+    pub(super) fn watch_disk(&mut self) {
+        let LoopState { manager, outbox, counters, now, .. } = &mut self.state;
+        if manager.as_mut().is_some_and(|manager| manager.note_late_disk(*now)) {
+            counters.persist_failures += 1;
+            outbox.tell(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
         }
     }
 

@@ -57,11 +57,6 @@ pub struct ManagerReport {
 }
 
 impl Manager {
-    /// A turn begins in which nothing was chosen yet.
-    pub(crate) fn begin_turn(&mut self) {
-        self.drawn.clear();
-    }
-
     pub(crate) fn summary(&self) -> ManagerSummary {
         ManagerSummary {
             places_taken: self.dialler.places.taken(),

@@ -29,6 +29,7 @@ use crate::dial::{Dialler, Resolve, Seeds, Taken};
 use crate::error::{CommandError, Refusal};
 use crate::id::{LinkId, PeerId};
 use crate::keyed::KeyedState;
+use crate::limits::EVICTIONS_PER_TURN;
 use crate::protocol::Network;
 use crate::store::{Journal, KnownPeer, MemoryStore};
 use crate::time::{Instant, UnixTime};
@@ -60,6 +61,8 @@ pub(crate) struct Manager {
     gossip: Gossip,
     /// Where this loop listens.
     listening: Vec<SocketAddr>,
+    /// Times that it was weighed who has to go for a new one, since the turn before had accepted.
+    evictions_weighed: usize,
     /// The addresses that were chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
     drawn: Vec<inspect::Draw>,
@@ -82,6 +85,7 @@ impl Manager {
             said_listening: BTreeMap::new(),
             gossip: Gossip::new(keys),
             listening: Vec::new(),
+            evictions_weighed: 0,
             #[cfg(feature = "sim")]
             drawn: Vec::new(),
             config: config.clone(),
@@ -118,6 +122,13 @@ impl Manager {
         self.admission.is_trusted(address)
     }
 
+    /// A turn has accepted whom it accepts, and nothing else was done in it yet.
+    pub(crate) fn begin_turn(&mut self) {
+        self.evictions_weighed = 0;
+        #[cfg(feature = "sim")]
+        self.drawn.clear();
+    }
+
     // --- Places -----------------------------------------------------------------------------------------------------
 
     /// Whether a connection from `address` may come in; a place is for later.
@@ -131,9 +142,16 @@ impl Manager {
         self.admission.admit(address, now)
     }
 
-    /// Which of the accepted peers has to go for a new one; none if that is not wanted, or all are worth keeping.
+    /// Whether it may be weighed who has to go for a new one: if that is wanted, and not too often in one turn.
+    pub(crate) fn may_weigh(&mut self) -> bool {
+        let may = self.config.evicts_inbound && self.evictions_weighed < EVICTIONS_PER_TURN;
+        self.evictions_weighed += usize::from(may);
+        may
+    }
+
+    /// Which of the accepted peers has to go for a new one; none if all are worth keeping.
     pub(crate) fn choose_victim(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
-        self.config.evicts_inbound.then(|| evict::choose(candidates, self.keys)).flatten()
+        evict::choose(candidates, self.keys)
     }
 
     /// A row was taken for a connection with `address`.

@@ -52,7 +52,7 @@ impl Manager {
         self.journal.record(change, was_known, now);
     }
 
-    /// When there is something to write.
+    /// When there is something to write, or the disk has not answered for too long.
     pub(crate) fn write_at(&self, now: Instant) -> Option<Instant> {
         match self.journal.wait() {
             Wait::Zero => Some(now),
@@ -87,6 +87,11 @@ impl Manager {
     /// Whether the disk takes nothing at the moment.
     pub(crate) fn is_failing(&self) -> bool {
         self.journal.is_failing()
+    }
+
+    /// Whether the disk has not answered for too long; said once, and failing it is from then on.
+    pub(crate) fn note_late_disk(&mut self, now: Instant) -> bool {
+        self.journal.note_late(now)
     }
 
     /// Changes are on the disk, or could not be written; returns the bans that can be announced now.

@@ -109,6 +109,8 @@ impl PingPongState {
 
     /// A nonce that a peer cannot guess if `rng` is cryptographic; never 0, which in a pong means that the ping is to
     /// be forgotten (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
+    ///
+    /// The caller brings `rng`: any generator of the crate `rand` 0.10, which has to be a dependency of its own.
     pub fn generate_nonce(rng: &mut (impl Rng + ?Sized)) -> u64 {
         rng.next_u64().max(1)
     }

@@ -99,7 +99,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
         if listener.warned_at.is_none_or(|at| now >= at.plus(LOG_PAUSES_INTERVAL)) {
             listener.warned_at = Some(now);
-            log::warn!("accepting at {} pauses: {error}", listener.address);
+            self.engine.log_accept_pause(listener.address, &error);
         }
         // It would fail again at once, and an edge-triggered listener never reminds.
         let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));

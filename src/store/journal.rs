@@ -8,11 +8,13 @@
 //! either the loop or the disk knows, at most twice [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) and
 //! [`BANS_MAX`](crate::limits::BANS_MAX).
 //!
+//! A batch without an answer for [`BOOK_ANSWER_MAX`] counts as failing: a disk that hangs says nothing of it.
+//!
 //! It never touches a disk or a clock, and it never loses a change.
 
 use super::Change;
 use super::writer::{Batch, ChangeKey, Persisted};
-use crate::limits::{BOOK_BATCH_MAX, BOOK_DELAY};
+use crate::limits::{BOOK_ANSWER_MAX, BOOK_BATCH_MAX, BOOK_DELAY};
 use crate::time::{Instant, Wait};
 use std::collections::BTreeMap;
 
@@ -30,6 +32,7 @@ pub struct Journal {
 #[derive(Debug)]
 struct UnderWay {
     id: u64,
+    since: Instant,
     bans: Vec<Change>,
 }
 
@@ -67,11 +70,16 @@ impl Journal {
         queue.put(change, was_known, now);
     }
 
-    /// When there will be a batch to hand out; an answer to the one under way may come sooner.
+    /// When there will be a batch to hand out, or the one under way will be late; an answer to it may come sooner.
     pub fn wait(&self) -> Wait {
-        if self.under_way.is_some() {
-            return Wait::Forever;
+        match &self.under_way {
+            Some(_) if self.is_failing => Wait::Forever,
+            Some(batch) => Wait::Until(batch.since.plus(BOOK_ANSWER_MAX)),
+            None => self.wait_for_batch(),
         }
+    }
+
+    fn wait_for_batch(&self) -> Wait {
         if !self.bans.is_empty() || self.peers.len() >= BOOK_BATCH_MAX {
             return Wait::Zero;
         }
@@ -84,7 +92,10 @@ impl Journal {
 
     /// The next batch, at most [`BOOK_BATCH_MAX`] changes, if it is time for one.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
-        match self.wait() {
+        if self.under_way.is_some() {
+            return None;
+        }
+        match self.wait_for_batch() {
             Wait::Zero => {}
             Wait::Until(due) if due <= now => {}
             Wait::Until(_) | Wait::Forever => return None,
@@ -93,8 +104,16 @@ impl Journal {
         let bans = changes.clone();
         changes.append(&mut self.peers.take(BOOK_BATCH_MAX - changes.len()));
         self.last_id += 1;
-        self.under_way = Some(UnderWay { id: self.last_id, bans });
+        self.under_way = Some(UnderWay { id: self.last_id, since: now, bans });
         Some(Batch { id: self.last_id, changes })
+    }
+
+    /// Whether the batch under way has become late by `now`. This is said once: it counts as failing from then on.
+    pub fn note_late(&mut self, now: Instant) -> bool {
+        let is_due = |batch: &UnderWay| batch.since.plus(BOOK_ANSWER_MAX) <= now;
+        let is_late = !self.is_failing && self.under_way.as_ref().is_some_and(is_due);
+        self.is_failing |= is_late;
+        is_late
     }
 
     /// Takes an answer and returns the changes of bans that are durable by it.
@@ -116,7 +135,7 @@ impl Journal {
         self.bans.is_empty() && self.peers.is_empty() && self.under_way.is_none()
     }
 
-    /// Whether the batch under way could not be written yet.
+    /// Whether the batch under way could not be written yet, or is late.
     pub const fn is_failing(&self) -> bool {
         self.is_failing
     }

@@ -48,11 +48,16 @@ fn lines_of(event: &str) -> Vec<(Level, String)> {
         .collect()
 }
 
+/// Records from here on; another test of this process may have begun before.
+fn record() {
+    let _ = log::set_logger(&Recorder);
+    log::set_max_level(LevelFilter::Debug);
+}
+
 #[test]
 fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
     const FAILURES: usize = 200;
-    log::set_logger(&Recorder).expect("there is no other");
-    log::set_max_level(LevelFilter::Debug);
+    record();
     let config = || Config { seed: Some(7), ..Config::new(Network::Regtest) };
     let mut node = Reactor::new(config(), Dialler(Vec::new())).expect("the kernel gives a poller");
     let address = node.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
@@ -92,4 +97,30 @@ fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
     assert_eq!(all.len(), failed.len() + 1, "what was not logged is told at the end");
     assert_eq!(failed.len() + all.iter().filter_map(suppressed).sum::<usize>(), FAILURES, "each is told or counted");
     assert!(LINES.lock().expect("no test panics with it").iter().all(|(_, target, _)| target == "peerloop"));
+}
+
+/// The first pause may be hours before the one that matters.
+#[cfg(feature = "sim")]
+#[test]
+fn pauses_of_accepting_are_logged_every_minute_with_its_listener_and_its_error() {
+    use peerloop::limits::LOG_PAUSES_INTERVAL;
+    use peerloop::sim::{Site, World, errno::EMFILE};
+
+    record();
+    let world = World::new(1, peerloop::time::Instant::ZERO);
+    let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let mut reactor = Reactor::with_net(config, world.host(), Dialler(Vec::new())).expect("it is valid");
+    reactor.listen(([10, 0, 0, 1], 18_444).into()).expect("nobody else listens there");
+    world.fail_sometimes(0, Site::Accept, EMFILE, 1);
+    for _ in 0..3 {
+        reactor.poll_once(Duration::ZERO).expect("the poller works");
+        world.advance(LOG_PAUSES_INTERVAL);
+    }
+    let lines = lines_of("accept_paused");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (level, line) in &lines {
+        assert_eq!(*level, Level::Warn);
+        assert!(line.starts_with("event=accept_paused listen_address=10.0.0.1:18444 error=\""), "{line}");
+        assert!(line.ends_with("\" network=regtest"), "{line}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::support::{Faulty, address, ban, chance, host, is_long, peer, rich_peer};
 use peerloop::address::Host;
 use peerloop::ban::Ban;
-use peerloop::limits::{BOOK_BATCH_MAX, BOOK_DELAY};
+use peerloop::limits::{BOOK_ANSWER_MAX, BOOK_BATCH_MAX, BOOK_DELAY};
 use peerloop::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
 use peerloop::time::{Instant, Wait};
 use proptest::prelude::*;
@@ -49,7 +49,11 @@ fn seed_e38_a_ban_goes_out_at_once_and_is_durable_with_the_answer() {
     assert_eq!(first.changes, [Change::PutBan(ban(1)), Change::PutPeer(peer(1))], "bans first");
 
     journal.record(Change::RemoveBan(host(2)), true, at(2));
-    assert_eq!((journal.wait(), journal.next_batch(at(9_000))), (Wait::Forever, None), "one at a time");
+    assert_eq!(
+        (journal.wait(), journal.next_batch(at(9_000))),
+        (Wait::Until(at(1).plus(BOOK_ANSWER_MAX)), None),
+        "one at a time"
+    );
     assert_eq!(journal.persisted(&done(&first)), [Change::PutBan(ban(1))]);
     assert_eq!(journal.persisted(&done(&first)), [], "an answer counts once");
     let second = journal.next_batch(at(9_000)).unwrap();
@@ -68,6 +72,27 @@ fn no_ban_is_durable_by_an_error_or_by_the_answer_to_an_earlier_batch() {
     assert_eq!(journal.persisted(&Persisted { id: batch.id - 1, result: Ok(()) }), []);
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing() && journal.is_durable());
+}
+
+#[test]
+fn fault_e09_a_batch_without_an_answer_is_late_once_and_failing_until_it_is_durable() {
+    let mut journal = Journal::new();
+    assert!(!journal.note_late(at(1_000_000)), "nothing is under way");
+    journal.record(Change::PutBan(ban(1)), false, at(0));
+    assert!(!journal.note_late(at(1_000_000)), "it was not handed out yet");
+    let batch = journal.next_batch(at(7)).unwrap();
+    let due = at(7).plus(BOOK_ANSWER_MAX);
+    assert_eq!((journal.wait(), journal.note_late(due.minus(Duration::from_nanos(1)))), (Wait::Until(due), false));
+    assert!(!journal.is_failing());
+    assert!(journal.note_late(due) && journal.is_failing());
+    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "it is said once");
+    journal.record(Change::PutBan(ban(2)), false, at(8));
+    assert_eq!((journal.wait(), journal.next_batch(Instant::MAX)), (Wait::Forever, None), "one at a time");
+    assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
+    assert!(!journal.is_failing());
+    let batch = journal.next_batch(due).unwrap();
+    journal.persisted(&Persisted { id: batch.id, result: Err(StoreError::Full) });
+    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "it is known already");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::engine::Engine;
 use crate::error::{CommandError, IoStep, LocalCause, ResolveCause, ResolveFailure};
 use crate::id::LinkId;
 use crate::limits::{
-    BANS_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EXPIRIES_PER_TURN, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+    BANS_MAX, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN, EXPIRIES_PER_TURN,
+    SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
 };
 use crate::net::Answer;
 use crate::peer::ConnectionType;
@@ -23,6 +24,7 @@ use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
@@ -254,6 +256,7 @@ fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() 
     assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "they are to be written down");
     stage.pass(BOOK_DELAY);
     stage.settle();
+    stage.answer_batch(1, Ok(()));
     assert_eq!(stage.engine.manager_wait(), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody else is wanted");
     assert!(stage.turns < 40, "{} turns in two minutes", stage.turns);
 }
@@ -266,14 +269,37 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
     stage.settle();
     stage.engine.ban_as_asked(host(2).ip(), None).unwrap();
     stage.settle();
-    assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], None), "one batch is under way at a time");
+    let late = Some(BOOK_ANSWER_MAX);
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
     stage.answer_batch(1, Err(StoreError::Full));
     stage.settle();
     assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer goes on trying");
     stage.answer_batch(1, Ok(()));
     assert_eq!(stage.sleep(), Some(Duration::ZERO));
     stage.settle();
-    assert_eq!((&stage.batches[..], stage.sleep()), (&[1, 2][..], None));
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1, 2][..], late));
+}
+
+#[test]
+fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
+    for stops in [false, true] {
+        let mut stage = Stage::new(manager());
+        stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+        stage.settle();
+        if stops {
+            stage.stop();
+        }
+        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.now.plus(BOOK_ANSWER_MAX)));
+        stage.pass(BOOK_ANSWER_MAX);
+        stage.engine.manage();
+        let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
+        assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
+        assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
+        stage.sleep_for(3 * BOOK_ANSWER_MAX);
+        assert_eq!(stage.engine.state.counters.persist_failures, 1, "it is told once");
+        stage.answer_batch(1, Ok(()));
+        assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
+    }
 }
 
 #[test]
@@ -282,10 +308,12 @@ fn the_end_of_a_ban_wakes_it() {
     let minute = Duration::from_secs(60);
     stage.engine.ban_as_asked(host(1).ip(), Some(minute)).unwrap();
     stage.settle();
+    stage.answer_batch(1, Ok(()));
     assert_eq!(stage.sleep(), Some(minute));
     stage.pass(minute);
     assert_eq!(stage.engine.bans(), Ok(Vec::new()));
     stage.settle();
+    stage.answer_batch(2, Ok(()));
     assert_eq!(stage.sleep(), None);
 }
 
@@ -297,7 +325,7 @@ fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
     stage.stop();
     stage.settle();
     assert_eq!((stage.links(), stage.questions.len(), stage.batches.len()), (vec![], 0, 1));
-    assert_eq!(stage.sleep(), None);
+    assert_eq!(stage.sleep(), Some(BOOK_ANSWER_MAX));
     stage.pass(Duration::from_secs(7_200));
     assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, false));
     stage.answer_batch(1, Ok(()));
@@ -339,6 +367,29 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.counters.refused), (PEERS.into(), 0));
+    stage.assert_accounts();
+}
+
+#[test]
+fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
+    const PEERS: u8 = 60;
+    const EVICTED: u8 = EVICTIONS_PER_TURN as u8;
+    let mut stage =
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+    let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let id = stage.engine.accept(host(number)).expect("there are rows");
+            stage.engine.opened(id, &mut Deaf);
+        }
+        let census = &stage.engine.state.census;
+        let counted = census.of_type(ConnectionType::OverCapacity);
+        stage.settle();
+        counted
+    };
+    assert_eq!(visit(&mut stage, 0..PEERS), 0);
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "those that came last");
+    let second = PEERS + EVICTED + 3;
+    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "no more than those of before");
     stage.assert_accounts();
 }
 

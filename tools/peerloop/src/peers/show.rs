@@ -92,7 +92,7 @@ mod tests {
             lines[1].split_whitespace().collect::<Vec<_>>(),
             ["192.0.2.1:8333", "unknown", "2023-11-14T22:13:20Z"]
         );
-        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: as asked", "peers 1, bans 1"]);
+        assert_eq!(lines[2..], ["banned 192.0.2.1 for ever: by hand", "peers 1, bans 1"]);
         assert_eq!(list(&[], &[]), "peers 0, bans 0\n");
     }
 

@@ -68,7 +68,7 @@ fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
     assert!(peers(&book, &["list", "--status", "banned"]).contains("192.0.2.7:8333"));
     let shown = peers(&book, &["show", "192.0.2.7"]);
     assert!(
-        shown.contains("status          banned: as asked") && shown.contains("banned          192.0.2.7"),
+        shown.contains("status          banned: by hand") && shown.contains("banned          192.0.2.7"),
         "{shown}"
     );
     peers(&book, &["unban", "192.0.2.7"]);

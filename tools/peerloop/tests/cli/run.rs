@@ -30,7 +30,7 @@ fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
 /// Where it listens.
 fn listening(node: &mut Running) -> String {
     let line = node.wait_for_part("event=listener_bound");
-    let address = line.split_whitespace().find_map(|word| word.strip_prefix("peer_address="));
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen_address="));
     address.unwrap_or_else(|| panic!("no address in {line}")).to_owned()
 }
 
@@ -271,7 +271,7 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
     assert_eq!(peers(&["ban", "127.0.0.1"]), "banned 127.0.0.1 for ever\n");
     assert!(is_let_in(false).contains(", bans 1"));
     assert!(is_let_in(false).contains(", bans 1"));
-    assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: as asked"));
+    assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: by hand"));
     assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is not banned any more\n");
     assert!(is_let_in(true).contains(", bans 0"));
 }
