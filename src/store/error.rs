@@ -62,7 +62,7 @@ pub enum StoreError {
     },
     /// The thread that writes the book has ended.
     WriterEnded,
-    /// The disk did not answer before the loop ended.
+    /// The disk did not answer in time.
     NoAnswer,
 }
 
