@@ -4,6 +4,7 @@
 //! saturates: no input, however absurd, overflows a deadline. This module never reads a clock.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A moment on the loop's monotonic clock, in nanoseconds since the loop began.
@@ -67,6 +68,43 @@ impl UnixTime {
     }
 }
 
+/// The seconds since 1970 of the years 0 to 9999, which are all that RFC 3339 can write.
+const CALENDAR_SECS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+impl fmt::Display for UnixTime {
+    /// Writes the time as RFC 3339 in UTC, and one beyond the years 0 to 9999 as `@` and its seconds since 1970.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY_SECS: i64 = 86_400;
+        if !CALENDAR_SECS.contains(&self.0) {
+            return f.pad(&format!("@{}", self.0));
+        }
+        let (year, month, day) = civil_date(self.0.div_euclid(DAY_SECS));
+        let second = self.0.rem_euclid(DAY_SECS);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        f.pad(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+    }
+}
+
+/// Converts days since 1970 to year, month and day of the Gregorian calendar.
+///
+/// Its years begin with March, so that the leap day is the last one. An era is 400 years, after which the calendar
+/// repeats.
+const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
+    const ERA_DAYS: i64 = 146_097;
+    /// From the first of March of the year 0 to the beginning of 1970.
+    const EPOCH_DAYS: i64 = 719_468;
+    let days = days_since_1970 + EPOCH_DAYS;
+    let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = 400 * era + year_of_era;
+    (if month <= 2 { year + 1 } else { year }, month, day)
+}
+
 /// How long the loop may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -105,6 +143,56 @@ mod tests {
         assert_eq!(Instant::ZERO.minus(Duration::from_secs(1)), Instant::ZERO);
         assert_eq!(Instant::ZERO.since(Instant::MAX), Duration::ZERO);
         assert_eq!(Instant::from_nanos(7).plus(Duration::from_nanos(5)).as_nanos(), 12);
+    }
+
+    #[test]
+    fn wall_time_is_written_as_rfc_3339_or_raw_and_never_panics() {
+        for (secs, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_799, "2000-02-29T23:59:59Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_709_164_800, "2024-02-29T00:00:00Z"),
+            (1_796_005_391, "2026-11-30T02:23:11Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (-2_203_891_200, "1900-03-01T00:00:00Z"),
+            (-2_203_891_201, "1900-02-28T23:59:59Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (253_402_300_800, "@253402300800"),
+            (-62_167_219_200, "0000-01-01T00:00:00Z"),
+            (-62_167_219_201, "@-62167219201"),
+            (i64::MIN, "@-9223372036854775808"),
+            (i64::MAX, "@9223372036854775807"),
+        ] {
+            assert_eq!(UnixTime::from_secs(secs).to_string(), text);
+        }
+        assert_eq!(format!("[{:<22}]", UnixTime::from_secs(0)), "[1970-01-01T00:00:00Z  ]");
+    }
+
+    #[test]
+    fn every_day_of_the_calendar_is_the_one_after_the_day_before() {
+        let first = CALENDAR_SECS.start() / 86_400;
+        let last = CALENDAR_SECS.end() / 86_400;
+        let mut expected = (0, 1, 1);
+        for day in first..=last {
+            assert_eq!(civil_date(day), expected);
+            let (year, month, of_month) = expected;
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let days = match month {
+                2 if is_leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            expected = match (month, of_month) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, of_month) if of_month == days => (year, month + 1, 1),
+                (_, of_month) => (year, month, of_month + 1),
+            };
+        }
+        assert_eq!(expected, (10_000, 1, 1));
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl fmt::Display for ControlEvent {
             Self::PeerBanned { host, reason, until, peers_closed } => {
                 write!(f, "banned {host}: {reason}; ")?;
                 match until {
-                    Some(until) => write!(f, "until {} s after 1970", until.as_secs())?,
+                    Some(until) => write!(f, "until {until}")?,
                     None => f.write_str("for ever")?,
                 }
                 write!(f, "; closes {peers_closed} of its connections")
@@ -360,6 +360,14 @@ pub(crate) mod tests {
         *handshake = Duration::from_nanos(193_440);
         assert_eq!(events[1].to_string(), "the handshake with 192.0.2.1:8333 took 193 us");
         assert!(events[12].to_string().ends_with("; trying again in 1 s"), "{}", events[12]);
+        let ban = events.iter_mut().find_map(|event| match event {
+            ControlEvent::PeerBanned { until, .. } => {
+                *until = Some(UnixTime::from_secs(1_796_005_391));
+                Some(event.to_string())
+            }
+            _ => None,
+        });
+        assert!(ban.expect("there is one").contains("; until 2026-11-30T02:23:11Z; closes "));
         let next = NextDial::At(Instant::from_nanos(5_752_062_110));
         assert_eq!(next.to_string(), "dialled again after a pause");
     }

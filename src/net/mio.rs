@@ -129,8 +129,11 @@ impl Net for MioNet {
 
     #[expect(clippy::disallowed_methods, reason = "this is the wall clock's one source")]
     fn unix_time(&self) -> UnixTime {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        UnixTime::from_secs(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+        let secs = |of: Duration| i64::try_from(of.as_secs()).unwrap_or(i64::MAX);
+        match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+            Ok(after) => UnixTime::from_secs(secs(after)),
+            Err(before) => UnixTime::from_secs(-secs(before.duration())),
+        }
     }
 
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {

@@ -3,8 +3,9 @@
 //! A duration always carries its unit, a rate is per second unless it says otherwise, a count may end in `k` or `m`.
 //! Nothing is guessed: what is not understood is refused with an example of what would be.
 
+use peerloop::time::UnixTime;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Operations per second.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -170,6 +171,32 @@ pub(crate) fn show_seconds(time: Duration) -> String {
     }
 }
 
+/// Writes a wall time to the millisecond, as RFC 3339 in UTC; beyond the years 0 to 9999 as `@` and its seconds since
+/// 1970.
+pub(crate) fn show_time(time: SystemTime) -> String {
+    let (time, millis) = unix_time(time);
+    let text = time.to_string();
+    match text.strip_suffix('Z') {
+        Some(date) => format!("{date}.{millis:03}Z"),
+        None => text,
+    }
+}
+
+/// Splits a wall time into whole seconds since 1970, saturated, and the milliseconds after them.
+pub(crate) fn unix_time(time: SystemTime) -> (UnixTime, u32) {
+    let secs = |of: Duration| i64::try_from(of.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (UnixTime::from_secs(secs(after)), after.subsec_millis()),
+        Err(error) => {
+            let before = error.duration();
+            // The milliseconds count from the second before.
+            let has_part = before.subsec_nanos() > 0;
+            let millis = if has_part { (1_000_000_000 - before.subsec_nanos()) / 1_000_000 } else { 0 };
+            (UnixTime::from_secs((-secs(before)).saturating_sub(i64::from(has_part))), millis)
+        }
+    }
+}
+
 /// An amount of bytes: `512 B`, `46.9 KiB`.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -283,6 +310,27 @@ mod tests {
             (61_000_000_000, "61.00 s"),
         ] {
             assert_eq!(show_latency(Duration::from_nanos(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn every_wall_time_can_be_shown() {
+        let of = |secs: u64, nanos| Duration::new(secs, nanos);
+        for (time, text) in [
+            (UNIX_EPOCH.checked_add(of(1_700_000_000, 125_999_999)), "2023-11-14T22:13:20.125Z"),
+            (UNIX_EPOCH.checked_sub(of(0, 1)), "1969-12-31T23:59:59.999Z"),
+            (UNIX_EPOCH.checked_sub(of(1, 0)), "1969-12-31T23:59:59.000Z"),
+            (UNIX_EPOCH.checked_add(of(253_402_300_799, 999_999_999)), "9999-12-31T23:59:59.999Z"),
+            (UNIX_EPOCH.checked_add(of(253_402_300_800, 0)), "@253402300800"),
+            (UNIX_EPOCH.checked_sub(of(62_167_219_200, 1)), "@-62167219201"),
+        ] {
+            assert_eq!(show_time(time.expect("the system can hold it")), text);
+        }
+        // The outermost times of the system, which not every system has.
+        let outermost =
+            [UNIX_EPOCH.checked_add(of(i64::MAX as u64, 999_999_999)), UNIX_EPOCH.checked_sub(of(1 << 63, 0))];
+        for time in outermost.into_iter().flatten() {
+            assert!(show_time(time).starts_with('@'));
         }
     }
 

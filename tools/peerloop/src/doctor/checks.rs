@@ -16,9 +16,9 @@ const CLOCK_READ_MAX: Duration = Duration::from_nanos(250);
 /// Latencies are told in microseconds.
 const CLOCK_STEP_MAX: Duration = Duration::from_micros(1);
 /// When this program was not written yet.
-const WALL_CLOCK_MIN_UNIX_SECS: u64 = 1_700_000_000;
+const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
 /// The last second of the year 9999, after which a date has no four digits for its year.
-const WALL_CLOCK_MAX_UNIX_SECS: u64 = 253_402_300_799;
+const WALL_CLOCK_MAX_UNIX_SECS: i64 = 253_402_300_799;
 /// For which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
 const TIME_WAIT_SECS: u64 = 60;
 /// A timer's node in the wheel, with room to grow, and the list entries of a link.
@@ -227,18 +227,12 @@ fn clock(clock: &Clock) -> Option<Finding> {
 fn wall_clock(clock: &Clock) -> Option<Finding> {
     const NAME: &str = "wall clock";
     let change = "date -u, and set it: timedatectl set-ntp true";
-    Some(match clock.unix_secs {
-        Some(secs) if (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&secs) => {
-            let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_secs(secs));
-            finding(
-                NAME,
-                Verdict::Ok,
-                time.to_string(),
-                "peers are told it; whether it is right, only other clocks know",
-            )
-        }
-        Some(_) | None => {
-            finding(NAME, Verdict::Warning, "not of this time", "peers are told it, and bans end by it").change(change)
+    let time = clock.unix.to_string();
+    Some(match (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&clock.unix.as_secs()) {
+        true => finding(NAME, Verdict::Ok, time, "peers are told it; whether it is right, only other clocks know"),
+        false => {
+            let value = format!("{time}, which is not now");
+            finding(NAME, Verdict::Warning, value, "peers are told it, and bans end by it").change(change)
         }
     })
 }
@@ -320,6 +314,7 @@ mod tests {
     use super::*;
     use crate::machine::Machine;
     use peerloop::Network;
+    use peerloop::time::UnixTime;
 
     const GIB: u64 = 1 << 30;
 
@@ -338,7 +333,7 @@ mod tests {
                 source: Some(("tsc".to_owned(), "tsc hpet acpi_pm".to_owned())),
                 read: Duration::from_nanos(25),
                 step: Duration::from_nanos(20),
-                unix_secs: Some(1_800_000_000),
+                unix: UnixTime::from_secs(1_800_000_000),
             },
             memory_bytes: Some(4 * GIB),
             tcp_pages_max: Some(500_000),
@@ -416,9 +411,9 @@ mod tests {
             ("network port", Verdict::Warning, |facts| facts.port_is_free = false),
             ("clock", Verdict::Warning, |facts| facts.clock.read = Duration::from_nanos(900)),
             ("clock", Verdict::Warning, |facts| facts.clock.step = Duration::from_millis(1)),
-            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = Some(5)),
-            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = None),
-            ("wall clock", Verdict::Warning, |facts| facts.clock.unix_secs = Some(u64::MAX)),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(5)),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(i64::MIN)),
+            ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(i64::MAX)),
             ("memory", Verdict::Problem, |facts| facts.memory_bytes = Some(1 << 20)),
             ("TCP memory", Verdict::Warning, |facts| facts.tcp_pages_max = Some(100)),
             ("CPUs", Verdict::Warning, |facts| facts.machine.cpus = 1),

@@ -1,10 +1,12 @@
 //! What the system tells of itself. Every fact may be missing: other systems keep it elsewhere, or nowhere.
 
 use crate::machine::Machine;
+use crate::units::unix_time;
 use peerloop::Network;
+use peerloop::time::UnixTime;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Reads of the clock that its cost is the mean of.
 const CLOCK_READS: u32 = 10_000;
@@ -46,8 +48,8 @@ pub(super) struct Clock {
     pub(super) read: Duration,
     /// The least step seen.
     pub(super) step: Duration,
-    /// Seconds since 1970, none if the clock stands before that.
-    pub(super) unix_secs: Option<u64>,
+    /// The wall clock.
+    pub(super) unix: UnixTime,
 }
 
 impl Facts {
@@ -91,7 +93,7 @@ impl Clock {
             source: trimmed("current_clocksource").zip(trimmed("available_clocksource")),
             read: before.saturating_duration_since(began) / CLOCK_READS,
             step,
-            unix_secs: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs()),
+            unix: unix_time(SystemTime::now()).0,
         }
     }
 }
@@ -173,6 +175,6 @@ mod tests {
     fn the_clock_of_this_machine_moves() {
         let clock = Clock::gather();
         assert!(clock.step > Duration::ZERO && clock.step < Duration::MAX, "{clock:?}");
-        assert!(clock.unix_secs.is_some());
+        assert!(clock.unix.as_secs() > 0);
     }
 }

@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::run::settings_file;
 use crate::settings::{Effective, SettingFlags, Settings};
+use crate::units::unix_time;
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, RedbStore};
@@ -137,6 +138,5 @@ fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
 }
 
 fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixTime::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    unix_time(SystemTime::now()).0
 }

@@ -2,8 +2,6 @@
 
 use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStatus};
-use peerloop::time::UnixTime;
-use std::time::{Duration, SystemTime};
 
 /// A line for each, and how many there are.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
@@ -16,7 +14,7 @@ pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     for (peer, address) in peers.iter().zip(&addresses) {
         let KnownPeer { status, status_since, user_agent, .. } = peer;
         let status = status.to_string();
-        let line = format!("{address:<width$} {status:<12} {:<20}  {user_agent}", time(*status_since));
+        let line = format!("{address:<width$} {status:<12} {:<20}  {user_agent}", status_since);
         text += line.trim_end();
         text += "\n";
     }
@@ -44,34 +42,22 @@ pub(super) fn each(peers: &[KnownPeer], bans: &[Ban]) -> String {
              failed dials    {}\n",
             peer.address(),
             peer.status,
-            time(peer.status_since),
-            peer.last_connected.map_or_else(|| "never".to_owned(), time),
+            peer.status_since,
+            peer.last_connected.map_or_else(|| "never".to_owned(), |time| time.to_string()),
             peer.services,
             peer.user_agent,
             peer.failures
         );
     }
     for ban in bans {
-        text += &format!("banned          {} since {}, {}: {}\n", ban.host, time(ban.since), end_of(ban), ban.reason);
+        text += &format!("banned          {} since {}, {}: {}\n", ban.host, ban.since, end_of(ban), ban.reason);
     }
     text
 }
 
 /// Until when a ban is.
 pub(super) fn end_of(ban: &Ban) -> String {
-    ban.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {}", time(until)))
-}
-
-/// A moment as people write it; one that no calendar has as its seconds.
-fn time(time: UnixTime) -> String {
-    /// The last second of the year 9999.
-    const CALENDAR_MAX_SECS: u64 = 253_402_300_799;
-    match u64::try_from(time.as_secs()) {
-        Ok(secs @ 0..=CALENDAR_MAX_SECS) => {
-            humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(secs)).to_string()
-        }
-        Ok(_) | Err(_) => format!("{} s after 1970", time.as_secs()),
-    }
+    ban.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until}"))
 }
 
 #[cfg(test)]
@@ -79,6 +65,7 @@ mod tests {
     use super::*;
     use peerloop::address::Host;
     use peerloop::ban::BanReason;
+    use peerloop::time::UnixTime;
 
     #[test]
     fn a_list_has_a_line_for_each() {
@@ -110,10 +97,14 @@ mod tests {
 
     #[test]
     fn any_time_can_be_shown() {
-        assert_eq!(time(UnixTime::from_secs(0)), "1970-01-01T00:00:00Z");
-        assert_eq!(time(UnixTime::from_secs(253_402_300_799)), "9999-12-31T23:59:59Z");
-        for secs in [i64::MIN, -1, 253_402_300_800, i64::MAX] {
-            assert_eq!(time(UnixTime::from_secs(secs)), format!("{secs} s after 1970"));
+        let host = Host::of("192.0.2.1".parse().unwrap());
+        for (secs, told) in [(-1, "1969-12-31T23:59:59Z"), (i64::MIN, "@-9223372036854775808")] {
+            let time = UnixTime::from_secs(secs);
+            let ban = Ban { host, reason: BanReason::Manual, since: time, until: Some(time) };
+            let peer = KnownPeer::new("192.0.2.1:8333".parse().unwrap(), time);
+            assert_eq!(each(&[], &[ban]), format!("banned          192.0.2.1 since {told}, until {told}: by hand\n"));
+            assert!(list(std::slice::from_ref(&peer), &[]).contains(told));
+            assert!(each(&[peer], &[]).contains(&format!("since           {told}\n")));
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{Outcome, stage};
 use crate::bench::{Setup, TIMELINE_INTERVAL};
-use crate::units::Percentiles;
+use crate::units::{Percentiles, show_time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
@@ -195,7 +195,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
         schema: SCHEMA,
         tool: Tool::THIS,
         run: Run {
-            start: humantime::format_rfc3339_millis(outcome.start).to_string(),
+            start: show_time(outcome.start),
             duration_ns: nanos(report.run_time),
             ramp_ns: report.ramp_time.map(nanos),
             partial: report.is_partial || outcome.course.stop.is_some(),

@@ -5,6 +5,7 @@
 
 use crate::exit::Failure;
 use crate::progress::Progress;
+use crate::units::show_time;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -105,8 +106,7 @@ impl Log for Console {
 
 /// One line, whatever is in the text.
 fn line(level: Level, text: &str, now: SystemTime) -> String {
-    let time = humantime::format_rfc3339_millis(now);
-    format!("{time} {:<5} {}", level.as_str().to_lowercase(), text.replace(char::is_control, "?"))
+    format!("{} {:<5} {}", show_time(now), level.as_str().to_lowercase(), text.replace(char::is_control, "?"))
 }
 
 fn write_all(queue: &Receiver<Said>, lost: &AtomicU64, mut progress: Progress) {
@@ -143,6 +143,17 @@ mod tests {
     fn a_line_has_its_time_and_level_and_no_end_within() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_125);
         assert_eq!(line(Level::Warn, "a\nb\x1b[2J", time), "2023-11-14T22:13:20.125Z warn  a?b?[2J");
+    }
+
+    #[test]
+    fn a_line_has_a_time_whatever_the_wall_clock_says() {
+        let year = Duration::from_secs(31_557_600);
+        for (time, told) in [
+            (SystemTime::UNIX_EPOCH - Duration::from_millis(1), "1969-12-31T23:59:59.999Z warn  a"),
+            (SystemTime::UNIX_EPOCH + 8_030 * year, "@253407528000 warn  a"),
+        ] {
+            assert_eq!(line(Level::Warn, "a", time), told);
+        }
     }
 
     #[test]
