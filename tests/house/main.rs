@@ -138,9 +138,12 @@ fn add_files(folder: &Path, prefix: &str, paths: &mut Vec<String>) {
     for entry in entries.map(|entry| entry.expect("the folder can be listed")) {
         let name = entry.file_name().into_string().expect("file names are UTF-8");
         let kind = entry.file_type().expect("the file is there");
+        if name == ".git" {
+            continue;
+        }
         if kind.is_file() {
             paths.push(format!("{prefix}{name}"));
-        } else if kind.is_dir() && name != ".git" && name != "target" {
+        } else if kind.is_dir() && name != "target" {
             add_files(&entry.path(), &format!("{prefix}{name}/"), paths);
         }
     }
