@@ -110,7 +110,7 @@ pub(crate) fn arrivals(can_be_direct: bool) -> impl Strategy<Value = Vec<Arrival
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
     fn any_stream_in_any_pieces_tells_the_story_of_the_whole(

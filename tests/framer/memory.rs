@@ -80,7 +80,7 @@ fn the_pool_survives_more_frames_than_it_has_places() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn frames_cut_anywhere_allocate_nothing_once_the_pool_is_warm(
@@ -193,7 +193,7 @@ fn after_a_reset_a_framer_is_as_new() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn many_links_together_never_gather_more_than_the_bound(

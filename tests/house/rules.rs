@@ -151,6 +151,19 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     named.map(|at| source.violation(at, remedy)).collect()
 }
 
+/// A property test takes its number of cases from proptest's default, so that `PROPTEST_CASES` scales all of them.
+pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
+    const FIELD: &str = concat!("ProptestConfig", " {");
+    const CALL: &str = concat!("ProptestConfig::", "with_cases(");
+    if !source.is_rust() {
+        return Vec::new();
+    }
+    let fields = source.code.match_indices(FIELD);
+    let is_fixed = |&(at, _): &(usize, &str)| !source.code[at + CALL.len()..].starts_with("ProptestConfig::default()");
+    let remedy = "say `ProptestConfig::with_cases(ProptestConfig::default().cases / 4)`, or whatever the share is";
+    fields.chain(source.code.match_indices(CALL).filter(is_fixed)).map(|(at, _)| source.violation(at, remedy)).collect()
+}
+
 pub(crate) fn the_library_has_no_unsafe_code(source: &Source) -> Vec<Violation> {
     if !source.is_library() {
         return Vec::new();
@@ -290,6 +303,14 @@ fn planted_bugs_outside_of_tests_are_found() {
     assert_eq!(found("Cargo.toml", "[[test]]\nrequired-features = [\"_\"]"), Vec::<usize>::new());
     assert_eq!(found("src/reactor/accept.rs", "#[cfg(feature = \"_\")]"), [1]);
     assert_eq!(found("src/lib.rs", "#[cfg(feature = \"_\")]"), Vec::<usize>::new());
+}
+
+#[test]
+fn a_fixed_number_of_cases_is_found() {
+    let found = |text| lines(cases_follow_the_default, "tests/wheel/model.rs", text);
+    assert_eq!(found(concat!("a\n#![proptest_config(ProptestConfig::", "with_cases(64))]")), [2]);
+    assert_eq!(found(concat!("ProptestConfig", " { cases: 48, ..ProptestConfig::default() }")), [1]);
+    assert!(found("ProptestConfig::with_cases(ProptestConfig::default().cases / 4)").is_empty());
 }
 
 #[test]

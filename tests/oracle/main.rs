@@ -22,7 +22,12 @@ use theirs::{MAGIC, payload_of};
 /// Attempts to find a smaller failure; each may compare thousands of payloads.
 const SHRINKS_MAX: u32 = 100;
 
+/// Cases of a property test for which the environment asks for nothing else.
+const DEFAULT_CASES: u32 = 256;
+
 /// Runs `compare`, which returns how many comparisons it made, on `cases` of `values`.
+///
+/// `PROPTEST_CASES` changes the number of cases in proportion, as it does for every other property test.
 ///
 /// # Panics
 ///
@@ -34,6 +39,7 @@ fn compare_all<S: Strategy>(
     compare: impl Fn(S::Value) -> Result<u64, TestCaseError>,
 ) {
     let compared = Cell::new(0);
+    let cases = (cases * Config::default().cases / DEFAULT_CASES).max(1);
     let config = Config { failure_persistence: None, max_shrink_iters: SHRINKS_MAX, ..Config::with_cases(cases) };
     let mut runner = TestRunner::new(config);
     let result = runner.run(&values, |value| {

@@ -160,7 +160,7 @@ fn names(pattern: &[u8], agent: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
 
     #[test]
     fn patterns_match_as_a_matcher_that_tries_everything(pattern in "[abA*]{0,6}", agent in "[aBb]{0,8}") {

@@ -496,7 +496,7 @@ fn change(config: &mut Config, field: u8, value: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
 
     /// Every invariant is checked after every turn, and who answers stays.
     #[test]

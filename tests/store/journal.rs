@@ -1,6 +1,6 @@
 //! The journal: when batches go out, what is in them, and when a ban is durable.
 
-use crate::support::{Faulty, address, ban, chance, host, is_long, peer, rich_peer};
+use crate::support::{Faulty, address, ban, chance, host, peer, rich_peer};
 use peerloop::address::Host;
 use peerloop::ban::Ban;
 use peerloop::limits::{BOOK_ANSWER_MAX, BOOK_BATCH_MAX, BOOK_DELAY};
@@ -308,7 +308,7 @@ impl Path {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if is_long() { 1_000 } else { 32 }))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
     /// Whatever happens in whatever order, and however often the disk fails: it holds in the end what the loop does.
     #[test]

@@ -408,7 +408,7 @@ fn of_two_ranges(number: u16) -> SocketAddr {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn threat_p12_no_story_breaks_the_laws_of_the_book(steps in steps()) {

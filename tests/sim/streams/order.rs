@@ -217,8 +217,6 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn any_order_of_calls_gives_the_bytes_of_the_model(
         steps in steps(),
