@@ -205,6 +205,8 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     }
     let after = node.memory_kib();
 
+    let [alone_p50, alone_p99, fire_p50, fire_p99] = [alone.p50, alone.p99, fire.p50, fire.p99]
+        .map(|latency| latency.expect("each time has a ping that was answered"));
     let rate = |pings: &LatencySummary, time: Duration| pings.count as f64 / time.as_secs_f64();
     let (rate_alone, rate_fire) = (rate(&alone, QUIET), rate(&fire, UNDER_FIRE));
     let share = rate_fire / rate_alone * 100.0;
@@ -216,11 +218,11 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
         kind.name,
         kind.per_second,
         kind.what,
-        micros(alone.p50),
-        micros(alone.p99),
-        micros(fire.p50),
-        micros(fire.p99),
-        mark(fire.p99 > P99_GOAL),
+        micros(alone_p50),
+        micros(alone_p99),
+        micros(fire_p50),
+        micros(fire_p99),
+        mark(fire_p99 > P99_GOAL),
         mark(share < THROUGHPUT_GOAL_PERCENT),
         mark(growth > MEMORY_GOAL_PERCENT),
         millis(Duration::from_nanos(longest_alone)),
@@ -523,7 +525,8 @@ fn run_node() {
     println!("address {address}");
     for _ in lines_of_input() {
         let stats = handle.stats().expect("the queue has room").wait().expect("the loop runs");
-        println!("numbers {} {}", stats.turn.max.as_nanos(), stats.turn.p999.as_nanos());
+        let [max, p999] = [stats.turn.max, stats.turn.p999].map(Option::unwrap_or_default);
+        println!("numbers {} {}", max.as_nanos(), p999.as_nanos());
     }
 }
 

@@ -12,6 +12,15 @@ use std::time::Duration;
 /// The longest latency that is told apart from longer ones, in nanoseconds.
 pub const LATENCY_MAX_NANOS: u64 = 60_000_000_000;
 
+/// Returns the rank of the sample that is the percentile `percent` of `count` samples: 1 for the first of them.
+///
+/// The rule of HdrHistogram's Java original: one ulp is taken off `percent` before the product is rounded up. A
+/// percentage that binary fractions cannot hold, such as 99.9, then does not reach one sample too far.
+pub fn percentile_rank(percent: f64, count: u64) -> u64 {
+    let percent = percent.next_down().clamp(0.0, 100.0);
+    ((percent * count as f64 / 100.0).ceil() as u64).max(1)
+}
+
 /// A histogram of latencies.
 #[derive(Clone)]
 pub struct LatencyHistogram {
@@ -36,27 +45,42 @@ impl LatencyHistogram {
         self.histogram.len()
     }
 
-    /// The latency that `percent` of all recorded ones do not exceed; zero while empty.
-    pub fn percentile(&self, percent: f64) -> Duration {
-        Duration::from_nanos(self.histogram.value_at_percentile(percent))
+    /// Returns the latency that `percent` of all recorded ones do not exceed; none while empty.
+    pub fn percentile(&self, percent: f64) -> Option<Duration> {
+        self.at_rank(percentile_rank(percent, self.count()))
     }
 
-    /// The shortest; zero while empty.
-    pub fn min(&self) -> Duration {
-        if self.count() == 0 { Duration::ZERO } else { Duration::from_nanos(self.histogram.min()) }
+    /// Returns the latency with this rank, 1 for the shortest; none beyond the longest.
+    pub fn at_rank(&self, rank: u64) -> Option<Duration> {
+        if rank > self.count() {
+            return None;
+        }
+        // Half a rank below the wanted one, so that no rounding error of the division crosses a rank.
+        let quantile = (rank as f64 - 0.5) / self.count() as f64;
+        Some(Duration::from_nanos(self.histogram.value_at_quantile(quantile)))
     }
 
-    /// The longest; zero while empty.
-    pub fn max(&self) -> Duration {
-        Duration::from_nanos(self.histogram.max())
+    /// Returns the shortest latency; none while empty.
+    pub fn min(&self) -> Option<Duration> {
+        self.of_some(self.histogram.min())
     }
 
-    /// The mean; zero while empty.
-    pub fn mean(&self) -> Duration {
-        Duration::from_nanos(self.histogram.mean() as u64)
+    /// Returns the longest latency; none while empty.
+    pub fn max(&self) -> Option<Duration> {
+        self.of_some(self.histogram.max())
     }
 
-    /// The shape of it, in a few numbers.
+    /// Returns the mean; none while empty.
+    pub fn mean(&self) -> Option<Duration> {
+        self.of_some(self.histogram.mean() as u64)
+    }
+
+    /// Returns a figure that means something only if there are samples.
+    fn of_some(&self, nanos: u64) -> Option<Duration> {
+        (self.count() > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Returns the shape of the histogram in a few numbers.
     pub fn summary(&self) -> LatencySummary {
         LatencySummary {
             count: self.count(),
@@ -100,16 +124,16 @@ impl Default for LatencyHistogram {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LatencySummary {
-    /// How many were recorded; all else is zero while none was.
+    /// How many were recorded; all else is none while none was.
     pub count: u64,
     /// The latency that half of them do not exceed.
-    pub p50: Duration,
+    pub p50: Option<Duration>,
     /// The latency that 99 % of them do not exceed.
-    pub p99: Duration,
+    pub p99: Option<Duration>,
     /// The latency that 99.9 % of them do not exceed.
-    pub p999: Duration,
+    pub p999: Option<Duration>,
     /// The longest.
-    pub max: Duration,
+    pub max: Option<Duration>,
 }
 
 /// What a loop has counted since it began.
@@ -197,16 +221,17 @@ pub struct Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_out_of_range_counts_at_its_end() {
         let mut histogram = LatencyHistogram::new();
-        assert_eq!((histogram.min(), histogram.max(), histogram.percentile(99.0)), Default::default());
+        assert_eq!((histogram.min(), histogram.max(), histogram.percentile(99.0)), (None, None, None));
         histogram.record(Duration::ZERO);
         histogram.record(Duration::MAX);
         assert_eq!(histogram.count(), 2);
-        assert_eq!(histogram.min(), Duration::from_nanos(1));
-        let max = histogram.max().as_nanos() as f64;
+        assert_eq!(histogram.min(), Some(Duration::from_nanos(1)));
+        let max = histogram.max().unwrap().as_nanos() as f64;
         assert!((max / LATENCY_MAX_NANOS as f64 - 1.0).abs() < 0.001);
     }
 
@@ -219,7 +244,50 @@ mod tests {
         }
         let LatencySummary { count, p50, p99, p999, max } = histogram.summary();
         assert_eq!(count, 10_000);
-        assert_eq!([p50, p99, p999, max].map(|latency| latency.as_millis()), [500, 990, 999, 1_000]);
+        assert_eq!([p50, p99, p999, max].map(|latency| latency.unwrap().as_millis()), [500, 990, 999, 1_000]);
+    }
+
+    #[test]
+    fn a_percentile_of_whole_samples_is_not_one_sample_too_far() {
+        let mut histogram = LatencyHistogram::new();
+        (1..=1_000).for_each(|nanos| histogram.record(Duration::from_nanos(nanos)));
+        let nanos = |percent| histogram.percentile(percent).unwrap().as_nanos();
+        assert_eq!([50.0, 99.0, 99.9, 99.91, 100.0].map(nanos), [500, 990, 999, 1_000, 1_000]);
+        assert_eq!([0.0, 0.1, 0.2, 7.0, 55.0, 57.0].map(nanos), [1, 1, 2, 70, 550, 570]);
+        assert_eq!(percentile_rank(10.21, 10_000), 1_021, "rounding alone makes it 1,022");
+        assert_eq!((histogram.at_rank(1_000), histogram.at_rank(1_001)), (Some(Duration::from_micros(1)), None));
+    }
+
+    proptest! {
+        /// The rank is the least whole number that is not below the exact fraction.
+        #[test]
+        fn ranks_are_those_of_exact_arithmetic(
+            decimals in 0u32..=6,
+            digits in 0u64..=100_000_000,
+            count in prop_oneof![1u64..10_000, 1u64..1 << 44],
+            whole in any::<bool>(),
+        ) {
+            let scale = 10u64.pow(decimals);
+            let digits = digits % (100 * scale + 1);
+            let count = if whole { count.next_multiple_of(100 * scale) } else { count };
+            let percent: f64 = format!("{}.{:0width$}", digits / scale, digits % scale, width = decimals as usize)
+                .trim_end_matches('.')
+                .parse()
+                .unwrap();
+            let exact = (u128::from(digits) * u128::from(count)).div_ceil(100 * u128::from(scale)).max(1);
+            prop_assert_eq!(u128::from(percentile_rank(percent, count)), exact, "{} % of {}", percent, count);
+        }
+
+        #[test]
+        fn each_rank_has_its_sample(mut nanos in proptest::collection::vec(1u64..1 << 36, 1..40)) {
+            let mut histogram = LatencyHistogram::new();
+            nanos.iter().for_each(|&nanos| histogram.record(Duration::from_nanos(nanos)));
+            nanos.sort_unstable();
+            for (index, &nanos) in nanos.iter().enumerate() {
+                let found = histogram.at_rank(index as u64 + 1).unwrap().as_nanos() as u64;
+                prop_assert_eq!(found, histogram.as_hdr().highest_equivalent(nanos));
+            }
+        }
     }
 
     #[test]
@@ -228,7 +296,7 @@ mod tests {
         one.record(Duration::from_micros(10));
         two.record(Duration::from_micros(30));
         one.merge(&two);
-        assert_eq!((one.count(), one.max().as_micros()), (2, 30));
+        assert_eq!((one.count(), one.max().unwrap().as_micros()), (2, 30));
         assert!(format!("{one:?}").len() < 200, "{one:?}");
         one.clear();
         assert_eq!(one.count(), 0);

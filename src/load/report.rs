@@ -356,14 +356,9 @@ impl Accounts {
         if busy > BUSY_MAX {
             doubts.push(Doubt::Busy { share: busy });
         }
-        let p99 = self.send_lag.percentile(99.0);
-        if p99 > LAG_MAX {
-            doubts.push(Doubt::SendLag { p99 });
-        }
-        let p99 = self.loop_lag.percentile(99.0);
-        if p99 > LAG_MAX {
-            doubts.push(Doubt::LoopLag { p99 });
-        }
+        let late = |lag: &LatencyHistogram| lag.percentile(99.0).filter(|&p99| p99 > LAG_MAX);
+        doubts.extend(late(&self.send_lag).map(|p99| Doubt::SendLag { p99 }));
+        doubts.extend(late(&self.loop_lag).map(|p99| Doubt::LoopLag { p99 }));
         let count = self.work.unsent;
         if count as f64 > self.work.planned as f64 * UNSENT_MAX {
             doubts.push(Doubt::Unsent { count });

@@ -84,7 +84,7 @@ fn drive(
 fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
     let text = (!setup.stdout_is_taken()).then(|| report::text::summary(setup, outcome));
     let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
-    let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(outcome.report.ping_rtt_planned.as_hdr()));
+    let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(&outcome.report.ping_rtt_planned));
     let mut outcomes = Vec::new();
     for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {
         if let (Some(sink), Some(content)) = (sink, content) {

@@ -35,9 +35,9 @@ pub(crate) struct TimelineRow {
     pub(crate) end: Duration,
     pub(crate) sent: u64,
     pub(crate) answered: u64,
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
-    pub(crate) max: Duration,
+    pub(crate) p50: Option<Duration>,
+    pub(crate) p99: Option<Duration>,
+    pub(crate) max: Option<Duration>,
 }
 
 /// Watches until the generator's thread has ended.
@@ -179,10 +179,7 @@ impl<'a> Watch<'a> {
         self.line_before = (now.phase_elapsed, now.answered);
         let seconds = now.phase_elapsed.saturating_sub(before).as_secs_f64();
         let rate = if seconds > 0.0 { (now.answered - answered_before) as f64 / seconds } else { 0.0 };
-        let latency = |percent: f64| match self.total.count() {
-            0 => "-".to_owned(),
-            _ => show_latency(self.total.percentile(percent)),
-        };
+        let latency = |percent| self.total.percentile(percent).map_or_else(|| "-".to_owned(), show_latency);
         format!(
             "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
             bar(now.phase_elapsed, self.plan.duration),

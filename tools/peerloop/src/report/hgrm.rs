@@ -4,6 +4,7 @@
 //! row has not, being infinite. The steps between percentiles halve with the distance to 100 %.
 
 use hdrhistogram::Histogram;
+use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use std::fmt::Write;
 
 /// Rows for each halving of the distance to 100 %.
@@ -11,17 +12,19 @@ const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
 /// The spectrum of a histogram of nanoseconds.
-pub(crate) fn render(histogram: &Histogram<u64>) -> String {
+pub(crate) fn render(latencies: &LatencyHistogram) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    let mut count = 0;
-    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
-        count += step.count_since_last_iteration();
-        let (value, quantile) = (step.value_iterated_to() as f64 / NANOS_PER_MILLI, step.quantile_iterated_to());
-        put(&mut text, format_args!("{value:12.6} {quantile:2.12} {count:10}"));
-        if quantile < 1.0 {
-            put(&mut text, format_args!(" {:14.2}", 1.0 / (1.0 - quantile)));
+    let histogram = latencies.as_hdr();
+    for percent in levels() {
+        let Some(value) = latencies.at_rank(percentile_rank(percent, latencies.count())) else { break };
+        let value = value.as_nanos() as u64;
+        let count = histogram.count_between(0, value);
+        let is_last = percent >= 100.0 || count == latencies.count();
+        row(&mut text, value, percent / 100.0, count);
+        if is_last {
+            row(&mut text, value, 1.0, count);
+            break;
         }
-        text.push('\n');
     }
     let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
     let max = histogram.max() as f64 / NANOS_PER_MILLI;
@@ -32,6 +35,26 @@ pub(crate) fn render(histogram: &Histogram<u64>) -> String {
         format_args!("#[Buckets = {:12}, SubBuckets     = {:12}]\n", histogram.buckets(), sub_buckets(histogram)),
     );
     text
+}
+
+/// Yields the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] steps for each half of the distance to 100.
+///
+/// All of them are exact: a step is 100 divided by 10 and by a power of two.
+fn levels() -> impl Iterator<Item = f64> {
+    (0..f64::MANTISSA_DIGITS).flat_map(|halvings| {
+        let left = 100.0 / 2.0_f64.powi(halvings as i32);
+        let step = left / f64::from(2 * TICKS_PER_HALF_DISTANCE);
+        (0..TICKS_PER_HALF_DISTANCE).map(move |tick| 100.0 - left + f64::from(tick) * step)
+    })
+}
+
+fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
+    let value = nanos as f64 / NANOS_PER_MILLI;
+    put(text, format_args!("{value:12.6} {quantile:2.12} {count:10}"));
+    if quantile < 1.0 {
+        put(text, format_args!(" {:14.2}", 1.0 / (1.0 - quantile)));
+    }
+    text.push('\n');
 }
 
 /// The slots of one bucket: twice the number of values that are told apart, as a power of two.
@@ -47,10 +70,11 @@ fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
-    fn of(nanos: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
-        nanos.into_iter().for_each(|nanos| histogram.record(nanos).unwrap());
+    fn of(nanos: impl IntoIterator<Item = u64>) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::new();
+        nanos.into_iter().for_each(|nanos| histogram.record(Duration::from_nanos(nanos)));
         histogram
     }
 
@@ -69,7 +93,8 @@ mod tests {
     2.000895 0.600000000000          3           2.50
     2.000895 0.650000000000          3           2.86
     2.000895 0.700000000000          3           3.33
-    4.001791 0.750000000000          4           4.00
+    2.000895 0.750000000000          3           4.00
+    4.001791 0.775000000000          4           4.44
     4.001791 1.000000000000          4
 #[Mean    =     2.000384, StdDeviation   =     1.224980]
 #[Max     =     4.001791, Total count    =            4]
@@ -85,7 +110,16 @@ mod tests {
         assert!(text.contains("Total count    =            0]"), "{text}");
     }
 
+    #[test]
+    fn a_row_of_whole_samples_is_not_one_sample_too_far() {
+        let text = render(&of(1..=1_000));
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains(" 0.750000000000 ")).collect();
+        assert_eq!(rows, ["    0.000750 0.750000000000        750           4.00"]);
+        assert!(text.contains("    0.000875 0.875000000000        875           8.00\n"), "{text}");
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn values_and_counts_rise_to_the_last_of_all(nanos in proptest::collection::vec(1u64..60_000_000_000, 1..200)) {
             let text = render(&of(nanos.iter().copied()));

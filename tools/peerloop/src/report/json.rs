@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use peerloop::error::Side;
-use peerloop::histogram::LatencyHistogram;
+use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use peerloop::load::{Report, Verdict};
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -139,9 +139,9 @@ struct Metric {
 #[derive(Debug, Serialize)]
 struct View {
     count: u64,
-    min: u64,
-    mean: u64,
-    max: u64,
+    min: Option<u64>,
+    mean: Option<u64>,
+    max: Option<u64>,
     percentiles: Table,
     hdr: String,
 }
@@ -160,7 +160,7 @@ struct Table(Vec<(String, Option<u64>)>);
 struct Timeline {
     interval_ns: u64,
     columns: [&'static str; 6],
-    rows: Vec<[u64; 6]>,
+    rows: Vec<[Option<u64>; 6]>,
 }
 
 #[derive(Debug, Serialize)]
@@ -341,23 +341,18 @@ fn view(percentiles: &Percentiles, histogram: &LatencyHistogram) -> View {
         .expect("memory takes a histogram of this size");
     View {
         count: histogram.count(),
-        min: nanos(histogram.min()),
-        mean: nanos(histogram.mean()),
-        max: nanos(histogram.max()),
+        min: histogram.min().map(nanos),
+        mean: histogram.mean().map(nanos),
+        max: histogram.max().map(nanos),
         percentiles: with_failures(percentiles, histogram, 0),
         hdr: STANDARD.encode(bytes),
     }
 }
 
-/// The percentiles over all operations, of which `failures` took for ever.
+/// Computes the percentiles of all operations; the `failures` among them took longer than every other.
 fn with_failures(percentiles: &Percentiles, histogram: &LatencyHistogram, failures: u64) -> Table {
     let all = histogram.count() + failures;
-    let value = |percent: f64| {
-        let of_answered = percent * all as f64 / histogram.count().max(1) as f64;
-        // A rounding error must not push the largest answer out.
-        let is_answered = failures == 0 || of_answered <= 100.0 + 1e-9;
-        is_answered.then(|| nanos(histogram.percentile(of_answered.min(100.0))))
-    };
+    let value = |percent: f64| histogram.at_rank(percentile_rank(percent, all)).map(nanos);
     Table(percentiles.0.iter().map(|one| (one.label.clone(), value(one.percent))).collect())
 }
 
@@ -367,7 +362,10 @@ fn timeline(outcome: &Outcome) -> Timeline {
         interval_ns: nanos(TIMELINE_INTERVAL),
         columns: ["t", "sent", "answered", "p50", "p99", "max"],
         rows: rows
-            .map(|row| [nanos(row.end), row.sent, row.answered, nanos(row.p50), nanos(row.p99), nanos(row.max)])
+            .map(|row| {
+                let [p50, p99, max] = [row.p50, row.p99, row.max].map(|latency| latency.map(nanos));
+                [Some(nanos(row.end)), Some(row.sent), Some(row.answered), p50, p99, max]
+            })
             .collect(),
     }
 }
@@ -397,7 +395,7 @@ mod tests {
     fn a_view_carries_the_whole_histogram() {
         let histogram = one_to(1_000);
         let view = view(&parse_percentiles("50,100").unwrap(), &histogram);
-        assert_eq!((view.count, view.min, view.max), (1_000, 1, 1_000));
+        assert_eq!((view.count, view.min, view.max), (1_000, Some(1), Some(1_000)));
         let bytes = STANDARD.decode(&view.hdr).unwrap();
         let back: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
         assert_eq!(&back, histogram.as_hdr());
@@ -415,8 +413,20 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_histogram_is_all_zero() {
+    fn failures_take_no_whole_sample_too_many() {
+        let percentiles = parse_percentiles("49.9,50,50.1,99.9").unwrap();
+        let values =
+            |failures| with_failures(&percentiles, &one_to(500), failures).0.into_iter().map(|(_, value)| value);
+        assert_eq!(values(500).collect::<Vec<_>>(), [Some(499), Some(500), None, None]);
+        assert_eq!(values(0).collect::<Vec<_>>(), [Some(250), Some(250), Some(251), Some(500)]);
+    }
+
+    #[test]
+    fn where_nothing_was_measured_there_is_no_number() {
         let view = view(&parse_percentiles("50").unwrap(), &LatencyHistogram::new());
-        assert_eq!((view.count, view.min, view.mean, view.max), (0, 0, 0, 0));
+        assert_eq!((view.count, view.min, view.mean, view.max), (0, None, None, None));
+        assert_eq!(serde_json::to_string(&view.percentiles).unwrap(), r#"{"50":null}"#);
+        let Table(rows) = with_failures(&parse_percentiles("50").unwrap(), &LatencyHistogram::new(), 0);
+        assert_eq!(rows, [("50".to_owned(), None)]);
     }
 }

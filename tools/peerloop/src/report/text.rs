@@ -145,10 +145,7 @@ fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
     let headings: String = percentiles.0.iter().map(|one| format!("{:>10}", one.heading())).collect();
     page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
     let mut row = |name: &str, histogram: &LatencyHistogram| {
-        let shown = |percent: f64| match histogram.count() {
-            0 => "-".to_owned(),
-            _ => show_latency(histogram.percentile(percent)),
-        };
+        let shown = |percent: f64| shown(histogram.percentile(percent));
         let values: String = percentiles.0.iter().map(|one| format!("{:>10}", shown(one.percent))).collect();
         page.line(format_args!("{name:<12}{:>9}{values}", histogram.count()));
     };
@@ -160,13 +157,16 @@ fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
     page.line(format_args!(""));
 }
 
+/// Formats a latency; `-` is for none.
+fn shown(latency: Option<Duration>) -> String {
+    latency.map_or_else(|| "-".to_owned(), show_latency)
+}
+
 fn gap_remark(report: &Report) -> &'static str {
-    if report.ping_rtt_sent.count() == 0 {
-        return "";
-    }
-    match report.send_lag.percentile(99.0) < GAP_TO_MENTION {
-        true => ": the schedule was kept",
-        false => ": pings left late",
+    match report.send_lag.percentile(99.0) {
+        None => "",
+        Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
+        Some(_) => ": pings left late",
     }
 }
 
@@ -194,8 +194,8 @@ fn generator(page: &mut Page, report: &Report) {
         Verdict::NotTrusted(_) => "NOT TRUSTED",
     };
     let parts = [
-        format!("loop lag p99 {}", show_latency(report.loop_lag.percentile(99.0))),
-        format!("send lag p99 {}", show_latency(report.send_lag.percentile(99.0))),
+        format!("loop lag p99 {}", shown(report.loop_lag.percentile(99.0))),
+        format!("send lag p99 {}", shown(report.send_lag.percentile(99.0))),
         format!("CPU {:.0} %", report.busy * 100.0),
         format!("verdict: {verdict}"),
     ];

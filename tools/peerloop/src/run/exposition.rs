@@ -194,13 +194,16 @@ impl Metrics<'_> {
         self.one(name, help, Some(&Unit::Seconds), &counter(time.as_secs_f64()))
     }
 
-    /// The shape of a histogram, as gauges.
+    /// Writes the shape of a histogram as gauges, none of which has a value while nothing was measured.
     fn quantiles(&mut self, name: &str, help: &str, summary: &LatencySummary) -> fmt::Result {
         let mut family = self.family(name, help, Some(&Unit::Seconds), &gauge(0.0))?;
         let LatencySummary { p50, p99, p999, max, .. } = *summary;
-        [("0.5", p50), ("0.99", p99), ("0.999", p999), ("1", max)].into_iter().try_for_each(|(quantile, latency)| {
-            gauge(latency.as_secs_f64()).encode(family.encode_family(&Labels([("quantile", quantile)]))?)
-        })
+        for (quantile, latency) in [("0.5", p50), ("0.99", p99), ("0.999", p999), ("1", max)] {
+            if let Some(latency) = latency {
+                gauge(latency.as_secs_f64()).encode(family.encode_family(&Labels([("quantile", quantile)]))?)?;
+            }
+        }
+        Ok(())
     }
 
     /// A histogram in the buckets that all nodes have, so that those of several can be added.
@@ -265,11 +268,26 @@ mod tests {
             "peerloop_messages_total{network=\"regtest\",command=\"inv\",direction=\"sent\"} 0\n",
             "peerloop_messages_total{network=\"regtest\",command=\"other\",direction=\"received\"} 0\n",
             "peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"} 0\n",
-            "peerloop_turn_seconds{network=\"regtest\",quantile=\"0.99\"} 0",
+            "# TYPE peerloop_turn_seconds gauge\n",
             "peerloop_uptime_seconds_total{network=\"regtest\"} 0",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn quantiles_have_a_value_once_something_was_measured() {
+        let quantile = |stats: Stats| {
+            let text = exposition(Snapshot { stats, ..Snapshot::default() }, Network::Regtest).unwrap();
+            let name = "peerloop_turn_seconds{network=\"regtest\",quantile=\"0.999\"} ";
+            text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        assert_eq!(quantile(Stats::default()), None, "no data is not 0");
+        let mut turn = LatencyHistogram::new();
+        (1..=1_000).for_each(|nanos| turn.record(Duration::from_nanos(nanos)));
+        let mut stats = Stats::default();
+        stats.turn = turn.summary();
+        assert_eq!(quantile(stats).as_deref(), Some("9.99e-7"));
     }
 
     #[test]
