@@ -347,7 +347,9 @@ pub enum LocalCause {
     Evicted,
     /// There is another connection to the same peer.
     Duplicate,
-    /// It is a connection of this loop to itself.
+    /// The loop is connected to itself: the peer's `version` has a nonce of ours, or, with the state
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens at the port and the kernel picked that
+    /// very port as the source.
     SelfConnection,
 }
 
@@ -492,7 +494,7 @@ impl fmt::Display for LocalCause {
             Self::Banned => "its host is banned",
             Self::Evicted => "its place was given to another",
             Self::Duplicate => "there is another connection to it",
-            Self::SelfConnection => "it is this very loop",
+            Self::SelfConnection => "connected to itself",
         })
     }
 }

@@ -33,6 +33,23 @@ pub struct Readiness {
     pub hung_up: bool,
 }
 
+/// Both ends of an established connection, as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// This side's address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+}
+
+impl Endpoints {
+    /// Tells whether the socket is connected to itself. TCP allows that: a dial to a port of this machine at which
+    /// nobody listens gets there if the kernel picks that very port as the source.
+    pub fn are_one(&self) -> bool {
+        self.local.ip() == self.remote.ip() && self.local.port() == self.remote.port()
+    }
+}
+
 /// What came of something that was begun before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -105,12 +122,12 @@ pub trait Net {
     /// When it fails at once; nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
-    /// Whether the connect that was begun has succeeded; `false` means not yet.
+    /// Returns both ends of the connect that was begun once it has succeeded; `None` means not yet.
     ///
     /// # Errors
     ///
     /// What the connect failed with.
-    fn connected(&mut self, link: LinkId) -> io::Result<bool>;
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>>;
 
     /// Receives into `block`; 0 is the end of the peer's data.
     ///

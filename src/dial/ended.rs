@@ -71,6 +71,8 @@ impl Ended {
             CloseReason::ClosedByPeer if was_open(state) => Self::Lost,
             CloseReason::ClosedByPeer => Self::Unreached,
             CloseReason::RejectedByPeer(_) => Self::TurnedAway,
+            // The kernel connected the socket to itself, so nobody listens there yet.
+            CloseReason::Local(LocalCause::SelfConnection) if !was_open(state) => Self::Unreached,
             CloseReason::Local(LocalCause::SelfConnection) => Self::Ourselves,
             CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => Self::Barred,
             CloseReason::Local(
@@ -191,5 +193,11 @@ mod tests {
         for cause in [LocalCause::Banned, LocalCause::Duplicate] {
             assert_eq!(ends(cause.into()), [Ended::Barred; 3], "{cause:?}");
         }
+    }
+
+    #[test]
+    fn threat_p17_an_address_is_that_of_the_loop_if_its_version_says_so_and_deserted_if_the_kernel_does() {
+        let ends = ends(LocalCause::SelfConnection.into());
+        assert_eq!(ends, [Ended::Unreached, Ended::Ourselves, Ended::Ourselves]);
     }
 }

@@ -51,7 +51,7 @@ use backoff::Backoff;
 use pace::{Family, Pace};
 use rand::Rng;
 use records::{Kind, Place, Record, Records, State};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Decides whom to dial when.
@@ -91,15 +91,6 @@ pub(crate) enum Taken {
     Address,
     /// The maximum of peers is reached.
     Places,
-}
-
-/// A connection of this loop to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SelfConnection {
-    /// What we dialled.
-    pub(crate) dialled: SocketAddr,
-    /// The other end came from where we dialled, so it is no replay of our nonce by somebody else.
-    pub(crate) is_proven: bool,
 }
 
 impl Settings {
@@ -287,11 +278,11 @@ impl Dialler {
         self.pace.dialled(Family::of(canonical(address)));
     }
 
-    /// The TCP connection is open, and `version` has been sent with this nonce.
-    pub(crate) fn opened(&mut self, address: SocketAddr, nonce: u64) {
+    /// The TCP connection is open, and `version` has been sent.
+    pub(crate) fn opened(&mut self, address: SocketAddr) {
         let address = canonical(address);
         self.pace.answered(Family::of(address));
-        self.records.opened(address, nonce);
+        self.records.opened(address);
     }
 
     /// The handshake is complete: the book should say that the address is valid.
@@ -474,13 +465,5 @@ impl Dialler {
     /// The restarts of an address that was dialled, for the row of its connection.
     pub(crate) fn restarts(&self, address: SocketAddr) -> Option<RestartTracking> {
         self.records.get(canonical(address)).map(|record| record.restarts)
-    }
-
-    /// Whether a `version` that came from `from` carries a nonce that we sent in a handshake that still runs.
-    ///
-    /// Both links should be closed, the dialled one with [`Ended::Ourselves`] if it is proven.
-    pub(crate) fn self_connection(&self, nonce: u64, from: IpAddr) -> Option<SelfConnection> {
-        let dialled = self.records.of_nonce(nonce)?;
-        Some(SelfConnection { dialled, is_proven: dialled.ip() == from.to_canonical() })
     }
 }

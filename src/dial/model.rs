@@ -9,8 +9,8 @@ use super::*;
 use crate::address::{Host, NetGroup};
 use crate::protocol::Network;
 use proptest::prelude::*;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -231,7 +231,7 @@ impl World {
             }
         } else {
             self.dialler.dialled(peer);
-            self.dialler.opened(peer, self.rng.random());
+            self.dialler.opened(peer);
             facts.is_open = true;
         }
     }

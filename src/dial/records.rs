@@ -1,8 +1,8 @@
 //! What the dialler remembers of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of four orders: the line of those to be dialled, the set of those that wait for a moment,
-//! the set of those that were not for us, or the nonces of the handshakes that run. The maps are ordered, so that
-//! nobody can choose addresses that are slow to find. What carries nothing has no record.
+//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
+//! moment, or the set of those that were not for us. The maps are ordered, so that nobody can choose addresses that are
+//! slow to find. What carries nothing has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -44,8 +44,8 @@ pub(super) enum State {
     InLine,
     /// Its TCP connection is being opened; because somebody asked for it, if its pause is not over before then.
     Dialling(Instant),
-    /// The handshake runs; its nonce is this.
-    Open(u64),
+    /// The handshake runs.
+    Open,
     /// A peer, since then.
     Ready(Instant),
     /// Not to be dialled before then.
@@ -75,14 +75,13 @@ pub(super) struct Records {
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Those that are held because they were not for us.
     unfit: BTreeSet<(Host, SocketAddr)>,
-    nonces: BTreeMap<u64, SocketAddr>,
     groups: Groups,
 }
 
 impl State {
     pub(super) const fn is_live(self) -> bool {
         match self {
-            Self::Dialling(_) | Self::Open(_) | Self::Ready(_) => true,
+            Self::Dialling(_) | Self::Open | Self::Ready(_) => true,
             Self::InLine | Self::Waiting(_) | Self::Held => false,
         }
     }
@@ -102,7 +101,7 @@ impl Record {
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
-            State::InLine | State::Open(_) | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
+            State::InLine | State::Open | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
         }
     }
 
@@ -130,17 +129,12 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// The address that was dialled under a nonce.
-    pub(super) fn of_nonce(&self, nonce: u64) -> Option<SocketAddr> {
-        self.nonces.get(&nonce).copied()
-    }
-
     /// Whether an address of the book may be dialled.
     pub(super) fn may_be_drawn(&self, address: SocketAddr, now: Instant) -> bool {
         let is_due = match self.get(address).map(|record| record.state) {
             None => true,
             Some(State::Waiting(until)) => until <= now,
-            Some(State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held) => false,
+            Some(State::InLine | State::Dialling(_) | State::Open | State::Ready(_) | State::Held) => false,
         };
         is_due && self.groups.is_rested(NetGroup::of(address.ip()))
     }
@@ -191,28 +185,24 @@ impl Records {
         let record = self.by_address.entry(address).or_insert_with(record);
         record.state = State::Dialling(match record.state {
             State::Waiting(until) => until,
-            State::InLine | State::Dialling(_) | State::Open(_) | State::Ready(_) | State::Held => Instant::ZERO,
+            State::InLine | State::Dialling(_) | State::Open | State::Ready(_) | State::Held => Instant::ZERO,
         });
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
         }
     }
 
-    pub(super) fn opened(&mut self, address: SocketAddr, nonce: u64) {
+    pub(super) fn opened(&mut self, address: SocketAddr) {
         let Some(record) = self.by_address.get_mut(&address) else { return };
         if matches!(record.state, State::Dialling(_)) {
-            record.state = State::Open(nonce);
-            self.nonces.insert(nonce, address);
+            record.state = State::Open;
         }
     }
 
     pub(super) fn ready(&mut self, address: SocketAddr, now: Instant) {
         let Some(record) = self.by_address.get_mut(&address) else { return };
         match record.state {
-            State::Open(nonce) => {
-                self.nonces.remove(&nonce);
-            }
-            State::Dialling(_) => {}
+            State::Open | State::Dialling(_) => {}
             State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
@@ -224,9 +214,6 @@ impl Records {
             return None;
         }
         let record = self.by_address.remove(&address)?;
-        if let State::Open(nonce) = record.state {
-            self.nonces.remove(&nonce);
-        }
         if record.kind == Kind::Drawn {
             self.groups.leave(NetGroup::of(address.ip()));
         }
@@ -385,14 +372,13 @@ impl Records {
     /// Checks that each record stands where its state says, and nowhere else.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
-        let (mut in_line, mut waiting, mut nonces) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let (mut in_line, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         let mut groups: BTreeMap<NetGroup, usize> = BTreeMap::new();
         for (&address, record) in &self.by_address {
             match record.state {
                 State::InLine => drop(in_line.insert((Family::of(address).index(), address))),
                 State::Waiting(until) => drop(waiting.insert((until, address))),
-                State::Open(nonce) => drop(nonces.insert(nonce, address)),
-                State::Dialling(_) | State::Ready(_) | State::Held => {}
+                State::Dialling(_) | State::Open | State::Ready(_) | State::Held => {}
             }
             let group = NetGroup::of(address.ip());
             if record.state.is_live() && record.kind == Kind::Drawn && group != NetGroup::Unroutable {
@@ -403,7 +389,7 @@ impl Records {
         let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
         assert_eq!(lines.clone().count(), in_line.len(), "somebody stands in line twice, or is forgotten");
         assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
-        assert_eq!((&self.waiting, &self.nonces, self.groups.peers()), (&waiting, &nonces, groups));
+        assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
             let is_held = self.get(address).is_some_and(|record| record.state == State::Held);
             assert!(is_held && Host::of(address.ip()) == host, "{address} is not held");
@@ -420,7 +406,7 @@ impl Records {
             Some(State::Held) => {
                 self.unfit.remove(&(Host::of(address.ip()), address));
             }
-            Some(State::Dialling(_) | State::Open(_) | State::Ready(_)) | None => {}
+            Some(State::Dialling(_) | State::Open | State::Ready(_)) | None => {}
         }
     }
 }

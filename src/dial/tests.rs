@@ -10,6 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -98,7 +99,7 @@ impl Scene {
 
     fn make_ready(&mut self, address: SocketAddr) {
         self.dialler.dialled(address);
-        self.dialler.opened(address, self.rng.next_u64());
+        self.dialler.opened(address);
         self.dialler.ready(address, self.now);
     }
 

@@ -54,7 +54,10 @@ impl HandshakeFrames {
 impl Engine {
     /// Says who we are.
     pub(super) fn send_version(&mut self, id: LinkId) {
-        let nonce = self.state.rng.next_u64();
+        let Some(link) = self.state.table.get(id) else { return };
+        // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
+        // take each other for themselves.
+        let nonce = self.state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
         self.version_leaves(id, nonce);
         let Some(link) = self.state.table.get(id) else { return };
         let config = &self.state.config;
@@ -107,6 +110,9 @@ impl Engine {
         let verdict = validate_version(&version, heard_on, config.network, &config.version_rules);
         link.negotiated_version = negotiated;
         link.peer.handshake_mut().mark_version_received(version);
+        if self.close_if_own(id) {
+            return;
+        }
         if let Err(cause) = verdict {
             return self.refuse(id, cause);
         }
@@ -174,6 +180,7 @@ impl Engine {
         self.state.census.moved(connection_type, before, ConnectionState::Connected);
         self.state.handshake.record(handshake);
         self.state.counters.handshakes += 1;
+        self.nonces.remove(id);
         let peer = PeerId::of(id);
         self.state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
         self.settled(id);

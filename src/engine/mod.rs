@@ -10,6 +10,7 @@ mod gossip;
 mod handshake;
 mod intake;
 mod news;
+mod nonces;
 mod peers;
 mod ports;
 mod report;
@@ -30,6 +31,7 @@ use crate::time::{Instant, Wait};
 use crate::wheel::instant_of;
 use crate::wire::PayloadLimits;
 use handshake::HandshakeFrames;
+use nonces::Nonces;
 use rand::rngs::StdRng;
 use std::io;
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ pub(crate) struct Engine {
     rules: FramerRules,
     memory: FramerMemory,
     frames: HandshakeFrames,
+    nonces: Nonces,
     logbook: LogBook,
     /// All that had come before this moment stands in the lists of the table, or was looked at.
     pub(crate) heard_until: Instant,
@@ -74,7 +77,7 @@ impl Engine {
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, logbook, heard_until: now, retime_from: None }
+        Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, heard_until: now, retime_from: None }
     }
 
     /// Calls the handler about a peer.
@@ -289,6 +292,7 @@ impl Engine {
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
         let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason };
         let cut = link.framer.streaming();
+        self.nonces.remove(id);
         self.left(leaving);
         self.state.counters.closed += 1;
         if bugs::is_planted(Bug::NoDeferredFree) {

@@ -193,15 +193,34 @@ impl Engine {
         }
     }
 
-    /// A `version` leaves with this nonce.
+    /// Remembers the nonce of the `version` that goes out on a dialled link.
     pub(super) fn version_leaves(&mut self, id: LinkId, nonce: u64) {
-        let (table, manager) = (&self.state.table, &mut self.state.manager);
-        if let (Some(manager), Some(link)) = (manager, table.get(id).filter(|link| !link.peer.is_inbound())) {
-            manager.dialler.opened(link.peer.address(), nonce);
+        let Some(link) = self.state.table.get(id).filter(|link| !link.peer.is_inbound()) else { return };
+        self.nonces.insert(nonce, id);
+        if let Some(manager) = &mut self.state.manager {
+            manager.dialler.opened(link.peer.address());
         }
     }
 
     // --- Recognising ------------------------------------------------------------------------------------------------
+
+    /// Closes a link whose peer's `version` has a nonce of ours: the loop is connected to itself, or somebody repeats
+    /// it. Returns whether it did.
+    pub(super) fn close_if_own(&mut self, id: LinkId) -> bool {
+        let table = &self.state.table;
+        let Some(link) = table.get(id) else { return false };
+        let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
+        let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
+        let ip_of = |link: &Link| link.peer.address().ip().to_canonical();
+        // A stranger who repeats a nonce must not cost us the link that it left on.
+        let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
+        let reason = LocalCause::SelfConnection.into();
+        if is_proven {
+            self.state.close(dialled, reason);
+        }
+        self.state.close(id, reason);
+        true
+    }
 
     /// Whether the connection whose `version` has come may go on.
     pub(super) fn identify(&mut self, id: LinkId) -> bool {
@@ -225,14 +244,6 @@ impl Engine {
             Some(Duplicate::Other(other)) => {
                 self.state.close(other, LocalCause::Duplicate.into());
                 true
-            }
-            Some(Duplicate::Itself { dialled, is_proven }) => {
-                let reason = LocalCause::SelfConnection.into();
-                if let Some(dialled) = dialled.filter(|_| is_proven) {
-                    self.state.close(dialled, reason);
-                }
-                self.state.close(id, reason);
-                false
             }
         }
     }

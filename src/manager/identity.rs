@@ -1,5 +1,4 @@
-//! Who a peer turns out to be once it has said its `version`: this loop itself, one that is connected already, or one
-//! to remember.
+//! Who a peer turns out to be once it has said its `version`: one that is connected already, or one to remember.
 
 use super::Manager;
 use crate::dial::{Keep, resolve_crossing};
@@ -14,13 +13,6 @@ use std::net::SocketAddr;
 /// What is wrong with a connection whose `version` has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duplicate {
-    /// It is one of this loop to itself; so is the link that dialled, if it is still there.
-    Itself {
-        /// The other end.
-        dialled: Option<LinkId>,
-        /// The other end came from where it was dialled, so nobody has replayed a nonce of ours.
-        is_proven: bool,
-    },
     /// There is another link to the same peer, and this one goes.
     This,
     /// There is another link to the same peer, which was opened at the same moment, and goes.
@@ -43,12 +35,6 @@ impl Manager {
             return None;
         }
         let sender = version.sender?;
-        if let Some(found) = self.dialler.self_connection(sender.nonce, address.ip()) {
-            return Some(Duplicate::Itself {
-                dialled: self.dialler.live.holder(found.dialled),
-                is_proven: found.is_proven,
-            });
-        }
         if sender.address.port == 0 {
             return None;
         }

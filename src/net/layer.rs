@@ -3,7 +3,7 @@
 //! Whoever implements [`Layer`] says what lies below and overrides the calls it is about; all others go through. It is
 //! what tests count, delay and fail calls with. A layer is a [`Net`] like any other, so layers can be piled up.
 
-use super::{Answer, Net, Readiness, Wake};
+use super::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::error::ResolveFailure;
 use crate::id::LinkId;
 use crate::store::Batch;
@@ -74,7 +74,7 @@ pub trait Layer {
     }
 
     /// As [`Net::connected`].
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         self.pass(|below| below.connected(link))
     }
 
@@ -158,7 +158,7 @@ impl<L: Layer> Net for L {
         Layer::connect(self, link, address, source)
     }
 
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         Layer::connected(self, link)
     }
 

@@ -6,7 +6,7 @@
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;
-use super::{Answer, Net, Readiness, Wake};
+use super::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::error::ResolveFailure;
 use crate::id::{LinkId, Token};
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
@@ -209,14 +209,14 @@ impl Net for MioNet {
         self.put(link, TcpStream::from_std(socket.into()))
     }
 
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         let socket = self.socket(link)?;
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
         match socket.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Ok(remote) => Ok(Some(Endpoints { local: socket.local_addr()?, remote })),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
             Err(error) => Err(error),
         }
     }

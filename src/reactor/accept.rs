@@ -4,7 +4,7 @@ use super::Reactor;
 use super::listening::Place;
 use crate::api::Handler;
 use crate::bugs::{self, Budget, Bug};
-use crate::error::{IoStep, NetworkFailure};
+use crate::error::{IoStep, LocalCause, NetworkFailure};
 use crate::id::LinkId;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;
@@ -129,8 +129,11 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     pub(super) fn finish_connect(&mut self, id: LinkId) {
         match self.net.connected(id) {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(None) => {}
+            Ok(Some(endpoints)) if endpoints.are_one() => {
+                self.engine.state.abort(id, LocalCause::SelfConnection.into());
+            }
+            Ok(Some(_)) => {
                 self.engine.opened(id, &mut self.handler);
                 self.engine.state.table.mark_ready(id);
             }

@@ -8,6 +8,7 @@
 use super::errno::{EAGAIN, ECONNREFUSED, ECONNRESET, EPIPE};
 use super::pipe::{Cuts, Pipe, Pool};
 use super::tape::Chance;
+use crate::net::Endpoints;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -308,11 +309,15 @@ impl Connection {
         shown
     }
 
-    pub(super) fn connected(&mut self, side: Side) -> Result<bool, i32> {
-        match self.end(side).error.take() {
-            Some(errno) => Err(errno),
-            None => Ok(self.phase == Phase::Established),
+    pub(super) fn connected(&mut self, side: Side) -> Result<Option<Endpoints>, i32> {
+        if let Some(errno) = self.end(side).error.take() {
+            return Err(errno);
         }
+        let (dialler, listener) = (self.dialled_from, self.listener);
+        Ok((self.phase == Phase::Established).then_some(match side {
+            Side::Dialler => Endpoints { local: dialler, remote: listener },
+            Side::Acceptor => Endpoints { local: listener, remote: dialler },
+        }))
     }
 
     pub(super) fn read(

@@ -10,7 +10,7 @@ use super::trace::Call;
 use super::world::World;
 use crate::error::ResolveFailure;
 use crate::id::{LinkId, Token};
-use crate::net::{Answer, Net, Readiness, Wake};
+use crate::net::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::store::Batch;
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefMut;
@@ -154,10 +154,10 @@ impl Net for SimNet {
         Ok(())
     }
 
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         let end = self.end(link);
         let connected = |kernel: &mut Kernel, host| kernel.connected(host, end?);
-        self.noted(Call::Connected { link }, connected, |&is_connected| usize::from(is_connected))
+        self.noted(Call::Connected { link }, connected, |endpoints| usize::from(endpoints.is_some()))
     }
 
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {

@@ -109,7 +109,7 @@ impl<N: Net> Calls for N {
     }
 
     fn connected(&mut self, link: LinkId) -> io::Result<bool> {
-        Net::connected(self, link)
+        Net::connected(self, link).map(|endpoints| endpoints.is_some())
     }
 
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {

@@ -125,10 +125,3 @@ fn a_full_table_refuses_a_dial_and_a_stopping_loop_does_too() {
         Err(CommandError::Stopped)
     );
 }
-
-#[test]
-fn a_node_that_dials_itself_has_two_peers() {
-    let mut node = Node::new();
-    node.dial(node.address);
-    until([&mut node], "both ends are ready", |[node]| node.ready().len() == 2);
-}

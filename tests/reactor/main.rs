@@ -16,6 +16,7 @@ mod embedding;
 mod greeting;
 mod half_close;
 mod handle;
+mod itself;
 mod listening;
 mod manager;
 mod messages;

@@ -79,7 +79,8 @@ fn a_connection_is_first_seen_writable_and_then_only_when_something_is_new() {
     assert_eq!(acceptor.accept(3).err().map(|error| error.kind()), Some(ErrorKind::WouldBlock));
     dialler.connect(raw_link(), address, None).unwrap();
     assert_eq!(events(&mut dialler), event(false, true, false));
-    assert!(dialler.connected(raw_link()).unwrap());
+    let ends = dialler.connected(raw_link()).unwrap().unwrap();
+    assert_eq!((ends.local.ip(), ends.remote, ends.are_one()), (dialler.ip(), address, false));
     assert_eq!(write(&mut dialler, b"early"), Ok(5), "before it is accepted");
     let listener = Readiness { token: Token::Listener(3).to_u64(), readable: true, writable: false, hung_up: false };
     assert_eq!(events(&mut acceptor), [listener]);
@@ -214,11 +215,11 @@ fn a_full_backlog_leaves_dials_undecided_until_there_is_room() {
         dialler.connect(link, address, None).unwrap();
     }
     assert_eq!(events(&mut dialler).len(), 1);
-    assert!(!dialler.connected(second).unwrap());
+    assert!(dialler.connected(second).unwrap().is_none());
     dialler.close(second);
     let accepted = acceptor.accept(0).unwrap();
     assert_eq!(events(&mut dialler)[0].token, third.to_u64(), "who gave up is skipped");
-    assert!(dialler.connected(third).unwrap());
+    assert!(dialler.connected(third).unwrap().is_some());
     acceptor.close_listener(0);
     assert_eq!(dialler.read(third, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     drop(accepted);

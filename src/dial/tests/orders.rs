@@ -63,7 +63,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
         Step::Open(which) => {
             if let Some(peer) = chosen(live, which) {
                 scene.dialler.dialled(peer);
-                scene.dialler.opened(peer, scene.rng.next_u64());
+                scene.dialler.opened(peer);
             }
         }
         Step::Ready(which) => {

@@ -273,8 +273,8 @@ impl Crowd {
                 return;
             }
             match self.net.connected(id) {
-                Ok(true) => self.open(id),
-                Ok(false) => return,
+                Ok(Some(_)) => self.open(id),
+                Ok(None) => return,
                 Err(error) => return self.end(id, End::Failed(error.kind())),
             }
         }

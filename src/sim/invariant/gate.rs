@@ -3,7 +3,7 @@
 use super::ledger::Ledger;
 use crate::id::LinkId;
 use crate::net::layer::Layer;
-use crate::net::{Answer, Net, Readiness};
+use crate::net::{Answer, Endpoints, Net, Readiness};
 use crate::sim::faults::Site;
 use crate::sim::net::{SimNet, SimSocket};
 use crate::store::Batch;
@@ -77,7 +77,7 @@ impl Layer for Gate {
         Ok(())
     }
 
-    fn connected(&mut self, link: LinkId) -> io::Result<bool> {
+    fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         self.ledger.borrow_mut().called(link, "connected");
         self.tried(Site::Connected, |net| net.connected(link))
     }

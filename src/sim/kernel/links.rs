@@ -8,6 +8,7 @@ use super::super::tape::Chance;
 use super::super::trace::Call;
 use super::{Draw, EndId, Kernel};
 use crate::id::LinkId;
+use crate::net::Endpoints;
 use std::io::IoSlice;
 
 impl Kernel {
@@ -21,7 +22,7 @@ impl Kernel {
         Ok(())
     }
 
-    pub(in crate::sim) fn connected(&mut self, host: usize, id: EndId) -> Result<bool, i32> {
+    pub(in crate::sim) fn connected(&mut self, host: usize, id: EndId) -> Result<Option<Endpoints>, i32> {
         self.strike_link(host, Site::Connected, id)?;
         self.connection(id).ok_or(ENOTCONN)?.connected(id.side)
     }

@@ -1,0 +1,138 @@
+//! Connections of a loop to itself: each is a failed dial, with and without a peer manager.
+
+use crate::greeting::MAGIC;
+use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, regtest, until};
+use peerloop::api::NextDial;
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, LocalCause};
+use peerloop::id::LinkId;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::net::Net;
+use peerloop::net::layer::Layer;
+use peerloop::net::mio::MioNet;
+use peerloop::peer::ConnectionState;
+use peerloop::wire::Header;
+use peerloop::{Config, ControlEvent, Network, Reactor};
+use socket2::{Domain, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+const TO_ITSELF: CloseReason = CloseReason::Local(LocalCause::SelfConnection);
+
+/// The real kernel as it is when it picks the dialled port as the source port: TCP then connects the socket to itself.
+struct SamePort(MioNet);
+
+impl Layer for SamePort {
+    type Below = MioNet;
+
+    fn below(&self) -> &MioNet {
+        &self.0
+    }
+    fn below_mut(&mut self) -> &mut MioNet {
+        &mut self.0
+    }
+    fn connect(&mut self, link: LinkId, address: SocketAddr, _: Option<IpAddr>) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&address.into())?;
+        socket.connect(&address.into())?;
+        assert_eq!(socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket(), "it is connected to itself");
+        socket.set_nonblocking(true)?;
+        self.0.attach(link, mio::net::TcpStream::from_std(socket.into()))
+    }
+}
+
+/// A port of this machine at which nobody listens.
+fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
+    let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
+    listener.local_addr().expect("it is bound")
+}
+
+fn fixed(peer: SocketAddr) -> Config {
+    let manager = ManagerConfig::with_fixed_peers(Network::Regtest, vec![peer]);
+    Config { manager: Some(Box::new(manager)), ..regtest() }
+}
+
+fn on_one_port(config: Config) -> Reactor<SamePort, Probe> {
+    let net = SamePort(MioNet::new().expect("the kernel gives a poller"));
+    Reactor::with_net(config, net, Probe::default()).expect("the configuration is valid")
+}
+
+fn turn_until_closed<N: Net>(reactor: &mut Reactor<N, Probe>) {
+    let began = std::time::Instant::now();
+    while reactor.stats().counters.closed == 0 {
+        assert!(began.elapsed() < PATIENCE, "the connection stays: {:?}", reactor.handler().seen);
+        reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+    }
+}
+
+#[test]
+fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
+    for address in [deserted(Ipv4Addr::LOCALHOST), deserted(std::net::Ipv6Addr::LOCALHOST)] {
+        let mut reactor = on_one_port(regtest());
+        let dial = reactor.handle().connect(address, None).expect("the queue has room");
+        turn_until_closed(&mut reactor);
+        let peer = dial.try_take().expect("the loop runs").expect("it is dialled").expect("the table has room");
+        let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
+        assert_eq!(reactor.handler().seen, [(peer, end)], "it never was open");
+        let stats = reactor.stats();
+        assert_eq!((stats.links, stats.connect.count, stats.counters.handshakes), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_fixed_peer_that_the_kernel_connects_to_itself_is_tried_again_like_one_that_is_down() {
+    let address = deserted(Ipv4Addr::LOCALHOST);
+    let mut reactor = on_one_port(fixed(address));
+    turn_until_closed(&mut reactor);
+    let [ControlEvent::ConnectionFailed { address: of, reason, failures, next: NextDial::At(at), .. }] =
+        reactor.handler().control[..]
+    else {
+        panic!("{:?}", reactor.handler().control)
+    };
+    assert_eq!((of, reason, failures), (address, TO_ITSELF, 1));
+    let longest = ManagerConfig::new(Network::Regtest).initial_backoff * 2;
+    let moment = Net::now(reactor.net());
+    assert!(at.since(moment) <= longest, "it is tried again after {:?}", at.since(moment));
+}
+
+#[test]
+fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
+    for is_managed in [false, true] {
+        let echo = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
+        let address = echo.local_addr().expect("it is bound");
+        let mut node = Node::with(if is_managed { fixed(address) } else { regtest() });
+        if !is_managed {
+            node.dial(address);
+        }
+        until([&mut node], "it is dialled", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
+        let (mut socket, _) = echo.accept().expect("it is dialled");
+        let version = read_bytes_of_frame(&mut socket);
+        // An acceptor that repeats all it reads would complete the handshake with our own `verack`.
+        socket.write_all(&version).expect("the node reads");
+        until([&mut node], "it has ended", |[node]| node.count(|seen| matches!(seen, Seen::Closed(..))) == 1);
+        let end = Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);
+        assert_eq!(node.seen().last().map(|(_, seen)| seen), Some(&end));
+        assert_eq!((node.ready(), node.reactor.stats().counters.handshakes), (vec![], 0));
+    }
+}
+
+#[test]
+fn threat_p17_a_loop_that_dials_its_own_listener_closes_both_ends() {
+    let mut node = Node::new();
+    node.dial(node.address);
+    let ends = |seen: &Seen| *seen == Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);
+    until([&mut node], "both ends have closed", |[node]| node.count(ends) == 2);
+    assert_eq!((node.ready(), node.reactor.stats().links), (vec![], 0));
+}
+
+/// The bytes of the next frame, header and payload.
+fn read_bytes_of_frame(socket: &mut TcpStream) -> Vec<u8> {
+    let mut frame = vec![0; HEADER_LEN_BYTES];
+    socket.read_exact(&mut frame).expect("a header comes");
+    assert_eq!(frame[..4], MAGIC);
+    let header = Header::decode(frame.first_chunk().expect("it is as long"));
+    frame.resize(HEADER_LEN_BYTES + header.payload_len as usize, 0);
+    socket.read_exact(&mut frame[HEADER_LEN_BYTES..]).expect("a payload comes");
+    frame
+}
