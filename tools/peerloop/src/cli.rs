@@ -6,10 +6,12 @@ use crate::settings::{SettingFlags, parse_network};
 #[cfg(feature = "sim")]
 use crate::sim::Worlds;
 use crate::sources::Source;
+use crate::targets::FamilyFlags;
 use crate::units::{
     Percentiles, Rate, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
     parse_rate_above_zero,
 };
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use peerloop::Network;
@@ -76,12 +78,16 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Nodes to connect to, in turn: host, host:port or [ipv6]:port [default: a node of our own on another thread]
+    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one on each line [default: a node
+    /// of our own on another thread]
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
-    /// mainnet, testnet, stn or regtest [default: mainnet; regtest without a target]
-    #[arg(long, value_name = "NAME")]
+    /// Network of the nodes; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet; regtest without a
+    /// target]
+    #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
@@ -137,9 +143,9 @@ pub(crate) struct ServeArgs {
     /// Address to listen at; repeatable [default: 127.0.0.1 with the network's port]
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub(crate) listen: Vec<SocketAddr>,
-    /// mainnet, testnet, stn or regtest
-    #[arg(long, value_name = "NAME", default_value = "mainnet")]
-    pub(crate) network: Network,
+    /// Network [default: PEERLOOP_NETWORK, or mainnet]
+    #[arg(long, value_name = "NAME", value_parser = network_parser())]
+    pub(crate) network: Option<Network>,
     /// Peers at once; 1k is 1000 [default: what the limit of open files allows]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
@@ -266,9 +272,11 @@ pub(crate) struct ProbeArgs {
     /// The node: host, host:port or [ipv6]:port
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) target: String,
-    /// mainnet, testnet, stn or regtest [default: mainnet]
-    #[arg(long, value_name = "NAME")]
+    /// Network of the node; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet]
+    #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
+    #[command(flatten)]
+    pub(crate) family: FamilyFlags,
     /// Time for each step
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
     pub(crate) timeout: Duration,
@@ -282,9 +290,9 @@ pub(crate) struct DoctorArgs {
     /// Peers that the machine is wanted for; 1k is 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) peers: usize,
-    /// mainnet, testnet, stn or regtest
-    #[arg(long, value_name = "NAME", default_value = "mainnet")]
-    pub(crate) network: Network,
+    /// Network [default: PEERLOOP_NETWORK, or mainnet]
+    #[arg(long, value_name = "NAME", value_parser = network_parser())]
+    pub(crate) network: Option<Network>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -320,6 +328,19 @@ pub(crate) struct SimArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Reads a network, and gives its four names to completions and to what is said of a mistake.
+fn network_parser() -> impl TypedValueParser<Value = Network> {
+    PossibleValuesParser::new(network_names()).try_map(|text| text.parse())
+}
+
+/// The names of all networks, with the short ones that are read as well.
+pub(crate) fn network_names() -> [PossibleValue; 4] {
+    Network::ALL.map(|network| {
+        let short = network.name().strip_suffix("net");
+        short.into_iter().fold(PossibleValue::new(network.name()), PossibleValue::alias)
+    })
 }
 
 fn parse_status(text: &str) -> Result<PeerStatus, String> {

@@ -10,6 +10,7 @@ use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::progress::Progress;
+use crate::settings;
 use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
 use peerloop::limits::OVER_CAPACITY_MAX;
 use peerloop::load::{Responder, ResponderCommand, Snapshot};
@@ -34,21 +35,21 @@ struct Listening {
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
+    let network = settings::network(args.network, std::env::vars_os())?.unwrap_or(Network::Mainnet);
     let machine = Machine::survey();
     let max_peers = max_peers(&machine, args.max_peers)?;
     let addresses = match args.listen.is_empty() {
-        true => vec![(Ipv4Addr::LOCALHOST, args.network.default_port()).into()],
+        true => vec![(Ipv4Addr::LOCALHOST, network.default_port()).into()],
         false => args.listen,
     };
-    let config =
-        Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(args.network) };
+    let config = Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(network) };
     process::prepare(machine.descriptors_for(max_peers + OVER_CAPACITY_MAX, 1));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;
     let began = Instant::now();
     if let Ok(listening) = receiver.recv() {
-        output::print(&greeting(&listening.addresses, args.network, max_peers))?;
+        output::print(&greeting(&listening.addresses, network, max_peers))?;
         wait(&notices, &listening.handle, args.quiet);
         // It can only refuse by having ended.
         let _ = listening.handle.stop();

@@ -1,21 +1,59 @@
-//! From what people type to addresses, and which of those nobody loads, or speaks to of another network, by accident.
+//! Targets as people type them: their addresses, their network, and which of them nobody loads by accident.
 //!
-//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the port comes from the network if there is none. Of a
-//! name's addresses the first IPv4 one is used, or the first of the family that the source addresses have.
+//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the port comes from the network if there is none. An
+//! IPv6 address may name its interface, as `fe80::1%eth0`. A name stands for all its addresses, in the order in which
+//! the system's resolver gives them (RFC 6724); a command uses the first one that answers.
 
 use crate::exit::Failure;
+use clap::Args;
 use peerloop::Network;
+use peerloop::limits::RESOLVED_ADDRESSES_MAX;
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// Peers that anyone may open to an address on the public internet without being asked.
 const POLITE_PEERS_MAX: usize = 8;
 
-/// Which family a target must be of.
+/// The largest file of targets: some 50,000 lines, and as much memory.
+const TARGETS_FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// A node to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// As it was typed.
+    pub(crate) name: String,
+    /// Its addresses, each once, in the order in which they are tried. At least one.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// The flags that choose a family.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct FamilyFlags {
+    /// Use IPv4 addresses only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Use IPv6 addresses only
+    #[arg(short = '6', long)]
+    ipv6: bool,
+}
+
+/// The family that a target's addresses must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     V4,
     V6,
     Any,
+}
+
+impl FamilyFlags {
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self { ipv4: true, .. } => Family::V4,
+            Self { ipv6: true, .. } => Family::V6,
+            Self { .. } => Family::Any,
+        }
+    }
 }
 
 impl Family {
@@ -26,54 +64,134 @@ impl Family {
         }
     }
 
+    /// Returns the family that satisfies both, if there is one.
+    pub(crate) fn and(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Any, family) | (family, Self::Any) => Some(family),
+            (family, other) => (family == other).then_some(family),
+        }
+    }
+
     fn holds(self, address: IpAddr) -> bool {
         self == Self::Any || self == Self::of(address)
     }
 }
 
-/// The network that was asked for, or mainnet; but if a target has the port of another one, that must be said.
-pub(crate) fn network(asked: Option<Network>, targets: &[String]) -> Result<Network, Failure> {
-    let other = |target: &String| {
-        let port = split(target)?.1?;
-        Network::ALL.into_iter().find(|network| network.default_port() == port && *network != Network::Mainnet)
-    };
-    let suspect = targets.iter().find_map(|target| Some((target, other(target)?)));
-    match (asked, suspect) {
-        (None, Some((target, other))) => Err(Failure::usage(format!(
-            "{target} has the port of {other}: add --network {other}, or --network mainnet if you mean that; nodes may \
-             ban a host for a day that speaks of another network"
-        ))),
-        (asked, _) => Ok(asked.unwrap_or(Network::Mainnet)),
+/// Splits `a,b` and replaces `@FILE` by the targets in that file: one or more on each line, `#` begins a comment.
+pub(crate) fn expand(typed: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for word in typed {
+        match word.strip_prefix('@') {
+            Some(path) => names.extend(read_targets(path)?),
+            None => names.extend(split_list(word)?),
+        }
+    }
+    Ok(names)
+}
+
+fn read_targets(path: &str) -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(TARGETS_FILE_MAX_BYTES + 1).read_to_string(&mut text));
+    read.map_err(|error| Failure::run(format!("reading the targets in {path}: {error}; name a readable file")))?;
+    if text.len() as u64 > TARGETS_FILE_MAX_BYTES {
+        return Err(Failure::usage(format!(
+            "the targets in {path} are more than {TARGETS_FILE_MAX_BYTES} bytes; name fewer"
+        )));
+    }
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        for word in line.split_whitespace() {
+            names.extend(split_list(word)?);
+        }
+    }
+    match names.is_empty() {
+        true => Err(Failure::usage(format!("there is no target in {path}; write one on each line"))),
+        false => Ok(names),
     }
 }
 
-/// Finds the address of `target`.
-pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<SocketAddr, Failure> {
-    let (host, port) = split(target).ok_or_else(|| {
-        Failure::usage(format!(
-            "`{target}` is no target: use host, host:port or [ipv6]:port, for example localhost:8333"
-        ))
-    })?;
-    let port = port.unwrap_or_else(|| network.default_port());
-    let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
-        Ok(found) => found.collect(),
+fn split_list(word: &str) -> Result<Vec<String>, Failure> {
+    let names: Vec<String> = word.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.iter().find(|name| split(name).is_none()) {
+        Some(name) => Err(not_a_target(name)),
+        None => Ok(names),
+    }
+}
+
+fn not_a_target(text: &str) -> Failure {
+    Failure::usage(format!("`{text}` is no target: use host, host:port or [ipv6]:port, for example localhost:8333"))
+}
+
+/// Returns the network that was asked for, or mainnet. A port other than mainnet's demands that the network is said:
+/// a node bans a host for a day that has spoken of another network to it.
+pub(crate) fn network<'a>(
+    asked: Option<Network>,
+    targets: impl IntoIterator<Item = &'a str>,
+) -> Result<Network, Failure> {
+    if let Some(network) = asked {
+        return Ok(network);
+    }
+    for target in targets {
+        let Some((_, Some(port))) = split(target) else { continue };
+        if port == Network::Mainnet.default_port() {
+            continue;
+        }
+        let of_port = Network::ALL.into_iter().find(|network| network.default_port() == port);
+        let add = match of_port {
+            Some(other) => {
+                format!("has the port of {other}: add --network {other}, or --network mainnet if you mean that")
+            }
+            None => "has a port that tells no network: add --network mainnet, testnet, stn or regtest".to_owned(),
+        };
+        return Err(Failure::usage(format!(
+            "{target} {add} (or set PEERLOOP_NETWORK); a node may ban a host for a day that speaks of another network"
+        )));
+    }
+    Ok(Network::Mainnet)
+}
+
+/// Finds the addresses of `target`.
+pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<Target, Failure> {
+    let (host, port) = split(target).ok_or_else(|| not_a_target(target))?;
+    let found = match (host, port.unwrap_or_else(|| network.default_port())).to_socket_addrs() {
+        Ok(found) => found.take(RESOLVED_ADDRESSES_MAX),
         Err(error) => {
-            return Err(Failure::run(format!("resolving {host}: {error}; check the name, or use an IP address")));
+            let check = match host.split_once('%') {
+                Some((_, interface)) => format!("check that this machine has an interface {interface}"),
+                None => "check the name, or use an IP address".to_owned(),
+            };
+            return Err(Failure::run(format!("resolving {host}: {error}; {check}")));
         }
     };
-    let first = |family: Family| found.iter().copied().find(|address| family.holds(address.ip()));
-    let chosen = match family {
-        Family::Any => first(Family::V4).or_else(|| first(Family::V6)),
-        Family::V4 | Family::V6 => first(family),
-    };
-    chosen.ok_or_else(|| {
-        Failure::usage(format!("{host} has no address of the same family as the source addresses; change --source-ip"))
-    })
+    let (mut addresses, mut others) = (Vec::new(), Vec::new());
+    for address in found {
+        let list = if family.holds(address.ip()) { &mut addresses } else { &mut others };
+        if !list.contains(&address) {
+            list.push(address);
+        }
+    }
+    if let Some(without_zone) = addresses.iter().find(|address| lacks_zone(address)) {
+        let ip = without_zone.ip();
+        return Err(Failure::usage(format!("{ip} is link-local: add the interface it is reached by, as {ip}%eth0")));
+    }
+    if addresses.is_empty() {
+        let others: Vec<String> = others.iter().map(|other| other.ip().to_string()).collect();
+        return Err(Failure::usage(format!(
+            "{host} has no address of the family that -4, -6 or --source-ip asks for, but {}; change these flags",
+            others.join(" ")
+        )));
+    }
+    Ok(Target { name: target.to_owned(), addresses })
+}
+
+fn lacks_zone(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 
 /// Refuses many peers to a public address unless they were asked for.
-pub(crate) fn guard(targets: &[SocketAddr], connections: usize, agreed: bool) -> Result<(), Failure> {
-    let public = targets.iter().find(|target| !is_own_ground(target.ip()));
+pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Result<(), Failure> {
+    let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
         Some(target) if connections > POLITE_PEERS_MAX && !agreed => Err(Failure::usage(format!(
             "{target} is a public address: {connections} peers are more than the {POLITE_PEERS_MAX} that anyone may \
@@ -83,25 +201,35 @@ pub(crate) fn guard(targets: &[SocketAddr], connections: usize, agreed: bool) ->
     }
 }
 
-/// Host and port of a target; none if it is not well formed.
-fn split(target: &str) -> Option<(&str, Option<u16>)> {
+/// Splits a target into its host and its port; none if it is not well formed.
+pub(crate) fn split(target: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = target.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
-        host.parse::<Ipv6Addr>().ok()?;
+        if !is_ipv6(host) {
+            return None;
+        }
         return match after.strip_prefix(':') {
             Some(port) => Some((host, Some(parse_port(port)?))),
             None => after.is_empty().then_some((host, None)),
         };
     }
-    if target.parse::<Ipv6Addr>().is_ok() {
+    if is_ipv6(target) {
         return Some((target, None));
     }
     let (host, port) = match target.split_once(':') {
         Some((host, port)) => (host, Some(parse_port(port)?)),
         None => (target, None),
     };
-    let is_name = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/,@%[]".contains(c);
+    let is_name = !host.is_empty() && !host.contains(is_odd);
     is_name.then_some((host, port))
+}
+
+/// Whether the text is an IPv6 address, with or without its interface.
+fn is_ipv6(text: &str) -> bool {
+    let (address, interface) = text.split_once('%').unwrap_or((text, "-"));
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/,%[]".contains(c);
+    address.parse::<Ipv6Addr>().is_ok() && !interface.is_empty() && !interface.contains(is_odd)
 }
 
 fn parse_port(text: &str) -> Option<u16> {
@@ -121,6 +249,10 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
+    fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn targets_are_split_as_people_write_them() {
         for (target, parts) in [
@@ -130,6 +262,13 @@ mod tests {
             ("[::1]", Some(("::1", None))),
             ("[::1]:18444", Some(("::1", Some(18_444)))),
             ("::1", Some(("::1", None))),
+            ("fe80::1%eth0", Some(("fe80::1%eth0", None))),
+            ("[fe80::1%eth0]:7", Some(("fe80::1%eth0", Some(7)))),
+            ("[fe80::1%2]", Some(("fe80::1%2", None))),
+            ("fe80::1%", None),
+            ("fe80::1%eth0:7", Some(("fe80::1%eth0:7", None))),
+            ("node%eth0", None),
+            ("10.0.0.1%eth0", None),
             ("", None),
             (":8333", None),
             ("node:", None),
@@ -142,6 +281,8 @@ mod tests {
             ("[::1]:", None),
             ("[node]:1", None),
             ("http://node", None),
+            ("a,b", None),
+            ("@file", None),
             ("a b", None),
         ] {
             assert_eq!(split(target), parts, "{target}");
@@ -150,41 +291,91 @@ mod tests {
 
     #[test]
     fn the_port_comes_from_the_network() {
-        let address = resolve("127.0.0.1", Network::Regtest, Family::Any);
-        assert_eq!(address, Ok(SocketAddr::from(([127, 0, 0, 1], 18_444))));
-        let address = resolve("[::1]:7", Network::Regtest, Family::Any).unwrap();
-        assert_eq!(address.to_string(), "[::1]:7");
+        let target = resolve("127.0.0.1", Network::Regtest, Family::Any).unwrap();
+        assert_eq!(texts(&target.addresses), ["127.0.0.1:18444"]);
+        let target = resolve("[::1]:7", Network::Regtest, Family::Any).unwrap();
+        assert_eq!(texts(&target.addresses), ["[::1]:7"]);
     }
 
     #[test]
-    fn the_port_of_another_network_needs_the_network_said() {
-        let refused = network(None, &["node".to_owned(), "[::1]:18444".to_owned()]).unwrap_err();
-        assert_eq!(refused.exit, Exit::Usage);
-        assert!(
-            refused.message.contains("[::1]:18444") && refused.message.contains("--network regtest"),
-            "{refused:?}"
-        );
-        for target in ["node", "node:8333", "node:1", "node:x", "", "http://node:18333"] {
-            assert_eq!(network(None, &[target.to_owned()]), Ok(Network::Mainnet), "{target}");
+    fn every_port_but_that_of_mainnet_needs_the_network_said() {
+        for (target, part) in [
+            ("[::1]:18444", "has the port of regtest: add --network regtest, or --network mainnet"),
+            ("node:18333", "has the port of testnet: add --network testnet"),
+            ("node:9333", "has the port of stn: add --network stn"),
+            ("node:1", "has a port that tells no network: add --network mainnet, testnet, stn or regtest"),
+        ] {
+            let refused = network(None, ["node", target]).unwrap_err();
+            assert_eq!(refused.exit, Exit::Usage);
+            assert!(refused.message.starts_with(&format!("{target} {part}")), "{refused:?}");
+            assert!(refused.message.contains("PEERLOOP_NETWORK"), "{refused:?}");
         }
-        assert_eq!(network(Some(Network::Mainnet), &["node:18444".to_owned()]), Ok(Network::Mainnet));
-        assert_eq!(network(Some(Network::Stn), &[]), Ok(Network::Stn));
+        for target in ["node", "node:8333", "[::1]:8333", "node:x", "", "http://node:18333"] {
+            assert_eq!(network(None, [target]), Ok(Network::Mainnet), "{target}");
+        }
+        assert_eq!(network(Some(Network::Mainnet), ["node:18444"]), Ok(Network::Mainnet));
+        assert_eq!(network(Some(Network::Stn), []), Ok(Network::Stn));
     }
 
     #[test]
-    fn a_target_of_another_family_than_the_sources_is_wrong_usage() {
+    fn a_target_of_another_family_than_the_one_asked_for_is_wrong_usage() {
         let refused = resolve("127.0.0.1", Network::Regtest, Family::V6).unwrap_err();
         assert_eq!(refused.exit, Exit::Usage);
+        assert!(refused.message.contains("but 127.0.0.1;"), "{refused:?}");
+        assert_eq!(Family::V4.and(Family::V6), None);
+        assert_eq!(Family::Any.and(Family::V6), Some(Family::V6));
+        assert_eq!(Family::V4.and(Family::Any), Some(Family::V4));
     }
 
     #[test]
-    fn localhost_resolves() {
-        assert!(resolve("localhost", Network::Mainnet, Family::Any).unwrap().ip().is_loopback());
+    fn a_name_has_all_its_addresses_in_the_order_of_the_resolver_and_each_once() {
+        let mut once: Vec<SocketAddr> = ("localhost", 8_333).to_socket_addrs().unwrap().collect();
+        let target = resolve("localhost", Network::Mainnet, Family::Any).unwrap();
+        once.dedup();
+        assert_eq!(target.addresses, once);
+        assert!(target.addresses.iter().all(|address| address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn a_link_local_address_needs_its_interface() {
+        let refused = resolve("fe80::1", Network::Regtest, Family::Any).unwrap_err();
+        assert_eq!(refused.message, "fe80::1 is link-local: add the interface it is reached by, as fe80::1%eth0");
+        let refused = resolve("fe80::1%nosuchif", Network::Regtest, Family::Any).unwrap_err();
+        assert!(refused.message.ends_with("check that this machine has an interface nosuchif"), "{refused:?}");
+        let target = resolve("fe80::1%1", Network::Regtest, Family::Any).unwrap();
+        assert_eq!(texts(&target.addresses), ["[fe80::1%1]:18444"]);
+    }
+
+    #[test]
+    fn lists_and_files_name_several_targets() {
+        let words = |typed: &[&str]| expand(&typed.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&["a,b:1", "[::1]:2"]).unwrap(), ["a", "b:1", "[::1]:2"]);
+        for (wrong, told) in [("a,,b", "``"), ("a,", "``"), ("a,b c", "`b c`")] {
+            assert!(words(&[wrong]).unwrap_err().message.starts_with(told), "{wrong}");
+        }
+        let missing = words(&["@/no/such/file"]).unwrap_err();
+        assert!(missing.message.starts_with("reading the targets in /no/such/file: "), "{missing:?}");
+        let path = std::env::temp_dir().join(format!("peerloop-targets-{}", std::process::id()));
+        let at_path = format!("@{}", path.display());
+        std::fs::write(&path, "# two nodes\na:1, # the first\n\n  [::1]:2 b,c\n").unwrap();
+        let refused = words(&[&at_path]).unwrap_err();
+        std::fs::write(&path, "# three nodes\na:1 # the first\n\n  [::1]:2 b,c\n").unwrap();
+        let read = words(&[&at_path]);
+        std::fs::write(&path, "# none\n").unwrap();
+        let empty = words(&[&at_path]).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused.message.starts_with("`` is no target"), "{refused:?}");
+        assert_eq!(read.unwrap(), ["a:1", "[::1]:2", "b", "c"]);
+        assert!(empty.message.starts_with("there is no target in "), "{empty:?}");
     }
 
     #[test]
     fn many_peers_to_a_public_address_have_to_be_agreed() {
-        let public: [SocketAddr; 2] = [([127, 0, 0, 1], 1).into(), ([203, 0, 113, 1], 8_333).into()];
+        let target = |addresses: &[&str]| Target {
+            name: String::new(),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        };
+        let public = [target(&["127.0.0.1:1"]), target(&["127.0.0.1:1", "203.0.113.1:8333"])];
         assert_eq!(guard(&public, 9, false).unwrap_err().exit, Exit::Usage);
         assert_eq!(guard(&public, 9, true), Ok(()));
         assert_eq!(guard(&public, 8, false), Ok(()));

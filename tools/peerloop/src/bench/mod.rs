@@ -3,6 +3,7 @@
 //! The generator's loop has a thread of its own, and so has the built-in node's; this thread hears signals, shows the
 //! progress and reports. Results are written whatever ended the run, unless a second signal asks for the end at once.
 
+mod ahead;
 mod node;
 mod setup;
 mod watch;
@@ -28,16 +29,20 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
     process::prepare(setup.descriptors());
     let notices = Notices::new()?;
-    if !setup.stdout_is_taken() {
-        output::print(&report::text::preamble(&setup))?;
-    }
     let node = match setup.is_built_in() {
         true => Some(BuiltInNode::start(setup.network, setup.connections)?),
         false => None,
     };
     setup.targets.extend(node.as_ref().map(|node| node.address));
+    let ended_ahead = ahead::connect(&mut setup, &notices)?;
+    if !setup.stdout_is_taken() {
+        output::print(&report::text::preamble(&setup))?;
+    }
     let start = SystemTime::now();
-    let (course, report) = generate(&setup, &notices)?;
+    let (course, report) = match ended_ahead {
+        Some(ended) => ended,
+        None => generate(&setup, &notices)?,
+    };
     let node_ended = node.map_or(Ok(()), BuiltInNode::stop);
     let outcome = Outcome::new(&setup, start, course, report);
     write(&mut setup, &outcome)?;

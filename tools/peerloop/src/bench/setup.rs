@@ -6,7 +6,8 @@ use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::machine::{self, Machine};
 use crate::output::Sink;
-use crate::targets::{self, Family};
+use crate::settings;
+use crate::targets::{self, Family, Target};
 use crate::units::{Percentiles, Rate};
 use peerloop::load::Plan;
 use peerloop::{Config, Network};
@@ -20,9 +21,12 @@ const SPARE_LINKS: usize = 64;
 /// A bench, ready to begin.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    /// The targets as they were typed; none for the built-in node.
-    pub(crate) names: Vec<String>,
+    /// The nodes that were named; none for the built-in node.
+    pub(crate) nodes: Vec<Target>,
+    /// The address of each node: the first one it has, until a connection ahead has found the one that answers.
     pub(crate) targets: Vec<SocketAddr>,
+    /// Why a connection ahead did not become ready, if one did not.
+    pub(crate) failed_ahead: Option<String>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
     pub(crate) connections: usize,
@@ -45,9 +49,11 @@ impl Setup {
     /// Fills in the defaults, resolves the targets, checks everything and opens the files.
     pub(crate) fn new(args: BenchArgs) -> Result<Self, Failure> {
         let is_built_in = args.targets.is_empty();
+        let asked = settings::network(args.network, std::env::vars_os())?;
+        let names = targets::expand(&args.targets)?;
         let network = match is_built_in {
-            true => args.network.unwrap_or(Network::Regtest),
-            false => targets::network(args.network, &args.targets)?,
+            true => asked.unwrap_or(Network::Regtest),
+            false => targets::network(asked, names.iter().map(String::as_str))?,
         };
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
         let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
@@ -57,14 +63,17 @@ impl Setup {
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
-        let family = one_family(&sources)?;
+        let family = one_family(&sources)?.and(args.family.family());
+        let family = family.ok_or_else(|| Failure::usage("-4 or -6 and --source-ip ask for different families"))?;
         if is_built_in && family == Family::V6 {
-            return Err(Failure::usage("the built-in node listens at 127.0.0.1; use IPv4 addresses with --source-ip"));
+            return Err(Failure::usage("the built-in node listens at 127.0.0.1; use IPv4, also with --source-ip"));
         }
         let resolve = |name: &String| targets::resolve(name, network, family);
+        let nodes: Vec<Target> = names.iter().map(resolve).collect::<Result<_, _>>()?;
         let mut setup = Self {
-            targets: args.targets.iter().map(resolve).collect::<Result<_, _>>()?,
-            names: args.targets,
+            targets: nodes.iter().map(|node| node.addresses[0]).collect(),
+            nodes,
+            failed_ahead: None,
             sources,
             network,
             connections,
@@ -82,7 +91,7 @@ impl Setup {
             json: None,
             hgrm: None,
         };
-        targets::guard(&setup.targets, connections, args.yes)?;
+        targets::guard(&setup.nodes, connections, args.yes)?;
         setup.check_machine()?;
         setup.json = args.json.as_deref().map(Sink::open).transpose()?;
         setup.hgrm = args.hgrm.as_deref().map(Sink::open).transpose()?;
@@ -91,7 +100,7 @@ impl Setup {
 
     /// Whether the peers connect to a node of our own.
     pub(crate) fn is_built_in(&self) -> bool {
-        self.names.is_empty()
+        self.nodes.is_empty()
     }
 
     /// Whether a result goes to stdout, which then carries nothing else.
@@ -106,7 +115,10 @@ impl Setup {
 
     /// The targets as one word of a message.
     pub(crate) fn target_text(&self) -> String {
-        if self.is_built_in() { "the built-in node".to_owned() } else { self.names.join(", ") }
+        if self.is_built_in() {
+            return "the built-in node".to_owned();
+        }
+        self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// How the generator's loop behaves: it sends no pings but those of the schedule.

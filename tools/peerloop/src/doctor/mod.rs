@@ -11,6 +11,7 @@ mod report;
 use crate::cli::DoctorArgs;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::settings;
 use facts::Facts;
 use peerloop::Network;
 
@@ -57,8 +58,9 @@ impl Verdict {
 }
 
 pub(crate) fn run(args: DoctorArgs) -> Result<Exit, Failure> {
-    let wanted = Wanted { peers: args.peers, network: args.network };
-    let findings = checks::all(&Facts::gather(args.network), wanted);
+    let network = settings::network(args.network, std::env::vars_os())?.unwrap_or(Network::Mainnet);
+    let wanted = Wanted { peers: args.peers, network };
+    let findings = checks::all(&Facts::gather(network), wanted);
     let problems: Vec<&str> =
         findings.iter().filter(|finding| finding.verdict == Verdict::Problem).map(|finding| finding.name).collect();
     let exit = if problems.is_empty() { Exit::Success } else { Exit::MachineCannot };

@@ -1,16 +1,19 @@
 //! `probe`: one peer, step by step, each step timed, and then what it said of itself.
 //!
-//! The loop runs on this thread. A step that fails ends the probe; what was learned until then is still reported.
+//! The loop runs on this thread. A step that fails ends the probe; what was learned until then is still reported. Only
+//! when no TCP connection can be opened, the next address of the name is tried.
 
 mod report;
 
 use crate::cli::ProbeArgs;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::report::hint;
-use crate::targets::{self, Family};
+use crate::report::{hint, stage};
+use crate::settings;
+use crate::targets::{self, Target};
 use peerloop::api::{Ctx, Event, Handler};
 use peerloop::error::{CloseReason, CommandError};
+use peerloop::peer::ConnectionState;
 use peerloop::wire::Version;
 use peerloop::{Config, PeerId, Reactor};
 use std::net::SocketAddr;
@@ -20,11 +23,15 @@ use std::time::{Duration, Instant};
 const PINGS: usize = 10;
 /// Rejects that are kept; a peer may send any number.
 const REJECTS_MAX: usize = 8;
+/// Rows of the loop: the connection that is probed, and one that has failed and keeps its row until then.
+const LINKS_MAX: usize = 2;
 
 /// What was learned.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     resolve: Duration,
+    /// The addresses that were tried before the last one, and why no TCP connection could be opened to each.
+    unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
     /// From the established connection to the peer's version.
     version_after: Option<Duration>,
@@ -41,20 +48,28 @@ pub(crate) struct Findings {
     failed: Option<String>,
 }
 
+impl Findings {
+    /// The address that is probed.
+    fn address(&self, target: &Target) -> SocketAddr {
+        target.addresses[self.unreached.len()]
+    }
+}
+
 /// Goes through the steps with one peer.
 #[derive(Debug)]
 struct Prober {
-    target: SocketAddr,
+    target: Target,
     opened_at: peerloop::time::Instant,
     findings: Findings,
 }
 
 pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let network = targets::network(args.network, std::slice::from_ref(&args.target))?;
-    let target = targets::resolve(&args.target, network, Family::Any)?;
+    let asked = settings::network(args.network, std::env::vars_os())?;
+    let network = targets::network(asked, [args.target.as_str()])?;
+    let target = targets::resolve(&args.target, network, args.family.family())?;
     let config = Config {
-        max_links: 1,
+        max_links: LINKS_MAX,
         connect_timeout: args.timeout,
         handshake_timeout: args.timeout,
         pong_timeout: args.timeout,
@@ -64,21 +79,39 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
     let mut reactor = Reactor::new(config, Prober { target, opened_at: peerloop::time::Instant::ZERO, findings })
         .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
-    reactor.run().map_err(|error| Failure::run(format!("probing {target}: waiting for the network: {error}")))?;
-    let findings = reactor.into_handler().findings;
+    let name = &args.target;
+    reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
+    let Prober { target, findings, .. } = reactor.into_handler();
     let exit = if findings.failed.is_some() { Exit::RunFailed } else { Exit::Success };
     let text = match args.json {
-        true => report::json(&args.target, target, network, &findings, exit),
-        false => report::text(&args.target, target, network, &findings),
+        true => report::json(&target, network, &findings, exit),
+        false => report::text(&target, network, &findings),
     };
     output::print(&text)?;
     match findings.failed {
-        Some(cause) => Err(Failure::run(format!("probing {target} on {network}: {cause}"))),
+        Some(cause) => Err(Failure::run(format!("probing {} on {network}: {cause}", shown(&target)))),
         None => Ok(exit),
     }
 }
 
+/// The target as it was typed, and all its addresses unless it is one itself.
+fn shown(target: &Target) -> String {
+    let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
+    match addresses.len() {
+        1 => addresses.concat(),
+        _ => format!("{} ({})", target.name, addresses.join(", ")),
+    }
+}
+
 impl Prober {
+    /// Connects to the first address that was not tried.
+    fn connect(&mut self, ctx: &mut Ctx<'_>) {
+        let address = self.findings.address(&self.target);
+        if let Err(error) = ctx.connect(address) {
+            self.fail(ctx, error);
+        }
+    }
+
     fn ping(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         if self.findings.pings.len() >= PINGS {
             return ctx.stop();
@@ -100,7 +133,13 @@ impl Prober {
         self.findings.version = Some(version.clone());
     }
 
-    fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
+    fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason, state: ConnectionState) {
+        let is_last = self.findings.unreached.len() + 1 == self.target.addresses.len();
+        if stage(state) == "connecting" && !is_last {
+            let address = self.findings.address(&self.target);
+            self.findings.unreached.push((address, reason));
+            return self.connect(ctx);
+        }
         if self.findings.pings.len() < PINGS {
             self.note_version(ctx, peer);
             let Findings { connect, version_after, verack_after, .. } = self.findings;
@@ -121,9 +160,7 @@ impl Handler for Prober {
     type Command = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-        if let Err(error) = ctx.connect(self.target) {
-            self.fail(ctx, error);
-        }
+        self.connect(ctx);
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
@@ -156,7 +193,7 @@ impl Handler for Prober {
                 self.findings.rejects.push(format!("{message} ({}): {reason}", reject.code));
             }
             Event::Rejected(_) => {}
-            Event::Closed { reason, .. } => self.note_closed(ctx, peer, reason),
+            Event::Closed { reason, state } => self.note_closed(ctx, peer, reason, state),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use super::{Findings, PINGS};
 use crate::exit::Exit;
 use crate::report::json::{self, SCHEMA, Tool, nanos, pretty};
+use crate::targets::Target;
 use crate::units::{show_bytes, show_latency};
 use peerloop::Network;
 use peerloop::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
@@ -25,7 +26,7 @@ const SERVICES: [(u64, &str); 6] = [
 struct Document<'a> {
     schema: u32,
     tool: Tool,
-    target: Target<'a>,
+    target: Probed<'a>,
     steps: Vec<Step>,
     pings_ns: Vec<u64>,
     peer: Option<Peer>,
@@ -34,10 +35,18 @@ struct Document<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Target<'a> {
+struct Probed<'a> {
     name: &'a str,
     addr: String,
+    addresses: Vec<Outcome>,
     network: &'static str,
+}
+
+/// What became of an address.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    addr: String,
+    outcome: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,9 +70,17 @@ struct Peer {
 }
 
 /// The findings for people.
-pub(super) fn text(name: &str, address: SocketAddr, network: Network, findings: &Findings) -> String {
-    let mut lines = vec![format!("probe {name} on {network}"), String::new()];
-    lines.push(format!("{:<12}{:>9}   {address}", "resolve", show_latency(findings.resolve)));
+pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> String {
+    let mut lines = vec![format!("probe {} on {network}", target.name), String::new()];
+    let outcomes = outcomes(target, findings);
+    let resolve = format!("{:<12}{:>9}   ", "resolve", show_latency(findings.resolve));
+    match outcomes.as_slice() {
+        [only] => lines.push(resolve + &only.addr),
+        all => {
+            lines.push(resolve + &format!("{} addresses", all.len()));
+            lines.extend(all.iter().map(|one| format!("{:<24}{}: {}", "", one.addr, one.outcome)));
+        }
+    }
     if let Some(connect) = findings.connect {
         lines.push(format!("{:<12}{:>9}", "connect", show_latency(connect)));
     }
@@ -88,8 +105,23 @@ pub(super) fn text(name: &str, address: SocketAddr, network: Network, findings: 
     lines.join("\n") + "\n"
 }
 
+/// What became of each address of the target.
+fn outcomes(target: &Target, findings: &Findings) -> Vec<Outcome> {
+    let tried = findings.unreached.len();
+    let outcome = |(index, address): (usize, &SocketAddr)| Outcome {
+        addr: address.to_string(),
+        outcome: match findings.unreached.get(index) {
+            Some((_, reason)) => reason.to_string(),
+            None if index > tried => "not tried".to_owned(),
+            None if findings.connect.is_some() => "connected".to_owned(),
+            None => "not connected".to_owned(),
+        },
+    };
+    target.addresses.iter().enumerate().map(outcome).collect()
+}
+
 /// The findings for programs.
-pub(super) fn json(name: &str, address: SocketAddr, network: Network, findings: &Findings, exit: Exit) -> String {
+pub(super) fn json(target: &Target, network: Network, findings: &Findings, exit: Exit) -> String {
     let step = |name, duration: Option<Duration>| duration.map(|duration| Step { name, ns: nanos(duration) });
     let steps = [
         step("resolve", Some(findings.resolve)),
@@ -112,7 +144,12 @@ pub(super) fn json(name: &str, address: SocketAddr, network: Network, findings: 
     pretty(&Document {
         schema: SCHEMA,
         tool: Tool::THIS,
-        target: Target { name, addr: address.to_string(), network: network.name() },
+        target: Probed {
+            name: &target.name,
+            addr: findings.address(target).to_string(),
+            addresses: outcomes(target, findings),
+            network: network.name(),
+        },
         steps: steps.into_iter().flatten().collect(),
         pings_ns: findings.pings.iter().copied().map(nanos).collect(),
         peer,

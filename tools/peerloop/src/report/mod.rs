@@ -25,7 +25,10 @@ impl Outcome {
         outcome.reason = match outcome.exit() {
             Exit::Stopped(stop) => format!("stopped by {}", stop.signal()),
             Exit::Success => "finished".to_owned(),
-            Exit::RunFailed | Exit::Usage | Exit::MachineCannot => no_peer_ready(setup, &outcome.report),
+            Exit::RunFailed | Exit::Usage | Exit::MachineCannot => {
+                let of_first = setup.failed_ahead.clone();
+                of_first.unwrap_or_else(|| no_peer_ready(setup, &outcome.report))
+            }
         };
         outcome
     }

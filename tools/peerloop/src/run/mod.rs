@@ -89,7 +89,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 /// Reads what was given, from the file and the environment as they are now.
 fn settings(args: &RunArgs) -> Result<Effective, Failure> {
     let file = settings_file(args.config.as_deref())?;
-    Settings::load(&args.settings, std::env::vars_os(), file.as_ref())
+    let settings = Settings::load(&args.settings, std::env::vars_os(), file.as_ref())?;
+    settings.check_network()?;
+    Ok(settings)
 }
 
 /// Reads the file of settings, if one is named.

@@ -4,6 +4,8 @@
 //! the flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a
 //! duration is written `10s` and a size `2MiB` everywhere. Nothing is ignored: a key that is no setting, a value that
 //! cannot be read and a combination that is not valid end the program with one line that names where it was given.
+//! An empty variable is as if it were not set, and those that Kubernetes sets for a service named `peerloop-..` are
+//! somebody else's.
 //! Every value of the outcome knows its source. Nothing here reads the environment or a file by itself, but for
 //! [`SettingsFile::read`].
 
@@ -12,13 +14,15 @@ mod kind;
 mod table;
 
 use crate::exit::Failure;
+use crate::targets;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub(crate) use file::SettingsFile;
 use kind::Kind;
 pub(crate) use kind::parse_network;
 use log::LevelFilter;
+use peerloop::config::DialMode;
 use peerloop::{Config, Network};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -126,6 +130,20 @@ impl Effective {
         self.sources.get(number)
     }
 
+    /// Makes sure that the network was said if a peer to dial has a port other than mainnet's.
+    pub(crate) fn check_network(&self) -> Result<(), Failure> {
+        let is_said = |name| self.source(name).is_some_and(|source| *source != Source::Default);
+        if is_said("network") || is_said("magic") {
+            return Ok(());
+        }
+        let manager = self.node.config.manager.as_ref().expect("the settings are those of a managed loop");
+        let names: Vec<String> = match &manager.mode {
+            DialMode::Normal => manager.dns_seeds.clone(),
+            DialMode::Fixed(peers) => peers.iter().map(ToString::to_string).collect(),
+        };
+        targets::network(None, names.iter().map(String::as_str)).map(drop)
+    }
+
     fn check(&self) -> Result<(), Failure> {
         self.node.config.validate().map_err(|error| {
             let name = setting_of(error.field);
@@ -223,14 +241,34 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-/// The variables that are settings. One that is almost the name of a setting is a mistake; all others that begin alike
-/// are somebody else's.
+/// Returns the network of commands whose only setting it is: of the flag, or else of the variable.
+pub(crate) fn network(
+    flag: Option<Network>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Option<Network>, Failure> {
+    let setting = SETTINGS.iter().find(|setting| matches!(setting.kind, Kind::Network)).expect("it is in the table");
+    let name = setting.variable();
+    let given = variables.into_iter().find(|(other, value)| *other == *name && !value.is_empty());
+    let of_variable = given.map(|(_, value)| {
+        let read = text_of(&value).and_then(|text| text.parse::<Network>().map_err(|error| error.to_string()));
+        read.map_err(|why| Failure::usage(format!("variable {name}: {}: {why}", setting.name)))
+    });
+    // What is given better elsewhere has to be right as well.
+    Ok(flag.or(of_variable.transpose()?))
+}
+
+/// Returns the variables that are settings. A name that is almost a setting's is a mistake; all other names that begin
+/// alike are somebody else's.
 fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Given>, Failure> {
     let mut found = Vec::new();
     for (name, value) in variables {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLE_PREFIX)) else { continue };
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(VARIABLE_PREFIX)) else { continue };
+        if value.is_empty() || is_service_link(rest, &value.to_string_lossy()) {
+            continue;
+        }
+        let name = format!("{VARIABLE_PREFIX}{rest}");
         let Some(number) = SETTINGS.iter().position(|setting| setting.variable() == name) else {
-            match table::nearest(&name[VARIABLE_PREFIX.len()..].to_lowercase()) {
+            match table::nearest(&rest.to_lowercase()) {
                 None => continue,
                 Some(setting) => {
                     let right = setting.variable();
@@ -238,14 +276,39 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
                 }
             }
         };
-        let value = value.to_str().ok_or_else(|| Failure::usage(format!("variable {name}: its value is no text")))?;
+        let value = text_of(&value).map_err(|why| Failure::usage(format!("variable {name}: {why}")))?;
         let texts = match SETTINGS[number].kind.is_list() {
             true => value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect(),
             false => vec![value.to_owned()],
         };
-        found.push(Given { setting: number, source: Source::Variable(name.to_owned()), texts });
+        found.push(Given { setting: number, source: Source::Variable(name), texts });
     }
     Ok(found)
+}
+
+/// Whether Kubernetes or Docker has set this variable for a service whose name begins with `peerloop`.
+///
+/// For a service `NAME` at port 8333 they set `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_LABEL`,
+/// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and `_ADDR`.
+/// A service `peerloop-default` so sets the variable of a setting; its value tells whose it is.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let is_part = |part: &str| rest == part || rest.ends_with(&format!("_{part}"));
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let names_service_port = rest.starts_with("SERVICE_PORT_") || rest.contains("_SERVICE_PORT_");
+    let is_of_port = format!("_{rest}").split("_PORT_").skip(1).any(|after| {
+        let (port, protocol) = after.split_once('_').unwrap_or((after, ""));
+        let protocol = protocol.split('_').next().unwrap_or_default();
+        port.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].contains(&protocol)
+    });
+    is_part("SERVICE_HOST")
+        || is_part("SERVICE_PORT")
+        || names_service_port
+        || is_of_port
+        || (is_part("PORT") && is_url)
+}
+
+fn text_of(value: &OsStr) -> Result<&str, String> {
+    value.to_str().ok_or_else(|| "its value is no text".to_owned())
 }
 
 impl fmt::Display for Source {

@@ -90,7 +90,9 @@ fn every_setting_can_be_given_in_all_three_ways() {
         let by_file = loaded(&[], &[], &line).node;
         assert_ne!(by_file, Node::default(), "{} changes something", setting.name);
         assert_eq!(loaded(&typed, &[], "").node, by_file, "{typed:?}");
-        assert_eq!(loaded(&[], &[(&setting.variable(), &texts.join(","))], "").node, by_file, "{}", setting.name);
+        // An empty variable is as if it were not set, so a comma is the empty list.
+        let value = if texts.is_empty() { ",".to_owned() } else { texts.join(",") };
+        assert_eq!(loaded(&[], &[(&setting.variable(), &value)], "").node, by_file, "{}", setting.name);
     }
 }
 
@@ -270,10 +272,84 @@ fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
     assert_eq!(message, "variable PEERLOOP_MAXPEERS: there is no such setting; is it PEERLOOP_MAX_PEERS?");
     let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", "a.example, b.example,")], "");
     assert_eq!(managed(&mut effective).dns_seeds, ["a.example", "b.example"]);
+    let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", ",")], "");
+    assert_eq!(managed(&mut effective).dns_seeds, Vec::<String>::new());
+    assert_eq!(effective.source("dns_seeds").unwrap().to_string(), "variable PEERLOOP_DNS_SEEDS");
+}
+
+#[test]
+fn an_empty_variable_is_as_if_it_were_not_set() {
+    let text = "max_peers = 9";
+    for setting in &SETTINGS {
+        let effective = loaded(&[], &[(&setting.variable(), "")], text);
+        assert_eq!(effective.node, loaded(&[], &[], text).node, "{}", setting.name);
+        assert!(!effective.sources.iter().any(|source| matches!(source, Source::Variable(_))), "{}", setting.name);
+    }
+    assert_eq!(loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node, Node::default(), "nor is it a mistake");
+}
+
+#[test]
+fn the_variables_of_a_service_stop_no_start() {
+    let variables = [
+        ("PEERLOOP_PORT", "tcp://10.0.0.1:8333"),
+        ("PEERLOOP_SERVICE_HOST", "10.0.0.1"),
+        ("PEERLOOP_SERVICE_PORT", "8333"),
+        ("PEERLOOP_SERVICE_PORT_P2P", "8333"),
+        ("PEERLOOP_PORT_8333_TCP", "tcp://10.0.0.1:8333"),
+        ("PEERLOOP_PORT_8333_TCP_PROTO", "tcp"),
+        ("PEERLOOP_PORT_8333_TCP_PORT", "8333"),
+        ("PEERLOOP_PORT_8333_TCP_ADDR", "10.0.0.1"),
+        // Those of the services peerloop-default, peerloop-defaul and peerloop-listen.
+        ("PEERLOOP_DEFAULT_PORT", "tcp://10.0.0.1:8333"),
+        ("PEERLOOP_DEFAUL_PORT", "udp://10.0.0.1:8333"),
+        ("PEERLOOP_LISTEN_SERVICE_HOST", "10.0.0.1"),
+        ("PEERLOOP_LISTEN_SERVICE_PORT", "8333"),
+        ("PEERLOOP_LISTEN_PORT_53_UDP", "udp://10.0.0.1:53"),
+    ];
+    let effective = loaded(&[], &variables, "");
+    assert_eq!(effective.node, Node::default());
+    let mut effective = loaded(&[], &[("PEERLOOP_DEFAULT_PORT", "9333")], "");
+    assert_eq!(managed(&mut effective).default_port, 9_333, "a number is ours");
+    let message = refusal(load(&[], &[("PEERLOOP_DEFAUL_PORT", "9333")], ""));
+    assert!(message.ends_with("is it PEERLOOP_DEFAULT_PORT?"), "{message}");
+}
+
+#[test]
+fn the_network_of_other_commands_is_the_flag_or_else_the_variable() {
+    let network = |flag, variables: &[(&str, &str)]| {
+        network(flag, variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+    };
+    let of_variable = [("PEERLOOP_NETWORK", "regtest")];
+    assert_eq!(network(None, &[]), Ok(None));
+    assert_eq!(network(None, &of_variable), Ok(Some(Network::Regtest)));
+    assert_eq!(network(Some(Network::Stn), &of_variable), Ok(Some(Network::Stn)));
+    assert_eq!(network(None, &[("PEERLOOP_NETWORK", "")]), Ok(None));
+    let refused = network(Some(Network::Stn), &[("PEERLOOP_NETWORK", "bitcoin")]).unwrap_err();
     assert_eq!(
-        loaded(&[], &[("PEERLOOP_DNS_SEEDS", "")], "").source("dns_seeds").unwrap().to_string(),
-        "variable PEERLOOP_DNS_SEEDS"
+        refused.message,
+        "variable PEERLOOP_NETWORK: network: unknown network: use mainnet, testnet, stn or regtest"
     );
+}
+
+#[test]
+fn a_peer_at_a_port_other_than_mainnets_needs_the_network_said() {
+    let check = |typed: &[&str], variables: &[(&str, &str)], text: &str| {
+        loaded(typed, variables, text).check_network().map_err(|failure| failure.message)
+    };
+    for (typed, part) in [
+        (["--fixed-peers", "127.0.0.1:18444"], "127.0.0.1:18444 has the port of regtest: add --network regtest"),
+        (["--fixed-peers", "[::1]:1"], "[::1]:1 has a port that tells no network: add --network mainnet"),
+        (["--dns-seeds", "seed.example:1"], "seed.example:1 has a port that tells no network"),
+    ] {
+        let refused = check(&typed, &[], "").unwrap_err();
+        assert!(refused.starts_with(part), "{refused}");
+        assert_eq!(check(&typed, &[("PEERLOOP_NETWORK", "regtest")], ""), Ok(()));
+        assert_eq!(check(&typed, &[], "network = 'mainnet'"), Ok(()));
+        assert_eq!(check(&[&typed[..], &["--network", "stn"]].concat(), &[], ""), Ok(()));
+        assert_eq!(check(&typed, &[], "magic = '0a0b0c0d'"), Ok(()));
+    }
+    assert_eq!(check(&["--fixed-peers", "192.0.2.1:8333"], &[], ""), Ok(()));
+    assert_eq!(check(&[], &[], ""), Ok(()));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
+use std::io::Read;
+use std::net::TcpListener;
 
 const SHORT: [&str; 8] = ["bench", "-c", "20", "-d", "1s", "--warmup", "0s", "-q"];
 
@@ -129,18 +131,79 @@ fn progress_is_plain_lines_where_nobody_watches() {
 fn a_refused_port_fails_the_run_and_says_why() {
     let file = ResultFile::new("refused.json");
     // The reserved port 1 has no listener.
-    let run = peerloop(&["bench", "127.0.0.1:1", "-c", "5", "--json", file.path(), "-q"]);
+    let run = peerloop(&["bench", "127.0.0.1:1", "--network", "regtest", "-c", "5", "--json", file.path(), "-q"]);
     assert_eq!(run.code, Some(1));
     let complaint = run.complaint();
-    for part in ["bench 127.0.0.1:1", "no peer became ready", "5 of 5", "refused", "is a node listening there?"] {
+    for part in
+        ["bench 127.0.0.1:1: the first connection failed, and no other was opened: ", "refused", "is a node listening"]
+    {
         assert!(complaint.contains(part), "{part}: {complaint}");
     }
     let json = file.json();
     assert_counts_add_up(&json);
-    assert_eq!(number(&json, "/counts/failed"), 5);
+    assert_eq!((number(&json, "/counts/asked"), number(&json, "/counts/failed")), (5, 1));
     assert_eq!(json["counts"]["errors"][0]["cause"], "refused");
     assert_eq!(json["counts"]["errors"][0]["side"], "remote");
     assert_eq!(number(&json, "/exit/code"), 1);
+}
+
+#[test]
+fn a_node_that_turns_away_the_first_connection_gets_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let node = std::thread::spawn(move || {
+        drop(listener.accept());
+        listener
+    });
+    let run = short(&[&address, "--network", "regtest", "--connect-rate", "1k"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.complaint().contains("and no other was opened: in the handshake: "), "{}", run.complaint());
+    assert!(run.complaint().contains("is --network right"), "{}", run.complaint());
+    let listener = node.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "a second connection of a wrong network is one nearer to a ban");
+}
+
+#[test]
+fn a_dead_node_beside_a_good_one_fails_the_run() {
+    let (_node, address) = Running::serve(&[]);
+    let targets = format!("{address},127.0.0.1:1");
+    let run = short(&[&targets, "--network", "regtest"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.complaint().contains("bench 127.0.0.1:1: the first connection failed"), "{}", run.complaint());
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_first_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let run = Running::start(&["bench", &address, "--network", "regtest", "-q"]);
+    let (mut silent, _) = listener.accept().unwrap();
+    silent.read_exact(&mut [0; 24]).unwrap();
+    run.signal("INT");
+    // The loop says that it ends the connection, and waits for the same from the node.
+    silent.read_to_end(&mut Vec::new()).unwrap();
+    drop(silent);
+    let run = run.finish();
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.stdout.contains("partial stopped by SIGINT"), "{}", run.stdout);
+}
+
+#[test]
+fn targets_come_from_a_list_a_file_and_the_network_from_a_variable() {
+    let (_one, one) = Running::serve(&[]);
+    let (_two, two) = Running::serve(&[]);
+    let file = ResultFile::new("targets");
+    std::fs::write(file.path(), format!("# two nodes\n{one}\n{two} # the second\n")).unwrap();
+    let (list, at_file) = (format!("{one},{two}"), format!("@{}", file.path()));
+    for targets in [list, at_file] {
+        let mut command = crate::command(&[&SHORT[..], &[&targets]].concat());
+        let output = command.env("PEERLOOP_NETWORK", "regtest").output().expect("the program starts");
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stdout}");
+        assert!(stdout.contains(&format!("target  {one}  {two}  network regtest\n")), "{stdout}");
+        assert!(stdout.contains("ready 20   lost 0"), "{stdout}");
+    }
 }
 
 #[test]

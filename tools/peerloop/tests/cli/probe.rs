@@ -46,7 +46,7 @@ fn the_json_has_the_same() {
 
 #[test]
 fn a_failed_step_is_named_with_what_to_do() {
-    let refused = peerloop(&["probe", "127.0.0.1:1"]);
+    let refused = peerloop(&["probe", "127.0.0.1:1", "--network", "mainnet"]);
     assert_eq!(refused.code, Some(1));
     let complaint = refused.complaint();
     assert!(complaint.contains("127.0.0.1:1 on mainnet: connecting failed:"), "{complaint}");
@@ -60,10 +60,32 @@ fn a_failed_step_is_named_with_what_to_do() {
 }
 
 #[test]
+fn the_addresses_are_shown_with_what_became_of_them() {
+    let (_node, address) = Running::serve(&[]);
+    let run = peerloop(&["probe", &address, "--network", "regtest", "--json"]);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(json["target"]["addresses"], serde_json::json!([{ "addr": address, "outcome": "connected" }]));
+    let run = peerloop(&["probe", "127.0.0.1:1", "--network", "regtest", "--json"]);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let refused = serde_json::json!([{ "addr": "127.0.0.1:1", "outcome": "not connected" }]);
+    assert_eq!(json["target"]["addresses"], refused);
+}
+
+#[test]
+fn the_network_is_that_of_the_variable() {
+    let (_node, address) = Running::serve(&[]);
+    let output = crate::command(&["probe", &address]).env("PEERLOOP_NETWORK", "regtest").output();
+    let output = output.expect("the program starts");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(stdout.starts_with(&format!("probe {address} on regtest\n")), "{stdout}");
+}
+
+#[test]
 fn a_silent_peer_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let run = peerloop(&["probe", &address, "--timeout", "100ms", "--json"]);
+    let run = peerloop(&["probe", &address, "--network", "mainnet", "--timeout", "100ms", "--json"]);
     assert_eq!(run.code, Some(1));
     assert!(run.complaint().contains("the handshake was not completed"), "{}", run.complaint());
     let json: Value = serde_json::from_str(&run.stdout).unwrap();

@@ -46,14 +46,27 @@ fn every_mistake_has_its_line() {
     refused(&["bench", "-r", "1", "--rate-per-peer", "1"], 2, &["cannot be used with"]);
     refused(&["bench", "--connect-rate", "0"], 2, &["above zero"]);
     refused(&["bench", "--percentiles", "101"], 2, &["`101` is no percentile"]);
-    refused(&["bench", "--network", "bitcoin"], 2, &["unknown network"]);
+    for command in ["bench", "serve", "doctor"] {
+        refused(&[command, "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
+    }
     refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
     refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["only one"]);
     refused(&["bench", "--json", "one", "--hgrm", "one"], 2, &["same place"]);
     refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
     refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
+    refused(&["bench", "127.0.0.1:1"], 2, &["a port that tells no network", "--network mainnet, testnet", "_NETWORK"]);
+    refused(&["bench", "127.0.0.1,[::1]:1"], 2, &["[::1]:1 has a port that tells no network"]);
+    refused(&["probe", "127.0.0.1:1"], 2, &["a port that tells no network"]);
+    refused(&["run", "--fixed-peers", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
+    refused(&["run", "--fixed-peers", "127.0.0.1:1"], 2, &["a port that tells no network"]);
+    refused(&["probe", "127.0.0.1,::1"], 2, &["`127.0.0.1,::1` is no target"]);
+    refused(&["bench", "@/no/such/file"], 1, &["reading the targets in /no/such/file"]);
+    refused(&["bench", "-4", "::1"], 2, &["-4", "::1"]);
+    refused(&["bench", "-6", "--source-ip", "127.0.0.1"], 2, &["different families"]);
+    refused(&["probe", "-4", "-6", "localhost"], 2, &["cannot be used with"]);
+    refused(&["probe", "fe80::1"], 2, &["fe80::1 is link-local", "fe80::1%eth0"]);
     refused(&["bench", "http://node"], 2, &["`http://node` is no target"]);
-    refused(&["bench", "[::1]:9", "--source-ip", "127.0.0.1"], 2, &["family"]);
+    refused(&["bench", "[::1]:8333", "--source-ip", "127.0.0.1"], 2, &["family"]);
     refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
     refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
     refused(&["probe"], 2, &["HOST[:PORT]"]);
@@ -84,7 +97,7 @@ fn every_mistake_has_its_line() {
 fn a_public_address_is_not_loaded_unasked() {
     // The address is set aside for documentation (RFC 5737); the refusal comes before any packet.
     refused(&["bench", "203.0.113.1"], 2, &["203.0.113.1:8333", "public", "--yes"]);
-    refused(&["bench", "203.0.113.1:9", "-c", "9"], 2, &["more than the 8"]);
+    refused(&["bench", "203.0.113.1:9", "-c", "9", "--network", "mainnet"], 2, &["more than the 8"]);
 }
 
 #[test]

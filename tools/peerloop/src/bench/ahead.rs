@@ -1,0 +1,236 @@
+//! The connections that go ahead of a bench: one to each node, one after the other, before any other is opened.
+//!
+//! A node bans a host for a day whose connections speak of another network, so one connection has to show that a node
+//! is there, and of this network. It also finds the address of a name that answers: the next address is tried when a
+//! TCP connection fails, but never after a node has read our `version`. When a node is not ready, none after it is
+//! tried, and the bench ends.
+
+use super::{Course, Setup};
+use crate::exit::{Exit, Failure, Stop};
+use crate::notices::{Notice, Notices};
+use crate::report::{explain, stage};
+use peerloop::api::{Ctx, Event, Handler};
+use peerloop::error::{CloseReason, LocalCause, Side};
+use peerloop::load::{self, Generator, Report};
+use peerloop::peer::ConnectionState;
+use peerloop::{Config, Handle, PeerId, Reactor};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Rows beyond one for each node: a connection that has failed keeps its row until the next one is begun.
+const SPARE_LINKS: usize = 8;
+
+/// Connects to each node once. Returns the account of a bench that ends here: a node was not ready, or a signal came.
+pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Course, Report)>, Failure> {
+    if setup.is_built_in() {
+        return Ok(None);
+    }
+    let config = Config { max_links: setup.nodes.len() + SPARE_LINKS, spin: false, ..setup.config() };
+    let nodes = setup.nodes.iter().map(|node| node.addresses.clone()).collect();
+    let handler = Ahead::new(nodes, setup.sources.first().copied());
+    let (sender, receiver) = sync_channel(1);
+    let thread = notices.spawn("ahead", move || run(config, handler, sender))?;
+    let mut stop = None;
+    if let Ok(handle) = receiver.recv() {
+        while let Some(Notice::Stop(signal)) = notices.next(None) {
+            if stop.replace(signal).is_some() {
+                return Err(Failure { exit: Exit::Stopped(signal), message: stopped_again(signal) });
+            }
+            // A loop that has ended needs no telling.
+            let _ = handle.stop();
+        }
+    }
+    let ended = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
+    let ahead = ended.map_err(|error| Failure::run(format!("connecting to the first node: {error}")))?;
+    if stop.is_none() && ahead.failed.is_none() {
+        setup.targets = ahead.ready;
+        return Ok(None);
+    }
+    let mut report = Generator::new(setup.plan()).into_report();
+    // A stop ends the connection that is being tried, which says nothing of its node.
+    if let Some(failure) = ahead.failed.filter(|_| stop.is_none()) {
+        setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
+        report.peers.failed = 1;
+        report.peers.opened = usize::from(stage(failure.state) != "connecting");
+        report.failures.push(failure);
+    }
+    report.is_partial = stop.is_some();
+    Ok(Some((Course { stop, ..Course::default() }, report)))
+}
+
+fn stopped_again(signal: Stop) -> String {
+    format!("stopped at once by a second {}; no results were written", signal.signal())
+}
+
+fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {
+    let mut reactor = Reactor::new(config, ahead).map_err(|error| error.to_string())?;
+    // The reporting thread waits for it and is still there.
+    let _ = handle.send(reactor.handle());
+    drop(handle);
+    reactor.run().map_err(|error| error.to_string())?;
+    Ok(reactor.into_handler())
+}
+
+/// Says which node was not ready and why; `unreached` are the addresses that were tried before the last one.
+fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], failure: &load::Failure) -> String {
+    let mut text = format!("bench {}: the first connection failed, and no other was opened: ", setup.nodes[index].name);
+    for (address, reason) in unreached {
+        text += &format!("{address}: {reason}; ");
+    }
+    if setup.nodes[index].addresses.len() > 1 {
+        text += &format!("{}: ", setup.nodes[index].addresses[unreached.len()]);
+    }
+    text + &explain(failure)
+}
+
+/// Connects to one node after the other.
+#[derive(Debug)]
+struct Ahead {
+    /// The addresses of each node.
+    nodes: Vec<Vec<SocketAddr>>,
+    source: Option<IpAddr>,
+    /// The address of each node that was ready, in the order of the nodes.
+    ready: Vec<SocketAddr>,
+    /// The addresses of the present node that no TCP connection could be opened to.
+    unreached: Vec<(SocketAddr, CloseReason)>,
+    /// The connection that is being tried.
+    current: Option<PeerId>,
+    failed: Option<load::Failure>,
+}
+
+impl Ahead {
+    fn new(nodes: Vec<Vec<SocketAddr>>, source: Option<IpAddr>) -> Self {
+        Self { nodes, source, ready: Vec::new(), unreached: Vec::new(), current: None, failed: None }
+    }
+
+    /// Connects to the next address that has to be tried, or ends the loop.
+    fn go_on(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(node) = self.nodes.get(self.ready.len()).filter(|_| self.failed.is_none()) {
+            // Several names may mean one node, which needs no second connection.
+            if let Some(&known) = node.iter().find(|address| self.ready.contains(address)) {
+                self.ready.push(known);
+                continue;
+            }
+            let Some(&address) = node.get(self.unreached.len()) else { break };
+            let dialled = match self.source {
+                Some(source) => ctx.connect_from(source, address),
+                None => ctx.connect(address),
+            };
+            match dialled {
+                Ok(peer) => self.current = Some(peer),
+                Err(_) => self.fail("table_full", Side::Local, ConnectionState::Disconnected, None),
+            }
+            if self.failed.is_none() {
+                return;
+            }
+        }
+        ctx.stop();
+    }
+
+    fn fail(&mut self, label: &'static str, side: Side, state: ConnectionState, example: Option<CloseReason>) {
+        self.failed = Some(load::Failure { label, side, state, count: 1, example });
+    }
+
+    fn note_closed(&mut self, ctx: &mut Ctx<'_>, reason: CloseReason, state: ConnectionState) {
+        let addresses = &self.nodes[self.ready.len()];
+        let address = addresses[self.unreached.len()];
+        let is_last = self.unreached.len() + 1 == addresses.len();
+        match stage(state) == "connecting" && !is_last {
+            true => self.unreached.push((address, reason)),
+            false => self.fail(reason.label(), reason.side(), state, Some(reason)),
+        }
+        self.go_on(ctx);
+    }
+}
+
+impl Handler for Ahead {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.go_on(ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        if self.current != Some(peer) {
+            return;
+        }
+        match event {
+            Event::Ready { .. } => {
+                self.current = None;
+                self.ready.push(self.nodes[self.ready.len()][self.unreached.len()]);
+                self.unreached.clear();
+                // It gives its place back before the others are opened.
+                ctx.close(peer, LocalCause::Requested.into());
+                self.go_on(ctx);
+            }
+            Event::Closed { reason, state } => {
+                self.current = None;
+                self.note_closed(ctx, reason, state);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::BuiltInNode;
+    use super::*;
+    use peerloop::Network;
+    use std::net::TcpListener;
+
+    /// Runs a loop to its end, and returns what it found and the connections that it dialled.
+    fn end(nodes: &[&[SocketAddr]]) -> (Ahead, u64) {
+        let config = Config { max_links: nodes.len() + SPARE_LINKS, ..Config::new(Network::Regtest) };
+        let nodes = nodes.iter().map(|node| node.to_vec()).collect();
+        let mut reactor = Reactor::new(config, Ahead::new(nodes, None)).unwrap();
+        reactor.run().unwrap();
+        let dialled = reactor.stats().counters.dialled;
+        (reactor.into_handler(), dialled)
+    }
+
+    /// An address at which nobody listens.
+    fn refusing() -> SocketAddr {
+        "127.0.0.1:1".parse().unwrap()
+    }
+
+    #[test]
+    fn the_address_that_answers_is_found_behind_those_that_refuse() {
+        let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
+        let (ahead, dialled) = end(&[&[refusing(), "[::1]:1".parse().unwrap(), node.address]]);
+        assert_eq!((ahead.ready, ahead.failed, dialled), (vec![node.address], None, 3));
+        node.stop().unwrap();
+    }
+
+    #[test]
+    fn several_names_of_one_node_need_one_connection() {
+        let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
+        let address = node.address;
+        let (ahead, dialled) = end(&[&[address], &[refusing(), address], &[address]]);
+        assert_eq!((ahead.ready, ahead.failed, dialled), (vec![address; 3], None, 1));
+        node.stop().unwrap();
+    }
+
+    #[test]
+    fn a_node_that_has_read_our_version_is_tried_at_no_other_address_and_none_after_it() {
+        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let [node, ..] = listeners;
+        let closing = std::thread::spawn(move || drop(node.accept().unwrap()));
+        let (ahead, dialled) = end(&[&addresses[..2], &addresses[2..]]);
+        closing.join().unwrap();
+        assert_eq!((ahead.ready, ahead.unreached, dialled), (vec![], vec![], 1));
+        let failed = ahead.failed.unwrap();
+        assert_eq!((failed.side, failed.state), (Side::Remote, ConnectionState::AwaitingHandshake));
+    }
+
+    #[test]
+    fn a_name_that_refuses_everywhere_fails_with_each_address() {
+        let other = "127.0.0.2:1".parse().unwrap();
+        let (ahead, dialled) = end(&[&[refusing(), other]]);
+        assert_eq!((ahead.ready, dialled), (vec![], 2));
+        let [(address, reason)] = ahead.unreached[..] else { panic!("one was tried before the last") };
+        let failed = ahead.failed.unwrap();
+        assert_eq!((address, reason.label(), failed.label), (refusing(), "refused", "refused"));
+    }
+}
