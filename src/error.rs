@@ -8,9 +8,11 @@
 //! it failed and, where one can do something, what to do.
 
 mod label;
+mod option;
 mod refusal;
 mod resolving;
 
+pub use option::{RefusedOption, SocketOption};
 pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 

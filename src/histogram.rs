@@ -150,6 +150,8 @@ pub struct Counters {
     pub accept_failures: u64,
     /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
     pub accept_pauses: u64,
+    /// Socket options that the system refuses, and that the loop does without.
+    pub socket_options_refused: u64,
     /// Listeners that the loop has opened by itself: those of the configuration, and new ones in place of broken ones.
     pub listeners_bound: u64,
     /// Addresses that could not be listened at, each try counted, and listeners that had to be closed.

@@ -131,6 +131,7 @@ fn level_of(event: &ControlEvent) -> Level {
         ControlEvent::PeerMisbehaved { .. }
         | ControlEvent::PeerBanned { .. }
         | ControlEvent::ListenerBindFailed { .. }
+        | ControlEvent::SocketOptionRefused { .. }
         | ControlEvent::SeedFailed { .. } => Level::Warn,
         ControlEvent::BookFailing { .. } => Level::Error,
     }
@@ -267,9 +268,10 @@ impl<'a> Fields<'a> {
             ControlEvent::PeerBanned { host, .. } | ControlEvent::PeerUnbanned { host } => of_address(host),
             ControlEvent::SeedFailed { cause, .. } => of_error(cause),
             ControlEvent::BookFailing { error } => of_error(error),
-            ControlEvent::SeedResolved { .. } | ControlEvent::BookRecovered | ControlEvent::ConfigUpdated { .. } => {
-                Self::default()
-            }
+            ControlEvent::SocketOptionRefused { .. }
+            | ControlEvent::SeedResolved { .. }
+            | ControlEvent::BookRecovered
+            | ControlEvent::ConfigUpdated { .. } => Self::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod mio;
 pub(crate) mod resolver;
 pub mod store_writer;
 
-use crate::error::ResolveFailure;
+use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::LinkId;
 use crate::store::{Batch, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
@@ -63,6 +63,8 @@ pub enum Answer {
     },
     /// The book is durable up to a batch, or cannot be written.
     Persisted(Persisted),
+    /// A socket option was refused for the first time. Sockets are used without it.
+    OptionRefused(RefusedOption),
 }
 
 /// A system-call layer with clocks.

@@ -6,7 +6,7 @@
 
 use crate::address::Host;
 use crate::ban::{BanReason, Misconduct};
-use crate::error::{CloseReason, NetworkFailure, Refusal, ResolveCause};
+use crate::error::{CloseReason, NetworkFailure, Refusal, RefusedOption, ResolveCause};
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::store::StoreError;
@@ -145,6 +145,11 @@ pub enum ControlEvent {
         /// After what time it is tried again.
         retry_in: Duration,
     },
+    /// The system refuses a socket option. Sockets are used without it; each option is reported once.
+    SocketOptionRefused {
+        /// The option and its error.
+        refused: RefusedOption,
+    },
     /// A name was resolved to addresses of peers.
     SeedResolved {
         /// The name.
@@ -206,6 +211,7 @@ impl ControlEvent {
             Self::PeerEvicted { .. } => "peer_evicted",
             Self::ListenerBound { .. } => "listener_bound",
             Self::ListenerBindFailed { .. } => "listener_bind_failed",
+            Self::SocketOptionRefused { .. } => "socket_option_refused",
             Self::SeedResolved { .. } => "seed_resolved",
             Self::SeedFailed { .. } => "seed_failed",
             Self::BookFailing { .. } => "book_failing",
@@ -230,6 +236,7 @@ impl ControlEvent {
             | Self::PeerUnbanned { .. }
             | Self::ListenerBound { .. }
             | Self::ListenerBindFailed { .. }
+            | Self::SocketOptionRefused { .. }
             | Self::SeedResolved { .. }
             | Self::SeedFailed { .. }
             | Self::BookFailing { .. }
@@ -278,6 +285,7 @@ impl fmt::Display for ControlEvent {
             Self::ListenerBindFailed { address, failure, retry_in } => {
                 write!(f, "cannot listen at {address}: {failure}; trying again in {} s", retry_in.as_secs())
             }
+            Self::SocketOptionRefused { refused } => refused.fmt(f),
             Self::SeedResolved { name, found, new } => write!(f, "{name} has {found} addresses, {new} of them new"),
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
             Self::BookFailing { error } => write!(f, "the book of peers is not written: {error}"),
@@ -302,7 +310,7 @@ impl fmt::Display for NextDial {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::error::IoStep;
+    use crate::error::{IoStep, SocketOption};
     use crate::id::LinkId;
     use std::collections::BTreeSet;
     use std::io;
@@ -316,6 +324,7 @@ pub(crate) mod tests {
         let reason = CloseReason::Network(failure);
         let (host, name) = (Host::of([192, 0, 2, 1].into()), Arc::from("seed.example"));
         let retry_in = Duration::from_secs(1);
+        let refused = RefusedOption { option: SocketOption::UserTimeout, code: 92 };
         vec![
             ControlEvent::ConnectionEstablished { peer, address, connection_type },
             ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: retry_in },
@@ -335,6 +344,7 @@ pub(crate) mod tests {
             ControlEvent::BookFailing { error: Arc::new(StoreError::WriterEnded) },
             ControlEvent::BookRecovered,
             ControlEvent::ConfigUpdated { fields: Arc::from(["max_peers", "listen"]) },
+            ControlEvent::SocketOptionRefused { refused },
         ]
     }
 

@@ -52,6 +52,10 @@ impl Engine {
                 self.resolved(query, &[], Some(failure));
             }
             Answer::Persisted(persisted) => self.persisted(&persisted),
+            Answer::OptionRefused(refused) => {
+                self.state.counters.socket_options_refused += 1;
+                self.state.outbox.tell(ControlEvent::SocketOptionRefused { refused });
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;
 use super::{Answer, Endpoints, Net, Readiness, Wake};
-use crate::error::ResolveFailure;
+use crate::error::{RefusedOption, ResolveFailure, SocketOption};
 use crate::id::{LinkId, Token};
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
 use crate::store::{Batch, PeerStore, Persisted};
@@ -16,7 +16,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +26,14 @@ const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
 
 /// Tells the kernel to answer a broken pipe with an error instead of a signal. Elsewhere sockets are made that way.
 const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0x4000 } else { 0 };
+
+/// Options of a connection that is dialled.
+const OF_CONNECTIONS: [SocketOption; 2] = [SocketOption::NoDelay, SocketOption::UserTimeout];
+/// Options of a listener; the connections that it accepts inherit the first two.
+const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
+/// Options of a listener at an IPv6 address.
+const OF_V6_LISTENERS: [SocketOption; 4] =
+    [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
 /// The longest single sleep, far below where the kernel's own arithmetic ends.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -42,6 +50,9 @@ pub struct MioNet {
     book: Option<StoreWriter>,
     /// The last batch for a book that nobody keeps.
     unkept: Option<u64>,
+    refused: Vec<SocketOption>,
+    /// Of those, the ones that the loop was not told of yet.
+    untold: VecDeque<RefusedOption>,
     origin: std::time::Instant,
 }
 
@@ -64,6 +75,8 @@ impl MioNet {
             resolver: Resolver::new(ask_system),
             book: None,
             unkept: None,
+            refused: Vec::new(),
+            untold: VecDeque::new(),
             origin: std::time::Instant::now(),
         })
     }
@@ -88,6 +101,22 @@ impl MioNet {
     pub fn with_store(self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
         let book = StoreWriter::spawn(store, self.waker())?;
         Ok(Self { book: Some(book), ..self })
+    }
+
+    /// Opens a socket for `address` and sets what it can of `options`. A refused option is reported once.
+    fn open(&mut self, address: SocketAddr, options: &[SocketOption]) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        for &option in options {
+            if let Err(error) = set(&socket, option)
+                && !self.refused.contains(&option)
+            {
+                self.refused.push(option);
+                self.untold.push_back(RefusedOption::new(option, &error));
+                Wake::wake(&*self.waker);
+            }
+        }
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 
     fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
@@ -159,14 +188,8 @@ impl Net for MioNet {
     }
 
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        set_options(&socket)?;
-        socket.set_nonblocking(true)?;
+        let options: &[SocketOption] = if address.is_ipv6() { &OF_V6_LISTENERS } else { &OF_LISTENERS };
+        let socket = self.open(address, options)?;
         socket.bind(&address.into())?;
         socket.listen(LISTEN_BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
@@ -195,9 +218,7 @@ impl Net for MioNet {
     }
 
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        set_options(&socket)?;
-        socket.set_nonblocking(true)?;
+        let socket = self.open(address, &OF_CONNECTIONS)?;
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
@@ -271,17 +292,40 @@ impl Net for MioNet {
         if let Some(Resolved { query, outcome }) = self.resolver.take() {
             return Some(Answer::Resolved { query, outcome });
         }
+        if let Some(refused) = self.untold.pop_front() {
+            return Some(Answer::OptionRefused(refused));
+        }
         let unkept = self.unkept.take().map(|id| Persisted { id, result: Ok(()) });
         unkept.or_else(|| self.book.as_mut()?.try_answer()).map(Answer::Persisted)
     }
 }
 
-/// Options of every connection; set on a listener they are inherited by what it accepts.
-fn set_options(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
-    Ok(())
+/// Returns the socket options that this system refuses, each with its error: what a loop here goes without.
+pub fn refused_options() -> Vec<RefusedOption> {
+    let mut refused = Vec::new();
+    for (domain, options) in [(Domain::IPV4, &OF_LISTENERS[..]), (Domain::IPV6, &OF_V6_LISTENERS[..1])] {
+        // A system without such sockets has no use for their options.
+        let Ok(socket) = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)) else { continue };
+        let errors = options.iter().filter_map(|&option| Some((option, set(&socket, option).err()?)));
+        refused.extend(errors.map(|(option, error)| RefusedOption::new(option, &error)));
+    }
+    refused
+}
+
+fn set(socket: &Socket, option: SocketOption) -> io::Result<()> {
+    match option {
+        SocketOption::NoDelay => socket.set_tcp_nodelay(true),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        SocketOption::UserTimeout => socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)),
+        SocketOption::OnlyV6 => socket.set_only_v6(true),
+        #[cfg(unix)]
+        SocketOption::ReuseAddress => socket.set_reuse_address(true),
+        // The system is not asked for what it does not have, or means something else by.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        SocketOption::UserTimeout => Ok(()),
+        #[cfg(not(unix))]
+        SocketOption::ReuseAddress => Ok(()),
+    }
 }
 
 fn token(token: Token) -> mio::Token {

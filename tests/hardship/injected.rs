@@ -1,4 +1,4 @@
-//! System calls that fail now and then: the loop goes on, nobody is lost, everything is answered.
+//! System calls that fail now and then, or always: the loop goes on, nobody is lost, everything is answered.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node};
@@ -60,5 +60,26 @@ fn fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
         if serve_through(test, &format!("{calls}:error={error}:when=2+7")).is_none() {
             return;
         }
+    }
+}
+
+#[test]
+fn socket_options_that_the_system_refuses_are_done_without_and_reported_once() {
+    const DIALS: u64 = 4;
+    let test = "injected::socket_options_that_the_system_refuses_are_done_without_and_reported_once";
+    for error in ["ENOPROTOOPT", "EPERM", "ENOSYS"] {
+        let mut other = Node::start(test, |_| {});
+        let Some(mut node) = Node::with_fault(test, &format!("setsockopt:error={error}")) else { return };
+        let mut clients = Client::ready(node.address, PEERS);
+        ping_all(&mut clients, ROUNDS);
+        node.dial(other.address, DIALS as usize);
+        let account = node.until("both ends are ready", |account| account.of("handshakes") == PEERS as u64 + DIALS);
+        assert_eq!(other.account().of("socket_options_refused"), 0);
+        assert_eq!((account.of("closed"), account.of("accept_pauses")), (0, 0), "{error}: {account:?}");
+        assert_eq!(account.of("socket_options_refused"), 3, "a listener has three, and those dialled two of them");
+        for option in ["TCP_NODELAY", "TCP_USER_TIMEOUT", "SO_REUSEADDR"] {
+            assert_eq!(account.of(&format!("refused:{option}")), 1, "{error}: {account:?}");
+        }
+        assert_eq!(node.injected() as u64, 3 + 2 * DIALS, "every option is tried for every socket");
     }
 }

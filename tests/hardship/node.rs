@@ -3,7 +3,7 @@
 //! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node; so
 //! what a test does before that, the child does too. It dies with its [`Node`], however the test ends.
 
-use peerloop::api::{Answer, Pending};
+use peerloop::api::{Answer, ControlEvent, Pending};
 use peerloop::error::{CloseReason, Side};
 use peerloop::wire::{Hash256, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
@@ -299,6 +299,8 @@ enum Request {
 struct Tally {
     ends: BTreeMap<&'static str, u64>,
     local_ends: u64,
+    /// Reports of refused socket options, by the option's name.
+    options_refused: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
@@ -315,6 +317,7 @@ impl Tally {
             ("accepted", counters.accepted),
             ("accept_failures", counters.accept_failures),
             ("accept_pauses", counters.accept_pauses),
+            ("socket_options_refused", counters.socket_options_refused),
             ("handshakes", counters.handshakes),
             ("closed", counters.closed),
             ("refused", counters.refused),
@@ -326,6 +329,9 @@ impl Tally {
         for (label, count) in &self.ends {
             line += &format!(" end:{label}={count}");
         }
+        for (name, count) in &self.options_refused {
+            line += &format!(" refused:{name}={count}");
+        }
         line
     }
 }
@@ -336,6 +342,12 @@ impl Handler for Tally {
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
         if let Event::Closed { reason, .. } = event {
             self.ended(reason);
+        }
+    }
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        if let ControlEvent::SocketOptionRefused { refused } = event {
+            *self.options_refused.entry(refused.option.name()).or_default() += 1;
         }
     }
 

@@ -34,7 +34,7 @@ fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
 fn answer(net: &mut SimNet) -> Option<Persisted> {
     net.take_answer().map(|answer| match answer {
         Answer::Persisted(persisted) => persisted,
-        Answer::Resolved { .. } => panic!("nobody has asked for a name"),
+        other @ (Answer::Resolved { .. } | Answer::OptionRefused(_)) => panic!("nobody has asked for {other:?}"),
     })
 }
 

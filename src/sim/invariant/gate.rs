@@ -123,6 +123,7 @@ impl Layer for Gate {
                 outcome.iter().flatten().for_each(|address| managing.hearsay.knows(*address));
             }
             Answer::Persisted(persisted) => managing.saved.answered(persisted),
+            Answer::OptionRefused(_) => {}
         }
         Some(answer)
     }

@@ -333,6 +333,7 @@ impl Ledger {
             | ControlEvent::PeerUnbanned { .. }
             | ControlEvent::ListenerBound { .. }
             | ControlEvent::ListenerBindFailed { .. }
+            | ControlEvent::SocketOptionRefused { .. }
             | ControlEvent::SeedResolved { .. }
             | ControlEvent::SeedFailed { .. }
             | ControlEvent::BookFailing { .. }

@@ -176,6 +176,7 @@ impl Managing {
             | ControlEvent::RejectedOverCapacity { .. }
             | ControlEvent::PeerMisbehaved { .. }
             | ControlEvent::ListenerBindFailed { .. }
+            | ControlEvent::SocketOptionRefused { .. }
             | ControlEvent::SeedResolved { .. }
             | ControlEvent::SeedFailed { .. }
             | ControlEvent::BookFailing { .. }

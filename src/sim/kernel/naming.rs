@@ -126,7 +126,7 @@ impl Kernel {
         let answer = asked.answers.pop_front()?;
         match answer {
             Answer::Resolved { .. } => asked.names -= 1,
-            Answer::Persisted(_) => {}
+            Answer::Persisted(_) | Answer::OptionRefused(_) => {}
         }
         Some(answer)
     }

@@ -3,6 +3,9 @@
 //! Each refusal shows its arithmetic, so that the reader can see which number to change.
 
 use crate::exit::Failure;
+use crate::output;
+use peerloop::net::mio::refused_options;
+use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
@@ -108,10 +111,19 @@ pub(crate) fn descriptors_needed(peers: usize, descriptors_per_peer: u64) -> u64
     (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS)
 }
 
-/// Whether this machine has these addresses.
+/// Names the socket options that this system refuses, one line each: a run goes on without them.
+pub(crate) fn complain_of_refused_options() {
+    for refused in refused_options() {
+        output::complain(&refused.to_string());
+    }
+}
+
+/// Checks that this machine has these addresses. Any other failure is one for the connection to meet.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
-        if let Err(error) = UdpSocket::bind((*source, 0)) {
+        if let Err(error) = UdpSocket::bind((*source, 0))
+            && error.kind() == ErrorKind::AddrNotAvailable
+        {
             return Err(Failure::machine(format!(
                 "binding the source address {source}: {error}; use one that an interface of this machine has"
             )));

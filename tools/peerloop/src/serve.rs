@@ -5,7 +5,7 @@
 
 use crate::cli::ServeArgs;
 use crate::exit::{Exit, Failure};
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
@@ -43,6 +43,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
         false => args.listen,
     };
     let config = Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(network) };
+    machine::complain_of_refused_options();
     process::prepare(machine.descriptors_for(max_peers + OVER_CAPACITY_MAX, 1));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);

@@ -10,6 +10,7 @@ mod watch;
 
 use crate::cli::BenchArgs;
 use crate::exit::{Exit, Failure};
+use crate::machine;
 use crate::notices::Notices;
 use crate::output;
 use crate::process;
@@ -27,6 +28,7 @@ pub(crate) use watch::{Course, TIMELINE_INTERVAL};
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
+    machine::complain_of_refused_options();
     process::prepare(setup.descriptors());
     let notices = Notices::new()?;
     let node = match setup.is_built_in() {

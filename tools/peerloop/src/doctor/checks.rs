@@ -6,6 +6,7 @@ use crate::machine::descriptors_needed;
 use crate::units::{show_bytes, show_latency};
 use peerloop::limits::{LISTEN_BACKLOG, ROW_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, USER_AGENT_MAX_BYTES};
 use peerloop::wire::Version;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// The most inbound peers of an SV Node as it comes, and at the most (SV Node 1.2.2, net.h, init.cpp, compat.h).
@@ -35,6 +36,7 @@ pub(super) fn all(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
         half_open(facts),
         tracking(facts, wanted),
         listening(facts, wanted),
+        options(facts),
         clock(&facts.clock),
         wall_clock(&facts.clock),
         memory(facts, wanted),
@@ -198,10 +200,28 @@ fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "network port";
     let port = network.default_port();
     let value = format!("{port} of {network}");
-    Some(match facts.port_is_free {
-        true => finding(NAME, Verdict::Ok, value, "free to listen at"),
-        false => finding(NAME, Verdict::Warning, value, "taken: another program listens there, or it is not allowed")
+    let warning = |means: &str| finding(NAME, Verdict::Warning, value.clone(), means);
+    Some(match &facts.port {
+        Ok(()) => finding(NAME, Verdict::Ok, value, "free to listen at"),
+        Err((ErrorKind::AddrInUse, _)) => warning("taken: another program listens there")
             .change(format!("stop the other program (ss -ltnp 'sport = :{port}'), or use --listen with another port")),
+        Err((ErrorKind::PermissionDenied, _)) => {
+            warning("this user may not listen there").change("use --listen with another port, or allow it to this user")
+        }
+        Err((_, error)) => {
+            finding(NAME, Verdict::Unknown, value, format!("listening there was tried and failed: {error}"))
+        }
+    })
+}
+
+fn options(facts: &Facts) -> Option<Finding> {
+    const NAME: &str = "socket options";
+    let texts: Vec<String> = facts.refused_options.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = facts.refused_options.iter().map(|refused| refused.option.name()).collect();
+    Some(match texts.is_empty() {
+        true => finding(NAME, Verdict::Ok, "all can be set", "the system refuses none that peerloop asks for"),
+        false => finding(NAME, Verdict::Warning, names.join(", "), texts.join("; "))
+            .change("run it on another kernel, or outside the sandbox"),
     })
 }
 
@@ -314,9 +334,12 @@ mod tests {
     use super::*;
     use crate::machine::Machine;
     use peerloop::Network;
+    use peerloop::error::{RefusedOption, SocketOption};
     use peerloop::time::UnixTime;
 
     const GIB: u64 = 1 << 30;
+
+    const NO_USER_TIMEOUT: RefusedOption = RefusedOption { option: SocketOption::UserTimeout, code: 92 };
 
     fn facts() -> Facts {
         Facts {
@@ -337,7 +360,8 @@ mod tests {
             },
             memory_bytes: Some(4 * GIB),
             tcp_pages_max: Some(500_000),
-            port_is_free: true,
+            port: Ok(()),
+            refused_options: Vec::new(),
         }
     }
 
@@ -359,7 +383,8 @@ mod tests {
             clock: Clock { source: None, ..facts().clock },
             memory_bytes: None,
             tcp_pages_max: None,
-            port_is_free: true,
+            port: Ok(()),
+            refused_options: Vec::new(),
         }
     }
 
@@ -401,14 +426,17 @@ mod tests {
     #[test]
     fn each_ailment_is_found_alone() {
         type Ill = (&'static str, Verdict, fn(&mut Facts));
-        let cases: [Ill; 15] = [
+        let cases: [Ill; 18] = [
             ("system files", Verdict::Problem, |facts| facts.system_files = Some((1_900_000, 1_901_000))),
             ("local ports", Verdict::Warning, |facts| facts.machine.ports = Some((50_000, 50_999))),
             ("closed ports", Verdict::Warning, |facts| facts.time_wait_reuse = Some(0)),
             ("listen backlog", Verdict::Warning, |facts| facts.machine.backlog = Some(4_095)),
             ("half-open", Verdict::Warning, |facts| facts.syn_cookies = Some(0)),
             ("packet filter", Verdict::Warning, |facts| facts.tracked = Some((10, 9_000))),
-            ("network port", Verdict::Warning, |facts| facts.port_is_free = false),
+            ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::AddrInUse, String::new()))),
+            ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::PermissionDenied, String::new()))),
+            ("network port", Verdict::Unknown, |facts| facts.port = Err((ErrorKind::Unsupported, String::new()))),
+            ("socket options", Verdict::Warning, |facts| facts.refused_options = vec![NO_USER_TIMEOUT]),
             ("clock", Verdict::Warning, |facts| facts.clock.read = Duration::from_nanos(900)),
             ("clock", Verdict::Warning, |facts| facts.clock.step = Duration::from_millis(1)),
             ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(5)),

@@ -3,8 +3,11 @@
 use crate::machine::Machine;
 use crate::units::unix_time;
 use peerloop::Network;
+use peerloop::error::RefusedOption;
+use peerloop::net::mio::refused_options;
 use peerloop::time::UnixTime;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,8 +38,10 @@ pub(super) struct Facts {
     pub(super) memory_bytes: Option<u64>,
     /// Pages of memory that all TCP connections together may have.
     pub(super) tcp_pages_max: Option<u64>,
-    /// Whether the port that a node of the network listens at can be had.
-    pub(super) port_is_free: bool,
+    /// Whether the port that a node of the network listens at can be had, or why not.
+    pub(super) port: Result<(), (ErrorKind, String)>,
+    /// Socket options that the system refuses.
+    pub(super) refused_options: Vec<RefusedOption>,
 }
 
 /// Both clocks.
@@ -70,9 +75,16 @@ impl Facts {
             clock: Clock::gather(),
             memory_bytes: memory_bytes(),
             tcp_pages_max: read("/proc/sys/net/ipv4/tcp_mem").as_deref().and_then(parse_last_number),
-            port_is_free: TcpListener::bind((Ipv4Addr::UNSPECIFIED, network.default_port())).is_ok(),
+            port: try_port(network.default_port()),
+            refused_options: refused_options(),
         }
     }
+}
+
+/// Listens at `port` for a moment.
+fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
+    let listened = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    listened.map(drop).map_err(|error| (error.kind(), error.to_string()))
 }
 
 impl Clock {

@@ -7,6 +7,7 @@ mod report;
 
 use crate::cli::ProbeArgs;
 use crate::exit::{Exit, Failure};
+use crate::machine;
 use crate::output;
 use crate::report::{hint, stage};
 use crate::settings;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let asked = settings::network(args.network, std::env::vars_os())?;
     let network = targets::network(asked, [args.target.as_str()])?;
     let target = targets::resolve(&args.target, network, args.family.family())?;
+    machine::complain_of_refused_options();
     let config = Config {
         max_links: LINKS_MAX,
         connect_timeout: args.timeout,

@@ -24,12 +24,13 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// A counter by its name, its help, and where it stands.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const COUNTERS: [Row; 35] = [
+const COUNTERS: [Row; 36] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
     ("refused_connections", "Connections closed at once for want of a row", |counters| counters.refused),
     ("accept_failures", "Accepts that failed for one connection", |counters| counters.accept_failures),
     ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
+    ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
     ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
     ("listen_failures", "Listeners that could not be opened or had to be closed", |counters| counters.listen_failures),
     ("names_resolved", "Names looked up", |counters| counters.names_resolved),

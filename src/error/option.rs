@@ -1,0 +1,69 @@
+//! Socket options that the loop asks for and can do without.
+
+use std::fmt;
+use std::io;
+
+/// A socket option that no connection depends on. A system or a sandbox may refuse any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// `TCP_NODELAY`: small messages are sent at once.
+    NoDelay,
+    /// `TCP_USER_TIMEOUT`: the kernel gives up on a peer that acknowledges nothing.
+    UserTimeout,
+    /// `IPV6_V6ONLY`: a listener at an IPv6 address accepts no IPv4 connection.
+    OnlyV6,
+    /// `SO_REUSEADDR`: an address can be listened at while closed connections still hold it.
+    ReuseAddress,
+}
+
+/// A socket option that the system has refused. The socket is used without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedOption {
+    /// The option.
+    pub option: SocketOption,
+    /// The system's number of the error, 0 if there is none.
+    pub code: i32,
+}
+
+impl SocketOption {
+    /// The option's name in the manuals of the system.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoDelay => "TCP_NODELAY",
+            Self::UserTimeout => "TCP_USER_TIMEOUT",
+            Self::OnlyV6 => "IPV6_V6ONLY",
+            Self::ReuseAddress => "SO_REUSEADDR",
+        }
+    }
+
+    /// What a connection or a listener lacks without the option.
+    const fn loss(self) -> &'static str {
+        match self {
+            Self::NoDelay => "latencies may include waits of up to 40 ms for acknowledgements",
+            Self::UserTimeout => "a peer that vanishes is noticed by its missing pong or by its full queue alone",
+            Self::OnlyV6 => "an IPv6 listener may take IPv4 connections too",
+            Self::ReuseAddress => "listening again right after a restart may fail for some minutes",
+        }
+    }
+}
+
+impl RefusedOption {
+    /// Says that setting `option` failed with `error`.
+    pub fn new(option: SocketOption, error: &io::Error) -> Self {
+        Self { option, code: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
+impl fmt::Display for RefusedOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, loss) = (self.option.name(), self.option.loss());
+        match self.code {
+            0 => write!(f, "the system refuses the socket option {name}; going on without it: {loss}"),
+            code => {
+                let error = io::Error::from_raw_os_error(code);
+                write!(f, "the system refuses the socket option {name} ({error}); going on without it: {loss}")
+            }
+        }
+    }
+}
