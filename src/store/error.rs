@@ -122,7 +122,11 @@ impl fmt::Display for StoreError {
                 write!(f, "; {}", remedy(*kind))
             }
             Self::Unfit { path, what } => {
-                write!(f, "the peer book {} cannot be used: {what}; it was left as it is", path.display())
+                let path = path.display();
+                write!(
+                    f,
+                    "the peer book {path} cannot be used: {what}; it was left as it is; move it away, or use another"
+                )
             }
             Self::Damaged { path, what } => write!(
                 f,

@@ -13,6 +13,8 @@ mod capped_file;
 mod error;
 mod journal;
 mod memory;
+#[cfg(feature = "store")]
+mod overlay;
 mod peer;
 #[cfg(feature = "store")]
 mod record;
@@ -27,7 +29,7 @@ pub use journal::Journal;
 pub use memory::MemoryStore;
 pub use peer::{KnownPeer, PeerStatus, UserAgent};
 #[cfg(feature = "store")]
-pub use redb::{Opened, RedbStore};
+pub use redb::{BookContents, Opened, RedbStore};
 #[cfg(feature = "store")]
 pub use set_aside::{SetAside, Unfit};
 pub use writer::{Batch, Persisted, Writer};

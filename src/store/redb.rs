@@ -2,23 +2,25 @@
 //!
 //! What a call has changed is on the disk when it returns: each is one transaction with checksums and an `fsync`, and
 //! whenever the process or the machine ends, the file holds what the last or the current call has made of it. A file
-//! is checked whole before anything in it is believed: one that is damaged, foreign or of a later version is [set
-//! aside](SetAside), and records that make no sense are dropped and counted. After a fault of the disk the database is
-//! closed, and opened anew for the next change, which redb asks for.
+//! is checked whole, without a change to it, before anything in it is believed or written: one that never was a book is
+//! left alone, one that is damaged or of a later version is [set aside](SetAside), and records that make no sense are
+//! dropped and counted. After a fault of the disk the database is closed, and opened anew for the next change, which
+//! redb asks for.
 //!
 //! The file never grows beyond [`BOOK_FILE_MAX_BYTES`](crate::limits::BOOK_FILE_MAX_BYTES), and of its pages
 //! [`BOOK_CACHE_BYTES`] are kept in memory. A store is for one process, and for a thread that may wait: not for the
 //! loop's own.
 
 use super::capped_file::CappedFile;
+use super::overlay::Overlay;
 use super::record;
-use super::set_aside::{BookLock, SetAside, Unfit, beside, look, set_aside, sync_folder};
+use super::set_aside::{BookLock, SetAside, Unfit, beside, follow, look, set_aside, sync_folder};
 use super::{Change, FileStep, KnownPeer, PeerStore, StoreError};
 use crate::ban::Ban;
 use crate::limits::{BANS_MAX, BOOK_CACHE_BYTES, BOOK_PEERS_MAX};
 use ::redb::{
-    Builder, Database, DatabaseError, Error, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Builder, Database, DatabaseError, Error, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -52,6 +54,18 @@ pub struct Opened {
     pub dropped: usize,
 }
 
+/// All that a book held when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BookContents {
+    /// The peers, in the order of their addresses.
+    pub peers: Vec<KnownPeer>,
+    /// The bans, in the order of their hosts.
+    pub bans: Vec<Ban>,
+    /// Records that make no sense, or are more than a book may hold, and were left out.
+    pub skipped: usize,
+}
+
 /// Why a file could not be opened.
 enum Refusal {
     /// It is no book.
@@ -61,18 +75,25 @@ enum Refusal {
 }
 
 impl RedbStore {
-    /// Opens the book in the file `path`, or begins one if there is none, or only a file that cannot be used.
+    /// Opens the book in the file `path`, or begins one if there is none, or only one that is spoilt.
     ///
-    /// Beside it stand `<name>.lock`, for a moment `<name>.new`, and what was set aside: at most
-    /// [`BOOK_SET_ASIDE_MAX`](crate::limits::BOOK_SET_ASIDE_MAX) files.
+    /// A link is followed. Beside the book stand `<name>.lock`, for a moment `<name>.new`, and what was set aside: at
+    /// most [`BOOK_SET_ASIDE_MAX`](crate::limits::BOOK_SET_ASIDE_MAX) files.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InUse`] if another store has the file open; [`StoreError::File`] if the system refuses it, or if
-    /// too many files are set aside already. What the file holds is kept then.
+    /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
+    /// [`StoreError::File`] if the system refuses it, or if too many files are set aside already. What the file holds
+    /// is kept then.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
-        let path = path.into();
+        let path = follow(path.into())?;
+        match judge(&path)? {
+            Some(Err(why)) if !why.was_book() => return Err(why.of(&path)),
+            Some(Ok(_)) => writable(&path).map(drop)?,
+            Some(Err(_)) | None => {}
+        }
         let lock = BookLock::take(&path)?;
+        // Another process may have come first.
         let unfit = match look(&path)? {
             None => None,
             Some(Err(unfit)) => Some(unfit),
@@ -84,6 +105,10 @@ impl RedbStore {
                 Err(Refusal::Unfit(unfit)) => Some(unfit),
                 Err(Refusal::Failed(error)) => return Err(error),
             },
+        };
+        let unfit = match unfit {
+            Some(why) if !why.was_book() => return Err(why.of(&path)),
+            unfit => unfit,
         };
         let opened = Opened { set_aside: unfit.map(|why| set_aside(&path, why)).transpose()?, dropped: 0 };
         let database = Some(begin(&path)?);
@@ -97,18 +122,29 @@ impl RedbStore {
     ///
     /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is no book, [`StoreError::File`] if there is none.
     pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
-        let path = path.into();
-        let failed = |why: Unfit| StoreError::Unfit { path: path.clone(), what: why.to_string() };
-        match look(&path)? {
-            None => return Err(StoreError::file(FileStep::Open, &path, &io::ErrorKind::NotFound.into())),
-            Some(looks) => looks.map_err(failed)?,
-        }
+        let path = follow(path.into())?;
+        drop(existing(&path)?);
+        writable(&path).map(drop)?;
         let lock = BookLock::take(&path)?;
-        let (database, dropped) = open_checked(&path).map_err(|refusal| match refusal {
-            Refusal::Unfit(why) => failed(why),
-            Refusal::Failed(error) => error,
-        })?;
+        let (database, dropped) = open_checked(&path).map_err(|refusal| refusal.error(&path))?;
         Ok((Self { path, database: Some(database), _lock: lock }, dropped))
+    }
+
+    /// Reads all of the book in the file `path`. Changes and makes no file, and needs no permission to write one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unfit`] if the file is no book; [`StoreError::InUse`] if a store has it open;
+    /// [`StoreError::File`] if there is none, or if the system refuses it.
+    pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
+        let path = follow(path.into())?;
+        let Readable { database, _lock } = existing(&path)?;
+        let read = || -> Result<BookContents, Error> {
+            let (peers, skipped_peers) = list(&database, PEERS, record::peer, BOOK_PEERS_MAX)?;
+            let (bans, skipped_bans) = list(&database, BANS, record::ban, BANS_MAX)?;
+            Ok(BookContents { peers, bans, skipped: skipped_peers + skipped_bans })
+        };
+        read().map_err(|error| Refusal::of(&path, error).error(&path))
     }
 
     /// The file.
@@ -146,11 +182,11 @@ impl PeerStore for RedbStore {
     }
 
     fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
-        self.query(|database| list(database, PEERS, record::peer))
+        self.query(|database| list(database, PEERS, record::peer, BOOK_PEERS_MAX)).map(|(peers, _)| peers)
     }
 
     fn bans(&self) -> Result<Vec<Ban>, StoreError> {
-        self.query(|database| list(database, BANS, record::ban))
+        self.query(|database| list(database, BANS, record::ban, BANS_MAX)).map(|(bans, _)| bans)
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -166,19 +202,60 @@ impl PeerStore for RedbStore {
     }
 }
 
+/// A book that is open to be read, and what keeps writers from it.
+struct Readable {
+    database: Database,
+    _lock: Option<BookLock>,
+}
+
+/// Judges the file as a whole without a change to it. Returns `None` if there is none, and why not if it is no book.
+fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
+    let lock = BookLock::share(path)?;
+    match look(path)? {
+        None => return Ok(None),
+        Some(Err(unfit)) => return Ok(Some(Err(unfit))),
+        Some(Ok(())) => {}
+    }
+    let file = File::open(path).map_err(|error| StoreError::file(FileStep::Open, path, &error))?;
+    let opened = Overlay::new(file).and_then(database).map_err(Error::from);
+    match opened.map_err(|error| Refusal::of(path, error)).and_then(|database| of_our_format(path, database)) {
+        Ok(database) => Ok(Some(Ok(Readable { database, _lock: lock }))),
+        Err(Refusal::Unfit(unfit)) => Ok(Some(Err(unfit))),
+        Err(Refusal::Failed(error)) => Err(error),
+    }
+}
+
+/// Opens a book that exists to read it.
+fn existing(path: &Path) -> Result<Readable, StoreError> {
+    match judge(path)? {
+        None => Err(StoreError::file(FileStep::Open, path, &io::ErrorKind::NotFound.into())),
+        Some(judged) => judged.map_err(|why| why.of(path)),
+    }
+}
+
+/// Opens a file that exists to write it, without a change to it.
+fn writable(path: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    file.map_err(|error| StoreError::file(FileStep::Open, path, &error))
+}
+
 /// Opens a file that exists, with all checks, and says how many records were dropped.
 fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|error| Refusal::Failed(StoreError::file(FileStep::Open, path, &error)))?;
-    let judge = |error: Error| Refusal::of(path, error);
-    let database = database(file).map_err(|error| judge(error.into()))?;
-    match format(&database).map_err(judge)? {
-        Some(FORMAT) => {}
-        Some(format) if format > FORMAT => return Err(Refusal::Unfit(Unfit::FromTheFuture { format })),
-        Some(_) | None => return Err(Refusal::Unfit(Unfit::Foreign)),
-    }
-    let dropped = drop_senseless(&database).map_err(judge)?;
+    let file = writable(path).map_err(Refusal::Failed)?;
+    let opened = CappedFile::new(file).and_then(database);
+    let database = opened.map_err(|error| Refusal::of(path, error.into()))?;
+    let database = of_our_format(path, database)?;
+    let dropped = drop_senseless(&database).map_err(|error| Refusal::of(path, error))?;
     Ok((database, dropped))
+}
+
+/// Passes a database on if it holds a book in the format that is known here.
+fn of_our_format(path: &Path, database: Database) -> Result<Database, Refusal> {
+    match format(&database).map_err(|error| Refusal::of(path, error))? {
+        Some(FORMAT) => Ok(database),
+        Some(format) if format > FORMAT => Err(Refusal::Unfit(Unfit::FromTheFuture { format })),
+        Some(_) | None => Err(Refusal::Unfit(Unfit::Foreign)),
+    }
 }
 
 /// Makes an empty book. It has its name only when it is complete, so nobody ever finds half of one.
@@ -191,7 +268,7 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
     }
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&new).map_err(failed)?;
     let prepare = || -> Result<Database, Error> {
-        let database = database(file)?;
+        let database = database(CappedFile::new(file)?)?;
         let transaction = database.begin_write()?;
         transaction.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
         transaction.open_table(PEERS)?;
@@ -204,10 +281,10 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
     Ok(database)
 }
 
-fn database(file: File) -> Result<Database, DatabaseError> {
+fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(BOOK_CACHE_BYTES).set_check_integrity_on_open(true);
-    builder.create_with_backend(CappedFile::new(file)?)
+    builder.create_with_backend(backend)
 }
 
 /// The format that the database says it has; a database that says nothing is not ours.
@@ -238,17 +315,22 @@ fn drop_senseless(database: &Database) -> Result<usize, Error> {
     Ok(dropped)
 }
 
+/// Lists the records of a table, at most `max`, and counts those left out.
 fn list<T>(
     database: &Database,
     table: TableDefinition<'static, &'static [u8], &'static [u8]>,
     record: fn(&[u8], &[u8]) -> Option<T>,
-) -> Result<Vec<T>, Error> {
-    let mut found = Vec::new();
+    max: usize,
+) -> Result<(Vec<T>, usize), Error> {
+    let (mut found, mut skipped) = (Vec::new(), 0);
     for entry in database.begin_read()?.open_table(table)?.iter()? {
         let (key, value) = entry?;
-        found.extend(record(key.value(), value.value()));
+        match record(key.value(), value.value()).filter(|_| found.len() < max) {
+            Some(record) => found.push(record),
+            None => skipped += 1,
+        }
     }
-    Ok(found)
+    Ok((found, skipped))
 }
 
 /// Whether there was room for these changes; if not, none is made.
@@ -296,6 +378,21 @@ impl Refusal {
             | Error::TypeDefinitionChanged { .. } => Self::Unfit(Unfit::Foreign),
             error => Self::Failed(store_error(FileStep::Open, path, error)),
         }
+    }
+
+    /// The error for a file that is left as it is.
+    fn error(self, path: &Path) -> StoreError {
+        match self {
+            Self::Unfit(why) => why.of(path),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl Unfit {
+    /// The error for a file that is left as it is.
+    fn of(&self, path: &Path) -> StoreError {
+        StoreError::Unfit { path: path.to_owned(), what: self.to_string() }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The file of the book as the operating system sees it: locked, looked at, and set aside if it is no book.
+//! The file of the book as the operating system sees it: locked, looked at, and set aside if it is spoilt.
 //!
-//! A file that cannot be used is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or put
-//! in the place of another one, so that whoever knows better still has it. Only the first bytes and the length of a
-//! file are looked at here; what is in it, the database says.
+//! A spoilt book is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or put in the place
+//! of another file, so that somebody may still mend it. A file that never was a book is left alone. Only the first
+//! bytes and the length of a file are looked at here; the database judges the rest.
 
 use super::{FileStep, StoreError};
 use crate::limits::{BOOK_FILE_MAX_BYTES, BOOK_SET_ASIDE_MAX};
@@ -24,17 +24,17 @@ pub struct SetAside {
     pub path: PathBuf,
 }
 
-/// Why a file is no book of ours.
+/// Why a file cannot be used as a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// It has no bytes.
     Empty,
-    /// It is larger than any book.
+    /// It is larger than any book; this library never makes such a file.
     TooLarge {
         /// Its length in bytes.
         len_bytes: u64,
     },
-    /// It is something else.
+    /// It is something else: the file of another program, or no database.
     Foreign,
     /// It is incomplete or damaged.
     Damaged {
@@ -55,7 +55,18 @@ pub(super) struct BookLock {
     _file: File,
 }
 
+impl Unfit {
+    /// Returns whether the file was a book once, so that a new one may be begun in its place.
+    pub(super) const fn was_book(&self) -> bool {
+        match self {
+            Self::Empty | Self::Damaged { .. } | Self::FromTheFuture { .. } => true,
+            Self::TooLarge { .. } | Self::Foreign => false,
+        }
+    }
+}
+
 impl BookLock {
+    /// Locks the book for this process alone.
     pub(super) fn take(book: &Path) -> Result<Self, StoreError> {
         let path = beside(book, ".lock");
         let failed = |error: &io::Error| StoreError::file(FileStep::Lock, &path, error);
@@ -67,14 +78,32 @@ impl BookLock {
             Err(TryLockError::Error(error)) => Err(failed(&error)),
         }
     }
+
+    /// Locks the book against writers. Makes no file: without one no writer has the book, and one that cannot be opened
+    /// or locked leaves it to the locks of the database.
+    pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
+        let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: book.to_owned() }),
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+}
+
+/// Follows the link `path`, if it is one, so that everything happens beside the book itself.
+pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
+    match path.is_symlink() {
+        true => fs::canonicalize(&path).map_err(|error| StoreError::file(FileStep::Open, &path, &error)),
+        false => Ok(path),
+    }
 }
 
 /// What the file looks like from outside: `None` if there is none, and why not if it cannot be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
-        // A link that leads nowhere may lead to a book on a disk that is not mounted, and is not to be replaced.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         metadata => metadata.map_err(failed)?,
     };
     if metadata.is_dir() {
@@ -95,7 +124,11 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     let mut begin = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(failed)?;
-    Ok(Some(if begin == MAGIC { Ok(()) } else { Err(Unfit::Foreign) }))
+    Ok(Some(match begin == MAGIC {
+        true => Ok(()),
+        false if MAGIC.starts_with(&begin) => Err(Unfit::Damaged { what: "it ends after its first bytes".to_owned() }),
+        false => Err(Unfit::Foreign),
+    }))
 }
 
 /// Renames the file to the first name that is free.

@@ -74,26 +74,48 @@ fn fault_e10_an_empty_file_is_set_aside() {
     assert_set_aside(&folder, |why| *why == Unfit::Empty);
 }
 
+/// Checks that every way to open the file refuses it and leaves it, and its folder, as they are.
+fn assert_left_alone(folder: &Folder, why: &str) {
+    let state = || {
+        let metadata = fs::metadata(folder.book()).unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        (metadata.len(), metadata.modified().unwrap(), names)
+    };
+    let (before, bytes) = (state(), fs::read(folder.book()).unwrap());
+    for refused in [
+        RedbStore::open(folder.book()).map(|_| ()),
+        RedbStore::open_existing(folder.book()).map(|_| ()),
+        RedbStore::read_contents(folder.book()).map(|_| ()),
+    ] {
+        let (path, what) = (folder.book(), why.to_owned());
+        assert_eq!(refused, Err(StoreError::Unfit { path, what }));
+    }
+    assert_eq!(state(), before);
+    assert!(fs::read(folder.book()).unwrap() == bytes, "it was changed");
+}
+
 #[test]
-fn fault_e10_a_foreign_file_is_set_aside_as_it_is() {
-    for bytes in [&b"{\"peers\": []}"[..], b"r", b"redb is what begins this text", &[0; 8_192]] {
+fn a_file_that_never_was_a_book_is_left_alone_by_whoever_opens_it() {
+    for bytes in [&b"{\"peers\": []}"[..], b"redb is what begins this text", &[0; 8_192]] {
         let folder = Folder::new();
         fs::write(folder.book(), bytes).unwrap();
-        assert_set_aside(&folder, |why| *why == Unfit::Foreign);
+        assert_left_alone(&folder, "it is no peer book");
     }
 }
 
 #[test]
-fn the_database_of_another_program_is_set_aside() {
+fn the_database_of_another_program_is_left_alone() {
     let folder = Folder::new();
     let database = Database::create(folder.book()).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(PEERS).unwrap().insert(&b"a"[..], &b"b"[..]).unwrap();
     transaction.commit().unwrap();
+    let crashed = fs::read(folder.book()).unwrap();
     drop(database);
-    let (store, opened) = RedbStore::open(folder.book()).unwrap();
-    assert_eq!(opened.set_aside.unwrap().why, Unfit::Foreign);
-    assert_eq!(store.list_all(), Ok(Vec::new()));
+    assert_left_alone(&folder, "it is no peer book");
+    fs::write(folder.book(), crashed).unwrap();
+    assert_left_alone(&folder, "it is no peer book");
 }
 
 /// Changes the tables of the book behind its back.
@@ -139,18 +161,56 @@ fn only_a_book_that_exists_is_opened_where_none_is_to_be_begun() {
     ] {
         fs::write(folder.book(), bytes).unwrap();
         let refused = RedbStore::open_existing(folder.book()).unwrap_err().to_string();
-        assert!(refused.contains(why) && refused.ends_with("; it was left as it is"), "{refused}");
+        let told = "; it was left as it is; move it away, or use another";
+        assert!(refused.contains(why) && refused.ends_with(told), "{refused}");
         assert!(fs::read(folder.book()).unwrap() == bytes, "{why}");
         assert_eq!(names(), 1);
     }
 }
 
 #[test]
-fn fault_e10_a_file_above_the_cap_is_set_aside_unread() {
+fn fault_e10_a_file_above_the_cap_is_left_alone_unread() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();
-    let (_, opened) = RedbStore::open(folder.book()).unwrap();
-    assert_eq!(opened.set_aside.unwrap().why, Unfit::TooLarge { len_bytes: BOOK_FILE_MAX_BYTES + 1 });
+    let what = format!("it has {} bytes, more than any peer book", BOOK_FILE_MAX_BYTES + 1);
+    let path = folder.book();
+    assert_eq!(RedbStore::open(&path).map(|_| ()), Err(StoreError::Unfit { path, what }));
+    assert_eq!(folder.names(), ["book"]);
+}
+
+#[test]
+fn a_book_is_read_without_a_change_to_it_or_its_folder() {
+    let folder = Folder::new();
+    let store = small_book(&folder.book());
+    let crashed = fs::read(folder.book()).unwrap();
+    drop(store);
+    let closed = fs::read(folder.book()).unwrap();
+    for bytes in [crashed, closed] {
+        let folder = Folder::new();
+        fs::write(folder.book(), &bytes).unwrap();
+        let mut permissions = fs::metadata(folder.book()).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(folder.book(), permissions).unwrap();
+        let before = fs::metadata(folder.book()).unwrap().modified().unwrap();
+        let contents = RedbStore::read_contents(folder.book()).unwrap();
+        assert_eq!((contents.peers, contents.bans, contents.skipped), (vec![peer(1)], vec![ban(1)], 0));
+        assert!(fs::read(folder.book()).unwrap() == bytes, "it was changed");
+        assert_eq!(fs::metadata(folder.book()).unwrap().modified().unwrap(), before);
+        assert_eq!(folder.names(), ["book"]);
+    }
+}
+
+#[test]
+fn a_book_that_a_store_has_open_is_not_read() {
+    let folder = Folder::new();
+    let store = small_book(&folder.book());
+    let in_use = Err(StoreError::InUse { path: folder.book() });
+    assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
+    // The locks of the database alone are enough.
+    fs::remove_file(folder.path().join("book.lock")).unwrap();
+    assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
+    drop(store);
+    assert!(RedbStore::read_contents(folder.book()).is_ok());
 }
 
 #[test]
@@ -168,19 +228,22 @@ fn fault_e10_a_truncated_book_is_set_aside() {
 #[test]
 fn what_was_set_aside_is_never_overwritten_and_their_number_is_bounded() {
     let folder = Folder::new();
+    drop(small_book(&folder.book()));
+    let whole = fs::read(folder.book()).unwrap();
+    let spoilt = |number: u32| &whole[..100 + number as usize];
     fs::write(folder.path().join("book.set-aside-2"), "somebody's own").unwrap();
     for number in (1..=BOOK_SET_ASIDE_MAX).filter(|number| *number != 2) {
-        fs::write(folder.book(), format!("file {number}")).unwrap();
+        fs::write(folder.book(), spoilt(number)).unwrap();
         let (_, opened) = RedbStore::open(folder.book()).unwrap();
         assert!(opened.set_aside.unwrap().path.ends_with(format!("book.set-aside-{number}")));
     }
-    fs::write(folder.book(), "one too many").unwrap();
+    fs::write(folder.book(), spoilt(1_000)).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::SetAside, kind: io::ErrorKind::AlreadyExists, .. }));
     assert!(error.to_string().contains("remove some"), "{error}");
-    assert_eq!(fs::read(folder.book()).unwrap(), b"one too many");
+    assert!(fs::read(folder.book()).unwrap() == spoilt(1_000));
     assert_eq!(fs::read(folder.path().join("book.set-aside-2")).unwrap(), b"somebody's own");
-    assert_eq!(fs::read(folder.path().join("book.set-aside-3")).unwrap(), b"file 3");
+    assert!(fs::read(folder.path().join("book.set-aside-3")).unwrap() == spoilt(3));
 }
 
 #[test]
@@ -217,7 +280,7 @@ fn what_the_system_refuses_is_an_error_with_path_cause_and_remedy() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_followed_to_its_book_and_only_the_link_is_set_aside() {
+fn a_link_is_followed_and_all_that_belongs_to_its_book_is_beside_the_book() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
@@ -228,12 +291,17 @@ fn a_link_is_followed_to_its_book_and_only_the_link_is_set_aside() {
     assert!(folder.book().is_symlink() && folder.others().is_empty());
 
     drop(small_book(&real));
-    assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
-    fs::write(&real, "spoilt").unwrap();
+    let whole = fs::read(&real).unwrap();
+    let store = RedbStore::open(folder.book()).unwrap().0;
+    assert_eq!(store.list_all(), Ok(vec![peer(1)]));
+    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "by whatever name");
+    drop(store);
+    fs::write(&real, &whole[..whole.len() / 2]).unwrap();
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
-    assert!(opened.set_aside.unwrap().path.is_symlink());
-    assert_eq!(fs::read(real).unwrap(), b"spoilt");
-    assert!(!folder.book().is_symlink(), "the new book is where the link was");
+    assert_eq!(opened.set_aside.unwrap().path, fs::canonicalize(folder.path()).unwrap().join("elsewhere.set-aside-1"));
+    assert!(fs::read(folder.path().join("elsewhere.set-aside-1")).unwrap() == whole[..whole.len() / 2]);
+    assert!(folder.book().is_symlink(), "the link leads to the new book");
+    assert_eq!(folder.names(), ["book", "elsewhere", "elsewhere.lock", "elsewhere.set-aside-1"]);
 }
 
 #[cfg(unix)]
@@ -283,15 +351,20 @@ fn what_may_not_be_written_is_an_error_and_stays_as_it_is() {
         println!("this user may do everything; there is nothing to see");
         return;
     }
+    fs::remove_file(folder.path().join("book.lock")).unwrap();
     RedbStore::open(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
+    RedbStore::open_existing(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
+    assert_eq!(folder.names(), ["book"], "there is no lock beside what was refused");
+    assert_eq!(RedbStore::read_contents(folder.book()).unwrap().peers, [peer(1)]);
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
-    fs::write(closed.join("book"), "no book").unwrap();
+    let spoilt = &fs::read(folder.book()).unwrap()[..100];
+    fs::write(closed.join("book"), spoilt).unwrap();
     fs::write(closed.join("book.lock"), "").unwrap();
     allow(&closed, 0o500);
     RedbStore::open(closed.join("book")).map(|_| ()).map_err(refused(FileStep::SetAside)).unwrap_err();
     RedbStore::open(closed.join("another")).map(|_| ()).map_err(refused(FileStep::Lock)).unwrap_err();
-    assert_eq!(fs::read(closed.join("book")).unwrap(), b"no book");
+    assert!(fs::read(closed.join("book")).unwrap() == spoilt);
     allow(&closed, 0o700);
     allow(&folder.book(), 0o600);
     assert_eq!(RedbStore::open(folder.book()).unwrap().0.list_all(), Ok(vec![peer(1)]));
@@ -330,6 +403,8 @@ fn records_that_make_no_sense_are_dropped_and_counted() {
         bans.insert(&[6, 9, 9, 9, 9][..], &[0; 18][..]).unwrap();
         bans.insert(&[4, 8, 8, 8, 8][..], &[0; 18][..]).unwrap();
     });
+    let contents = RedbStore::read_contents(folder.book()).unwrap();
+    assert_eq!((contents.peers.len(), contents.bans.len(), contents.skipped), (2, 2, 13));
     let (store, opened) = RedbStore::open(folder.book()).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 13));
     let addresses: Vec<_> = store.list_all().unwrap().iter().map(KnownPeer::address).collect();

@@ -34,13 +34,17 @@ impl Folder {
         self.0.join("book")
     }
 
-    /// What else is there, but for the lock.
-    pub(crate) fn others(&self) -> Vec<String> {
+    /// Lists all that is there.
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut others: Vec<String> = names.filter(|name| name != "book" && name != "book.lock").collect();
-        others.sort();
-        others
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Lists what is there beside the book and its lock.
+    pub(crate) fn others(&self) -> Vec<String> {
+        self.names().into_iter().filter(|name| name != "book" && name != "book.lock").collect()
     }
 }
 

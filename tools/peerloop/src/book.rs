@@ -13,6 +13,16 @@ pub(crate) struct Known {
     pub(crate) bans: Vec<Ban>,
 }
 
+/// Reads all of a book that exists, which needs no permission to write it.
+pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
+    let contents = RedbStore::read_contents(path)?;
+    if contents.skipped > 0 {
+        let (skipped, book) = (contents.skipped, path.display());
+        output::complain(&format!("{skipped} records of the peer book {book} make no sense and are not shown"));
+    }
+    Ok(Known { peers: contents.peers, bans: contents.bans })
+}
+
 /// Opens the book, or begins one; what could not be used of an earlier one is told on stderr.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     let (store, opened) = RedbStore::open(path)?;

@@ -1,12 +1,13 @@
 //! `peers`: the book of a node that is stopped, to be looked at and changed.
 //!
 //! A node that runs holds its book alone; then every command but `allow` ends with one line that says so. Only `import`
-//! begins a book, and a file that is none stays untouched: a mistyped name makes and moves nothing.
+//! begins a book, and a file that is none stays untouched: a mistyped name makes and moves nothing. `list`, `show` and
+//! `export` read the book without a change to it, and need no permission to write it.
 
 mod lines;
 mod show;
 
-use crate::book::{self, Known, known};
+use crate::book::{self, Known};
 use crate::cli::{PeersArgs, PeersCommand};
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -33,7 +34,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
     let opened = || open(book_of(settings)?);
     match command {
         PeersCommand::List { status, json } => {
-            let Known { mut peers, mut bans } = known(&opened()?)?;
+            let Known { mut peers, mut bans } = read(book_of(settings)?)?;
             if let Some(status) = status {
                 peers.retain(|peer| peer.status.is_like(*status));
                 bans.clear();
@@ -41,7 +42,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
             if *json { lines::document(&peers, &bans) } else { Ok(show::list(&peers, &bans)) }
         }
         PeersCommand::Show { whom, json } => {
-            let Known { mut peers, mut bans } = known(&opened()?)?;
+            let Known { mut peers, mut bans } = read(book_of(settings)?)?;
             peers.retain(|peer| whom.is(peer.address()));
             bans.retain(|ban| ban.host == whom.host());
             if peers.is_empty() && bans.is_empty() {
@@ -54,7 +55,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
         PeersCommand::Allow { network } => Ok(allowing(settings, *network)),
         PeersCommand::Import { file } => import(book_of(settings)?, file),
         PeersCommand::Export => {
-            let Known { peers, bans } = known(&opened()?)?;
+            let Known { peers, bans } = read(book_of(settings)?)?;
             lines::export(&peers, &bans)
         }
     }
@@ -65,14 +66,25 @@ fn book_of(settings: &Effective) -> Result<&Path, Failure> {
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
+/// Reads all of a book that exists.
+fn read(path: &Path) -> Result<Known, Failure> {
+    check_is_there(path)?;
+    book::read(path)
+}
+
 /// Opens a book that exists.
 fn open(path: &Path) -> Result<RedbStore, Failure> {
-    if !path.exists() && !path.is_symlink() {
-        return Err(Failure::run(format!("there is no peer book {}; `run --book` begins one", path.display())));
-    }
+    check_is_there(path)?;
     let (store, dropped) = RedbStore::open_existing(path)?;
     book::tell_dropped(path, dropped);
     Ok(store)
+}
+
+fn check_is_there(path: &Path) -> Result<(), Failure> {
+    match path.exists() || path.is_symlink() {
+        true => Ok(()),
+        false => Err(Failure::run(format!("there is no peer book {}; `run --book` begins one", path.display()))),
+    }
 }
 
 /// Puts all that `file` has into the book, which is begun if there is none.

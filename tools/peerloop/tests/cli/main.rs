@@ -209,6 +209,15 @@ impl Folder {
         self.0.join(name).to_str().expect("the path is text").to_owned()
     }
 
+    /// Lists what is in it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).expect("it is there");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("it is there").file_name().into_string().expect("it is text")).collect();
+        names.sort();
+        names
+    }
+
     /// Writes a file in it, and returns its path.
     pub(crate) fn with(&self, name: &str, text: &str) -> String {
         let path = self.file(name);

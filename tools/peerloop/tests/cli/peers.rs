@@ -97,6 +97,23 @@ fn a_file_that_is_no_book_stays_as_it_is() {
         refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is no peer book; it was left as it is"]);
     }
     assert_eq!(fs::read_to_string(&book).unwrap(), "my shopping list");
+    assert_eq!(folder.names(), ["lines", "list"]);
+}
+
+#[test]
+fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
+    let folder = Folder::new("read-only");
+    let book = filled(&folder);
+    fs::remove_file(format!("{book}.lock")).expect("it was made");
+    let bytes = fs::read(&book).expect("it was filled");
+    fs::set_permissions(&book, Permissions::from_mode(0o400)).expect("it is ours");
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o500)).expect("it is ours");
+    assert_eq!(peers(&book, &["export"]), LINES);
+    assert!(peers(&book, &["list"]).ends_with("peers 2, bans 1\n"));
+    assert!(peers(&book, &["show", "192.0.2.7"]).contains("192.0.2.7:8333"));
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o700)).expect("it is ours");
+    assert!(fs::read(&book).expect("it is there") == bytes);
+    assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }
 
 /// A book that was cut in half.
@@ -114,17 +131,12 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
     let (missing, pipe, locked) = (folder.file("missing"), folder.file("pipe"), filled(&folder));
     let made = Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it");
     assert!(made.success());
-    fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
-    let mut books = vec![
+    let books = vec![
         (folder.file(""), &["name a file, not a folder"][..]),
         (pipe, &["use an ordinary file"]),
         (missing, &["there is no peer book", "`run --book` begins one"]),
         (damaged(&folder), &["cannot be used: it is damaged", "it was left as it is"]),
     ];
-    // To whom everything is allowed nothing is read-only.
-    if OpenOptions::new().write(true).open(&locked).is_err() {
-        books.push((locked, &["Permission denied", "allow this process to write the file"]));
-    }
     for (book, parts) in &books {
         for arguments in [
             &["list", "--json"][..],
@@ -142,6 +154,14 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
     assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "only a node that runs sets a book aside");
+    fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
+    // To whom everything is allowed nothing is read-only.
+    if OpenOptions::new().write(true).open(&locked).is_err() {
+        for arguments in [&["ban", "192.0.2.7"][..], &["unban", "192.0.2.7"], &["import", &lines]] {
+            let parts = ["Permission denied", "allow this process to write the file"];
+            refused(&[&["peers", "--book", &locked], arguments].concat(), 1, &parts);
+        }
+    }
 }
 
 #[test]

@@ -277,15 +277,32 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
 }
 
 #[test]
-fn a_file_that_is_no_book_is_kept_and_told_of() {
+fn a_file_that_never_was_a_book_is_refused_and_left_alone() {
+    let folder = Folder::new("no-book");
+    let book = folder.with("list", "my shopping list");
+    let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
+    let why = "it is no peer book; it was left as it is; move it away, or use another";
+    let told = format!("peerloop: the peer book {book} cannot be used: {why}\n");
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", told.as_str()));
+    assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
+    assert_eq!(folder.names(), ["list"]);
+}
+
+#[test]
+fn a_spoilt_book_is_kept_and_told_of() {
     let folder = Folder::new("set-aside");
-    let book = folder.with("peers.redb", "my shopping list");
+    let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
+    assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
+    let whole = std::fs::read(&book).expect("it was begun");
+    let spoilt = &whole[..whole.len() / 2];
+    std::fs::write(&book, spoilt).expect("it is ours");
     let (node, _) = node(&["127.0.0.1:1"], &["--book", &book]);
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.complaint().contains("could not be used: it is no peer book; it is kept as "), "{}", ended.stderr);
-    assert_eq!(std::fs::read_to_string(folder.file("peers.redb.set-aside-1")).unwrap(), "my shopping list");
+    assert!(ended.complaint().contains("could not be used: it is damaged: "), "{}", ended.stderr);
+    assert!(ended.complaint().contains("; it is kept as "), "{}", ended.stderr);
+    assert!(std::fs::read(folder.file("peers.redb.set-aside-1")).unwrap() == spoilt);
 }
 
 #[test]
