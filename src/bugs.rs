@@ -45,6 +45,10 @@ pub enum Bug {
     StalePongAccepted,
     /// An address whose dial this machine had no descriptor or memory for is never dialled again.
     DialForgotten,
+    /// A ping that overtakes the replies that were gathered before it keeps its old position.
+    PingPositionLost,
+    /// Replies that left in one write are not followed by a call of `on_writable`.
+    RepliesTellNobody,
 }
 
 /// A budget of the loop that can be shrunk. It is never larger than the loop's own.
@@ -111,7 +115,7 @@ mod saboteur {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Self; 11] = [
+        pub const ALL: [Self; 13] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -123,6 +127,8 @@ mod saboteur {
             Self::TimerStarvedByTraffic,
             Self::StalePongAccepted,
             Self::DialForgotten,
+            Self::PingPositionLost,
+            Self::RepliesTellNobody,
         ];
     }
 

@@ -83,8 +83,8 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// All that waited to be sent to a peer has been taken by the kernel, or of a message that is being fed all but
-    /// 256 KiB: more may be sent, or fed.
+    /// The kernel has taken all that was sent to a ready peer, or all but 256 KiB of a message that is being fed: more
+    /// may be sent, or fed. It makes no difference who sent it, the engine or the handler, or from which callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }

@@ -8,10 +8,11 @@
 //! first; those overtake the message itself as long as its header waits.
 //!
 //! A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by the write that carries it.
+//! That position changes only when a ping that was gathered moves ahead of other gathered frames.
 //! No call here reaches a socket or a clock.
 
 use super::state::LoopState;
-use crate::buffer::{BufferPool, SendQueue, frame_boundary};
+use crate::buffer::{BufferPool, SendQueue, WriteBlock, frame_boundary};
 use crate::bugs::{self, Bug};
 use crate::error::CommandError;
 use crate::id::LinkId;
@@ -245,9 +246,10 @@ impl LoopState {
 
     // --- What became of it ------------------------------------------------------------------------------------------
 
-    /// The kernel has taken `written` of the gathered replies at `at`; the rest goes to the link's queue.
-    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) {
-        let Some(link) = self.table.get_mut(id) else { return };
+    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and queues the rest. Returns
+    /// whether more may be sent or fed.
+    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
+        let Some(link) = self.table.get_mut(id) else { return false };
         link.bytes_written += written as u64;
         self.counters.bytes_sent += written as u64;
         // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
@@ -255,17 +257,19 @@ impl LoopState {
         if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
-        let gathered = self.write_block.gathered();
-        if written < gathered.len() {
-            queue_gathered(link, gathered, written, &mut self.pool);
+        if written < self.write_block.gathered().len() {
+            link.queue_gathered(&self.write_block, written, &mut self.pool);
             self.queue_grew(id);
-        } else if has_ping {
+            return false;
+        }
+        if has_ping {
             self.rearm(id);
         }
+        true
     }
 
-    /// The kernel has taken `written` of the link's queue at `at`. Pings among it are stamped, and reading goes on if
-    /// it had to stop. Returns whether more may be sent or fed.
+    /// Accounts for `written` of the link's queue, which the kernel has taken at `at`. Pings among it are stamped, and
+    /// reading goes on if it had to stop. Returns whether more may be sent or fed.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
         let Some(link) = self.table.get_mut(id) else { return false };
         link.queue.advance(written, &mut self.pool);
@@ -312,26 +316,11 @@ impl LoopState {
         end
     }
 
-    /// Puts a frame ahead of all that has not begun to leave, but for those that went ahead before, and returns where
-    /// in the link's outgoing bytes it ends. That stays true: nothing gets in front of it any more.
+    /// Queues a frame as [`Link::queue_ahead`] does, behind what was gathered.
     fn enqueue_ahead(&mut self, id: LinkId, frame: &[u8]) -> u64 {
         self.queue_replies(id);
         let Some(link) = self.table.get_mut(id) else { return 0 };
-        let end = match link.queue.push_ahead(frame, link.stream.is_some(), &mut self.pool) {
-            Some(waiting_bytes) => {
-                let end = link.bytes_written + waiting_bytes as u64;
-                if end - (frame.len() as u64) < link.stream_end {
-                    link.stream_end += frame.len() as u64;
-                }
-                end
-            }
-            None => {
-                let before = link.bytes_written + link.queue.waiting_bytes() as u64;
-                let stream = link.stream.as_mut().expect("only what is being fed keeps a frame back");
-                let waiting_bytes = stream.behind.push_ahead(frame, false, &mut self.pool);
-                before + stream.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
-            }
-        };
+        let end = link.queue_ahead(frame, &mut self.pool);
         self.queue_grew(id);
         end
     }
@@ -341,7 +330,7 @@ impl LoopState {
         let is_replying = self.replying == Some(id);
         let Some(link) = self.table.get_mut(id) else { return };
         if is_replying {
-            queue_gathered(link, self.write_block.gathered(), 0, &mut self.pool);
+            link.queue_gathered(&self.write_block, 0, &mut self.pool);
             self.write_block.clear();
         }
     }
@@ -360,20 +349,52 @@ impl LoopState {
     }
 }
 
-/// Queues what the kernel has not taken of the gathered frames, on a link for which nothing else waits. The frames of
-/// the handshake are the first of a link.
-fn queue_gathered(link: &mut Link, gathered: &[u8], written: usize, pool: &mut BufferPool) {
-    let mut begin = frame_boundary(gathered, written);
-    link.queue.push_rest(&gathered[written..begin], pool);
-    let mut is_handshake = true;
-    while begin < gathered.len() {
-        let rest = &gathered[begin..];
-        let frame = &rest[..frame_boundary(rest, 1)];
-        begin += frame.len();
-        is_handshake &= goes_ahead(frame) || is_of_handshake(frame);
-        match is_handshake || goes_ahead(frame) {
-            true => drop(link.queue.push_ahead(frame, false, pool)),
-            false => link.queue.push_copy(frame, pool),
+/// Where frames stand among a link's outgoing bytes. Only these two functions put a frame in front of others, and both
+/// keep the positions that the row holds.
+impl Link {
+    /// Queues `frame` ahead of all that has not begun to leave, but behind what was queued ahead before, and returns
+    /// where in the link's outgoing bytes it ends. That position is final: nothing gets in front of it any more.
+    fn queue_ahead(&mut self, frame: &[u8], pool: &mut BufferPool) -> u64 {
+        match self.queue.push_ahead(frame, self.stream.is_some(), pool) {
+            Some(waiting_bytes) => {
+                let end = self.bytes_written + waiting_bytes as u64;
+                if end - (frame.len() as u64) < self.stream_end {
+                    self.stream_end += frame.len() as u64;
+                }
+                end
+            }
+            None => {
+                let before = self.bytes_written + self.queue.waiting_bytes() as u64;
+                let stream = self.stream.as_mut().expect("only what is being fed keeps a frame back");
+                let waiting_bytes = stream.behind.push_ahead(frame, false, pool);
+                before + stream.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
+            }
+        }
+    }
+
+    /// Queues what the kernel has not taken of the gathered frames, on a link for which nothing else waits. The frames
+    /// of the handshake are the first of a link. Pings and pongs move ahead, and our pings' positions with them.
+    fn queue_gathered(&mut self, block: &WriteBlock, written: usize, pool: &mut BufferPool) {
+        let gathered = block.gathered();
+        let block_begin = self.bytes_written - written as u64;
+        let mut begin = frame_boundary(gathered, written);
+        self.queue.push_rest(&gathered[written..begin], pool);
+        let mut is_handshake = true;
+        while begin < gathered.len() {
+            let rest = &gathered[begin..];
+            let frame = &rest[..frame_boundary(rest, 1)];
+            begin += frame.len();
+            let goes_ahead = goes_ahead(frame);
+            is_handshake &= goes_ahead || is_of_handshake(frame);
+            if !is_handshake && !goes_ahead {
+                self.queue.push_copy(frame, pool);
+                continue;
+            }
+            let end = self.queue.push_ahead(frame, false, pool).expect("nothing is being fed");
+            if block.has_ping() && !bugs::is_planted(Bug::PingPositionLost) {
+                let moved_to = self.bytes_written + end as u64;
+                self.peer.ping_pong_mut().move_ping(block_begin + begin as u64, moved_to);
+            }
         }
     }
 }

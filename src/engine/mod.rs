@@ -315,16 +315,32 @@ impl Engine {
 
     // --- Sending ----------------------------------------------------------------------------------------------------
 
-    /// The kernel has taken `written` bytes of a link's queue at `at`.
-    pub(crate) fn wrote_queued<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
-        if !self.state.wrote_queued(id, written, at) {
-            return;
+    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and ends the gathering.
+    pub(crate) fn wrote_replies<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
+        let may_send = self.state.wrote_replies(id, written, at);
+        self.state.end_replies();
+        if may_send && !bugs::is_planted(Bug::RepliesTellNobody) {
+            self.became_writable(id, handler);
         }
+    }
+
+    /// Accounts for `written` bytes of a link's queue, which the kernel has taken at `at`.
+    pub(crate) fn wrote_queued<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
+        if self.state.wrote_queued(id, written, at) {
+            self.became_writable(id, handler);
+        }
+    }
+
+    /// Calls the handler of a ready peer that may be sent more, or goes on with the link's end. Whatever has carried
+    /// the bytes, nobody else calls `on_writable`.
+    fn became_writable<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let Some(link) = self.state.table.get(id) else { return };
         match link.ending.as_deref() {
-            None => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+            None if link.peer.state() == ConnectionState::Connected => {
+                handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id));
+            }
             Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
-            Some(Ending::Lingering(..) | Ending::Ended(_)) => {}
+            None | Some(Ending::Lingering(..) | Ending::Ended(_)) => {}
         }
     }
 

@@ -130,6 +130,17 @@ impl PingPongState {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
 
+    /// Moves the queued ping that ends at `from_offset` to where it ends at `to_offset`, because it overtook others.
+    pub fn move_ping(&mut self, from_offset: u64, to_offset: u64) {
+        let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
+        for ping in self.first.iter_mut().chain(spilled) {
+            match &mut ping.progress {
+                Progress::Queued { end_offset } if *end_offset == from_offset => *end_offset = to_offset,
+                Progress::Queued { .. } | Progress::Sent { .. } => {}
+            }
+        }
+    }
+
     /// Gives the sent time `at` to every queued ping that ends within the link's first `up_to_offset` bytes.
     pub fn mark_written(&mut self, up_to_offset: u64, at: Instant) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
@@ -200,6 +211,16 @@ impl PingPongState {
         let (before, timeout, reading_since) = (self.pending_count(), self.timeout(), self.reading_since);
         self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
         before - self.pending_count()
+    }
+
+    /// When the ping with this nonce was sent, `None` inside if it is queued; `None` if it is not in flight.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sent_at(&self, nonce: u64) -> Option<Option<Instant>> {
+        let ping = self.pings().find(|ping| ping.nonce.get() == nonce)?;
+        Some(match ping.progress {
+            Progress::Queued { .. } => None,
+            Progress::Sent { at } => Some(at),
+        })
     }
 
     /// Pings in flight, those in the send queue among them.

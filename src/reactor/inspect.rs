@@ -242,6 +242,17 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
     }
 
+    /// When the loop sent a ping, `None` inside if it is queued; `None` if it is not in flight.
+    pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
+        self.engine.state.table.get(link)?.peer.ping_pong().sent_at(nonce)
+    }
+
+    /// Whether a link is that of a ready peer, and the kernel has taken all that may be sent to it.
+    pub(crate) fn is_drained(&self, link: LinkId) -> bool {
+        let link = self.engine.state.table.get(link).filter(|link| link.is_open());
+        link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())
+    }
+
     /// All that can be seen of the loop, at a cost that grows with its links and with what waits for them.
     pub fn inspect(&self) -> Inspection {
         let state = &self.engine.state;

@@ -69,15 +69,16 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                     if written < gathered.len() {
                         self.engine.state.not_writable(id);
                     }
-                    self.engine.state.wrote_replies(id, written, at);
+                    self.engine.wrote_replies(id, written, at, &mut self.handler);
                 }
                 Err(error) => {
                     self.engine.stalled(id, IoStep::Write, &error);
-                    self.engine.state.wrote_replies(id, 0, at);
+                    self.engine.wrote_replies(id, 0, at, &mut self.handler);
                 }
             }
+        } else {
+            self.engine.state.end_replies();
         }
-        self.engine.state.end_replies();
     }
 
     /// Decides from the result of a read whether there is more to be read.

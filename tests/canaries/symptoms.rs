@@ -7,9 +7,11 @@ use crate::support::{
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
-use peerloop::sim::{Driver, Site, World};
+use peerloop::protocol::CommandName;
+use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::time::Instant;
-use peerloop::{Config, Event, Network, Reactor};
+use peerloop::wire::MessageRef;
+use peerloop::{Config, Ctx, Event, Network, Reactor};
 use std::io;
 use std::time::Duration;
 
@@ -155,6 +157,42 @@ pub(crate) fn a_pong_with_another_nonce_is_told() -> bool {
     peer.send(&frame("pong", &guess.to_le_bytes()));
     stage.settle();
     stage.node.seen().pongs.contains(&guess)
+}
+
+/// A handler replies with two large messages and a ping, and the peer answers the ping before it has read the second.
+pub(crate) fn a_pong_to_a_ping_among_large_replies_does_not_count() -> bool {
+    const TAKEN_BYTES: usize = 4_096;
+    let reply = |ctx: &mut Ctx<'_>, peer| {
+        for _ in 0..2 {
+            let command = CommandName::new("bulk");
+            ctx.send(peer, &MessageRef::Opaque { command, payload: &[0; 5 * TAKEN_BYTES] }).unwrap();
+        }
+        ctx.ping(peer, ctx.now()).unwrap();
+    };
+    let mut stage = Stage::with(config(), Player { on_message: Some(reply), ..Player::default() });
+    stage.world.set_conditions(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", &[]));
+    let mut received = Vec::new();
+    while received.len() < 5 * TAKEN_BYTES + 24 + 32 {
+        stage.settle();
+        received.extend(peer.receive());
+    }
+    peer.send(&frame("pong", &received[5 * TAKEN_BYTES + 48..][..8]));
+    stage.settle();
+    stage.node.reactor.stats().counters.pongs_unmatched > 0
+}
+
+/// A handler replies, and the kernel takes all of that at once.
+pub(crate) fn a_handler_is_not_told_that_its_reply_has_left() -> bool {
+    let reply = |ctx: &mut Ctx<'_>, peer| ctx.send(peer, &MessageRef::GetAddr).unwrap();
+    let mut stage = Stage::with(config(), Player { on_message: Some(reply), ..Player::default() });
+    let mut peer = stage.ready_peer();
+    let before = stage.node.seen().writable;
+    peer.send(&frame("question", &[]));
+    stage.settle();
+    assert_eq!(commands(&peer.receive()), ["getaddr"]);
+    stage.node.seen().writable == before
 }
 
 /// The first dial finds no descriptor, and any later one would.

@@ -17,6 +17,23 @@ fn overdue(pings: &PingPongState, now: Instant) -> BTreeSet<u64> {
 }
 
 #[test]
+fn a_queued_ping_that_overtakes_others_is_sent_with_the_bytes_of_its_new_position() {
+    let mut pings = PingPongState::new(Duration::from_secs(30));
+    for (nonce, end_offset) in [(1, 100), (2, 132)] {
+        assert!(pings.queue_ping(nonce, at(1), end_offset));
+    }
+    for (from, to) in [(100, 32), (132, 64), (100, 1), (900, 1)] {
+        pings.move_ping(from, to);
+    }
+    pings.mark_written(63, at(2));
+    assert_eq!(pings.settle(1, at(3)).map(|answered| answered.sent), Ok(at(2)));
+    assert_eq!(pings.settle(2, at(3)), Err(PongError::BeforePing));
+    pings.mark_written(64, at(4));
+    pings.move_ping(64, 900);
+    assert_eq!(pings.settle(2, at(5)).map(|answered| answered.sent), Ok(at(4)), "what is sent moves no more");
+}
+
+#[test]
 fn seed_e12_several_pings_are_in_flight_and_answered_in_any_order() {
     let mut pings = PingPongState::new(TIMEOUT);
     for nonce in [11, 12, 13] {

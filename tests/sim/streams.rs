@@ -8,6 +8,7 @@ mod ends;
 mod feeding;
 mod order;
 mod pressure;
+mod replies;
 
 use crate::support::{RawPeer, commands, config, frames, verack, version};
 use bytes::Bytes;
@@ -71,6 +72,8 @@ struct Streamer {
     /// What the next message is answered with: a frame, or the payload of a block that is fed as one part.
     answers: Option<Bytes>,
     answers_in_parts: bool,
+    /// Run inside `on_message`, one for each message that arrives.
+    replies: VecDeque<Task>,
 }
 
 impl Streamer {
@@ -135,6 +138,9 @@ impl Handler for Streamer {
             }
             Some(frame) => ctx.send_shared(peer, &frame).unwrap(),
             None => {}
+        }
+        if let Some(Task(reply)) = self.replies.pop_front() {
+            reply(ctx);
         }
     }
 

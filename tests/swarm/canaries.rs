@@ -24,6 +24,8 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         Bug::TimerStarvedByTraffic => &[22],
         Bug::StalePongAccepted => &[23],
         Bug::DialForgotten => &[39],
+        Bug::PingPositionLost => &[40],
+        Bug::RepliesTellNobody => &[41],
     }
 }
 

@@ -225,6 +225,8 @@ impl<H: Handler> Checked<H> {
         let bounds = self.bounds.or_looser(promised);
         let mut ledger = self.ledger.borrow_mut();
         let undurable = self.undurable(&ledger.managing.announced);
+        let misdated_pings = self.misdated_pings(&ledger);
+        let untold: Vec<LinkId> = ledger.untold().filter(|link| self.reactor.is_drained(*link)).collect();
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
             self.next_since = (after.next_ready, ledger.turn);
@@ -238,6 +240,8 @@ impl<H: Handler> Checked<H> {
             told_closed: ledger.closed,
             next_unread_turns,
             undurable: &undurable,
+            misdated_pings: &misdated_pings,
+            untold: &untold,
             granted: ledger.managing.hearsay.granted(),
         };
         for (number, check) in &turn::CHECKS {
@@ -260,6 +264,14 @@ impl<H: Handler> Checked<H> {
         }
         let bans = self.world.book(self.net().host()).bans().unwrap_or_default();
         announced.iter().copied().filter(|host| bans.iter().all(|ban| ban.host != *host)).collect()
+    }
+
+    /// The links of those pings that are in flight and were not sent in the last turn, each with when it was sent.
+    fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
+        let turn_began = ledger.findings.now;
+        let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));
+        let in_flight = ledger.taken_pings().iter().filter_map(sent);
+        in_flight.filter(|(_, sent)| sent.is_none_or(|sent| sent < turn_began)).collect()
     }
 
     /// What a loop must not leave behind.

@@ -21,6 +21,7 @@ use crate::sim::faults::Site;
 use crate::time::Instant;
 use crate::wire::{AddressesRef, Header};
 use std::io::IoSlice;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct OfTurn {
     accepts: Vec<usize>,
+    /// Ready links of which the kernel took something.
+    written: Vec<LinkId>,
+    /// Pings whose last byte the kernel took.
+    pings: Vec<(LinkId, u64)>,
     connects: usize,
     closes: usize,
 }
@@ -79,6 +84,8 @@ struct Socket {
     read_in: u64,
     written_in: u64,
     writes: usize,
+    /// Whether the handler was told, after the kernel had taken something last, that it may send more.
+    is_told: bool,
     outgoing: Outgoing,
 }
 
@@ -168,6 +175,8 @@ impl Ledger {
         self.findings.now = now;
         self.turn += 1;
         self.of_turn.accepts.fill(0);
+        self.of_turn.written.clear();
+        self.of_turn.pings.clear();
         (self.of_turn.connects, self.of_turn.closes) = (0, 0);
     }
 
@@ -217,12 +226,19 @@ impl Ledger {
     pub(super) fn wrote(&mut self, link: LinkId, slices: &[IoSlice<'_>], taken: usize) {
         self.calls += 1;
         let (turn, magic) = (self.turn, self.bounds.magic);
+        let is_ready = self.stage_of(link) == Stage::Ready;
         let socket = &mut self.record(link.slot()).socket;
         let is_own = socket.is_open && socket.link == Some(link);
+        socket.is_told &= taken == 0;
         socket.writes = if socket.written_in == turn { socket.writes + 1 } else { 1 };
         socket.written_in = turn;
         let writes = socket.writes;
         let followed = socket.outgoing.wrote(slices, taken, magic);
+        let pings = mem::take(&mut socket.outgoing.pings);
+        self.of_turn.pings.extend(pings.into_iter().map(|nonce| (link, nonce)));
+        if is_ready && taken > 0 {
+            self.of_turn.written.push(link);
+        }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
         // One more than is flushed: the replies to what was read.
@@ -272,6 +288,22 @@ impl Ledger {
         self.findings.check(4, is_live, || format!("the handler hears of {link:?}, which is no link"));
         let is_known = matches!(stage, Stage::Opened | Stage::Ready);
         self.findings.check(29, is_known, || format!("the handler hears of {link:?}, which is {stage:?} to it"));
+    }
+
+    /// The handler hears that it may send more.
+    pub(super) fn told_writable(&mut self, link: LinkId) {
+        self.record(link.slot()).socket.is_told = true;
+    }
+
+    /// Links of which the kernel took something in this turn and whose handler does not know that.
+    pub(super) fn untold(&self) -> impl Iterator<Item = LinkId> {
+        let is_told = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_told);
+        self.of_turn.written.iter().copied().filter(move |link| !is_told(link))
+    }
+
+    /// The pings whose last byte the kernel took in this turn.
+    pub(super) fn taken_pings(&self) -> &[(LinkId, u64)] {
+        &self.of_turn.pings
     }
 
     /// The handler is called about a message; `is_ready` if the peer is ready and not being closed.

@@ -49,6 +49,8 @@
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
 //! | 38 | A peer ends for what it did or what befell it, and honest ones see nothing wrong | elsewhere: judges peers |
 //! | 39 | When all is well, everybody honest is served | elsewhere: judges peers |
+//! | 40 | A ping counts as sent when the kernel takes its last byte, so that its pong is matched | turn |
+//! | 41 | The handler of a ready peer hears that the kernel has taken all that it was sent | turn |
 
 mod checked;
 mod gate;
@@ -122,7 +124,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 39] = {
+pub const INVARIANTS: [Invariant; 41] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -211,6 +213,8 @@ pub const INVARIANTS: [Invariant; 39] = {
             &[Elsewhere("judges peers")],
         ),
         invariant(39, "When all is well, everybody honest is served", &[Elsewhere("judges peers")]),
+        invariant(40, "A ping counts as sent when the kernel takes its last byte, so that its pong is matched", &[Turn]),
+        invariant(41, "The handler of a ready peer hears that the kernel has taken all that it was sent", &[Turn]),
     ]
 };
 

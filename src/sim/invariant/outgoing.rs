@@ -13,6 +13,10 @@ pub(super) struct Outgoing {
     promised: Promised,
     said_version: bool,
     said_verack: bool,
+    /// What was written of the payload of a ping, while that is not complete.
+    ping: Option<Vec<u8>>,
+    /// The nonces of the pings that were written whole, until they are taken.
+    pub(super) pings: Vec<u64>,
 }
 
 /// What is wrong with written bytes.
@@ -56,10 +60,22 @@ impl Outgoing {
 
     /// Follows `bytes`, which the kernel has taken, and returns the first thing that is wrong.
     fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
-        while let Some(header) = self.walk.next(&mut bytes, magic)? {
+        loop {
+            self.note_ping(bytes);
+            let Some(header) = self.walk.next(&mut bytes, magic)? else { return Ok(()) };
+            self.ping = (header.command == CommandName::PING && header.payload_len == 8).then(Vec::new);
             self.admit(header.command)?;
         }
-        Ok(())
+    }
+
+    /// Notes the nonce of the ping whose payload begins or goes on here, once all of it is written.
+    fn note_ping(&mut self, bytes: &[u8]) {
+        let Some(payload) = &mut self.ping else { return };
+        payload.extend(bytes.iter().take(8 - payload.len()));
+        if let Some(nonce) = payload.first_chunk() {
+            self.pings.push(u64::from_le_bytes(*nonce));
+            self.ping = None;
+        }
     }
 
     /// Whether the handshake has come far enough for a message, which may be a part of it.

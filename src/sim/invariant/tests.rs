@@ -359,6 +359,8 @@ struct Turn {
     told_closed: u64,
     next_unread_turns: u64,
     undurable: Vec<Host>,
+    misdated_pings: Vec<(LinkId, Option<Instant>)>,
+    untold: Vec<LinkId>,
     granted: Option<u64>,
 }
 
@@ -373,14 +375,27 @@ impl Turn {
             bounds: Bounds::of(&config()),
             next_unread_turns: UNREAD_TURNS_MAX,
             undurable: Vec::new(),
+            misdated_pings: Vec::new(),
+            untold: Vec::new(),
             granted: Some(0),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
         let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, .. } = *self;
-        let (undurable, granted) = (self.undurable.as_slice(), self.granted);
-        let sight = TurnSight { before, after, bounds, told_ready, told_closed, next_unread_turns, undurable, granted };
+        let Self { ref undurable, ref misdated_pings, ref untold, granted, .. } = *self;
+        let sight = TurnSight {
+            before,
+            after,
+            bounds,
+            told_ready,
+            told_closed,
+            next_unread_turns,
+            undurable,
+            misdated_pings,
+            untold,
+            granted,
+        };
         let checks = turn::CHECKS.iter().enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
@@ -428,6 +443,8 @@ const TURNS: &[DoctoredTurn] = &[
     (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
     (31, |turn| manages(turn, |after| after.book = BOOK_PEERS_MAX + 1)),
     (31, |turn| turn.after.counters.addresses_learned = 1),
+    (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
+    (41, |turn| turn.untold = vec![LinkId::new(0, 0)]),
 ];
 
 /// A manager that had all its places taken, before a turn and then not quite so after it.
@@ -492,7 +509,7 @@ fn the_table_and_its_documentation_say_the_same() {
         format!("{} | {} | {} |", invariant.number, invariant.holds, checked.join(", "))
     });
     assert_eq!(rows, table);
-    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=39).collect::<Vec<u8>>());
+    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=41).collect::<Vec<u8>>());
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use super::{Bounds, hearsay, managing};
 use crate::address::Host;
+use crate::id::LinkId;
 use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, OVER_CAPACITY_MAX, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
-use crate::time::Wait;
+use crate::time::{Instant, Wait};
 
 /// Turns in which the link that is read next may go unread: it may be held again before each.
 pub(super) const UNREAD_TURNS_MAX: u64 = 8;
@@ -23,6 +24,10 @@ pub(super) struct TurnSight<'a> {
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
+    /// Pings whose last byte the kernel took in the turn and that the loop has as sent at another time, or not at all.
+    pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
+    /// Ready links whose last byte the kernel took in the turn, and whose handler was not told.
+    pub(super) untold: &'a [LinkId],
     /// Addresses that peers may have brought since the loop began; none if nobody can say.
     pub(super) granted: Option<u64>,
 }
@@ -30,7 +35,7 @@ pub(super) struct TurnSight<'a> {
 pub(super) type Check = fn(&TurnSight<'_>) -> Result<(), String>;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 16] = [
+pub(super) const CHECKS: [(u8, Check); 18] = [
     (1, links_are_those_that_came_and_did_not_go),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -47,6 +52,8 @@ pub(super) const CHECKS: [(u8, Check); 16] = [
     (30, managing::announced_bans_are_on_the_disk),
     (31, managing::the_book_keeps_its_bound),
     (31, hearsay::no_more_is_learned_than_was_granted),
+    (40, a_ping_is_sent_when_the_kernel_takes_its_end),
+    (41, the_handler_hears_that_it_may_send_more),
 ];
 
 fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -131,6 +138,14 @@ fn events_are_those_that_were_counted(sight: &TurnSight<'_>) -> Result<(), Strin
             counters.handshakes, counters.closed
         )
     })
+}
+
+fn a_ping_is_sent_when_the_kernel_takes_its_end(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.misdated_pings.is_empty(), || format!("sent just now, and believed: {:?}", sight.misdated_pings))
+}
+
+fn the_handler_hears_that_it_may_send_more(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.untold.is_empty(), || format!("nothing waits for {:?}, and nobody said so", sight.untold))
 }
 
 pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {

@@ -124,6 +124,7 @@ impl<H: Handler> Handler for Witness<H> {
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         self.told(ctx, peer);
+        self.ledger.borrow_mut().told_writable(peer.link());
         self.handler.on_writable(ctx, peer);
         self.called(ctx);
     }

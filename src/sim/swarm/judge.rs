@@ -169,6 +169,10 @@ pub(super) fn gather(stage: &mut Stage) {
             let (invariant, at, text) = (*invariant, *at, text.clone());
             stage.course.violations.push(super::Violation { invariant, at, text });
         }
+        let unmatched = checked.stats().counters.pongs_unmatched;
+        if unmatched > 0 && !stage.scenario.troops.iter().any(|troop| troop.kind.is_hostile()) {
+            stage.course.found(23, format!("{unmatched} pongs of honest peers are unmatched"));
+        }
         stage.marks.merge(&checked.handler().marks);
         let scenario = &stage.scenario;
         stage

@@ -4,17 +4,19 @@
 //! troop comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left
 //! alone.
 
+mod deeds;
+
 use super::super::tape::Chance;
 use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::scenario::Habit;
-use crate::api::{Chunk, Ctx, Delivery, Event, Frame, Handler};
+use crate::api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
 use crate::error::{CloseReason, CommandError, LocalCause};
 use crate::id::PeerId;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::time::Instant;
-use crate::wire::{Header, MessageRef, put_frame};
+use crate::wire::{Header, put_frame};
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -27,6 +29,8 @@ const KEEPSAKES_MAX: usize = 64;
 const REDIAL: Duration = Duration::from_secs(1);
 /// Ends after which nobody is dialled again at once: where every handshake fails, no time would pass.
 const AT_ONCE_MAX: usize = 60;
+/// Deeds from inside callbacks for each peer: most of them cause further callbacks.
+const DEEDS_INSIDE_MAX: u32 = 40;
 /// What the pongs of a liar carry.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
@@ -37,6 +41,8 @@ pub(super) struct Acquaintance {
     /// Where it is dialled, and how many of it.
     pub(super) dials: Option<(SocketAddr, u32)>,
     pub(super) chance: Chance,
+    /// For what is done from inside the callbacks of its peers.
+    pub(super) chance_inside: Chance,
     /// Whether its peers are to be met again when they are gone.
     pub(super) is_honest: bool,
     /// Whether what its peers are owed is judged, so that nothing may be done to them.
@@ -71,6 +77,7 @@ pub(super) struct Known {
     is_paused: bool,
     heard: u64,
     said: u64,
+    deeds_inside: u32,
     /// What is still to be fed of a message.
     feeding: Bytes,
     /// It has answered a ping since all is calm.
@@ -179,6 +186,7 @@ impl Juggler {
             is_paused: false,
             heard: 0,
             said: 0,
+            deeds_inside: 0,
             feeding: Bytes::new(),
             is_well: false,
         });
@@ -202,133 +210,6 @@ impl Juggler {
     fn done(&mut self, result: Result<(), CommandError>) {
         if let Err(error) = result {
             self.refused(error);
-        }
-    }
-
-    // --- What it does to peers --------------------------------------------------------------------------------------
-
-    fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
-        let Some(known) = self.get(peer) else { return };
-        let frame = talk(known.said, len_bytes).into();
-        match ctx.send_shared(peer, &frame) {
-            Ok(()) => self.get(peer).expect("it was there").said += 1,
-            Err(error) => self.refused(error),
-        }
-    }
-
-    /// Begins to feed a block, or sends one in one piece.
-    fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        let header = Header::of(CommandName::BLOCK, &self.bulk);
-        match ctx.stream_to(peer, &header) {
-            Ok(()) => {
-                let bulk = self.bulk.clone();
-                if let Some(known) = self.get(peer) {
-                    known.feeding = bulk;
-                }
-                if !header.payload_len.is_multiple_of(10_000) {
-                    // One at a time is all that there can be.
-                    let result = ctx.stream_to(peer, &header);
-                    self.done(result);
-                }
-                self.feed(ctx, peer);
-            }
-            Err(error) => self.refused(error),
-        }
-    }
-
-    fn feed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        let Some(known) = self.get(peer) else { return };
-        let mut left = std::mem::take(&mut known.feeding);
-        let result = if left.is_empty() { Ok(()) } else { ctx.feed(peer, &mut left) };
-        if let Some(known) = self.get(peer) {
-            known.feeding = left;
-        }
-        self.done(result);
-    }
-
-    /// Sends far more than anybody who does not read can take.
-    fn overwhelm(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        let mut frame = Vec::new();
-        put_frame(NETWORK.magic(), CommandName::TX, &[0; 200_000], &mut frame);
-        let frame = frame.into();
-        for _ in 0..20 {
-            if let Err(error) = ctx.send_shared(peer, &frame) {
-                return self.refused(error);
-            }
-        }
-    }
-
-    fn pause(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_paused: bool) {
-        if is_paused {
-            ctx.pause(peer)
-        } else {
-            ctx.resume(peer)
-        }
-        if let Some(known) = self.get(peer) {
-            known.is_paused = is_paused;
-        }
-    }
-
-    fn end(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_graceful: bool) {
-        if let Some(known) = self.get(peer) {
-            known.was_asked = true;
-        }
-        let reason = LocalCause::Requested.into();
-        if is_graceful { ctx.close(peer, reason) } else { ctx.abort(peer, reason) }
-    }
-
-    /// Something to one peer of a troop.
-    fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
-        let Acquaintance { habit, chance, .. } = &self.troops[troop];
-        let (habit, chance) = (*habit, chance.clone());
-        // Not by their slots, which others have a part in.
-        let mut peers: Vec<(u64, PeerId)> =
-            self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
-        peers.sort_unstable();
-        let peers: Vec<PeerId> = peers.into_iter().map(|(_, peer)| peer).collect();
-        if peers.is_empty() {
-            return;
-        }
-        let peer = *chance.pick(&peers);
-        match chance.below(16) {
-            0..=4 => self.say(ctx, peer, chance.below(200) as usize),
-            5 | 6 => {
-                let times = if chance.one_in(40) { 300 } else { chance.below(4) };
-                for _ in 0..times {
-                    match ctx.ping(peer, ctx.now()) {
-                        Ok(_) => {}
-                        Err(error) => self.refused(error),
-                    }
-                }
-            }
-            7 if habit.is_rough => self.end(ctx, peer, true),
-            8 if habit.is_rough => self.end(ctx, peer, false),
-            9 | 10 if habit.pauses => self.pause(ctx, peer, true),
-            11 | 12 => self.pause(ctx, peer, false),
-            13 => self.say_much(ctx, peer),
-            14 => {
-                let result = ctx.send(peer, &MessageRef::GetAddr);
-                self.done(result);
-            }
-            15 if habit.is_rough => {
-                for peer in peers {
-                    self.say(ctx, peer, chance.below(2_000) as usize);
-                }
-            }
-            _ => self.err(ctx, peer, troop),
-        }
-    }
-
-    /// Makes a mistake that has to be refused.
-    fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
-        if let Some(gone) = self.gone.last().copied() {
-            let result = ctx.send(gone, &MessageRef::GetAddr);
-            self.done(result);
-        }
-        if self.troops[troop].is_honest {
-            let giant = Header { command: CommandName::INV, payload_len: 4_000_000_000, checksum: Some([0; 4]) };
-            let result = ctx.send_shared(peer, &Bytes::copy_from_slice(&giant.encode(NETWORK.magic())));
-            self.done(result);
         }
     }
 
@@ -491,12 +372,14 @@ impl Handler for Juggler {
             | Event::Rejected(_)
             | Event::StreamCut { .. } => {}
         }
+        self.act_inside(ctx, peer);
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         let Some(troop) = self.get(peer).map(|known| known.troop) else { return Delivery::Buffer };
         let Some(acquaintance) = self.troops.get(troop) else { return Delivery::Buffer };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
+        self.act_inside(ctx, peer);
         if header.command == TALK || !habit.is_moody {
             return if header.payload_len > 1_000_000 { Delivery::Stream } else { Delivery::Buffer };
         }
@@ -508,8 +391,10 @@ impl Handler for Juggler {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         if frame.command() == TALK {
-            return self.hear_talk(ctx, peer, frame.payload());
+            self.hear_talk(ctx, peer, frame.payload());
+            return self.act_inside(ctx, peer);
         }
+        self.act_inside(ctx, peer);
         let _ = frame.decode();
         if self.keepsakes.len() < KEEPSAKES_MAX {
             self.keepsakes.push(frame.to_bytes());
@@ -518,7 +403,8 @@ impl Handler for Juggler {
         }
     }
 
-    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        self.act_inside(ctx, peer);
         if self.keepsakes.len() < KEEPSAKES_MAX {
             self.keepsakes.push(chunk.to_bytes());
         } else {
@@ -528,6 +414,13 @@ impl Handler for Juggler {
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         self.feed(ctx, peer);
+        self.act_inside(ctx, peer);
+    }
+
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        if let Some(peer) = event.peer() {
+            self.act_inside(ctx, peer);
+        }
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
@@ -536,6 +429,8 @@ impl Handler for Juggler {
             if self.due[troop] <= now {
                 self.due[troop] = now.plus(self.troops[troop].habit.acts_every);
                 self.act(ctx, troop);
+                let of_troop = self.known().find(|known| known.troop == troop).map(|known| known.id);
+                of_troop.into_iter().for_each(|peer| self.act_inside(ctx, peer));
             }
         }
         let mut redials = std::mem::take(&mut self.redials);
@@ -557,7 +452,10 @@ impl Handler for Juggler {
             Wish::Greet => {
                 let is_free = |known: &&Known| self.troops.get(known.troop).is_some_and(|troop| !troop.is_judged);
                 let peers: Vec<PeerId> = self.known().filter(is_free).map(|known| known.id).collect();
-                peers.into_iter().for_each(|peer| self.say(ctx, peer, 20));
+                for peer in peers {
+                    self.say(ctx, peer, 20);
+                    self.act_inside(ctx, peer);
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use super::super::pipe::{Cut, Cuts};
 use super::super::poller::Poller;
 use super::super::tape::{Chance, Tape};
 use super::heckler::{self, MESSAGES, Manners, ROWS, STATES};
+use super::judge::is_judged;
 use super::managed::Plan;
 use super::talker::Manner;
 use super::trouble::{draw_budgets, draw_faults};
@@ -36,10 +37,12 @@ pub(super) mod stream {
     pub(crate) const BUDGETS: u32 = 2;
     pub(crate) const DEEDS: u32 = 3;
     pub(crate) const LIMITS: u32 = 4;
+    pub(crate) const INSIDE: u32 = 5;
     pub(crate) const TROOP: u32 = 100;
     pub(crate) const HABIT: u32 = 200;
     pub(crate) const CROWD: u32 = 300;
     pub(crate) const RIVAL: u32 = 400;
+    pub(crate) const DEEDS_INSIDE: u32 = 500;
 }
 
 /// What kind of worlds are drawn.
@@ -148,6 +151,9 @@ pub(super) struct Habit {
     pub(super) redials_at_once: bool,
     /// It sends more than anybody can take.
     pub(super) overwhelms: bool,
+    /// Most bytes of the messages that it sends from inside all callbacks, beside bodies and pings; 0 if it does
+    /// nothing there.
+    pub(super) inside_max_bytes: u32,
 }
 
 /// What befalls the world at a moment.
@@ -205,6 +211,7 @@ impl Scenario {
             grain,
         };
         scenario.draw_troops(tape, size);
+        scenario.draw_inside(&tape.stream(stream::INSIDE));
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if profile == Profile::WithoutHostile {
@@ -296,6 +303,16 @@ impl Scenario {
             troop.manner.every = Some(pace * 2).filter(|_| !troop.habit.redials_at_once || grain > 1);
             troop.pings_every = Some(pace * 3 / 2);
             troop.habit.acts_every = if troop.habit.acts_every.is_zero() { Duration::ZERO } else { pace * 2 };
+        }
+    }
+
+    /// Draws to which troops the handler sends from inside its callbacks, never to one that is judged.
+    fn draw_inside(&mut self, chance: &Chance) {
+        for troop in &mut self.troops {
+            let inside_max_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
+            if !is_judged(troop) {
+                troop.habit.inside_max_bytes = inside_max_bytes.min(self.grain as u32 * 60);
+            }
         }
     }
 
@@ -455,6 +472,7 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
         is_moody: chance.one_in(2),
         redials_at_once: chance.one_in(2),
         overwhelms: kind.is_hostile() && chance.one_in(4),
+        inside_max_bytes: 0,
     };
     let teased = chance.one_in(3);
     match kind {

@@ -13,6 +13,7 @@ use crate::sim::invariant::managing::{SPARED, SPARED_BY_PING};
 use crate::sim::invariant::{Bounds, Draw, ManagerSummary};
 use crate::time::Instant;
 use crate::wire::Header;
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -338,6 +339,38 @@ fn a_call_names_the_invariant_that_it_breaks_and_no_other() {
         let found: Vec<u8> = ledger.findings.list().iter().map(|violation| violation.invariant).collect();
         assert_eq!(found, [*number], "case {index}: {:?}", ledger.findings.list());
     }
+}
+
+#[test]
+fn a_ping_is_taken_with_its_last_byte_in_whatever_pieces_it_is_written() {
+    let bytes = [frame(CommandName::VERSION), frame(CommandName::VERACK), nonce(CommandName::PING).repeat(2)].concat();
+    for size in 1..=bytes.len() {
+        let mut ledger = ledger();
+        let mut written = 0;
+        for piece in bytes.chunks(size) {
+            wrote(&mut ledger, piece);
+            written += piece.len();
+            let expected = written.saturating_sub(48) / 32;
+            let ping = (LINK, u64::from_le_bytes([5; 8]));
+            assert_eq!(ledger.taken_pings(), vec![ping; expected], "{written} bytes in pieces of {size}");
+        }
+        ledger.waited(Instant::ZERO);
+        assert_eq!(ledger.taken_pings(), []);
+    }
+}
+
+#[test]
+fn a_handler_that_hears_of_the_last_write_to_a_ready_peer_is_told() {
+    let mut ledger = ledger();
+    greet(&mut ledger);
+    assert_eq!(ledger.untold().collect::<Vec<_>>(), [LINK]);
+    ledger.told_writable(LINK);
+    assert_eq!(ledger.untold().count(), 0);
+    wrote(&mut ledger, &nonce(CommandName::PING));
+    assert_eq!(ledger.untold().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
+    ledger.waited(Instant::ZERO);
+    ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
+    assert_eq!(ledger.untold().count(), 0, "nothing was taken in this turn");
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! What the handler does to its peers: at drawn moments, and from inside callbacks.
+
+use super::super::heckler::NETWORK;
+use super::{Acquaintance, DEEDS_INSIDE_MAX, Juggler, Known, TALK, talk};
+use crate::api::Ctx;
+use crate::error::{CommandError, LocalCause};
+use crate::id::PeerId;
+use crate::limits::HEADER_LEN_BYTES;
+use crate::protocol::CommandName;
+use crate::wire::{Header, MessageRef, put_frame};
+use bytes::Bytes;
+
+impl Juggler {
+    pub(super) fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
+        let Some(known) = self.get(peer) else { return };
+        let frame = talk(known.said, len_bytes).into();
+        let sent = ctx.send_shared(peer, &frame);
+        self.note_said(peer, sent);
+    }
+
+    /// As [`Juggler::say`], but encoded by the loop, which may gather it.
+    fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
+        let Some(known) = self.get(peer) else { return };
+        let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
+        let sent = ctx.send(peer, &MessageRef::Opaque { command: TALK, payload: &payload });
+        self.note_said(peer, sent);
+    }
+
+    fn note_said(&mut self, peer: PeerId, sent: Result<(), CommandError>) {
+        match sent {
+            Ok(()) => self.get(peer).expect("it was there").said += 1,
+            Err(error) => self.refused(error),
+        }
+    }
+
+    pub(super) fn ping(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let sent = ctx.ping(peer, ctx.now()).map(|_| ());
+        self.done(sent);
+    }
+
+    /// Sends messages, begins bodies and pings from inside a callback about `peer`.
+    pub(super) fn act_inside(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let Some(Known { troop, is_ready: true, deeds_inside: 0..DEEDS_INSIDE_MAX, .. }) = self.get(peer) else {
+            return;
+        };
+        let troop = *troop;
+        let Some(Acquaintance { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance) = (habit.inside_max_bytes, chance_inside.clone());
+        if self.is_calm || max_bytes == 0 || !chance.one_in(3) {
+            return;
+        }
+        for _ in 0..=chance.below(3) {
+            match chance.below(6) {
+                0 | 1 => self.ping(ctx, peer),
+                2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
+                4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
+                _ => self.say_much(ctx, peer),
+            }
+        }
+        if let Some(known) = self.get(peer) {
+            known.deeds_inside += 1;
+        }
+    }
+
+    /// Begins to feed a block, or sends one in one piece.
+    fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let header = Header::of(CommandName::BLOCK, &self.bulk);
+        match ctx.stream_to(peer, &header) {
+            Ok(()) => {
+                let bulk = self.bulk.clone();
+                if let Some(known) = self.get(peer) {
+                    known.feeding = bulk;
+                }
+                if !header.payload_len.is_multiple_of(10_000) {
+                    // One at a time is all that there can be.
+                    let result = ctx.stream_to(peer, &header);
+                    self.done(result);
+                }
+                self.feed(ctx, peer);
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    pub(super) fn feed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let Some(known) = self.get(peer) else { return };
+        let mut left = std::mem::take(&mut known.feeding);
+        let result = if left.is_empty() { Ok(()) } else { ctx.feed(peer, &mut left) };
+        if let Some(known) = self.get(peer) {
+            known.feeding = left;
+        }
+        self.done(result);
+    }
+
+    /// Sends far more than anybody who does not read can take.
+    pub(super) fn overwhelm(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        let mut frame = Vec::new();
+        put_frame(NETWORK.magic(), CommandName::TX, &[0; 200_000], &mut frame);
+        let frame = frame.into();
+        for _ in 0..20 {
+            if let Err(error) = ctx.send_shared(peer, &frame) {
+                return self.refused(error);
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_paused: bool) {
+        if is_paused {
+            ctx.pause(peer)
+        } else {
+            ctx.resume(peer)
+        }
+        if let Some(known) = self.get(peer) {
+            known.is_paused = is_paused;
+        }
+    }
+
+    pub(super) fn end(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_graceful: bool) {
+        if let Some(known) = self.get(peer) {
+            known.was_asked = true;
+        }
+        let reason = LocalCause::Requested.into();
+        if is_graceful { ctx.close(peer, reason) } else { ctx.abort(peer, reason) }
+    }
+
+    /// Something to one peer of a troop.
+    pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
+        let Acquaintance { habit, chance, .. } = &self.troops[troop];
+        let (habit, chance) = (*habit, chance.clone());
+        // Not by their slots, which others have a part in.
+        let mut peers: Vec<(u64, PeerId)> =
+            self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
+        peers.sort_unstable();
+        let peers: Vec<PeerId> = peers.into_iter().map(|(_, peer)| peer).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let peer = *chance.pick(&peers);
+        match chance.below(16) {
+            0..=4 => self.say(ctx, peer, chance.below(200) as usize),
+            5 | 6 => {
+                let times = if chance.one_in(40) { 300 } else { chance.below(4) };
+                (0..times).for_each(|_| self.ping(ctx, peer));
+            }
+            7 if habit.is_rough => self.end(ctx, peer, true),
+            8 if habit.is_rough => self.end(ctx, peer, false),
+            9 | 10 if habit.pauses => self.pause(ctx, peer, true),
+            11 | 12 => self.pause(ctx, peer, false),
+            13 => self.say_much(ctx, peer),
+            14 => {
+                let result = ctx.send(peer, &MessageRef::GetAddr);
+                self.done(result);
+            }
+            15 if habit.is_rough => {
+                for peer in peers {
+                    self.say(ctx, peer, chance.below(2_000) as usize);
+                }
+            }
+            _ => self.err(ctx, peer, troop),
+        }
+    }
+
+    /// Makes a mistake that has to be refused.
+    fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
+        if let Some(gone) = self.gone.last().copied() {
+            let result = ctx.send(gone, &MessageRef::GetAddr);
+            self.done(result);
+        }
+        if self.troops[troop].is_honest {
+            let giant = Header { command: CommandName::INV, payload_len: 4_000_000_000, checksum: Some([0; 4]) };
+            let result = ctx.send_shared(peer, &Bytes::copy_from_slice(&giant.encode(NETWORK.magic())));
+            self.done(result);
+        }
+    }
+}
