@@ -213,7 +213,11 @@ pub const INVARIANTS: [Invariant; 41] = {
             &[Elsewhere("judges peers")],
         ),
         invariant(39, "When all is well, everybody honest is served", &[Elsewhere("judges peers")]),
-        invariant(40, "A ping counts as sent when the kernel takes its last byte, so that its pong is matched", &[Turn]),
+        invariant(
+            40,
+            "A ping counts as sent when the kernel takes its last byte, so that its pong is matched",
+            &[Turn],
+        ),
         invariant(41, "The handler of a ready peer hears that the kernel has taken all that it was sent", &[Turn]),
     ]
 };
