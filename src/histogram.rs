@@ -1,16 +1,18 @@
 //! Latency histograms, and the counters of a loop.
 //!
-//! Every latency is recorded in nanoseconds, from one nanosecond to a minute, with three significant digits; what is
-//! longer counts as a minute. A histogram is a fixed 220 KiB, of which a loop touches the pages it needs. Nothing
-//! here is ever serialised in the loop: a reader on another thread gets a whole histogram and gives a spare one for
-//! it, or gets a summary.
+//! Every latency is recorded in nanoseconds, from one nanosecond to 104 days, with three significant digits. A
+//! histogram is a fixed 352 KiB of addresses, of which a loop touches the pages it needs: 8 KiB for each doubling of
+//! the latency. All histograms have the same bounds, so that any two can be merged. Nothing here is ever serialised in
+//! the loop: a reader on another thread gets a whole histogram and gives a spare one for it, or gets a summary.
 
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds.
-pub const LATENCY_MAX_NANOS: u64 = 60_000_000_000;
+/// The longest latency that is told apart from longer ones, in nanoseconds: 104 days, longer than any run or timeout.
+///
+/// It is also the largest integer that every reader of JSON, and every HdrHistogram library, holds exactly.
+pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;
 
 /// Returns the rank of the sample that is the percentile `percent` of `count` samples: 1 for the first of them.
 ///
@@ -120,7 +122,7 @@ impl Default for LatencyHistogram {
     }
 }
 
-/// The shape of a histogram: what a report needs of it, without its 220 KiB.
+/// The shape of a histogram: what a report needs of it, without its 352 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LatencySummary {
@@ -233,8 +235,24 @@ mod tests {
         histogram.record(Duration::MAX);
         assert_eq!(histogram.count(), 2);
         assert_eq!(histogram.min(), Some(Duration::from_nanos(1)));
-        let max = histogram.max().unwrap().as_nanos() as f64;
-        assert!((max / LATENCY_MAX_NANOS as f64 - 1.0).abs() < 0.001);
+        assert_eq!(histogram.max(), Some(Duration::from_nanos(LATENCY_MAX_NANOS)));
+        assert_eq!(histogram.percentile(100.0), histogram.max());
+    }
+
+    #[test]
+    fn a_latency_of_minutes_is_not_cut() {
+        for secs in [61, 3_600, 86_400, 9_000_000] {
+            let mut histogram = LatencyHistogram::new();
+            histogram.record(Duration::from_secs(secs));
+            let max = histogram.max().unwrap().as_secs_f64();
+            assert!((max / secs as f64 - 1.0).abs() < 0.001, "{max}");
+        }
+    }
+
+    #[test]
+    fn a_histogram_has_the_size_that_is_documented() {
+        let counters = LatencyHistogram::new().as_hdr().distinct_values();
+        assert_eq!(counters * size_of::<u64>(), 352 * 1_024);
     }
 
     #[test]

@@ -94,6 +94,18 @@ fn nothing_answered_is_nothing_to_be_trusted() {
 }
 
 #[test]
+fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
+    let mut stage = Stage::with(|plan| Plan { drain: Duration::from_secs(100), ..plan });
+    stage.run_for(Duration::from_millis(1_400));
+    stage.stall_node(Duration::from_secs(90));
+    let report = stage.finish();
+    assert_eq!((report.work.planned, report.work.answered, report.work.timed_out), (1_000, 1_000, 0));
+    // The first ping was due 50 ms after the stall began.
+    let max = report.ping_rtt_planned.max().unwrap();
+    assert!((89_900..=90_050).contains(&max.as_millis()), "{max:?}");
+}
+
+#[test]
 fn finishing_early_is_said() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));

@@ -89,5 +89,6 @@ impl Stage {
 }
 
 pub(crate) fn config() -> Config {
-    Config { seed: Some(11), ping_interval: Duration::ZERO, ..Config::new(Network::Regtest) }
+    let pong_timeout = Duration::from_secs(200);
+    Config { seed: Some(11), ping_interval: Duration::ZERO, pong_timeout, ..Config::new(Network::Regtest) }
 }

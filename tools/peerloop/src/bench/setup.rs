@@ -9,6 +9,7 @@ use crate::output::Sink;
 use crate::settings;
 use crate::targets::{self, Family, Target};
 use crate::units::{Percentiles, Rate};
+use peerloop::histogram::LATENCY_MAX_NANOS;
 use peerloop::load::Plan;
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -92,6 +93,7 @@ impl Setup {
             hgrm: None,
         };
         targets::guard(&setup.nodes, connections, args.yes)?;
+        setup.check_length()?;
         setup.check_machine()?;
         setup.json = args.json.as_deref().map(Sink::open).transpose()?;
         setup.hgrm = args.hgrm.as_deref().map(Sink::open).transpose()?;
@@ -154,6 +156,19 @@ impl Setup {
 
     fn descriptors_per_peer(&self) -> u64 {
         if self.is_built_in() { 2 } else { 1 }
+    }
+
+    /// Refuses a run in which a latency could exceed what a histogram holds, or a time what a number in JSON holds.
+    fn check_length(&self) -> Result<(), Failure> {
+        let times = [self.warmup, self.duration, self.drain, self.timeout];
+        let total = times.into_iter().try_fold(Duration::ZERO, Duration::checked_add);
+        match total {
+            Some(total) if total <= Duration::from_nanos(LATENCY_MAX_NANOS) => Ok(()),
+            Some(_) | None => Err(Failure::usage(
+                "the run is too long to be measured: --warmup, --duration, --drain and --timeout may be 104 days \
+                 together; shorten one of them",
+            )),
+        }
     }
 
     fn check_machine(&self) -> Result<(), Failure> {

@@ -103,6 +103,15 @@ fn the_histogram_in_the_json_is_whole() {
 }
 
 #[test]
+fn a_run_too_long_to_be_measured_is_refused() {
+    for flags in [["-d", "105days"], ["--timeout", "1year"], ["--drain", "300years"]] {
+        let run = peerloop(&[&["bench", "-c", "1"], &flags[..]].concat());
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.complaint().contains("104 days"), "{}", run.complaint());
+    }
+}
+
+#[test]
 fn json_on_stdout_leaves_it_pure() {
     let run = short(&["--json", "-"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
