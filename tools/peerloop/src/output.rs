@@ -3,8 +3,10 @@
 //! A reader that has gone away ends the writing quietly. Nothing here uses colours.
 
 use crate::exit::Failure;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Writes to stdout.
@@ -21,6 +23,74 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Writes one line to stderr, whose absence changes nothing.
 pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "peerloop: {message}");
+}
+
+/// Variables that name files of a node, which no result may replace.
+const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
+
+/// Opens the files that results go to, each named by its flag.
+///
+/// Two of them that are one file, by whatever name, are refused, and so is one that is a file of `kept`, of a node by
+/// the environment, or that this process writes its text to: the second would replace the first.
+pub(crate) fn open_all<const N: usize>(
+    outputs: [(&'static str, Option<&Path>); N],
+    kept: &[(&str, &Path)],
+) -> Result<[Option<Sink>; N], Failure> {
+    let mut sinks = [const { None }; N];
+    let mut opened: Vec<(String, FileId)> = Vec::new();
+    for ((flag, path), sink) in outputs.into_iter().zip(&mut sinks) {
+        let Some(path) = path else { continue };
+        let sink = sink.insert(Sink::open(path)?);
+        opened.extend(sink.id().map(|id| (format!("{flag} {}", path.display()), id)));
+    }
+    // Some of these may be files that were begun above.
+    let mut known = known_files(kept);
+    for (name, id) in opened {
+        if let Some((other, _)) = known.iter().find(|(_, known)| *known == id) {
+            let hint = if other.starts_with("standard") { "; `-` is standard output alone" } else { "" };
+            return Err(Failure::usage(format!("{name} and {other} are one file; name another for one of them{hint}")));
+        }
+        known.push((name, id));
+    }
+    Ok(sinks)
+}
+
+/// Lists the files that no result may replace, as far as they exist.
+fn known_files(kept: &[(&str, &Path)]) -> Vec<(String, FileId)> {
+    let of_path = |path: &Path| fs::metadata(path).ok().and_then(|metadata| FileId::of(&metadata));
+    let of_variable = |name: &str| std::env::var_os(name).and_then(|path| of_path(path.as_ref()));
+    let kept = kept.iter().map(|(flag, path)| ((*flag).to_owned(), of_path(path)));
+    let of_node = NODE_FILES.iter().map(|name| (format!("the file of variable {name}"), of_variable(name)));
+    let streams = [
+        ("standard output".to_owned(), FileId::of_stream(&io::stdout())),
+        ("standard error".to_owned(), FileId::of_stream(&io::stderr())),
+    ];
+    kept.chain(of_node).chain(streams).filter_map(|(name, id)| Some((name, id?))).collect()
+}
+
+/// What two names of one file have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileId {
+    /// Standard output, named `-`.
+    Stdout,
+    File {
+        device: u64,
+        inode: u64,
+    },
+}
+
+impl FileId {
+    /// The identity of a file or a pipe; none of a device, which keeps nothing that could be lost.
+    fn of(metadata: &Metadata) -> Option<Self> {
+        let is_kept = metadata.is_file() || metadata.file_type().is_fifo();
+        is_kept.then(|| Self::File { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// The identity of what a stream of this process goes to.
+    fn of_stream(stream: &impl AsFd) -> Option<Self> {
+        let stream = File::from(stream.as_fd().try_clone_to_owned().ok()?);
+        Self::of(&stream.metadata().ok()?)
+    }
 }
 
 /// Where a result goes.
@@ -44,8 +114,10 @@ impl Sink {
         }
         let begun = OpenOptions::new().create_new(true).write(true).open(path).map(|file| (file, true));
         let opened = begun.or_else(|_| {
+            // Of a link that leads nowhere the target is begun.
+            let is_begun = !path.exists();
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-            file.map(|file| (file, false))
+            file.map(|file| (file, is_begun))
         });
         match opened {
             Ok((file, is_empty)) => Ok(Self::File { path: path.to_owned(), file, is_empty }),
@@ -53,6 +125,13 @@ impl Sink {
                 "opening {} for writing: {error}; name a file in a folder that exists and is yours",
                 path.display()
             ))),
+        }
+    }
+
+    fn id(&self) -> Option<FileId> {
+        match self {
+            Self::Stdout => Some(FileId::Stdout),
+            Self::File { file, .. } => file.metadata().ok().and_then(|metadata| FileId::of(&metadata)),
         }
     }
 
@@ -84,7 +163,7 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Self::File { path, is_empty: true, .. } = self {
-            let _ = fs::remove_file(path);
+            let _ = fs::canonicalize(path).and_then(fs::remove_file);
         }
     }
 }

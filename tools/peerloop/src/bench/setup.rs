@@ -5,7 +5,7 @@
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::machine::{self, Machine};
-use crate::output::Sink;
+use crate::output::{self, Sink};
 use crate::settings;
 use crate::targets::{self, Family, Target};
 use crate::units::{Percentiles, Rate};
@@ -58,9 +58,6 @@ impl Setup {
         };
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
         let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
-        if args.json.is_some() && args.json == args.hgrm {
-            return Err(Failure::usage("only one of --json and --hgrm can go to the same place; name another file"));
-        }
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -95,8 +92,8 @@ impl Setup {
         targets::guard(&setup.nodes, connections, args.yes)?;
         setup.check_length()?;
         setup.check_machine()?;
-        setup.json = args.json.as_deref().map(Sink::open).transpose()?;
-        setup.hgrm = args.hgrm.as_deref().map(Sink::open).transpose()?;
+        let outputs = [("--json", args.json.as_deref()), ("--hgrm", args.hgrm.as_deref())];
+        [setup.json, setup.hgrm] = output::open_all(outputs, &[])?;
         Ok(setup)
     }
 

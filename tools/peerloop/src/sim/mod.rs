@@ -100,7 +100,11 @@ impl Plan {
 const COMMAND: &str = "cargo run --release --features sim -- sim";
 
 pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
-    let mut json = args.json.as_deref().map(Sink::open).transpose()?;
+    let tapes: Vec<(&str, &Path)> = [("--tape", &args.tape), ("--save", &args.save)]
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+        .collect();
+    let [mut json] = output::open_all([("--json", args.json.as_deref())], &tapes)?;
     let plan = Plan::new(&args);
     let began = Instant::now();
     let is_stdout_free = !json.as_ref().is_some_and(Sink::is_stdout);

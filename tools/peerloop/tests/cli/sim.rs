@@ -1,6 +1,7 @@
 //! `sim`: seeds are run, repeated and replayed. What it says of a violation is tested where one can be made up.
 
-use crate::{ResultFile, Running, peerloop};
+use crate::usage::refused;
+use crate::{Folder, ResultFile, Running, peerloop};
 use serde_json::Value;
 
 #[test]
@@ -69,4 +70,14 @@ fn help_and_completions_know_it() {
     assert!(peerloop(&["--help"]).stdout.contains("  sim "));
     assert!(peerloop(&["sim", "--help"]).stdout.contains("--tape"));
     assert!(peerloop(&["completions", "bash"]).stdout.contains("without-hostile"));
+}
+
+#[test]
+fn the_result_never_goes_over_a_tape() {
+    let folder = Folder::new("sim-outputs");
+    let (tape, result) = (folder.with("tape", "kept"), folder.file("result"));
+    let told = |flag: &str| format!("and {flag} are one file; name another for one of them");
+    refused(&["sim", "--tape", &tape, "--json", &folder.file("./tape")], 2, &[&told("--tape")]);
+    refused(&["sim", "--save", &result, "--json", &result], 2, &[&told("--save")]);
+    assert_eq!(folder.names(), ["tape"]);
 }

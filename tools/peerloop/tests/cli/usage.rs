@@ -1,6 +1,7 @@
 //! What is typed wrong, and what cannot work: one clear line and the right code, before anything begins.
 
-use crate::{ResultFile, command, peerloop};
+use crate::{Folder, ResultFile, command, peerloop};
+use std::fs::OpenOptions;
 #[cfg(unix)]
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -50,8 +51,7 @@ fn every_mistake_has_its_line() {
         refused(&[command, "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
     }
     refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
-    refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["only one"]);
-    refused(&["bench", "--json", "one", "--hgrm", "one"], 2, &["same place"]);
+    refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["--hgrm - and --json - are one file"]);
     refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
     refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
     refused(&["bench", "127.0.0.1:1"], 2, &["a port that tells no network", "--network mainnet, testnet", "_NETWORK"]);
@@ -119,6 +119,54 @@ fn a_file_that_cannot_be_written_is_found_before_the_run() {
         refused(&["bench", flag, "/no/such/folder/result"], 1, &["/no/such/folder/result"]);
         refused(&["bench", flag, "/"], 1, &["opening /"]);
     }
+}
+
+#[test]
+fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
+    let folder = Folder::new("one-file");
+    let (result, dotted) = (folder.file("result"), folder.file("./result"));
+    let refused = |json: &str, hgrm: &str, parts: &[&str]| {
+        refused(&["bench", "-c", "1", "-d", "1s", "--json", json, "--hgrm", hgrm], 2, parts);
+    };
+    let told = ["--hgrm", "and --json", "are one file; name another for one of them"];
+    refused(&result, &result, &told);
+    refused(&result, &dotted, &told);
+    assert!(folder.names().is_empty(), "what was begun is removed");
+    folder.with("result", "kept");
+    std::os::unix::fs::symlink(&result, folder.file("link")).expect("it can be made");
+    std::fs::hard_link(&result, folder.file("hard")).expect("it can be made");
+    for other in ["link", "hard", "./result"] {
+        refused(&result, &folder.file(other), &told);
+    }
+    std::os::unix::fs::symlink(folder.file("none"), folder.file("nowhere")).expect("it can be made");
+    refused(&folder.file("nowhere"), &folder.file("none"), &told);
+    assert_eq!(std::fs::read_to_string(&result).expect("it is there"), "kept");
+    assert_eq!(folder.names(), ["hard", "link", "nowhere", "result"]);
+}
+
+#[test]
+fn results_never_go_over_the_book_the_settings_or_the_text() {
+    let folder = Folder::new("over-inputs");
+    let file = folder.with("file", "kept");
+    for variable in ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"] {
+        let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &folder.file("./file")]);
+        let output = run.env(variable, &file).output().expect("the program starts");
+        let line = String::from_utf8(output.stderr).expect("it is text");
+        let told = format!("and the file of variable {variable} are one file; name another for one of them\n");
+        assert!(output.status.code() == Some(2) && line.ends_with(&told), "{line}");
+    }
+    let stream = || OpenOptions::new().append(true).open(&file).expect("it is there");
+    let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
+    let output = run.stdout(stream()).output().expect("the program starts");
+    let line = String::from_utf8(output.stderr).expect("it is text");
+    let told = "and standard output are one file; name another for one of them; `-` is standard output alone\n";
+    assert!(output.status.code() == Some(2) && line.ends_with(told), "{line}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "kept");
+    let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
+    assert_eq!(run.stderr(stream()).output().expect("the program starts").status.code(), Some(2));
+    let run =
+        peerloop(&["bench", "-c", "1", "-d", "100ms", "--warmup", "0s", "--json", "/dev/null", "--hgrm", "/dev/null"]);
+    assert_eq!(run.code, Some(0), "a device holds nothing that could be lost: {}", run.stderr);
 }
 
 #[test]
