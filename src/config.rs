@@ -11,9 +11,7 @@ pub use change::{ConfigChange, Effect, UpdateError};
 pub use manager::{DialMode, ManagerConfig};
 
 use crate::limits;
-use crate::protocol::{
-    CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SERVICE_BITCOIN_CASH, SERVICE_NETWORK,
-};
+use crate::protocol::{CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use std::fmt;
 use std::time::Duration;
 
@@ -34,7 +32,10 @@ pub struct Config {
     pub magic: Option<[u8; 4]>,
     /// The protocol version we claim. Default 70016; anything else is for testing what a peer does about it.
     pub protocol_version: u32,
-    /// The services we claim. Default 0x21, those of an ordinary SV node.
+    /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler that
+    /// answers `getheaders` and `getdata`: a node without a chain asks one peer that claims it for headers, and waits
+    /// for that one. With 0 an SV Node leaves our address out of its `addr` messages, and may refuse us with
+    /// `reject(version, 0x40)` where it dials us because another peer told it that we serve the chain.
     pub services: u64,
     /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
     pub user_agent: String,
@@ -96,7 +97,7 @@ impl Config {
             network,
             magic: None,
             protocol_version: PROTOCOL_VERSION,
-            services: SERVICE_NETWORK | SERVICE_BITCOIN_CASH,
+            services: 0,
             user_agent: concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
             start_height: 0,
             relay: true,

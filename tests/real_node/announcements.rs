@@ -3,7 +3,7 @@
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
 use peerloop::Config;
-use peerloop::protocol::CommandName;
+use peerloop::protocol::{CommandName, SERVICE_NETWORK};
 use serde_json::json;
 
 #[test]
@@ -53,7 +53,8 @@ fn seed_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
 #[test]
 fn seed_e35_what_the_engine_does_not_answer_reaches_the_handler() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(config());
+    // The node asks only a peer that claims the chain for it.
+    let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
     let peer = observer.ready(node.address());
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);

@@ -24,6 +24,7 @@ mod plain;
 mod said;
 mod signed;
 mod streams;
+mod syncing;
 
 use node::Node;
 

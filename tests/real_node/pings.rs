@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
-use peerloop::protocol::CommandName;
+use peerloop::protocol::{CommandName, SERVICE_NETWORK};
 use peerloop::{Config, Ctx, PeerId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -63,9 +63,9 @@ fn seed_e12_a_hundred_pings_are_each_answered_once() {
 #[test]
 fn seed_e13_the_nodes_own_ping_gets_the_nonce_that_it_sent() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(config());
+    let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
     let peer = observer.ready(node.address());
-    // The node pings us as soon as it knows us, and before it says this.
+    // The node pings us as soon as it knows us, and before it asks one that claims the chain for it.
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
     assert_eq!(observer.ask(|ctx| ctx.counters().pings_answered), 1);

@@ -106,13 +106,15 @@ fn discarding() -> Player {
 
 #[test]
 fn loops_that_know_one_of_them_find_each_other() {
+    // What claims no chain is told to nobody.
+    let serving = |config| Config { services: SERVICES, ..config };
     let world = World::new(1, Instant::ZERO);
-    let mut known = Node::new(&world, waiting(1), Player::default());
+    let mut known = Node::new(&world, serving(waiting(1)), Player::default());
     world.set_name(SEED, vec![known.address.ip()]);
-    let mut first = Node::new(&world, managed(2), Player::default());
+    let mut first = Node::new(&world, serving(managed(2)), Player::default());
     run(&world, secs(5), &mut [&mut known.reactor, &mut first.reactor]);
     assert_eq!((known.reactor.stats().ready, first.reactor.stats().ready), (1, 1));
-    let mut second = Node::new(&world, managed(3), Player::default());
+    let mut second = Node::new(&world, serving(managed(3)), Player::default());
     run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
     for node in [&known, &first, &second] {
         assert_eq!(node.reactor.stats().ready, 2, "each has both others, once");

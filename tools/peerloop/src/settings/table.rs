@@ -141,7 +141,7 @@ pub(super) static SETTINGS: [Setting; 48] = [
     ),
     row(
         "services",
-        "The services that are claimed, as a number or 0x and hexadecimal digits",
+        "The services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain",
         Kind::Bits(|config| &mut config.services),
     ),
     row("user_agent", "The user agent that is claimed", Kind::Text(|config| &mut config.user_agent)),
