@@ -4,8 +4,9 @@
 //! dial, the next ping or the end of the phase, whichever is sooner. A ping that falls due is sent whatever became of
 //! those before it; one that cannot be sent is counted as unsent and not caught up.
 
-use super::plan::{Plan, Schedule};
+use super::plan::Plan;
 use super::report::{Accounts, PeerCounts, Report};
+use super::schedule::Schedule;
 use crate::api::{Answer, Ctx, Event, Handler};
 use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
@@ -97,7 +98,7 @@ impl Generator {
     /// If the plan has no target, or a connect rate that is not over zero.
     pub fn new(plan: Plan) -> Self {
         assert!(!plan.targets.is_empty(), "a plan has a target");
-        assert!(plan.connect_rate > 0.0, "a plan opens its connections at some rate");
+        assert!(!plan.connect_rate.is_zero(), "a plan opens its connections at some rate");
         let accounts = Accounts::new(plan.connections);
         Self {
             schedule: Schedule::new(Instant::ZERO, plan.connect_rate),

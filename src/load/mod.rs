@@ -10,8 +10,10 @@ mod generator;
 mod plan;
 mod report;
 mod responder;
+mod schedule;
 
 pub use generator::{Generator, GeneratorCommand, Phase, Progress};
 pub use plan::Plan;
 pub use report::{Agent, Doubt, Failure, PeerCounts, Report, Traffic, Verdict, WorkCounts};
 pub use responder::{Responder, ResponderCommand, Snapshot};
+pub use schedule::Rate;

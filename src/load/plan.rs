@@ -1,6 +1,6 @@
 //! What a generator does, and when: everything that is known before the first connection.
 
-use crate::time::Instant;
+use super::schedule::Rate;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// How many connections are opened.
     pub connections: usize,
-    /// Connections opened per second. Over zero.
-    pub connect_rate: f64,
-    /// Pings per second, all peers together, evenly spaced and in turn over the peers. Zero sends none.
-    pub rate: f64,
+    /// The rate at which connections are opened. Above zero.
+    pub connect_rate: Rate,
+    /// The rate of pings, all peers together, evenly spaced and in turn over the peers. Zero sends none.
+    pub rate: Rate,
     /// Time for which pings are sent and not counted, once all connections are decided.
     pub warmup: Duration,
     /// Time for which pings are sent and counted.
@@ -36,46 +36,9 @@ impl Plan {
     }
 }
 
-/// A rate as moments: the k-th of evenly spaced ones.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Schedule {
-    begin: Instant,
-    per_second: f64,
-}
-
-impl Schedule {
-    /// A schedule whose first moment is `begin`.
-    pub(super) fn new(begin: Instant, per_second: f64) -> Self {
-        Self { begin, per_second }
-    }
-
-    /// How many moments lie before `end`.
-    pub(super) fn count_until(&self, end: Instant) -> u64 {
-        (end.since(self.begin).as_secs_f64() * self.per_second.max(0.0)).ceil() as u64
-    }
-
-    /// The moment with this index; never, if the rate is zero.
-    pub(super) fn moment(&self, index: u64) -> Instant {
-        if self.per_second <= 0.0 {
-            return Instant::MAX;
-        }
-        let after = Duration::try_from_secs_f64(index as f64 / self.per_second).unwrap_or(Duration::MAX);
-        self.begin.plus(after)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_are_evenly_spaced_and_begin_at_once() {
-        let schedule = Schedule::new(Instant::from_nanos(5), 1_000.0);
-        assert_eq!(schedule.moment(0), Instant::from_nanos(5));
-        assert_eq!(schedule.moment(1), Instant::from_nanos(1_000_005));
-        assert_eq!(schedule.moment(100_000), Instant::from_nanos(100_000_000_005));
-        assert_eq!(Schedule::new(Instant::ZERO, 0.0).moment(0), Instant::MAX);
-    }
 
     #[test]
     fn connections_take_targets_and_fitting_sources_in_turn() {
@@ -86,8 +49,8 @@ mod tests {
             targets: vec![four, six],
             sources: sources.clone(),
             connections: 4,
-            connect_rate: 1.0,
-            rate: 1.0,
+            connect_rate: Rate::per_second(1),
+            rate: Rate::per_second(1),
             warmup: Duration::ZERO,
             duration: Duration::ZERO,
             drain: Duration::ZERO,

@@ -3,7 +3,7 @@
 use crate::stage::{Stage, config};
 use peerloop::Config;
 use peerloop::error::Side;
-use peerloop::load::{Doubt, GeneratorCommand, Plan, Verdict};
+use peerloop::load::{Doubt, GeneratorCommand, Plan, Rate, Verdict};
 use peerloop::peer::ConnectionState;
 use std::time::Duration;
 
@@ -71,12 +71,12 @@ fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
 #[test]
 fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_the_run() {
     // The run ends 11.45 s after the beginning: a stall across it, and one that is over with it.
-    for (rate, at, stall) in [(2_000_u32, 10_000, 3_000), (10_000, 11_405, 50)] {
-        let mut stage = Stage::with(|plan| Plan { rate: f64::from(rate), ..plan });
+    for (rate, at, stall) in [(2_000_u64, 10_000, 3_000), (10_000, 11_405, 50)] {
+        let mut stage = Stage::with(|plan| Plan { rate: Rate::per_second(rate), ..plan });
         stage.run_for(Duration::from_millis(at));
         stage.stall_generator(Duration::from_millis(stall));
         let work = stage.finish().work;
-        let planned = 10 * u64::from(rate);
+        let planned = 10 * rate;
         assert_eq!((work.planned, work.sent + work.unsent), (planned, planned), "{work:?}");
         assert!(work.unsent > 0, "{work:?}: the drain sends nothing");
     }

@@ -1,7 +1,7 @@
 //! Connections and pings come when they are planned.
 
 use crate::stage::{RATE, Stage};
-use peerloop::load::{Phase, Verdict};
+use peerloop::load::{Phase, Plan, Rate, Verdict};
 use std::time::Duration;
 
 #[test]
@@ -18,11 +18,11 @@ fn connections_are_opened_at_the_rate_that_was_asked() {
 
 #[test]
 fn pings_are_evenly_spaced_and_go_round_the_peers() {
-    let mut stage = Stage::with(|plan| peerloop::load::Plan { warmup: Duration::ZERO, ..plan });
+    let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
     stage.run_for(Duration::from_millis(450));
     assert_eq!(stage.progress().planned, 1, "the first is due at once");
     for planned in 2..=101_u64 {
-        stage.run_for(Duration::from_secs_f64(1.0 / RATE));
+        stage.run_for(Duration::from_nanos(1_000_000_000 / RATE));
         let progress = stage.progress();
         assert_eq!((progress.planned, progress.sent, progress.answered), (planned, planned, planned));
     }
@@ -30,6 +30,15 @@ fn pings_are_evenly_spaced_and_go_round_the_peers() {
     assert_eq!(counters.pings_answered, 101);
     let report = stage.finish();
     assert_eq!(report.work.planned, 1_000);
+}
+
+#[test]
+fn three_peers_at_a_tenth_of_a_ping_a_second_send_three_pings_in_ten_seconds() {
+    let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
+    let report = Stage::with(|plan| Plan { connections: 3, rate, ..plan }).finish();
+    let work = report.work;
+    assert_eq!((work.planned, work.sent, work.unsent, work.answered), (3, 3, 0, 3));
+    assert_eq!(report.verdict, Verdict::Trusted);
 }
 
 #[test]
@@ -51,7 +60,7 @@ fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
 
 #[test]
 fn no_rate_sends_no_pings_and_holds_the_peers() {
-    let mut stage = Stage::with(|plan| peerloop::load::Plan { rate: 0.0, ..plan });
+    let mut stage = Stage::with(|plan| Plan { rate: Rate::ZERO, ..plan });
     stage.run_for(Duration::from_secs(11));
     assert_eq!(stage.node.stats().ready, 10);
     let report = stage.finish();

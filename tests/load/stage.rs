@@ -1,14 +1,14 @@
 //! A generator and the node that it loads, in one virtual world.
 
 use peerloop::api::Pending;
-use peerloop::load::{Generator, GeneratorCommand, Plan, Progress, Report, Responder};
+use peerloop::load::{Generator, GeneratorCommand, Plan, Progress, Rate, Report, Responder};
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Network, Reactor};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) const RATE: f64 = 100.0;
+pub(crate) const RATE: u64 = 100;
 
 pub(crate) struct Stage {
     pub(crate) world: World,
@@ -22,8 +22,8 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         targets: vec![target],
         sources: Vec::new(),
         connections: 10,
-        connect_rate: 20.0,
-        rate: RATE,
+        connect_rate: Rate::per_second(20),
+        rate: Rate::per_second(RATE),
         warmup: Duration::from_secs(1),
         duration: Duration::from_secs(10),
         drain: Duration::from_secs(2),

@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::observer::config;
-use peerloop::load::{Generator, PeerCounts, Phase, Plan};
+use peerloop::load::{Generator, PeerCounts, Phase, Plan, Rate};
 use peerloop::{Config, Reactor};
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
         targets: vec![node.address()],
         sources: Vec::new(),
         connections: PEERS,
-        connect_rate: 200.0,
-        rate: PEERS as f64,
+        connect_rate: Rate::per_second(200),
+        rate: Rate::per_second(PEERS as u64),
         warmup: Duration::ZERO,
         duration: HOLD,
         drain: Duration::from_secs(30),

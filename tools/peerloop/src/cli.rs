@@ -8,7 +8,7 @@ use crate::sim::Worlds;
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
 use crate::units::{
-    Percentiles, Rate, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
+    Percentiles, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
     parse_rate_above_zero,
 };
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use peerloop::Network;
 use peerloop::address::{Host, canonical};
 use peerloop::ban::BanReason;
+use peerloop::load::Rate;
 use peerloop::store::PeerStatus;
 use std::ffi::OsString;
 use std::fmt;

@@ -3,13 +3,9 @@
 //! A duration always carries its unit, a rate is per second unless it says otherwise, a count may end in `k` or `m`.
 //! Nothing is guessed: what is not understood is refused with an example of what would be.
 
+use peerloop::load::Rate;
 use peerloop::time::UnixTime;
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Operations per second.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(crate) struct Rate(pub(crate) f64);
 
 /// A percentile together with the text that named it, which also names it in the results.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,32 +33,45 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     count.filter(|&count| count > 0).ok_or_else(refused)
 }
 
-/// A rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`.
+/// The fastest rate: one operation each nanosecond, which is as finely as a schedule tells moments apart.
+const RATE_MAX_PER_SECOND: f64 = 1e9;
+
+/// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as the ratio that it is.
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let refused = || format!("`{text}` is no rate: use a number with /s, /ms or /m, for example 500/s");
-    let (amount, per_second) = match text.split_once('/') {
-        None | Some((_, "s")) => (text.split('/').next().unwrap_or(text), 1.0),
-        Some((amount, "ms")) => (amount, 1_000.0),
-        Some((amount, "m" | "min")) => (amount, 1.0 / 60.0),
+    let (amount, unit) = match text.split_once('/') {
+        None => (text, Duration::from_secs(1)),
+        Some((amount, "s")) => (amount, Duration::from_secs(1)),
+        Some((amount, "ms")) => (amount, Duration::from_millis(1)),
+        Some((amount, "m" | "min")) => (amount, Duration::from_secs(60)),
         Some(_) => return Err(refused()),
     };
     let (digits, factor) = match amount.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1_000.0),
-        None => (amount, 1.0),
+        Some(digits) => (digits, 1_000),
+        None => (amount, 1),
     };
-    // The parser of floats takes `inf`, `nan` and signs, none of which is a rate.
-    if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if digits.is_empty() || digits == "." || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(refused());
     }
-    let rate = digits.parse::<f64>().map_err(|_| refused())? * factor * per_second;
-    if rate.is_finite() { Ok(Rate(rate)) } else { Err(refused()) }
+    let operations = format!("0{whole}{fraction}").parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    let scale = u32::try_from(fraction.len()).ok().and_then(|len| 10_u32.checked_pow(len));
+    let time = scale.and_then(|scale| unit.checked_mul(scale));
+    let rate = operations.zip(time).and_then(|(operations, time)| Rate::new(operations, time));
+    match rate {
+        Some(rate) if rate.as_per_second() <= RATE_MAX_PER_SECOND => Ok(rate),
+        Some(_) | None => Err(format!(
+            "`{text}` is out of range: a rate is 1000000k/s at the most, and has 9 digits behind the point at the most"
+        )),
+    }
 }
 
 /// A rate above zero.
 pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
-    parse_rate(text).and_then(|rate| match rate.0 > 0.0 {
-        true => Ok(rate),
-        false => Err(format!("`{text}` must be above zero")),
+    parse_rate(text).and_then(|rate| match rate.is_zero() {
+        true => Err(format!("`{text}` must be above zero")),
+        false => Ok(rate),
     })
 }
 
@@ -139,12 +148,15 @@ impl Percentile {
     }
 }
 
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            rate if rate >= 1_000.0 || rate.fract() == 0.0 => write!(f, "{rate:.0}/s"),
-            rate if rate >= 0.1 || rate == 0.0 => write!(f, "{rate:.1}/s"),
-            rate => write!(f, "{rate:.4}/s"),
+/// Shows operations per second, with three digits below 0.1: `1500/s`, `2.5/s`, `0.0125/s`.
+pub(crate) fn show_rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate >= 1_000.0 || rate.fract() == 0.0 => format!("{rate:.0}/s"),
+        rate if rate >= 0.1 => format!("{rate:.1}/s"),
+        rate => {
+            let leading_zeros = (-rate.log10()).floor() as usize;
+            let decimals = format!("{rate:.places$}", places = leading_zeros + 3);
+            format!("{}/s", decimals.trim_end_matches('0'))
         }
     }
 }
@@ -229,23 +241,33 @@ mod tests {
 
     #[test]
     fn rates_are_per_second_unless_they_say_otherwise() {
-        for (text, per_second) in [
-            ("500", 500.0),
-            ("500/s", 500.0),
-            ("10/ms", 10_000.0),
-            ("60/m", 1.0),
-            ("1.5k/s", 1_500.0),
-            (".5", 0.5),
-            ("0", 0.0),
+        for (text, ratio) in [
+            ("500", (500, 1)),
+            ("500/s", (500, 1)),
+            ("10/ms", (10_000, 1)),
+            ("60/m", (1, 1)),
+            ("1/min", (1, 60)),
+            ("1.5k/s", (1_500, 1)),
+            (".5", (1, 2)),
+            ("5.", (5, 1)),
+            ("0.1", (1, 10)),
+            ("0.30", (3, 10)),
+            ("0.0000001/m", (1, 600_000_000)),
+            ("1000000k", (1_000_000_000, 1)),
+            ("0", (0, 1)),
         ] {
-            assert_eq!(parse_rate(text), Ok(Rate(per_second)), "{text}");
+            let (operations, secs) = ratio;
+            assert_eq!(parse_rate(text).ok(), Rate::new(operations, Duration::from_secs(secs)), "{text}");
         }
-        let wrong = ["", "/s", "5/h", "5/", "-5", "+5", "nan", "inf", "1e999", "k", "5/s/s", "5 /s"];
+        for text in ["1000001k", "18446744073709551616", "0.0000000001", "18446744073709551615k"] {
+            assert!(parse_rate(text).unwrap_err().contains("out of range"), "{text}");
+        }
+        let wrong = ["", "/s", "5/h", "5/", "-5", "+5", "nan", "inf", "1e9", ".", "1.2.3", "k", "5/s/s", "5 /s"];
         for text in wrong {
             assert!(parse_rate(text).is_err(), "{text}");
         }
         assert!(parse_rate_above_zero("0").is_err());
-        assert_eq!(parse_rate_above_zero("0.5"), Ok(Rate(0.5)));
+        assert_eq!(parse_rate_above_zero("0.5"), Ok(Rate::new(1, Duration::from_secs(2)).unwrap()));
     }
 
     #[test]
@@ -339,9 +361,18 @@ mod tests {
         assert_eq!(show_bytes(1_023), "1023 B");
         assert_eq!(show_bytes(48_026), "46.9 KiB");
         assert_eq!(show_bytes(u64::MAX), "16777216.0 TiB");
-        assert_eq!(Rate(100.0).to_string(), "100/s");
-        assert_eq!(Rate(99.96).to_string(), "100.0/s");
-        assert_eq!(Rate(0.0125).to_string(), "0.0125/s");
+        for (rate, text) in [
+            (0.0, "0/s"),
+            (1e-9, "0.000000001/s"),
+            (0.000_012_345, "0.0000123/s"),
+            (0.0125, "0.0125/s"),
+            (0.1, "0.1/s"),
+            (99.96, "100.0/s"),
+            (100.0, "100/s"),
+            (1e9, "1000000000/s"),
+        ] {
+            assert_eq!(show_rate(rate), text);
+        }
         assert_eq!(show_seconds(Duration::from_millis(2_510)), "2.5 s");
         assert_eq!(show_seconds(Duration::from_secs(10)), "10 s");
     }
@@ -361,8 +392,8 @@ mod tests {
 
         #[test]
         fn a_rate_that_is_accepted_is_a_number_of_operations(text in "[0-9a-z./+-]{0,8}") {
-            if let Ok(Rate(rate)) = parse_rate(&text) {
-                prop_assert!(rate.is_finite() && rate >= 0.0);
+            if let Ok(rate) = parse_rate(&text) {
+                prop_assert!((0.0..=RATE_MAX_PER_SECOND).contains(&rate.as_per_second()));
             }
         }
     }

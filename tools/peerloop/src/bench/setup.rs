@@ -8,9 +8,9 @@ use crate::machine::{self, Machine};
 use crate::output::{self, Sink};
 use crate::settings;
 use crate::targets::{self, Family, Target};
-use crate::units::{Percentiles, Rate};
+use crate::units::Percentiles;
 use peerloop::histogram::LATENCY_MAX_NANOS;
-use peerloop::load::Plan;
+use peerloop::load::{Plan, Rate};
 use peerloop::{Config, Network};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -57,7 +57,11 @@ impl Setup {
             false => targets::network(asked, names.iter().map(String::as_str))?,
         };
         let connections = args.connections.unwrap_or(if is_built_in { 1_000 } else { 100 });
-        let rate_per_peer = args.rate_per_peer.unwrap_or(Rate(if is_built_in { 10.0 } else { 1.0 }));
+        let (peer_default, connect_default) = if is_built_in { (10, 1_000) } else { (1, 100) };
+        let rate_per_peer = args.rate_per_peer.unwrap_or_else(|| Rate::per_second(peer_default));
+        let rate = args.rate.or_else(|| rate_per_peer.times(connections as u64)).ok_or_else(|| {
+            Failure::usage(format!("--rate-per-peer for {connections} peers is too much; lower one of the two"))
+        })?;
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -75,8 +79,8 @@ impl Setup {
             sources,
             network,
             connections,
-            rate: args.rate.unwrap_or(Rate(rate_per_peer.0 * connections as f64)),
-            connect_rate: args.connect_rate.unwrap_or(Rate(if is_built_in { 1_000.0 } else { 100.0 })),
+            rate,
+            connect_rate: args.connect_rate.unwrap_or_else(|| Rate::per_second(connect_default)),
             warmup: args.warmup,
             duration: args.duration,
             drain: args.drain,
@@ -107,9 +111,9 @@ impl Setup {
         [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
 
-    /// How the pings of one peer come, on average.
-    pub(crate) fn rate_per_peer(&self) -> Rate {
-        Rate(self.rate.0 / self.connections as f64)
+    /// Pings per second of one peer, on average.
+    pub(crate) fn rate_per_peer(&self) -> f64 {
+        self.rate.as_per_second() / self.connections as f64
     }
 
     /// The targets as one word of a message.
@@ -138,8 +142,8 @@ impl Setup {
             targets: self.targets.clone(),
             sources: self.sources.clone(),
             connections: self.connections,
-            connect_rate: self.connect_rate.0,
-            rate: self.rate.0,
+            connect_rate: self.connect_rate,
+            rate: self.rate,
             warmup: self.warmup,
             duration: self.duration,
             drain: self.drain,

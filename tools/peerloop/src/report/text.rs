@@ -3,7 +3,7 @@
 use super::{Outcome, explain};
 use crate::bench::Setup;
 use crate::machine::Machine;
-use crate::units::{Percentiles, Rate, show_bytes, show_latency, show_seconds};
+use crate::units::{Percentiles, show_bytes, show_latency, show_rate, show_seconds};
 use peerloop::error::Side;
 use peerloop::histogram::LatencyHistogram;
 use peerloop::load::{Report, Verdict};
@@ -66,8 +66,8 @@ pub(crate) fn preamble(setup: &Setup) -> String {
     }
     let [warmup, duration, drain] = [setup.warmup, setup.duration, setup.drain].map(show_seconds);
     let plan = [
-        format!("{} peers at {}", setup.connections, setup.connect_rate),
-        format!("{} pings, {} per peer", setup.rate, setup.rate_per_peer()),
+        format!("{} peers at {}", setup.connections, show_rate(setup.connect_rate.as_per_second())),
+        format!("{} pings, {} per peer", show_rate(setup.rate.as_per_second()), show_rate(setup.rate_per_peer())),
         format!("{warmup} warm-up, {duration} run, {drain} drain"),
     ];
     page.parts("plan    ", "  ", plan);
@@ -117,12 +117,12 @@ fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
 fn work(page: &mut Page, setup: &Setup, report: &Report) {
     let work = report.work;
     let seconds = report.run_time.as_secs_f64();
-    let rate = if seconds > 0.0 { Rate(work.answered as f64 / seconds) } else { Rate(0.0) };
+    let rate = if seconds > 0.0 { work.answered as f64 / seconds } else { 0.0 };
     let mut parts = vec![format!("{} planned", work.planned), format!("{} sent", work.sent)];
     parts.extend((work.unsent > 0).then(|| format!("{} unsent", work.unsent)));
     parts.push(format!("{} answered", work.answered));
     parts.push(format!("{} timed out", work.timed_out));
-    parts.push(format!("{rate} of {} asked", setup.rate));
+    parts.push(format!("{} of {} asked", show_rate(rate), show_rate(setup.rate.as_per_second())));
     page.parts("Work       ", "   ", parts);
     let traffic = report.traffic;
     page.line(format_args!(

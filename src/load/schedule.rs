@@ -1,0 +1,181 @@
+//! Rates and schedules in integer arithmetic: one formula says when an operation is due and how many are due by then.
+
+use crate::time::Instant;
+use std::time::Duration;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// A rate as an exact ratio: so many operations in so much time.
+///
+/// A decimal rate such as 0.1/s has no exact binary form; as a ratio it is one operation in ten seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    operations: u64,
+    /// Above zero, and without a common divisor with `operations`.
+    time_ns: u64,
+}
+
+impl Rate {
+    /// No operation, ever.
+    pub const ZERO: Self = Self { operations: 0, time_ns: 1 };
+
+    /// A whole number of operations in each second.
+    pub const fn per_second(operations: u64) -> Self {
+        Self::reduced(operations, NANOS_PER_SECOND)
+    }
+
+    /// `operations` in each `time`; none if `time` is zero or longer than 584 years.
+    pub fn new(operations: u64, time: Duration) -> Option<Self> {
+        let time_ns = u64::try_from(time.as_nanos()).ok().filter(|&nanos| nanos > 0)?;
+        Some(Self::reduced(operations, time_ns))
+    }
+
+    /// The rate of `count` parties that each keep this one; none if the number of operations does not fit 64 bits.
+    pub fn times(self, count: u64) -> Option<Self> {
+        // What is divided out first cannot overflow.
+        let common = gcd(count, self.time_ns);
+        let operations = self.operations.checked_mul(count / common)?;
+        Some(Self::reduced(operations, self.time_ns / common))
+    }
+
+    /// Operations per second, rounded to a float: for display only.
+    pub fn as_per_second(self) -> f64 {
+        self.operations as f64 * NANOS_PER_SECOND as f64 / self.time_ns as f64
+    }
+
+    /// Whether there is no operation, ever.
+    pub const fn is_zero(self) -> bool {
+        self.operations == 0
+    }
+
+    /// Counts the operations that fall due in `time`, of which the first is due at once.
+    pub(super) fn count_in(self, time: Duration) -> u64 {
+        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let count = (u128::from(time_ns) * u128::from(self.operations)).div_ceil(u128::from(self.time_ns));
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    const fn reduced(operations: u64, time_ns: u64) -> Self {
+        let common = gcd(operations, time_ns);
+        Self { operations: operations / common, time_ns: time_ns / common }
+    }
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// A rate as moments: the k-th of evenly spaced ones.
+///
+/// Moment k is `k x time / operations` after the begin, rounded down to a nanosecond. So the moments before an end are
+/// those with `k < end x operations / time`, exactly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    begin: Instant,
+    rate: Rate,
+}
+
+impl Schedule {
+    /// Starts a schedule whose first moment is `begin`.
+    pub(super) fn new(begin: Instant, rate: Rate) -> Self {
+        Self { begin, rate }
+    }
+
+    /// Counts the moments before `end`.
+    pub(super) fn count_until(&self, end: Instant) -> u64 {
+        self.rate.count_in(end.since(self.begin))
+    }
+
+    /// Returns the moment with this index; never, if the rate is zero.
+    pub(super) fn moment(&self, index: u64) -> Instant {
+        if self.rate.is_zero() {
+            return Instant::MAX;
+        }
+        let after = u128::from(index) * u128::from(self.rate.time_ns) / u128::from(self.rate.operations);
+        self.begin.plus(Duration::from_nanos(u64::try_from(after).unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    /// Lists the moments before `end_ns` by adding one period after the other, its fraction of a nanosecond apart.
+    fn naive(rate: Rate, end_ns: u64) -> Vec<u64> {
+        let (mut nanos, mut fraction, mut moments) = (0, 0, Vec::new());
+        while nanos < end_ns {
+            moments.push(nanos);
+            nanos += rate.time_ns / rate.operations;
+            fraction += rate.time_ns % rate.operations;
+            if fraction >= rate.operations {
+                fraction -= rate.operations;
+                nanos += 1;
+            }
+        }
+        moments
+    }
+
+    #[test]
+    fn moments_are_evenly_spaced_and_begin_at_once() {
+        let schedule = Schedule::new(at(5), Rate::per_second(1_000));
+        let moments = [0, 1, 100_000].map(|index| schedule.moment(index));
+        assert_eq!(moments, [at(5), at(1_000_005), at(100_000_000_005)]);
+        let never = Schedule::new(Instant::ZERO, Rate::ZERO);
+        assert_eq!((never.moment(0), never.count_until(Instant::MAX)), (Instant::MAX, 0));
+    }
+
+    #[test]
+    fn three_peers_at_a_tenth_of_a_ping_a_second_are_due_three_pings_in_ten_seconds() {
+        let rate = Rate::new(1, Duration::from_secs(10)).and_then(|rate| rate.times(3)).unwrap();
+        assert_eq!(rate, Rate::new(3, Duration::from_secs(10)).unwrap());
+        let schedule = Schedule::new(Instant::ZERO, rate);
+        assert_eq!(schedule.count_until(at(10_000_000_000)), 3);
+        assert_eq!(schedule.count_until(at(10_000_000_001)), 4);
+        assert_eq!([1, 2, 3].map(|k| schedule.moment(k)), [3_333_333_333, 6_666_666_666, 10_000_000_000].map(at));
+    }
+
+    #[test]
+    fn a_rate_is_reduced_and_does_not_overflow() {
+        assert_eq!(Rate::new(20, Duration::from_secs(2)), Some(Rate::per_second(10)));
+        assert_eq!(Rate::new(1, Duration::ZERO), None);
+        assert_eq!(Rate::new(u64::MAX, Duration::from_nanos(1)).and_then(|rate| rate.times(2)), None);
+        assert_eq!(Rate::per_second(0), Rate::ZERO);
+        assert_eq!(Rate::new(1, Duration::from_secs(4)).unwrap().as_per_second(), 0.25);
+        let fastest = Schedule::new(Instant::ZERO, Rate::new(u64::MAX, Duration::from_nanos(1)).unwrap());
+        assert_eq!(fastest.count_until(Instant::MAX), u64::MAX);
+        let slowest = Schedule::new(at(1), Rate::new(1, Duration::from_nanos(u64::MAX)).unwrap());
+        assert_eq!((slowest.moment(1), slowest.moment(u64::MAX)), (Instant::MAX, Instant::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn moments_and_counts_are_those_of_a_naive_clock(
+            peers in 1..60_u64,
+            mantissa in 1..2_000_u64,
+            decimals in 0..5_u32,
+            unit in 0..3_usize,
+            end_ms in 1..20_000_u64,
+        ) {
+            let unit_ns = [1_000_000, NANOS_PER_SECOND, 60 * NANOS_PER_SECOND][unit];
+            let time = Duration::from_nanos(unit_ns * 10_u64.pow(decimals));
+            let rate = Rate::new(mantissa, time).and_then(|rate| rate.times(peers)).unwrap();
+            let begin = at(12_345);
+            let schedule = Schedule::new(begin, rate);
+            // A naive clock is slow, so it sees a thousand operations at the most.
+            let end_ns = (end_ms * 1_000_000).min(1_000 * rate.time_ns / rate.operations + 1);
+            let moments = naive(rate, end_ns);
+            prop_assert_eq!(schedule.count_until(begin.plus(Duration::from_nanos(end_ns))), moments.len() as u64);
+            for (index, nanos) in moments.into_iter().enumerate() {
+                prop_assert_eq!(schedule.moment(index as u64), begin.plus(Duration::from_nanos(nanos)));
+            }
+        }
+    }
+}
