@@ -2,10 +2,13 @@
 //!
 //! It goes through its [`Phase`]s in order and never back. All of its timing is one exact wake-up at a time: the next
 //! dial, the next ping or the end of the phase, whichever is sooner. A ping that falls due is sent whatever became of
-//! those before it; one that cannot be sent is counted as unsent and not caught up.
+//! those before it; one that cannot be sent is counted as unsent and not caught up. A load whose peers are all gone
+//! ends early, and what they still had to do counts as planned and unsent.
 
+use super::ending::{EarlyEnd, EndCause, FIRST_DIALS};
 use super::plan::Plan;
-use super::report::{Accounts, PeerCounts, Report};
+use super::report::{Accounts, Fate, PeerCounts, Report};
+use super::roster::Roster;
 use super::schedule::Schedule;
 use crate::api::{Answer, Ctx, Event, Handler};
 use crate::histogram::LatencyHistogram;
@@ -81,11 +84,9 @@ pub struct Generator {
     next_index: u64,
     /// What it was last woken for.
     asked_for: Option<Instant>,
-    /// Ready peers; the pings go round them.
-    ready: Vec<PeerId>,
-    next_peer: usize,
-    /// By slot: where in `ready` the peer stands.
-    positions: Vec<usize>,
+    roster: Roster,
+    /// Failures of the first dials, until all of them have failed.
+    first_failures: usize,
     accounts: Accounts,
     interval: Box<LatencyHistogram>,
 }
@@ -99,7 +100,7 @@ impl Generator {
     pub fn new(plan: Plan) -> Self {
         assert!(!plan.targets.is_empty(), "a plan has a target");
         assert!(!plan.connect_rate.is_zero(), "a plan opens its connections at some rate");
-        let accounts = Accounts::new(plan.connections);
+        let (accounts, roster) = (Accounts::new(&plan), Roster::new(plan.connections));
         Self {
             schedule: Schedule::new(Instant::ZERO, plan.connect_rate),
             plan,
@@ -108,9 +109,8 @@ impl Generator {
             ramp_began: Instant::ZERO,
             next_index: 0,
             asked_for: None,
-            ready: Vec::new(),
-            next_peer: 0,
-            positions: Vec::new(),
+            roster,
+            first_failures: 0,
             accounts,
             interval: Box::default(),
         }
@@ -126,30 +126,73 @@ impl Generator {
         self.accounts.into_report()
     }
 
+    /// Returns the account of a load that never began: everything is planned and nothing was sent, unless it was asked
+    /// to finish.
+    pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
+        self.accounts.early_end = Some(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
+        self.count_rest(Duration::ZERO);
+        self.accounts.into_report()
+    }
+
     // --- Phases -----------------------------------------------------------------------------------------------------
 
     fn enter(&mut self, ctx: &mut Ctx<'_>, phase: Phase) {
-        let run_end = self.phase_end();
+        let (before, elapsed) = (self.phase, self.phase_elapsed(ctx));
         self.phase = phase;
         self.phase_began = ctx.now();
+        if before == Phase::Ramp {
+            self.end_ramp(ctx);
+        }
         match phase {
             Phase::Ramp => {}
-            Phase::Warmup => {
-                self.accounts.ramp_time = Some(self.phase_began.since(self.ramp_began));
-                self.begin_schedule(ctx.now());
-            }
+            Phase::Warmup => self.begin_schedule(ctx.now()),
             Phase::Run => {
                 self.begin_schedule(ctx.now());
                 self.accounts.begin_run(ctx);
             }
             Phase::Drain => {
-                let due = self.schedule.count_until(run_end.min(self.phase_began));
-                self.accounts.work.note_skipped(due.saturating_sub(self.next_index));
+                self.count_rest(elapsed);
                 self.accounts.end_run(ctx);
             }
-            Phase::Done => ctx.stop(),
+            Phase::Done => {
+                if before != Phase::Drain {
+                    self.next_index = 0;
+                    self.count_rest(Duration::ZERO);
+                }
+                ctx.stop();
+            }
         }
         self.wake(ctx);
+    }
+
+    fn end_ramp(&mut self, ctx: &Ctx<'_>) {
+        if self.accounts.peers.is_decided() {
+            self.accounts.ramp.time = Some(ctx.now().since(self.ramp_began));
+        }
+    }
+
+    /// Counts the operations of the run that were not sent: those until its planned end, or, where the load was asked
+    /// to finish, those that fell due in `elapsed`.
+    fn count_rest(&mut self, elapsed: Duration) {
+        let time = match self.accounts.early_end {
+            Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
+            Some(_) | None => self.plan.duration,
+        };
+        self.accounts.scheduled_time = time;
+        for (connection, count, is_ready) in self.roster.shares(self.next_index..self.plan.rate.count_in(time)) {
+            self.accounts.note_planned(connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
+        }
+    }
+
+    /// Goes to the end, or to the drain from a run, and notes why.
+    fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: EndCause) {
+        let elapsed = self.phase_elapsed(ctx);
+        self.accounts.early_end = Some(EarlyEnd { cause, phase: self.phase, elapsed });
+        self.enter(ctx, if self.phase == Phase::Run { Phase::Drain } else { Phase::Done });
+    }
+
+    fn phase_elapsed(&self, ctx: &Ctx<'_>) -> Duration {
+        ctx.now().since(self.phase_began)
     }
 
     fn begin_schedule(&mut self, begin: Instant) {
@@ -169,34 +212,54 @@ impl Generator {
 
     /// Goes on to the next phase if this one is over, and on from there if there is nothing to do in it.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
-        while let Some(next) = self.next_phase(ctx.now()) {
-            self.enter(ctx, next);
+        loop {
+            if let Some(cause) = self.early_end() {
+                self.end_early(ctx, cause);
+            } else if let Some(next) = self.next_phase(ctx.now()) {
+                self.enter(ctx, next);
+            } else {
+                return;
+            }
         }
+    }
+
+    /// Returns why the load ends in this phase for want of peers, if it does.
+    fn early_end(&self) -> Option<EndCause> {
+        let peers = self.accounts.peers;
+        let all_lost = self.roster.is_empty().then_some(EndCause::AllLost);
+        match self.phase {
+            Phase::Ramp if peers.is_decided() && peers.ready == 0 => Some(EndCause::NoneReady),
+            Phase::Ramp if peers.is_decided() => all_lost,
+            Phase::Ramp if self.first_failures >= self.first_dials() && self.accounts.all_failed_alike() => {
+                Some(EndCause::FirstDialsFailed { dials: peers.failed })
+            }
+            Phase::Warmup | Phase::Run => all_lost,
+            Phase::Ramp | Phase::Drain | Phase::Done => None,
+        }
+    }
+
+    /// Counts the dials whose common failure ends the ramp: each target has had at least one.
+    fn first_dials(&self) -> usize {
+        FIRST_DIALS.max(self.plan.targets.len())
     }
 
     fn next_phase(&self, now: Instant) -> Option<Phase> {
         let is_over = now >= self.phase_end();
         match self.phase {
-            Phase::Ramp if !self.accounts.peers.is_decided() => None,
-            Phase::Ramp if self.ready.is_empty() => Some(Phase::Done),
-            Phase::Ramp => Some(Phase::Warmup),
+            Phase::Ramp => self.accounts.peers.is_decided().then_some(Phase::Warmup),
             Phase::Warmup => is_over.then_some(Phase::Run),
-            Phase::Run => (is_over || self.ready.is_empty()).then_some(Phase::Drain),
-            Phase::Drain => (is_over || self.accounts.work.is_settled()).then_some(Phase::Done),
+            Phase::Run => is_over.then_some(Phase::Drain),
+            Phase::Drain => {
+                let is_settled = self.accounts.work.is_settled() || self.roster.is_empty();
+                (is_over || is_settled).then_some(Phase::Done)
+            }
             Phase::Done => None,
         }
     }
 
     fn finish(&mut self, ctx: &mut Ctx<'_>) {
         match self.phase {
-            Phase::Ramp | Phase::Warmup => {
-                self.accounts.is_partial = true;
-                self.enter(ctx, Phase::Done);
-            }
-            Phase::Run => {
-                self.accounts.is_partial = true;
-                self.enter(ctx, Phase::Drain);
-            }
+            Phase::Ramp | Phase::Warmup | Phase::Run => self.end_early(ctx, EndCause::Asked),
             Phase::Drain | Phase::Done => {}
         }
     }
@@ -221,14 +284,19 @@ impl Generator {
             if self.next_index >= self.plan.connections as u64 || self.schedule.moment(self.next_index) > ctx.now() {
                 return;
             }
-            let (target, source) = self.plan.endpoints(self.next_index as usize);
+            let (index, planned) = (self.next_index as usize, self.schedule.moment(self.next_index));
+            let (target, source) = self.plan.endpoints(index);
             self.next_index += 1;
+            self.accounts.ramp.planned_time = planned.since(self.ramp_began);
+            self.accounts.ramp.dial_time = ctx.now().since(self.ramp_began);
+            self.accounts.ramp.dialled += 1;
             let dialled = match source {
                 Some(source) => ctx.connect_from(source, target),
                 None => ctx.connect(target),
             };
-            if dialled.is_err() {
-                self.accounts.not_dialled();
+            match dialled {
+                Ok(peer) => self.roster.note_dialled(index, peer),
+                Err(_) => self.accounts.not_dialled(index),
             }
         }
     }
@@ -240,38 +308,16 @@ impl Generator {
             if planned > ctx.now() || planned >= end {
                 return;
             }
+            let connection = self.roster.owner_of(self.next_index);
             self.next_index += 1;
-            let sent = self.next_ready().is_some_and(|peer| ctx.ping(peer, planned).is_ok());
+            let fate = match self.roster.peer_at(connection) {
+                None => Fate::Absent,
+                Some(peer) if ctx.ping(peer, planned).is_ok() => Fate::Sent,
+                Some(_) => Fate::Unsent,
+            };
             if self.phase == Phase::Run {
-                self.accounts.work.note_planned(sent);
+                self.accounts.note_planned(connection, 1, fate);
             }
-        }
-    }
-
-    fn next_ready(&mut self) -> Option<PeerId> {
-        if self.next_peer >= self.ready.len() {
-            self.next_peer = 0;
-        }
-        let peer = self.ready.get(self.next_peer).copied();
-        self.next_peer += 1;
-        peer
-    }
-
-    // --- Peers come and go ------------------------------------------------------------------------------------------
-
-    fn add_ready(&mut self, peer: PeerId) {
-        if self.positions.len() <= peer.slot() {
-            self.positions.resize(peer.slot() + 1, usize::MAX);
-        }
-        self.positions[peer.slot()] = self.ready.len();
-        self.ready.push(peer);
-    }
-
-    fn remove_ready(&mut self, peer: PeerId) {
-        let position = mem::replace(&mut self.positions[peer.slot()], usize::MAX);
-        self.ready.swap_remove(position);
-        if let Some(moved) = self.ready.get(position) {
-            self.positions[moved.slot()] = position;
         }
     }
 
@@ -317,15 +363,21 @@ impl Handler for Generator {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
-            Event::Opened { connect } => self.accounts.note_opened(connect),
+            Event::Opened { connect } => {
+                let connection = self.roster.index_of(peer);
+                // Connections are opened in the ramp, whose schedule has the moments of the dials.
+                let planned = self.schedule.moment(connection as u64);
+                let (since_planned, since_begin) = (ctx.now().since(planned), ctx.now().since(self.ramp_began));
+                self.accounts.note_opened(connection, since_planned, since_begin, connect);
+            }
             Event::Ready { handshake } => {
-                self.add_ready(peer);
+                self.roster.add(peer);
                 let version = ctx.peer(peer).and_then(|view| view.version());
-                self.accounts.note_ready(handshake, version);
+                self.accounts.note_ready(self.roster.index_of(peer), handshake, version);
                 self.advance(ctx);
             }
             Event::Pong { planned, sent, received, .. } => {
-                if self.accounts.note_pong(planned, sent, received) {
+                if self.accounts.note_pong(self.roster.index_of(peer), planned, sent, received) {
                     self.interval.record(received.since(planned));
                 }
                 if self.phase == Phase::Drain {
@@ -334,10 +386,12 @@ impl Handler for Generator {
             }
             Event::Closed { reason, state } => {
                 if state == ConnectionState::Connected {
-                    self.remove_ready(peer);
+                    self.roster.remove(peer);
                 }
                 if self.phase != Phase::Done {
-                    self.accounts.note_closed(reason, state);
+                    let connection = self.roster.index_of(peer);
+                    self.first_failures += usize::from(connection < self.first_dials());
+                    self.accounts.note_closed(connection, reason, state);
                     self.advance(ctx);
                 }
             }

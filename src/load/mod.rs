@@ -6,14 +6,19 @@
 //! delayed, and beside it from the moment it was sent. It measures its own lag and says whether its numbers can be
 //! trusted.
 
+mod ending;
 mod generator;
 mod plan;
 mod report;
 mod responder;
+mod roster;
 mod schedule;
+mod targets;
 
+pub use ending::{EarlyEnd, EndCause, Limit, Ramp};
 pub use generator::{Generator, GeneratorCommand, Phase, Progress};
 pub use plan::Plan;
 pub use report::{Agent, Doubt, Failure, PeerCounts, Report, Traffic, Verdict, WorkCounts};
 pub use responder::{Responder, ResponderCommand, Snapshot};
 pub use schedule::Rate;
+pub use targets::TargetReport;

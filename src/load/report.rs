@@ -1,5 +1,8 @@
 //! The account of a load, and whether it can be trusted.
 
+use super::ending::{EarlyEnd, Limit, Ramp};
+use super::plan::Plan;
+use super::targets::{TargetReport, Targets};
 use crate::api::Ctx;
 use crate::error::{CloseReason, Side};
 use crate::histogram::LatencyHistogram;
@@ -34,6 +37,11 @@ pub struct PeerCounts {
 }
 
 impl PeerCounts {
+    /// Counts the peers that are ready and not lost.
+    pub fn left(&self) -> usize {
+        self.ready.saturating_sub(self.lost)
+    }
+
     /// Whether every connection has become ready or has failed.
     pub fn is_decided(&self) -> bool {
         self.ready + self.failed >= self.asked
@@ -44,11 +52,17 @@ impl PeerCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkCounts {
     /// Due by the schedule: `sent + unsent`.
+    ///
+    /// The schedule is that of all planned connections until the planned end, whatever became of them: peers that never
+    /// were ready or were lost keep their share. Only [`GeneratorCommand::Finish`](super::GeneratorCommand::Finish)
+    /// ends it sooner.
     pub planned: u64,
     /// Sent: `answered + timed_out`, once the run has ended.
     pub sent: u64,
-    /// Due when no peer could take them.
+    /// Due and not sent.
     pub unsent: u64,
+    /// Those of the unsent whose peer was not there: it never was ready, or was lost.
+    pub absent: u64,
     /// Answered before the end of the drain.
     pub answered: u64,
     /// Not answered by then, those of lost peers among them.
@@ -56,20 +70,34 @@ pub struct WorkCounts {
 }
 
 impl WorkCounts {
-    pub(super) fn note_planned(&mut self, sent: bool) {
-        self.planned += 1;
-        *if sent { &mut self.sent } else { &mut self.unsent } += 1;
+    /// Counts operations that were due and what became of them.
+    pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
+        self.planned += count;
+        match fate {
+            Fate::Sent => self.sent += count,
+            Fate::Absent => (self.unsent, self.absent) = (self.unsent + count, self.absent + count),
+            Fate::Unsent => self.unsent += count,
+        }
     }
 
-    /// Pings that were due and that the end of the run came before.
-    pub(super) fn note_skipped(&mut self, count: u64) {
-        self.planned += count;
-        self.unsent += count;
+    /// Closes the account: what is not answered by now has timed out.
+    pub(super) fn end(&mut self) {
+        self.timed_out = self.sent.saturating_sub(self.answered);
     }
 
     pub(super) fn is_settled(&self) -> bool {
         self.answered >= self.sent
     }
+}
+
+/// What became of an operation that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Sent,
+    /// Its peer was not there.
+    Absent,
+    /// Its peer was there, and it was not sent.
+    Unsent,
 }
 
 /// Bytes of the counted part of the run, headers included.
@@ -126,13 +154,20 @@ pub enum Doubt {
         /// The share of the run for which it worked.
         share: f64,
     },
+    /// Connections were dialled later than planned.
+    DialLag {
+        /// The lag at the 99th percentile.
+        p99: Duration,
+    },
     /// Pings stayed unsent.
     Unsent {
         /// How many.
         count: u64,
+        /// How many of them because their peer was not there.
+        absent: u64,
     },
-    /// Nothing was answered.
-    NothingAnswered,
+    /// Nothing was measured: no ping was answered, or, where none was planned, no peer became ready.
+    NothingMeasured,
 }
 
 /// Whether the generator kept its schedule, so that the latencies are the target's and not its own.
@@ -152,10 +187,16 @@ pub struct Report {
     pub peers: PeerCounts,
     /// The pings.
     pub work: WorkCounts,
+    /// The connections and the pings of each target, in the order of the plan.
+    pub targets: Vec<TargetReport>,
     /// The bytes.
     pub traffic: Traffic,
+    /// From the planned moment of a dial to the established TCP connection.
+    pub connect_planned: LatencyHistogram,
     /// From the dial to the established TCP connection.
-    pub connect: LatencyHistogram,
+    pub connect_dialled: LatencyHistogram,
+    /// From the planned moment of a dial to the dial, of connections that were established.
+    pub dial_lag: LatencyHistogram,
     /// From the established connection to the complete handshake.
     pub handshake: LatencyHistogram,
     /// From the planned moment of a ping to its pong.
@@ -170,16 +211,33 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// What the peers said of themselves; most frequent first.
     pub agents: Vec<Agent>,
-    /// How long it took until every connection was ready or had failed, if it came to that.
-    pub ramp_time: Option<Duration>,
+    /// How the connections were opened.
+    pub ramp: Ramp,
+    /// The time of the schedule that `work.planned` covers: the planned one, unless it was asked to finish before.
+    pub scheduled_time: Duration,
     /// How long the counted part of the run took.
     pub run_time: Duration,
     /// The share of it for which the generator's thread worked.
     pub busy: f64,
-    /// Whether it was ended before its time.
-    pub is_partial: bool,
+    /// How it ended before its time, if it did.
+    pub early_end: Option<EarlyEnd>,
+    /// What kept it from being done as planned.
+    pub limit: Limit,
     /// Whether the numbers can be trusted.
     pub verdict: Verdict,
+}
+
+impl Report {
+    /// Returns whether it covers less than was planned.
+    pub fn is_partial(&self) -> bool {
+        self.early_end.is_some()
+    }
+
+    /// Computes the answers per second of the schedule; none if there was none.
+    pub fn answered_per_second(&self) -> Option<f64> {
+        let seconds = self.scheduled_time.as_secs_f64();
+        (seconds > 0.0).then(|| self.work.answered as f64 / seconds)
+    }
 }
 
 /// The account while it is being kept.
@@ -187,8 +245,14 @@ pub struct Report {
 pub(super) struct Accounts {
     pub(super) peers: PeerCounts,
     pub(super) work: WorkCounts,
-    pub(super) is_partial: bool,
-    connect: LatencyHistogram,
+    pub(super) early_end: Option<EarlyEnd>,
+    pub(super) scheduled_time: Duration,
+    pub(super) ramp: Ramp,
+    targets: Targets,
+    has_pings: bool,
+    connect_planned: LatencyHistogram,
+    connect_dialled: LatencyHistogram,
+    dial_lag: LatencyHistogram,
     handshake: LatencyHistogram,
     ping_rtt_planned: LatencyHistogram,
     ping_rtt_sent: LatencyHistogram,
@@ -198,7 +262,6 @@ pub(super) struct Accounts {
     agents: Vec<Agent>,
     run: Option<Run>,
     traffic: Traffic,
-    pub(super) ramp_time: Option<Duration>,
     run_time: Duration,
     busy: Duration,
 }
@@ -219,12 +282,18 @@ impl Run {
 }
 
 impl Accounts {
-    pub(super) fn new(asked: usize) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         Self {
-            peers: PeerCounts { asked, ..PeerCounts::default() },
+            peers: PeerCounts { asked: plan.connections, ..PeerCounts::default() },
             work: WorkCounts::default(),
-            is_partial: false,
-            connect: LatencyHistogram::new(),
+            early_end: None,
+            scheduled_time: Duration::ZERO,
+            ramp: Ramp::default(),
+            targets: Targets::new(&plan.targets, plan.connections),
+            has_pings: !plan.rate.is_zero(),
+            connect_planned: LatencyHistogram::new(),
+            connect_dialled: LatencyHistogram::new(),
+            dial_lag: LatencyHistogram::new(),
             handshake: LatencyHistogram::new(),
             ping_rtt_planned: LatencyHistogram::new(),
             ping_rtt_sent: LatencyHistogram::new(),
@@ -234,7 +303,6 @@ impl Accounts {
             agents: Vec::new(),
             run: None,
             traffic: Traffic::default(),
-            ramp_time: None,
             run_time: Duration::ZERO,
             busy: Duration::ZERO,
         }
@@ -259,15 +327,38 @@ impl Accounts {
         self.loop_lag.record(lag);
     }
 
-    pub(super) fn note_opened(&mut self, connect: Option<Duration>) {
-        self.peers.opened += 1;
+    /// Records an established connection. The loop may dial later than it was told to: it dialled `connect` ago, which
+    /// is less than `since_planned` ago, and `since_begin` is the time since the begin of the ramp.
+    pub(super) fn note_opened(
+        &mut self,
+        connection: usize,
+        since_planned: Duration,
+        since_begin: Duration,
+        connect: Option<Duration>,
+    ) {
+        self.count_peer(connection, |peers| peers.opened += 1);
+        self.connect_planned.record(since_planned);
         if let Some(connect) = connect {
-            self.connect.record(connect);
+            self.connect_dialled.record(connect);
+            self.dial_lag.record(since_planned.saturating_sub(connect));
+            self.ramp.dial_time = self.ramp.dial_time.max(since_begin.saturating_sub(connect));
         }
     }
 
-    pub(super) fn note_ready(&mut self, handshake: Duration, version: Option<&Version>) {
-        self.peers.ready += 1;
+    /// Counts in the account of all targets and in that of the connection's own.
+    fn count_peer(&mut self, connection: usize, count: impl Fn(&mut PeerCounts)) {
+        count(&mut self.peers);
+        count(&mut self.targets.of(connection).peers);
+    }
+
+    /// Counts operations of one connection that were due.
+    pub(super) fn note_planned(&mut self, connection: usize, count: u64, fate: Fate) {
+        self.work.note_planned(count, fate);
+        self.targets.of(connection).work.note_planned(count, fate);
+    }
+
+    pub(super) fn note_ready(&mut self, connection: usize, handshake: Duration, version: Option<&Version>) {
+        self.count_peer(connection, |peers| peers.ready += 1);
         self.handshake.record(handshake);
         let Some(version) = version else { return };
         let (user_agent, protocol_version) = (version.printable_user_agent(), version.protocol_version);
@@ -282,32 +373,33 @@ impl Accounts {
     }
 
     /// Records a pong, if its ping belongs to the counted part of the run.
-    pub(super) fn note_pong(&mut self, planned: Instant, sent: Instant, received: Instant) -> bool {
+    pub(super) fn note_pong(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) -> bool {
         if self.run.is_none_or(|run| planned < run.began) {
             return false;
         }
         self.work.answered += 1;
         self.ping_rtt_planned.record(received.since(planned));
+        self.targets.note_answered(connection, received.since(planned));
         self.ping_rtt_sent.record(received.since(sent));
         self.send_lag.record(sent.since(planned));
         true
     }
 
-    pub(super) fn note_closed(&mut self, reason: CloseReason, state: ConnectionState) {
+    pub(super) fn note_closed(&mut self, connection: usize, reason: CloseReason, state: ConnectionState) {
         match state {
-            ConnectionState::Connected => self.peers.lost += 1,
+            ConnectionState::Connected => self.count_peer(connection, |peers| peers.lost += 1),
             ConnectionState::Disconnected
             | ConnectionState::Connecting
             | ConnectionState::AwaitingHandshake
             | ConnectionState::Rejected
-            | ConnectionState::Failed => self.peers.failed += 1,
+            | ConnectionState::Failed => self.count_peer(connection, |peers| peers.failed += 1),
         }
         self.note_failure(reason.label(), reason.side(), state, Some(reason));
     }
 
     /// A connection could not even be begun.
-    pub(super) fn not_dialled(&mut self) {
-        self.peers.failed += 1;
+    pub(super) fn not_dialled(&mut self, connection: usize) {
+        self.count_peer(connection, |peers| peers.failed += 1);
         self.note_failure("table_full", Side::Local, ConnectionState::Disconnected, None);
     }
 
@@ -322,17 +414,26 @@ impl Accounts {
         }
     }
 
+    /// Returns whether there is one kind of failure alone, with nobody ready.
+    pub(super) fn all_failed_alike(&self) -> bool {
+        self.peers.ready == 0 && self.failures.len() == 1
+    }
+
     pub(super) fn into_report(mut self) -> Report {
-        self.work.timed_out = self.work.sent.saturating_sub(self.work.answered);
+        self.work.end();
         self.failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         self.agents.sort_by_key(|agent| std::cmp::Reverse(agent.count));
         let busy = self.busy.as_secs_f64() / self.run_time.as_secs_f64().max(f64::MIN_POSITIVE);
         let verdict = self.verdict(busy);
+        let limit = self.limit(&verdict);
         Report {
             peers: self.peers,
             work: self.work,
+            targets: self.targets.into_reports(&self.ping_rtt_planned),
             traffic: self.traffic,
-            connect: self.connect,
+            connect_planned: self.connect_planned,
+            connect_dialled: self.connect_dialled,
+            dial_lag: self.dial_lag,
             handshake: self.handshake,
             ping_rtt_planned: self.ping_rtt_planned,
             ping_rtt_sent: self.ping_rtt_sent,
@@ -340,18 +441,21 @@ impl Accounts {
             loop_lag: self.loop_lag,
             failures: self.failures,
             agents: self.agents,
-            ramp_time: self.ramp_time,
+            ramp: self.ramp,
+            scheduled_time: self.scheduled_time,
             run_time: self.run_time,
             busy,
-            is_partial: self.is_partial,
+            early_end: self.early_end,
+            limit,
             verdict,
         }
     }
 
     fn verdict(&self, busy: f64) -> Verdict {
         let mut doubts = Vec::new();
-        if (self.run.is_none() || self.work.planned > 0) && self.work.answered == 0 {
-            doubts.push(Doubt::NothingAnswered);
+        let samples = if self.has_pings { self.work.answered } else { self.handshake.count() };
+        if samples == 0 {
+            doubts.push(Doubt::NothingMeasured);
         }
         if busy > BUSY_MAX {
             doubts.push(Doubt::Busy { share: busy });
@@ -359,11 +463,32 @@ impl Accounts {
         let late = |lag: &LatencyHistogram| lag.percentile(99.0).filter(|&p99| p99 > LAG_MAX);
         doubts.extend(late(&self.send_lag).map(|p99| Doubt::SendLag { p99 }));
         doubts.extend(late(&self.loop_lag).map(|p99| Doubt::LoopLag { p99 }));
-        let count = self.work.unsent;
-        if count as f64 > self.work.planned as f64 * UNSENT_MAX {
-            doubts.push(Doubt::Unsent { count });
+        doubts.extend(late(&self.dial_lag).map(|p99| Doubt::DialLag { p99 }));
+        let WorkCounts { planned, unsent: count, absent, .. } = self.work;
+        if count as f64 > planned as f64 * UNSENT_MAX {
+            doubts.push(Doubt::Unsent { count, absent });
         }
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
+    }
+
+    /// Judges what kept the load from being done as planned. A generator at fault hides what the target can do.
+    fn limit(&self, verdict: &Verdict) -> Limit {
+        let doubts = match verdict {
+            Verdict::Trusted => &[][..],
+            Verdict::NotTrusted(doubts) => doubts,
+        };
+        let share_max = self.work.planned as f64 * UNSENT_MAX;
+        let is_own = |doubt: &Doubt| match *doubt {
+            Doubt::SendLag { .. } | Doubt::LoopLag { .. } | Doubt::DialLag { .. } | Doubt::Busy { .. } => true,
+            Doubt::Unsent { count, absent } => (count - absent) as f64 > share_max,
+            Doubt::NothingMeasured => false,
+        };
+        let is_refused = self.peers.lost + self.peers.failed > 0;
+        match doubts.iter().any(is_own) {
+            true => Limit::Generator,
+            false if is_refused || self.work.timed_out as f64 > share_max => Limit::Node,
+            false => Limit::None,
+        }
     }
 }
 
@@ -385,10 +510,23 @@ impl fmt::Display for Doubt {
                 "the generator's thread was at work {:.0} % of the time; lower the rate or split the load",
                 share * 100.0
             ),
-            Self::Unsent { count } => {
-                write!(f, "{count} pings were due when no peer could take them; see the failures, or lower the rate")
+            Self::DialLag { p99 } => write!(
+                f,
+                "connections were dialled up to {} later than planned (p99); lower --connect-rate",
+                shown(*p99)
+            ),
+            Self::Unsent { count, absent } if absent == count => {
+                write!(f, "{count} pings were not sent, because their peers were not there; see the failures")
             }
-            Self::NothingAnswered => f.write_str("no ping was answered, so there is nothing to measure"),
+            Self::Unsent { count, absent: 0 } => {
+                write!(f, "{count} pings were due and not sent; lower the rate or free a CPU for the generator")
+            }
+            Self::Unsent { count, absent } => write!(
+                f,
+                "{count} pings were due and not sent, {absent} of them because their peers were not there; see the \
+                 failures, and lower the rate"
+            ),
+            Self::NothingMeasured => f.write_str("nothing was answered, so there is nothing to measure"),
         }
     }
 }

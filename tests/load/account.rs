@@ -3,7 +3,7 @@
 use crate::stage::{Stage, config};
 use peerloop::Config;
 use peerloop::error::Side;
-use peerloop::load::{Doubt, GeneratorCommand, Plan, Rate, Verdict};
+use peerloop::load::{Doubt, EndCause, GeneratorCommand, Limit, PeerCounts, Phase, Plan, Rate, Verdict, WorkCounts};
 use peerloop::peer::ConnectionState;
 use std::time::Duration;
 
@@ -16,9 +16,12 @@ fn a_refused_connection_is_a_failure_of_the_other_side() {
     let [failure] = report.failures[..] else { panic!("{:?}", report.failures) };
     assert_eq!((failure.label, failure.side, failure.count), ("refused", Side::Remote, 10));
     assert_eq!(failure.state, ConnectionState::Connecting);
-    assert_eq!((report.work.planned, report.ramp_time), (0, None));
+    let work = report.work;
+    assert_eq!((work.planned, work.sent, work.unsent, work.absent), (1_000, 0, 1_000, 1_000));
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
-    assert_eq!(doubts, [Doubt::NothingAnswered]);
+    assert_eq!(doubts, [Doubt::NothingMeasured, Doubt::Unsent { count: 1_000, absent: 1_000 }]);
+    let end = report.early_end.unwrap();
+    assert_eq!((end.cause, end.phase, report.limit), (EndCause::NoneReady, Phase::Ramp, Limit::Node));
 }
 
 #[test]
@@ -27,7 +30,18 @@ fn some_targets_may_be_dead() {
     let stage = Stage::with(|plan| Plan { targets: vec![plan.targets[0], nobody], ..plan });
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.failed), (5, 5));
-    assert_eq!((report.work.planned, report.work.answered), (1_000, 1_000), "the rate is that of all together");
+    let work = report.work;
+    assert_eq!((work.planned, work.answered), (1_000, 500), "what the dead were to do is not moved to the living");
+    assert_eq!((work.unsent, work.absent), (500, 500));
+    assert_eq!(report.limit, Limit::Node);
+    let rows: Vec<_> = report.targets.iter().map(|target| (target.peers, target.work)).collect();
+    let living = PeerCounts { asked: 5, opened: 5, ready: 5, lost: 0, failed: 0 };
+    let all_answered = WorkCounts { planned: 500, sent: 500, answered: 500, ..WorkCounts::default() };
+    assert_eq!(rows[0], (living, all_answered));
+    let dead = PeerCounts { asked: 5, failed: 5, ..PeerCounts::default() };
+    assert_eq!(rows[1], (dead, WorkCounts { planned: 500, unsent: 500, absent: 500, ..WorkCounts::default() }));
+    assert_eq!(report.targets[0].ping_rtt_planned.as_ref().unwrap().count(), 500);
+    assert_eq!(report.targets[1].ping_rtt_planned.as_ref().unwrap().count(), 0);
     assert_eq!(report.agents.len(), 1);
     assert_eq!((report.agents[0].user_agent.as_str(), report.agents[0].count), (config().user_agent.as_str(), 5));
 }
@@ -39,6 +53,8 @@ fn who_is_turned_away_after_the_handshake_is_lost() {
     assert_eq!((report.peers.ready, report.peers.lost), (10, 6));
     assert_eq!(report.failures[0].label, "rejected_by_peer");
     assert_eq!(report.failures[0].count, 6);
+    let work = report.work;
+    assert_eq!((work.planned, work.answered, work.absent), (1_000, 400, 600), "each peer has a tenth of the schedule");
     assert_eq!(report.work.sent, report.work.answered + report.work.timed_out);
 }
 
@@ -50,10 +66,56 @@ fn when_the_node_goes_all_is_accounted_for() {
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 10));
     let work = report.work;
-    assert!(work.planned > 0 && work.planned < 1_000, "{work:?}: the run ends when nobody is left");
+    assert_eq!(work.planned, 1_000, "what was lost with the node was planned all the same");
+    assert!(work.sent > 300 && work.sent < 400, "{work:?}: the run ended 3.5 s after it began");
+    assert_eq!(work.absent, work.unsent);
+    let end = report.early_end.unwrap();
+    assert_eq!((end.cause, end.phase), (EndCause::AllLost, Phase::Run));
+    assert!((3_500..3_600).contains(&end.elapsed.as_millis()), "{end:?}: ramp and warm-up took 1.45 s");
+    assert_eq!((report.scheduled_time, report.limit), (Duration::from_secs(10), Limit::Node));
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    assert_eq!(doubts, [Doubt::Unsent { count: work.unsent, absent: work.unsent }]);
     assert_eq!(work.planned, work.sent + work.unsent);
     assert_eq!(work.sent, work.answered + work.timed_out);
     assert_eq!(report.failures[0].state, ConnectionState::Connected);
+}
+
+#[test]
+fn peers_lost_before_the_run_leave_nothing_to_trust() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_secs(1));
+    stage.node.handle().stop().unwrap();
+    let report = stage.finish();
+    let work = report.work;
+    assert_eq!((work.planned, work.sent, work.absent), (1_000, 0, 1_000));
+    let end = report.early_end.unwrap();
+    assert_eq!((end.cause, end.phase, report.run_time), (EndCause::AllLost, Phase::Warmup, Duration::ZERO));
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("an empty sample is never trusted") };
+    assert_eq!(doubts[0], Doubt::NothingMeasured);
+}
+
+#[test]
+fn a_hundred_first_dials_that_fail_alike_end_the_ramp() {
+    let nobody = "10.0.0.1:1".parse().unwrap();
+    for (targets, dials) in [(vec![nobody], 100), (vec![nobody; 150], 150)] {
+        let plan = |plan| Plan { targets, connections: 10_000, ..plan };
+        let report = Stage::with(plan).finish();
+        assert_eq!((report.peers.asked, report.peers.failed, report.ramp.dialled), (10_000, dials, dials));
+        let end = report.early_end.unwrap();
+        assert_eq!((end.cause, end.phase), (EndCause::FirstDialsFailed { dials }, Phase::Ramp));
+        assert_eq!((report.work.planned, report.work.absent), (1_000, 1_000));
+    }
+}
+
+#[test]
+fn one_good_peer_keeps_the_ramp_going() {
+    let nobody = "10.0.0.1:1".parse().unwrap();
+    let report = Stage::with(|plan| {
+        let targets = [vec![nobody; 99], plan.targets].concat();
+        Plan { targets, connections: 300, connect_rate: Rate::per_second(1_000), ..plan }
+    });
+    let report = report.finish();
+    assert_eq!((report.peers.failed, report.peers.ready, report.early_end), (297, 3, None));
 }
 
 #[test]
@@ -90,7 +152,7 @@ fn nothing_answered_is_nothing_to_be_trusted() {
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered, report.work.timed_out), (1_000, 0, 1_000));
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
-    assert_eq!(doubts, [Doubt::NothingAnswered]);
+    assert_eq!(doubts, [Doubt::NothingMeasured]);
 }
 
 #[test]
@@ -111,7 +173,7 @@ fn finishing_early_is_said() {
     stage.run_for(Duration::from_secs(5));
     stage.command(GeneratorCommand::Finish);
     let report = stage.finish();
-    assert!(report.is_partial);
+    assert!(report.is_partial());
     assert!(report.work.planned > 300 && report.work.planned < 400, "{:?}", report.work);
     assert_eq!(report.work.answered, report.work.sent);
 
@@ -119,7 +181,7 @@ fn finishing_early_is_said() {
     stage.run_for(Duration::from_millis(100));
     stage.command(GeneratorCommand::Finish);
     let report = stage.finish();
-    assert!(report.is_partial);
+    assert!(report.is_partial());
     assert_eq!((report.work.planned, report.peers.ready), (0, 3));
 }
 

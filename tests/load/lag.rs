@@ -1,7 +1,7 @@
 //! Who waited, and on whose account it goes.
 
 use crate::stage::Stage;
-use peerloop::load::{Doubt, Verdict};
+use peerloop::load::{Doubt, Limit, Verdict};
 use std::time::Duration;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
         assert!((480..=520).contains(&p95.as_millis()), "{p95:?}");
         assert!((980..=1_010).contains(&histogram.max().unwrap().as_millis()));
     }
-    assert_eq!(report.verdict, Verdict::Trusted, "it is the node's fault");
+    assert_eq!((report.verdict, report.limit), (Verdict::Trusted, Limit::None), "it answers all, if late");
 }
 
 #[test]
@@ -36,6 +36,7 @@ fn a_generator_that_stalls_still_counts_from_the_plan_and_says_that_it_stalled()
     assert!((980..=1_010).contains(&lag.as_millis()), "{lag:?}");
     let Verdict::NotTrusted(doubts) = &report.verdict else { panic!("it must not be trusted") };
     assert!(matches!(doubts[..], [Doubt::SendLag { .. }]), "{doubts:?}");
+    assert_eq!(report.limit, Limit::Generator);
     assert!(doubts[0].to_string().contains("later than planned"));
 }
 

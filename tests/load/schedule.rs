@@ -1,7 +1,7 @@
 //! Connections and pings come when they are planned.
 
 use crate::stage::{RATE, Stage};
-use peerloop::load::{Phase, Plan, Rate, Verdict};
+use peerloop::load::{Doubt, Limit, Phase, Plan, Rate, Verdict};
 use std::time::Duration;
 
 #[test]
@@ -14,6 +14,31 @@ fn connections_are_opened_at_the_rate_that_was_asked() {
     }
     stage.run_for(Duration::from_millis(50));
     assert_eq!(stage.progress().phase, Phase::Warmup, "it begins as soon as the last is ready");
+    let report = stage.finish();
+    assert_eq!(
+        (report.ramp.planned_time, report.ramp.dial_time),
+        (Duration::from_millis(450), Duration::from_millis(450))
+    );
+    assert_eq!(report.ramp.dial_rate_per_second(Rate::per_second(20)), Some(20.0));
+    assert_eq!((report.connect_planned.count(), report.dial_lag.count(), report.limit), (10, 10, Limit::None));
+}
+
+#[test]
+fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_millis(210));
+    stage.stall_generator(Duration::from_millis(440));
+    let report = stage.finish();
+    assert_eq!(
+        (report.ramp.planned_time, report.ramp.dial_time),
+        (Duration::from_millis(450), Duration::from_millis(650))
+    );
+    let lag = report.dial_lag.max().unwrap();
+    assert!((399..=401).contains(&lag.as_millis()), "{lag:?}: the dial that was planned 250 ms after the begin");
+    assert!(report.connect_planned.max().unwrap() >= lag && report.connect_dialled.max().unwrap() < lag);
+    assert_eq!(report.limit, Limit::Generator);
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    assert!(matches!(doubts[..], [Doubt::DialLag { .. }]), "{doubts:?}");
 }
 
 #[test]

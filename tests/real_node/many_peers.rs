@@ -46,8 +46,8 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
     assert_eq!((report.work.planned, report.work.unsent), (planned, 0));
     assert_eq!((report.work.sent, report.work.answered, report.work.timed_out), (planned, planned, 0));
     assert_eq!([report.ping_rtt_planned.count(), report.ping_rtt_sent.count()], [planned; 2]);
-    assert_eq!([report.connect.count(), report.handshake.count()], [PEERS as u64; 2]);
-    assert!(!report.is_partial);
+    assert_eq!([report.connect_dialled.count(), report.handshake.count()], [PEERS as u64; 2]);
+    assert!(!report.is_partial());
     let agents: Vec<_> = report.agents.iter().map(|agent| (agent.user_agent.as_str(), agent.count)).collect();
     assert_eq!(agents, [("/Bitcoin SV:1.0.13/", PEERS)]);
     assert_eq!(counters.pings_answered, PEERS as u64, "the node pings each of its peers once, as soon as it knows it");

@@ -1,5 +1,6 @@
 //! What can be typed: commands, flags, defaults, and what is said about a mistake in them.
 
+use crate::bench::{MinPeers, parse_min_peers};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::settings::{SettingFlags, parse_network};
@@ -34,7 +35,7 @@ Examples:
   peerloop probe HOST                          one peer, step by step
   peerloop doctor --peers 10k                  is this machine fit for that?
 
-Exit codes: 0 finished, 1 the run failed, 2 wrong usage,
+Exit codes: 0 finished, 1 the run failed, ended early or had too few peers, 2 wrong usage,
   3 this machine cannot do it, 129/130/143 ended by a signal";
 
 const EXIT_CODES_OF_RUN: &str = "\
@@ -92,6 +93,9 @@ pub(crate) struct BenchArgs {
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
+    /// Peers that must become ready and be left at the end, or the run fails: 950, 95%; 0 allows any number
+    #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
+    pub(crate) min_peers: MinPeers,
     /// How long to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
     pub(crate) duration: Duration,

@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | finished |
-//! | 1 | the run failed: no peer became ready, a name, file or address was of no use, an invariant was broken |
+//! | 1 | the run ended early or had too few peers, a name, file or address could not be used, or a check failed |
 //! | 2 | wrong usage |
 //! | 3 | this machine cannot do it, found before the start |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |

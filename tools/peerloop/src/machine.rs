@@ -26,6 +26,8 @@ pub(crate) struct Machine {
     pub(crate) backlog: Option<u32>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
+    /// Hundredths of the load average of the last minute, if the system tells.
+    pub(crate) load_hundredths: Option<u32>,
 }
 
 impl Machine {
@@ -37,7 +39,13 @@ impl Machine {
             ports: read("/proc/sys/net/ipv4/ip_local_port_range").as_deref().and_then(parse_port_range),
             backlog: read("/proc/sys/net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
             cpus: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            load_hundredths: read("/proc/loadavg").as_deref().and_then(parse_load),
         }
+    }
+
+    /// Returns the load average as the system shows it: `0.52`.
+    pub(crate) fn load_average_text(&self) -> Option<String> {
+        self.load_hundredths.map(|load| format!("{}.{:02}", load / 100, load % 100))
     }
 
     /// The most peers that the descriptors allow.
@@ -140,13 +148,26 @@ fn parse_port_range(text: &str) -> Option<(u16, u16)> {
     }
 }
 
+/// Parses the first number of `/proc/loadavg`, which has two digits behind its point.
+fn parse_load(text: &str) -> Option<u32> {
+    let (whole, hundredths) = text.split_whitespace().next()?.split_once('.')?;
+    let whole: u32 = whole.parse().ok()?;
+    let hundredths = hundredths.parse().ok().filter(|_| hundredths.len() == 2)?;
+    whole.checked_mul(100)?.checked_add(hundredths)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    const MACHINE: Machine =
-        Machine { descriptors: 20_000, ports: Some((32_768, 60_999)), backlog: Some(4_096), cpus: 2 };
+    const MACHINE: Machine = Machine {
+        descriptors: 20_000,
+        ports: Some((32_768, 60_999)),
+        backlog: Some(4_096),
+        cpus: 2,
+        load_hundredths: None,
+    };
 
     #[test]
     fn descriptors_are_counted_to_the_last_one() {
@@ -194,6 +215,13 @@ mod tests {
         for wrong in ["", "1", "x y", "5 4", "1 70000"] {
             assert_eq!(parse_port_range(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_load_average_of_the_last_minute_is_read() {
+        assert_eq!(parse_load("12.05 0.58 0.59 1/467 12345\n"), Some(1_205));
+        assert_eq!(Machine { load_hundredths: Some(1_205), ..MACHINE }.load_average_text().as_deref(), Some("12.05"));
+        assert_eq!([parse_load(""), parse_load("1"), parse_load("1.5 2")], [None; 3]);
     }
 
     #[test]

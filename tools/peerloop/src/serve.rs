@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_default_maximum_leaves_descriptors_for_those_who_are_turned_away() {
-        let machine = Machine { descriptors: 1_024, ports: None, backlog: None, cpus: 1 };
+        let machine = Machine { descriptors: 1_024, ports: None, backlog: None, cpus: 1, load_hundredths: None };
         assert_eq!(max_peers(&machine, None), Ok(1_024 - 32 - OVER_CAPACITY_MAX));
         assert_eq!(max_peers(&machine, Some(992)), Ok(992));
         assert_eq!(max_peers(&machine, Some(993)).unwrap_err().exit, Exit::MachineCannot);

@@ -11,7 +11,7 @@ use crate::notices::{Notice, Notices};
 use crate::report::{explain, stage};
 use peerloop::api::{Ctx, Event, Handler};
 use peerloop::error::{CloseReason, LocalCause, Side};
-use peerloop::load::{self, Generator, Report};
+use peerloop::load::{self, EndCause, Generator, Limit, Report};
 use peerloop::peer::ConnectionState;
 use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
@@ -46,15 +46,21 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         setup.targets = ahead.ready;
         return Ok(None);
     }
-    let mut report = Generator::new(setup.plan()).into_report();
+    let generator = Generator::new(setup.plan());
     // A stop ends the connection that is being tried, which says nothing of its node.
-    if let Some(failure) = ahead.failed.filter(|_| stop.is_none()) {
-        setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
-        report.peers.failed = 1;
-        report.peers.opened = usize::from(stage(failure.state) != "connecting");
-        report.failures.push(failure);
-    }
-    report.is_partial = stop.is_some();
+    let Some(failure) = ahead.failed.filter(|_| stop.is_none()) else {
+        let report = generator.into_report_of_no_run(EndCause::Asked);
+        return Ok(Some((Course { stop, ..Course::default() }, report)));
+    };
+    setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
+    let mut report = generator.into_report_of_no_run(EndCause::FirstDialsFailed { dials: 1 });
+    report.peers.failed = 1;
+    report.peers.opened = usize::from(stage(failure.state) != "connecting");
+    report.limit = match failure.side {
+        Side::Local => Limit::Generator,
+        Side::Remote => Limit::Node,
+    };
+    report.failures.push(failure);
     Ok(Some((Course { stop, ..Course::default() }, report)))
 }
 
@@ -73,14 +79,15 @@ fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<A
 
 /// Says which node was not ready and why; `unreached` are the addresses that were tried before the last one.
 fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], failure: &load::Failure) -> String {
-    let mut text = format!("bench {}: the first connection failed, and no other was opened: ", setup.nodes[index].name);
+    let name = &setup.nodes[index].name;
+    let mut text = format!("the first connection to {name} failed, and no other was opened: ");
     for (address, reason) in unreached {
         text += &format!("{address}: {reason}; ");
     }
     if setup.nodes[index].addresses.len() > 1 {
         text += &format!("{}: ", setup.nodes[index].addresses[unreached.len()]);
     }
-    text + &explain(failure)
+    text + &explain(failure, &[])
 }
 
 /// Connects to one node after the other.

@@ -4,6 +4,7 @@
 //! progress and reports. Results are written whatever ended the run, unless a second signal asks for the end at once.
 
 mod ahead;
+mod min_peers;
 mod node;
 mod setup;
 mod watch;
@@ -15,6 +16,7 @@ use crate::notices::Notices;
 use crate::output;
 use crate::process;
 use crate::report::{self, Outcome};
+pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::load::{Generator, GeneratorCommand, Report};
 use peerloop::net::mio::MioNet;
@@ -49,7 +51,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let outcome = Outcome::new(&setup, start, course, report);
     write(&mut setup, &outcome)?;
     node_ended?;
-    match outcome.failure() {
+    match outcome.failure(&setup) {
         Some(failure) => Err(failure),
         None => Ok(outcome.exit()),
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is connected here. What cannot work is refused before anything begins, files included.
 
+use super::MinPeers;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::machine::{self, Machine};
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
     pub(crate) connections: usize,
+    pub(crate) min_peers: MinPeers,
     pub(crate) rate: Rate,
     pub(crate) connect_rate: Rate,
     pub(crate) warmup: Duration,
@@ -62,6 +64,12 @@ impl Setup {
         let rate = args.rate.or_else(|| rate_per_peer.times(connections as u64)).ok_or_else(|| {
             Failure::usage(format!("--rate-per-peer for {connections} peers is too much; lower one of the two"))
         })?;
+        if args.min_peers.of(connections) > connections {
+            let min_peers = args.min_peers;
+            return Err(Failure::usage(format!(
+                "--min-peers {min_peers} is more than the {connections} planned peers; lower it or raise -c"
+            )));
+        }
         let mut sources: Vec<IpAddr> = args.source_ip.iter().flat_map(|source| source.addresses()).collect();
         sources.sort_unstable();
         sources.dedup();
@@ -79,6 +87,7 @@ impl Setup {
             sources,
             network,
             connections,
+            min_peers: args.min_peers,
             rate,
             connect_rate: args.connect_rate.unwrap_or_else(|| Rate::per_second(connect_default)),
             warmup: args.warmup,

@@ -343,7 +343,13 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            machine: Machine { descriptors: 20_000, ports: Some((32_768, 60_999)), backlog: Some(4_096), cpus: 2 },
+            machine: Machine {
+                descriptors: 20_000,
+                ports: Some((32_768, 60_999)),
+                backlog: Some(4_096),
+                cpus: 2,
+                load_hundredths: None,
+            },
             descriptor_limits: Some((1_024, 20_000)),
             system_files: Some((1_000, 2_000_000)),
             descriptors_highest: Some(1_048_576),
@@ -371,7 +377,7 @@ mod tests {
 
     fn none_known() -> Facts {
         Facts {
-            machine: Machine { descriptors: 20_000, ports: None, backlog: None, cpus: 2 },
+            machine: Machine { descriptors: 20_000, ports: None, backlog: None, cpus: 2, load_hundredths: None },
             descriptor_limits: None,
             system_files: None,
             descriptors_highest: None,

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use peerloop::error::Side;
 use peerloop::histogram::{LatencyHistogram, percentile_rank};
-use peerloop::load::{Report, Verdict};
+use peerloop::load::{Report, TargetReport, Verdict};
 use serde::Serialize;
 use serde::ser::Serializer;
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct Document {
     metrics: Vec<Metric>,
     timeline: Timeline,
     generator: Generator,
-    exit: Exit,
+    exit: Ended,
 }
 
 /// Who wrote the file.
@@ -46,7 +46,14 @@ pub(crate) struct Tool {
 struct Run {
     start: String,
     duration_ns: u64,
+    /// The time of the schedule that `counts.planned` covers.
+    scheduled_ns: u64,
     ramp_ns: Option<u64>,
+    /// From the begin of the ramp to its last dial, by the plan and as it was.
+    ramp_planned_ns: u64,
+    ramp_dial_ns: u64,
+    dial_rate_per_s: Option<f64>,
+    answered_per_s: Option<f64>,
     partial: bool,
     /// As text: most readers of JSON hold numbers in 53 bits.
     seed: String,
@@ -61,6 +68,7 @@ struct Host {
     descriptors: u64,
     ports: Option<(u16, u16)>,
     backlog: Option<u32>,
+    load_average: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +76,7 @@ struct Settings {
     network: &'static str,
     built_in_node: bool,
     connections: usize,
+    min_peers: usize,
     rate_per_s: f64,
     rate_per_peer_per_s: f64,
     connect_rate_per_s: f64,
@@ -85,6 +94,19 @@ struct Target {
     /// Known if there is one target and all its peers say the same.
     agent: Option<String>,
     protocol: Option<i32>,
+    asked: usize,
+    opened: usize,
+    ready: usize,
+    lost: usize,
+    failed: usize,
+    planned: u64,
+    sent: u64,
+    unsent: u64,
+    unsent_absent: u64,
+    answered: u64,
+    timed_out: u64,
+    /// From the planned moment; none for a target after the first 64.
+    ping_rtt_percentiles: Option<Table>,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +126,8 @@ struct Counts {
     planned: u64,
     sent: u64,
     unsent: u64,
+    /// Those of the unsent whose peer never was ready or was lost.
+    unsent_absent: u64,
     answered: u64,
     timed_out: u64,
     sent_bytes: u64,
@@ -169,6 +193,16 @@ struct Generator {
     cpu: f64,
     verdict: &'static str,
     reasons: Vec<String>,
+    /// What kept the load from being done as planned: `none`, `node` or `generator`.
+    limit: &'static str,
+}
+
+/// How a bench ended; `reason` is the first of `reasons`, or says that it finished.
+#[derive(Debug, Serialize)]
+struct Ended {
+    code: u8,
+    reason: String,
+    reasons: Vec<String>,
 }
 
 /// How the program ended.
@@ -197,8 +231,13 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
         run: Run {
             start: show_time(outcome.start),
             duration_ns: nanos(report.run_time),
-            ramp_ns: report.ramp_time.map(nanos),
-            partial: report.is_partial || outcome.course.stop.is_some(),
+            scheduled_ns: nanos(report.scheduled_time),
+            ramp_ns: report.ramp.time.map(nanos),
+            ramp_planned_ns: nanos(report.ramp.planned_time),
+            ramp_dial_ns: nanos(report.ramp.dial_time),
+            dial_rate_per_s: report.ramp.dial_rate_per_second(setup.connect_rate),
+            answered_per_s: report.answered_per_second(),
+            partial: report.is_partial() || outcome.course.stop.is_some(),
             seed: setup.seed.to_string(),
             command: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         },
@@ -210,7 +249,11 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
         metrics: metrics(&setup.percentiles, report),
         timeline: timeline(outcome),
         generator: generator(report),
-        exit: Exit { code: outcome.exit().code(), reason: outcome.reason().to_owned() },
+        exit: Ended {
+            code: outcome.exit().code(),
+            reason: outcome.reason().to_owned(),
+            reasons: outcome.endings().iter().map(|ending| ending.reason.clone()).collect(),
+        },
     })
 }
 
@@ -232,6 +275,7 @@ fn host(setup: &Setup) -> Host {
         descriptors: setup.machine.descriptors,
         ports: setup.machine.ports,
         backlog: setup.machine.backlog,
+        load_average: setup.machine.load_hundredths.map(|load| f64::from(load) / 100.0),
     }
 }
 
@@ -240,6 +284,7 @@ fn settings(setup: &Setup) -> Settings {
         network: setup.network.name(),
         built_in_node: setup.is_built_in(),
         connections: setup.connections,
+        min_peers: setup.min_peers.of(setup.connections),
         rate_per_s: setup.rate.as_per_second(),
         rate_per_peer_per_s: setup.rate_per_peer(),
         connect_rate_per_s: setup.connect_rate.as_per_second(),
@@ -257,12 +302,27 @@ fn targets(setup: &Setup, report: &Report) -> Vec<Target> {
         ([_], [agent]) => Some(agent),
         _ => None,
     };
-    let target = |addr: String| Target {
-        addr,
+    let target = |target: &TargetReport| Target {
+        addr: target.address.to_string(),
         agent: known.map(|agent| agent.user_agent.clone()),
         protocol: known.map(|agent| agent.protocol_version),
+        asked: target.peers.asked,
+        opened: target.peers.opened,
+        ready: target.peers.ready,
+        lost: target.peers.lost,
+        failed: target.peers.failed,
+        planned: target.work.planned,
+        sent: target.work.sent,
+        unsent: target.work.unsent,
+        unsent_absent: target.work.absent,
+        answered: target.work.answered,
+        timed_out: target.work.timed_out,
+        ping_rtt_percentiles: target
+            .ping_rtt_planned
+            .as_ref()
+            .map(|histogram| with_failures(&setup.percentiles, histogram, 0)),
     };
-    setup.targets.iter().map(|address| target(address.to_string())).collect()
+    report.targets.iter().map(target).collect()
 }
 
 fn agents(report: &Report) -> Vec<Agent> {
@@ -293,6 +353,7 @@ fn counts(report: &Report) -> Counts {
         planned: work.planned,
         sent: work.sent,
         unsent: work.unsent,
+        unsent_absent: work.absent,
         answered: work.answered,
         timed_out: work.timed_out,
         sent_bytes: traffic.sent_bytes,
@@ -325,12 +386,19 @@ fn metrics(percentiles: &Percentiles, report: &Report) -> Vec<Metric> {
             report.work.timed_out + report.work.unsent,
         )),
     };
+    let connect = Metric {
+        planned: view(&report.connect_planned),
+        sent: view(&report.connect_dialled),
+        measured: None,
+        ..measured("connect", &report.connect_dialled)
+    };
     vec![
-        measured("connect", &report.connect),
+        connect,
         measured("handshake", &report.handshake),
         ping_rtt,
         measured("send_lag", &report.send_lag),
         measured("loop_lag", &report.loop_lag),
+        measured("dial_lag", &report.dial_lag),
     ]
 }
 
@@ -375,7 +443,7 @@ fn generator(report: &Report) -> Generator {
         Verdict::Trusted => ("trusted", Vec::new()),
         Verdict::NotTrusted(doubts) => ("not_trusted", doubts.iter().map(ToString::to_string).collect()),
     };
-    Generator { cpu: report.busy, verdict, reasons }
+    Generator { cpu: report.busy, verdict, reasons, limit: report.limit.name() }
 }
 
 #[cfg(test)]

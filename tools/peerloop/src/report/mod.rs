@@ -1,12 +1,13 @@
 //! What came out of a bench, and its three forms: [`text`] for people, [`json`] for programs, [`hgrm`] for plots.
 
+mod ending;
 pub(crate) mod hgrm;
 pub(crate) mod json;
 pub(crate) mod text;
 
 use crate::bench::{Course, Setup};
 use crate::exit::{Exit, Failure};
-use peerloop::load::{self, Report};
+use peerloop::load::{self, Report, TargetReport};
 use peerloop::peer::ConnectionState;
 use std::time::SystemTime;
 
@@ -16,45 +17,60 @@ pub(crate) struct Outcome {
     pub(crate) start: SystemTime,
     pub(crate) course: Course,
     pub(crate) report: Report,
-    reason: String,
+    /// How it ended other than well, in the order in which exit codes apply.
+    endings: Vec<Ending>,
+}
+
+/// One reason for an exit code other than 0.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) exit: Exit,
+    /// Whether it says why results are missing.
+    pub(crate) is_partial: bool,
+    pub(crate) reason: String,
 }
 
 impl Outcome {
     pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
-        let mut outcome = Self { start, course, report, reason: String::new() };
-        outcome.reason = match outcome.exit() {
-            Exit::Stopped(stop) => format!("stopped by {}", stop.signal()),
-            Exit::Success => "finished".to_owned(),
-            Exit::RunFailed | Exit::Usage | Exit::MachineCannot => {
-                let of_first = setup.failed_ahead.clone();
-                of_first.unwrap_or_else(|| no_peer_ready(setup, &outcome.report))
+        let stopped = course.stop.map(|stop| Ending {
+            exit: Exit::Stopped(stop),
+            is_partial: true,
+            reason: format!("stopped by {}", stop.signal()),
+        });
+        // A run that was stopped is not judged by what it did not come to.
+        let endings = match stopped {
+            Some(stopped) => vec![stopped],
+            None => {
+                [ending::early(setup, &report), ending::too_few_peers(setup, &report)].into_iter().flatten().collect()
             }
         };
-        outcome
+        Self { start, course, report, endings }
     }
 
-    /// How the program ends.
+    /// Returns how the program ends.
     pub(crate) fn exit(&self) -> Exit {
-        match self.course.stop {
-            Some(stop) => Exit::Stopped(stop),
-            None if self.report.peers.ready == 0 => Exit::RunFailed,
-            None => Exit::Success,
-        }
+        self.endings.first().map_or(Exit::Success, |ending| ending.exit)
     }
 
-    /// The same in words.
+    /// Says the same in words.
     pub(crate) fn reason(&self) -> &str {
-        &self.reason
+        self.endings.first().map_or("finished", |ending| &ending.reason)
     }
 
-    /// The line to end with, if the run failed.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        (self.exit() == Exit::RunFailed).then(|| Failure::run(self.reason.clone()))
+    /// Lists every reason for an exit code other than 0.
+    pub(crate) fn endings(&self) -> &[Ending] {
+        &self.endings
+    }
+
+    /// Returns the line to end with, if the run failed.
+    pub(crate) fn failure(&self, setup: &Setup) -> Option<Failure> {
+        let message = || format!("bench {}: {}", setup.target_text(), self.reason());
+        (self.exit() == Exit::RunFailed).then(|| Failure::run(message()))
     }
 }
 
-/// What is known of a cause beyond its name: where the connections stood, and what to do.
-pub(crate) fn explain(failure: &load::Failure) -> String {
+/// Says what is known of a cause beyond its name: where the connections stood, and what to do.
+pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
     let stage = stage(failure.state);
     let at = match stage {
         "ready" => "after the handshake: ",
@@ -65,7 +81,7 @@ pub(crate) fn explain(failure: &load::Failure) -> String {
         Some(reason) => reason.to_string(),
         None => "the loop had no room".to_owned(),
     };
-    match hint(failure.label, stage) {
+    match ending::node_gone(failure, targets).or_else(|| hint(failure.label, stage)) {
         Some(hint) => format!("{at}{cause}; {hint}"),
         None => format!("{at}{cause}"),
     }
@@ -103,12 +119,4 @@ pub(crate) fn hint(label: &str, stage: &str) -> Option<&'static str> {
         ("wrong_network", _) => Some("choose the node's network with --network"),
         _ => None,
     }
-}
-
-fn no_peer_ready(setup: &Setup, report: &Report) -> String {
-    let cause = match report.failures.first() {
-        Some(failure) => format!("{} of {} failed: {}", failure.count, report.peers.asked, explain(failure)),
-        None => format!("none of {} connections got that far", report.peers.asked),
-    };
-    format!("bench {}: no peer became ready; {cause}", setup.target_text())
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How wide the lines are that do not have to be wider: no terminal breaks them.
 const WIDTH_CHARS: usize = 80;
 
+/// Targets that have a row of their own; more would hide what follows.
+const TARGET_ROWS_MAX: usize = 20;
+
 /// A gap between the views of `ping_rtt` that is worth a remark.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
@@ -80,10 +83,9 @@ pub(crate) fn summary(setup: &Setup, outcome: &Outcome) -> String {
     let report = &outcome.report;
     let mut page = Page(String::new());
     let peers = report.peers;
-    let ramp = report.ramp_time.map(|time| format!(" in {:.1} s", time.as_secs_f64())).unwrap_or_default();
-    page.line(format_args!("ramp    {}/{} peers{ramp}", peers.ready, peers.asked));
-    if outcome.course.stop.is_some() || report.is_partial {
-        page.line(format_args!("partial {}: the numbers cover what was done until then", outcome.reason()));
+    page.parts("ramp    ", "  ", ramp(setup, report));
+    for ending in outcome.endings() {
+        page.sentence(if ending.is_partial { "partial " } else { "failed  " }, &ending.reason);
     }
     page.line(format_args!(""));
     page.line(format_args!(
@@ -102,10 +104,21 @@ pub(crate) fn summary(setup: &Setup, outcome: &Outcome) -> String {
     page.0
 }
 
+/// Says how the ramp went, and the rate of its dials beside the asked one.
+fn ramp(setup: &Setup, report: &Report) -> Vec<String> {
+    let time = report.ramp.time.map(|time| format!(" in {:.1} s", time.as_secs_f64())).unwrap_or_default();
+    let mut parts = vec![format!("{}/{} peers{time}", report.peers.ready, report.peers.asked)];
+    let rate = report.ramp.dial_rate_per_second(setup.connect_rate);
+    let asked = show_rate(setup.connect_rate.as_per_second());
+    parts.extend(rate.map(|rate| format!("dialled at {} of {asked} asked", show_rate(rate))));
+    parts
+}
+
 fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
     let mut checks = vec![format!("descriptors {} ok", machine.descriptors)];
     checks.extend(machine.port_count().map(|ports| format!("ports {ports} ok")));
     checks.extend(machine.backlog.filter(|_| is_built_in).map(|backlog| format!("backlog {backlog} ok")));
+    checks.extend(machine.load_average_text().map(|load| format!("load average {load}")));
     checks.push(match (machine.cpus, is_built_in) {
         (1, true) => "CPUs 1: generator and node share it".to_owned(),
         (2, true) => "CPUs 2: generator and node share them".to_owned(),
@@ -116,13 +129,12 @@ fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
 
 fn work(page: &mut Page, setup: &Setup, report: &Report) {
     let work = report.work;
-    let seconds = report.run_time.as_secs_f64();
-    let rate = if seconds > 0.0 { work.answered as f64 / seconds } else { 0.0 };
+    let rate = report.answered_per_second().map_or_else(|| "-".to_owned(), show_rate);
     let mut parts = vec![format!("{} planned", work.planned), format!("{} sent", work.sent)];
     parts.extend((work.unsent > 0).then(|| format!("{} unsent", work.unsent)));
     parts.push(format!("{} answered", work.answered));
     parts.push(format!("{} timed out", work.timed_out));
-    parts.push(format!("{} of {} asked", show_rate(rate), show_rate(setup.rate.as_per_second())));
+    parts.push(format!("{rate} of {} asked", show_rate(setup.rate.as_per_second())));
     page.parts("Work       ", "   ", parts);
     let traffic = report.traffic;
     page.line(format_args!(
@@ -138,7 +150,36 @@ fn work(page: &mut Page, setup: &Setup, report: &Report) {
             agent.count
         ));
     }
+    targets(page, setup, report);
     page.line(format_args!(""));
+}
+
+/// Writes a row for each of several targets; one alone has nothing that the lines above do not say.
+fn targets(page: &mut Page, setup: &Setup, report: &Report) {
+    if report.targets.len() < 2 {
+        return;
+    }
+    for target in report.targets.iter().take(TARGET_ROWS_MAX) {
+        let (peers, work) = (target.peers, target.work);
+        let mut parts = vec![
+            target.address.to_string(),
+            format!("{}/{} ready", peers.ready, peers.asked),
+            format!("{} lost", peers.lost),
+            format!("{} failed", peers.failed),
+            format!("{} planned", work.planned),
+            format!("{} sent", work.sent),
+            format!("{} unsent", work.unsent),
+            format!("{} answered", work.answered),
+        ];
+        if let Some(histogram) = &target.ping_rtt_planned {
+            let value = |percent| shown(histogram.percentile(percent));
+            parts.extend(setup.percentiles.0.iter().map(|one| format!("{} {}", one.heading(), value(one.percent))));
+        }
+        page.parts("Target     ", "   ", parts);
+    }
+    if report.targets.len() > TARGET_ROWS_MAX {
+        page.line(format_args!("{BELOW}{} more targets: see --json", report.targets.len() - TARGET_ROWS_MAX));
+    }
 }
 
 fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
@@ -149,11 +190,12 @@ fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
         let values: String = percentiles.0.iter().map(|one| format!("{:>10}", shown(one.percent))).collect();
         page.line(format_args!("{name:<12}{:>9}{values}", histogram.count()));
     };
-    row("connect", &report.connect);
+    row("connect", &report.connect_planned);
+    row("  from dial", &report.connect_dialled);
     row("handshake", &report.handshake);
     row("ping_rtt", &report.ping_rtt_planned);
     row("  from send", &report.ping_rtt_sent);
-    page.line(format_args!("ping_rtt counts from the planned time{}", gap_remark(report)));
+    page.line(format_args!("connect and ping_rtt count from the planned time{}", gap_remark(report)));
     page.line(format_args!(""));
 }
 
@@ -182,7 +224,10 @@ fn failures(page: &mut Page, report: &Report) {
         }
         page.line(format_args!("Failed     {name} {total}"));
         for failure in on(side) {
-            page.sentence(&format!("  {:<20}{:>7}  ", failure.label, failure.count), &explain(failure));
+            page.sentence(
+                &format!("  {:<20}{:>7}  ", failure.label, failure.count),
+                &explain(failure, &report.targets),
+            );
         }
     }
     page.line(format_args!(""));
@@ -198,6 +243,7 @@ fn generator(page: &mut Page, report: &Report) {
         format!("send lag p99 {}", shown(report.send_lag.percentile(99.0))),
         format!("CPU {:.0} %", report.busy * 100.0),
         format!("verdict: {verdict}"),
+        format!("limit: {}", report.limit.name()),
     ];
     page.parts("Generator  ", "   ", parts);
     if let Verdict::NotTrusted(doubts) = &report.verdict {

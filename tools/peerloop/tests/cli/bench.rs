@@ -51,10 +51,11 @@ fn the_table_shows_every_part() {
         "Latency",
         "p99.9       max",
         "connect ",
+        "  from dial ",
         "handshake ",
         "ping_rtt ",
         "  from send ",
-        "ping_rtt counts from the planned time",
+        "connect and ping_rtt count from the planned time",
         "Generator  loop lag p99",
         "verdict: ",
         "Files      none",
@@ -85,7 +86,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     assert_eq!(json["tool"]["name"], "peerloop");
     let names: Vec<&str> =
         json["metrics"].as_array().unwrap().iter().map(|metric| metric["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["connect", "handshake", "ping_rtt", "send_lag", "loop_lag"]);
+    assert_eq!(names, ["connect", "handshake", "ping_rtt", "send_lag", "loop_lag", "dial_lag"]);
     let percentiles = json.pointer("/metrics/2/planned/percentiles").and_then(Value::as_object).unwrap();
     assert_eq!(percentiles.keys().collect::<Vec<_>>(), ["50", "99.99"]);
 }
@@ -144,13 +145,14 @@ fn a_refused_port_fails_the_run_and_says_why() {
     assert_eq!(run.code, Some(1));
     let complaint = run.complaint();
     for part in
-        ["bench 127.0.0.1:1: the first connection failed, and no other was opened: ", "refused", "is a node listening"]
+        ["the first connection to 127.0.0.1:1 failed, and no other was opened: ", "refused", "is a node listening"]
     {
         assert!(complaint.contains(part), "{part}: {complaint}");
     }
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!((number(&json, "/counts/asked"), number(&json, "/counts/failed")), (5, 1));
+    assert_eq!((number(&json, "/counts/planned"), number(&json, "/counts/unsent_absent")), (50, 50));
     assert_eq!(json["counts"]["errors"][0]["cause"], "refused");
     assert_eq!(json["counts"]["errors"][0]["side"], "remote");
     assert_eq!(number(&json, "/exit/code"), 1);
@@ -179,7 +181,7 @@ fn a_dead_node_beside_a_good_one_fails_the_run() {
     let targets = format!("{address},127.0.0.1:1");
     let run = short(&[&targets, "--network", "regtest"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.complaint().contains("bench 127.0.0.1:1: the first connection failed"), "{}", run.complaint());
+    assert!(run.complaint().contains("the first connection to 127.0.0.1:1 failed"), "{}", run.complaint());
 }
 
 #[test]
@@ -216,16 +218,92 @@ fn targets_come_from_a_list_a_file_and_the_network_from_a_variable() {
 }
 
 #[test]
-fn a_full_node_is_told_from_a_dead_one() {
+fn a_full_node_fails_the_run_and_is_told_from_a_dead_one() {
     let (_node, address) = Running::serve(&["--max-peers", "5"]);
     let file = ResultFile::new("full.json");
     let target = [address.as_str(), "--network", "regtest", "--json", file.path()];
     let run = peerloop(&[&SHORT, &target[..]].concat());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert_counts_add_up(&file.json());
-    assert_eq!(number(&file.json(), "/counts/errors/0/count"), 15);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert_eq!(number(&json, "/counts/errors/0/count"), 15);
+    assert_eq!(number(&json, "/counts/planned"), 20);
+    assert_eq!((number(&json, "/config/min_peers"), number(&json, "/exit/code")), (20, 1));
+    assert_eq!(json["run"]["partial"], false);
     assert!(run.stdout.contains("Failed     remote 15"), "{}", run.stdout);
-    assert!(run.stdout.split_whitespace().any(|word| word == "856"), "{}", run.stdout);
+    let reason = "5 of 20 peers were left at the end, fewer than --min-peers 100%, that is 20; 15 of 20 failed: ";
+    for text in [run.complaint(), json["exit"]["reasons"][0].as_str().unwrap(), &unbroken(&run.stdout)] {
+        assert!(text.contains(reason) && text.contains("856 inbound") && text.contains("116 by default"), "{text}");
+    }
+    for (min_peers, code) in [("5", 0), ("25%", 0), ("0", 0), ("6", 1)] {
+        let run = peerloop(&[&SHORT, &target[..], &["--min-peers", min_peers]].concat());
+        assert_eq!(run.code, Some(code), "{min_peers}: {}", run.stderr);
+    }
+}
+
+/// The text in one line, as it was before it was broken into lines.
+fn unbroken(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn more_peers_than_are_planned_cannot_be_demanded() {
+    let run = peerloop(&["bench", "-c", "50", "--min-peers", "51"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.complaint().contains("--min-peers 51 is more than the 50 planned peers"), "{}", run.complaint());
+}
+
+#[test]
+fn a_node_that_dies_in_the_middle_fails_the_run() {
+    let (node, address) = Running::serve(&[]);
+    let file = ResultFile::new("dies.json");
+    let target = [address.as_str(), "--network", "regtest", "-c", "5", "-d", "1h", "--warmup", "0s"];
+    let mut run = Running::start(&[&["bench"], &target[..], &["--json", file.path()]].concat());
+    run.wait_for("run ");
+    node.signal("KILL");
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert_eq!((number(&json, "/counts/planned"), number(&json, "/counts/lost")), (18_000, 5));
+    assert!(number(&json, "/counts/unsent_absent") > 17_000, "{json}");
+    assert_eq!((&json["run"]["partial"], &json["generator"]["verdict"]), (&true.into(), &"not_trusted".into()));
+    let reasons: Vec<&str> =
+        json["exit"]["reasons"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    for text in [run.complaint(), reasons[0], &unbroken(&run.stdout)] {
+        assert!(text.contains("ended early after ") && text.contains(" of 3600 s: all 5 peers were lost"), "{text}");
+        assert!(text.contains("did the node stop?") && !text.contains("856"), "{text}");
+    }
+    assert!(reasons[1].starts_with("0 of 5 peers were left at the end, fewer than --min-peers 100%"), "{reasons:?}");
+}
+
+#[test]
+fn each_of_two_targets_has_a_row() {
+    let (first, first_address) = Running::serve(&[]);
+    let (_second, second_address) = Running::serve(&[]);
+    let file = ResultFile::new("two.json");
+    let targets = [first_address.as_str(), &second_address, "--network", "regtest", "-c", "4", "-r", "8"];
+    let rest = ["-d", "1h", "--warmup", "0s", "--json", file.path()];
+    let mut run = Running::start(&[&["bench"], &targets[..], &rest[..]].concat());
+    run.wait_for("run ");
+    first.signal("KILL");
+    run.wait_for_part("lost 2");
+    run.signal("INT");
+    let run = run.finish();
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    let json = file.json();
+    assert_counts_add_up(&json);
+    let row = |index: usize, name: &str| number(&json, &format!("/targets/{index}/{name}"));
+    assert_eq!(json["targets"][0]["addr"], first_address.as_str());
+    assert_eq!((row(0, "lost"), row(1, "lost"), row(1, "unsent_absent")), (2, 0, 0));
+    let planned = [0, 1].map(|index| row(index, "planned"));
+    assert!(planned[0] - planned[1] <= 1, "operations go round the targets: {planned:?}");
+    assert_eq!(planned.iter().sum::<u64>(), number(&json, "/counts/planned"));
+    assert!(json["targets"][1]["ping_rtt_percentiles"]["50"].is_number(), "{json}");
+    for address in [first_address, second_address] {
+        assert!(unbroken(&run.stdout).contains(&format!("Target {address} 2/2 ready")), "{}", run.stdout);
+    }
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! The planned connections by their index, and the peer that stands for each while it is ready.
+//!
+//! Operation k of the schedule belongs to connection `k mod c`, c being the planned connections, whatever became of
+//! it. So a peer that is lost, or that never was ready, takes its share of the schedule with it: its operations stay
+//! planned and are unsent, and the rates of the other peers do not change.
+
+use crate::id::PeerId;
+use std::ops::Range;
+
+/// The planned connections.
+#[derive(Debug)]
+pub(super) struct Roster {
+    /// By index: the peer, while it is ready.
+    ready: Vec<Option<PeerId>>,
+    ready_count: usize,
+    /// By slot: the index of the connection that was dialled there last.
+    indices: Vec<usize>,
+}
+
+impl Roster {
+    /// Makes room for so many connections, of which none is ready.
+    pub(super) fn new(connections: usize) -> Self {
+        Self { ready: vec![None; connections], ready_count: 0, indices: Vec::new() }
+    }
+
+    /// Notes which connection a dialled peer stands for.
+    pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
+        if self.indices.len() <= peer.slot() {
+            self.indices.resize(peer.slot() + 1, usize::MAX);
+        }
+        self.indices[peer.slot()] = index;
+    }
+
+    /// Returns the index of a peer's connection.
+    pub(super) fn index_of(&self, peer: PeerId) -> usize {
+        self.indices[peer.slot()]
+    }
+
+    /// Adds a ready peer.
+    pub(super) fn add(&mut self, peer: PeerId) {
+        let index = self.index_of(peer);
+        self.ready_count += usize::from(self.ready[index].replace(peer).is_none());
+    }
+
+    /// Removes a peer that was ready.
+    pub(super) fn remove(&mut self, peer: PeerId) {
+        let index = self.index_of(peer);
+        self.ready_count -= usize::from(self.ready[index].take().is_some());
+    }
+
+    /// Returns whether no peer is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready_count == 0
+    }
+
+    /// Returns the index of the connection that an operation belongs to; 0 if there is none at all.
+    pub(super) fn owner_of(&self, operation: u64) -> usize {
+        operation.checked_rem(self.ready.len() as u64).unwrap_or(0) as usize
+    }
+
+    /// Returns the peer at an index, if it is ready.
+    pub(super) fn peer_at(&self, index: usize) -> Option<PeerId> {
+        self.ready.get(index).copied().flatten()
+    }
+
+    /// Shares operations out: for each connection its index, how many of them are its own, and whether it is ready.
+    pub(super) fn shares(&self, operations: Range<u64>) -> impl Iterator<Item = (usize, u64, bool)> {
+        let connections = self.ready.len() as u64;
+        let before = move |end: u64, index: u64| end / connections + u64::from(index < end % connections);
+        let end = operations.end.max(operations.start);
+        self.ready.iter().enumerate().map(move |(index, peer)| {
+            let count = before(end, index as u64) - before(operations.start, index as u64);
+            (index, count, peer.is_some())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_belongs_to_one_connection() {
+        let roster = Roster::new(3);
+        assert_eq!([0, 1, 2, 3, 7].map(|operation| roster.owner_of(operation)), [0, 1, 2, 0, 1]);
+        assert_eq!(Roster::new(0).owner_of(7), 0);
+        let shares = |operations| roster.shares(operations).map(|(_, count, _)| count).collect::<Vec<_>>();
+        assert_eq!(shares(0..7), [3, 2, 2]);
+        assert_eq!(shares(2..5), [1, 1, 1]);
+        assert_eq!(shares(4..6), [0, 1, 1]);
+        assert_eq!(shares(5..5), [0, 0, 0]);
+        let reversed = Range { start: 6, end: 5 };
+        assert_eq!(shares(reversed), [0, 0, 0]);
+    }
+}

@@ -1,0 +1,85 @@
+//! The account of each target, beside that of all together.
+
+use super::report::{PeerCounts, WorkCounts};
+use crate::histogram::LatencyHistogram;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Targets that have a histogram of their own, 352 KiB each: 22 MiB for all of them.
+const HISTOGRAMS_MAX: usize = 64;
+
+/// The account of one target.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TargetReport {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its connections.
+    pub peers: PeerCounts,
+    /// Its pings.
+    pub work: WorkCounts,
+    /// From the planned moment of a ping to its pong; none for a target after the first 64.
+    pub ping_rtt_planned: Option<LatencyHistogram>,
+}
+
+/// The accounts of all targets; connection i belongs to target `i mod targets`.
+#[derive(Debug)]
+pub(super) struct Targets {
+    accounts: Vec<TargetReport>,
+}
+
+impl Targets {
+    pub(super) fn new(addresses: &[SocketAddr], connections: usize) -> Self {
+        let targets = addresses.len();
+        let account = |(index, &address): (usize, &SocketAddr)| TargetReport {
+            address,
+            peers: PeerCounts {
+                asked: connections / targets + usize::from(index < connections % targets),
+                ..PeerCounts::default()
+            },
+            work: WorkCounts::default(),
+            // One target alone has all that is measured.
+            ping_rtt_planned: (targets > 1 && index < HISTOGRAMS_MAX).then(LatencyHistogram::new),
+        };
+        Self { accounts: addresses.iter().enumerate().map(account).collect() }
+    }
+
+    /// Returns the account of the target that a connection belongs to.
+    pub(super) fn of(&mut self, connection: usize) -> &mut TargetReport {
+        let targets = self.accounts.len();
+        &mut self.accounts[connection % targets]
+    }
+
+    pub(super) fn note_answered(&mut self, connection: usize, latency: Duration) {
+        let target = self.of(connection);
+        target.work.answered += 1;
+        if let Some(histogram) = &mut target.ping_rtt_planned {
+            histogram.record(latency);
+        }
+    }
+
+    /// Closes the accounts; `all` is the histogram of all targets together.
+    pub(super) fn into_reports(mut self, all: &LatencyHistogram) -> Vec<TargetReport> {
+        if let [target] = &mut self.accounts[..] {
+            target.ping_rtt_planned = Some(all.clone());
+        }
+        for target in &mut self.accounts {
+            target.work.end();
+        }
+        self.accounts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_go_round_the_targets() {
+        let addresses: Vec<SocketAddr> = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let mut targets = Targets::new(&addresses, 5);
+        assert_eq!([0, 1, 2, 3, 4].map(|connection| targets.of(connection).address.port()), [1, 2, 3, 1, 2]);
+        let asked: Vec<usize> = targets.accounts.iter().map(|target| target.peers.asked).collect();
+        assert_eq!(asked, [2, 2, 1]);
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a bench failed, in one sentence each: how it ended early, and how many peers were missing.
+
+use super::{Ending, explain, stage};
+use crate::bench::Setup;
+use crate::exit::Exit;
+use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport};
+use std::time::Duration;
+
+/// Says how a run ended before its time for want of peers.
+pub(super) fn early(setup: &Setup, report: &Report) -> Option<Ending> {
+    let EarlyEnd { cause, phase, elapsed } = report.early_end?;
+    if let Some(reason) = setup.failed_ahead.clone() {
+        return Some(Ending { exit: Exit::RunFailed, is_partial: true, reason });
+    }
+    let what = match cause {
+        EndCause::Asked => "it was asked to finish".to_owned(),
+        EndCause::NoneReady => "no peer became ready".to_owned(),
+        EndCause::FirstDialsFailed { dials } => format!("the first {dials} dials all failed in the same way"),
+        EndCause::AllLost => match report.peers.ready {
+            1 => "the only peer was lost".to_owned(),
+            ready => format!("all {ready} peers were lost"),
+        },
+        _ => "no peer was left".to_owned(),
+    };
+    let when = match (cause, phase) {
+        (EndCause::NoneReady, _) => String::new(),
+        (_, Phase::Ramp) => format!("ended early after {} of the ramp: ", seconds(elapsed)),
+        (_, Phase::Warmup) => format!("ended early after {} of the warm-up: ", seconds(elapsed)),
+        (_, Phase::Run | Phase::Drain | Phase::Done) => {
+            format!("ended early after {} of {}: ", seconds(elapsed), crate::units::show_seconds(setup.duration))
+        }
+    };
+    let reason = format!("{when}{what}; {}", first_cause(report));
+    Some(Ending { exit: Exit::RunFailed, is_partial: true, reason })
+}
+
+/// Says how many peers were missing, at the beginning or at the end, below the number that was demanded.
+pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
+    let min_peers = setup.min_peers.of(setup.connections);
+    let (peers, asked) = (report.peers, report.peers.asked);
+    let have = match () {
+        () if peers.ready < min_peers => format!("{} of {asked} peers became ready", peers.ready),
+        () if peers.left() < min_peers => format!("{} of {asked} peers were left at the end", peers.left()),
+        () => return None,
+    };
+    let demanded = match setup.min_peers.to_string() {
+        given if given == min_peers.to_string() => given,
+        given => format!("{given}, that is {min_peers}"),
+    };
+    // The reason of an early end has named the cause.
+    let cause = if report.is_partial() { String::new() } else { format!("; {}", first_cause(report)) };
+    let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
+    Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
+}
+
+/// Says what may be behind the loss of ready peers if a target has lost all of its own: a full node keeps most of them.
+pub(super) fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
+    let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
+    let is_closed = matches!(failure.label, "closed_by_peer" | "reset") && stage(failure.state) == "ready";
+    (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? every peer of it was lost")
+}
+
+/// Says what ended most of the connections.
+fn first_cause(report: &Report) -> String {
+    match report.failures.first() {
+        Some(failure) => {
+            format!("{} of {} failed: {}", failure.count, report.peers.asked, explain(failure, &report.targets))
+        }
+        None => format!("none of {} connections got that far", report.peers.asked),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
