@@ -102,14 +102,17 @@ impl Manager {
         }
     }
 
-    /// Whether to ask a peer that was dialled for addresses, which it may bring from now on.
+    /// Notes that a dialled peer is asked for addresses and may send one answer; returns `false` if it was asked before.
     pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
         if !self.gossips() {
             return false;
         }
         let speaker = self.gossip.speaker(id, now);
-        speaker.tokens = ADDRESSES_PER_MESSAGE_MAX as u32;
-        !std::mem::replace(&mut speaker.is_asked, true)
+        let is_first = !std::mem::replace(&mut speaker.is_asked, true);
+        if is_first {
+            speaker.tokens = ADDRESSES_PER_MESSAGE_MAX as u32;
+        }
+        is_first
     }
 
     /// A peer has named addresses; returns how many of them are new in the book.

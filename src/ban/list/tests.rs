@@ -243,6 +243,16 @@ fn a_ban_that_is_over_goes_first_whatever_it_was_for() {
     assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(1)), "{outcome:?}");
 }
 
+#[test]
+fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
+    let mut list = BanList::with_room_for(2, state());
+    let ban =
+        Ban { host: host(1), reason: BanReason::Manual, since: START, until: Some(UnixTime::from_secs(i64::MAX)) };
+    let load = |list: &mut BanList, now| list.load(ban, now, START);
+    assert_eq!(load(&mut list, Instant::ZERO), Outcome::Entered { ban, displaced: None });
+    assert_eq!(load(&mut list, after(Duration::from_millis(1))), Outcome::Outlasted(ban));
+}
+
 const MODEL_MAX: usize = 5;
 
 /// A ban as one would write it down: what was given, and when by which clock.
@@ -256,14 +266,22 @@ struct Given {
 impl Given {
     fn left(&self, now: Instant, unix: UnixTime) -> Duration {
         let Some((length, until)) = self.length.zip(self.ban.until) else { return Duration::MAX };
+        let by_monotonic_clock = match self.ends() {
+            Instant::MAX => Duration::MAX,
+            _ => length.saturating_sub(now.since(self.at)),
+        };
         let by_wall_clock = until.as_secs().saturating_sub(unix.as_secs());
-        length.saturating_sub(now.since(self.at)).min(Duration::from_secs(by_wall_clock.max(0) as u64))
+        by_monotonic_clock.min(Duration::from_secs(by_wall_clock.max(0) as u64))
     }
 
-    /// The order in which bans go when there are too many. What outlasts the monotonic clock is for ever.
+    /// The end by the monotonic clock. A ban that outlasts that clock never ends by it: only the wall clock ends it.
+    fn ends(&self) -> Instant {
+        self.length.map_or(Instant::MAX, |length| self.at.plus(length))
+    }
+
+    /// The order in which bans go when there are too many.
     fn place(&self) -> (bool, Instant) {
-        let ends = self.length.map_or(Instant::MAX, |length| self.at.plus(length));
-        (self.ban.reason == BanReason::Manual, ends)
+        (self.ban.reason == BanReason::Manual, self.ends())
     }
 
     fn goes_before(&self, other: &Self) -> bool {

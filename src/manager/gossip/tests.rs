@@ -157,6 +157,15 @@ fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds(
 }
 
 #[test]
+fn threat_p12_a_second_ask_allows_no_second_answer() {
+    let mut stage = Stage::new();
+    let teller = stage.asked([8, 8, 8, 8]);
+    stage.told(teller, (0..1_000).map(routable));
+    assert!(!stage.manager.asks(teller.id, stage.now));
+    assert_eq!(stage.told(teller, (1_000..2_000).map(routable)), 0);
+}
+
+#[test]
 fn threat_p12_who_was_not_asked_is_believed_its_own_host_alone() {
     let mut stage = Stage::new();
     let teller = stage.teller([8, 8, 8, 8]);
