@@ -229,19 +229,28 @@ pub const LISTENERS_MAX: usize = 64;
 pub const DNS_SEEDS_MAX: usize = 64;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
-/// Addresses that are remembered because dialling them failed, 200 bytes each: 13 MB. One that fails beyond these
-/// counts as inaccessible at once.
+/// Addresses that are remembered because dialling them failed, 200 bytes each, 280 if they were not for us: 18 MB. One
+/// that fails beyond these counts as inaccessible at once.
 pub const DIAL_RECORDS_MAX: usize = 65_536;
 /// Share of a back-off by which it is longer at random, so that those who failed together do not return together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// Time that a connection must last for its restarts to be forgotten: who closes every connection right behind the
 /// handshake is not restarted without end.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Time after which an address of the fixed list that counts as inaccessible is tried again. One of the book is not.
+/// Time beyond its pause after which an inaccessible address of the book is dialled although others are left, and
+/// pause of one that was not for us. Time during which the dialler remembers how an address failed.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
+/// Draws of the book of which one looks for an inaccessible address before all others.
+pub const INACCESSIBLE_DRAWS: u32 = 16;
+/// Network groups whose dials must fail within [`OUTAGE_WINDOW`], while no peer is ready, for a local outage: two may
+/// be down by chance.
+pub const OUTAGE_GROUPS_MIN: usize = 3;
+/// Time within which the failed dials must fall that show a local outage.
+pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
 /// Pause before an address of the fixed list that is banned, or connected to us, is looked at again.
 pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
-/// Pause after the book had nobody to dial (SV Node 1.2.2, net.cpp ThreadOpenConnections).
+/// Longest pause after the book had nobody who may be dialled now, unless all of its addresses are in hand or wait for
+/// a moment that is known (SV Node 1.2.2, net.cpp ThreadOpenConnections).
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
 /// Addresses that are drawn from the book, or taken from the line, for one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;

@@ -187,10 +187,11 @@ pub enum NextDial {
     Restart,
     /// At this moment, or later if there is no place then.
     At(Instant),
-    /// Not before somebody asks for it: it failed as often as it may.
+    /// Rarely, for it failed too often or is not for us: within minutes if nobody else is left to dial, else after an
+    /// hour or more.
     Inaccessible,
-    /// At no moment that is planned: never, if it is not for us or was dialled on command, else when nothing stands in
-    /// its way any more, as a ban of its host or another connection to it.
+    /// At no moment that is planned: never, if it was dialled on command, else when nothing stands in its way any more,
+    /// as a ban of its host or another connection to it.
     Never,
 }
 

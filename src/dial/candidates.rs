@@ -10,16 +10,18 @@ pub(crate) enum Standing {
     Valid,
     /// Those that nobody has tried, or nobody has succeeded with.
     Unknown,
+    /// Those that failed too often, or were not for us.
+    Inaccessible,
 }
 
 /// A book of addresses that can be drawn from.
 pub(crate) trait Candidates {
-    /// Whether there is nobody to draw, of either standing.
+    /// Whether there is nobody to draw, of any standing.
     fn is_empty(&self) -> bool;
 
     /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` takes one.
     ///
-    /// Banned and inaccessible addresses are never drawn. A draw costs no more however many addresses there are.
+    /// Banned addresses are never drawn. A draw costs no more however many addresses there are.
     fn pick(
         &self,
         standing: Standing,

@@ -17,10 +17,10 @@ pub(crate) enum Ended {
     Lost,
     /// The peer said in a `reject` that it does not want us, as one that is full does.
     TurnedAway,
-    /// The peer, once ready, missed a deadline.
+    /// The peer missed a deadline once its connection was open.
     Late,
-    /// The peer did not get through the handshake in time.
-    Mute,
+    /// The dial failed during a local outage, so it says nothing of the address.
+    Offline,
     /// The peer is not for us, or broke the protocol.
     Unfit,
     /// The address is that of this very loop.
@@ -42,11 +42,8 @@ pub(crate) enum Verdict {
     Restart,
     /// It is not dialled by itself before this moment; sooner only if a shortage of this machine is over sooner.
     WaitUntil(Instant),
-    /// It was tried often enough; the book should say so.
+    /// It failed too often or was not for us, and the book should say so: it is dialled after all others.
     Inaccessible,
-    /// It is not dialled again, or not before a ban of its host is over; unless it is banned, the book should say that
-    /// it is inaccessible.
-    Never,
     /// Nothing: it was dialled on command, or is left alone until the next.
     Nothing,
 }
@@ -66,7 +63,10 @@ impl Ended {
     pub(crate) fn of(reason: CloseReason, state: ConnectionState) -> Self {
         match reason {
             CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) => Self::Unfit,
-            CloseReason::TimedOut(deadline) => Self::of_deadline(deadline, state),
+            CloseReason::TimedOut(Deadline::Connect) => Self::Unreached,
+            CloseReason::TimedOut(
+                Deadline::Handshake | Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send,
+            ) => Self::Late,
             CloseReason::Network(failure) => Self::of_failure(failure, state),
             CloseReason::ClosedByPeer if was_open(state) => Self::Lost,
             CloseReason::ClosedByPeer => Self::Unreached,
@@ -81,26 +81,21 @@ impl Ended {
         }
     }
 
-    /// Whether it is held against the address; a lost connection only if it cannot be restarted.
+    /// Whether the address has to wait for it ever longer; after a lost connection only if it cannot be restarted.
     pub(super) const fn is_failure(self) -> bool {
         match self {
-            Self::Unreached | Self::Lost | Self::TurnedAway | Self::Late | Self::Mute => true,
+            Self::Unreached | Self::Lost | Self::TurnedAway | Self::Late | Self::Offline => true,
             Self::Unfit | Self::Ourselves | Self::Dismissed | Self::Barred | Self::Short(_) | Self::NoNetwork => false,
         }
     }
 
-    const fn of_deadline(deadline: Deadline, state: ConnectionState) -> Self {
-        match deadline {
-            Deadline::Connect => Self::Unreached,
-            Deadline::Handshake => Self::Mute,
-            Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send => match state {
-                ConnectionState::AwaitingHandshake => Self::Mute,
-                ConnectionState::Disconnected
-                | ConnectionState::Connecting
-                | ConnectionState::Connected
-                | ConnectionState::Rejected
-                | ConnectionState::Failed => Self::Late,
-            },
+    /// Whether a connection that ended so in `state` was a dial that nobody answered with a whole handshake.
+    pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
+        match self {
+            Self::Unreached | Self::Lost | Self::Late | Self::Offline => state != ConnectionState::Connected,
+            // A node has answered.
+            Self::TurnedAway | Self::Unfit | Self::Ourselves => false,
+            Self::Dismissed | Self::Barred | Self::Short(_) | Self::NoNetwork => false,
         }
     }
 
@@ -167,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_are_judged_by_how_far_the_connection_had_come() {
+    fn seed_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
         assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Connect), Connecting), Ended::Unreached);
-        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::Mute);
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::Late);
         for deadline in [Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send] {
             let reason = CloseReason::TimedOut(deadline);
-            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::Mute, "{deadline}");
+            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::Late, "{deadline}");
             assert_eq!(Ended::of(reason, Connected), Ended::Late, "{deadline}");
         }
     }

@@ -6,8 +6,9 @@
 //! when it may be dialled again.
 //!
 //! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
-//!   pause that grows, until the address counts as inaccessible. Who is not for us is never dialled again, unless it
-//!   is banned for that and the ban ends.
+//!   pause that grows up to a maximum, and never given up.
+//! - An address of the book that failed too often is inaccessible: it is dialled when nobody else can be, and now and
+//!   then. One that was not for us is so at once, and rests for an hour unless a ban of its host ends sooner.
 //! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
@@ -24,6 +25,7 @@ mod groups;
 mod live;
 #[cfg(test)]
 mod model;
+mod outage;
 mod pace;
 mod places;
 mod records;
@@ -35,6 +37,7 @@ pub(crate) use candidates::{Candidates, Standing};
 pub(crate) use crossing::{Keep, resolve_crossing};
 pub(crate) use ended::{Departure, Ended, Verdict};
 pub(crate) use live::Live;
+pub(crate) use outage::Outage;
 pub(crate) use places::Places;
 pub(crate) use seeds::{Resolve, Seeds};
 
@@ -43,13 +46,14 @@ use crate::bugs::{self, Bug};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::Shortage;
 use crate::limits::{
-    BARRED_RECHECK, BOOK_RETRY, CANDIDATE_TRIES, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER, SELF_BACKOFF,
+    BARRED_RECHECK, BOOK_RETRY, CANDIDATE_TRIES, INACCESSIBLE_DRAWS, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
+    SELF_BACKOFF,
 };
 use crate::peer::RestartTracking;
 use crate::time::Instant;
 use backoff::Backoff;
 use pace::{Family, Pace};
-use rand::Rng;
+use rand::{Rng, RngExt};
 use records::{Kind, Place, Record, Records, State};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -80,7 +84,7 @@ struct Settings {
     /// Peers below which somebody is dialled.
     target: usize,
     backoff: Backoff,
-    max_retries: u32,
+    max_retries: u16,
     restarts: RestartTracking,
 }
 
@@ -94,13 +98,14 @@ pub(crate) enum Taken {
 }
 
 impl Settings {
-    const fn of(config: &ManagerConfig) -> Self {
+    fn of(config: &ManagerConfig) -> Self {
         let (is_fixed, target) = match &config.mode {
             DialMode::Normal => (false, config.target_peers),
             DialMode::Fixed(_) => (true, config.max_peers),
         };
         let restarts = RestartTracking::new(config.max_restarts, config.restart_window);
-        Self { is_fixed, target, backoff: Backoff::of(config), max_retries: config.max_retries, restarts }
+        let max_retries = u16::try_from(config.max_retries).unwrap_or(u16::MAX);
+        Self { is_fixed, target, backoff: Backoff::of(config), max_retries, restarts }
     }
 }
 
@@ -175,17 +180,24 @@ impl Dialler {
         if self.settings.is_fixed {
             self.records.recall_due(now, CANDIDATE_TRIES);
         } else {
-            self.records.forget_long_due(now, self.settings.restarts.window(), CANDIDATE_TRIES);
+            let memory = self.settings.restarts.window().max(INACCESSIBLE_RECHECK);
+            self.records.forget_long_due(now, memory, CANDIDATE_TRIES);
             self.records.rest_groups(now);
         }
-        let address = match self.next_in_line(now, &mut barred) {
-            Some(address) => address,
+        let (address, standing) = match self.next_in_line(now, &mut barred) {
+            Some(address) => (address, None),
             None if self.settings.is_fixed => return None,
-            None => self.next_of_book(now, rng, book, &mut barred)?,
+            None => {
+                let (address, standing) = self.next_of_book(now, rng, book, &mut barred)?;
+                (address, Some(standing))
+            }
         };
         let has_place = self.places.try_take();
         debug_assert!(has_place, "somebody is wanted only while there is a place");
         self.dial(address, Kind::Drawn, now);
+        if standing == Some(Standing::Inaccessible) {
+            self.records.note_inaccessible(address, self.settings.max_retries);
+        }
         Some(self.records.scoped(address))
     }
 
@@ -217,29 +229,48 @@ impl Dialler {
         rng: &mut impl Rng,
         book: &impl Candidates,
         barred: &mut impl FnMut(SocketAddr) -> bool,
-    ) -> Option<SocketAddr> {
+    ) -> Option<(SocketAddr, Standing)> {
+        if book.is_empty() {
+            self.book_is_dry = true;
+            self.book_retry_at = Instant::MAX;
+            return None;
+        }
         let unready = || Family::ALL.into_iter().filter(|&family| !self.pace.is_ready(family, now));
         if now < self.book_retry_at || unready().count() == Family::ALL.len() {
             return None;
         }
-        let mut accept = |address: SocketAddr| {
-            let address = canonical(address);
-            self.pace.is_ready(Family::of(address), now)
-                && self.live.holder(address).is_none()
-                && self.records.may_be_drawn(address, now)
-                && !barred(address)
-        };
-        let drawn = [Standing::Valid, Standing::Unknown]
-            .into_iter()
-            .find_map(|standing| book.pick(standing, rng, &mut accept, CANDIDATE_TRIES));
-        if drawn.is_none() && book.is_empty() {
-            self.book_retry_at = Instant::MAX;
-        } else if drawn.is_none() {
+        let is_now_and_then = rng.random_ratio(1, INACCESSIBLE_DRAWS);
+        let first = is_now_and_then.then_some((Standing::Inaccessible, INACCESSIBLE_RECHECK));
+        let others = [Standing::Valid, Standing::Unknown, Standing::Inaccessible];
+        let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
+        // Somebody was passed over, or not looked at, for whom no event says when to look again.
+        let mut has_blocked = false;
+        let drawn = order.into_iter().find_map(|(standing, rest)| {
+            let mut looked_at = 0;
+            let mut accept = |address: SocketAddr| {
+                looked_at += 1;
+                let address = canonical(address);
+                let is_due = self.records.is_due(address, rest, now);
+                let is_free = is_due
+                    && self.pace.is_ready(Family::of(address), now)
+                    && self.live.holder(address).is_none()
+                    && self.records.is_group_rested(address)
+                    && !barred(address);
+                has_blocked |= is_due && !is_free;
+                is_free
+            };
+            let address = book.pick(standing, rng, &mut accept, CANDIDATE_TRIES);
+            has_blocked |= looked_at >= CANDIDATE_TRIES;
+            Some((canonical(address?), standing, rest))
+        });
+        if drawn.is_none() {
             let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
-            self.book_retry_at = events.fold(now.plus(BOOK_RETRY), Instant::min);
+            let latest = if has_blocked { now.plus(BOOK_RETRY) } else { Instant::MAX };
+            self.book_retry_at = events.fold(latest, Instant::min);
         }
-        self.book_is_dry = drawn.is_none();
-        drawn.map(canonical)
+        // While only inaccessible addresses are left, the seeds are asked, too.
+        self.book_is_dry = drawn.is_none_or(|(_, standing, rest)| standing == Standing::Inaccessible && rest.is_zero());
+        drawn.map(|(address, standing, _)| (address, standing))
     }
 
     /// Takes a place for a dial that somebody asked for.
@@ -306,12 +337,13 @@ impl Dialler {
             }
             // A peer that is full says so right behind the handshake, which is no success then.
             if ended != Ended::TurnedAway {
-                record.failures = 0;
+                (record.failures, record.strikes) = (0, 0);
             }
         }
         let is_restarted = ended == Ended::Lost && record.kind != Kind::OneShot && record.restarts.try_restart(now);
         if ended.is_failure() && !is_restarted {
-            record.failures = (record.failures + 1).min(self.settings.max_retries);
+            record.failures = record.failures.saturating_add(1);
+            record.strikes = record.strikes.saturating_add(u16::from(ended != Ended::Offline));
         }
         let verdict = match record.kind {
             Kind::OneShot => Verdict::Nothing,
@@ -321,7 +353,7 @@ impl Dialler {
             }
             Kind::Drawn | Kind::Fixed => self.judge(address, record, ended, now, rng),
         };
-        Departure { verdict, failures: record.failures, restarts: record.restarts.restarts() }
+        Departure { verdict, failures: record.failures.into(), restarts: record.restarts.restarts() }
     }
 
     /// Decides when an address is dialled again, if ever, and keeps of its record what that needs.
@@ -336,15 +368,18 @@ impl Dialler {
         let paused_until = record.paused_until();
         let after = |pause: Duration| now.plus(pause).max(paused_until);
         match ended {
-            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late => {
-                self.back_off(address, record, now, rng)
+            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late | Ended::Offline => {
+                let is_given_up = ended != Ended::Offline && record.strikes >= self.settings.max_retries;
+                self.back_off(address, record, is_given_up, now, rng)
             }
-            Ended::Mute => self.give_up(address, record, now),
+            Ended::Unfit if record.kind == Kind::Fixed => {
+                let until = now.plus(self.settings.backoff.longest(rng));
+                self.records.wait_for_pardon(address, record, until, now);
+                Verdict::WaitUntil(until)
+            }
             Ended::Unfit => {
-                if record.kind == Kind::Fixed {
-                    self.records.hold_unfit(address, record);
-                }
-                Verdict::Never
+                self.records.wait_for_pardon(address, record, now.plus(INACCESSIBLE_RECHECK), now);
+                Verdict::Inaccessible
             }
             Ended::Dismissed if record.kind == Kind::Fixed => {
                 self.records.hold(address, record);
@@ -382,34 +417,30 @@ impl Dialler {
         match ended {
             Ended::Short(shortage) => self.pace.short_of(shortage, family, now),
             Ended::NoNetwork => self.pace.no_network(family, now),
-            Ended::Dismissed | Ended::Barred => {}
-            Ended::Unreached
-            | Ended::Lost
-            | Ended::TurnedAway
-            | Ended::Late
-            | Ended::Mute
-            | Ended::Unfit
-            | Ended::Ourselves => self.pace.answered(family),
+            Ended::Dismissed | Ended::Barred | Ended::Offline => {}
+            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late | Ended::Unfit | Ended::Ourselves => {
+                self.pace.answered(family)
+            }
         }
     }
 
-    fn back_off(&mut self, address: SocketAddr, record: Record, now: Instant, rng: &mut impl Rng) -> Verdict {
-        if record.failures == self.settings.max_retries {
-            return self.give_up(address, record, now);
-        }
-        let until = now.plus(self.settings.backoff.pause(record.failures, rng));
+    /// Lets an address wait for longer than last time; one of the book that is given up becomes inaccessible as well.
+    fn back_off(
+        &mut self,
+        address: SocketAddr,
+        record: Record,
+        is_given_up: bool,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Verdict {
+        let is_given_up = is_given_up && record.kind == Kind::Drawn;
+        let until = now.plus(self.settings.backoff.pause(record.failures.into(), rng));
         match self.pause(address, record, until, now) {
             // One that failed must not be drawn again at once only because too many others have failed.
             Verdict::Nothing => Verdict::Inaccessible,
+            _ if is_given_up => Verdict::Inaccessible,
             verdict => verdict,
         }
-    }
-
-    fn give_up(&mut self, address: SocketAddr, record: Record, now: Instant) -> Verdict {
-        if record.kind == Kind::Fixed {
-            self.records.wait(address, record, now.plus(INACCESSIBLE_RECHECK), now);
-        }
-        Verdict::Inaccessible
     }
 
     fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Verdict {
@@ -421,10 +452,10 @@ impl Dialler {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
     }
 
-    /// A ban of `host` is over: those of its addresses in the fixed list that were not for us may be so by now. Others
-    /// are for the book to give out again.
+    /// A ban of `host` is over: those of its addresses that were not for us may be so by now, and wait no longer.
     pub(crate) fn pardoned(&mut self, host: Host) {
-        self.records.line_up_unfit(host);
+        self.records.release_unfit(host);
+        self.book_changed();
     }
 
     /// The book has new addresses, or a ban has ended: what found nobody to dial may try again.

@@ -39,6 +39,8 @@ struct Facts {
     live_since: Option<Instant>,
     ready_since: Option<Instant>,
     failures: u32,
+    /// Failures that count against the address.
+    strikes: u32,
     restarts: Vec<Instant>,
     next: Next,
 }
@@ -51,7 +53,7 @@ impl Facts {
                 self.restarts.clear();
             }
             if ended != Ended::TurnedAway {
-                self.failures = 0;
+                (self.failures, self.strikes) = (0, 0);
             }
         }
         if self.restarts.first().is_some_and(|&first| now.since(first) >= restart_window) {
@@ -62,8 +64,8 @@ impl Facts {
     /// The end of a pause in which somebody has asked for it, which ends that say nothing of it leave alone.
     fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
         match self.next {
-            Next::NotBefore(until) if !was_open && until > now => Some(until),
-            Next::NotBefore(_) | Next::Free | Next::NotBeforePardon | Next::Never => None,
+            Next::NotBefore(until) | Next::NotBeforePardonOr(until) if !was_open && until > now => Some(until),
+            Next::NotBefore(_) | Next::NotBeforePardonOr(_) | Next::Free | Next::Never => None,
         }
     }
 }
@@ -74,7 +76,8 @@ enum Next {
     #[default]
     Free,
     NotBefore(Instant),
-    NotBeforePardon,
+    /// Nor before then, unless a ban of its host ends.
+    NotBeforePardonOr(Instant),
     Never,
 }
 
@@ -160,7 +163,7 @@ impl World {
                 let host = Host::of(self.listed[index % self.listed.len()].ip());
                 self.dialler.pardoned(host);
                 for (_, facts) in self.facts.iter_mut().filter(|(peer, _)| Host::of(peer.ip()) == host) {
-                    let is_pardoned = facts.live_since.is_none() && facts.next == Next::NotBeforePardon;
+                    let is_pardoned = facts.live_since.is_none() && matches!(facts.next, Next::NotBeforePardonOr(_));
                     facts.next = if is_pardoned { Next::Free } else { facts.next };
                 }
             }
@@ -194,11 +197,18 @@ impl World {
         assert_eq!(facts.live_since, None, "{peer} has a link");
         match facts.next {
             Next::Free => {}
-            Next::NotBefore(until) => assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now)),
-            Next::NotBeforePardon | Next::Never => panic!("{peer} was given up"),
+            Next::NotBefore(until) | Next::NotBeforePardonOr(until) => {
+                assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now))
+            }
+            Next::Never => panic!("{peer} is not to be dialled"),
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
+        if !self.is_fixed() && self.book.standings[&peer] == Some(Standing::Inaccessible) {
+            let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
+            facts.failures = facts.failures.max(self.config.max_retries);
+            facts.strikes = facts.strikes.max(self.config.max_retries);
+        }
         true
     }
 
@@ -254,12 +264,13 @@ impl World {
         }
         if knew == Some(0) {
             // It may have been forgotten in the meantime, as nobody asked for it.
-            facts.failures = 0;
+            (facts.failures, facts.strikes) = (0, 0);
         }
         facts.forget(ready_since, ended, now, config.restart_window);
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
-        let is_failure = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
-        let recheck = Next::NotBefore(now.plus(INACCESSIBLE_RECHECK));
+        let is_counted = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
+        let is_failure = is_counted || ended == Ended::Offline;
+        let least_pause = |failures: u32| Duration::from_secs(5 << (failures - 1).min(10)).min(config.backoff_max);
         let paused_until = facts.paused_until(was_open, now);
         facts.next = match verdict {
             Verdict::Restart => {
@@ -270,34 +281,28 @@ impl World {
             Verdict::WaitUntil(until) if is_failure => {
                 assert!(!is_restarted);
                 facts.failures += 1;
-                assert!(facts.failures < config.max_retries && failures == facts.failures);
-                let least = Duration::from_secs(5 << (facts.failures - 1)).min(config.backoff_max);
+                facts.strikes += u32::from(is_counted);
+                assert!(is_fixed || ended == Ended::Offline || facts.strikes < config.max_retries);
+                assert_eq!(failures, facts.failures);
+                let least = least_pause(facts.failures);
                 let pause = until.since(now);
                 assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} after {} failures", facts.failures);
                 Next::NotBefore(until)
             }
-            Verdict::WaitUntil(until) => {
-                let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
-                let is_kept = if is_fixed { ended == Ended::Barred } else { ended == Ended::Dismissed };
-                assert!(is_local || is_kept || ended == Ended::Ourselves || paused_until.is_some());
-                assert!(paused_until.is_none_or(|paused_until| paused_until <= until), "not as long as before");
-                let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
-                if may_be_over_before && paused_until.is_none() { Next::Free } else { Next::NotBefore(until) }
+            Verdict::WaitUntil(until) => after_no_failure(ended, until, paused_until, is_fixed),
+            Verdict::Inaccessible if ended == Ended::Unfit => {
+                assert!(!is_fixed);
+                Next::NotBeforePardonOr(now.plus(INACCESSIBLE_RECHECK))
             }
             Verdict::Inaccessible => {
-                assert!(ended == Ended::Mute || (is_failure && facts.failures + 1 >= config.max_retries));
-                if is_failure || ended == Ended::Mute {
-                    facts.failures = (facts.failures + 1).min(config.max_retries - 1);
-                }
-                if is_fixed { recheck } else { Next::Never }
-            }
-            Verdict::Never => {
-                assert_eq!(ended, Ended::Unfit);
-                if is_fixed { Next::NotBeforePardon } else { Next::Never }
+                facts.failures += 1;
+                facts.strikes += 1;
+                assert!(!is_fixed && is_counted && facts.strikes >= config.max_retries);
+                Next::NotBefore(now.plus(least_pause(facts.failures)))
             }
             Verdict::Nothing if ended == Ended::Barred => {
                 assert!(!is_fixed && paused_until.is_none());
-                (facts.failures, facts.restarts) = (0, Vec::new());
+                (facts.failures, facts.strikes, facts.restarts) = (0, 0, Vec::new());
                 Next::Free
             }
             Verdict::Nothing => {
@@ -333,9 +338,8 @@ impl World {
     /// How many peers there can be, if nobody is banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
-            let is_given_up = matches!(facts.next, Next::NotBeforePardon | Next::Never)
-                || (!self.is_fixed() && self.book.standings[*peer].is_none());
-            facts.live_since.is_some() || !is_given_up
+            let is_given_up = !self.is_fixed() && self.book.standings[*peer].is_none();
+            facts.live_since.is_some() || facts.next != Next::Never && !is_given_up
         };
         let possible = self.facts.iter().filter(may_be_dialled).map(|(peer, _)| NetGroup::of(peer.ip()));
         if self.is_fixed() {
@@ -353,6 +357,21 @@ impl World {
             self.step(Step::Inbound(false));
         }
         assert_eq!(self.dialler.places.taken(), 0);
+    }
+}
+
+/// When an address may be dialled next that waits for what was no failure.
+fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>, is_fixed: bool) -> Next {
+    let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
+    let is_kept = if is_fixed { matches!(ended, Ended::Barred | Ended::Unfit) } else { ended == Ended::Dismissed };
+    assert!(is_local || is_kept || ended == Ended::Ourselves || paused_until.is_some());
+    let is_long = paused_until.is_none_or(|paused_until| paused_until <= until);
+    assert!(is_long || ended == Ended::Unfit, "not as long as before");
+    let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
+    match ended {
+        Ended::Unfit => Next::NotBeforePardonOr(until),
+        _ if may_be_over_before && paused_until.is_none() => Next::Free,
+        _ => Next::NotBefore(until),
     }
 }
 
@@ -380,7 +399,7 @@ pub(super) fn any_end() -> impl Strategy<Value = Ended> {
         6 => Just(Ended::Lost),
         2 => Just(Ended::TurnedAway),
         2 => Just(Ended::Late),
-        1 => Just(Ended::Mute),
+        2 => Just(Ended::Offline),
         1 => Just(Ended::Unfit),
         1 => Just(Ended::Ourselves),
         1 => Just(Ended::Dismissed),

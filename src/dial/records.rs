@@ -19,8 +19,10 @@ use std::time::Duration;
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// Failed dials since the last success, at most as many as make an address inaccessible.
-    pub(super) failures: u32,
+    /// Failed dials since the last success; they set the pause.
+    pub(super) failures: u16,
+    /// Those of them that count against the address, for none is of a local outage.
+    pub(super) strikes: u16,
     pub(super) restarts: RestartTracking,
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Records {
     /// The interfaces of those addresses of the fixed list that mean nothing without one.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// Those that are held because they were not for us.
+    /// Those whose wait ends sooner if a ban of their host does: they were not for us, or are barred.
     unfit: BTreeSet<(Host, SocketAddr)>,
     groups: Groups,
 }
@@ -89,7 +91,7 @@ impl State {
 
 impl Record {
     pub(super) const fn new(kind: Kind, restarts: RestartTracking) -> Self {
-        Self { kind, state: State::Held, failures: 0, restarts }
+        Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
     /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
@@ -129,14 +131,18 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Whether an address of the book may be dialled.
-    pub(super) fn may_be_drawn(&self, address: SocketAddr, now: Instant) -> bool {
-        let is_due = match self.get(address).map(|record| record.state) {
+    /// Whether an address of the book is not in hand, and its pause has been over for `rest`.
+    pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
+        match self.get(address).map(|record| record.state) {
             None => true,
-            Some(State::Waiting(until)) => until <= now,
+            Some(State::Waiting(until)) => until.plus(rest) <= now,
             Some(State::InLine | State::Dialling(_) | State::Open | State::Ready(_) | State::Held) => false,
-        };
-        is_due && self.groups.is_rested(NetGroup::of(address.ip()))
+        }
+    }
+
+    /// Whether the range of an address of the book has rested from the last dial.
+    pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
+        self.groups.is_rested(NetGroup::of(address.ip()))
     }
 
     /// Whether a record that stands in line may be dialled beside those that are live.
@@ -189,6 +195,14 @@ impl Records {
         });
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
+        }
+    }
+
+    /// Notes that the book calls an address inaccessible that is dialled: it has failed `max_retries` times before.
+    pub(super) fn note_inaccessible(&mut self, address: SocketAddr, max_retries: u16) {
+        if let Some(record) = self.by_address.get_mut(&address) {
+            record.failures = record.failures.max(max_retries);
+            record.strikes = record.strikes.max(max_retries);
         }
     }
 
@@ -246,18 +260,22 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
-    /// Holds one that was not for us.
-    pub(super) fn hold_unfit(&mut self, address: SocketAddr, record: Record) {
-        self.hold(address, record);
-        self.unfit.insert((Host::of(address.ip()), address));
+    /// Lets one wait, if it can be remembered, until then or until a ban of its host ends.
+    pub(super) fn wait_for_pardon(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
+        if self.wait(address, record, until, now) {
+            self.unfit.insert((Host::of(address.ip()), address));
+        }
     }
 
-    /// Lines up those of `host` that were not for us.
-    pub(super) fn line_up_unfit(&mut self, host: Host) {
+    /// Ends the wait of those of `host` that wait for a ban of it to end.
+    pub(super) fn release_unfit(&mut self, host: Host) {
         while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
             self.unfit.remove(&entry);
-            if let Some(&record) = self.get(entry.1) {
-                self.line_up(entry.1, record, Place::Last);
+            let (_, address) = entry;
+            self.take_out(address);
+            match self.by_address.remove(&address) {
+                Some(record) if record.kind == Kind::Fixed => self.line_up(address, record, Place::Last),
+                Some(_) | None => {}
             }
         }
     }
@@ -267,10 +285,10 @@ impl Records {
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {
-            Kind::Fixed => self.wait(address, record, until, now),
-            Kind::Drawn if record.carries_something() => self.wait(address, record, now, now),
-            Kind::Drawn | Kind::OneShot => false,
-        };
+            Kind::Fixed => self.wait_for_pardon(address, record, until, now),
+            Kind::Drawn if record.carries_something() => drop(self.wait(address, record, now, now)),
+            Kind::Drawn | Kind::OneShot => {}
+        }
     }
 
     /// Lines up at most `max` of those that have waited long enough.
@@ -280,7 +298,7 @@ impl Records {
             if until > now {
                 return;
             }
-            self.waiting.pop_first();
+            self.take_out(address);
             if let Some(&record) = self.get(address) {
                 self.line_up(address, record, Place::Last);
             }
@@ -363,7 +381,7 @@ impl Records {
         let Some(&(until, address)) = self.waiting.first() else { return false };
         let is_due = until <= now;
         if is_due {
-            self.waiting.pop_first();
+            self.take_out(address);
             self.by_address.remove(&address);
         }
         is_due
@@ -391,8 +409,8 @@ impl Records {
         assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
-            let is_held = self.get(address).is_some_and(|record| record.state == State::Held);
-            assert!(is_held && Host::of(address.ip()) == host, "{address} is not held");
+            let waits = self.get(address).is_some_and(|record| matches!(record.state, State::Waiting(_)));
+            assert!(waits && Host::of(address.ip()) == host, "{address} does not wait");
         }
     }
 
@@ -401,12 +419,10 @@ impl Records {
         match self.get(address).map(|record| record.state) {
             Some(State::Waiting(until)) => {
                 self.waiting.remove(&(until, address));
-            }
-            Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
-            Some(State::Held) => {
                 self.unfit.remove(&(Host::of(address.ip()), address));
             }
-            Some(State::Dialling(_) | State::Open | State::Ready(_)) | None => {}
+            Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
+            Some(State::Held | State::Dialling(_) | State::Open | State::Ready(_)) | None => {}
         }
     }
 }

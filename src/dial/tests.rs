@@ -31,8 +31,8 @@ impl Book {
 
     /// What a verdict says is in the book from now on.
     pub(super) fn note(&mut self, address: SocketAddr, verdict: Verdict) {
-        if matches!(verdict, Verdict::Inaccessible | Verdict::Never) {
-            self.standings.insert(address, None);
+        if verdict == Verdict::Inaccessible {
+            self.standings.insert(address, Some(Standing::Inaccessible));
         }
     }
 }
@@ -107,6 +107,14 @@ impl Scene {
         self.now = self.now.plus(time);
     }
 
+    /// The pause of the address that waits alone, whatever was said of it.
+    fn waits(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Inaccessible => Verdict::WaitUntil(self.dialler.records.first_due().expect("it waits")),
+            verdict => verdict,
+        }
+    }
+
     /// Sees that an address waits for `least` or a quarter more, to the nanosecond, and lets that time pass.
     fn assert_waits(&mut self, verdict: Verdict, least: Duration) {
         let Verdict::WaitUntil(until) = verdict else { panic!("{verdict:?} is no pause of {least:?}") };
@@ -134,26 +142,66 @@ fn secs(secs: u64) -> Duration {
 // --- Back-off and restart -------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_then_given_up() {
+fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
     let peers = private(1);
-    for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
-        for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
-            assert_eq!(scene.next(), Some(peers[0]));
-            let verdict = scene.end(peers[0], Ended::Unreached);
-            scene.assert_waits(verdict, secs(pause));
+    for ended in [Ended::Unreached, Ended::Late, Ended::TurnedAway] {
+        for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
+            let is_fixed = scene.dialler.settings.is_fixed;
+            for (failures, pause) in (1..=30).zip([5, 10, 20, 40, 80, 160, 320].into_iter().chain([600; 23])) {
+                assert_eq!(scene.next(), Some(peers[0]));
+                let verdict = scene.end(peers[0], ended);
+                assert_eq!(verdict == Verdict::Inaccessible, !is_fixed && failures >= 10, "after {failures} failures");
+                scene.assert_waits(scene.waits(verdict), secs(pause));
+            }
+            assert_eq!(scene.dialler.places.taken(), 0);
         }
-        assert_eq!(scene.next(), Some(peers[0]));
-        assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
-        scene.pass(INACCESSIBLE_RECHECK - NANO);
-        assert_eq!(scene.next(), None);
-        scene.pass(NANO);
-        let is_fixed = scene.dialler.settings.is_fixed;
-        assert_eq!(scene.next().is_some(), is_fixed, "only who stands in a list is tried again");
-        if is_fixed {
-            assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
-        }
-        assert_eq!(scene.dialler.places.taken(), 0);
     }
+}
+
+#[test]
+fn seed_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_before_them() {
+    let peers = private(2);
+    let mut scene = Scene::normal(&peers);
+    scene.config.max_retries = 1;
+    scene.config.target_peers = 1;
+    scene.dialler.reconfigure(&scene.config);
+    scene.book = Book::of(&peers[..1], Standing::Inaccessible);
+    assert_eq!(scene.next(), Some(peers[0]), "nobody else is left");
+    assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "so the seeds are asked");
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+    scene.book.standings.insert(peers[1], Some(Standing::Unknown));
+    let dial = |scene: &mut Scene, time| {
+        scene.pass(time);
+        let peer = scene.next().expect("one of them is due");
+        let ended = if peer == peers[0] { Ended::Unreached } else { Ended::NoNetwork };
+        let _ = scene.end(peer, ended);
+        peer
+    };
+    for _ in 0..300 {
+        assert_eq!(dial(&mut scene, secs(10)), peers[1], "its hour is not over");
+    }
+    scene.pass(INACCESSIBLE_RECHECK);
+    let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
+    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw of which one in 16 is its own.
+    assert!((4..=6).contains(&times), "{times}");
+}
+
+#[test]
+fn seed_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_rank() {
+    let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    scene.config.max_retries = 2;
+    scene.dialler.reconfigure(&scene.config);
+    for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600, 600] {
+        assert_eq!(scene.next(), Some(peers[0]));
+        let verdict = scene.end(peers[0], Ended::Offline);
+        scene.assert_waits(verdict, secs(pause));
+    }
+    assert_eq!(scene.next(), Some(peers[0]));
+    let verdict = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(verdict, secs(600));
+    assert_eq!(scene.next(), Some(peers[0]));
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible, "the second that counts");
 }
 
 #[test]
@@ -240,22 +288,21 @@ fn a_reject_right_behind_the_handshake_is_no_success() {
 }
 
 #[test]
-fn seed_e20_who_is_mute_is_inaccessible_and_who_is_unfit_is_never_dialled_again() {
-    for (ended, verdict) in [(Ended::Mute, Verdict::Inaccessible), (Ended::Unfit, Verdict::Never)] {
-        let peers = private(1);
-        let mut scene = Scene::normal(&peers);
-        assert_eq!(scene.next(), Some(peers[0]));
-        assert_eq!(scene.end(peers[0], ended), verdict);
-        assert_eq!(scene.dialler.records.len(), 0, "the book knows it");
-        scene.pass(secs(1_000_000));
-        assert_eq!(scene.next(), None);
-    }
+fn seed_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
     let peers = private(1);
+    let mut scene = Scene::normal(&peers);
+    assert_eq!(scene.next(), Some(peers[0]));
+    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Inaccessible);
+    scene.pass(INACCESSIBLE_RECHECK - NANO);
+    assert_eq!(scene.next(), None);
+    scene.pass(NANO);
+    assert_eq!(scene.next(), Some(peers[0]));
+
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Never);
-    scene.pass(secs(1_000_000));
-    assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
+    let verdict = scene.end(peers[0], Ended::Unfit);
+    scene.assert_waits(verdict, secs(600));
+    assert_eq!(scene.next(), Some(peers[0]));
 }
 
 #[test]
@@ -300,7 +347,7 @@ fn who_is_barred_is_not_given_up() {
 }
 
 #[test]
-fn failures_are_counted_up_to_the_last_and_not_those_of_this_side() {
+fn failures_are_counted_and_not_those_of_this_side() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 3;
@@ -320,6 +367,7 @@ fn failures_are_counted_up_to_the_last_and_not_those_of_this_side() {
     assert_eq!(end(Ended::Lost), 1, "it is restarted");
     assert_eq!(end(Ended::Unreached), 2);
     assert_eq!(end(Ended::Unreached), 3);
+    assert_eq!(end(Ended::Unreached), 4, "inaccessible, and counted on");
 }
 
 #[test]
@@ -390,17 +438,18 @@ fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
 // --- The book -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e25_valid_addresses_come_before_unknown_ones_and_others_not_at_all() {
+fn seed_e25_valid_addresses_come_before_unknown_ones_then_inaccessible_ones_and_others_not_at_all() {
     let peers = private(12);
     let mut book = Book::of(&peers[..4], Standing::Unknown);
     book.standings.extend(peers[4..7].iter().map(|&peer| (peer, Some(Standing::Valid))));
-    book.standings.extend(peers[7..].iter().map(|&peer| (peer, None)));
+    book.standings.insert(peers[7], Some(Standing::Inaccessible));
+    book.standings.extend(peers[8..].iter().map(|&peer| (peer, None)));
     let mut scene = Scene::new(ManagerConfig::new(Network::Regtest), book);
     let mut dialled = scene.next_all();
-    assert_eq!(dialled.len(), 7);
+    assert_eq!(dialled.len(), 8);
     dialled[..3].sort();
-    dialled[3..].sort();
-    assert_eq!((&dialled[..3], &dialled[3..]), (&peers[4..7], &peers[..4]));
+    dialled[3..7].sort();
+    assert_eq!((&dialled[..3], &dialled[3..7], dialled[7]), (&peers[4..7], &peers[..4], peers[7]));
 }
 
 #[test]
@@ -446,7 +495,7 @@ fn an_empty_book_is_not_asked_again_before_it_changes_and_the_seeds_are() {
     for _ in 0..100 {
         assert_eq!(scene.next(), None);
     }
-    assert_eq!(scene.book.draws.get(), 2, "once for each standing");
+    assert_eq!(scene.book.draws.get(), 0);
     assert!(scene.dialler.lacks_candidates());
     assert_eq!(scene.dialler.next_at(), None);
     scene.book = Book::of(&peers, Standing::Unknown);
@@ -474,7 +523,7 @@ fn a_pause_of_the_only_address_ends_when_it_ends() {
     let verdict = scene.end(peers[0], Ended::Unreached);
     assert_eq!(scene.next(), None);
     let next_at = scene.dialler.next_at().expect("somebody is wanted");
-    assert_eq!(verdict, Verdict::WaitUntil(next_at), "sooner than the book would be asked");
+    assert_eq!(verdict, Verdict::WaitUntil(next_at));
     scene.now = next_at;
     assert_eq!(scene.next(), Some(peers[0]));
 }

@@ -359,16 +359,20 @@ impl Engine {
 
     /// A row is about to be freed: gives back what it held, tells of the end, and bans a host that has earned it.
     pub(super) fn left(&mut self, leaving: Leaving) {
+        let has_ready_peer = self.state.ready_peers() > 0;
         let LoopState { manager, outbox, counters, now, unix_time, rng, .. } = &mut self.state;
-        let departure = manager.as_mut().and_then(|manager| manager.left(leaving, *now, *unix_time, rng));
-        outbox.tell(end_told(leaving, departure));
+        let moment = (*now, *unix_time);
+        let departure = manager.as_mut().and_then(|manager| manager.left(leaving, has_ready_peer, moment, rng));
         let Leaving { address, reason, .. } = leaving;
+        let earned_ban =
+            manager.as_ref().and_then(|manager| manager.earned_ban(address.ip(), reason, &self.rules.limits));
+        outbox.tell(end_told(leaving, departure, earned_ban));
         if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
             counters.restarts += 1;
             outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
         }
         let Some(manager) = manager else { return };
-        if let Some(earned) = manager.earned_ban(address.ip(), reason, &self.rules.limits) {
+        if let Some(earned) = earned_ban {
             let duration = manager.config.ban_duration;
             self.ban(address.ip(), earned, Some(duration));
         }
@@ -400,8 +404,8 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
     })
 }
 
-/// What is told of the end of a connection.
-fn end_told(leaving: Leaving, departure: Option<Departure>) -> ControlEvent {
+/// Builds the event of a connection's end; for a banned address no dial is planned.
+fn end_told(leaving: Leaving, departure: Option<Departure>, ban: Option<BanReason>) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason } = leaving;
     let peer = PeerId::of(id);
     if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
@@ -410,7 +414,8 @@ fn end_told(leaving: Leaving, departure: Option<Departure>) -> ControlEvent {
     match connection_type {
         ConnectionType::Outbound if state != ConnectionState::Connected => {
             let failures = departure.map_or(1, |departure| departure.failures.max(1));
-            let next = departure.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
+            let unbanned = departure.filter(|_| ban.is_none());
+            let next = unbanned.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
         }
         ConnectionType::Outbound | ConnectionType::Inbound | ConnectionType::OverCapacity => {
@@ -431,7 +436,7 @@ fn next_dial(verdict: Verdict) -> NextDial {
         Verdict::Restart => NextDial::Restart,
         Verdict::WaitUntil(moment) => NextDial::At(moment),
         Verdict::Inaccessible => NextDial::Inaccessible,
-        Verdict::Never | Verdict::Nothing => NextDial::Never,
+        Verdict::Nothing => NextDial::Never,
     }
 }
 

@@ -23,11 +23,13 @@ pub(crate) struct Leaving {
 
 impl Manager {
     /// Gives back all that the connection held; says of one that was dialled what becomes of its address.
+    ///
+    /// `has_ready_peer` says whether any other peer is ready.
     pub(crate) fn left(
         &mut self,
         leaving: Leaving,
-        now: Instant,
-        unix: UnixTime,
+        has_ready_peer: bool,
+        (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> Option<Departure> {
         let Leaving { id, address, connection_type, state, reason } = leaving;
@@ -46,10 +48,16 @@ impl Manager {
         if connection_type != ConnectionType::Outbound {
             return None;
         }
-        let departure = self.dialler.ended(address, Ended::of(reason, state), now, rng);
+        let mut ended = Ended::of(reason, state);
+        if has_ready_peer {
+            self.outage.end();
+        } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {
+            ended = Ended::Offline;
+        }
+        let departure = self.dialler.ended(address, ended, now, rng);
         let Departure { verdict, failures, restarts: _ } = departure;
         match verdict {
-            Verdict::Inaccessible | Verdict::Never => self.write_down(address, unix, now, |peer| {
+            Verdict::Inaccessible => self.write_down(address, unix, now, |peer| {
                 peer.status = PeerStatus::Inaccessible;
                 peer.failures = failures;
             }),

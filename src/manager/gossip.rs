@@ -102,7 +102,8 @@ impl Manager {
         }
     }
 
-    /// Notes that a dialled peer is asked for addresses and may send one answer; returns `false` if it was asked before.
+    /// Notes that a dialled peer is asked for addresses and may send one answer; returns `false` if it was asked
+    /// before.
     pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
         if !self.gossips() {
             return false;
@@ -143,16 +144,23 @@ impl Manager {
             }
             let mut peer = KnownPeer::new(address, believed_time(entry.time, unix));
             peer.services = entry.address.services;
-            new += usize::from(self.hear(source, peer, now, rng));
+            new += usize::from(self.hear(source, peer, (now, unix), rng));
         }
         new
     }
 
     /// Takes a peer into the book by the word of `source`, unless it is known or there is no slot for it; returns
-    /// whether it did.
-    pub(super) fn hear(&mut self, source: IpAddr, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
+    /// whether it did. An inaccessible one becomes unknown, and keeps the pause that it has.
+    pub(super) fn hear(
+        &mut self,
+        source: IpAddr,
+        peer: KnownPeer,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> bool {
         let address = peer.address();
         if self.book.peer(address).is_some() {
+            self.make_unknown(address, now, unix);
             return false;
         }
         let slot = self.gossip.slots.slot_of(source, address);

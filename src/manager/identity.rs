@@ -74,16 +74,15 @@ impl Manager {
             }
             Side::Remote => self.said_listening.get(&id).copied(),
         };
+        self.outage.end();
         let Some(listening) = listening else { return };
-        if self.book.peer(listening).is_none() {
-            let mut peer = KnownPeer::new(listening, unix);
-            peer.services = version.services;
-            match opener {
-                Side::Local => self.take_in(peer, now, rng),
-                // It may say another port each time.
-                Side::Remote => self.hear(address.ip(), peer, now, rng),
-            };
-        }
+        let mut peer = KnownPeer::new(listening, unix);
+        peer.services = version.services;
+        match opener {
+            Side::Local => self.take_in(peer, now, rng),
+            // It may say another port each time.
+            Side::Remote => self.hear(address.ip(), peer, (now, unix), rng),
+        };
         self.write_down(listening, unix, now, |peer| {
             // That somebody has come from there does not say that one can connect to it.
             if opener == Side::Local {
@@ -142,18 +141,18 @@ mod tests {
     }
 
     #[test]
-    fn seed_e33_one_that_was_inaccessible_is_let_in_and_stays_so_until_it_was_reached() {
+    fn seed_e33_one_that_was_inaccessible_is_let_in_and_unknown_until_it_was_reached() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
         let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
         let mut peer = KnownPeer::new(listening, moment.1);
         peer.status = PeerStatus::Inaccessible;
-        manager.remember(vec![peer], Vec::new(), moment, &mut rng);
+        manager.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
         let known = manager.book.peer(listening).expect("it is remembered");
-        assert_eq!((known.status, known.services), (PeerStatus::Inaccessible, 0x21));
+        assert_eq!((known.status, known.services), (PeerStatus::Unknown, 0x21));
         manager.settled(id, listening, Side::Local, &version(), moment, &mut rng);
         assert_eq!(manager.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));
     }

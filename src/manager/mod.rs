@@ -25,7 +25,7 @@ use crate::ban::Ban;
 use crate::ban::list::BanList;
 use crate::ban::score::{ChecksumRun, Score};
 use crate::config::ManagerConfig;
-use crate::dial::{Dialler, Resolve, Seeds, Taken};
+use crate::dial::{Dialler, Outage, Resolve, Seeds, Taken};
 use crate::error::{CommandError, Refusal};
 use crate::id::{LinkId, PeerId};
 use crate::keyed::KeyedState;
@@ -59,6 +59,7 @@ pub(crate) struct Manager {
     /// The addresses that accepted and dialled peers say they listen at, beside those that they were dialled at.
     said_listening: BTreeMap<LinkId, SocketAddr>,
     gossip: Gossip,
+    outage: Outage,
     /// Where this loop listens.
     listening: Vec<SocketAddr>,
     /// Times that it was weighed who has to go for a new one, since the turn before had accepted.
@@ -84,6 +85,7 @@ impl Manager {
             bad_checksums: BTreeMap::new(),
             said_listening: BTreeMap::new(),
             gossip: Gossip::new(keys),
+            outage: Outage::default(),
             listening: Vec::new(),
             evictions_weighed: 0,
             #[cfg(feature = "sim")]
@@ -213,6 +215,7 @@ impl Manager {
         addresses.retain(|address| !self.is_barred(*address, now, unix));
         let mut new = 0;
         for &address in &addresses {
+            self.make_unknown(address, now, unix);
             new += usize::from(self.take_in(KnownPeer::new(address, unix), now, rng));
         }
         (addresses.len(), new)

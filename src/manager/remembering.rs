@@ -31,9 +31,13 @@ impl Manager {
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) {
+        let mut inaccessible = Vec::new();
         for peer in peers {
+            let (address, status) = (peer.address(), peer.status);
             // A book that is fuller than it may be loses what is worth the least.
-            let _ = self.book.admit(peer, rng);
+            if self.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
+                inaccessible.push(address);
+            }
         }
         for ban in bans {
             match self.bans.load(ban, now, unix) {
@@ -44,7 +48,18 @@ impl Manager {
             }
         }
         self.pardon(now, unix);
+        for address in inaccessible {
+            self.make_unknown(address, now, unix);
+        }
         self.dialler.book_changed();
+    }
+
+    /// Makes an inaccessible peer one that nobody has tried: a seed or a peer names it, or the loop begins anew.
+    pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+        if self.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
+            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.dialler.book_changed();
+        }
     }
 
     /// Notes a change for the disk.
@@ -116,7 +131,8 @@ impl Manager {
 
 impl Candidates for MemoryStore {
     fn is_empty(&self) -> bool {
-        self.count(PeerStatus::Valid) + self.count(PeerStatus::Unknown) == 0
+        let drawn = [PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible];
+        drawn.into_iter().all(|status| self.count(status) == 0)
     }
 
     fn pick(
@@ -129,6 +145,7 @@ impl Candidates for MemoryStore {
         let status = match standing {
             Standing::Valid => PeerStatus::Valid,
             Standing::Unknown => PeerStatus::Unknown,
+            Standing::Inaccessible => PeerStatus::Inaccessible,
         };
         // A generator behind a pointer is one; what it points to has no size.
         let mut rng = rng;

@@ -34,7 +34,7 @@ pub enum PeerStatus {
     Unknown,
     /// A handshake with it was completed.
     Valid,
-    /// It was dialled so often in vain that it is not dialled any more.
+    /// It failed too often or was not for us: it is dialled after all others, and rarely.
     Inaccessible,
     /// It is not to be talked to.
     Banned(BanReason),

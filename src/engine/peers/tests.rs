@@ -215,17 +215,25 @@ fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
     let mut stage = Stage::new(manager());
     assert_eq!(stage.settle(), Wait::Forever);
     stage.remember(&[host(1)], PeerStatus::Inaccessible);
-    assert_eq!(stage.settle(), Wait::Forever, "that is nobody to dial");
-    stage.remember(&[host(2)], PeerStatus::Unknown);
-    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "in a new run that one is unknown");
     stage.settle();
     assert_eq!(stage.links().len(), 1);
 }
 
 #[test]
-fn with_nobody_left_to_dial_it_looks_again_twice_a_second_and_no_more_often() {
+fn with_all_addresses_in_hand_it_sleeps() {
     let mut stage = Stage::new(manager());
     stage.remember(&[host(1), host(2)], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None));
+}
+
+#[test]
+fn with_an_address_that_may_not_be_dialled_it_looks_again_twice_a_second_and_no_more_often() {
+    let mut stage = Stage::new(manager());
+    let own = host(3);
+    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.remember(&[host(1), host(2), own], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(BOOK_RETRY)));
     for _ in 0..8 {

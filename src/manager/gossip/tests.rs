@@ -128,7 +128,7 @@ fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_n
         let teller = stage.teller([8, 8, 8, 8]);
         stage.told(teller, [SocketAddr::from(([8, 8, 8, 8], port))]);
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
-        stage.manager.hear(teller.address.ip(), peer, stage.now, &mut stage.rng);
+        stage.manager.hear(teller.address.ip(), peer, (stage.now, UNIX), &mut stage.rng);
     }
     assert_eq!(stage.manager.book.len(), GOSSIP_BUCKET_SLOTS as usize);
 }
@@ -154,6 +154,18 @@ fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds(
     stage.told(teller, []);
     stage.told(teller, [routable(3_000)]);
     assert_eq!(taken(&stage), 1, "no more than a thousand are saved up");
+}
+
+#[test]
+fn seed_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_other() {
+    let mut stage = Stage::new();
+    for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Valid].into_iter().enumerate() {
+        stage.put(routable(number as u32), status, NETWORK);
+    }
+    let teller = stage.asked([8, 8, 8, 8]);
+    assert_eq!(stage.told(teller, [routable(0), routable(1)]), 0, "neither is new");
+    let statuses = [0, 1].map(|number| stage.manager.book.peer(routable(number)).unwrap().status);
+    assert_eq!(statuses, [PeerStatus::Unknown, PeerStatus::Valid]);
 }
 
 #[test]

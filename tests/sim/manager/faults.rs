@@ -65,7 +65,7 @@ fn fault_e05_a_host_that_cannot_be_reached_backs_off() {
     town.remember(&[nobody], PeerStatus::Unknown);
     town.world.set_route(nobody.ip(), Route::NoHost { least: Duration::ZERO, most: secs(1) });
     town.run(secs(60));
-    assert_eq!(town.failures().iter().map(|failure| failure.1).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(town.failures().iter().map(|failure| failure.1).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(town.failures()[2].2, NextDial::Inaccessible);
 }
 

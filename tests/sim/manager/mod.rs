@@ -7,6 +7,7 @@ mod counts;
 mod duplicates;
 mod faults;
 mod numbers;
+mod outages;
 mod places;
 mod restarts;
 mod seeds;

@@ -6,7 +6,7 @@ use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::ResolveCause;
 use peerloop::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX};
-use peerloop::sim::{Names, World};
+use peerloop::sim::{Names, Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
 use std::net::IpAddr;
@@ -58,17 +58,23 @@ fn seed_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
 }
 
 #[test]
-fn seed_e41_known_banned_and_own_addresses_of_an_answer_are_left_out() {
-    let mut town = Town::new(seeded(&["seed.example"]));
+fn seed_e41_banned_and_own_addresses_of_an_answer_are_left_out_and_an_inaccessible_one_becomes_unknown() {
+    let mut town = Town::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
     let addresses = town.add_targets(3);
-    town.remember(&addresses[..1], PeerStatus::Inaccessible);
+    let host = addresses[0].ip();
+    town.world.set_route(host, Route::NoHost { least: Duration::ZERO, most: Duration::ZERO });
+    town.remember(&addresses[..1], PeerStatus::Unknown);
+    town.run(secs(1));
+    assert_eq!(town.known(addresses[0]).status, PeerStatus::Inaccessible);
     drop(town.node.handle().ban(addresses[1].ip(), None).unwrap());
     let mut answer: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
     answer.push(town.address.ip());
     town.world.set_name("seed.example", answer);
-    town.run(secs(1));
+    town.forget_log();
+    town.run(secs(60));
     assert_eq!((resolved(&town), town.ready()), (vec![(2, 1)], 1));
-    assert_eq!(town.known(addresses[0]).status, PeerStatus::Inaccessible, "a seed is no news of an address");
+    let named = town.known(addresses[0]);
+    assert_eq!(named.status, PeerStatus::Unknown);
     assert_eq!(town.report().book.len(), 2);
 }
 

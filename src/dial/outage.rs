@@ -1,0 +1,93 @@
+//! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
+//!
+//! A dial that fails during an outage says nothing of its address. An outage lasts until a peer is ready: pauses
+//! between dials grow to minutes, so later failures may be too far apart to show it again.
+
+use crate::address::{Host, NetGroup};
+use crate::limits::{OUTAGE_GROUPS_MIN, OUTAGE_WINDOW};
+use crate::time::Instant;
+use std::net::IpAddr;
+
+/// Recognises an outage by the dials that fail.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    is_on: bool,
+    /// The latest failed dial of each group within [`OUTAGE_WINDOW`], fewer than [`OUTAGE_GROUPS_MIN`].
+    recent: Vec<(Instant, Place)>,
+}
+
+/// A network group, or one host where groups mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Group(NetGroup),
+    Host(Host),
+}
+
+impl Outage {
+    /// Notes that a dial failed while no peer was ready; returns whether there is an outage.
+    pub(crate) fn note_failed_dial(&mut self, address: IpAddr, now: Instant) -> bool {
+        if self.is_on {
+            return true;
+        }
+        let place = match NetGroup::of(address) {
+            NetGroup::Unroutable => Place::Host(Host::of(address)),
+            group @ (NetGroup::V4(_) | NetGroup::V6(_)) => Place::Group(group),
+        };
+        self.recent.retain(|&(failed_at, other)| other != place && now.since(failed_at) <= OUTAGE_WINDOW);
+        self.recent.push((now, place));
+        self.is_on = self.recent.len() >= OUTAGE_GROUPS_MIN;
+        self.is_on
+    }
+
+    /// Ends the outage: a peer is ready.
+    pub(crate) fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// The verdict on each of these failed dials, of which each has its second.
+    fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
+        let mut outage = Outage::default();
+        let note = |&(secs, address): &(u64, &str)| {
+            let now = Instant::ZERO.plus(Duration::from_secs(secs));
+            outage.note_failed_dial(address.parse().unwrap(), now)
+        };
+        dials.iter().map(note).collect()
+    }
+
+    #[test]
+    fn seed_e19_three_groups_that_fail_within_a_minute_are_an_outage() {
+        assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (60, "2a00::1")]), [false, false, true]);
+        assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (61, "2a00::1")]), [false; 3]);
+        assert_eq!(verdicts(&[(0, "8.8.8.8"), (1, "8.8.1.1"), (2, "9.9.9.9"), (3, "8.8.2.2")]), [false; 4]);
+        let later = [(0, "8.8.8.8"), (50, "8.8.1.1"), (60, "9.9.9.9"), (110, "2a00::1")];
+        assert_eq!(verdicts(&later), [false, false, false, true], "the latest failure of a group counts");
+    }
+
+    #[test]
+    fn seed_e19_hosts_that_cannot_be_routed_are_a_group_each() {
+        assert_eq!(
+            verdicts(&[(0, "10.0.0.1"), (0, "10.0.0.1"), (0, "127.0.0.1"), (0, "10.0.0.2")])[2..],
+            [false, true]
+        );
+    }
+
+    #[test]
+    fn seed_e19_an_outage_lasts_until_a_peer_is_ready() {
+        let mut outage = Outage::default();
+        let note = |outage: &mut Outage, secs, address: &str| {
+            outage.note_failed_dial(address.parse().unwrap(), Instant::ZERO.plus(Duration::from_secs(secs)))
+        };
+        for address in ["8.8.8.8", "9.9.9.9", "1.1.1.1"] {
+            note(&mut outage, 0, address);
+        }
+        assert!(note(&mut outage, 100_000, "8.8.8.8"));
+        outage.end();
+        assert!(!note(&mut outage, 100_001, "8.8.8.8"));
+    }
+}
