@@ -196,7 +196,7 @@ pub struct Counters {
     pub pongs_received: u64,
     /// Pongs that answered none: unsolicited, repeated, late or guessed.
     pub pongs_unmatched: u64,
-    /// Frames dropped for a wrong checksum.
+    /// Frames with a wrong checksum: dropped, or streamed before that was known.
     pub bad_checksums: u64,
     /// Frames dropped for a command that is no legal name.
     pub malformed_commands: u64,

@@ -3,7 +3,9 @@
 //! An [`Outlet`] is the loop's end, a [`Subscription`] the listener's. The outlet gathers what it is given and passes
 //! it on once per turn, under one lock, which it only ever tries: a listener that holds it at that moment gets the
 //! batch with the next one. A listener that is slow loses the oldest items and is told how many before it gets the
-//! next. A subscription that was dropped is found out when something is passed on.
+//! next. The items that wait behind a loss are promised with it: new ones wait behind them and no longer displace them, so
+//! that a listener that stays slow gets as many items between two losses as its subscription holds. A subscription that
+//! was dropped is found out when something is passed on.
 //!
 //! The lock is held for moving items, and for dropping those for which there is no room. Only the listener ever sleeps
 //! here, until the condition variable wakes it or its time is over; the loop's end waits for nobody but when it ends.
@@ -39,8 +41,8 @@ pub enum Heard<T> {
 /// The listener's end of a queue; one that is dropped is forgotten by the loop.
 ///
 /// It holds 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, as was asked for, and at most [`SUBSCRIPTION_MAX_BYTES`] of what
-/// they keep alive; the loop's end holds as much again while the lock is taken. Not for use inside a handler, where it
-/// would wait for itself. As an iterator it waits for each item and ends with the loop.
+/// they keep alive; as much again once it has told of a loss; and the loop's end as much while the lock is taken. Not for
+/// use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with the loop.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
@@ -70,6 +72,8 @@ struct Shared<T> {
 
 #[derive(Debug)]
 struct State<T> {
+    /// Items that waited when the listener was told of a loss. It gets them before all that is in the queue.
+    promised: VecDeque<T>,
     queue: Queue<T>,
     /// Threads that sleep until something comes.
     waiting: usize,
@@ -90,7 +94,7 @@ impl<T: Queued> Subscription<T> {
     /// A connected pair that holds `capacity` items, at least 1 and at most [`SUBSCRIPTION_MAX_ITEMS`].
     pub fn new(capacity: usize) -> (Outlet<T>, Self) {
         let max_items = capacity.clamp(1, SUBSCRIPTION_MAX_ITEMS);
-        let state = State { queue: Queue::new(max_items), waiting: 0, ended: false };
+        let state = State { promised: VecDeque::new(), queue: Queue::new(max_items), waiting: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         (Outlet { unsent: Queue::new(max_items), shared: Arc::downgrade(&shared) }, Self { shared })
     }
@@ -105,7 +109,7 @@ impl<T: Queued> Subscription<T> {
         state.waiting += 1;
         let mut state = self.shared.changed.wait_while(state, State::is_idle).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        state.queue.take().ok_or(CommandError::Stopped)
+        state.take_next().ok_or(CommandError::Stopped)
     }
 
     /// Waits for the next item for `timeout` at the most; none if there is none by then.
@@ -191,14 +195,29 @@ impl<T> Shared<T> {
 
 impl<T: Queued> State<T> {
     fn is_idle(&mut self) -> bool {
-        self.queue.is_empty() && !self.ended
+        self.promised.is_empty() && self.queue.is_empty() && !self.ended
     }
 
     fn take(&mut self) -> Result<Option<Heard<T>>, CommandError> {
-        match self.queue.take() {
+        match self.take_next() {
             None if self.ended => Err(CommandError::Stopped),
             heard => Ok(heard),
         }
+    }
+
+    /// Takes the next promised item, else the loss behind those, which promises all that waits behind it, else the
+    /// oldest item.
+    fn take_next(&mut self) -> Option<Heard<T>> {
+        if let Some(item) = self.promised.pop_front() {
+            return Some(Heard::Item(item));
+        }
+        let count = mem::take(&mut self.queue.lost);
+        if count == 0 {
+            return self.queue.pop().map(Heard::Item);
+        }
+        mem::swap(&mut self.promised, &mut self.queue.items);
+        self.queue.held_bytes = 0;
+        Some(Heard::Lost { count })
     }
 }
 
@@ -244,13 +263,10 @@ impl<T: Queued> Queue<T> {
         }
     }
 
-    fn take(&mut self) -> Option<Heard<T>> {
-        if self.lost > 0 {
-            return Some(Heard::Lost { count: mem::take(&mut self.lost) });
-        }
+    fn pop(&mut self) -> Option<T> {
         let item = self.items.pop_front()?;
         self.held_bytes -= item.held_bytes();
-        Some(Heard::Item(item))
+        Some(item)
     }
 }
 

@@ -153,7 +153,7 @@ impl<'a> Ctx<'a> {
     /// Feeds the next part of the message begun with [`Ctx::stream_to`]: takes as much from the front of `part` as
     /// leaves no more than 1 MiB waiting, without copying it if it is large. What stays in `part` is to be fed when
     /// [`Handler::on_writable`](super::Handler::on_writable) tells to go on; if nothing stays, there may be room for
-    /// more.
+    /// more. An empty part is always taken, as is the only part of a message without payload.
     ///
     /// # Errors
     ///

@@ -223,6 +223,9 @@ impl LoopState {
     /// Takes of the next part of the message that was begun what there is room for; its last byte lets go of what waits
     /// behind it.
     pub(crate) fn feed_stream(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), CommandError> {
+        if part.is_empty() {
+            return Ok(());
+        }
         let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
         if part.len() as u64 > stream.left {

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
 use crate::ban::Misconduct;
 use crate::error::{Misbehaviour, WireError};
-use crate::framer::{Delivery, DropCause, Framed, Input, Payload};
+use crate::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
     EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
@@ -101,29 +101,35 @@ impl Engine {
                 }
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
                 handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
+                if last == Some(ChecksumVerdict::Wrong) {
+                    self.note_bad_checksum(id);
+                }
             }
             Framed::Dropped { header, cause } => {
                 self.count_frame(id, &header);
                 self.end_declined(id);
                 let counters = &mut self.state.counters;
-                *match cause {
+                let counter = match cause {
+                    DropCause::BadChecksum => return self.note_bad_checksum(id),
                     // No handler is asked about these.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
-                    DropCause::BadChecksum => &mut counters.bad_checksums,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
                     DropCause::OverBufferLimit => &mut counters.over_buffer_limit,
                     DropCause::NoBufferRoom => &mut counters.no_buffer_room,
-                } += 1;
-                match cause {
-                    DropCause::BadChecksum => self.had_bad_checksum(id),
-                    DropCause::Discarded | DropCause::OverBufferLimit | DropCause::NoBufferRoom => {
-                        self.charge_if_too_long(id, &header);
-                    }
-                    DropCause::MalformedCommand => {}
+                };
+                *counter += 1;
+                if cause != DropCause::MalformedCommand {
+                    self.charge_if_too_long(id, &header);
                 }
             }
         }
+    }
+
+    /// Counts a message with a wrong checksum, dropped or streamed, and charges the peer for it.
+    fn note_bad_checksum(&mut self, id: LinkId) {
+        self.state.counters.bad_checksums += 1;
+        self.had_bad_checksum(id);
     }
 
     /// Counts a frame, and ends a handshake that consists of too many.

@@ -1,7 +1,7 @@
 //! Random runs against the list of all that was ever pushed.
 //!
-//! What a listener can still get is the longest tail of what was passed on that keeps within the bounds; what lies
-//! between that and what it got last is lost.
+//! What a listener can still get is what it was promised when it heard of a loss, and the longest tail of what was passed
+//! on after that which keeps within the bounds; what lies between the two is lost.
 
 use crate::{Weight, light};
 use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
@@ -21,6 +21,8 @@ struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
     heard: usize,
+    /// All before this one that it has not heard is promised to it.
+    promised_to: usize,
     first_kept: usize,
 }
 
@@ -29,7 +31,7 @@ impl Model {
         self.passed_on = self.pushed.len();
         let mut bytes = 0;
         let mut from = self.passed_on;
-        while from > self.heard && self.passed_on - from < capacity {
+        while from > self.heard.max(self.promised_to) && self.passed_on - from < capacity {
             bytes += self.pushed[from - 1];
             if bytes > SUBSCRIPTION_MAX_BYTES {
                 break;
@@ -40,9 +42,10 @@ impl Model {
     }
 
     fn take(&mut self) -> Option<Heard<Weight>> {
-        if self.heard < self.first_kept {
+        if self.promised_to <= self.heard && self.heard < self.first_kept {
             let count = (self.first_kept - self.heard) as u64;
             self.heard = self.first_kept;
+            self.promised_to = self.passed_on;
             return Some(Heard::Lost { count });
         }
         let index = self.heard;
@@ -91,6 +94,29 @@ proptest! {
             prop_assert_eq!(subscription.recv(), Ok(heard));
         }
         prop_assert!(subscription.recv().is_err());
+    }
+}
+
+#[test]
+fn a_listener_that_takes_one_of_four_items_hears_of_a_loss_once_for_each_capacity_of_items() {
+    for capacity in [1, 4, 50] {
+        let (mut outlet, subscription) = Subscription::new(capacity);
+        let (mut next, mut losses, mut items) = (0, 0, 0);
+        for round in 0..1_000_u64 {
+            (0..4).for_each(|part| outlet.push(light(4 * round + part)));
+            assert_eq!(outlet.flush(), Flushed::All);
+            match subscription.try_recv() {
+                Ok(Some(Heard::Lost { count })) => (next, losses) = (next + count, losses + 1),
+                Ok(Some(Heard::Item(item))) => {
+                    assert_eq!(item, light(next));
+                    (next, items) = (next + 1, items + 1);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let before_the_first_loss = capacity as u64 / 4;
+        assert_eq!(losses, (1_000 - before_the_first_loss).div_ceil(capacity as u64 + 1), "{capacity}");
+        assert_eq!(items, 1_000 - losses);
     }
 }
 

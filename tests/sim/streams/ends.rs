@@ -1,13 +1,15 @@
 //! Connections that end in the middle of a message: who hears what, and in which order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
-use crate::support::{TICK, frame, header};
-use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause};
+use crate::support::{TICK, config, frame, header};
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause, Misbehaviour};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;
+use peerloop::{Config, Network};
 use std::time::Duration;
 
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
@@ -32,6 +34,40 @@ fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
     raw.close();
     room.settle();
     assert_eq!(room.seen(0), [Seen::Closed(REQUESTED)]);
+}
+
+/// A block whose header has a wrong checksum.
+fn wrong_block(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame("block", payload);
+    bytes[20] ^= 1;
+    bytes
+}
+
+#[test]
+fn a_streamed_message_with_a_wrong_checksum_is_counted_with_those_that_are_buffered() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, _) = room.add_peer();
+    let [payload, one_read] = [100_000, 10].map(pattern);
+    let mut wrong_message = frame("message", b"");
+    wrong_message[20] ^= 1;
+    for bytes in [wrong_block(&payload), frame("block", &payload), wrong_block(&one_read), wrong_message] {
+        raw.send(&bytes);
+        room.settle();
+    }
+    let wrong = Seen::Streamed(ChecksumVerdict::Wrong);
+    assert_eq!(room.seen(0), [wrong.clone(), CORRECT, wrong]);
+    assert_eq!(room.nodes[0].stats().counters.bad_checksums, 3);
+}
+
+#[test]
+fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
+    let manager = Some(Box::new(ManagerConfig::new(Network::Regtest)));
+    let mut room = Room::with(Config { manager, ..config() }, Conditions::default());
+    let (mut raw, _) = room.add_peer();
+    raw.send(&wrong_block(&pattern(10)).repeat(201));
+    room.settle();
+    let ends = Seen::Closed(CloseReason::Misbehaved(Misbehaviour::BanScore));
+    assert_eq!(room.seen(0).last(), Some(&ends));
 }
 
 #[test]

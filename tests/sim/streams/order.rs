@@ -171,7 +171,9 @@ impl Model {
 
     /// The part to feed, which is of the payload as long as there is enough of it, and what comes of it.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), CommandError>) {
-        let Some((payload, fed)) = &mut self.left else { return (pattern(len), Err(CommandError::NoStream)) };
+        let Some((payload, fed)) = &mut self.left else {
+            return (pattern(len), if len == 0 { Ok(()) } else { Err(CommandError::NoStream) });
+        };
         if len > payload.len() - *fed {
             return (pattern(len), Err(CommandError::StreamOverrun));
         }
