@@ -31,7 +31,7 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// Whose it is: a later owner of the slot begins with nothing.
+    /// Whose it is: a later owner of the slot begins with nothing, and an earlier one has no row any more.
     generation: u32,
     cost: PeerCost,
     /// Since when its queue holds something; [`Instant::MAX`] while it does not.
@@ -57,7 +57,7 @@ impl Costs {
 
     /// Charges a link with what was done from one mark to the next.
     pub(crate) fn charge(&mut self, id: LinkId, from: &Mark, to: &Mark) {
-        let cost = &mut self.row(id).cost;
+        let Some(Row { cost, .. }) = self.row(id) else { return };
         cost.busy += to.at.since(from.at);
         cost.received_bytes += to.received_bytes - from.received_bytes;
         cost.sent_bytes += to.sent_bytes - from.sent_bytes;
@@ -65,15 +65,17 @@ impl Costs {
 
     /// Something stands in the link's queue.
     pub(crate) fn waits(&mut self, id: LinkId, now: Instant) {
-        let row = self.row(id);
-        row.waits_since = row.waits_since.min(now);
+        if let Some(row) = self.row(id) {
+            row.waits_since = row.waits_since.min(now);
+        }
     }
 
     /// Nothing stands in the link's queue any more.
     pub(crate) fn waits_no_more(&mut self, id: LinkId, now: Instant) {
-        let row = self.row(id);
-        row.cost.queued = row.queued(now);
-        row.waits_since = Instant::MAX;
+        if let Some(row) = self.row(id) {
+            row.cost.queued = row.queued(now);
+            row.waits_since = Instant::MAX;
+        }
     }
 
     /// Bytes of memory that it holds.
@@ -82,15 +84,16 @@ impl Costs {
         self.rows.capacity() * size_of::<Row>()
     }
 
-    fn row(&mut self, id: LinkId) -> &mut Row {
+    /// The row of a link, begun anew if its slot has had an earlier owner; none if it has a later one.
+    fn row(&mut self, id: LinkId) -> Option<&mut Row> {
         if self.rows.len() <= id.slot() {
             self.rows.resize(id.slot() + 1, Row::new(0));
         }
         let row = &mut self.rows[id.slot()];
-        if row.generation != id.generation() {
+        if row.generation < id.generation() {
             *row = Row::new(id.generation());
         }
-        row
+        (row.generation == id.generation()).then_some(row)
     }
 }
 
@@ -134,6 +137,21 @@ mod tests {
         costs.charge(next, &mark(50, 0, 0), &mark(51, 1, 0));
         assert_eq!(costs.of(next, at(60)).received_bytes, 1);
         assert_eq!(costs.of(peer, at(60)), PeerCost::default());
+    }
+
+    #[test]
+    fn an_id_that_is_out_of_date_is_charged_nothing_and_takes_nothing_from_the_owner_of_its_slot() {
+        let mut costs = Costs::default();
+        let (stale, owner) = (LinkId::new(0, 4), LinkId::new(0, 5));
+        costs.charge(owner, &mark(10, 0, 0), &mark(15, 32, 7));
+        costs.waits(owner, at(20));
+        let before = costs.of(owner, at(30));
+        costs.charge(stale, &mark(20, 32, 7), &mark(28, 64, 9));
+        costs.waits(stale, at(1));
+        costs.waits_no_more(stale, at(29));
+        assert_eq!(costs.of(owner, at(30)), before);
+        assert_eq!(before.queued, Duration::from_nanos(10));
+        assert_eq!(costs.of(stale, at(30)), PeerCost::default());
     }
 
     #[test]
