@@ -12,6 +12,7 @@ mod closing;
 mod crowds;
 mod deadlines;
 mod determinism;
+mod extremes;
 mod gossip;
 mod host;
 mod hostile;

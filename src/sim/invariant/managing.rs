@@ -104,11 +104,12 @@ impl DialBounds {
         Duration::try_from_secs_f64(secs).map_or(self.backoff_max, |pause| pause.min(self.backoff_max))
     }
 
-    /// Whether a pause is one that is right for `reason`.
-    fn allows(&self, pause: Duration, failures: u32, reason: CloseReason) -> bool {
+    /// Whether a pause from `now` until `until` is one that is right for `reason`. Moments are compared, not lengths: a
+    /// pause beyond the end of the clock ends there.
+    fn allows(&self, now: Instant, until: Instant, failures: u32, reason: CloseReason) -> bool {
         let within = |least: Duration, most: Duration| {
-            let jitter = most / 100 * BACKOFF_JITTER_PERCENT as u32;
-            least <= pause + ROUNDING && pause <= most + jitter + ROUNDING
+            let longest = most.saturating_add(most / 100 * BACKOFF_JITTER_PERCENT as u32).saturating_add(ROUNDING);
+            now.plus(least) <= until.plus(ROUNDING) && until <= now.plus(longest)
         };
         match reason {
             CloseReason::Local(LocalCause::SelfConnection) => within(SELF_BACKOFF, SELF_BACKOFF),
@@ -290,7 +291,7 @@ impl Managing {
         let goes_on = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
         self.rest_until(address, until);
         self.new_pauses.push((address, Some(until)));
-        findings.check(26, goes_on || bounds.allows(until.since(now), failures, reason), || {
+        findings.check(26, goes_on || bounds.allows(now, until, failures, reason), || {
             format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
         });
     }

@@ -11,4 +11,4 @@ mod outages;
 mod places;
 mod restarts;
 mod seeds;
-mod support;
+pub(crate) mod support;

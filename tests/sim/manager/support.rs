@@ -103,6 +103,11 @@ impl Town {
     pub(crate) fn seeded(seed: u64, world: World, manager: ManagerConfig, watcher: Watcher) -> Self {
         let manager = Some(Box::new(manager));
         let config = Config { seed: Some(seed), manager, ping_interval: Duration::ZERO, ..config() };
+        Self::of(world, config, watcher)
+    }
+
+    /// A town whose loop has this configuration.
+    pub(crate) fn of(world: World, config: Config, watcher: Watcher) -> Self {
         let mut node = Checked::new(&world, world.host(), config, watcher).unwrap().with_calls_per_sweep(0);
         let address = SocketAddr::new(node.net().ip(), 18_444);
         node.listen(address).unwrap();

@@ -1,0 +1,96 @@
+//! Every duration of the configuration at its longest and at zero: what is valid runs, and breaks nothing.
+
+use crate::manager::support::{Claim, Stranger, Town, Watcher, manager};
+use crate::support::{config, frame, secs, version};
+use peerloop::Config;
+use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::sim::World;
+use peerloop::time::Instant;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+type Set = fn(&mut Config, Duration);
+
+fn manager_of(config: &mut Config) -> &mut ManagerConfig {
+    config.manager.as_mut().expect("the loop has a manager")
+}
+
+/// Each duration by its name, and whether zero is in its range.
+const DURATIONS: [(&str, Set, bool); 8] = [
+    ("connect_timeout", |config, time| config.connect_timeout = time, false),
+    ("handshake_timeout", |config, time| config.handshake_timeout = time, false),
+    ("ping_interval", |config, time| config.ping_interval = time, true),
+    ("pong_timeout", |config, time| config.pong_timeout = time, false),
+    ("restart_window", |config, time| manager_of(config).restart_window = time, false),
+    ("initial_backoff", |config, time| manager_of(config).initial_backoff = time, false),
+    ("backoff_max", |config, time| manager_of(config).backoff_max = time, false),
+    ("ban_duration", |config, time| manager_of(config).ban_duration = time, false),
+];
+
+fn managed() -> Config {
+    let manager = Some(Box::new(ManagerConfig { max_retries: 1_000, ..manager() }));
+    Config { manager, ..config() }
+}
+
+/// Lets a loop whose configuration was changed by `set` dial a peer that answers, one that closes and one that is not
+/// there; take a stranger in and ban it; and be stopped. With `is_live` the change comes while all that goes on.
+fn live(set: impl Fn(&mut Config), is_live: bool) {
+    let mut changed = managed();
+    let begun = changed.clone();
+    set(&mut changed);
+    // The longest pause may not be shorter than the first.
+    let manager = manager_of(&mut changed);
+    manager.backoff_max = manager.backoff_max.max(manager.initial_backoff);
+    let mut town =
+        Town::of(World::new(1, Instant::ZERO), if is_live { begun } else { changed.clone() }, Watcher::default());
+    let answers = town.add_targets(1);
+    let [mut closes, nobody] = [Stranger::new(&town.world), Stranger::new(&town.world)];
+    let (listens, silent) = (closes.listen(), nobody.address());
+    let mode = |config: &mut Config, peers: &[SocketAddr]| manager_of(config).mode = DialMode::Fixed(peers.to_vec());
+    mode(&mut changed, &[answers[0], listens, silent]);
+    let mut stranger = Stranger::new(&town.world);
+    for round in 0..4 {
+        if round > 0 || !is_live {
+            drop(town.node.handle().update_config(changed.clone()).unwrap());
+        }
+        town.welcome(&mut stranger, round, None);
+        stranger.send(round, &frame("ping", &[1; 8]));
+        (0..100).for_each(|_| stranger.send(round, &version()));
+        while closes.accept(100 + round) {
+            closes.send(100 + round, &Claim::default().handshake());
+            town.run(secs(1));
+            closes.close(100 + round);
+        }
+        town.run(secs(400));
+        drop(town.node.handle().ban([192, 0, 2, round as u8].into(), Some(Duration::MAX)).unwrap());
+        town.run(secs(1));
+        let host = stranger.net.ip();
+        drop(town.node.handle().unban(host).unwrap());
+    }
+    town.run(secs(100_000));
+    town.stop();
+}
+
+#[test]
+fn every_duration_may_be_the_longest_from_the_start_or_while_the_loop_runs() {
+    for (name, set, _) in DURATIONS {
+        for is_live in [false, true] {
+            println!("{name}, changed while the loop runs: {is_live}");
+            live(|config| set(config, Duration::MAX), is_live);
+        }
+    }
+    live(|config| DURATIONS.iter().for_each(|(_, set, _)| set(config, Duration::MAX)), false);
+}
+
+#[test]
+fn every_duration_may_be_the_shortest_that_is_valid() {
+    for (name, set, may_be_zero) in DURATIONS {
+        let mut zero = managed();
+        set(&mut zero, Duration::ZERO);
+        let refused = zero.validate().map_err(|error| error.field);
+        assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(name) });
+        // `live` makes the longest pause as long as the first.
+        let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
+        live(|config| set(config, least), false);
+    }
+}
