@@ -41,8 +41,9 @@ pub enum Heard<T> {
 /// The listener's end of a queue; one that is dropped is forgotten by the loop.
 ///
 /// It holds 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, as was asked for, and at most [`SUBSCRIPTION_MAX_BYTES`] of what
-/// they keep alive; as much again once it has told of a loss; and the loop's end as much while the lock is taken. Not for
-/// use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with the loop.
+/// they keep alive, and as much again once it has told of a loss; the loop's end holds as much while the lock is taken.
+/// Not for use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with the
+/// loop.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }

@@ -1,7 +1,7 @@
 //! Random runs against the list of all that was ever pushed.
 //!
-//! What a listener can still get is what it was promised when it heard of a loss, and the longest tail of what was passed
-//! on after that which keeps within the bounds; what lies between the two is lost.
+//! A listener still gets what it was promised when it heard of a loss, and the longest tail of what was passed on after
+//! that which keeps within the bounds; what lies between the two is lost.
 
 use crate::{Weight, light};
 use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
