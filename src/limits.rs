@@ -298,8 +298,8 @@ pub const GOSSIP_UNTRIED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Items of one subscription that wait on either side of its lock, about 100 bytes each.
 pub const SUBSCRIPTION_MAX_ITEMS: usize = 65_536;
 /// Bytes of payload of one subscription that wait on either side of its lock; what is shared with a block of the loop
-/// holds at most twice its size. With those of the items, a subscription that nobody reads costs 270 MB at the worst, and
-/// one whose reader stops behind a loss 400 MB.
+/// holds at most twice its size. With those of the items, a subscription that nobody reads costs 270 MB at the worst,
+/// and one whose reader stops behind a loss 400 MB.
 pub const SUBSCRIPTION_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Control events for whose next ones the loop keeps room between turns; a turn with more gives its room back.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;

@@ -3,9 +3,9 @@
 //! An [`Outlet`] is the loop's end, a [`Subscription`] the listener's. The outlet gathers what it is given and passes
 //! it on once per turn, under one lock, which it only ever tries: a listener that holds it at that moment gets the
 //! batch with the next one. A listener that is slow loses the oldest items and is told how many before it gets the
-//! next. The items that wait behind a loss are promised with it: new ones wait behind them and no longer displace them, so
-//! that a listener that stays slow gets as many items between two losses as its subscription holds. A subscription that
-//! was dropped is found out when something is passed on.
+//! next. The items that wait behind a loss are promised with it: new ones wait behind them and no longer displace them,
+//! so that a listener that stays slow gets as many items between two losses as its subscription holds. A subscription
+//! that was dropped is found out when something is passed on.
 //!
 //! The lock is held for moving items, and for dropping those for which there is no room. Only the listener ever sleeps
 //! here, until the condition variable wakes it or its time is over; the loop's end waits for nobody but when it ends.
@@ -42,8 +42,8 @@ pub enum Heard<T> {
 ///
 /// It holds 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, as was asked for, and at most [`SUBSCRIPTION_MAX_BYTES`] of what
 /// they keep alive, and as much again once it has told of a loss; the loop's end holds as much while the lock is taken.
-/// Not for use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with the
-/// loop.
+/// Not for use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with
+/// the loop.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
