@@ -48,6 +48,9 @@ pub enum GeneratorCommand {
     },
     /// Stop sending, wait for the last answers, and report what there is.
     Finish,
+    /// Stop sending and report what there is, without waiting for answers: those that are missing have timed out. The
+    /// loop goes on to its end.
+    Report(Answer<Box<Report>>),
 }
 
 /// How far a generator is.
@@ -407,6 +410,10 @@ impl Handler for Generator {
         match command {
             GeneratorCommand::Progress { spare, answer } => answer.give(self.progress(ctx, spare)),
             GeneratorCommand::Finish => self.finish(ctx),
+            GeneratorCommand::Report(answer) => {
+                self.finish(ctx);
+                answer.give(Box::new(self.accounts.clone().into_report()));
+            }
         }
     }
 }

@@ -241,7 +241,7 @@ impl Report {
 }
 
 /// The account while it is being kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Accounts {
     pub(super) peers: PeerCounts,
     pub(super) work: WorkCounts,

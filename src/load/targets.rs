@@ -23,7 +23,7 @@ pub struct TargetReport {
 }
 
 /// The accounts of all targets; connection i belongs to target `i mod targets`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Targets {
     accounts: Vec<TargetReport>,
 }

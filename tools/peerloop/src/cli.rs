@@ -36,7 +36,7 @@ Examples:
   peerloop doctor --peers 10k                  is this machine fit for that?
 
 Exit codes: 0 finished, 1 the run failed, ended early or had too few peers, 2 wrong usage,
-  3 this machine cannot do it, 129/130/143 ended by a signal";
+  3 this machine cannot do it, 129/130/143 ended by a signal, 131 at once by a second one";
 
 const EXIT_CODES_OF_RUN: &str = "\
 Exit codes: 0 ended by a signal, 1 something failed, 2 a setting is wrong, 3 this machine cannot do it,

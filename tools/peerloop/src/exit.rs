@@ -7,10 +7,13 @@
 //! | 2 | wrong usage |
 //! | 3 | this machine cannot do it, found before the start |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
+//! | 131 | ended at once by a second signal; results up to then are written, without a wait for the last answers |
 //!
-//! A node goes on until a signal comes, so that one is how it finishes; only a second one makes its end early.
+//! A node (`run`, `serve`) goes on until a signal comes, so that one is how it finishes; a second one ends it early,
+//! with the code of that signal.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(crate) enum Exit {
     Usage,
     MachineCannot,
     Stopped(Stop),
+    /// By a second signal.
+    StoppedAtOnce(Stop),
 }
 
 /// What asked the program to stop.
@@ -48,6 +53,49 @@ impl Exit {
             Self::Stopped(Stop::HungUp) => 129,
             Self::Stopped(Stop::Interrupted) => 130,
             Self::Stopped(Stop::Terminated) => 143,
+            Self::StoppedAtOnce(_) => 131,
+        }
+    }
+}
+
+/// A repetition of the first signal within this time is the same one: `timeout` sends it to the process and to its
+/// group.
+pub(crate) const ECHO_MAX: Duration = Duration::from_millis(100);
+
+/// The signals that came so far, of which only the first two count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stops {
+    first: Option<(Stop, Instant)>,
+    second: Option<Stop>,
+}
+
+impl Stops {
+    /// Notes a signal, and returns whether it is the second one, which does not want to wait.
+    pub(crate) fn note(&mut self, stop: Stop) -> bool {
+        self.note_at(stop, Instant::now())
+    }
+
+    fn note_at(&mut self, stop: Stop, now: Instant) -> bool {
+        match self.first {
+            None => self.first = Some((stop, now)),
+            Some((first, at)) if first == stop && now.saturating_duration_since(at) <= ECHO_MAX => {}
+            Some(_) => self.second = self.second.or(Some(stop)),
+        }
+        self.second.is_some()
+    }
+
+    /// Returns whether a signal came.
+    pub(crate) fn is_any(self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Returns the exit code that the signals call for, if any came, and the reason in words.
+    pub(crate) fn exit(self) -> Option<(Exit, String)> {
+        match (self.first?.0, self.second) {
+            (stop, None) => Some((Exit::Stopped(stop), format!("stopped by {}", stop.signal()))),
+            (_, Some(stop)) => {
+                Some((Exit::StoppedAtOnce(stop), format!("stopped at once by a second signal, {}", stop.signal())))
+            }
         }
     }
 }
@@ -80,5 +128,27 @@ impl Failure {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_signal_has_an_exit_code_of_its_own() {
+        let mut stops = Stops::default();
+        assert_eq!((stops.is_any(), stops.exit()), (false, None));
+        let began = Instant::now();
+        assert!(!stops.note_at(Stop::Interrupted, began));
+        assert!(!stops.note_at(Stop::Interrupted, began + ECHO_MAX), "an echo of the first");
+        assert_eq!(stops.exit().unwrap(), (Exit::Stopped(Stop::Interrupted), "stopped by SIGINT".to_owned()));
+        assert!(stops.note_at(Stop::Terminated, began), "another signal is no echo");
+        assert!(stops.note_at(Stop::HungUp, began), "a third one changes nothing");
+        let (exit, reason) = stops.exit().unwrap();
+        assert_eq!((exit.code(), reason.as_str()), (131, "stopped at once by a second signal, SIGTERM"));
+        let mut repeated = Stops::default();
+        repeated.note_at(Stop::Interrupted, began);
+        assert!(repeated.note_at(Stop::Interrupted, began + ECHO_MAX + Duration::from_nanos(1)));
     }
 }

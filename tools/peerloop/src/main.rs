@@ -43,6 +43,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
+    notices::end_by_signals_as_init()?;
     match cli.command {
         None => output::print(&Cli::command().render_help().to_string()).map(|()| Exit::Success),
         Some(Command::Bench(args)) => bench::run(*args),

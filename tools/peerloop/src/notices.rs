@@ -1,10 +1,12 @@
 //! What the reporting thread waits for: signals, and the end of the loops that other threads run.
 //!
-//! One thread sleeps in the kernel until a signal comes; nothing here wakes up by the clock.
+//! One thread sleeps in the kernel until a signal comes; nothing here wakes up by the clock. Commands without a loop
+//! have no notices: the system ends them by a signal, or [`end_by_signals_as_init`] where they are process 1.
 
-use crate::exit::{Failure, Stop};
+use crate::exit::{Exit, Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -26,19 +28,17 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Hears the signals from here on, a hang-up only if it is not ignored: the program may have been started to
-    /// outlive its terminal.
+    /// Listens for signals from here on. A signal that was ignored when the program started stays ignored: a shell
+    /// starts a background command so, and `nohup` does for the end of the terminal.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        match is_ignored(SIGHUP, &status) {
-            true => Self::hearing(&[SIGINT, SIGTERM]),
-            false => Self::hearing(&[SIGINT, SIGTERM, SIGHUP]),
-        }
+        Self::hearing(&heard(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Hears the signals from here on, a hang-up in any case: for a command that does not end by it.
+    /// Listens for signals from here on, for a hang-up even if it was ignored: for a command that does not end by it.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
-        Self::hearing(&[SIGINT, SIGTERM, SIGHUP])
+        let mut signals = heard(&[SIGINT, SIGTERM]);
+        signals.push(SIGHUP);
+        Self::hearing(&signals)
     }
 
     fn hearing(signals: &[i32]) -> Result<Self, Failure> {
@@ -54,7 +54,10 @@ impl Notices {
             })
         });
         match listening {
-            Ok(_) => Ok(Self { sender, receiver }),
+            Ok(_) => {
+                IS_HEARD.store(true, Ordering::Relaxed);
+                Ok(Self { sender, receiver })
+            }
             Err(error) => Err(Failure::machine(format!("listening for signals: {error}"))),
         }
     }
@@ -78,6 +81,37 @@ impl Notices {
         let Some(timeout) = timeout else { return self.receiver.recv().ok() };
         self.receiver.recv_timeout(timeout).ok()
     }
+}
+
+/// Whether a [`Notices`] acts on signals.
+static IS_HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Ends the program by a signal where the system would not: a signal without a handler does nothing to process 1 of a
+/// container. Until a [`Notices`] listens, a signal ends the program at once, with its exit code.
+pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
+    match std::process::id() {
+        1 => end_by_signals(),
+        _ => Ok(()),
+    }
+}
+
+fn end_by_signals() -> Result<(), Failure> {
+    let listening = Signals::new(heard(&[SIGINT, SIGTERM, SIGHUP])).and_then(|mut signals| {
+        Builder::new().name("init".to_owned()).spawn(move || {
+            for stop in signals.forever().filter_map(stop_of) {
+                if !IS_HEARD.load(Ordering::Relaxed) {
+                    std::process::exit(Exit::Stopped(stop).code().into());
+                }
+            }
+        })
+    });
+    listening.map(drop).map_err(|error| Failure::machine(format!("listening for signals: {error}")))
+}
+
+/// Returns those of the signals that were not ignored when the program started, where `/proc` tells.
+fn heard(signals: &[i32]) -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    signals.iter().copied().filter(|&signal| !is_ignored(signal, &status)).collect()
 }
 
 /// Tells of a thread's end even if it panics.

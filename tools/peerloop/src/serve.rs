@@ -4,14 +4,15 @@
 //! a second, and that only on a terminal.
 
 use crate::cli::ServeArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine::{self, Machine};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::progress::Progress;
 use crate::settings;
-use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
+use crate::status::{self, STATUS_INTERVAL, Shown, Watch, wait_for};
+use peerloop::api::Pending;
 use peerloop::limits::OVER_CAPACITY_MAX;
 use peerloop::load::{Responder, ResponderCommand, Snapshot};
 use peerloop::net::mio::MioNet;
@@ -51,9 +52,15 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     if let Ok(listening) = receiver.recv() {
         output::print(&greeting(&listening.addresses, network, max_peers))?;
-        wait(&notices, &listening.handle, args.quiet);
+        let stops = wait(&notices, &listening.handle, args.quiet);
         // It can only refuse by having ended.
         let _ = listening.handle.stop();
+        if let Some(stop) = stops.and_then(|stops| second_signal(&notices, stops)) {
+            let snapshot = snapshot(&listening.handle);
+            output::print(&snapshot.map(|snapshot| summary(&snapshot, began.elapsed())).unwrap_or_default())?;
+            let message = "ended at once; peers may not know that they are closed".to_owned();
+            return Err(Failure { exit: Exit::Stopped(stop), message });
+        }
     }
     let panicked = || Err(Failure::run("serving: the loop's thread panicked"));
     let snapshot = thread.join().unwrap_or_else(|_| panicked())?;
@@ -91,23 +98,46 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
     Ok(reactor.handler().snapshot(stats.ready, &stats.counters))
 }
 
-/// Returns when a signal came or the loop has ended.
-fn wait(notices: &Notices, handle: &Handle<ResponderCommand>, quiet: bool) {
+/// Waits for a signal, and returns it; none if the loop has ended by itself.
+fn wait(notices: &Notices, handle: &Handle<ResponderCommand>, quiet: bool) -> Option<Stops> {
     let mut progress = Progress::new(quiet);
-    if !progress.is_live() {
-        notices.next(None);
-        return;
-    }
+    let interval = progress.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
     loop {
-        match notices.next(Some(STATUS_INTERVAL)) {
-            Some(Notice::Stop(_) | Notice::Ended) => return progress.clear(),
+        match notices.next(interval) {
+            Some(Notice::Stop(stop)) => {
+                progress.clear();
+                let mut stops = Stops::default();
+                stops.note(stop);
+                return Some(stops);
+            }
+            Some(Notice::Ended) => {
+                progress.clear();
+                return None;
+            }
             None => {}
         }
         if let Some(line) = watch.line(handle, |stats| format!("peers {}", stats.ready), &SHOWN) {
             progress.show(&line);
         }
     }
+}
+
+/// Waits until the loop has closed its peers and ended, or until a second signal, which is returned.
+fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
+    while let Some(Notice::Stop(stop)) = notices.next(None) {
+        if stops.note(stop) {
+            return Some(stop);
+        }
+    }
+    None
+}
+
+/// Asks the loop how it stands, and waits for a second at the most.
+fn snapshot(handle: &Handle<ResponderCommand>) -> Option<Snapshot> {
+    let (answer, pending) = Pending::new();
+    handle.command(ResponderCommand::Snapshot(answer)).ok()?;
+    wait_for(&pending)
 }
 
 fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {

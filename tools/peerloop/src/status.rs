@@ -4,7 +4,7 @@ use crate::units::{show_bytes, show_seconds};
 use peerloop::Handle;
 use peerloop::api::{Pending, Stats};
 use peerloop::histogram::Counters;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the line changes.
 pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +41,24 @@ impl Watch {
         self.before = now;
         Some(text)
     }
+}
+
+/// How long a loop gets for an answer when nobody wants to wait.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long it gets before its answer is looked for.
+pub(crate) const ANSWER_PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits for an answer for a second at the most: the loop may hang.
+pub(crate) fn wait_for<T>(pending: &Pending<T>) -> Option<T> {
+    let began = Instant::now();
+    while began.elapsed() < ANSWER_MAX {
+        match pending.try_take() {
+            Ok(None) => std::thread::sleep(ANSWER_PAUSE),
+            Ok(answer) => return answer,
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {

@@ -6,7 +6,7 @@
 //! tried, and the bench ends.
 
 use super::{Course, Setup};
-use crate::exit::{Exit, Failure, Stop};
+use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
 use crate::report::{explain, stage};
 use peerloop::api::{Ctx, Event, Handler};
@@ -30,11 +30,12 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
     let handler = Ahead::new(nodes, setup.sources.first().copied());
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("ahead", move || run(config, handler, sender))?;
-    let mut stop = None;
+    let mut stops = Stops::default();
     if let Ok(handle) = receiver.recv() {
         while let Some(Notice::Stop(signal)) = notices.next(None) {
-            if stop.replace(signal).is_some() {
-                return Err(Failure { exit: Exit::Stopped(signal), message: stopped_again(signal) });
+            if stops.note(signal) {
+                let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
+                return Ok(Some((Course { stops, ..Course::default() }, report)));
             }
             // A loop that has ended needs no telling.
             let _ = handle.stop();
@@ -42,15 +43,15 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
     }
     let ended = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
     let ahead = ended.map_err(|error| Failure::run(format!("connecting to the first node: {error}")))?;
-    if stop.is_none() && ahead.failed.is_none() {
+    if !stops.is_any() && ahead.failed.is_none() {
         setup.targets = ahead.ready;
         return Ok(None);
     }
     let generator = Generator::new(setup.plan());
     // A stop ends the connection that is being tried, which says nothing of its node.
-    let Some(failure) = ahead.failed.filter(|_| stop.is_none()) else {
+    let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
-        return Ok(Some((Course { stop, ..Course::default() }, report)));
+        return Ok(Some((Course { stops, ..Course::default() }, report)));
     };
     setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
     let mut report = generator.into_report_of_no_run(EndCause::FirstDialsFailed { dials: 1 });
@@ -61,11 +62,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         Side::Remote => Limit::Node,
     };
     report.failures.push(failure);
-    Ok(Some((Course { stop, ..Course::default() }, report)))
-}
-
-fn stopped_again(signal: Stop) -> String {
-    format!("stopped at once by a second {}; no results were written", signal.signal())
+    Ok(Some((Course { stops, ..Course::default() }, report)))
 }
 
 fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {

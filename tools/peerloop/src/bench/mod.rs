@@ -1,7 +1,7 @@
 //! `bench`: many peers, a schedule, histograms.
 //!
 //! The generator's loop has a thread of its own, and so has the built-in node's; this thread hears signals, shows the
-//! progress and reports. Results are written whatever ended the run, unless a second signal asks for the end at once.
+//! progress and reports. Results are written whatever ended the run.
 
 mod ahead;
 mod min_peers;
@@ -47,7 +47,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
         Some(ended) => ended,
         None => generate(&setup, &notices)?,
     };
-    let node_ended = node.map_or(Ok(()), BuiltInNode::stop);
+    let is_at_once = matches!(course.stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
+    // The end of the process closes what nobody wants to wait for.
+    let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
     let outcome = Outcome::new(&setup, start, course, report);
     write(&mut setup, &outcome)?;
     node_ended?;
@@ -68,11 +70,14 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Course, Report), Failur
             drive(reactor, sender)
         })?
     };
-    let course = match receiver.recv() {
+    let (course, report) = match receiver.recv() {
         Ok(handle) => watch::watch(notices, &handle, &plan, setup.quiet)?,
         // It ended before it began; its thread says why.
-        Err(_) => Course::default(),
+        Err(_) => (Course::default(), None),
     };
+    if let Some(report) = report {
+        return Ok((course, report));
+    }
     let outcome = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
     let report = outcome.map_err(|error| Failure::run(format!("running the load generator: {error}")))?;
     Ok((course, report))

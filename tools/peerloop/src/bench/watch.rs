@@ -1,30 +1,29 @@
 //! The reporting thread's watch over a generator: progress, signals, and the course of the run second by second.
 //!
-//! The first signal makes the generator drain and report, the second ends the watch at once. The watch never waits for
-//! an answer of the loop, so a loop that hangs can still be interrupted.
+//! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for an
+//! answer of the loop for a second at the most, so a loop that hangs can still be interrupted.
 
-use crate::exit::{Exit, Failure, Stop};
+use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
 use crate::progress::Progress;
+use crate::status::{ANSWER_PAUSE, wait_for};
 use crate::units::{show_latency, show_seconds};
 use peerloop::Handle;
 use peerloop::api::Pending;
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{self, GeneratorCommand, Phase, Plan};
+use peerloop::load::{self, GeneratorCommand, Phase, Plan, Report};
 use std::time::Duration;
 
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
-/// How long the loop gets for an answer before it is looked for.
-const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 /// The time that a row of the timeline covers, at the least.
 pub(crate) const TIMELINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was seen of a run from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// The signal that ended it before its time.
-    pub(crate) stop: Option<Stop>,
+    /// The signals that ended it before its time.
+    pub(crate) stops: Stops,
     pub(crate) timeline: Vec<TimelineRow>,
 }
 
@@ -40,13 +39,14 @@ pub(crate) struct TimelineRow {
     pub(crate) max: Option<Duration>,
 }
 
-/// Watches until the generator's thread has ended.
+/// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the report
+/// is returned, and the loop is left to itself.
 pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorCommand>,
     plan: &Plan,
     quiet: bool,
-) -> Result<Course, Failure> {
+) -> Result<(Course, Option<Report>), Failure> {
     let mut progress = Progress::new(quiet);
     let mut watch = Watch::new(plan);
     loop {
@@ -54,20 +54,17 @@ pub(crate) fn watch(
         match notices.next(Some(pause)) {
             Some(Notice::Ended) => {
                 progress.clear();
-                return Ok(watch.course);
+                return Ok((watch.course, None));
             }
-            Some(Notice::Stop(stop)) if watch.course.stop.is_none() => {
-                watch.course.stop = Some(stop);
+            Some(Notice::Stop(stop)) if !watch.course.stops.note(stop) => {
                 progress.show("stopping: waiting for the last answers; once more to stop at once");
                 // A loop that has ended needs no telling.
                 let _ = handle.command(GeneratorCommand::Finish);
             }
-            Some(Notice::Stop(stop)) => {
+            Some(Notice::Stop(_)) => {
                 progress.clear();
-                return Err(Failure {
-                    exit: Exit::Stopped(stop),
-                    message: format!("stopped at once by a second {}; no results were written", stop.signal()),
-                });
+                let report = report_at_once(handle)?;
+                return Ok((watch.course, Some(report)));
             }
             None if watch.pending.is_none() => watch.ask(handle),
             None => {
@@ -77,6 +74,16 @@ pub(crate) fn watch(
             }
         }
     }
+}
+
+/// Asks for the account as it is now.
+fn report_at_once(handle: &Handle<GeneratorCommand>) -> Result<Report, Failure> {
+    let (answer, pending) = Pending::new();
+    let is_asked = handle.command(GeneratorCommand::Report(answer)).is_ok();
+    let report = if is_asked { wait_for(&pending) } else { None };
+    report.map(|report| *report).ok_or_else(|| {
+        Failure::run("stopped at once by a second signal; the loop did not report, so no results were written")
+    })
 }
 
 /// The state of a watch.

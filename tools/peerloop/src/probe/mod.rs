@@ -1,23 +1,27 @@
 //! `probe`: one peer, step by step, each step timed, and then what it said of itself.
 //!
-//! The loop runs on this thread. A step that fails ends the probe; what was learned until then is still reported. Only
-//! when no TCP connection can be opened, the next address of the name is tried.
+//! The loop has a thread of its own, and this one hears signals. A step that fails ends the probe, and so does a
+//! signal; what was learned until then is still reported. Only when no TCP connection can be opened, the next address
+//! of the name is tried.
 
 mod report;
 
 use crate::cli::ProbeArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine;
+use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::report::{hint, stage};
 use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::api::{Ctx, Event, Handler};
-use peerloop::error::{CloseReason, CommandError};
+use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
 use peerloop::wire::Version;
-use peerloop::{Config, PeerId, Reactor};
+use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::SocketAddr;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Pings sent, each after the answer to the one before.
@@ -61,8 +65,14 @@ impl Findings {
 struct Prober {
     target: Target,
     opened_at: peerloop::time::Instant,
+    /// The connection that is being tried.
+    current: Option<PeerId>,
     findings: Findings,
 }
+
+/// Ends the probe because of a signal, without a wait for the peer.
+#[derive(Debug)]
+struct Abort(Stop);
 
 pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
@@ -79,21 +89,46 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         ..Config::new(network)
     };
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
-    let mut reactor = Reactor::new(config, Prober { target, opened_at: peerloop::time::Instant::ZERO, findings })
-        .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
-    let name = &args.target;
-    reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
-    let Prober { target, findings, .. } = reactor.into_handler();
-    let exit = if findings.failed.is_some() { Exit::RunFailed } else { Exit::Success };
+    let notices = Notices::new()?;
+    let prober = Prober { target, opened_at: peerloop::time::Instant::ZERO, current: None, findings };
+    let (sender, receiver) = sync_channel(1);
+    let thread = notices.spawn("loop", move || probe(config, prober, sender))?;
+    let mut stops = Stops::default();
+    if let Ok(handle) = receiver.recv() {
+        while let Some(Notice::Stop(stop)) = notices.next(None) {
+            stops.note(stop);
+            // A loop that has ended needs no telling.
+            let _ = handle.command(Abort(stop));
+        }
+    }
+    let panicked = || Err(Failure::run(format!("probing {}: the loop's thread panicked", args.target)));
+    let Prober { target, findings, .. } = thread.join().unwrap_or_else(|_| panicked())?;
+    let exit = match (&findings.failed, stops.exit()) {
+        (None, _) => Exit::Success,
+        (Some(_), Some((stopped, _))) => stopped,
+        (Some(_), None) => Exit::RunFailed,
+    };
     let text = match args.json {
         true => report::json(&target, network, &findings, exit),
         false => report::text(&target, network, &findings),
     };
     output::print(&text)?;
     match findings.failed {
-        Some(cause) => Err(Failure::run(format!("probing {} on {network}: {cause}", shown(&target)))),
+        Some(cause) => Err(Failure { exit, message: format!("probing {} on {network}: {cause}", shown(&target)) }),
         None => Ok(exit),
     }
+}
+
+/// Goes through the steps with the loop on this thread.
+fn probe(config: Config, prober: Prober, handle: SyncSender<Handle<Abort>>) -> Result<Prober, Failure> {
+    let name = prober.target.name.clone();
+    let mut reactor: Reactor<MioNet, Prober> =
+        Reactor::new(config, prober).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
+    // The reporting thread waits for it and is still there.
+    let _ = handle.send(reactor.handle());
+    drop(handle);
+    reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
+    Ok(reactor.into_handler())
 }
 
 /// The target as it was typed, and all its addresses unless it is one itself.
@@ -109,8 +144,9 @@ impl Prober {
     /// Connects to the first address that was not tried.
     fn connect(&mut self, ctx: &mut Ctx<'_>) {
         let address = self.findings.address(&self.target);
-        if let Err(error) = ctx.connect(address) {
-            self.fail(ctx, error);
+        match ctx.connect(address) {
+            Ok(peer) => self.current = Some(peer),
+            Err(error) => self.fail(ctx, error),
         }
     }
 
@@ -137,7 +173,7 @@ impl Prober {
 
     fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason, state: ConnectionState) {
         let is_last = self.findings.unreached.len() + 1 == self.target.addresses.len();
-        if stage(state) == "connecting" && !is_last {
+        if stage(state) == "connecting" && !is_last && self.findings.failed.is_none() {
             let address = self.findings.address(&self.target);
             self.findings.unreached.push((address, reason));
             return self.connect(ctx);
@@ -159,10 +195,18 @@ impl Prober {
 }
 
 impl Handler for Prober {
-    type Command = ();
+    type Command = Abort;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.connect(ctx);
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, Abort(stop): Abort) {
+        self.findings.failed.get_or_insert_with(|| format!("stopped by {}", stop.signal()));
+        if let Some(peer) = self.current {
+            ctx.abort(peer, LocalCause::Requested.into());
+        }
+        ctx.stop();
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {

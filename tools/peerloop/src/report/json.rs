@@ -237,7 +237,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
             ramp_dial_ns: nanos(report.ramp.dial_time),
             dial_rate_per_s: report.ramp.dial_rate_per_second(setup.connect_rate),
             answered_per_s: report.answered_per_second(),
-            partial: report.is_partial() || outcome.course.stop.is_some(),
+            partial: report.is_partial() || outcome.course.stops.is_any(),
             seed: setup.seed.to_string(),
             command: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         },

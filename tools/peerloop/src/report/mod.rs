@@ -32,11 +32,7 @@ pub(crate) struct Ending {
 
 impl Outcome {
     pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
-        let stopped = course.stop.map(|stop| Ending {
-            exit: Exit::Stopped(stop),
-            is_partial: true,
-            reason: format!("stopped by {}", stop.signal()),
-        });
+        let stopped = course.stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
         // A run that was stopped is not judged by what it did not come to.
         let endings = match stopped {
             Some(stopped) => vec![stopped],

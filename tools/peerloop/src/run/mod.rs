@@ -14,7 +14,7 @@ mod reload;
 
 use crate::book::{self, Known};
 use crate::cli::RunArgs;
-use crate::exit::{Exit, Failure, Stop};
+use crate::exit::{ECHO_MAX, Exit, Failure, Stop};
 use crate::machine::Machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
@@ -46,10 +46,6 @@ const DRAIN_MAX: Duration = SHUTDOWN_GRACE.saturating_add(BOOK_MIN);
 
 /// When to ask the loop again whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
-
-/// A signal that comes so soon after the first is the same one: who sends it to a process group as well as to the
-/// process, as `timeout` does, has asked once.
-const ECHO_MAX: Duration = Duration::from_millis(100);
 
 /// What the status line tells the rates of.
 const SHOWN: [Shown; 1] = [Shown("frames", |counters| counters.frames_received)];

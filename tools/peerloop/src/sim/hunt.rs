@@ -4,7 +4,7 @@
 //! a world is told with the command that repeats it.
 
 use super::{Plan, Played};
-use crate::exit::{Exit, Failure, Stop};
+use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::progress::Progress;
@@ -27,8 +27,9 @@ pub(crate) struct Tally {
     pub(crate) violations: u64,
     /// The lowest seed that broke something, and the first that it broke.
     pub(crate) found: Option<(u64, Violation)>,
-    /// The signal that ended it before its time.
-    pub(crate) stop: Option<Stop>,
+    /// The signals that ended it before its time. The first ends every world after the turn that it is at, the second
+    /// does not wait for that.
+    pub(crate) stops: Stops,
 }
 
 /// What the threads share.
@@ -114,7 +115,11 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
             Some(Notice::Stop(stop)) => {
                 shared.is_over.store(true, Ordering::Relaxed);
                 shared.patience.end();
-                note_stop(&mut shared.tally().stop, stop)?;
+                let is_second = shared.tally().stops.note(stop);
+                if is_second {
+                    progress.clear();
+                    return Ok(shared.tally().clone());
+                }
             }
             None => {
                 let tally = shared.tally().clone();
@@ -128,17 +133,6 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
     }
     let tally = shared.tally().clone();
     Ok(tally)
-}
-
-/// The first signal ends every world after the turn that it is at; the second does not wait for that.
-pub(crate) fn note_stop(before: &mut Option<Stop>, stop: Stop) -> Result<(), Failure> {
-    match before.replace(stop) {
-        None => Ok(()),
-        Some(_) => {
-            let message = format!("stopped at once by a second {}; no results were written", stop.signal());
-            Err(Failure { exit: Exit::Stopped(stop), message })
-        }
-    }
 }
 
 /// Does something with a seed, and names the seed if that panics.

@@ -121,9 +121,9 @@ pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
     if is_stdout_free {
         output::print(&report::text(&run, find.as_ref()))?;
     }
-    match (find, tally.stop) {
+    match (find, tally.stops.exit()) {
         (Some(find), _) => Err(Failure::run(find.reason())),
-        (None, Some(stop)) => Ok(Exit::Stopped(stop)),
+        (None, Some((exit, _))) => Ok(exit),
         (None, None) => Ok(Exit::Success),
     }
 }
@@ -159,13 +159,13 @@ fn search(
     let Some((seed, first)) = tally.found.clone() else { return Ok((tally, None)) };
     let mut find = Find::new(Origin::Seed(seed), first, plan);
     tell(&find)?;
-    if !plan.minimise.is_zero() && tally.stop.is_none() {
-        find.smaller = Some(make_smaller(plan, seed, &find, notices, progress, &mut tally)?);
+    if !plan.minimise.is_zero() && !tally.stops.is_any() {
+        find.smaller = make_smaller(plan, seed, &find, notices, progress, &mut tally)?;
     }
     Ok((tally, Some(find)))
 }
 
-/// Makes the tape of `seed` smaller and writes it down.
+/// Makes the tape of `seed` smaller and writes it down; a second signal ends that without a tape.
 fn make_smaller(
     plan: &Plan,
     seed: u64,
@@ -173,7 +173,7 @@ fn make_smaller(
     notices: &Notices,
     progress: &mut Progress,
     tally: &mut Tally,
-) -> Result<Smaller, Failure> {
+) -> Result<Option<Smaller>, Failure> {
     let path = plan.save.clone().unwrap_or_else(|| PathBuf::from(format!("sim-{seed}.tape")));
     let mut sink = Sink::open(&path)?;
     let (effort, began) = (Arc::new(Effort::default()), Instant::now());
@@ -186,7 +186,10 @@ fn make_smaller(
             Some(Notice::Ended) => break,
             Some(Notice::Stop(stop)) => {
                 effort.patience.end();
-                hunt::note_stop(&mut tally.stop, stop)?;
+                if tally.stops.note(stop) {
+                    progress.clear();
+                    return Ok(None);
+                }
             }
             None => {
                 if began.elapsed() >= plan.minimise {
@@ -202,7 +205,7 @@ fn make_smaller(
     let text = report::tape_file(plan, find, &tape);
     sink.write(&text)?;
     let LeastTape { runs, is_least, .. } = tape;
-    Ok(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least })
+    Ok(Some(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least }))
 }
 
 /// A tape as text, because tapes are not for sharing between threads.
@@ -376,7 +379,7 @@ mod tests {
         let smaller = find.unwrap().smaller.unwrap();
         let file = std::fs::read_to_string(&smaller.path).unwrap();
         std::fs::remove_file(&smaller.path).unwrap();
-        assert!(!smaller.is_least && tally.stop.is_none(), "{file}");
+        assert!(!smaller.is_least && !tally.stops.is_any(), "{file}");
         let tape = Tape::parse(&file).unwrap();
         assert!(!play(&tape, Profile::Standard, &Patience::default()).unwrap().violations.is_empty(), "{file}");
     }

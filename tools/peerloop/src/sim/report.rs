@@ -95,7 +95,7 @@ pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     match run.tape {
         Some(path) => format!("{tally}  tape {}  profile {profile}\n", path.display()),
         None => {
-            let partial = if run.tally.stop.is_some() { "  partial" } else { "" };
+            let partial = if run.tally.stops.is_any() { "  partial" } else { "" };
             let smaller = smaller.map_or_else(String::new, Smaller::text);
             format!("{smaller}{tally}  first seed {}  profile {profile}{partial}\n", run.plan.seed)
         }
@@ -173,9 +173,9 @@ struct SmallerTape {
 
 /// The result for programs.
 pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
-    let (exit, reason) = match (find, run.tally.stop) {
+    let (exit, reason) = match (find, run.tally.stops.exit()) {
         (Some(find), _) => (Exit::RunFailed, find.reason()),
-        (None, Some(stop)) => (Exit::Stopped(stop), format!("stopped by {}", stop.signal())),
+        (None, Some(stopped)) => stopped,
         (None, None) => (Exit::Success, "finished".to_owned()),
     };
     pretty(&Document {
@@ -186,7 +186,7 @@ pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
             first_seed: run.tape.is_none().then(|| run.plan.seed.to_string()),
             tape: run.tape.map(|path| path.display().to_string()),
             duration_ns: nanos(run.took),
-            partial: run.tally.stop.is_some(),
+            partial: run.tally.stops.is_any(),
         },
         counts: Counts {
             seeds: run.tally.worlds,

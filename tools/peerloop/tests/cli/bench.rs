@@ -353,7 +353,7 @@ fn an_interrupt_before_the_run_still_reports() {
 }
 
 #[test]
-fn the_second_interrupt_stops_at_once() {
+fn the_second_interrupt_reports_at_once() {
     let (node, address) = Running::serve(&[]);
     let file = ResultFile::new("second.json");
     let target = [address.as_str(), "--network", "regtest", "-c", "5", "-r", "100", "-d", "1h", "--warmup", "0s"];
@@ -365,12 +365,29 @@ fn the_second_interrupt_stops_at_once() {
     run.wait_for("run ");
     run.signal("INT");
     run.wait_for("stopping");
-    run.signal("INT");
+    run.signal_until_it_ends("INT");
     let run = run.finish();
     node.signal("CONT");
-    assert_eq!(run.code, Some(130), "{}", run.stderr);
-    assert!(run.complaint().contains("no results were written"), "{}", run.complaint());
-    assert!(std::fs::read(file.path()).is_err(), "a file without results is not left behind");
+    assert_eq!(run.code, Some(131), "{}", run.stderr);
+    assert!(run.stdout.contains("partial stopped at once by a second signal, SIGINT"), "{}", run.stdout);
+    let json = file.json();
+    assert_counts_add_up(&json);
+    assert!(number(&json, "/counts/timed_out") > 0, "the pings that the node did not answer");
+    assert_eq!((number(&json, "/exit/code"), &json["run"]["partial"]), (131, &true.into()));
+}
+
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    for (signal, other, code) in [("INT", "TERM", 143), ("TERM", "INT", 130), ("HUP", "INT", 130)] {
+        let mut run = Running::start_with_ignored(signal, &["bench", "-c", "5", "-d", "1h", "--warmup", "0s"]);
+        run.wait_for("run ");
+        run.signal(signal);
+        run.wait_for("run ");
+        run.wait_for("run ");
+        run.signal(other);
+        let run = run.finish();
+        assert_eq!(run.code, Some(code), "{signal}: {}", run.stderr);
+    }
 }
 
 #[test]

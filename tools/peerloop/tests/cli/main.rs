@@ -146,6 +146,22 @@ impl Running {
         }
     }
 
+    /// Starts the program with a signal ignored, as a shell does for a command in the background.
+    pub(crate) fn start_with_ignored(signal: &str, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_peerloop")]).args(arguments).stdin(Stdio::null());
+        Self::spawn(shell)
+    }
+
+    /// Sends a signal again and again: a repetition that comes too soon is taken for the signal before it.
+    pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
+        while self.child.try_wait().expect("it can be asked").is_none() {
+            self.signal(name);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");

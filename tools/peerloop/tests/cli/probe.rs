@@ -92,3 +92,20 @@ fn a_silent_peer_times_out() {
     assert_eq!(json["exit"]["code"], 1);
     assert_eq!(json["peer"], Value::Null);
 }
+
+#[test]
+fn a_signal_ends_the_probe_which_tells_what_it_learned() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let run = Running::start(&["probe", &address, "--network", "regtest", "--timeout", "1h", "--json"]);
+        let (mut silent, _) = listener.accept().unwrap();
+        std::io::Read::read_exact(&mut silent, &mut [0; 24]).unwrap();
+        run.signal(signal);
+        let run = run.finish();
+        assert_eq!(run.code, Some(code), "{}", run.stderr);
+        assert!(run.complaint().ends_with(&format!("stopped by SIG{signal}")), "{}", run.complaint());
+        let json: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((json["exit"]["code"].as_i64(), &json["steps"][1]["name"]), (Some(code.into()), &"connect".into()));
+    }
+}

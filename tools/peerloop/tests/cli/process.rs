@@ -3,13 +3,14 @@
 //! Only Linux tells either in `/proc`, and only glibc keeps what is freed.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
-use crate::Running;
 use crate::greeting::{MAGIC, greeting};
+use crate::{Folder, Running};
 use peerloop::limits::LEGACY_PAYLOAD_MAX_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -79,4 +80,57 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
         assert!(began.elapsed() < PATIENCE, "in vain: {what}: {number}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Starts the program as process 1 of a namespace of its own, and returns its process here; none where that is not
+/// allowed.
+fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
+    let namespace = ["--pid", "--fork", "--kill-child"];
+    let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());
+    if !is_allowed {
+        println!("skipped: this user may not make a namespace of processes");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).arg(env!("CARGO_BIN_EXE_peerloop")).args(arguments).stdin(Stdio::null());
+    let run = Running::spawn(command);
+    let outer = run.child.id();
+    let path = format!("/proc/{outer}/task/{outer}/children");
+    loop {
+        let children = std::fs::read_to_string(&path).expect("the kernel tells the children");
+        if let Some(child) = children.split_whitespace().next() {
+            return Some((run, child.parse().expect("it is a number")));
+        }
+    }
+}
+
+fn kill(signal: &str, process: u32) {
+    let status = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status();
+    assert!(status.expect("there is a shell").success());
+}
+
+#[test]
+fn as_process_1_a_probe_ends_by_a_signal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let arguments = ["probe", &address, "--network", "regtest", "--timeout", "1h"];
+    let Some((run, process)) = start_as_init(&arguments) else { return };
+    let _silent = listener.accept().unwrap();
+    kill("TERM", process);
+    let run = run.finish();
+    assert_eq!(run.code, Some(143), "{}", run.stderr);
+    assert!(run.complaint().ends_with("stopped by SIGTERM"), "{}", run.complaint());
+}
+
+#[test]
+fn as_process_1_a_command_ends_by_a_signal_before_it_has_a_loop() {
+    let folder = Folder::new("init");
+    let fifo = folder.file("targets");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("it is there").success());
+    let targets = format!("@{fifo}");
+    let Some((run, process)) = start_as_init(&["bench", &targets, "--network", "regtest"]) else { return };
+    // The opening of the pipe returns when the program opens it, too, and then the program waits for its end.
+    let _open = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    kill("INT", process);
+    assert_eq!(run.finish().code, Some(130));
 }

@@ -1,7 +1,7 @@
 //! `serve`: it holds peers, answers them, and ends when it is told to.
 
 use crate::{Running, peerloop};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 #[test]
 fn a_signal_ends_it_with_a_summary() {
@@ -32,7 +32,7 @@ fn it_stops_while_peers_are_connected() {
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
     let load = load.finish();
-    assert_eq!(load.code, Some(0), "{}", load.stderr);
+    assert_eq!(load.code, Some(1), "its node went away: {}", load.stderr);
     assert!(load.stdout.contains("ready 5   lost 5"), "{}", load.stdout);
     assert!(load.stdout.contains("closed_by_peer"), "{}", load.stdout);
 }
@@ -66,4 +66,17 @@ fn more_peers_than_descriptors_are_refused() {
     let run = peerloop(&["serve", "--max-peers", "900000000"]);
     assert_eq!(run.code, Some(3));
     assert!(run.complaint().contains("900000032 descriptors"), "{}", run.complaint());
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_silent_peer() {
+    let (mut node, address) = Running::serve(&[]);
+    // It never closes its end, so that a graceful end takes seconds.
+    let _silent = TcpStream::connect(&address).unwrap();
+    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node has accepted both");
+    node.signal_until_it_ends("TERM");
+    let node = node.finish();
+    assert_eq!(node.code, Some(143), "{}", node.stderr);
+    assert!(node.complaint().contains("ended at once"), "{}", node.stderr);
+    assert!(node.stdout.contains("1 handshakes"), "{}", node.stdout);
 }
