@@ -227,6 +227,10 @@ pub const TRUSTED_MAX: usize = 1_024;
 pub const LISTENERS_MAX: usize = 64;
 /// Names whose addresses are peers.
 pub const DNS_SEEDS_MAX: usize = 64;
+/// Fixed peers that are known by name: 40 KB with [`NAME_ADDRESSES_MAX`] addresses each.
+pub const FIXED_NAMES_MAX: usize = 64;
+/// Addresses of a fixed peer's name that are tried, 32 bytes each.
+pub const NAME_ADDRESSES_MAX: usize = 16;
 /// Peers of a fixed list, each a record of the dialler.
 pub const FIXED_PEERS_MAX: usize = 100_000;
 /// Addresses that are remembered because dialling them failed, 200 bytes each, 280 if they were not for us: 18 MB. One
@@ -378,6 +382,7 @@ const _: () = {
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
     assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
+    assert!(FIXED_NAMES_MAX <= RESOLVES_MAX, "all names of fixed peers can be resolved at once");
     assert!(EVICTION_CANDIDATES_MAX <= EVICTION_ROWS_MAX, "a row is one candidate at the most");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= BOOK_PEERS_MAX,

@@ -175,6 +175,7 @@ impl fmt::Display for Line<'_> {
             Some(NextDial::Restart) => f.write_str(" next_dial=now")?,
             Some(NextDial::At(moment)) => write!(f, " next_dial={}ms", moment.since(self.now).as_millis())?,
             Some(NextDial::Inaccessible) => f.write_str(" next_dial=inaccessible")?,
+            Some(NextDial::NextAddress) => f.write_str(" next_dial=next_address")?,
             Some(NextDial::Never) => f.write_str(" next_dial=never")?,
             None => {}
         }
@@ -342,6 +343,7 @@ mod tests {
         assert_eq!(next(NextDial::At(now.plus(Duration::from_micros(5_012_999)))), "5012ms network=regtest");
         assert_eq!(next(NextDial::At(Instant::ZERO)), "0ms network=regtest", "it was due before the line was written");
         assert_eq!(next(NextDial::Inaccessible), "inaccessible network=regtest");
+        assert_eq!(next(NextDial::NextAddress), "next_address network=regtest");
         assert_eq!(next(NextDial::Never), "never network=regtest");
         let others = one_of_each().into_iter().filter(|event| !matches!(event, ControlEvent::ConnectionFailed { .. }));
         others.for_each(|event| assert!(!line(&event, 0).contains("next_dial"), "{event}"));

@@ -190,6 +190,8 @@ pub enum NextDial {
     /// Rarely, for it failed too often or is not for us: within minutes if nobody else is left to dial, else after an
     /// hour or more.
     Inaccessible,
+    /// Not by itself: the next address of its name is dialled instead, or the name is resolved again.
+    NextAddress,
     /// At no moment that is planned: never, if it was dialled on command, else when nothing stands in its way any more,
     /// as a ban of its host or another connection to it.
     Never,
@@ -303,6 +305,7 @@ impl fmt::Display for NextDial {
             // A moment of the loop's clock tells a person nothing.
             Self::At(_) => f.write_str("dialled again after a pause"),
             Self::Inaccessible => f.write_str("counts as inaccessible"),
+            Self::NextAddress => f.write_str("the next address of its name is tried"),
             Self::Never => f.write_str("no other dial is planned"),
         }
     }

@@ -157,6 +157,7 @@ impl Changes {
         use Effect::{Listeners, NewConnections, NextBans, NextDials, Now};
         let ManagerConfig {
             mode,
+            fixed_names,
             target_peers,
             max_peers,
             listen,
@@ -181,6 +182,7 @@ impl Changes {
         self.value("target_peers", NextDials, target_peers, &new.target_peers);
         self.value("max_peers", NewConnections, max_peers, &new.max_peers);
         self.list("listen", Listeners, listen, &new.listen);
+        self.list("fixed_names", NextDials, fixed_names, &new.fixed_names);
         self.list("dns_seeds", NextDials, dns_seeds, &new.dns_seeds);
         self.value("default_port", NextDials, default_port, &new.default_port);
         self.value("max_restarts", NextDials, max_restarts, &new.max_restarts);
@@ -325,8 +327,9 @@ mod tests {
     /// A field of the manager's part, where its change is felt, and a change of it alone.
     type ManagerCase = (&'static str, Effect, fn(&mut ManagerConfig));
 
-    const MANAGER_CASES: [ManagerCase; 20] = [
+    const MANAGER_CASES: [ManagerCase; 21] = [
         ("mode", Effect::NextDials, |manager| manager.mode = DialMode::Fixed(vec![([192, 0, 2, 1], 1).into()])),
+        ("fixed_names", Effect::NextDials, |manager| manager.fixed_names.push("node.example".to_owned())),
         ("target_peers", Effect::NextDials, |manager| manager.target_peers += 1),
         ("max_peers", Effect::NewConnections, |manager| manager.max_peers += 1),
         ("listen", Effect::Listeners, |manager| manager.listen.push(([127, 0, 0, 1], 0).into())),

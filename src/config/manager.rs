@@ -15,6 +15,11 @@ use std::time::Duration;
 pub struct ManagerConfig {
     /// Whom the manager dials. Default [`DialMode::Normal`].
     pub mode: DialMode,
+    /// Fixed peers that are known by name, each dialled at one of its addresses beside those of [`DialMode::Fixed`]:
+    /// `host`, `host:port` or `[ipv6]:port`, with [`ManagerConfig::default_port`] if there is none. The next address is
+    /// tried when one fails, and after the last the name is resolved again. At most 64; default none; without effect in
+    /// [`DialMode::Normal`].
+    pub fixed_names: Vec<String>,
     /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
     pub target_peers: usize,
     /// Most peers, both directions and those being dialled together; who comes above it is told so by a `reject`.
@@ -69,8 +74,8 @@ pub enum DialMode {
     /// Peers of the book, those that once were valid before those that nobody knows, until there are
     /// [`ManagerConfig::target_peers`].
     Normal,
-    /// These and no others, all of them as far as [`ManagerConfig::max_peers`] and bans allow; names are not resolved.
-    /// 1 to 100,000.
+    /// These and [`ManagerConfig::fixed_names`] and no others, all of them as far as [`ManagerConfig::max_peers`] and
+    /// bans allow. At most 100,000, and at least one if there is no name.
     Fixed(Vec<SocketAddr>),
 }
 
@@ -79,6 +84,7 @@ impl ManagerConfig {
     pub fn new(network: Network) -> Self {
         Self {
             mode: DialMode::Normal,
+            fixed_names: Vec::new(),
             target_peers: limits::TARGET_PEERS,
             max_peers: limits::MAX_PEERS,
             listen: Vec::new(),
@@ -129,10 +135,17 @@ impl ManagerConfig {
         )?;
         rule("default_port", self.default_port != 0, "must be 1 to 65,535")?;
         if let DialMode::Fixed(peers) = &self.mode {
-            rule("mode", (1..=limits::FIXED_PEERS_MAX).contains(&peers.len()), "fixed peers are 1 to 100,000")?;
+            let least = usize::from(self.fixed_names.is_empty());
+            rule("mode", (least..=limits::FIXED_PEERS_MAX).contains(&peers.len()), "fixed peers are 1 to 100,000")?;
             let is_dialable = |peer: &SocketAddr| peer.port() != 0 && !peer.ip().is_unspecified();
             rule("mode", peers.iter().all(is_dialable), "fixed peers need an address and a port")?;
         }
+        rule("fixed_names", self.fixed_names.len() <= limits::FIXED_NAMES_MAX, "has at most 64 names")?;
+        rule(
+            "fixed_names",
+            self.fixed_names.iter().all(is_name),
+            "must have names of 1 to 253 printable ASCII characters",
+        )?;
         self.validate_persistence()?;
         rule("per_host_max", self.per_host_max > 0, "must be above zero")?;
         rule("per_group_max_percent", (1..=100).contains(&self.per_group_max_percent), "must be 1 to 100")?;
@@ -186,6 +199,8 @@ mod tests {
             ("target_peers", ManagerConfig { target_peers: 21, ..good() }),
             ("listen", ManagerConfig { listen: listen(65), ..good() }),
             ("listen", ManagerConfig { listen: [listen(1), listen(1)].concat(), ..good() }),
+            ("fixed_names", ManagerConfig { fixed_names: vec!["a.example".to_owned(); 65], ..good() }),
+            ("fixed_names", ManagerConfig { fixed_names: vec!["a b".to_owned()], ..good() }),
             ("dns_seeds", ManagerConfig { dns_seeds: vec!["a.example".to_owned(); 65], ..good() }),
             ("dns_seeds", ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
             ("dns_seeds", ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),

@@ -44,6 +44,8 @@ pub(crate) enum Verdict {
     WaitUntil(Instant),
     /// It failed too often or was not for us, and the book should say so: it is dialled after all others.
     Inaccessible,
+    /// Its name's next address is dialled instead, or the name is resolved again.
+    NextAddress,
     /// Nothing: it was dialled on command, or is left alone until the next.
     Nothing,
 }

@@ -25,6 +25,7 @@ mod groups;
 mod live;
 #[cfg(test)]
 mod model;
+mod names;
 mod outage;
 mod pace;
 mod places;
@@ -37,6 +38,7 @@ pub(crate) use candidates::{Candidates, Standing};
 pub(crate) use crossing::{Keep, resolve_crossing};
 pub(crate) use ended::{Departure, Ended, Verdict};
 pub(crate) use live::Live;
+pub(crate) use names::FixedNames;
 pub(crate) use outage::Outage;
 pub(crate) use places::Places;
 pub(crate) use seeds::{Resolve, Seeds};

@@ -305,8 +305,8 @@ impl World {
                 (facts.failures, facts.strikes, facts.restarts) = (0, 0, Vec::new());
                 Next::Free
             }
-            Verdict::Nothing => {
-                assert!(ended == Ended::Dismissed && is_fixed);
+            Verdict::Nothing | Verdict::NextAddress => {
+                assert!(verdict == Verdict::Nothing && ended == Ended::Dismissed && is_fixed);
                 Next::Never
             }
         };

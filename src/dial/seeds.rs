@@ -5,6 +5,7 @@
 //! nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves a
 //! name.
 
+use super::names::QUERY_BIT;
 use crate::address::{canonical, is_routable};
 use crate::config::{DialMode, ManagerConfig};
 use crate::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
@@ -98,7 +99,7 @@ impl Seeds {
     pub(crate) fn next(&mut self, now: Instant, is_hungry: bool) -> Option<Resolve> {
         let seed = self.seeds.iter_mut().find(|seed| seed.due_at(is_hungry) <= now)?;
         let query = self.next_query;
-        self.next_query = query.wrapping_add(1);
+        self.next_query = query.wrapping_add(1) & !QUERY_BIT;
         seed.asked_at = Some(now);
         seed.open_query = Some(query);
         Some(Resolve { query, name: seed.name.clone(), port: self.default_port })

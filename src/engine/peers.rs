@@ -97,9 +97,9 @@ impl Engine {
     }
 
     fn give_up_seeds(&mut self) {
-        let LoopState { manager, outbox, counters, now, .. } = &mut self.state;
+        let LoopState { manager, outbox, counters, now, rng, .. } = &mut self.state;
         let Some(manager) = manager else { return };
-        while let Some(name) = manager.seeds.give_up(*now) {
+        while let Some(name) = manager.give_up_query(*now, rng) {
             counters.resolve_failures += 1;
             outbox.tell(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
         }
@@ -436,6 +436,7 @@ fn next_dial(verdict: Verdict) -> NextDial {
         Verdict::Restart => NextDial::Restart,
         Verdict::WaitUntil(moment) => NextDial::At(moment),
         Verdict::Inaccessible => NextDial::Inaccessible,
+        Verdict::NextAddress => NextDial::NextAddress,
         Verdict::Nothing => NextDial::Never,
     }
 }

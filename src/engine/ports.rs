@@ -94,7 +94,7 @@ impl Engine {
     fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
         let LoopState { manager, outbox, now, unix_time, rng, .. } = &mut self.state;
         let Some(manager) = manager else { return };
-        let Some(name) = manager.seeds.name_of(query) else { return };
+        let Some(name) = manager.name_of(query) else { return };
         let (found, new) = manager.resolved(query, addresses, (*now, *unix_time), rng);
         outbox.tell(match failure {
             None => ControlEvent::SeedResolved { name, found, new },

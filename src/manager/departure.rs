@@ -54,7 +54,11 @@ impl Manager {
         } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {
             ended = Ended::Offline;
         }
-        let departure = self.dialler.ended(address, ended, now, rng);
+        let mut departure = self.dialler.ended(address, ended, now, rng);
+        if self.names.ended(address, ended, departure.verdict, now, rng) {
+            departure.verdict = Verdict::NextAddress;
+            self.update_fixed_list();
+        }
         let Departure { verdict, failures, restarts: _ } = departure;
         match verdict {
             Verdict::Inaccessible => self.write_down(address, unix, now, |peer| {
@@ -62,7 +66,7 @@ impl Manager {
                 peer.failures = failures;
             }),
             Verdict::WaitUntil(_) => self.write_down(address, unix, now, |peer| peer.failures = failures),
-            Verdict::Restart | Verdict::Nothing => {}
+            Verdict::Restart | Verdict::NextAddress | Verdict::Nothing => {}
         }
         Some(departure)
     }

@@ -70,6 +70,7 @@ impl Manager {
         let listening = match opener {
             Side::Local => {
                 self.dialler.ready(address, now);
+                self.names.ready(address, now);
                 Some(address)
             }
             Side::Remote => self.said_listening.get(&id).copied(),

@@ -24,8 +24,8 @@ use crate::admit::{Admission, evict};
 use crate::ban::Ban;
 use crate::ban::list::BanList;
 use crate::ban::score::{ChecksumRun, Score};
-use crate::config::ManagerConfig;
-use crate::dial::{Dialler, Outage, Resolve, Seeds, Taken};
+use crate::config::{DialMode, ManagerConfig};
+use crate::dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
 use crate::error::{CommandError, Refusal};
 use crate::id::{LinkId, PeerId};
 use crate::keyed::KeyedState;
@@ -37,6 +37,7 @@ use gossip::Gossip;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Finds, keeps and refuses the peers of one loop.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Manager {
     pub(crate) config: ManagerConfig,
     pub(crate) dialler: Dialler,
     pub(crate) seeds: Seeds,
+    pub(crate) names: FixedNames,
     pub(crate) bans: BanList,
     admission: Admission,
     /// What the choice of whom to close for a new one is keyed with.
@@ -75,6 +77,7 @@ impl Manager {
         Self {
             dialler: Dialler::new(config),
             seeds: Seeds::new(config, network),
+            names: FixedNames::new(config),
             bans: BanList::new(keys),
             admission: Admission::new(config, keys),
             keys,
@@ -96,11 +99,21 @@ impl Manager {
 
     /// Takes other settings; closes nobody.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, now: Instant, unix: UnixTime) {
-        self.dialler.reconfigure(config);
+        self.names.reconfigure(config);
         self.seeds.reconfigure(config);
         self.admission.reconfigure(config);
         self.config = config.clone();
+        self.update_fixed_list();
         self.pardon(now, unix);
+    }
+
+    /// Gives the dialler its settings, and a fixed list with the present address of each name.
+    fn update_fixed_list(&mut self) {
+        let mut config = self.config.clone();
+        if let DialMode::Fixed(peers) = &mut config.mode {
+            peers.extend(self.names.addresses());
+        }
+        self.dialler.reconfigure(&config);
     }
 
     /// This loop listens at an address: nobody to dial.
@@ -193,13 +206,23 @@ impl Manager {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
         let bans = self.bans.next_expiry(now, unix);
-        [dial, seeds, bans, self.write_at(now)].into_iter().flatten().min()
+        [dial, seeds, self.names.next_at(), bans, self.write_at(now)].into_iter().flatten().min()
     }
 
-    /// The next question to a seed.
+    /// The next name to resolve, of a seed or of a fixed peer.
     pub(crate) fn next_question(&mut self, now: Instant) -> Option<Resolve> {
         let is_hungry = self.dialler.lacks_candidates();
-        self.seeds.next(now, is_hungry)
+        self.seeds.next(now, is_hungry).or_else(|| self.names.next(now))
+    }
+
+    /// The seed's or the fixed peer's name that a query is about, if its answer is awaited.
+    pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
+        self.seeds.name_of(query).or_else(|| self.names.name_of(query))
+    }
+
+    /// Gives up a query that was not answered in time, and returns its name; call until `None`.
+    pub(crate) fn give_up_query(&mut self, now: Instant, rng: &mut StdRng) -> Option<Arc<str>> {
+        self.seeds.give_up(now).or_else(|| self.names.give_up(now, rng))
     }
 
     /// An answer to a question: how many addresses are worth a try, and how many of them nobody knew.
@@ -210,7 +233,12 @@ impl Manager {
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> (usize, usize) {
-        let Self { seeds, listening, .. } = self;
+        let Self { seeds, names, listening, .. } = self;
+        if names.name_of(query).is_some() {
+            let found = names.resolved(query, answer, |address| is_own(listening, address), now, rng);
+            self.update_fixed_list();
+            return (found, 0);
+        }
         let mut addresses = seeds.resolved(query, answer, |address| is_own(listening, address)).addresses;
         addresses.retain(|address| !self.is_barred(*address, now, unix));
         let mut new = 0;

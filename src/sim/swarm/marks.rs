@@ -182,12 +182,14 @@ impl Mark {
         }
         if let ControlEvent::ConnectionFailed { next, .. } = event {
             let index = match next {
-                NextDial::Restart => 0,
-                NextDial::At(_) => 1,
-                NextDial::Inaccessible => 2,
-                NextDial::Never => 3,
+                NextDial::Restart => Some(0),
+                NextDial::At(_) => Some(1),
+                NextDial::Inaccessible => Some(2),
+                NextDial::Never => Some(3),
+                // The worlds name no fixed peers.
+                NextDial::NextAddress => None,
             };
-            cause = Some(Self((FIRST_NEXT + index) as u16));
+            cause = index.map(|index: usize| Self((FIRST_NEXT + index) as u16));
         }
         kind.into_iter().chain(cause)
     }

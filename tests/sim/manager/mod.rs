@@ -6,6 +6,7 @@ mod caps;
 mod counts;
 mod duplicates;
 mod faults;
+mod names;
 mod numbers;
 mod outages;
 mod places;

@@ -120,10 +120,10 @@ fn check_machine(config: &Config) -> Result<u64, Failure> {
 }
 
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
-    let ManagerConfig { mode, target_peers, max_peers, dns_seeds, listen, .. } = manager(&node.config);
+    let ManagerConfig { mode, fixed_names, target_peers, max_peers, dns_seeds, listen, .. } = manager(&node.config);
     let wanted = match mode {
         DialMode::Normal => format!("aims at {target_peers}"),
-        DialMode::Fixed(peers) => format!("{} fixed", peers.len()),
+        DialMode::Fixed(peers) => format!("{} fixed", peers.len() + fixed_names.len()),
     };
     let mut text = format!("running on {}  {wanted}, at most {max_peers} peers\n", node.config.network);
     text += &match &node.book {

@@ -3,6 +3,7 @@
 //! What is written is read back as the same value.
 
 use super::Node;
+use crate::targets;
 use crate::units::{parse_bytes, parse_count, parse_duration, write_bytes};
 use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig};
@@ -84,7 +85,8 @@ impl Kind {
         match self {
             Self::Network => "NAME",
             Self::Magic => "HEX",
-            Self::FixedPeers | Self::Addresses(_) | Self::Address(_) => "IP:PORT",
+            Self::FixedPeers => "HOST[:PORT]",
+            Self::Addresses(_) | Self::Address(_) => "IP:PORT",
             Self::CommandSizes => "COMMAND=SIZE",
             Self::Duration(_) => "TIME",
             Self::Size(_) | Self::BlockSize(_) => "SIZE",
@@ -110,10 +112,7 @@ impl Kind {
             // The other defaults are those of the network, so this one is read before them.
             Self::Network => *config = Config::managed(one()?.parse::<Network>().map_err(|error| error.to_string())?),
             Self::Magic => config.magic = Some(parse_magic(one()?)?),
-            Self::FixedPeers => {
-                let peers = all(texts, parse_address)?;
-                manager(config).mode = if peers.is_empty() { DialMode::Normal } else { DialMode::Fixed(peers) };
-            }
+            Self::FixedPeers => read_fixed_peers(manager(config), texts)?,
             Self::CommandSizes => config.buffered_command_max_bytes = all(texts, parse_command_size)?,
             Self::Duration(of) => *of(config) = parse_duration(one()?)?,
             Self::Size(of) => *of(config) = parse_bytes(one()?)?,
@@ -157,10 +156,15 @@ impl Kind {
         Some(match self {
             Self::Network => quoted(config.network.name()),
             Self::Magic => quoted(&config.magic?.map(|byte| format!("{byte:02x}")).concat()),
-            Self::FixedPeers => match &manager(config).mode {
-                DialMode::Normal => list([]),
-                DialMode::Fixed(peers) => list(peers.iter().map(ToString::to_string)),
-            },
+            Self::FixedPeers => {
+                let ManagerConfig { mode, fixed_names, .. } = manager(config);
+                match mode {
+                    DialMode::Normal => list([]),
+                    DialMode::Fixed(peers) => {
+                        list(peers.iter().map(ToString::to_string).chain(fixed_names.iter().cloned()))
+                    }
+                }
+            }
             Self::CommandSizes => {
                 let sizes = config.buffered_command_max_bytes.iter();
                 list(sizes.map(|(command, bytes)| format!("{command}={}", write_bytes(*bytes))))
@@ -191,6 +195,24 @@ impl Kind {
             Self::Level(of) => quoted(&of(node).to_string().to_lowercase()),
         })
     }
+}
+
+/// Takes addresses with a port as they are; everything else is a name, which the loop resolves.
+fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
+    let (mut peers, mut names) = (Vec::new(), Vec::new());
+    for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
+        match text.parse() {
+            Ok(address) => peers.push(address),
+            Err(_) if targets::split(text).is_some() => names.push(text.to_owned()),
+            Err(_) => {
+                return Err(format!("`{text}` is no peer: use host, host:port or [ipv6]:port, as localhost:8333"));
+            }
+        }
+    }
+    let is_empty = peers.is_empty() && names.is_empty();
+    manager.mode = if is_empty { DialMode::Normal } else { DialMode::Fixed(peers) };
+    manager.fixed_names = names;
+    Ok(())
 }
 
 fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

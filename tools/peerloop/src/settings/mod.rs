@@ -139,7 +139,9 @@ impl Effective {
         let manager = self.node.config.manager.as_ref().expect("the settings are those of a managed loop");
         let names: Vec<String> = match &manager.mode {
             DialMode::Normal => manager.dns_seeds.clone(),
-            DialMode::Fixed(peers) => peers.iter().map(ToString::to_string).collect(),
+            DialMode::Fixed(peers) => {
+                peers.iter().map(ToString::to_string).chain(manager.fixed_names.iter().cloned()).collect()
+            }
         };
         targets::network(None, names.iter().map(String::as_str)).map(drop)
     }
@@ -167,9 +169,9 @@ impl Effective {
 }
 
 /// The setting that a field of the configuration is.
-pub(crate) fn setting_of(field: &'static str) -> &'static str {
-    // The one whose setting has another name.
-    if field == "mode" { "fixed_peers" } else { field }
+pub(crate) fn setting_of(field: &str) -> &str {
+    // Those whose setting has another name.
+    if ["mode", "fixed_names"].contains(&field) { "fixed_peers" } else { field }
 }
 
 impl Default for Node {

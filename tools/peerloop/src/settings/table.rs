@@ -27,7 +27,12 @@ pub(super) static SETTINGS: [Setting; 48] = [
     row("network", "mainnet, testnet, stn or regtest", Kind::Network),
     row("magic", "First four bytes of every message, as 8 hexadecimal digits, for private networks", Kind::Magic),
     // Whom to talk to.
-    row("fixed_peers", "Dial these peers and no others; repeatable", Kind::FixedPeers),
+    row(
+        "fixed_peers",
+        "Dial these peers and no others: host, host:port or [ipv6]:port; names are resolved again when they fail; \
+         repeatable",
+        Kind::FixedPeers,
+    ),
     row(
         "target_peers",
         "Peers to have: below it more are dialled",
@@ -220,7 +225,7 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Node;
+    use crate::settings::{Node, setting_of};
     use peerloop::{Config, Network};
     use std::collections::BTreeSet;
 
@@ -228,7 +233,7 @@ mod tests {
     fn seed_e43_every_field_is_a_setting_and_every_setting_a_field() {
         let text = format!("{:#?}", Config::managed(Network::Regtest));
         let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);
-        let mut fields: BTreeSet<&str> = fields.map(|name| if name == "mode" { "fixed_peers" } else { name }).collect();
+        let mut fields: BTreeSet<&str> = fields.map(setting_of).collect();
         // What contains others, and what a node that goes on for weeks has no use for.
         for name in ["manager", "version_rules", "seed"] {
             assert!(fields.remove(name), "{name}");

@@ -100,7 +100,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
 const EXAMPLE: &str = r#"
 network = "regtest"
 magic = "0a0b0c0d"
-fixed_peers = ["192.0.2.1:8333", "[2001:db8::1]:8333"]
+fixed_peers = ["192.0.2.1:8333", "[2001:db8::1]:8333", "node.example", "[fe80::1%eth0]:7"]
 target_peers = 7
 max_peers = "1k"
 listen = ["127.0.0.1:0"]
@@ -163,6 +163,7 @@ fn the_example_says_every_setting_otherwise_than_its_default() {
     assert_eq!(effective.node.book, Some(PathBuf::from("/var/lib/peer \"book\".redb")));
     let manager = managed(&mut effective);
     assert!(matches!(&manager.mode, DialMode::Fixed(peers) if peers.len() == 2));
+    assert_eq!(manager.fixed_names, ["node.example", "[fe80::1%eth0]:7"]);
     assert_eq!(manager.trusted, [([10, 0, 0, 0].into(), 8), ("::1".parse().unwrap(), 128)]);
     assert_eq!(manager.initial_backoff, Duration::from_millis(1_500));
 }
@@ -219,6 +220,8 @@ fn a_value_that_cannot_be_read_is_named_with_its_place() {
         ("spin = 1", &["`1` is neither true nor false"]),
         ("listen = '127.0.0.1:1'", &["listen", "is a list"]),
         ("listen = ['localhost']", &["`localhost` is no address with a port"]),
+        ("fixed_peers = ['node:1:2']", &["`node:1:2` is no peer"]),
+        ("fixed_peers = ['@file']", &["`@file` is no peer"]),
         ("user_agent = ['a']", &["takes no array"]),
         ("default_port = 70000", &["`70000` is no number that fits"]),
         ("message_max_bytes = 'unlimited'", &["`unlimited` is no size"]),

@@ -56,6 +56,21 @@ fn it_dials_its_peers_and_ends_with_a_summary() {
 }
 
 #[test]
+fn it_dials_a_peer_by_its_name() {
+    let (server, address) = Running::serve(&["-q"]);
+    let port = address.rsplit_once(':').expect("it has a port").1;
+    let name = format!("localhost:{port}");
+    let (mut node, _) = node(&[&name], &[]);
+    let line = node.wait_for_part("event=seed_resolved");
+    assert!(line.contains(&format!("detail=\"{name} has ")), "{line}");
+    let line = node.wait_for_part("event=handshake_complete");
+    assert!(line.contains(&format!("peer_address={address} connection_type=outbound")), "{line}");
+    node.signal("TERM");
+    assert_eq!(node.finish().code, Some(0));
+    drop(server);
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for has_book in [true, false] {
         end_at_once(has_book);

@@ -1,0 +1,400 @@
+//! Fixed peers that are known by name: which of a name's addresses is dialled, and when the name is resolved again.
+//!
+//! One address of each name is in the dialler's fixed list. When a dial of it fails, the name's next address takes its
+//! place at once; after the last one the name is resolved again, after a pause that grows like that of a failed dial.
+//! A connection that was ready and is lost is restarted at its address first. After a round with a peer that is not for
+//! us the pause is the longest. Nothing here resolves a name or dials.
+
+use super::backoff::Backoff;
+use super::ended::{Ended, Verdict};
+use super::seeds::Resolve;
+use crate::address::canonical;
+use crate::config::{DialMode, ManagerConfig};
+use crate::limits::{NAME_ADDRESSES_MAX, RESOLVE_TIMEOUT, RESTARTS_FORGOTTEN_AFTER};
+use crate::time::Instant;
+use rand::Rng;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Queries of names have this bit, those of seeds do not.
+pub(super) const QUERY_BIT: u32 = 1 << 31;
+
+/// The fixed peers that are known by name.
+#[derive(Debug)]
+pub(crate) struct FixedNames {
+    names: Vec<Named>,
+    next_query: u32,
+    default_port: u16,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    state: State,
+    /// Rounds in a row in which no connection stayed.
+    failures: u32,
+    /// Since when the present address is ready, if it is or was.
+    ready_since: Option<Instant>,
+    /// Whether this round has met a peer that is not for us.
+    has_met_unfit: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// To be resolved then.
+    Due(Instant),
+    Asked {
+        query: u32,
+        since: Instant,
+    },
+    /// The address at this index is dialled or connected; those before it have failed.
+    Trying {
+        addresses: Vec<SocketAddr>,
+        index: usize,
+    },
+}
+
+impl FixedNames {
+    /// All names of `config` are due at once, none in [`DialMode::Normal`].
+    pub(crate) fn new(config: &ManagerConfig) -> Self {
+        let mut names = Self { names: Vec::new(), next_query: 0, default_port: 0, backoff: Backoff::of(config) };
+        names.reconfigure(config);
+        names
+    }
+
+    /// Takes the names of `config`. New ones are due at once; those that stay keep their state unless
+    /// the port changes.
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
+        let listed: &[String] = match &config.mode {
+            DialMode::Normal => &[],
+            DialMode::Fixed(_) => &config.fixed_names,
+        };
+        let mut before = std::mem::take(&mut self.names);
+        if self.default_port != config.default_port {
+            before.clear();
+        }
+        for name in listed {
+            let is_listed = |named: &Named| named.name == *name;
+            if self.names.iter().any(is_listed) {
+                continue;
+            }
+            self.names.push(match before.iter().position(is_listed) {
+                Some(index) => before.swap_remove(index),
+                None => Named {
+                    name: name.clone(),
+                    state: State::Due(Instant::ZERO),
+                    failures: 0,
+                    ready_since: None,
+                    has_met_unfit: false,
+                },
+            });
+        }
+        self.default_port = config.default_port;
+        self.backoff = Backoff::of(config);
+    }
+
+    /// The address of each name that the dialler has to have in its list.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.names.iter().filter_map(Named::address)
+    }
+
+    /// When a name is to be resolved, or its query given up.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.names.iter().filter_map(Named::next_at).min()
+    }
+
+    /// The next name to resolve; call until `None`.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Resolve> {
+        let is_due = |named: &&mut Named| matches!(named.state, State::Due(moment) if moment <= now);
+        let named = self.names.iter_mut().find(is_due)?;
+        let query = self.next_query | QUERY_BIT;
+        self.next_query = self.next_query.wrapping_add(1) & !QUERY_BIT;
+        named.state = State::Asked { query, since: now };
+        Some(Resolve { query, name: named.name.clone(), port: self.default_port })
+    }
+
+    /// The name that a query is about, if its answer is awaited.
+    pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
+        let named = self.names.iter().find(|named| named.is_asked(query))?;
+        Some(named.name.as_str().into())
+    }
+
+    /// Gives up a query that was not answered in time, and returns its name; call until `None`.
+    pub(crate) fn give_up(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Arc<str>> {
+        let is_late = |named: &&mut Named| named.given_up_at().is_some_and(|moment| moment <= now);
+        let named = self.names.iter_mut().find(is_late)?;
+        named.fail(self.backoff, now, rng);
+        Some(named.name.as_str().into())
+    }
+
+    /// Takes the answer to a query, an empty one if it failed. Returns how many addresses can be tried; the dialler
+    /// needs the new list.
+    pub(crate) fn resolved(
+        &mut self,
+        query: u32,
+        answer: &[SocketAddr],
+        is_ours: impl Fn(SocketAddr) -> bool,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> usize {
+        let Some(named) = self.names.iter_mut().find(|named| named.is_asked(query)) else { return 0 };
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for &address in answer {
+            let is_usable = address.port() != 0 && !address.ip().is_unspecified() && !is_ours(address);
+            if is_usable && !addresses.contains(&address) && addresses.len() < NAME_ADDRESSES_MAX {
+                addresses.push(address);
+            }
+        }
+        let count = addresses.len();
+        match count {
+            0 => named.fail(self.backoff, now, rng),
+            _ => named.state = State::Trying { addresses, index: 0 },
+        }
+        count
+    }
+
+    /// The handshake with `address` is complete.
+    pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
+        for named in self.names.iter_mut().filter(|named| named.is_at(address)) {
+            named.ready_since = Some(now);
+        }
+    }
+
+    /// A connection to `address` has ended. Returns whether its name uses another address from now on, or none until it
+    /// is resolved again; the dialler then needs the new list.
+    pub(crate) fn ended(
+        &mut self,
+        address: SocketAddr,
+        ended: Ended,
+        verdict: Verdict,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> bool {
+        let mut is_changed = false;
+        for named in self.names.iter_mut().filter(|named| named.is_at(address)) {
+            let has_stayed = |since: Instant| now.since(since) >= RESTARTS_FORGOTTEN_AFTER;
+            if named.ready_since.take().is_some_and(has_stayed) {
+                named.failures = 0;
+            }
+            if verdict == Verdict::Restart || !is_of_address(ended) {
+                continue;
+            }
+            named.has_met_unfit |= ended == Ended::Unfit;
+            named.go_on(self.backoff, now, rng);
+            is_changed = true;
+        }
+        is_changed
+    }
+}
+
+impl Named {
+    fn address(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Trying { addresses, index } => addresses.get(*index).copied(),
+            State::Due(_) | State::Asked { .. } => None,
+        }
+    }
+
+    fn is_at(&self, address: SocketAddr) -> bool {
+        self.address().is_some_and(|own| canonical(own) == canonical(address))
+    }
+
+    fn is_asked(&self, query: u32) -> bool {
+        matches!(self.state, State::Asked { query: asked, .. } if asked == query)
+    }
+
+    fn given_up_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Asked { since, .. } => Some(since.plus(RESOLVE_TIMEOUT)),
+            State::Due(_) | State::Trying { .. } => None,
+        }
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Due(moment) => Some(moment),
+            State::Asked { .. } | State::Trying { .. } => self.given_up_at(),
+        }
+    }
+
+    /// Goes on to the next address, or to a pause before the name is resolved again.
+    fn go_on(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
+        match &mut self.state {
+            State::Trying { addresses, index } if *index + 1 < addresses.len() => *index += 1,
+            State::Trying { .. } | State::Due(_) | State::Asked { .. } => self.fail(backoff, now, rng),
+        }
+    }
+
+    fn fail(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
+        self.failures = self.failures.saturating_add(1);
+        // A node may ban us for asking again soon.
+        let pause = match std::mem::take(&mut self.has_met_unfit) {
+            true => backoff.longest(rng),
+            false => backoff.pause(self.failures, rng),
+        };
+        self.state = State::Due(now.plus(pause));
+    }
+}
+
+/// Whether an end says that another address should be tried. A shortage of this machine, a ban and our own wish say
+/// nothing of the address.
+fn is_of_address(ended: Ended) -> bool {
+    match ended {
+        Ended::Unreached
+        | Ended::Lost
+        | Ended::TurnedAway
+        | Ended::Late
+        | Ended::Offline
+        | Ended::Unfit
+        | Ended::NoNetwork
+        | Ended::Ourselves => true,
+        Ended::Dismissed | Ended::Barred | Ended::Short(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Network;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::time::Duration;
+
+    const START: Instant = Instant::from_nanos(7_000_000_000);
+
+    fn config(names: &[&str]) -> ManagerConfig {
+        let fixed_names = names.iter().map(|&name| name.to_owned()).collect();
+        ManagerConfig { fixed_names, ..ManagerConfig::with_fixed_peers(Network::Regtest, Vec::new()) }
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    struct Stage {
+        names: FixedNames,
+        rng: StdRng,
+    }
+
+    impl Stage {
+        fn new(names: &[&str]) -> Self {
+            Self { names: FixedNames::new(&config(names)), rng: StdRng::seed_from_u64(1) }
+        }
+
+        /// Resolves the next name to these addresses; returns how many are tried.
+        fn resolve(&mut self, now: Instant, answer: &[&str]) -> usize {
+            let query = self.names.next(now).expect("one is due").query;
+            self.names.resolved(query, &addresses(answer), |own| own.port() == 9, now, &mut self.rng)
+        }
+
+        fn ends(&mut self, address: &str, ended: Ended, verdict: Verdict, now: Instant) -> bool {
+            self.names.ended(address.parse().unwrap(), ended, verdict, now, &mut self.rng)
+        }
+
+        fn current(&self) -> Vec<String> {
+            self.names.addresses().map(|address| address.to_string()).collect()
+        }
+    }
+
+    #[test]
+    fn each_failure_leads_to_the_next_address_and_the_last_one_to_a_pause() {
+        let mut stage = Stage::new(&["node.example"]);
+        let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
+        assert_eq!(stage.resolve(START, &answer), 2, "doubled, impossible and own ones are left out");
+        assert_eq!(stage.current(), ["[2001:db8::1]:1"]);
+        assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Verdict::Nothing, START));
+        assert_eq!(stage.current(), ["192.0.2.1:1"]);
+        assert!(!stage.ends("192.0.2.9:1", Ended::Unreached, Verdict::Nothing, START), "it is none of ours");
+        assert!(stage.ends("192.0.2.1:1", Ended::Unreached, Verdict::Nothing, START));
+        let again_at = stage.names.next_at().unwrap();
+        let pause = again_at.since(START);
+        assert!((Duration::from_secs(5)..=Duration::from_millis(6_250)).contains(&pause), "{pause:?}");
+        assert_eq!(stage.current(), Vec::<String>::new());
+        assert_eq!(stage.names.next(again_at.minus(Duration::from_nanos(1))), None);
+        assert_eq!(stage.resolve(again_at, &answer), 2);
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_address_keeps_it() {
+        let mut stage = Stage::new(&["node.example"]);
+        stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
+        for (ended, verdict) in [
+            (Ended::Lost, Verdict::Restart),
+            (Ended::Dismissed, Verdict::Nothing),
+            (Ended::Barred, Verdict::Nothing),
+            (Ended::Short(crate::error::Shortage::Descriptors), Verdict::Nothing),
+        ] {
+            assert!(!stage.ends("192.0.2.1:1", ended, verdict, START), "{ended:?}");
+            assert_eq!(stage.current(), ["192.0.2.1:1"]);
+        }
+        assert!(stage.ends("[::ffff:192.0.2.1]:1", Ended::Lost, Verdict::Nothing, START));
+        assert_eq!(stage.current(), ["192.0.2.2:1"]);
+    }
+
+    #[test]
+    fn a_connection_that_does_not_stay_makes_the_pauses_no_shorter() {
+        let mut stage = Stage::new(&["node.example"]);
+        let mut now = START;
+        let mut pause_after = |stay: Duration| {
+            stage.resolve(now, &["192.0.2.1:1"]);
+            stage.names.ready("192.0.2.1:1".parse().unwrap(), now);
+            now = now.plus(stay);
+            assert!(stage.ends("192.0.2.1:1", Ended::Lost, Verdict::Nothing, now));
+            let again_at = stage.names.next_at().unwrap();
+            let pause = again_at.since(now);
+            now = again_at;
+            pause.as_secs()
+        };
+        let short = Duration::from_secs(1);
+        assert!(pause_after(short) < 7);
+        assert!((10..13).contains(&pause_after(short)));
+        assert!((20..26).contains(&pause_after(short)));
+        assert!(pause_after(RESTARTS_FORGOTTEN_AFTER) < 7);
+    }
+
+    #[test]
+    fn a_round_that_met_a_peer_which_is_not_for_us_is_followed_by_the_longest_pause() {
+        let mut stage = Stage::new(&["node.example"]);
+        stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
+        assert!(stage.ends("192.0.2.1:1", Ended::Unfit, Verdict::Nothing, START));
+        assert_eq!(stage.current(), ["192.0.2.2:1"]);
+        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Verdict::Nothing, START));
+        let again_at = stage.names.next_at().unwrap();
+        assert!((600..=750).contains(&again_at.since(START).as_secs()));
+        stage.resolve(again_at, &["192.0.2.2:1"]);
+        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Verdict::Nothing, again_at));
+        let pause = stage.names.next_at().unwrap().since(again_at);
+        assert!((10..13).contains(&pause.as_secs()), "the second round has a pause of its own: {pause:?}");
+    }
+
+    #[test]
+    fn a_query_without_an_answer_is_given_up_and_its_late_answer_ignored() {
+        let mut stage = Stage::new(&["node.example"]);
+        let late = stage.names.next(START).unwrap();
+        assert_eq!((late.name.as_str(), late.port, late.query & QUERY_BIT), ("node.example", 18_444, QUERY_BIT));
+        assert_eq!(stage.names.name_of(late.query).as_deref(), Some("node.example"));
+        let given_up_at = START.plus(RESOLVE_TIMEOUT);
+        assert_eq!(stage.names.next_at(), Some(given_up_at));
+        assert_eq!(stage.names.give_up(given_up_at, &mut stage.rng).as_deref(), Some("node.example"));
+        assert_eq!(stage.names.give_up(given_up_at, &mut stage.rng), None);
+        assert_eq!(stage.names.name_of(late.query), None);
+        let found = addresses(&["192.0.2.1:1"]);
+        let taken = stage.names.resolved(late.query, &found, |_| false, given_up_at, &mut stage.rng);
+        assert_eq!((taken, stage.current()), (0, vec![]));
+    }
+
+    #[test]
+    fn names_that_stay_keep_their_address_when_others_come_and_go() {
+        let mut stage = Stage::new(&["a.example", "b.example"]);
+        stage.resolve(START, &["192.0.2.1:1"]);
+        stage.resolve(START, &["192.0.2.2:1"]);
+        stage.names.reconfigure(&config(&["b.example", "c.example", "c.example"]));
+        assert_eq!(stage.current(), ["192.0.2.2:1"]);
+        assert_eq!(stage.names.next(START).unwrap().name, "c.example");
+        assert_eq!(stage.names.next(START), None);
+        let normal = ManagerConfig { mode: DialMode::Normal, ..config(&["b.example"]) };
+        stage.names.reconfigure(&normal);
+        assert_eq!((stage.current(), stage.names.next_at()), (vec![], None));
+    }
+}
