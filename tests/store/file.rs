@@ -1,6 +1,6 @@
 //! The book's file: what stays, what is set aside, and who may use it.
 
-use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer};
+use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer, start};
 use peerloop::limits::{BANS_MAX, BOOK_BATCH_MAX, BOOK_FILE_MAX_BYTES, BOOK_PEERS_MAX, BOOK_SET_ASIDE_MAX};
 use peerloop::store::{Change, FileStep, KnownPeer, Opened, PeerStore, RedbStore, StoreError, Unfit, UserAgent};
 use peerloop::time::UnixTime;
@@ -308,7 +308,7 @@ fn a_link_is_followed_and_all_that_belongs_to_its_book_is_beside_the_book() {
 #[test]
 fn what_is_no_file_is_left_alone_and_not_waited_for() {
     let folder = Folder::new();
-    let made = std::process::Command::new("mkfifo").arg(folder.book()).status();
+    let made = start(std::process::Command::new("mkfifo").arg(folder.book())).wait();
     assert!(made.unwrap().success());
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::Unsupported, .. }));

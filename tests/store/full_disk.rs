@@ -3,13 +3,13 @@
 //! The limit of the size of files stands for it everywhere, in a process of its own; where a small file system can be
 //! mounted, that is filled too.
 
-use crate::support::{Folder, address, ban, chance, rich_peer};
+use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};
 use rlimit::Resource;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The folder of a child, which this test then is.
 const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
@@ -18,7 +18,7 @@ fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
     let mut command = Command::new("sh");
     // Who ignores the signal gets an error instead, and a child inherits that.
     command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
-    command.env(CHILD, folder).output().unwrap()
+    start(command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
 }
 
 fn as_child() -> Option<PathBuf> {
@@ -66,8 +66,9 @@ fn fault_e09_a_full_file_system_is_reported_and_outlived() {
     let folder = Folder::new();
     // Nobody else sees the mount, and it ends with the child.
     let mount = format!("mount -t tmpfs -o size=4m none '{}'", folder.path().display());
-    let works = Command::new("unshare").args(["--mount", "sh", "-c", &mount]).output();
-    if !works.is_ok_and(|output| output.status.success()) {
+    let works =
+        start(Command::new("sh").args(["-c", "exec unshare --mount sh -c \"$0\"", &mount]).stderr(Stdio::null()));
+    if !works.wait_with_output().unwrap().status.success() {
         println!("no file system can be mounted here; the limit of file size has to do");
         return;
     }

@@ -4,7 +4,7 @@
 //! commit one and when that is durable. The parent kills it, opens the book, and finds the state after the last batch
 //! announced, or after the one that was being committed, whole: neither a mixture of two, nor an earlier one.
 
-use crate::support::{Folder, address, ban, chance, host, is_long, peer};
+use crate::support::{Folder, address, ban, chance, host, is_long, peer, start};
 use peerloop::ban::Ban;
 use peerloop::store::{Change, KnownPeer, PeerStore, RedbStore};
 use peerloop::time::UnixTime;
@@ -32,13 +32,13 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         write_for_ever(&PathBuf::from(book));
     }
     let folder = Folder::new();
-    let mut rng = chance(std::process::id().into());
+    let mut rng = chance(11);
     let kills = if is_long() { 1_000 } else { 20 };
     let (mut inside, mut state) = (0, 0);
     for kill in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
-        let mut child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
         // One in four is killed while it opens the book, or before it has one.
         let mut lines: Vec<String> = Vec::new();

@@ -10,8 +10,18 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Held for writing while a process is being started.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process as [`Folder::book`] expects it.
+pub(crate) fn start(command: &mut Command) -> Child {
+    let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
 
 /// A folder of its own, removed at the end.
 pub(crate) struct Folder(PathBuf);
@@ -29,8 +39,10 @@ impl Folder {
         &self.0
     }
 
-    /// Where the book is.
+    /// Returns the path of the book, once no process is being started: until a child runs its own program, it holds all
+    /// locks of this process, so a book that was just closed would be in use.
     pub(crate) fn book(&self) -> PathBuf {
+        drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
         self.0.join("book")
     }
 
