@@ -150,6 +150,11 @@ pub enum WireError {
         /// The command.
         command: CommandName,
     },
+    /// A count or length is above 2^32 - 1, more than any message can have.
+    OverlongSize {
+        /// The command.
+        command: CommandName,
+    },
     /// A count or length is larger than the protocol or the payload allows.
     TooLong {
         /// The command.
@@ -174,6 +179,7 @@ impl WireError {
             Self::OverLimit { .. } => Label::OverLimit,
             Self::Truncated { .. } => Label::Truncated,
             Self::NonCanonicalSize { .. } => Label::NonCanonicalSize,
+            Self::OverlongSize { .. } => Label::OverlongSize,
             Self::TooLong { .. } => Label::TooLong,
             Self::BadValue { .. } => Label::BadValue,
             Self::BadChecksum { .. } => Label::BadChecksum,
@@ -431,6 +437,7 @@ impl fmt::Display for WireError {
             }
             Self::Truncated { command } => write!(f, "{command} ends inside a field"),
             Self::NonCanonicalSize { command } => write!(f, "{command} has a size that is not in its shortest form"),
+            Self::OverlongSize { command } => write!(f, "{command} has a count or length above 2^32 - 1"),
             Self::TooLong { command } => write!(f, "{command} has a count or length above its limit"),
             Self::BadValue { command } => write!(f, "{command} has a field with an unknown value"),
             Self::BadChecksum { command } => write!(f, "{command} has a wrong checksum"),

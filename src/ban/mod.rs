@@ -77,6 +77,7 @@ impl BanReason {
             CloseReason::Wire(
                 WireError::Truncated { .. }
                 | WireError::NonCanonicalSize { .. }
+                | WireError::OverlongSize { .. }
                 | WireError::TooLong { .. }
                 | WireError::BadValue { .. }
                 | WireError::BadChecksum { .. },
@@ -154,6 +155,7 @@ mod tests {
         for reason in [
             WireError::Truncated { command: COMMAND }.into(),
             WireError::NonCanonicalSize { command: COMMAND }.into(),
+            WireError::OverlongSize { command: COMMAND }.into(),
             WireError::TooLong { command: COMMAND }.into(),
             WireError::BadValue { command: COMMAND }.into(),
             WireError::BadChecksum { command: COMMAND }.into(),

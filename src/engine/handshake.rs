@@ -1,11 +1,12 @@
 //! How a connection becomes a peer: version, verack, protoconf and sendheaders, in both directions.
 //!
-//! The dialler says `version` at once; the acceptor waits for it and answers with everything it has to say in one
-//! write. Version and verack are taken in any order. A peer that is refused for what it is gets a `reject` where the
-//! node sends one, and is closed gracefully so that it can read it.
+//! The dialler says `version` at once; the acceptor waits for it and answers with `version`, `verack` and `protoconf`
+//! in one write. Version and verack are taken in any order. Everything else, `sendheaders` first, waits for the peer's
+//! `verack`. A peer that is refused for what it is gets a `reject` where the node sends one, and is closed gracefully
+//! so that it can read it.
 
 use super::Engine;
-use crate::api::{ControlEvent, Event, Handler};
+use crate::api::{ControlEvent, Event, Handler, LoopState};
 use crate::ban::Misconduct;
 use crate::bugs::{self, Bug};
 use crate::config::Config;
@@ -51,8 +52,14 @@ impl HandshakeFrames {
     }
 }
 
+/// Appends a frame of the handshake to what goes out on a link.
+fn append_frame(state: &mut LoopState, id: LinkId, command: CommandName, frame: &[u8]) {
+    state.append(id, frame.len(), |out| out.extend_from_slice(frame));
+    state.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
+}
+
 impl Engine {
-    /// Says who we are.
+    /// Sends our `version`.
     pub(super) fn send_version(&mut self, id: LinkId) {
         let Some(link) = self.state.table.get(id) else { return };
         // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
@@ -94,11 +101,15 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return };
         if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
             self.state.counters.duplicate_handshakes += 1;
+            self.say_reject(id, RejectCode::DUPLICATE, b"Duplicate version message");
             return self.misbehaved(id, Misconduct::SecondVersion);
         }
         let version = match Version::decode(payload) {
             Ok(version) => version,
-            Err(error) => return self.state.abort(id, error.into()),
+            Err(error) => {
+                self.send_reject(id, RejectCode::STREAM_SETUP, &Version::reject_reason(payload));
+                return self.state.close(id, error.into());
+            }
         };
         let config = &self.state.config;
         // What we have claimed counts, whatever the configuration says by now.
@@ -119,30 +130,22 @@ impl Engine {
         if !self.identify(id) {
             return;
         }
-        self.answer_version(id, negotiated);
+        self.answer_version(id);
         self.tell(id, Event::VersionReceived, handler);
         self.complete_handshake(id, handler);
     }
 
     /// Sends what follows the peer's version, all of it in the write that is being gathered.
-    fn answer_version(&mut self, id: LinkId, negotiated: u32) {
+    fn answer_version(&mut self, id: LinkId) {
         let Some(link) = self.state.table.get(id) else { return };
         let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
         if !link.peer.handshake().version_sent() {
             self.send_version(id);
         }
-        let HandshakeFrames { verack, protoconf, sendheaders } = &self.frames;
-        let is_understood = negotiated >= SENDHEADERS_VERSION;
-        let answers = [
-            (CommandName::VERACK, verack, true),
-            (CommandName::PROTOCONF, protoconf, !over_capacity),
-            (CommandName::SENDHEADERS, sendheaders, !over_capacity && is_understood),
-        ];
-        let answers = answers.into_iter().filter(|(_, _, is_due)| *is_due);
-        let len = answers.clone().map(|(_, frame, _)| frame.len()).sum();
-        self.state.append(id, len, |out| answers.clone().for_each(|(_, frame, _)| out.extend_from_slice(frame)));
-        for (command, frame, _) in answers {
-            self.state.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
+        let HandshakeFrames { verack, protoconf, .. } = &self.frames;
+        append_frame(&mut self.state, id, CommandName::VERACK, verack);
+        if !over_capacity {
+            append_frame(&mut self.state, id, CommandName::PROTOCONF, protoconf);
         }
         if let Some(link) = self.state.table.get_mut(id) {
             link.peer.handshake_mut().mark_verack_sent();
@@ -174,6 +177,10 @@ impl Engine {
         }
         let handshake = now.since(link.peer.since());
         let before = link.peer.state();
+        if link.negotiated_version >= SENDHEADERS_VERSION {
+            append_frame(&mut self.state, id, CommandName::SENDHEADERS, &self.frames.sendheaders);
+        }
+        let Some(link) = self.state.table.get_mut(id) else { return };
         link.peer.transition_to_connected(now).expect("its handshake is complete");
         link.pinged_at = now;
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
@@ -217,6 +224,11 @@ impl Engine {
         if let Some(link) = self.state.table.get_mut(id) {
             link.said_reject = true;
         }
+        self.say_reject(id, code, reason);
+    }
+
+    /// Sends a `reject` of a `version`.
+    fn say_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
         let reject = RejectRef { message: b"version", code, reason, hash: None };
         let mut payload = self.state.pool.take();
         reject.encode(&mut payload);

@@ -24,6 +24,7 @@ labels! {
     OverLimit "over_limit"
     Truncated "truncated_message"
     NonCanonicalSize "non_canonical_size"
+    OverlongSize "overlong_size"
     TooLong "field_too_long"
     BadValue "bad_value"
     BadChecksum "bad_checksum"
@@ -86,6 +87,7 @@ mod tests {
             WireError::OverLimit { command, len_bytes: 1 },
             WireError::Truncated { command },
             WireError::NonCanonicalSize { command },
+            WireError::OverlongSize { command },
             WireError::TooLong { command },
             WireError::BadValue { command },
             WireError::BadChecksum { command },

@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::NonCanonicalSize`] if a shorter form exists, [`WireError::TooLong`] above the maximum,
+    /// [`WireError::NonCanonicalSize`] if a shorter form exists, [`WireError::OverlongSize`] above the maximum,
     /// [`WireError::Truncated`].
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
         let (size, least) = match self.u8()? {
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
             return Err(WireError::NonCanonicalSize { command: self.command });
         }
         if size > COMPACT_SIZE_MAX {
-            return Err(self.too_long());
+            return Err(WireError::OverlongSize { command: self.command });
         }
         Ok(size)
     }

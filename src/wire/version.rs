@@ -76,16 +76,43 @@ impl Version {
     /// type.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
+        let version = Self::read_fields(&mut reader)?;
+        Ok(Self { association_id: reader.optional(AssociationId::read)?, ..version })
+    }
+
+    /// Returns what an SV Node says in its `reject` of a payload that does not decode (seen with SV Node 1.0.13).
+    pub(crate) fn reject_reason(payload: &[u8]) -> Vec<u8> {
+        let mut reader = Reader::new(CommandName::VERSION, payload);
+        if let Err(error) = Self::read_fields(&mut reader) {
+            return parser_words(&error).into();
+        }
+        let mut reason = b"Badly formatted association ID: ".to_vec();
+        match reader.var_bytes(ASSOCIATION_ID_MAX_BYTES) {
+            Err(error) => reason.extend(parser_words(&error)),
+            Ok([AssociationId::UUID_TYPE, id @ ..]) => {
+                reason.extend(format!("Wrong number of bytes in UUID ({} != 16)", id.len()).as_bytes());
+            }
+            // The node appends the type as a character.
+            Ok(id) => {
+                reason.extend(b"Unsupported association ID type ");
+                reason.extend(id.first());
+            }
+        }
+        reason
+    }
+
+    /// Reads all fields in front of the association id.
+    fn read_fields(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
             protocol_version: reader.i32()?,
             services: reader.u64()?,
             time: UnixTime::from_secs(reader.i64()?),
-            receiver: NetAddress::read(&mut reader)?,
+            receiver: NetAddress::read(reader)?,
             sender: reader.optional(Sender::read)?,
             user_agent: reader.optional(|reader| reader.var_bytes(USER_AGENT_MAX_BYTES))?.map(Box::from),
             start_height: reader.optional(Reader::i32)?,
             relay: reader.optional(Reader::bool)?,
-            association_id: reader.optional(AssociationId::read)?,
+            association_id: None,
         })
     }
 
@@ -202,6 +229,20 @@ impl AssociationId {
                 out.extend_from_slice(id);
             }
         }
+    }
+}
+
+/// Returns the words of an SV Node's parser for an error.
+fn parser_words(error: &WireError) -> &'static [u8] {
+    match error {
+        WireError::Truncated { .. } => b"CDataStream::read(): end of data",
+        WireError::NonCanonicalSize { .. } => b"non-canonical ReadCompactSize()",
+        WireError::OverlongSize { .. } => b"ReadCompactSize(): size too large",
+        WireError::TooLong { .. } => b"Array length limit exceeded",
+        WireError::BadMagic { .. }
+        | WireError::OverLimit { .. }
+        | WireError::BadValue { .. }
+        | WireError::BadChecksum { .. } => b"error parsing message",
     }
 }
 

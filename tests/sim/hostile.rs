@@ -212,7 +212,8 @@ fn a_second_version_and_a_second_verack_change_nothing() {
         peer.send(&bytes);
         stage.settle();
     }
-    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf", "sendheaders"]);
+    let said = commands(&peer.receive());
+    assert_eq!(said, ["version", "verack", "protoconf", "reject", "sendheaders", "reject"]);
     let seen = stage.node.seen();
     assert_eq!((seen.ready.len(), seen.closed), (2, vec![]));
     assert_eq!(stage.node.reactor.stats().counters.duplicate_handshakes, 4);

@@ -28,6 +28,7 @@ mod parts;
 mod persisting;
 mod pongs;
 mod quirks;
+mod rejects;
 mod reporting;
 mod resolving;
 mod sluggish;

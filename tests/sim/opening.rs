@@ -1,7 +1,7 @@
 //! Dials: established, refused, undecided; and what a version says of its moment.
 
 use crate::host::SlowHost;
-use crate::support::{Node, Player, RawPeer, Stage, config, secs, verack, version};
+use crate::support::{Node, Player, RawPeer, Stage, commands, config, frame, hex, ping, pong, secs, verack, version};
 use peerloop::api::{Event, Handler};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::limits::DIALS_PER_TURN;
@@ -157,6 +157,34 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
     }
     assert!(world.now() > Instant::ZERO.plus(Duration::from_millis(100)));
     assert_eq!((journal.borrow().opened, reactor.stats().counters.timeouts), (DIALS, 0));
+}
+
+#[test]
+fn seed_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
+    let sendheaders = hex("dab5bffa73656e646865616465727300000000005df6e0e2");
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    peer.send(&version());
+    stage.settle();
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
+    stage.run_for(secs(1));
+    assert_eq!(peer.receive(), [], "nothing may leave before its verack");
+    peer.send(&[verack(), ping()].concat());
+    stage.settle();
+    assert_eq!(peer.receive(), [sendheaders, pong()].concat());
+}
+
+#[test]
+fn seed_e11_a_peer_of_an_old_version_gets_no_sendheaders() {
+    const OLD: [u8; 4] = 70_011_u32.to_le_bytes();
+    let mut payload = version()[24..].to_vec();
+    payload[..4].copy_from_slice(&OLD);
+    let mut stage = Stage::new();
+    let mut peer = stage.peer();
+    peer.send(&[frame("version", &payload), verack()].concat());
+    stage.settle();
+    assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
+    assert_eq!(stage.node.seen().ready.len(), 2);
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn sent(log: &[Entry], host: usize) -> Vec<u8> {
     writes.flat_map(|entry| entry.bytes.iter().copied()).collect()
 }
 
-/// The version comes first; until the peer's version is read, nothing follows it; the acceptor says everything at once.
+/// The version comes first; until the peer's version is read, nothing follows it, and no `sendheaders` until its verack
+/// is; the acceptor says everything else at once.
 fn assert_what_was_sent_when(log: &[Entry]) {
     let version_len = |host| {
         let stream = sent(log, host);
@@ -69,6 +70,7 @@ fn assert_what_was_sent_when(log: &[Entry]) {
         let names = commands(&sent(log, host));
         assert_eq!(names[..4], ["version", "verack", "protoconf", "sendheaders"]);
         assert_eq!(names.iter().filter(|name| *name == "version" || *name == "verack").count(), 2);
+        let before_verack_len = version_len(host) + 24 + 51;
         let (mut received, mut written) = (0, 0);
         for entry in log.iter().filter(|entry| entry.host == host) {
             match entry.call {
@@ -78,13 +80,19 @@ fn assert_what_was_sent_when(log: &[Entry]) {
                         assert_eq!(host, DIALLER, "the acceptor waits for the dialler's version");
                         assert!(written + offered_bytes <= version_len(host), "more than the version before theirs");
                     }
+                    if received < version_len(peer) + 24 {
+                        assert!(
+                            written + offered_bytes <= before_verack_len,
+                            "more than protoconf before their verack"
+                        );
+                    }
                     written += entry.bytes.len();
                 }
                 _ => {}
             }
         }
     }
-    let answer_len = version_len(ACCEPTOR) + 24 + 51 + 24;
+    let answer_len = version_len(ACCEPTOR) + 24 + 51;
     let first = log.iter().find(|entry| entry.host == ACCEPTOR && matches!(entry.call, Call::Write { .. })).unwrap();
     assert!(matches!(first.call, Call::Write { offered_bytes, .. } if offered_bytes == answer_len), "{first:?}");
 }

@@ -130,12 +130,12 @@ fn wrong_sizes_are_errors_wherever_they_are_cut() {
     let input = "00".repeat(36);
     for (rest, error) in [
         ("fd0000".to_owned(), WireError::NonCanonicalSize { command }),
-        ("ff0000000001000000".to_owned(), WireError::TooLong { command }),
+        ("ff0000000001000000".to_owned(), WireError::OverlongSize { command }),
         ("0101000000fdfc00".to_owned(), WireError::NonCanonicalSize { command }),
         (format!("010100000001{input}feffff0000"), WireError::NonCanonicalSize { command }),
-        (format!("010100000001{input}ffffffffffffffffff"), WireError::TooLong { command }),
+        (format!("010100000001{input}ffffffffffffffffff"), WireError::OverlongSize { command }),
         ("010100000000fd0000".to_owned(), WireError::NonCanonicalSize { command }),
-        ("010100000000010000000000000000ff0000000001000000".to_owned(), WireError::TooLong { command }),
+        ("010100000000010000000000000000ff0000000001000000".to_owned(), WireError::OverlongSize { command }),
     ] {
         let payload = hex(&format!("{header}{rest}"));
         for at in 0..=payload.len() {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 const COMMAND: CommandName = CommandName::new("test");
 const TRUNCATED: WireError = WireError::Truncated { command: COMMAND };
 const TOO_LONG: WireError = WireError::TooLong { command: COMMAND };
+const OVERLONG: WireError = WireError::OverlongSize { command: COMMAND };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: COMMAND };
 
 fn compact_size(bytes: &[u8]) -> Result<u64, WireError> {
@@ -69,8 +70,8 @@ fn sizes_of_nine_bytes_are_never_accepted() {
         (0, NON_CANONICAL),
         (0xfc, NON_CANONICAL),
         (0xffff_ffff, NON_CANONICAL),
-        (0x1_0000_0000, TOO_LONG),
-        (u64::MAX, TOO_LONG),
+        (0x1_0000_0000, OVERLONG),
+        (u64::MAX, OVERLONG),
     ] {
         let encoded = [&[0xff][..], &number.to_le_bytes()].concat();
         assert_eq!(compact_size(&encoded), Err(expected));
@@ -167,7 +168,7 @@ proptest! {
             _ => 9,
         };
         prop_assert_eq!(encoded.len(), expected_len);
-        prop_assert_eq!(compact_size(&encoded), if expected_len == 9 { Err(TOO_LONG) } else { Ok(size) });
+        prop_assert_eq!(compact_size(&encoded), if expected_len == 9 { Err(OVERLONG) } else { Ok(size) });
     }
 
     #[test]

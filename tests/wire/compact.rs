@@ -130,6 +130,7 @@ mod getblocktxn {
 
     const TRUNCATED: WireError = WireError::Truncated { command: CommandName::GETBLOCKTXN };
     const TOO_LONG: WireError = WireError::TooLong { command: CommandName::GETBLOCKTXN };
+    const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::GETBLOCKTXN };
 
     fn indexes(distances: &str) -> Result<Vec<u32>, WireError> {
         let payload = [&[9; 32][..], &hex(distances)].concat();
@@ -158,7 +159,7 @@ mod getblocktxn {
         assert_eq!(indexes("02feffffffff00"), Err(TOO_LONG));
         assert_eq!(indexes("02fefeffffff01"), Err(TOO_LONG));
         assert_eq!(indexes("0200feffffffff"), Err(TOO_LONG));
-        assert_eq!(indexes("01ff0000000001000000"), Err(TOO_LONG));
+        assert_eq!(indexes("01ff0000000001000000"), Err(OVERLONG));
     }
 
     #[test]

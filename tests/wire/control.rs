@@ -50,6 +50,7 @@ mod protoconf {
 
     const TRUNCATED: WireError = WireError::Truncated { command: CommandName::PROTOCONF };
     const TOO_LONG: WireError = WireError::TooLong { command: CommandName::PROTOCONF };
+    const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::PROTOCONF };
     const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::PROTOCONF };
 
     fn decode(parts: &[&[u8]]) -> Result<(u32, Option<Vec<u8>>), WireError> {
@@ -97,7 +98,7 @@ mod protoconf {
             assert_eq!(decode(&[fields, &LEAST, b"\x07Default", &[0xff; 50]]), policies);
             assert_eq!(decode(&[fields, &LEAST]), Err(TRUNCATED));
         }
-        assert_eq!(decode(&[&[0xff; 9], &LEAST]), Err(TOO_LONG));
+        assert_eq!(decode(&[&[0xff; 9], &LEAST]), Err(OVERLONG));
         let non_canonical = WireError::NonCanonicalSize { command: CommandName::PROTOCONF };
         assert_eq!(decode(&[&[0xfd, 2, 0], &LEAST, b"\0"]), Err(non_canonical));
     }

@@ -96,7 +96,7 @@ fn counts_are_judged_as_everywhere() {
     assert_eq!(decode("fc"), Ok(0xfc));
     assert_eq!(decode("feffffffff"), Ok(0xffff_ffff));
     assert_eq!(decode("fd0000"), Err(WireError::NonCanonicalSize { command: CommandName::HEADERS }));
-    assert_eq!(decode("ff0000000001000000"), Err(WireError::TooLong { command: CommandName::HEADERS }));
+    assert_eq!(decode("ff0000000001000000"), Err(WireError::OverlongSize { command: CommandName::HEADERS }));
     for count in ["02", "fdffff", "feffffffff"] {
         assert_eq!(HeadersRef::decode(&[hex(count), vec![0; 161]].concat()), Err(TRUNCATED), "{count}");
     }

@@ -69,8 +69,8 @@ fn a_count_is_believed_only_as_far_as_there_are_bytes() {
         assert_eq!(InventoryRef::decode(CommandName::INV, &payload), truncated, "{count}");
     }
     let huge = [hex("ff0000000001000000"), vec![0; 72]].concat();
-    let too_long = Err(WireError::TooLong { command: CommandName::INV });
-    assert_eq!(InventoryRef::decode(CommandName::INV, &huge), too_long);
+    let overlong = Err(WireError::OverlongSize { command: CommandName::INV });
+    assert_eq!(InventoryRef::decode(CommandName::INV, &huge), overlong);
     let long_form = [hex("fd0100"), vec![0; 36]].concat();
     let non_canonical = Err(WireError::NonCanonicalSize { command: CommandName::INV });
     assert_eq!(InventoryRef::decode(CommandName::INV, &long_form), non_canonical);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::TX };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::TX };
-const TOO_LONG: WireError = WireError::TooLong { command: CommandName::TX };
+const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::TX };
 
 /// The coinbase of the first block of the main network.
 const GENESIS_COINBASE: &str = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d\
@@ -76,7 +76,7 @@ fn counts_are_not_believed_beyond_the_bytes() {
         let outputs = hex(&format!("0100000000{count}{}", "00".repeat(9 + 9 - 1)));
         assert_eq!(TxRef::decode(&outputs), Err(TRUNCATED), "{count} outputs");
     }
-    assert_eq!(TxRef::decode(&hex("01000000ffffffffffffffffff00")), Err(TOO_LONG));
+    assert_eq!(TxRef::decode(&hex("01000000ffffffffffffffffff00")), Err(OVERLONG));
     assert_eq!(TxRef::decode(&hex("01000000fd010000")), Err(NON_CANONICAL));
     assert_eq!(TxRef::decode(&hex("0100000000fe0100000000")), Err(NON_CANONICAL));
 }
@@ -87,11 +87,11 @@ fn script_sizes_are_not_believed_beyond_the_bytes() {
     assert_eq!(TxRef::decode(&input("fc")), Err(TRUNCATED));
     assert_eq!(TxRef::decode(&input("fdfd00")), Err(TRUNCATED));
     assert_eq!(TxRef::decode(&input("feffffffff")), Err(TRUNCATED));
-    assert_eq!(TxRef::decode(&input("ff0000000001000000")), Err(TOO_LONG));
+    assert_eq!(TxRef::decode(&input("ff0000000001000000")), Err(OVERLONG));
     assert_eq!(TxRef::decode(&input("fdfc00")), Err(NON_CANONICAL));
     let output = |size: &str| hex(&format!("010000000001{}{size}{}", "00".repeat(8), "00".repeat(60)));
     assert_eq!(TxRef::decode(&output("fdfd00")), Err(TRUNCATED));
-    assert_eq!(TxRef::decode(&output("ffffffffffffffffff")), Err(TOO_LONG));
+    assert_eq!(TxRef::decode(&output("ffffffffffffffffff")), Err(OVERLONG));
     assert_eq!(TxRef::decode(&output("feffff0000")), Err(NON_CANONICAL));
 }
 

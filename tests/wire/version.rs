@@ -8,6 +8,7 @@ use peerloop::wire::{AssociationId, NetAddress, Sender, Version};
 
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::VERSION };
 const TOO_LONG: WireError = WireError::TooLong { command: CommandName::VERSION };
+const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::VERSION };
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::VERSION };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::VERSION };
 /// Where the example with an association id may end: behind receiver, sender, agent, height, relay and id.
@@ -113,7 +114,7 @@ fn a_user_agent_has_at_most_256_bytes() {
     assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is judged before the bytes");
     assert_eq!(with_tail(80, &longest[..258]), Err(TRUNCATED));
     assert_eq!(with_tail(80, &[0xfd, 2, 0, b'a', b'a']), Err(NON_CANONICAL));
-    assert_eq!(with_tail(80, &[0xff; 9]), Err(TOO_LONG));
+    assert_eq!(with_tail(80, &[0xff; 9]), Err(OVERLONG));
 }
 
 #[test]

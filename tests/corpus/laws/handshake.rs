@@ -215,14 +215,21 @@ impl Model {
         }
         match step {
             Step::Version(spoken) if self.version.is_none() => self.hear(*spoken),
-            Step::BrokenVersion(_) if self.version.is_none() => self.stand = Stand::Closed("truncated_message"),
+            Step::BrokenVersion(_) if self.version.is_none() => {
+                self.said.push("reject");
+                self.stand = Stand::Closed("truncated_message");
+            }
+            Step::Version(_) | Step::BrokenVersion(_) => self.said.push("reject"),
             Step::Verack => self.has_verack = true,
-            Step::Version(_) | Step::BrokenVersion(_) | Step::Ping | Step::Early(_) | Step::BadChecksum => {}
+            Step::Ping | Step::Early(_) | Step::BadChecksum => {}
             Step::Wait(_) => {}
         }
         if self.stand == Stand::Awaited && self.version.is_some() && self.has_verack {
             self.stand = Stand::Ready;
             self.was_ready = true;
+            if self.version.is_some_and(|spoken| spoken.protocol_version >= 70_012) {
+                self.said.push("sendheaders");
+            }
         }
     }
 
@@ -239,9 +246,6 @@ impl Model {
             self.said.push("version");
         }
         self.said.extend(["verack", "protoconf"]);
-        if spoken.protocol_version >= 70_012 {
-            self.said.push("sendheaders");
-        }
     }
 
     fn apply_ready(&mut self, step: &Step) {
@@ -250,7 +254,8 @@ impl Model {
             Step::Ping if answers => self.said.push("pong"),
             Step::Early("protoconf") if self.has_protoconf => self.stand = Stand::Closed("second_protoconf"),
             Step::Early("protoconf") => self.has_protoconf = true,
-            Step::Ping | Step::Version(_) | Step::BrokenVersion(_) | Step::Verack | Step::Early(_) => {}
+            Step::Version(_) | Step::BrokenVersion(_) => self.said.push("reject"),
+            Step::Ping | Step::Verack | Step::Early(_) => {}
             Step::BadChecksum | Step::Wait(_) => {}
         }
     }

@@ -33,7 +33,7 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     let size = digits.iter().rev().fold(0, |size, &digit| size << 8 | u64::from(digit));
     match size {
         size if size < least => Err(WireError::NonCanonicalSize { command: COMMAND }),
-        size if size > COMPACT_SIZE_MAX => Err(WireError::TooLong { command: COMMAND }),
+        size if size > COMPACT_SIZE_MAX => Err(WireError::OverlongSize { command: COMMAND }),
         size => Ok(size),
     }
 }
