@@ -5,9 +5,11 @@
 
 use crate::exit::{Exit, Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::Signals;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ impl Notices {
         });
         match listening {
             Ok(_) => {
-                IS_HEARD.store(true, Ordering::Relaxed);
+                ENDS_AT_ONCE.store(false, Ordering::Relaxed);
                 Ok(Self { sender, receiver })
             }
             Err(error) => Err(Failure::machine(format!("listening for signals: {error}"))),
@@ -83,29 +85,23 @@ impl Notices {
     }
 }
 
-/// Whether a [`Notices`] acts on signals.
-static IS_HEARD: AtomicBool = AtomicBool::new(false);
+/// Whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] acts on signals.
+static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
 /// Ends the program by a signal where the system would not: a signal without a handler does nothing to process 1 of a
 /// container. Until a [`Notices`] listens, a signal ends the program at once, with its exit code.
+///
+/// This needs no thread, so the program still has a single one when it prepares its descriptors and its allocator.
 pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
-    match std::process::id() {
-        1 => end_by_signals(),
-        _ => Ok(()),
+    if std::process::id() != 1 {
+        return Ok(());
     }
-}
-
-fn end_by_signals() -> Result<(), Failure> {
-    let listening = Signals::new(heard(&[SIGINT, SIGTERM, SIGHUP])).and_then(|mut signals| {
-        Builder::new().name("init".to_owned()).spawn(move || {
-            for stop in signals.forever().filter_map(stop_of) {
-                if !IS_HEARD.load(Ordering::Relaxed) {
-                    std::process::exit(Exit::Stopped(stop).code().into());
-                }
-            }
-        })
-    });
-    listening.map(drop).map_err(|error| Failure::machine(format!("listening for signals: {error}")))
+    for signal in heard(&[SIGINT, SIGTERM, SIGHUP]) {
+        let code = stop_of(signal).map_or(Exit::RunFailed, Exit::Stopped).code();
+        register_conditional_shutdown(signal, code.into(), Arc::clone(&ENDS_AT_ONCE))
+            .map_err(|error| Failure::machine(format!("listening for signals: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Returns those of the signals that were not ignored when the program started, where `/proc` tells.

@@ -3,7 +3,7 @@
 //! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for an
 //! answer of the loop for a second at the most, so a loop that hangs can still be interrupted.
 
-use crate::exit::{Failure, Stops};
+use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
 use crate::progress::Progress;
 use crate::status::{ANSWER_PAUSE, wait_for};
@@ -61,9 +61,9 @@ pub(crate) fn watch(
                 // A loop that has ended needs no telling.
                 let _ = handle.command(GeneratorCommand::Finish);
             }
-            Some(Notice::Stop(_)) => {
+            Some(Notice::Stop(stop)) => {
                 progress.clear();
-                let report = report_at_once(handle)?;
+                let report = report_at_once(handle, stop)?;
                 return Ok((watch.course, Some(report)));
             }
             None if watch.pending.is_none() => watch.ask(handle),
@@ -77,12 +77,13 @@ pub(crate) fn watch(
 }
 
 /// Asks for the account as it is now.
-fn report_at_once(handle: &Handle<GeneratorCommand>) -> Result<Report, Failure> {
+fn report_at_once(handle: &Handle<GeneratorCommand>, stop: Stop) -> Result<Report, Failure> {
     let (answer, pending) = Pending::new();
     let is_asked = handle.command(GeneratorCommand::Report(answer)).is_ok();
     let report = if is_asked { wait_for(&pending) } else { None };
-    report.map(|report| *report).ok_or_else(|| {
-        Failure::run("stopped at once by a second signal; the loop did not report, so no results were written")
+    report.map(|report| *report).ok_or_else(|| Failure {
+        exit: Exit::StoppedAtOnce(stop),
+        message: "stopped at once by a second signal; the loop did not report, so no results were written".to_owned(),
     })
 }
 

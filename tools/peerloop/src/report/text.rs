@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::units::{Percentiles, show_bytes, show_latency, show_rate, show_seconds};
 use peerloop::error::Side;
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{Report, Verdict};
+use peerloop::load::{Limit, Report, Verdict};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -243,13 +243,22 @@ fn generator(page: &mut Page, report: &Report) {
         format!("send lag p99 {}", shown(report.send_lag.percentile(99.0))),
         format!("CPU {:.0} %", report.busy * 100.0),
         format!("verdict: {verdict}"),
-        format!("limit: {}", report.limit.name()),
+        limit(report),
     ];
     page.parts("Generator  ", "   ", parts);
     if let Verdict::NotTrusted(doubts) = &report.verdict {
         for doubt in doubts {
             page.sentence(BELOW, &doubt.to_string());
         }
+    }
+}
+
+/// Names what kept the load from being done as planned, and the rate that was kept.
+fn limit(report: &Report) -> String {
+    let name = report.limit.name();
+    match report.answered_per_second() {
+        Some(rate) if report.limit != Limit::None => format!("limit: {name}, at {}", show_rate(rate)),
+        Some(_) | None => format!("limit: {name}"),
     }
 }
 
