@@ -93,7 +93,7 @@ impl MessageFramer {
         let room = if spare < DIRECT_READ_MIN_BYTES { most } else { most.min(spare) } as usize;
         if !memory.reserve(gathered, body.received, room, body.header.payload_len) {
             body.fate = Fate::Drop(DropCause::NoBufferRoom);
-            memory.abandon(gathered);
+            memory.abandon(gathered, body.header.payload_len);
             return None;
         }
         let start = body.received as usize;
@@ -143,12 +143,16 @@ impl MessageFramer {
         }
     }
 
-    /// Bytes received of the frame that has begun, and bytes of the memory that its payload is gathered in.
+    /// Returns the bytes received of the frame that has begun, and those that its buffer can come to hold.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {
             State::Within(partial) => {
-                (partial.body.map_or(partial.head_len as u64, |body| body.received), partial.gathered.capacity())
+                let capacity = partial.gathered.capacity();
+                match partial.body {
+                    None => (partial.head_len as u64, capacity),
+                    Some(body) => (body.received, memory::charged(&partial.gathered, body.header.payload_len) as usize),
+                }
             }
             State::BetweenFrames | State::Failed(_) => (0, 0),
         }
@@ -282,7 +286,7 @@ impl MessageFramer {
                     gathered.truncate(offset as usize);
                     gathered.extend_from_slice(bytes);
                 } else {
-                    memory.abandon(gathered);
+                    memory.abandon(gathered, header.payload_len);
                     body.fate = Fate::Drop(DropCause::NoBufferRoom);
                 }
             }
@@ -312,7 +316,7 @@ impl MessageFramer {
         let framed = match fate {
             Fate::Gather => {
                 let payload = mem::take(&mut partial.gathered);
-                memory.release(&payload);
+                memory.release(&payload, header.payload_len);
                 if verdict(&header, || checksum(&payload)) != ChecksumVerdict::Wrong {
                     Framed::Frame { header, payload: Payload::Gathered(payload) }
                 } else {

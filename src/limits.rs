@@ -86,8 +86,15 @@ pub const REJECT_GATHERED_MAX_BYTES: u64 = (3 + REJECT_MESSAGE_MAX_BYTES + REJEC
 /// Largest sum of all payloads that are being gathered, for the whole loop. Those of at most
 /// [`POOLED_BUFFER_MAX_BYTES`] are not counted: one per link, so `max_links` times 4 KiB beside this at the worst.
 pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
-/// Step in which the buffer of a large frame grows: never more than this beyond what was received.
+/// Least size of the buffer in which a payload above [`POOLED_BUFFER_MAX_BYTES`] is gathered, and step in which it
+/// grows. It is address space: of what an allocator maps by itself, as glibc does from its `M_MMAP_THRESHOLD` on,
+/// only pages that are written to cost memory, and all of it returns to the system when the message ends. So memory
+/// is never more than this beyond what was received. An embedder on glibc sets that threshold to this size (mallopt,
+/// or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does; else the heap may stay as large as a burst has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
+/// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: a megabyte at the most. A loop that gathers no more
+/// messages of 4 to 64 KiB than these at once asks the allocator for none.
+pub const LARGE_BUFFERS_MAX: usize = 16;
 /// A queue longer than this stops the reading of its link: who does not take our replies gets no more of them. With the
 /// replies to the block that went beyond it, a peer can make us hold less than 570 KB, and all peers together
 /// `max_links` times that. Neither its pings nor its pongs are read then, until it has taken down to half of this; that
@@ -157,7 +164,8 @@ pub const WHEEL_SLOTS: usize = 65_536;
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
 /// Buffers kept for reuse; each keeps at most [`POOLED_BUFFER_MAX_BYTES`].
 pub const POOLED_BUFFERS_MAX: usize = 1_024;
-/// Largest buffer that goes back to the pool, so the pool holds 4 MiB at the most.
+/// Largest buffer that goes back to the pool, so the pool holds 4 MiB at the most. Each link that is within a message
+/// has one; glibc may keep those of a burst in its heap, at the worst `max_links` times this.
 pub const POOLED_BUFFER_MAX_BYTES: usize = 4_096;
 
 // --- Deadlines ------------------------------------------------------------------------------------------------------

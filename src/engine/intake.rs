@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
 use crate::ban::Misconduct;
+use crate::buffer::worth_sharing;
 use crate::error::{Misbehaviour, WireError};
 use crate::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
@@ -87,12 +88,15 @@ impl Engine {
             }
             Framed::Frame { header, payload: Payload::Gathered(payload) } => {
                 self.count_frame(id, &header);
-                if payload.len() <= POOLED_BUFFER_MAX_BYTES {
-                    self.dispatch(id, Frame::new(header, &payload, None), handler);
-                    self.memory.recycle(payload);
-                } else {
+                if payload.len() > POOLED_BUFFER_MAX_BYTES && worth_sharing(payload.len(), payload.capacity()) {
                     let payload = Bytes::from(payload);
                     self.dispatch(id, Frame::new(header, &payload, Some(&payload)), handler);
+                    if payload.is_unique() {
+                        self.memory.recycle(payload.into());
+                    }
+                } else {
+                    self.dispatch(id, Frame::new(header, &payload, None), handler);
+                    self.memory.recycle(payload);
                 }
             }
             Framed::Chunk { header, offset, bytes, last } => {

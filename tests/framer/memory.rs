@@ -4,7 +4,9 @@ use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, paylo
 use allocation_counter::measure;
 use peerloop::buffer::ReadBlock;
 use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES};
+use peerloop::limits::{
+    BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES,
+};
 use peerloop::time::Instant;
 use proptest::prelude::*;
 
@@ -242,4 +244,35 @@ fn the_bound_is_used_to_its_last_byte() {
         matches!(next, Ok(Some(Framed::Frame { .. })))
     });
     assert_eq!(is_delivered, [true, true, false]);
+}
+
+#[test]
+fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are() {
+    let mut memory = memory();
+    let mut framers: [MessageFramer; LARGE_BUFFERS_MAX] = Default::default();
+    let mut round = || {
+        let mut counted = 0;
+        for (index, framer) in framers.iter_mut().enumerate() {
+            let payload_len = POOLED_BUFFER_MAX_BYTES + 1 + index * 4_000;
+            let bytes = frame("tx", &payload(payload_len));
+            counted += payload_len as u64;
+            let most = 24 + payload_len - 1;
+            let cost = measure(|| assert_eq!(feed(framer, &bytes[..most], &mut memory, Delivery::Buffer), 0));
+            assert!(cost.bytes_max <= 2 * BUFFER_GROWTH_BYTES as u64, "{cost:?}");
+            assert_eq!(memory.gathered_bytes(), counted);
+        }
+        for framer in &mut framers {
+            framer.reset(&mut memory);
+        }
+        assert_eq!(memory.gathered_bytes(), 0);
+    };
+    round();
+    // The frames themselves are made anew in each round.
+    let warm = measure(&mut round);
+    let frames_alone = measure(|| {
+        (0..LARGE_BUFFERS_MAX).for_each(|index| {
+            drop(frame("tx", &payload(POOLED_BUFFER_MAX_BYTES + 1 + index * 4_000)));
+        });
+    });
+    assert_eq!(warm.count_total, frames_alone.count_total, "buffers are used again");
 }

@@ -2,8 +2,9 @@
 //!
 //! - The kernel doubles the table of descriptors as it fills up, and while a process has several threads, whoever asked
 //!   for a descriptor then waits for some 10 ms: a turn of the loop. So the table gets its full size first.
-//! - glibc keeps most of what a burst of large buffers leaves: peers that begin large messages and go would leave the
-//!   process as large as they made it. So large buffers are mapped, and are the system's again when they are freed.
+//! - glibc keeps most of what a burst of large buffers leaves: peers that begin messages above 4 KiB and disconnect
+//!   would leave the process as large as they made it. The library gathers those in large buffers only, whatever
+//!   their size. So large buffers are mapped, and return to the system when they are freed.
 //!
 //! Nothing here fails: what the system refuses leaves the process slower or larger, and as correct.
 
@@ -19,7 +20,7 @@ fn grow_descriptor_table(descriptors: u64) {
     drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last));
 }
 
-/// Large is what the first step of a large message takes.
+/// Maps large buffers: all of at least the size in which messages above 4 KiB are gathered.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "nothing safe sets it")]
 fn return_large_buffers() {

@@ -14,10 +14,6 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const PEERS: usize = 1_000;
-/// Of a `protoconf` the loop gathers as much by itself, whatever its handler wants.
-const CLAIMED_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
-const SENT_BYTES: usize = 16 * 1024;
 /// What may stay of a burst, above what the process had before.
 const KEPT_MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// Longer than anything takes.
@@ -31,13 +27,27 @@ fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
 
 #[test]
 fn the_memory_of_a_thousand_large_claims_is_given_back() {
+    // What the loop gathers of a `protoconf` by itself, whatever its handler wants.
+    assert_given_back(1_000, LEGACY_PAYLOAD_MAX_BYTES, 16 * 1024);
+}
+
+#[test]
+fn the_memory_of_three_thousand_claims_of_4_to_64_kib_is_given_back() {
+    for claimed_bytes in [4_097, 6_000, 10_000, 20_000, 40_000, 60_000, 65_535] {
+        assert_given_back(3_000, claimed_bytes, claimed_bytes as usize - 1);
+    }
+}
+
+/// Lets so many peers begin a message, send a part of it and leave, and checks what the process holds then.
+#[track_caller]
+fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
     rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
-    let (node, address) = Running::serve(&["--max-peers", "1000"]);
+    let (node, address) = Running::serve(&["--max-peers", "3000"]);
     let rss_bytes = || node.status("VmRSS:") * 1024;
     let before = rss_bytes();
-    let opening = [greeting(), claim()].concat();
-    let peers: Vec<TcpStream> = (0..PEERS).map(|_| open(&address, &opening)).collect();
-    let sent_bytes = (PEERS * SENT_BYTES) as u64;
+    let opening = [greeting(), claim(claimed_bytes, sent_bytes)].concat();
+    let peers: Vec<TcpStream> = (0..peer_count).map(|_| open(&address, &opening)).collect();
+    let sent_bytes = (peer_count * sent_bytes) as u64;
     until("what was sent is in memory", || (rss_bytes() >= before + sent_bytes, rss_bytes() - before));
     drop(peers);
     let kept_bytes = || rss_bytes().saturating_sub(before);
@@ -63,9 +73,9 @@ fn open(address: &str, opening: &[u8]) -> TcpStream {
 }
 
 /// The beginning of a message that the node gathers by itself.
-fn claim() -> Vec<u8> {
-    let header = Header { command: CommandName::PROTOCONF, payload_len: CLAIMED_BYTES, checksum: Some([0; 4]) };
-    [header.encode(MAGIC).to_vec(), vec![0x55; SENT_BYTES]].concat()
+fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
+    let header = Header { command: CommandName::PROTOCONF, payload_len, checksum: Some([0; 4]) };
+    [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()
 }
 
 /// Waits until it is so; the number says how far it is.
