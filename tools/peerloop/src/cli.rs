@@ -9,12 +9,12 @@ use crate::sim::Worlds;
 use crate::sources::Source;
 use crate::targets::FamilyFlags;
 use crate::units::{
-    Percentiles, parse_count, parse_duration, parse_duration_above_zero, parse_percentiles, parse_rate,
-    parse_rate_above_zero,
+    Percentiles, parse_address, parse_count, parse_duration_above_zero, parse_percentiles, parse_rate,
+    parse_rate_above_zero, parse_time, parse_time_above_zero,
 };
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use peerloop::Network;
 use peerloop::address::{Host, canonical};
 use peerloop::ban::BanReason;
@@ -97,7 +97,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
     /// How long to measure
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) duration: Duration,
     /// Pings of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
     #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
@@ -109,13 +109,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
     pub(crate) connect_rate: Option<Rate>,
     /// How long to ping before measuring
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) warmup: Duration,
     /// How long to wait for the last answers; what comes later counts as timed out
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) drain: Duration,
     /// Time for a pong, after which its peer is closed
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Percentiles to report
     #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
@@ -283,7 +283,7 @@ pub(crate) struct ProbeArgs {
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
     /// Time for each step
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration_above_zero)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Print the result as JSON
     #[arg(long)]
@@ -322,7 +322,7 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub(crate) jobs: usize,
     /// How long to make the tape of a violation smaller; 0s writes none
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_time)]
     pub(crate) minimise: Duration,
     /// Where that tape goes [default: sim-SEED.tape]
     #[arg(long, value_name = "FILE")]
@@ -355,13 +355,40 @@ fn parse_status(text: &str) -> Result<PeerStatus, String> {
     found.ok_or_else(|| format!("`{text}` is no status: use unknown, valid, inaccessible or banned"))
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` is no address with a port, as 127.0.0.1:8333 or [::1]:8333"))
-}
-
 fn parse_whom(text: &str) -> Result<Whom, String> {
     let whom = text.parse().map(Whom::Peer).or_else(|_| text.parse().map(Whom::Host));
     whom.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
+}
+
+/// What values of flags are called that may begin with a digit.
+const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
+
+/// Flags of other load generators, and what this one has instead.
+const OTHERS_FLAGS: [(&str, &str); 4] = [
+    ("-n", "-c N sets the peers, -d TIME how long they are measured; the number of pings follows from -r and -d"),
+    ("-z", "-d TIME sets how long to measure"),
+    ("-t", "-c N sets the peers; the generator has one thread, and --timeout TIME is the time for a pong"),
+    ("-k", "connections are always kept; -c N sets the peers"),
+];
+
+/// Reads the arguments of this process.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    parse_from(std::env::args_os())
+}
+
+fn parse_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error> {
+    let mut matches = reads_hyphens(Cli::command()).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// Lets numbers begin with a hyphen, so that a negative one is refused by the reader of its value, with the reason.
+fn reads_hyphens(command: clap::Command) -> clap::Command {
+    let is_number = |arg: &clap::Arg| {
+        arg.get_value_names().is_some_and(|names| names.iter().any(|name| NUMBERS.contains(&name.as_str())))
+    };
+    command
+        .mut_args(|arg| if is_number(&arg) { arg.allow_hyphen_values(true) } else { arg })
+        .mut_subcommands(reads_hyphens)
 }
 
 /// What becomes of arguments that make no command: help and version are printed, a mistake is told in one line.
@@ -370,6 +397,11 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&text).map(|()| Exit::Success),
         ErrorKind::InvalidUtf8 => Err(Failure::usage(no_text(std::env::args_os()))),
+        ErrorKind::UnknownArgument if text.contains("Usage: peerloop bench") => {
+            let line = one_line(&text);
+            let hint = OTHERS_FLAGS.iter().find(|(flag, _)| line.contains(&format!("'{flag}'")));
+            Err(Failure::usage(hint.map_or(line.clone(), |(_, hint)| line.replace("; see", &format!("; {hint}; see")))))
+        }
         _ => Err(Failure::usage(one_line(&text))),
     }
 }
@@ -414,7 +446,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_of_the_arguments_is_sound() {
@@ -436,7 +467,7 @@ mod tests {
             &["peerloop", "peers"],
         ];
         for arguments in mistakes {
-            let error = Cli::try_parse_from(arguments).unwrap_err();
+            let error = parse_from(arguments).unwrap_err();
             let failure = explain(&error).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(!failure.message.contains('\n'), "{}", failure.message);

@@ -26,12 +26,12 @@ mod status;
 mod targets;
 mod units;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use cli::{Cli, Command};
 use exit::{Exit, Failure};
 
 fn main() -> std::process::ExitCode {
-    let outcome = match Cli::try_parse() {
+    let outcome = match cli::parse() {
         Ok(cli) => run(cli),
         Err(error) => cli::explain(&error),
     };

@@ -5,6 +5,7 @@
 //! the system's resolver gives them (RFC 6724); a command uses the first one that answers.
 
 use crate::exit::Failure;
+use crate::units::port_mistake;
 use clap::Args;
 use peerloop::Network;
 use peerloop::limits::RESOLVED_ADDRESSES_MAX;
@@ -120,7 +121,14 @@ fn split_list(word: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn not_a_target(text: &str) -> Failure {
-    Failure::usage(format!("`{text}` is no target: use host, host:port or [ipv6]:port, for example localhost:8333"))
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let hint = match port_mistake(port) {
+        Some(mistake) => mistake,
+        None if host.is_empty() && !port.is_empty() => "; the host is missing".to_owned(),
+        None => String::new(),
+    };
+    let usage = "use host, host:port or [ipv6]:port, for example localhost:8333";
+    Failure::usage(format!("`{text}` is no target: {usage}{hint}"))
 }
 
 /// Returns the network that was asked for, or mainnet. A port other than mainnet's demands that the network is said:

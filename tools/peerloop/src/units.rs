@@ -5,6 +5,7 @@
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A percentile together with the text that named it, which also names it in the results.
@@ -21,16 +22,25 @@ pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 /// The columns that fit a line.
 const PERCENTILES_MAX: usize = 12;
 
-/// A count above zero: `1000`, `1k`, `2m`.
+/// The shortest time that a run or a step of it is given.
+const TIME_MIN: Duration = Duration::from_millis(1);
+
+/// A count above zero: `1000`, `1.5k`, `2m`.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
-    let refused = || format!("`{text}` is no count: use a number above zero, for example 1000 or 1k");
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
-        Some(_) | None => (text, 1),
+    let refused = || format!("`{text}` is no count: use a whole number above zero, for example 1000 or 1.5k");
+    let (digits, zeros) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 3),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 6),
+        Some(_) | None => (text, 0),
     };
-    let count = digits.parse::<usize>().ok().and_then(|count| count.checked_mul(factor));
-    count.filter(|&count| count > 0).ok_or_else(refused)
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = !whole.is_empty() && [whole, part].concat().bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || part.len() > zeros || digits.ends_with('.') {
+        return Err(refused());
+    }
+    // The part fills the first of the zeros that the suffix stands for.
+    let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large a count"))?;
+    if count > 0 { Ok(count) } else { Err(refused()) }
 }
 
 /// The fastest rate: one operation each nanosecond, which is as finely as a schedule tells moments apart.
@@ -39,6 +49,9 @@ const RATE_MAX_PER_SECOND: f64 = 1e9;
 /// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as the ratio that it is.
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let refused = || format!("`{text}` is no rate: use a number with /s, /ms or /m, for example 500/s");
+    if text == "max" {
+        return Err("`max` is no rate: raise the rate until the report names what limits it, for example 50k/s".into());
+    }
     let (amount, unit) = match text.split_once('/') {
         None => (text, Duration::from_secs(1)),
         Some((amount, "s")) => (amount, Duration::from_secs(1)),
@@ -111,8 +124,11 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
 
 /// A duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is no duration: write the unit, for example 10s or 250ms"))
+    humantime::parse_duration(text).map_err(|error| match error {
+        humantime::DurationError::NumberOverflow => format!("`{text}` is too long a duration"),
+        _ if text.starts_with('-') => format!("`{text}` is no duration: it cannot be negative"),
+        _ => format!("`{text}` is no duration: write the unit, for example 10s or 250ms"),
+    })
 }
 
 /// A duration above zero.
@@ -123,10 +139,28 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
     })
 }
 
+/// A time that something may take: none, or 1 ms and more.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        time if time.is_zero() || time >= TIME_MIN => Ok(time),
+        _ => Err(format!("`{text}` is shorter than 1ms, the least that is told apart")),
+    }
+}
+
+/// A time that something takes: 1 ms and more.
+pub(crate) fn parse_time_above_zero(text: &str) -> Result<Duration, String> {
+    parse_duration_above_zero(text).and_then(|_| parse_time(text))
+}
+
 /// Percentiles with commas between them, each above 0 and up to 100: `50,90,99,99.9,100`.
 pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
     let list: Vec<Percentile> =
         text.split(',').map(|label| parse_percentile(label.trim())).collect::<Result<_, _>>()?;
+    for (number, percentile) in list.iter().enumerate() {
+        if list[..number].iter().any(|before| before.percent == percentile.percent) {
+            return Err(format!("the percentile {} is there twice", percentile.label));
+        }
+    }
     match list.len() <= PERCENTILES_MAX {
         true => Ok(Percentiles(list)),
         false => Err(format!("more than {PERCENTILES_MAX} percentiles do not fit a line")),
@@ -134,11 +168,34 @@ pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
 }
 
 fn parse_percentile(label: &str) -> Result<Percentile, String> {
-    let percent = label.parse::<f64>().ok().filter(|&percent| percent > 0.0 && percent <= 100.0);
+    // The label is also a key in the results: no signs and no exponents.
+    let is_plain = label.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let percent = label.parse::<f64>().ok().filter(|&percent| is_plain && percent > 0.0 && percent <= 100.0);
     match percent {
         Some(percent) => Ok(Percentile { label: label.to_owned(), percent }),
         None => Err(format!("`{label}` is no percentile: use numbers above 0 and up to 100, for example 50,99,99.9")),
     }
+}
+
+/// Parses an IP address with a port, and says of one that is almost right what is missing.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+        let hint = match port_mistake(port) {
+            Some(mistake) => mistake,
+            None if host.is_empty() && !port.is_empty() => {
+                format!("; all addresses of this machine are 0.0.0.0:{port}")
+            }
+            None => String::new(),
+        };
+        format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}")
+    })
+}
+
+/// Says what is wrong with a number that is meant as a port, if anything is.
+pub(crate) fn port_mistake(port: &str) -> Option<String> {
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| format!("; ports are 1 to {}", u16::MAX))
 }
 
 impl Percentile {
@@ -175,9 +232,10 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// A time of run, in seconds: `10 s`, `2.5 s`.
+/// A time of run, in seconds: `10 s`, `2.5 s`; below a tenth of one in milliseconds.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
+        0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
         0 => format!("{} s", time.as_secs()),
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
@@ -234,8 +292,16 @@ mod tests {
         assert_eq!(parse_count("19000"), Ok(19_000));
         assert_eq!(parse_count("19k"), Ok(19_000));
         assert_eq!(parse_count("2M"), Ok(2_000_000));
-        for wrong in ["", "0", "0k", "k", "-1", "1.5", "1kk", "1 000", "99999999999999999999", "20000000000000000k"] {
-            assert!(parse_count(wrong).is_err(), "{wrong}");
+        assert_eq!(parse_count("1.5k"), Ok(1_500));
+        assert_eq!(parse_count("0.25m"), Ok(250_000));
+        assert_eq!(parse_count("007"), Ok(7));
+        for wrong in ["", "0", "0k", "k", "-1", "1.5", "1kk", "1 000", "0.0k", "1.2345k", "1.k", ".5k", "1.2.3k", "+1"]
+        {
+            let told = format!("`{wrong}` is no count: use a whole number above zero, for example 1000 or 1.5k");
+            assert_eq!(parse_count(wrong), Err(told));
+        }
+        for large in ["99999999999999999999", "20000000000000000k"] {
+            assert_eq!(parse_count(large), Err(format!("`{large}` is too large a count")));
         }
     }
 
@@ -266,8 +332,40 @@ mod tests {
         for text in wrong {
             assert!(parse_rate(text).is_err(), "{text}");
         }
+        assert!(parse_rate("max").unwrap_err().contains("raise the rate until the report names what limits it"));
         assert!(parse_rate_above_zero("0").is_err());
         assert_eq!(parse_rate_above_zero("0.5"), Ok(Rate::new(1, Duration::from_secs(2)).unwrap()));
+    }
+
+    #[test]
+    fn times_that_cannot_be_kept_or_shown_are_refused_with_the_reason() {
+        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_time_above_zero("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
+        for (text, told) in [
+            ("1ns", "`1ns` is shorter than 1ms, the least that is told apart"),
+            ("99999999999999999999y", "`99999999999999999999y` is too long a duration"),
+            ("-1s", "`-1s` is no duration: it cannot be negative"),
+            ("1.5", "`1.5` is no duration: write the unit, for example 10s or 250ms"),
+            ("0s", "`0s` must be longer than zero"),
+        ] {
+            assert_eq!(parse_time_above_zero(text), Err(told.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_almost_right_is_refused_with_what_is_missing() {
+        assert_eq!(parse_address("[::1]:1"), Ok("[::1]:1".parse().unwrap()));
+        for (text, hint) in [
+            (":99999", "; ports are 1 to 65535"),
+            ("127.0.0.1:99999", "; ports are 1 to 65535"),
+            (":8333", "; all addresses of this machine are 0.0.0.0:8333"),
+            ("localhost", ""),
+            ("127.0.0.1:-1", ""),
+        ] {
+            let told = format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
+            assert_eq!(parse_address(text), Err(told));
+        }
     }
 
     #[test]
@@ -310,8 +408,11 @@ mod tests {
         let Percentiles(list) = parse_percentiles("50, 99.90,100").unwrap();
         let headings: Vec<String> = list.iter().map(Percentile::heading).collect();
         assert_eq!(headings, ["p50", "p99.90", "max"]);
-        for wrong in ["", "0", "-1", "100.1", "50,,99", "p50", "nan", "1,2,3,4,5,6,7,8,9,10,11,12,13"] {
+        for wrong in ["", "0", "-1", "100.1", "50,,99", "p50", "nan", "+50", "5e1", "1,2,3,4,5,6,7,8,9,10,11,12,13"] {
             assert!(parse_percentiles(wrong).is_err(), "{wrong}");
+        }
+        for (twice, told) in [("50,50", "50"), ("50,99,50.0", "50.0"), ("99.9,99.90", "99.90"), ("100,100", "100")] {
+            assert_eq!(parse_percentiles(twice), Err(format!("the percentile {told} is there twice")));
         }
     }
 
@@ -374,6 +475,9 @@ mod tests {
             assert_eq!(show_rate(rate), text);
         }
         assert_eq!(show_seconds(Duration::from_millis(2_510)), "2.5 s");
+        assert_eq!(show_seconds(Duration::from_millis(10)), "10 ms");
+        assert_eq!(show_seconds(Duration::from_millis(100)), "0.1 s");
+        assert_eq!(show_seconds(Duration::ZERO), "0 s");
         assert_eq!(show_seconds(Duration::from_secs(10)), "10 s");
     }
 

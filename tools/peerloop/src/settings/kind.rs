@@ -4,7 +4,7 @@
 
 use super::Node;
 use crate::targets;
-use crate::units::{parse_bytes, parse_count, parse_duration, write_bytes};
+use crate::units::{parse_address, parse_bytes, parse_count, parse_duration, write_bytes};
 use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::limits::BLOCK_PAYLOAD_MAX_BYTES;
@@ -242,10 +242,6 @@ fn parse_magic(text: &str) -> Result<[u8; 4], String> {
     let is_hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
     number.map(u32::to_be_bytes).ok_or_else(|| format!("`{text}` is no magic: use 8 hexadecimal digits, as e3e1f3e8"))
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333"))
 }
 
 pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {

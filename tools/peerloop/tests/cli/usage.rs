@@ -39,7 +39,22 @@ fn every_mistake_has_its_line() {
     refused(&["benhc"], 2, &["benhc", "bench", "--help"]);
     refused(&["bench", "--conections", "5"], 2, &["--conections", "--connections"]);
     refused(&["bench", "-c", "0"], 2, &["`0` is no count"]);
-    refused(&["bench", "-c", "-5"], 2, &["unexpected argument '-5' found; see --help"]);
+    refused(&["bench", "-c", "-5"], 2, &["`-5` is no count: use a whole number above zero"]);
+    refused(&["bench", "-d", "-1s"], 2, &["`-1s` is no duration: it cannot be negative"]);
+    refused(&["bench", "--rate-per-peer", "-0.5"], 2, &["`-0.5` is no rate"]);
+    refused(&["run", "--max-peers", "-5"], 2, &["flag --max-peers: max_peers: `-5` is no count"]);
+    refused(&["run", "--ping-interval", "-5s"], 2, &["`-5s` is no duration: it cannot be negative"]);
+    refused(&["bench", "-d", "1000y"], 2, &["104 days"]);
+    refused(&["bench", "-d", "1ns"], 2, &["`1ns` is shorter than 1ms"]);
+    refused(&["bench", "-r", "1e9"], 2, &["`1e9` is no rate"]);
+    refused(&["bench", "-r", "max"], 2, &["`max` is no rate: raise the rate until"]);
+    refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the peers, -d TIME how long"]);
+    refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets how long to measure; see"]);
+    refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is there twice"]);
+    refused(&["bench", ":99999"], 2, &["`:99999` is no target", "; ports are 1 to 65535"]);
+    refused(&["probe", ":8333"], 2, &["`:8333` is no target", "; the host is missing"]);
+    refused(&["serve", "--listen", ":8333"], 2, &["all addresses of this machine are 0.0.0.0:8333"]);
+    refused(&["run", "--listen", "127.0.0.1:99999"], 2, &["ports are 1 to 65535"]);
     refused(&["bench", "-c", "many"], 2, &["`many` is no count"]);
     refused(&["bench", "-d", "10"], 2, &["-d", "10s"]);
     refused(&["bench", "-d", "0s"], 2, &["longer than zero"]);
@@ -81,6 +96,10 @@ fn every_mistake_has_its_line() {
     refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
     refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
     refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
+}
+
+#[test]
+fn every_mistake_about_a_book_has_its_line() {
     refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
