@@ -8,12 +8,11 @@ use std::time::Duration;
 
 /// Says how a run ended before its time for want of peers.
 pub(super) fn early(setup: &Setup, report: &Report) -> Option<Ending> {
-    let EarlyEnd { cause, phase, elapsed } = report.early_end?;
+    let EarlyEnd { cause, phase, elapsed } = report.early_end.filter(is_for_want_of_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
         return Some(Ending { exit: Exit::RunFailed, is_partial: true, reason });
     }
     let what = match cause {
-        EndCause::Asked => "it was asked to finish".to_owned(),
         EndCause::NoneReady => "no peer became ready".to_owned(),
         EndCause::FirstDialsFailed { dials } => format!("the first {dials} dials all failed in the same way"),
         EndCause::AllLost => match report.peers.ready {
@@ -34,10 +33,20 @@ pub(super) fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     Some(Ending { exit: Exit::RunFailed, is_partial: true, reason })
 }
 
+/// Returns whether a load ended early because it had no peers, and not because it was asked to.
+fn is_for_want_of_peers(end: &EarlyEnd) -> bool {
+    end.cause != EndCause::Asked
+}
+
 /// Says how many peers were missing, at the beginning or at the end, below the number that was demanded.
 pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
+    let is_cut_short = report.early_end.is_some_and(|end| !is_for_want_of_peers(&end));
+    if is_cut_short && report.ramp.time.is_none() {
+        // A signal in the ramp is why the others never came.
+        return None;
+    }
     let have = match () {
         () if peers.ready < min_peers => format!("{} of {asked} peers became ready", peers.ready),
         () if peers.left() < min_peers => format!("{} of {asked} peers were left at the end", peers.left()),
@@ -48,7 +57,8 @@ pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
         given => format!("{given}, that is {min_peers}"),
     };
     // The reason of an early end has named the cause.
-    let cause = if report.is_partial() { String::new() } else { format!("; {}", first_cause(report)) };
+    let is_said = report.early_end.as_ref().is_some_and(is_for_want_of_peers);
+    let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
 }

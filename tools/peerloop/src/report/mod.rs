@@ -33,13 +33,8 @@ pub(crate) struct Ending {
 impl Outcome {
     pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
         let stopped = course.stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
-        // A run that was stopped is not judged by what it did not come to.
-        let endings = match stopped {
-            Some(stopped) => vec![stopped],
-            None => {
-                [ending::early(setup, &report), ending::too_few_peers(setup, &report)].into_iter().flatten().collect()
-            }
-        };
+        let reasons = [stopped, ending::early(setup, &report), ending::too_few_peers(setup, &report)];
+        let endings = reasons.into_iter().flatten().collect();
         Self { start, course, report, endings }
     }
 

@@ -297,6 +297,10 @@ fn each_of_two_targets_has_a_row() {
     let row = |index: usize, name: &str| number(&json, &format!("/targets/{index}/{name}"));
     assert_eq!(json["targets"][0]["addr"], first_address.as_str());
     assert_eq!((row(0, "lost"), row(1, "lost"), row(1, "unsent_absent")), (2, 0, 0));
+    let reasons = json["exit"]["reasons"].as_array().unwrap();
+    assert_eq!((reasons.len(), &reasons[0]), (2, &"stopped by SIGINT".into()));
+    let lost = "2 of 4 peers were left at the end, fewer than --min-peers 100%, that is 4; 2 of 4 failed: ";
+    assert!(reasons[1].as_str().unwrap().starts_with(lost), "a signal hides no other reason: {reasons:?}");
     let planned = [0, 1].map(|index| row(index, "planned"));
     assert!(planned[0] - planned[1] <= 1, "operations go round the targets: {planned:?}");
     assert_eq!(planned.iter().sum::<u64>(), number(&json, "/counts/planned"));
