@@ -61,7 +61,7 @@ impl Ramp {
 pub enum Limit {
     /// Nothing: everything planned was sent in time and answered.
     None,
-    /// The target: it refused or lost peers, or left pings unanswered.
+    /// The target: it refused or lost peers, left pings unanswered, or fell behind.
     Node,
     /// The generator: it was late, at its limit, or left pings unsent. What it says of the target is in doubt.
     Generator,

@@ -311,6 +311,9 @@ impl Generator {
             if planned > ctx.now() || planned >= end {
                 return;
             }
+            if self.phase == Phase::Run && planned.since(self.phase_began) >= self.plan.duration / 2 {
+                self.accounts.note_middle();
+            }
             let connection = self.roster.owner_of(self.next_index);
             self.next_index += 1;
             let fate = match self.roster.peer_at(connection) {

@@ -18,6 +18,9 @@ const LAG_MAX: Duration = Duration::from_millis(1);
 const BUSY_MAX: f64 = 0.90;
 /// The largest share of planned pings that may stay unsent.
 const UNSENT_MAX: f64 = 0.001;
+/// The share of planned pings that may be outstanding at the end of the run, if more than twice as many are as at its
+/// middle: a target that falls behind has a backlog that grows.
+const BACKLOG_MAX: f64 = 0.02;
 /// Distinct user agents and causes of failure that are told apart.
 const KINDS_MAX: usize = 64;
 
@@ -83,6 +86,11 @@ impl WorkCounts {
     /// Closes the account: what is not answered by now has timed out.
     pub(super) fn end(&mut self) {
         self.timed_out = self.sent.saturating_sub(self.answered);
+    }
+
+    /// Counts the pings that were sent and have no answer yet.
+    fn outstanding(&self) -> u64 {
+        self.sent.saturating_sub(self.answered)
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -262,6 +270,8 @@ pub(super) struct Accounts {
     agents: Vec<Agent>,
     run: Option<Run>,
     traffic: Traffic,
+    /// Outstanding pings at the middle of the run, once it has come, and at its end.
+    backlog: (Option<u64>, u64),
     run_time: Duration,
     busy: Duration,
 }
@@ -303,6 +313,7 @@ impl Accounts {
             agents: Vec::new(),
             run: None,
             traffic: Traffic::default(),
+            backlog: (None, 0),
             run_time: Duration::ZERO,
             busy: Duration::ZERO,
         }
@@ -312,7 +323,13 @@ impl Accounts {
         self.run = Some(Run::here(ctx));
     }
 
+    /// Notes the outstanding pings when the second half of the run begins.
+    pub(super) fn note_middle(&mut self) {
+        self.backlog.0.get_or_insert(self.work.outstanding());
+    }
+
     pub(super) fn end_run(&mut self, ctx: &Ctx<'_>) {
+        self.backlog.1 = self.work.outstanding();
         let Some(begin) = self.run else { return };
         let end = Run::here(ctx);
         self.run_time = end.began.since(begin.began);
@@ -484,9 +501,11 @@ impl Accounts {
             Doubt::NothingMeasured => false,
         };
         let is_refused = self.peers.lost + self.peers.failed > 0;
+        let (middle, end) = (self.backlog.0.unwrap_or(0), self.backlog.1);
+        let is_behind = end > 2 * middle && end as f64 > self.work.planned as f64 * BACKLOG_MAX;
         match doubts.iter().any(is_own) {
             true => Limit::Generator,
-            false if is_refused || self.work.timed_out as f64 > share_max => Limit::Node,
+            false if is_refused || is_behind || self.work.timed_out as f64 > share_max => Limit::Node,
             false => Limit::None,
         }
     }

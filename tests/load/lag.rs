@@ -51,3 +51,13 @@ fn a_loop_that_always_wakes_late_is_not_trusted() {
     let Verdict::NotTrusted(doubts) = stage.finish().verdict else { panic!("it must not be trusted") };
     assert!(doubts.iter().any(|doubt| matches!(doubt, Doubt::LoopLag { .. })), "{doubts:?}");
 }
+
+#[test]
+fn a_node_that_falls_behind_is_the_limit_even_if_it_answers_all_in_the_end() {
+    let mut stage = Stage::new();
+    stage.run_for(Duration::from_secs(9));
+    stage.stall_node(Duration::from_secs(3));
+    let report = stage.finish();
+    assert_eq!((report.work.answered, report.work.timed_out), (1_000, 0));
+    assert_eq!((report.verdict, report.limit), (Verdict::Trusted, Limit::Node));
+}
