@@ -175,6 +175,28 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
     out
 }
 
+/// Fills in the fields that may be left out at the end of a message, so that no bytes behind it can be one of them.
+fn with_optional_fields(mut message: Message) -> Message {
+    if let Message::Version(version) = &mut message {
+        let address = NetAddress { services: 1, ip: [2; 16], port: 3 };
+        version.sender.get_or_insert(Sender { address, nonce: 4 });
+        version.user_agent.get_or_insert_with(|| Box::from(&b"/agent/"[..]));
+        version.start_height.get_or_insert(5);
+        version.relay.get_or_insert(true);
+        version.association_id.get_or_insert(AssociationId::Uuid([6; 16]));
+    }
+    if let Message::Reject(Reject { message, code, hash, .. }) = &mut message
+        && [&b"tx"[..], b"block"].contains(&&message[..])
+        && *code != RejectCode::MALFORMED
+    {
+        hash.get_or_insert([7; 32]);
+    }
+    if let Message::Mempool(Mempool { age_secs }) = &mut message {
+        age_secs.get_or_insert(8);
+    }
+    message
+}
+
 /// Decodes, and if that works holds the message to survive writing and reading.
 fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
@@ -241,17 +263,13 @@ proptest! {
 
     #[test]
     fn bytes_behind_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
-        let may_go_on = match &message {
-            Message::Version(version) => version.association_id.is_none(),
-            Message::Reject(reject) => reject.hash.is_none(),
-            Message::Mempool(mempool) => mempool.age_secs.is_none(),
-            Message::Opaque { .. } => true,
-            _ => false,
-        };
-        prop_assume!(!may_go_on);
-        let longer = [encode(&message.as_ref()), tail].concat();
+        let message = with_optional_fields(message);
+        let whole = encode(&message.as_ref());
+        let longer = [whole.clone(), tail].concat();
         let decoded = MessageRef::decode(message.as_ref().command(), &longer).unwrap();
-        prop_assert_eq!(encode(&decoded), encode(&message.as_ref()));
+        // Nobody knows where a message ends that is not understood.
+        let expected = if matches!(message, Message::Opaque { .. }) { longer.clone() } else { whole };
+        prop_assert_eq!(encode(&decoded), expected);
     }
 }
 
