@@ -25,6 +25,7 @@ pub use message::{CommandFilter, MessageEvent};
 
 #[cfg(test)]
 pub(crate) use control::tests::one_of_each;
+pub(crate) use sending::AfterWrite;
 pub(crate) use state::LoopState;
 
 pub use crate::framer::{ChecksumVerdict, Delivery};

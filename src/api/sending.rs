@@ -22,11 +22,33 @@ use crate::limits::{
 };
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
-use crate::table::{Link, OutgoingStream};
+use crate::table::{Ending, Link, OutgoingStream};
 use crate::time::Instant;
 use crate::wire::header::payload_limit;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};
 use bytes::Bytes;
+
+/// What follows when the kernel has taken so much that a link may be sent more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterWrite {
+    /// The handler of a ready peer is told.
+    TellHandler,
+    /// The link's end goes on.
+    GoOnClosing,
+    /// Nothing: there is no room, or nobody who may send.
+    Nothing,
+}
+
+impl AfterWrite {
+    /// What follows on a link that may be sent more.
+    fn of(link: &Link) -> Self {
+        match link.ending.as_deref() {
+            None if link.peer.state() == ConnectionState::Connected => Self::TellHandler,
+            Some(Ending::Draining(..)) => Self::GoOnClosing,
+            None | Some(Ending::Lingering(..) | Ending::Ended(_)) => Self::Nothing,
+        }
+    }
+}
 
 impl LoopState {
     /// From here on replies to `id` are gathered.
@@ -249,10 +271,9 @@ impl LoopState {
 
     // --- What became of it ------------------------------------------------------------------------------------------
 
-    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and queues the rest. Returns
-    /// whether more may be sent or fed.
-    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
-        let Some(link) = self.table.get_mut(id) else { return false };
+    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and queues the rest.
+    pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
+        let Some(link) = self.table.get_mut(id) else { return AfterWrite::Nothing };
         link.bytes_written += written as u64;
         self.counters.bytes_sent += written as u64;
         // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
@@ -263,18 +284,19 @@ impl LoopState {
         if written < self.write_block.gathered().len() {
             link.queue_gathered(&self.write_block, written, &mut self.pool);
             self.queue_grew(id);
-            return false;
+            return AfterWrite::Nothing;
         }
+        let next = AfterWrite::of(link);
         if has_ping {
             self.rearm(id);
         }
-        true
+        next
     }
 
     /// Accounts for `written` of the link's queue, which the kernel has taken at `at`. Pings among it are stamped, and
-    /// reading goes on if it had to stop. Returns whether more may be sent or fed.
-    pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> bool {
-        let Some(link) = self.table.get_mut(id) else { return false };
+    /// reading goes on if it had to stop.
+    pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
+        let Some(link) = self.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.pool);
         link.bytes_written += written as u64;
         link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
@@ -285,12 +307,12 @@ impl LoopState {
             costs.waits_no_more(id, at);
         }
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
-        let may_send = is_empty || is_hungry;
+        let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
         if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
             self.release(id, |hold| hold.queue_full = false);
         }
         self.rearm(id);
-        may_send
+        next
     }
 
     /// The kernel took less than it was offered: it says when there is room again.

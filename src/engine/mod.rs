@@ -16,7 +16,7 @@ mod ports;
 mod report;
 mod update;
 
-use crate::api::{Command, ControlEvent, Ctx, Event, Handler, LoopState, PeerInfo, PeerView};
+use crate::api::{AfterWrite, Command, ControlEvent, Ctx, Event, Handler, LoopState, PeerInfo, PeerView};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
@@ -317,30 +317,25 @@ impl Engine {
 
     /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and ends the gathering.
     pub(crate) fn wrote_replies<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
-        let may_send = self.state.wrote_replies(id, written, at);
+        let next = self.state.wrote_replies(id, written, at);
         self.state.end_replies();
-        if may_send && !bugs::is_planted(Bug::RepliesTellNobody) {
-            self.became_writable(id, handler);
+        if !bugs::is_planted(Bug::RepliesTellNobody) {
+            self.after_write(id, next, handler);
         }
     }
 
     /// Accounts for `written` bytes of a link's queue, which the kernel has taken at `at`.
     pub(crate) fn wrote_queued<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
-        if self.state.wrote_queued(id, written, at) {
-            self.became_writable(id, handler);
-        }
+        let next = self.state.wrote_queued(id, written, at);
+        self.after_write(id, next, handler);
     }
 
-    /// Calls the handler of a ready peer that may be sent more, or goes on with the link's end. Whatever has carried
-    /// the bytes, nobody else calls `on_writable`.
-    fn became_writable<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let Some(link) = self.state.table.get(id) else { return };
-        match link.ending.as_deref() {
-            None if link.peer.state() == ConnectionState::Connected => {
-                handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id));
-            }
-            Some(Ending::Draining(..)) => self.state.table.mark_closing(id),
-            None | Some(Ending::Lingering(..) | Ending::Ended(_)) => {}
+    /// Does what follows on a write. Whatever has carried the bytes, nobody else calls `on_writable`.
+    fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
+        match next {
+            AfterWrite::TellHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+            AfterWrite::GoOnClosing => self.state.table.mark_closing(id),
+            AfterWrite::Nothing => {}
         }
     }
 

@@ -429,8 +429,9 @@ impl Handler for Juggler {
             if self.due[troop] <= now {
                 self.due[troop] = now.plus(self.troops[troop].habit.acts_every);
                 self.act(ctx, troop);
-                let of_troop = self.known().find(|known| known.troop == troop).map(|known| known.id);
-                of_troop.into_iter().for_each(|peer| self.act_inside(ctx, peer));
+                let of_troop = self.known().filter(|known| known.troop == troop);
+                let oldest = of_troop.min_by_key(|known| known.order).map(|known| known.id);
+                oldest.into_iter().for_each(|peer| self.act_inside(ctx, peer));
             }
         }
         let mut redials = std::mem::take(&mut self.redials);

@@ -214,6 +214,10 @@ impl Scenario {
         scenario.draw_inside(&tape.stream(stream::INSIDE));
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
+        if scenario.is_comparable() {
+            // How often a peer becomes writable depends on what else a turn has to do.
+            scenario.troops.iter_mut().for_each(|troop| troop.habit.inside_max_bytes = 0);
+        }
         if profile == Profile::WithoutHostile {
             for troop in scenario.troops.iter_mut().filter(|troop| troop.kind.is_hostile()) {
                 troop.kind = Kind::Nobody;
