@@ -190,7 +190,8 @@ impl Default for Config {
 ///
 /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
 /// any text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order of
-/// the fields; an agent that is in none of them is accepted, for no list of good nodes is ever complete.
+/// the fields, so an agent of Bitcoin SV is accepted although it names another chain, too. One that is in none of them
+/// is accepted, for no list of good nodes is ever complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRules {
     /// Lowest protocol version. Default 31800.
@@ -199,7 +200,7 @@ pub struct VersionRules {
     pub banned_agents: Vec<String>,
     /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
     pub bitcoin_sv_agents: Vec<String>,
-    /// Agents of other blockchains' nodes. Default satoshi, core, btc, abc, cash and bch.
+    /// Agents of other blockchains' nodes. Default satoshi, Bitcoin Core, btc, abc, cash and bch.
     pub other_chain_agents: Vec<String>,
 }
 
@@ -210,7 +211,7 @@ impl Default for VersionRules {
             protocol_version_min: PROTOCOL_VERSION_MIN,
             banned_agents: Vec::new(),
             bitcoin_sv_agents: list(&["Bitcoin SV", "BitcoinSV", "bsv/", "/bsv", "Teranode", "peerloop"]),
-            other_chain_agents: list(&["satoshi", "core", "btc", "abc", "cash", "bch"]),
+            other_chain_agents: list(&["satoshi", "Bitcoin Core", "btc", "abc", "cash", "bch"]),
         }
     }
 }

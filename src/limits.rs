@@ -289,8 +289,11 @@ pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// Addresses of one `addr`; a message with more is ignored and punished (SV Node 1.2.2, net_processing.cpp
 /// ProcessAddrMessage). As many may a peer bring at once that was asked for them, and as many is it told if it asks.
 pub const ADDRESSES_PER_MESSAGE_MAX: usize = 1_000;
-/// Largest payload of an `addr` that is no misbehaviour: the count in 3 bytes, and 30 bytes for each address.
+/// Payload of an `addr` with the most addresses that are no misbehaviour: the count in 3 bytes, 30 bytes for each.
 pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as u64;
+/// Largest payload of an `addr` that is gathered although the handler discards it: its checksum and count decide
+/// whether it is misbehaviour. Longer ones are dropped unread. What is gathered counts against the loop's buffer limit.
+pub const ADDRESS_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
 /// Time after which a peer may bring one more address.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Share of the book, rounded up, that a peer is told if it asks (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).

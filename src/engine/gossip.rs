@@ -8,11 +8,11 @@ use super::Engine;
 use crate::api::{Frame, LoopState};
 use crate::ban::Misconduct;
 use crate::id::LinkId;
-use crate::limits::ADDRESS_PAYLOAD_MAX_BYTES;
+use crate::limits::ADDRESSES_PER_MESSAGE_MAX;
 use crate::manager::Teller;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
-use crate::wire::{AddressesRef, Header};
+use crate::wire::AddressesRef;
 
 impl Engine {
     /// Asks a peer for addresses whose handshake is complete, if it was dialled.
@@ -34,24 +34,17 @@ impl Engine {
         }
     }
 
-    /// Charges for an `addr` of more bytes than the most addresses have, and says whether it is one.
-    pub(super) fn charge_if_too_long(&mut self, id: LinkId, header: &Header) -> bool {
-        let is_too_long = header.command == CommandName::ADDR && header.payload_len > ADDRESS_PAYLOAD_MAX_BYTES;
-        let is_charged = is_too_long && self.state.manager.as_ref().is_some_and(|manager| manager.gossips());
-        if is_charged {
-            self.misbehaved(id, Misconduct::TooManyAddresses);
-        }
-        is_charged
-    }
-
     fn on_addresses(&mut self, id: LinkId, frame: &Frame<'_>) {
-        if self.charge_if_too_long(id, frame.header()) {
-            return;
-        }
         let Ok(addresses) = AddressesRef::decode(frame.payload()) else {
             self.state.counters.undecodable += 1;
             return;
         };
+        if addresses.len() > ADDRESSES_PER_MESSAGE_MAX {
+            if self.state.manager.as_ref().is_some_and(|manager| manager.gossips()) {
+                self.misbehaved(id, Misconduct::TooManyAddresses);
+            }
+            return;
+        }
         let LoopState { table, manager, now, unix_time, rng, counters, .. } = &mut self.state;
         let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
         let teller = Teller { id, address: link.peer.address() };

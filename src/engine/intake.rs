@@ -123,9 +123,6 @@ impl Engine {
                     DropCause::NoBufferRoom => &mut counters.no_buffer_room,
                 };
                 *counter += 1;
-                if cause != DropCause::MalformedCommand {
-                    self.charge_if_too_long(id, &header);
-                }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::config::DialMode;
 use crate::id::LinkId;
 use crate::keyed::KeyedState;
 use crate::limits::{
-    ADDRESS_PAYLOAD_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX,
+    ADDRESS_GATHERED_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX,
     EMPTY_GATHERED_MAX_BYTES, GOSSIP_UNTRIED_MAX,
 };
 use crate::protocol::{CommandName, SERVICE_NETWORK};
@@ -96,7 +96,7 @@ impl Manager {
     /// Whether a message is to be read although the handler does not want it.
     pub(crate) fn wants(&self, command: CommandName, len_bytes: u64) -> bool {
         match command {
-            CommandName::ADDR => len_bytes <= ADDRESS_PAYLOAD_MAX_BYTES && self.gossips(),
+            CommandName::ADDR => len_bytes <= ADDRESS_GATHERED_MAX_BYTES && self.gossips(),
             CommandName::GETADDR => len_bytes <= EMPTY_GATHERED_MAX_BYTES && self.gossips(),
             _ => false,
         }

@@ -39,6 +39,13 @@ fn seed_e07_agents_of_bitcoin_sv_and_unknown_ones_are_accepted() {
         "/teranode/",
         "/Teranode:0.9/",
         "/Bitcoin Unlimited:1.9/",
+        "/bitcore:1.1.0/",
+        "/bitcore-sl:8.16.2/",
+        "/encore:1/",
+        "/core:1/",
+        "/Bitcoin-Core:1/",
+        "/Bitcoin SV:1.2.2(HandCash)/",
+        "/Bitcoin SV:1.2.2(Bitcoin Core)/",
         "/somebody:9/",
         "",
     ] {
@@ -58,6 +65,9 @@ fn seed_e07_agents_of_other_chains_are_refused() {
         "/Bitcoin Cash Node:27.1.0(EB32.0)/",
         "/bch:1/",
         "/BCHN:1/",
+        "/BITCOIN CORE:25.0.0/",
+        "/abcd:1/",
+        "/cashier:1/",
     ] {
         assert_eq!(judge(agent.as_bytes(), &VersionRules::default()), Err(Incompatibility::Blockchain), "{agent}");
     }
@@ -124,7 +134,7 @@ fn a_peer_without_a_user_agent_is_accepted_whatever_is_banned() {
 
 #[test]
 fn bytes_that_do_not_print_cannot_hide_an_agent() {
-    let agents: [&[u8]; 4] = [b"/Sato\0shi:27/", b"/Sat\xffosh\x1bi/", b"/S*a*t*o*s*h*i/", b"\xf0\x9f\x98\x80core"];
+    let agents: [&[u8]; 4] = [b"/Sato\0shi:27/", b"/Sat\xffosh\x1bi/", b"/S*a*t*o*s*h*i/", b"\xf0\x9f\x98\x80btc"];
     for agent in agents {
         assert_eq!(judge(agent, &VersionRules::default()), Err(Incompatibility::Blockchain), "{agent:?}");
     }

@@ -7,9 +7,9 @@ use peerloop::error::{CloseReason, Misbehaviour};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Driver, World};
-use peerloop::subscribe::Heard;
+use peerloop::subscribe::{Heard, Subscription};
 use peerloop::time::Instant;
-use peerloop::{Config, Network};
+use peerloop::{Config, ControlEvent, Network};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -211,6 +211,42 @@ fn threat_p12_a_flood_from_who_came_by_itself_brings_nothing() {
     assert_eq!(node.reactor.stats().counters.addresses_learned, 0);
     assert_eq!(node.reactor.stats().counters.dialled, 0);
     assert_eq!(node.seen().closed, []);
+}
+
+/// The points that were charged since the last call.
+fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
+    let mut charged = Vec::new();
+    while let Ok(Some(heard)) = events.try_recv() {
+        if let Heard::Item(ControlEvent::PeerMisbehaved { points, .. }) = heard {
+            charged.push(points);
+        }
+    }
+    charged
+}
+
+#[test]
+fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_right_checksum() {
+    for player in [Player::default(), discarding()] {
+        let mut stage = Dialled::new(player);
+        let events = stage.node.reactor.handle().subscribe_control_events(1_000).unwrap();
+        let mut wrong = addr((0..1_001).map(stranger));
+        wrong[20] ^= 1;
+        stage.peer.send(&wrong);
+        stage.run_for(secs(1));
+        assert_eq!((points(&events), stage.node.reactor.stats().counters.bad_checksums), (vec![], 1));
+
+        let payload = [&addr((0..1_000).map(stranger))[24..], &[7; 100]].concat();
+        stage.peer.send(&frame("addr", &payload));
+        stage.run_for(secs(1));
+        assert_eq!(points(&events), []);
+        assert!(stage.learned() > 300, "the bytes behind a thousand addresses change nothing");
+        let learned = stage.learned();
+
+        stage.peer.send(&addr((0..1_001).map(stranger)));
+        stage.peer.send(&addr((0..5_000).map(stranger)));
+        stage.run_for(secs(1));
+        assert_eq!((points(&events), stage.learned()), (vec![20, 20], learned));
+    }
 }
 
 #[test]

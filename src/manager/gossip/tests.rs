@@ -4,7 +4,7 @@ use super::*;
 use crate::address::NetGroup;
 use crate::ban::BanReason;
 use crate::config::ManagerConfig;
-use crate::limits::{BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
+use crate::limits::{ADDRESS_PAYLOAD_MAX_BYTES, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -368,8 +368,8 @@ fn a_fixed_list_neither_asks_nor_believes_nor_answers() {
 #[test]
 fn only_what_can_be_read_is_wanted_of_what_a_handler_declines() {
     let stage = Stage::new();
-    assert!(stage.manager.wants(CommandName::ADDR, ADDRESS_PAYLOAD_MAX_BYTES));
-    assert!(!stage.manager.wants(CommandName::ADDR, ADDRESS_PAYLOAD_MAX_BYTES + 1));
+    assert!(stage.manager.wants(CommandName::ADDR, ADDRESS_GATHERED_MAX_BYTES));
+    assert!(!stage.manager.wants(CommandName::ADDR, ADDRESS_GATHERED_MAX_BYTES + 1));
     assert!(stage.manager.wants(CommandName::GETADDR, 0));
     assert!(!stage.manager.wants(CommandName::TX, 31));
     let mut longest = Vec::new();
