@@ -206,7 +206,9 @@ impl Engine {
             }
             Incompatibility::Network { .. } | Incompatibility::Blockchain | Incompatibility::BannedUserAgent => {}
         }
-        self.state.close(id, CloseReason::Incompatible(cause));
+        let reason = CloseReason::Incompatible(cause);
+        self.state.close(id, reason);
+        self.punish(id, reason);
     }
 
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.

@@ -60,7 +60,10 @@ impl Engine {
                 Ok(Some(framed)) if self.is_open(id) => self.take(id, framed, block, handler),
                 // The handler has ended it at its header.
                 Ok(Some(_)) => break,
-                Err(error) => self.state.abort(id, error.into()),
+                Err(error) => {
+                    self.state.abort(id, error.into());
+                    self.punish(id, error.into());
+                }
             }
         }
         if let Some(link) = self.state.table.get_mut(id) {

@@ -271,7 +271,25 @@ impl Engine {
         match punishment.verdict {
             Sentence::Tolerated => {}
             Sentence::Disconnect => self.state.abort(id, Misbehaviour::Intolerable.into()),
-            Sentence::Ban => self.state.abort(id, Misbehaviour::BanScore.into()),
+            Sentence::Ban => {
+                self.state.abort(id, Misbehaviour::BanScore.into());
+                self.punish(id, Misbehaviour::BanScore.into());
+            }
+        }
+    }
+
+    /// Bans the host of a link that is being closed for `reason`, if that earns a ban. The ban holds from now on: a
+    /// graceful close takes seconds in which the host would connect again.
+    pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
+        let (table, manager) = (&self.state.table, &self.state.manager);
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        if link.ending.as_deref().is_none_or(|ending| ending.reason() != reason) {
+            return;
+        }
+        let address = link.peer.address().ip();
+        if let Some(earned) = manager.earned_ban(address, reason, &self.rules.limits) {
+            let duration = manager.config.ban_duration;
+            self.ban(address, earned, Some(duration));
         }
     }
 
@@ -357,28 +375,21 @@ impl Engine {
 
     // --- Leaving ----------------------------------------------------------------------------------------------------
 
-    /// A row is about to be freed: gives back what it held, tells of the end, and bans a host that has earned it.
+    /// A row is about to be freed: gives back what it held and tells of the end.
     pub(super) fn left(&mut self, leaving: Leaving) {
         let has_ready_peer = self.state.ready_peers() > 0;
         let LoopState { manager, outbox, counters, now, unix_time, rng, .. } = &mut self.state;
         let moment = (*now, *unix_time);
         let departure = manager.as_mut().and_then(|manager| manager.left(leaving, has_ready_peer, moment, rng));
-        let Leaving { address, reason, .. } = leaving;
-        let earned_ban =
-            manager.as_ref().and_then(|manager| manager.earned_ban(address.ip(), reason, &self.rules.limits));
-        outbox.tell(end_told(leaving, departure, earned_ban));
+        let address = leaving.address;
+        let is_barred = manager.as_ref().is_some_and(|manager| manager.is_barred(address, moment.0, moment.1));
+        outbox.tell(end_told(leaving, departure, is_barred));
         if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
             counters.restarts += 1;
             outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
         }
-        let Some(manager) = manager else { return };
-        if let Some(earned) = earned_ban {
-            let duration = manager.config.ban_duration;
-            self.ban(address.ip(), earned, Some(duration));
-        }
-        let LoopState { manager, now, unix_time, .. } = &mut self.state;
         if let Some(manager) = manager {
-            manager.write_down_ban(address, *now, *unix_time);
+            manager.write_down_ban(address, moment.0, moment.1);
         }
     }
 }
@@ -405,7 +416,7 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
 }
 
 /// Builds the event of a connection's end; for a banned address no dial is planned.
-fn end_told(leaving: Leaving, departure: Option<Departure>, ban: Option<BanReason>) -> ControlEvent {
+fn end_told(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason } = leaving;
     let peer = PeerId::of(id);
     if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
@@ -414,7 +425,7 @@ fn end_told(leaving: Leaving, departure: Option<Departure>, ban: Option<BanReaso
     match connection_type {
         ConnectionType::Outbound if state != ConnectionState::Connected => {
             let failures = departure.map_or(1, |departure| departure.failures.max(1));
-            let unbanned = departure.filter(|_| ban.is_none());
+            let unbanned = departure.filter(|_| !is_barred);
             let next = unbanned.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
         }

@@ -88,6 +88,27 @@ fn seed_e38_each_kind_of_mismatch_has_its_ban() {
 }
 
 #[test]
+fn seed_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
+    let mut town = Town::new(manager());
+    let mut stranger = Stranger::new(&town.world);
+    for link in 0..2 {
+        stranger.dial_from(link, town.address, None);
+    }
+    stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
+    town.settle();
+    assert_eq!(town.summary().bans, 1, "while the connection is still being closed");
+    assert_eq!(town.ends(), []);
+    for link in 2..9 {
+        stranger.dial_from(link, town.address, None);
+        town.run(Duration::from_millis(200));
+    }
+    assert_eq!(town.refusals(), [Refusal::Banned; 7]);
+    town.run(secs(5));
+    let bans = town.events().into_iter().filter(|event| event.label() == "peer_banned").count();
+    assert_eq!(bans, 1);
+}
+
+#[test]
 fn seed_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
     let mut town = Town::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
     let mut stranger = Stranger::new(&town.world);
