@@ -103,6 +103,8 @@ pub struct Reactor<N: Net, H: Handler> {
     /// When stopping began.
     stopping_since: Option<Instant>,
     started: bool,
+    /// When the last turn ended; one that had nothing to do ended when it began.
+    turn_ended: Instant,
 }
 
 /// A loop that could not be made.
@@ -154,6 +156,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             due: Vec::new(),
             stopping_since: None,
             started: false,
+            turn_ended: Instant::MAX,
         })
     }
 
@@ -240,10 +243,13 @@ impl<N: Net, H: Handler> Reactor<N, H> {
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.wait(timeout)?;
+        let spins = self.wait(timeout)?;
         self.read_clock();
         self.engine.state.unix_time = self.net.unix_time();
         let began = self.engine.state.now;
+        if spins {
+            self.engine.state.spinning += began.since(self.turn_ended);
+        }
         if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
             self.engine.heard_until = began;
         }
@@ -276,13 +282,16 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     // --- 1 and 2: wait and clock ------------------------------------------------------------------------------------
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits for the next event or deadline, and returns whether it polled to meet an exact wake-up instead of sleeping.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut wait = self.next_deadline();
+        let mut spins = false;
         if let Some(moment) = self.engine.state.wake_at
             && self.engine.state.config.spin
         {
             let sleep_until = moment.minus(EXACT_WAKE_SPIN);
             let must_spin = sleep_until <= self.net.now();
+            spins = must_spin && !matches!(wait, Wait::Zero);
             wait = wait.or_sooner(if must_spin { Wait::Zero } else { Wait::Until(sleep_until) });
         }
         if let Some(timeout) = timeout {
@@ -291,7 +300,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 false => Wait::Until(self.net.now().plus(timeout)),
             });
         }
-        self.net.wait(wait, &mut self.ready)
+        self.net.wait(wait, &mut self.ready)?;
+        Ok(spins)
     }
 
     /// Whether there is something to do though no event came.
@@ -439,8 +449,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {
         self.engine.state.counters.turns += 1;
+        self.turn_ended = began;
         if !was_idle {
-            let took = self.net.now().since(began);
+            self.turn_ended = self.net.now();
+            let took = self.turn_ended.since(began);
             self.engine.state.turn.record(took);
             self.engine.state.busy += took;
         }

@@ -60,6 +60,11 @@ impl<'a> Ctx<'a> {
         self.state.busy
     }
 
+    /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).
+    pub fn spinning(&self) -> Duration {
+        self.state.spinning
+    }
+
     /// A peer, if it is not gone.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
         let link = self.state.table.get(peer.link())?;

@@ -59,6 +59,7 @@ pub(crate) struct LoopState {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) busy: Duration,
+    pub(crate) spinning: Duration,
 }
 
 impl LoopState {
@@ -92,6 +93,7 @@ impl LoopState {
             turn: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
             busy: Duration::ZERO,
+            spinning: Duration::ZERO,
             config,
         }
     }

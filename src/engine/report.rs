@@ -25,6 +25,7 @@ impl Engine {
             gathered_bytes: self.memory.gathered_bytes(),
             uptime: state.now.since(Instant::ZERO),
             busy: state.busy,
+            spinning: state.spinning,
             counters: state.counters.clone(),
             closes: state.closes,
             received: state.received,

@@ -44,6 +44,8 @@ pub struct Stats {
     pub uptime: Duration,
     /// Time spent working, not waiting.
     pub busy: Duration,
+    /// Time spent polling instead of sleeping, to meet exact wake-ups: the CPU is in use, and nothing is done.
+    pub spinning: Duration,
     /// All counters.
     pub counters: Counters,
     /// Connections that ended, by reason.

@@ -28,6 +28,7 @@ mod reject;
 mod resolving;
 mod shake_hands;
 mod sigpipe;
+mod spinning;
 mod storm;
 mod streams;
 mod version;

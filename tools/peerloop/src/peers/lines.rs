@@ -9,6 +9,8 @@ use peerloop::ban::{Ban, BanReason};
 use peerloop::limits::{BANS_MAX, BOOK_PEERS_MAX};
 use peerloop::store::{Change, KnownPeer, PeerStatus, UserAgent};
 use peerloop::time::UnixTime;
+use serde::de::{Deserializer, Error as _};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -23,6 +25,9 @@ const LINES_MAX: usize = BOOK_PEERS_MAX + BANS_MAX;
 
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What is said of `services` that are not what they should be.
+const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
 /// Bad lines whose number is told.
 const TOLD_MAX: usize = 10;
@@ -54,7 +59,8 @@ struct PeerLine {
     status_since: i64,
     #[serde(default)]
     last_connected: Option<i64>,
-    #[serde(default)]
+    /// Written as a text, for it may take all 64 bits; read as a number, too.
+    #[serde(default, serialize_with = "write_services", deserialize_with = "read_services")]
     services: u64,
     #[serde(default)]
     user_agent: String,
@@ -234,6 +240,24 @@ fn reason(label: &str) -> Result<BanReason, String> {
     found.ok_or_else(|| format!("the reason is none of {}", BanReason::ALL.map(BanReason::label).join(", ")))
 }
 
+fn write_services<S: Serializer>(services: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(services)
+}
+
+fn read_services<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Services {
+        Number(u64),
+        Text(String),
+    }
+    match Services::deserialize(deserializer) {
+        Ok(Services::Number(services)) => Ok(services),
+        Ok(Services::Text(digits)) => digits.parse().map_err(|_| D::Error::custom(NOT_SERVICES)),
+        Err(_) => Err(D::Error::custom(NOT_SERVICES)),
+    }
+}
+
 fn unknown() -> String {
     PeerStatus::Unknown.to_string()
 }
@@ -287,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn services_are_written_as_a_text_that_no_reader_rounds_and_read_as_a_number_too() {
+        let (peers, bans) = examples();
+        assert!(export(&peers, &bans).unwrap().contains("\"services\":\"18446744073709551615\""));
+        for services in ["33", "\"33\""] {
+            let line = format!("{{\"peer\":{{\"address\":\"192.0.2.1:1\",\"services\":{services}}}}}");
+            let changes = read_text(&line);
+            assert!(matches!(changes.as_deref(), Ok([Change::PutPeer(peer)]) if peer.services == 33), "{changes:?}");
+        }
+        let number = read_text("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":18446744073709551615}}");
+        assert!(matches!(number.as_deref(), Ok([Change::PutPeer(peer)]) if peer.services == u64::MAX));
+    }
+
+    #[test]
     fn bad_lines_are_told_by_their_number() {
         let good = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n";
         for (bad, part) in [
@@ -300,6 +337,8 @@ mod tests {
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"reason\":\"manual\"}}", "only a peer that is banned"),
             ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null,\"reason\":\"whim\"}}", "none of network"),
             ("{\"ban\":{\"host\":\"192.0.2.1\"}}", "missing field"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":-1}}", "services are a whole number"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":\"0x21\"}}", "services are a whole number"),
         ] {
             let what = read_text(&format!("{good}{bad}\n{good}")).expect_err(bad);
             assert!(what.starts_with("2: ") && what.contains(part) && !what.contains('\n'), "{bad}: {what}");

@@ -59,10 +59,11 @@ struct Step {
 struct Peer {
     agent: String,
     protocol: i32,
-    services: u64,
+    /// As text, for it may take all 64 bits; so may the offset, of a clock that may say anything.
+    services: String,
     services_text: String,
     height: Option<i32>,
-    clock_offset_s: Option<i64>,
+    clock_offset_s: Option<String>,
     relay: bool,
     max_recv_payload_bytes: Option<u32>,
     stream_policies: Option<String>,
@@ -132,10 +133,10 @@ pub(super) fn json(target: &Target, network: Network, findings: &Findings, exit:
     let peer = findings.version.as_ref().map(|version| Peer {
         agent: version.printable_user_agent(),
         protocol: version.protocol_version,
-        services: version.services,
+        services: version.services.to_string(),
         services_text: services(version.services),
         height: version.start_height,
-        clock_offset_s: findings.clock_offset_secs,
+        clock_offset_s: findings.clock_offset_secs.map(|seconds| seconds.to_string()),
         relay: version.relays(),
         max_recv_payload_bytes: findings.max_recv_payload_bytes,
         stream_policies: findings.stream_policies.clone(),

@@ -14,10 +14,11 @@ use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use peerloop::load::{Report, TargetReport, Verdict};
 use serde::Serialize;
 use serde::ser::Serializer;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The form of the object; it rises when the meaning of a key changes.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 #[derive(Debug, Serialize)]
 struct Document {
@@ -257,9 +258,25 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
     })
 }
 
-/// Any object as text that ends with a line break.
+/// Formats any object as text that ends with a line break.
+///
+/// Its integers must be below 2^53: most readers of JSON hold numbers as floats. What may be larger is a text.
 pub(crate) fn pretty(object: &impl Serialize) -> String {
+    debug_assert!(serde_json::to_value(object).is_ok_and(|value| is_exact(&value)), "an integer is too large");
     serde_json::to_string_pretty(object).expect("numbers, texts and lists can always be written") + "\n"
+}
+
+/// Returns whether every reader holds all integers in `value` exactly.
+pub(crate) fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            let whole = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
+            whole.is_none_or(|whole| whole < 1 << f64::MANTISSA_DIGITS)
+        }
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+    }
 }
 
 /// A duration as the files carry it.
@@ -468,6 +485,17 @@ mod tests {
         let back: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
         assert_eq!(&back, histogram.as_hdr());
         assert_eq!(serde_json::to_string(&view.percentiles).unwrap(), r#"{"50":500,"100":1000}"#);
+    }
+
+    #[test]
+    fn no_reader_may_lose_an_integer() {
+        let largest = u64::MAX >> 11;
+        assert!(is_exact(
+            &serde_json::json!([largest, -(largest as i64), null, { "a": [0.1, "18446744073709551615"] }])
+        ));
+        for too_large in [serde_json::json!(largest + 1), serde_json::json!({ "a": [u64::MAX] }), i64::MIN.into()] {
+            assert!(!is_exact(&too_large), "{too_large}");
+        }
     }
 
     #[test]

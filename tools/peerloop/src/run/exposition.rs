@@ -148,6 +148,7 @@ impl Metrics<'_> {
     fn work_of(&mut self, stats: &Stats) -> fmt::Result {
         self.seconds("uptime", "Time since the loop began", stats.uptime)?;
         self.seconds("busy", "Time that the loop was working", stats.busy)?;
+        self.seconds("spinning", "Time that the loop polled for exact wake-ups instead of sleeping", stats.spinning)?;
         let counters = &stats.counters;
         for (name, help, of) in COUNTERS {
             self.one(name, help, None, &counter(of(counters)))?;

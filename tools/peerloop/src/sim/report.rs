@@ -147,7 +147,8 @@ struct Facts {
 struct Counts {
     seeds: u64,
     events: u64,
-    virtual_ns: u64,
+    /// As text: all worlds together may take more than 2^53 ns.
+    virtual_ns: String,
     violations: u64,
 }
 
@@ -155,7 +156,8 @@ struct Counts {
 struct Found {
     origin: String,
     commit: String,
-    at_ns: u64,
+    /// As text: a world may take as long as it likes.
+    at_ns: String,
     invariant: u8,
     text: String,
     repeat: String,
@@ -191,7 +193,7 @@ pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
         counts: Counts {
             seeds: run.tally.worlds,
             events: run.tally.events,
-            virtual_ns: nanos(run.tally.virtual_time),
+            virtual_ns: run.tally.virtual_time.as_nanos().to_string(),
             violations: run.tally.violations,
         },
         found: find.map(found),
@@ -203,7 +205,7 @@ fn found(find: &Find) -> Found {
     Found {
         origin: find.origin.clone(),
         commit: find.commit.clone(),
-        at_ns: find.violation.at.as_nanos(),
+        at_ns: find.violation.at.as_nanos().to_string(),
         invariant: find.violation.invariant,
         text: find.violation.text.clone(),
         repeat: find.repeat.clone(),

@@ -74,7 +74,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     assert!(run.stdout.contains(file.path()), "the table names the file");
     let json = file.json();
     assert_counts_add_up(&json);
-    assert_eq!(number(&json, "/schema"), 1);
+    assert_eq!(number(&json, "/schema"), 2);
     assert_eq!(json["run"]["seed"], "18446744073709551615", "no reader may round it");
     assert!(number(&json, "/host/descriptors") > 0);
     assert_eq!(number(&json, "/counts/ready"), 20);

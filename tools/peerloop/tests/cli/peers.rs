@@ -9,10 +9,10 @@ use std::process::Command;
 
 const LINES: &str = concat!(
     r#"{"peer":{"address":"192.0.2.7:8333","status":"valid","status_since":1700000000,"#,
-    r#""last_connected":1700000000,"services":33,"user_agent":"/Bitcoin SV:1.2.2/","failures":0}}"#,
+    r#""last_connected":1700000000,"services":"33","user_agent":"/Bitcoin SV:1.2.2/","failures":0}}"#,
     "\n",
     r#"{"peer":{"address":"192.0.2.8:8333","status":"unknown","status_since":0,"#,
-    r#""last_connected":null,"services":0,"user_agent":"","failures":0}}"#,
+    r#""last_connected":null,"services":"0","user_agent":"","failures":0}}"#,
     "\n",
     r#"{"ban":{"host":"198.51.100.1","reason":"misbehaviour","since":1700000000,"until":null}}"#,
     "\n"

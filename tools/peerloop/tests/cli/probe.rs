@@ -40,7 +40,7 @@ fn the_json_has_the_same() {
     assert_eq!(steps, ["resolve", "connect", "version", "verack"]);
     assert_eq!(json["pings_ns"].as_array().unwrap().len(), 10);
     assert_eq!(json["peer"]["protocol"], 70_016);
-    assert_eq!(json["peer"]["services"], 0);
+    assert_eq!(json["peer"]["services"], "0");
     assert_eq!(json["exit"]["code"], 0);
 }
 

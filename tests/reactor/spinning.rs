@@ -1,0 +1,41 @@
+//! The time that a loop spends polling for an exact wake-up is told apart from the time that it works or sleeps.
+
+use peerloop::api::{Ctx, Event, Stats};
+use peerloop::limits::EXACT_WAKE_SPIN;
+use peerloop::net::mio::MioNet;
+use peerloop::{Config, Handler, Network, PeerId, Reactor};
+use std::time::Duration;
+
+/// Asks for one wake-up that is too soon to sleep until then, and stops the loop at it.
+#[derive(Debug)]
+struct WakesSoon;
+
+impl Handler for WakesSoon {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.wake_at(ctx.now().plus(EXACT_WAKE_SPIN));
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.stop();
+    }
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _event: Event<'_>) {}
+}
+
+fn stats_after_one_wake_up(spin: bool) -> Stats {
+    let config = Config { spin, ..Config::new(Network::Regtest) };
+    let mut reactor: Reactor<MioNet, WakesSoon> = Reactor::new(config, WakesSoon).expect("the kernel gives a poller");
+    reactor.run().expect("the poller works");
+    reactor.stats()
+}
+
+#[test]
+fn polling_for_an_exact_wake_up_counts_as_spinning_and_not_as_work() {
+    let spun = stats_after_one_wake_up(true);
+    assert!(spun.spinning > Duration::ZERO, "{:?}", spun.spinning);
+    assert!(spun.spinning + spun.busy <= spun.uptime, "{spun:?}");
+    let slept = stats_after_one_wake_up(false);
+    assert_eq!(slept.spinning, Duration::ZERO);
+}
