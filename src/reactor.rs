@@ -282,7 +282,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
 
     // --- 1 and 2: wait and clock ------------------------------------------------------------------------------------
 
-    /// Waits for the next event or deadline, and returns whether it polled to meet an exact wake-up instead of sleeping.
+    /// Waits for the next event or deadline, and returns whether it polled for an exact wake-up instead of sleeping.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut wait = self.next_deadline();
         let mut spins = false;

@@ -7,7 +7,7 @@ use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
 use crate::peer::{ConnectionState, PeerConnection};
-use crate::stats::PeerCost;
+use crate::stats::{MessageCounts, PeerCost};
 use crate::table::Link;
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef, Version};
@@ -63,6 +63,16 @@ impl<'a> Ctx<'a> {
     /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).
     pub fn spinning(&self) -> Duration {
         self.state.spinning
+    }
+
+    /// Returns how many messages were queued for sending, by command.
+    pub fn sent_messages(&self) -> &MessageCounts {
+        &self.state.sent
+    }
+
+    /// Returns how many messages were received, delivered or not, by command.
+    pub fn received_messages(&self) -> &MessageCounts {
+        &self.state.received
     }
 
     /// A peer, if it is not gone.

@@ -10,12 +10,11 @@ use super::plan::Plan;
 use super::report::{Accounts, Fate, PeerCounts, Report};
 use super::roster::Roster;
 use super::schedule::Schedule;
+use super::timeline::Interval;
 use crate::api::{Answer, Ctx, Event, Handler};
-use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
-use std::mem;
 use std::time::Duration;
 
 /// Pings or dials started in one call of the timer; what else is due follows in the next turn.
@@ -39,13 +38,8 @@ pub enum Phase {
 /// What other threads can ask of a generator.
 #[derive(Debug)]
 pub enum GeneratorCommand {
-    /// How far it is. Its interval histogram is exchanged for `spare`, which must be empty.
-    Progress {
-        /// The histogram to go on with.
-        spare: Box<LatencyHistogram>,
-        /// Who gets the answer.
-        answer: Answer<Progress>,
-    },
+    /// How far it is.
+    Progress(Answer<Progress>),
     /// Stop sending, wait for the last answers, and report what there is.
     Finish,
     /// Stop sending and report what there is, without waiting for answers: those that are missing have timed out. The
@@ -54,7 +48,7 @@ pub enum GeneratorCommand {
 }
 
 /// How far a generator is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress {
     /// What it is doing.
@@ -69,8 +63,8 @@ pub struct Progress {
     pub sent: u64,
     /// Pings answered so far, likewise.
     pub answered: u64,
-    /// The latencies from the planned moment, of the answers since the last time this was asked.
-    pub interval: Box<LatencyHistogram>,
+    /// The last whole interval of the counted part of the run; none before the end of the first.
+    pub interval: Option<Interval>,
 }
 
 /// Opens peers and pings them by a [`Plan`].
@@ -91,7 +85,6 @@ pub struct Generator {
     /// Failures of the first dials, until all of them have failed.
     first_failures: usize,
     accounts: Accounts,
-    interval: Box<LatencyHistogram>,
 }
 
 impl Generator {
@@ -115,7 +108,6 @@ impl Generator {
             roster,
             first_failures: 0,
             accounts,
-            interval: Box::default(),
         }
     }
 
@@ -158,6 +150,7 @@ impl Generator {
                 self.accounts.end_run(ctx);
             }
             Phase::Done => {
+                note_all_unanswered(&mut self.accounts, &self.roster, ctx);
                 if before != Phase::Drain {
                     self.next_index = 0;
                     self.count_rest(Duration::ZERO);
@@ -214,8 +207,15 @@ impl Generator {
     }
 
     /// Goes on to the next phase if this one is over, and on from there if there is nothing to do in it.
+    ///
+    /// The warm-up is never over at once: the run begins in a later turn, when the last bytes of the handshakes have
+    /// left and do not count as its traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
+        let before = self.phase;
         loop {
+            if before == Phase::Ramp && self.phase == Phase::Warmup {
+                return;
+            }
             if let Some(cause) = self.early_end() {
                 self.end_early(ctx, cause);
             } else if let Some(next) = self.next_phase(ctx.now()) {
@@ -322,12 +322,12 @@ impl Generator {
                 Some(_) => Fate::Unsent,
             };
             if self.phase == Phase::Run {
-                self.accounts.note_planned(connection, 1, fate);
+                self.accounts.note_due(connection, planned, fate);
             }
         }
     }
 
-    fn progress(&mut self, ctx: &Ctx<'_>, spare: Box<LatencyHistogram>) -> Progress {
+    fn progress(&mut self, ctx: &Ctx<'_>) -> Progress {
         Progress {
             phase: self.phase,
             phase_elapsed: ctx.now().since(self.phase_began),
@@ -335,8 +335,15 @@ impl Generator {
             planned: self.accounts.work.planned,
             sent: self.accounts.work.sent,
             answered: self.accounts.work.answered,
-            interval: mem::replace(&mut self.interval, spare),
+            interval: self.accounts.timeline.latest(ctx.now()),
         }
+    }
+}
+
+/// Notes how long the pings in flight to all ready peers were waited for.
+fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
+    for peer in roster.peers() {
+        accounts.note_unanswered(ctx, peer, roster.index_of(peer));
     }
 }
 
@@ -383,9 +390,7 @@ impl Handler for Generator {
                 self.advance(ctx);
             }
             Event::Pong { planned, sent, received, .. } => {
-                if self.accounts.note_pong(self.roster.index_of(peer), planned, sent, received) {
-                    self.interval.record(received.since(planned));
-                }
+                self.accounts.note_pong(self.roster.index_of(peer), planned, sent, received);
                 if self.phase == Phase::Drain {
                     self.advance(ctx);
                 }
@@ -397,7 +402,8 @@ impl Handler for Generator {
                 if self.phase != Phase::Done {
                     let connection = self.roster.index_of(peer);
                     self.first_failures += usize::from(connection < self.first_dials());
-                    self.accounts.note_closed(connection, reason, state);
+                    self.accounts.note_unanswered(ctx, peer, connection);
+                    self.accounts.note_closed(ctx, connection, reason, state);
                     self.advance(ctx);
                 }
             }
@@ -411,11 +417,15 @@ impl Handler for Generator {
 
     fn on_command(&mut self, ctx: &mut Ctx<'_>, command: GeneratorCommand) {
         match command {
-            GeneratorCommand::Progress { spare, answer } => answer.give(self.progress(ctx, spare)),
+            GeneratorCommand::Progress(answer) => answer.give(self.progress(ctx)),
             GeneratorCommand::Finish => self.finish(ctx),
             GeneratorCommand::Report(answer) => {
                 self.finish(ctx);
-                answer.give(Box::new(self.accounts.clone().into_report()));
+                let mut accounts = self.accounts.clone();
+                if self.phase != Phase::Done {
+                    note_all_unanswered(&mut accounts, &self.roster, ctx);
+                }
+                answer.give(Box::new(accounts.into_report()));
             }
         }
     }

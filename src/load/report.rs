@@ -3,13 +3,17 @@
 use super::ending::{EarlyEnd, Limit, Ramp};
 use super::plan::Plan;
 use super::targets::{TargetReport, Targets};
+use super::timeline::{Interval, Timeline};
+use super::traffic::Traffic;
+use super::unanswered::UnansweredWaits;
+use super::verdict::{Doubt, Verdict};
 use crate::api::Ctx;
 use crate::error::{CloseReason, Side};
 use crate::histogram::LatencyHistogram;
+use crate::id::PeerId;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 use crate::wire::Version;
-use std::fmt;
 use std::time::Duration;
 
 /// The most that the generator's own lag may be, at the 99th percentile, for its numbers to be trusted.
@@ -108,15 +112,6 @@ pub(super) enum Fate {
     Unsent,
 }
 
-/// Bytes of the counted part of the run, headers included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Sent.
-    pub sent_bytes: u64,
-    /// Received.
-    pub received_bytes: u64,
-}
-
 /// Connections that ended too soon, for one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -141,50 +136,6 @@ pub struct Agent {
     pub protocol_version: i32,
     /// How many they are.
     pub count: usize,
-}
-
-/// A reason for not trusting the numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Doubt {
-    /// Pings left later than planned.
-    SendLag {
-        /// The lag at the 99th percentile.
-        p99: Duration,
-    },
-    /// The loop woke up later than asked.
-    LoopLag {
-        /// The lag at the 99th percentile.
-        p99: Duration,
-    },
-    /// The generator's thread was at its limit.
-    Busy {
-        /// The share of the run for which it worked.
-        share: f64,
-    },
-    /// Connections were dialled later than planned.
-    DialLag {
-        /// The lag at the 99th percentile.
-        p99: Duration,
-    },
-    /// Pings stayed unsent.
-    Unsent {
-        /// How many.
-        count: u64,
-        /// How many of them because their peer was not there.
-        absent: u64,
-    },
-    /// Nothing was measured: no ping was answered, or, where none was planned, no peer became ready.
-    NothingMeasured,
-}
-
-/// Whether the generator kept its schedule, so that the latencies are the target's and not its own.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// It did.
-    Trusted,
-    /// It did not.
-    NotTrusted(Vec<Doubt>),
 }
 
 /// The account of a load.
@@ -215,6 +166,12 @@ pub struct Report {
     pub send_lag: LatencyHistogram,
     /// How late the loop woke up for what was due.
     pub loop_lag: LatencyHistogram,
+    /// The shortest waits for pings that were not answered.
+    pub unanswered_waits: UnansweredWaits,
+    /// The length of the intervals of the timeline, a whole number of seconds.
+    pub interval: Duration,
+    /// The counted part of the run and its drain, interval by interval.
+    pub timeline: Vec<Interval>,
     /// Connections that ended too soon, by cause; most frequent first.
     pub failures: Vec<Failure>,
     /// What the peers said of themselves; most frequent first.
@@ -227,6 +184,8 @@ pub struct Report {
     pub run_time: Duration,
     /// The share of it for which the generator's thread worked.
     pub busy: f64,
+    /// The share of it for which the generator's thread polled for exact wake-ups instead of sleeping.
+    pub spinning: f64,
     /// How it ended before its time, if it did.
     pub early_end: Option<EarlyEnd>,
     /// What kept it from being done as planned.
@@ -266,6 +225,8 @@ pub(super) struct Accounts {
     ping_rtt_sent: LatencyHistogram,
     send_lag: LatencyHistogram,
     loop_lag: LatencyHistogram,
+    unanswered_waits: UnansweredWaits,
+    pub(super) timeline: Timeline,
     failures: Vec<Failure>,
     agents: Vec<Agent>,
     run: Option<Run>,
@@ -274,6 +235,7 @@ pub(super) struct Accounts {
     backlog: (Option<u64>, u64),
     run_time: Duration,
     busy: Duration,
+    spinning: Duration,
 }
 
 /// Where the counted part of the run began.
@@ -281,13 +243,13 @@ pub(super) struct Accounts {
 struct Run {
     began: Instant,
     busy: Duration,
+    spinning: Duration,
     traffic: Traffic,
 }
 
 impl Run {
     fn here(ctx: &Ctx<'_>) -> Self {
-        let traffic = Traffic { sent_bytes: ctx.counters().bytes_sent, received_bytes: ctx.counters().bytes_received };
-        Self { began: ctx.now(), busy: ctx.busy(), traffic }
+        Self { began: ctx.now(), busy: ctx.busy(), spinning: ctx.spinning(), traffic: Traffic::so_far(ctx) }
     }
 }
 
@@ -309,6 +271,8 @@ impl Accounts {
             ping_rtt_sent: LatencyHistogram::new(),
             send_lag: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
+            unanswered_waits: UnansweredWaits::default(),
+            timeline: Timeline::new(plan.duration, plan.rate),
             failures: Vec::new(),
             agents: Vec::new(),
             run: None,
@@ -316,11 +280,13 @@ impl Accounts {
             backlog: (None, 0),
             run_time: Duration::ZERO,
             busy: Duration::ZERO,
+            spinning: Duration::ZERO,
         }
     }
 
     pub(super) fn begin_run(&mut self, ctx: &Ctx<'_>) {
         self.run = Some(Run::here(ctx));
+        self.timeline.begin(ctx.now(), self.peers.left());
     }
 
     /// Notes the outstanding pings when the second half of the run begins.
@@ -334,10 +300,8 @@ impl Accounts {
         let end = Run::here(ctx);
         self.run_time = end.began.since(begin.began);
         self.busy = end.busy.saturating_sub(begin.busy);
-        self.traffic = Traffic {
-            sent_bytes: end.traffic.sent_bytes - begin.traffic.sent_bytes,
-            received_bytes: end.traffic.received_bytes - begin.traffic.received_bytes,
-        };
+        self.spinning = end.spinning.saturating_sub(begin.spinning);
+        self.traffic = end.traffic.since(begin.traffic);
     }
 
     pub(super) fn note_loop_lag(&mut self, lag: Duration) {
@@ -389,22 +353,57 @@ impl Accounts {
         }
     }
 
-    /// Records a pong, if its ping belongs to the counted part of the run.
-    pub(super) fn note_pong(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) -> bool {
-        if self.run.is_none_or(|run| planned < run.began) {
-            return false;
+    /// Counts one operation that is due now.
+    pub(super) fn note_due(&mut self, connection: usize, planned: Instant, fate: Fate) {
+        self.note_planned(connection, 1, fate);
+        if fate == Fate::Sent {
+            self.timeline.note_sent(planned);
         }
+    }
+
+    /// Returns whether a ping belongs to the counted part of the run.
+    fn is_counted(&self, planned: Instant) -> bool {
+        self.run.is_some_and(|run| planned >= run.began)
+    }
+
+    /// Notes how long a peer's pings were waited for that are not going to be answered.
+    pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
+        let Some(view) = ctx.peer(peer) else { return };
+        for ping in view.connection().ping_pong().in_flight() {
+            if self.is_counted(ping.planned) {
+                self.unanswered_waits.note(ping, ctx.now());
+                self.targets.of(connection).unanswered_waits.note(ping, ctx.now());
+            }
+        }
+    }
+
+    /// Records a pong, if its ping belongs to the counted part of the run.
+    pub(super) fn note_pong(&mut self, connection: usize, planned: Instant, sent: Instant, received: Instant) {
+        if !self.is_counted(planned) {
+            return;
+        }
+        self.timeline.note_answered(received, received.since(planned));
         self.work.answered += 1;
         self.ping_rtt_planned.record(received.since(planned));
         self.targets.note_answered(connection, received.since(planned));
         self.ping_rtt_sent.record(received.since(sent));
         self.send_lag.record(sent.since(planned));
-        true
     }
 
-    pub(super) fn note_closed(&mut self, connection: usize, reason: CloseReason, state: ConnectionState) {
+    pub(super) fn note_closed(
+        &mut self,
+        ctx: &Ctx<'_>,
+        connection: usize,
+        reason: CloseReason,
+        state: ConnectionState,
+    ) {
         match state {
-            ConnectionState::Connected => self.count_peer(connection, |peers| peers.lost += 1),
+            ConnectionState::Connected => {
+                self.count_peer(connection, |peers| peers.lost += 1);
+                if self.run.is_some() {
+                    self.timeline.note_lost(ctx.now());
+                }
+            }
             ConnectionState::Disconnected
             | ConnectionState::Connecting
             | ConnectionState::AwaitingHandshake
@@ -440,9 +439,12 @@ impl Accounts {
         self.work.end();
         self.failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         self.agents.sort_by_key(|agent| std::cmp::Reverse(agent.count));
-        let busy = self.busy.as_secs_f64() / self.run_time.as_secs_f64().max(f64::MIN_POSITIVE);
+        let share = |time: Duration| time.as_secs_f64() / self.run_time.as_secs_f64().max(f64::MIN_POSITIVE);
+        let (busy, spinning) = (share(self.busy), share(self.spinning));
         let verdict = self.verdict(busy);
         let limit = self.limit(&verdict);
+        let has_run = self.run.is_some();
+        let (interval, timeline) = self.timeline.into_intervals(self.scheduled_time);
         Report {
             peers: self.peers,
             work: self.work,
@@ -456,12 +458,16 @@ impl Accounts {
             ping_rtt_sent: self.ping_rtt_sent,
             send_lag: self.send_lag,
             loop_lag: self.loop_lag,
+            unanswered_waits: self.unanswered_waits,
+            interval,
+            timeline: if has_run { timeline } else { Vec::new() },
             failures: self.failures,
             agents: self.agents,
             ramp: self.ramp,
             scheduled_time: self.scheduled_time,
             run_time: self.run_time,
             busy,
+            spinning,
             early_end: self.early_end,
             limit,
             verdict,
@@ -508,55 +514,5 @@ impl Accounts {
             false if is_refused || is_behind || self.work.timed_out as f64 > share_max => Limit::Node,
             false => Limit::None,
         }
-    }
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SendLag { p99 } => write!(
-                f,
-                "pings left up to {} later than planned (p99); lower the rate or free a CPU for the generator",
-                shown(*p99)
-            ),
-            Self::LoopLag { p99 } => write!(
-                f,
-                "the loop woke up to {} late (p99); this machine is busy with something else, or spinning is off",
-                shown(*p99)
-            ),
-            Self::Busy { share } => write!(
-                f,
-                "the generator's thread was at work {:.0} % of the time; lower the rate or split the load",
-                share * 100.0
-            ),
-            Self::DialLag { p99 } => write!(
-                f,
-                "connections were dialled up to {} later than planned (p99); lower --connect-rate",
-                shown(*p99)
-            ),
-            Self::Unsent { count, absent } if absent == count => {
-                write!(f, "{count} pings were not sent, because their peers were not there; see the failures")
-            }
-            Self::Unsent { count, absent: 0 } => {
-                write!(f, "{count} pings were due and not sent; lower the rate or free a CPU for the generator")
-            }
-            Self::Unsent { count, absent } => write!(
-                f,
-                "{count} pings were due and not sent, {absent} of them because their peers were not there; see the \
-                 failures, and lower the rate"
-            ),
-            Self::NothingMeasured => f.write_str("nothing was answered, so there is nothing to measure"),
-        }
-    }
-}
-
-/// A lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
-fn shown(lag: Duration) -> String {
-    let millis = lag.as_secs_f64() * 1e3;
-    match lag.as_nanos() {
-        0..9_995_000 => format!("{millis:.2} ms"),
-        9_995_000..99_950_000 => format!("{millis:.1} ms"),
-        99_950_000..999_500_000 => format!("{millis:.0} ms"),
-        _ => format!("{:.2} s", millis / 1e3),
     }
 }

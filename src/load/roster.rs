@@ -48,6 +48,11 @@ impl Roster {
         self.ready_count -= usize::from(self.ready[index].take().is_some());
     }
 
+    /// Lists the peers that are ready.
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.ready.iter().copied().flatten()
+    }
+
     /// Returns whether no peer is ready.
     pub(super) fn is_empty(&self) -> bool {
         self.ready_count == 0

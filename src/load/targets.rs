@@ -1,6 +1,7 @@
 //! The account of each target, beside that of all together.
 
 use super::report::{PeerCounts, WorkCounts};
+use super::unanswered::UnansweredWaits;
 use crate::histogram::LatencyHistogram;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct TargetReport {
     pub work: WorkCounts,
     /// From the planned moment of a ping to its pong; none for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
+    /// The shortest waits for pings that were not answered.
+    pub unanswered_waits: UnansweredWaits,
 }
 
 /// The accounts of all targets; connection i belongs to target `i mod targets`.
@@ -39,6 +42,7 @@ impl Targets {
             },
             work: WorkCounts::default(),
             // One target alone has all that is measured.
+            unanswered_waits: UnansweredWaits::default(),
             ping_rtt_planned: (targets > 1 && index < HISTOGRAMS_MAX).then(LatencyHistogram::new),
         };
         Self { accounts: addresses.iter().enumerate().map(account).collect() }

@@ -81,5 +81,5 @@ mod user_agent;
 
 pub use connection::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
 pub use handshake::{HandshakeState, validate_version};
-pub use ping_pong::{Answered, PingPongState, PongError, create_pong_nonce};
+pub use ping_pong::{Answered, PingInFlight, PingPongState, PongError, create_pong_nonce};
 pub use restart::RestartTracking;

@@ -46,6 +46,15 @@ pub struct Answered {
     pub answered: Instant,
 }
 
+/// A ping that was not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingInFlight {
+    /// When the ping was due.
+    pub planned: Instant,
+    /// When the write that carried its last byte began; none while it waits in the send queue.
+    pub sent: Option<Instant>,
+}
+
 /// A pong that does not count. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PongError {
@@ -223,6 +232,17 @@ impl PingPongState {
         })
     }
 
+    /// Lists the pings in flight, those in the send queue among them, in no particular order.
+    pub fn in_flight(&self) -> impl Iterator<Item = PingInFlight> {
+        self.pings().map(|ping| PingInFlight {
+            planned: ping.planned,
+            sent: match ping.progress {
+                Progress::Queued { .. } => None,
+                Progress::Sent { at } => Some(at),
+            },
+        })
+    }
+
     /// Pings in flight, those in the send queue among them.
     pub fn pending_count(&self) -> usize {
         usize::from(self.first.is_some()) + self.spill.as_ref().map_or(0, |spill| spill.pings.len())
@@ -327,6 +347,21 @@ const fn saturating_nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pings_in_flight_are_listed_until_they_are_answered() {
+        let mut pings = PingPongState::new(Duration::MAX);
+        let at = Instant::from_nanos;
+        for (nonce, planned) in [(1, 10), (2, 20), (3, 30)] {
+            assert!(pings.queue_ping(nonce, at(planned), nonce));
+        }
+        pings.mark_written(2, at(25));
+        assert!(pings.settle(1, at(40)).is_ok());
+        let listed: Vec<PingInFlight> = pings.in_flight().collect();
+        let expected = [(20, Some(25)), (30, None)]
+            .map(|(planned, sent)| PingInFlight { planned: at(planned), sent: sent.map(at) });
+        assert_eq!(listed, expected);
+    }
 
     #[test]
     fn round_trips_are_kept_to_the_microsecond_and_the_least_of_them_stays() {

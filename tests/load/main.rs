@@ -6,3 +6,4 @@ mod account;
 mod lag;
 mod schedule;
 mod stage;
+mod timeline;

@@ -41,12 +41,17 @@ impl Stage {
 
     /// A stage whose node is configured by the test.
     pub(crate) fn on(node_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
+        Self::between(node_config, config(), change)
+    }
+
+    /// A stage on which the test configures both sides.
+    pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
         let address = SocketAddr::new(node.net().ip(), 18_444);
         node.listen(address).unwrap();
         let generator = Generator::new(change(plan(address)));
-        let generator = Reactor::with_net(config(), world.host(), generator).unwrap();
+        let generator = Reactor::with_net(own_config, world.host(), generator).unwrap();
         Self { world, node, generator }
     }
 
@@ -72,7 +77,7 @@ impl Stage {
 
     pub(crate) fn progress(&mut self) -> Progress {
         let (answer, pending) = Pending::new();
-        self.command(GeneratorCommand::Progress { spare: Box::default(), answer });
+        self.command(GeneratorCommand::Progress(answer));
         self.run_for(Duration::ZERO);
         pending.wait().unwrap()
     }

@@ -36,7 +36,8 @@ Examples:
   peerloop doctor --peers 10k                  is this machine fit for that?
 
 Exit codes: 0 finished, 1 the run failed, ended early or had too few peers, 2 wrong usage,
-  3 this machine cannot do it, 129/130/143 ended by a signal, 131 at once by a second one";
+  3 this machine cannot do it, 4 bench --strict: numbers that cannot be trusted,
+  129/130/143 ended by a signal, 131 at once by a second one";
 
 const EXIT_CODES_OF_RUN: &str = "\
 Exit codes: 0 ended by a signal, 1 something failed, 2 a setting is wrong, 3 this machine cannot do it,
@@ -141,6 +142,9 @@ pub(crate) struct BenchArgs {
     /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
     #[arg(long)]
     pub(crate) no_spin: bool,
+    /// Exit with 4 if the numbers cannot be trusted
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@
 //! | 1 | the run ended early or had too few peers, a name, file or address could not be used, or a check failed |
 //! | 2 | wrong usage |
 //! | 3 | this machine cannot do it, found before the start |
+//! | 4 | `bench --strict`: the numbers cannot be trusted |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
 //! | 131 | ended at once by a second signal; results up to then are written, without a wait for the last answers |
 //!
@@ -22,6 +23,7 @@ pub(crate) enum Exit {
     RunFailed,
     Usage,
     MachineCannot,
+    Untrusted,
     Stopped(Stop),
     /// By a second signal.
     StoppedAtOnce(Stop),
@@ -50,6 +52,7 @@ impl Exit {
             Self::RunFailed => 1,
             Self::Usage => 2,
             Self::MachineCannot => 3,
+            Self::Untrusted => 4,
             Self::Stopped(Stop::HungUp) => 129,
             Self::Stopped(Stop::Interrupted) => 130,
             Self::Stopped(Stop::Terminated) => 143,

@@ -93,6 +93,11 @@ impl FileId {
     }
 }
 
+/// Writes one line to stderr that is no complaint.
+pub(crate) fn remark(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Where a result goes.
 #[derive(Debug)]
 pub(crate) enum Sink {

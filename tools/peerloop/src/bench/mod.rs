@@ -15,7 +15,7 @@ use crate::machine;
 use crate::notices::Notices;
 use crate::output;
 use crate::process;
-use crate::report::{self, Outcome};
+use crate::report::{self, Outcome, Sample};
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::load::{Generator, GeneratorCommand, Report};
@@ -26,7 +26,7 @@ pub(crate) use setup::Setup;
 pub(crate) use setup::drawn_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::SystemTime;
-pub(crate) use watch::{Course, TIMELINE_INTERVAL};
+pub(crate) use watch::Course;
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
@@ -98,13 +98,16 @@ fn drive(
 fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
     let text = (!setup.stdout_is_taken()).then(|| report::text::summary(setup, outcome));
     let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
-    let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(&outcome.report.ping_rtt_planned));
+    let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(&Sample::ping_rtt_planned(&outcome.report)));
     let mut outcomes = Vec::new();
     for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {
         if let (Some(sink), Some(content)) = (sink, content) {
             outcomes.push(sink.write(&content));
         }
     }
-    outcomes.extend(text.map(|text| output::print(&text)));
+    match text {
+        Some(text) => outcomes.push(output::print(&text)),
+        None => output::remark(&outcome.verdict()),
+    }
     outcomes.into_iter().collect()
 }

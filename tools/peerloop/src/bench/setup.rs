@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) percentiles: Percentiles,
     pub(crate) seed: u64,
     pub(crate) spin: bool,
+    /// Whether a run that cannot be trusted is a failure.
+    pub(crate) strict: bool,
     pub(crate) quiet: bool,
     pub(crate) machine: Machine,
     pub(crate) json: Option<Sink>,
@@ -97,6 +99,7 @@ impl Setup {
             percentiles: args.percentiles,
             seed: args.seed.unwrap_or_else(drawn_seed),
             spin: !args.no_spin,
+            strict: args.strict,
             quiet: args.quiet,
             machine: Machine::survey(),
             json: None,

@@ -1,4 +1,5 @@
-//! The reporting thread's watch over a generator: progress, signals, and the course of the run second by second.
+//! The reporting thread's watch over a generator: progress and signals. The latencies of a line are those of the last
+//! whole interval of the timeline, which the generator keeps by itself.
 //!
 //! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for an
 //! answer of the loop for a second at the most, so a loop that hangs can still be interrupted.
@@ -10,33 +11,17 @@ use crate::status::{ANSWER_PAUSE, wait_for};
 use crate::units::{show_latency, show_seconds};
 use peerloop::Handle;
 use peerloop::api::Pending;
-use peerloop::histogram::LatencyHistogram;
 use peerloop::load::{self, GeneratorCommand, Phase, Plan, Report};
 use std::time::Duration;
 
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
-/// The time that a row of the timeline covers, at the least.
-pub(crate) const TIMELINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was seen of a run from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
     /// The signals that ended it before its time.
     pub(crate) stops: Stops,
-    pub(crate) timeline: Vec<TimelineRow>,
-}
-
-/// One interval of the counted part of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TimelineRow {
-    /// Its end, from the beginning of the counted part.
-    pub(crate) end: Duration,
-    pub(crate) sent: u64,
-    pub(crate) answered: u64,
-    pub(crate) p50: Option<Duration>,
-    pub(crate) p99: Option<Duration>,
-    pub(crate) max: Option<Duration>,
 }
 
 /// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the report
@@ -93,37 +78,19 @@ struct Watch<'a> {
     plan: &'a Plan,
     course: Course,
     pending: Option<Pending<load::Progress>>,
-    /// Goes to the loop in exchange for the one that it filled.
-    spare: Option<Box<LatencyHistogram>>,
-    /// All latencies so far.
-    total: LatencyHistogram,
-    /// Those since the last row of the timeline.
-    since_row: LatencyHistogram,
-    /// Time, sent and answered at the last row.
-    row_began: (Duration, u64, u64),
     /// Time and answered at the last line.
     line_before: (Duration, u64),
 }
 
 impl<'a> Watch<'a> {
     fn new(plan: &'a Plan) -> Self {
-        Self {
-            plan,
-            course: Course::default(),
-            pending: None,
-            spare: Some(Box::default()),
-            total: LatencyHistogram::new(),
-            since_row: LatencyHistogram::new(),
-            row_began: (Duration::ZERO, 0, 0),
-            line_before: (Duration::ZERO, 0),
-        }
+        Self { plan, course: Course::default(), pending: None, line_before: (Duration::ZERO, 0) }
     }
 
     fn ask(&mut self, handle: &Handle<GeneratorCommand>) {
         let (answer, pending) = Pending::new();
-        let spare = self.spare.take().unwrap_or_default();
         // A loop that does not take it has ended, and that is a notice of its own.
-        if handle.command(GeneratorCommand::Progress { spare, answer }).is_ok() {
+        if handle.command(GeneratorCommand::Progress(answer)).is_ok() {
             self.pending = Some(pending);
         }
     }
@@ -134,36 +101,9 @@ impl<'a> Watch<'a> {
             self.pending = None;
             return None;
         };
-        let mut now = answer?;
+        let now = answer?;
         self.pending = None;
-        if matches!(now.phase, Phase::Run | Phase::Drain) {
-            self.total.merge(&now.interval);
-            self.since_row.merge(&now.interval);
-        }
-        if now.phase == Phase::Run {
-            self.note_row(&now);
-        }
-        let line = self.line(&now);
-        now.interval.clear();
-        self.spare = Some(now.interval);
-        Some(line)
-    }
-
-    fn note_row(&mut self, now: &load::Progress) {
-        let (row_began, sent, answered) = self.row_began;
-        if now.phase_elapsed.saturating_sub(row_began) < TIMELINE_INTERVAL {
-            return;
-        }
-        self.row_began = (now.phase_elapsed, now.sent, now.answered);
-        self.course.timeline.push(TimelineRow {
-            end: now.phase_elapsed,
-            sent: now.sent - sent,
-            answered: now.answered - answered,
-            p50: self.since_row.percentile(50.0),
-            p99: self.since_row.percentile(99.0),
-            max: self.since_row.max(),
-        });
-        self.since_row.clear();
+        Some(self.line(&now))
     }
 
     fn line(&mut self, now: &load::Progress) -> String {
@@ -187,15 +127,16 @@ impl<'a> Watch<'a> {
         self.line_before = (now.phase_elapsed, now.answered);
         let seconds = now.phase_elapsed.saturating_sub(before).as_secs_f64();
         let rate = if seconds > 0.0 { (now.answered - answered_before) as f64 / seconds } else { 0.0 };
-        let latency = |percent| self.total.percentile(percent).map_or_else(|| "-".to_owned(), show_latency);
+        let shown = |latency: Option<Duration>| latency.map_or_else(|| "-".to_owned(), show_latency);
+        let (p50, p99) = now.interval.map_or((None, None), |interval| (interval.p50, interval.p99));
         format!(
             "run     {} {:.1}/{}  {}/s  p50 {}  p99 {}  lost {}",
             bar(now.phase_elapsed, self.plan.duration),
             now.phase_elapsed.as_secs_f64(),
             show_seconds(self.plan.duration),
             rate.round(),
-            latency(50.0),
-            latency(99.0),
+            shown(p50),
+            shown(p99),
             now.peers.lost
         )
     }

@@ -3,7 +3,7 @@
 use super::{Ending, explain, stage};
 use crate::bench::Setup;
 use crate::exit::Exit;
-use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport};
+use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
 use std::time::Duration;
 
 /// Says how a run ended before its time for want of peers.
@@ -61,6 +61,14 @@ pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
+}
+
+/// Says why the numbers cannot be trusted, where that was demanded.
+pub(super) fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
+    let Verdict::NotTrusted(doubts) = &report.verdict else { return None };
+    let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+    let reason = format!("not trusted, as --strict demands: {}", doubts.join("; "));
+    setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
 /// Says what may be behind the loss of ready peers if a target has lost all of its own: a full node keeps most of them.

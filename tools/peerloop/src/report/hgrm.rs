@@ -3,31 +3,36 @@
 //! Four columns: value in milliseconds, percentile as a ratio, count up to it, and `1/(1-percentile)`, which the last
 //! row has not, being infinite. The steps between percentiles halve with the distance to 100 %.
 
+use super::Sample;
 use hdrhistogram::Histogram;
-use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use std::fmt::Write;
 
 /// Rows for each halving of the distance to 100 %.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
-/// The spectrum of a histogram of nanoseconds.
-pub(crate) fn render(latencies: &LatencyHistogram) -> String {
+/// Formats the spectrum of a sample. Its percentiles are those of all operations: the rows end where those begin that
+/// were not answered, and a comment tells how many these are.
+pub(crate) fn render(sample: &Sample<'_>) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    let histogram = latencies.as_hdr();
+    let histogram = sample.latencies.as_hdr();
     for percent in levels() {
-        let Some(value) = latencies.at_rank(percentile_rank(percent, latencies.count())) else { break };
+        let Some(value) = sample.percentile(percent).measured() else { break };
         let value = value.as_nanos() as u64;
         let count = histogram.count_between(0, value);
-        let is_last = percent >= 100.0 || count == latencies.count();
         row(&mut text, value, percent / 100.0, count);
-        if is_last {
+        if count == sample.count() {
             row(&mut text, value, 1.0, count);
             break;
         }
     }
     let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
     let max = histogram.max() as f64 / NANOS_PER_MILLI;
+    if sample.failed > 0 {
+        let wait = sample.shortest_wait.map(|wait| wait.as_nanos() as f64 / NANOS_PER_MILLI);
+        let wait = wait.map_or_else(|| format!("{:>12}", "none"), |wait| format!("{wait:12.6}"));
+        put(&mut text, format_args!("#[Unanswered = {:9}, Shortest wait  = {wait}]\n", sample.failed));
+    }
     put(&mut text, format_args!("#[Mean    = {mean:12.6}, StdDeviation   = {deviation:12.6}]\n"));
     put(&mut text, format_args!("#[Max     = {max:12.6}, Total count    = {:12}]\n", histogram.len()));
     put(
@@ -69,6 +74,7 @@ fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop::histogram::LatencyHistogram;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -78,9 +84,27 @@ mod tests {
         histogram
     }
 
+    fn rendered(nanos: impl IntoIterator<Item = u64>) -> String {
+        render(&Sample::of(&of(nanos)))
+    }
+
+    #[test]
+    fn unanswered_pings_end_the_rows_and_are_counted_in_a_comment() {
+        let latencies = of([1_000_000, 1_000_000]);
+        let shortest_wait = Some(Duration::from_millis(2_010));
+        let text = render(&Sample { latencies: &latencies, failed: 2, shortest_wait });
+        let (rows, comments) = text.split_at(text.find('#').unwrap());
+        assert_eq!(rows.lines().last(), Some("    1.000447 0.500000000000          2           2.00"));
+        let comment = "#[Unanswered =         2, Shortest wait  =  2010.000000]\n#[Mean    =     1.000192,";
+        assert!(comments.starts_with(comment), "{comments}");
+        let unsent = render(&Sample { latencies: &latencies, failed: 2, shortest_wait: None });
+        assert!(unsent.contains("#[Unanswered =         2, Shortest wait  =         none]\n"), "{unsent}");
+        assert!(!rendered([1]).contains("Unanswered"));
+    }
+
     #[test]
     fn a_known_histogram_is_written_as_the_plotter_reads_it() {
-        let text = render(&of([1_000_000, 1_000_000, 2_000_000, 4_000_000]));
+        let text = rendered([1_000_000, 1_000_000, 2_000_000, 4_000_000]);
         let expected = "       Value     Percentile TotalCount 1/(1-Percentile)
 
     1.000447 0.000000000000          2           1.00
@@ -105,14 +129,14 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_has_no_rows_that_mislead() {
-        let text = render(&of([]));
+        let text = rendered([]);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         assert!(text.contains("Total count    =            0]"), "{text}");
     }
 
     #[test]
     fn a_row_of_whole_samples_is_not_one_sample_too_far() {
-        let text = render(&of(1..=1_000));
+        let text = rendered(1..=1_000);
         let rows: Vec<&str> = text.lines().filter(|line| line.contains(" 0.750000000000 ")).collect();
         assert_eq!(rows, ["    0.000750 0.750000000000        750           4.00"]);
         assert!(text.contains("    0.000875 0.875000000000        875           8.00\n"), "{text}");
@@ -124,7 +148,7 @@ mod tests {
         fn values_and_counts_rise_to_the_last_of_all(
             nanos in proptest::collection::vec(1u64..3_600_000_000_000, 1..200),
         ) {
-            let text = render(&of(nanos.iter().copied()));
+            let text = rendered(nanos.iter().copied());
             let rows: Vec<Vec<f64>> = text
                 .lines()
                 .skip(2)

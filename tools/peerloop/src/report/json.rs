@@ -1,17 +1,17 @@
 //! The report for programs: one JSON object, all times in nanoseconds.
 //!
 //! Each metric carries its whole histogram (HdrHistogram V2, deflated, base64), so that several files can be merged
-//! exactly. What failed is counted apart from the latencies; `p_with_failures` takes it as infinitely slow.
+//! exactly. `percentiles` are those of all operations, and null among those that failed, which count as infinitely
+//! slow; `percentiles_of_answered` and all else of a view leave out what failed.
 
-use super::{Outcome, stage};
-use crate::bench::{Setup, TIMELINE_INTERVAL};
+use super::{Outcome, Sample, stage};
+use crate::bench::Setup;
 use crate::units::{Percentiles, show_time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use peerloop::error::Side;
-use peerloop::histogram::{LatencyHistogram, percentile_rank};
-use peerloop::load::{Report, TargetReport, Verdict};
+use peerloop::load::{Interval, Report, TargetReport, Verdict};
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::Value;
@@ -164,10 +164,14 @@ struct Metric {
 #[derive(Debug, Serialize)]
 struct View {
     count: u64,
+    failed: u64,
+    /// The shortest time that one of the failed was waited for.
+    shortest_wait_ns: Option<u64>,
     min: Option<u64>,
     mean: Option<u64>,
     max: Option<u64>,
     percentiles: Table,
+    percentiles_of_answered: Table,
     hdr: String,
 }
 
@@ -184,14 +188,16 @@ struct Table(Vec<(String, Option<u64>)>);
 #[derive(Debug, Serialize)]
 struct Timeline {
     interval_ns: u64,
-    columns: [&'static str; 6],
-    rows: Vec<[Option<u64>; 6]>,
+    columns: [&'static str; 9],
+    rows: Vec<[Option<u64>; 9]>,
 }
 
 #[derive(Debug, Serialize)]
 struct Generator {
     /// The share of the counted part of the run for which the loop's thread worked.
-    cpu: f64,
+    cpu_working: f64,
+    /// The share for which it polled for exact wake-ups instead of sleeping: the CPU is in use, too.
+    cpu_spinning: f64,
     verdict: &'static str,
     reasons: Vec<String>,
     /// What kept the load from being done as planned: `none`, `node` or `generator`.
@@ -248,7 +254,7 @@ pub(crate) fn render(setup: &Setup, outcome: &Outcome) -> String {
         agents: agents(report),
         counts: counts(report),
         metrics: metrics(&setup.percentiles, report),
-        timeline: timeline(outcome),
+        timeline: timeline(report),
         generator: generator(report),
         exit: Ended {
             code: outcome.exit().code(),
@@ -334,10 +340,7 @@ fn targets(setup: &Setup, report: &Report) -> Vec<Target> {
         unsent_absent: target.work.absent,
         answered: target.work.answered,
         timed_out: target.work.timed_out,
-        ping_rtt_percentiles: target
-            .ping_rtt_planned
-            .as_ref()
-            .map(|histogram| with_failures(&setup.percentiles, histogram, 0)),
+        ping_rtt_percentiles: Sample::of_target(target).map(|sample| table(&setup.percentiles, &sample)),
     };
     report.targets.iter().map(target).collect()
 }
@@ -380,78 +383,76 @@ fn counts(report: &Report) -> Counts {
 }
 
 fn metrics(percentiles: &Percentiles, report: &Report) -> Vec<Metric> {
-    let view = |histogram: &LatencyHistogram| Some(view(percentiles, histogram));
-    let measured = |name, histogram| Metric {
+    let view = |sample: Sample<'_>| Some(view(percentiles, &sample));
+    let measured = |name, sample: Sample<'_>| Metric {
         name,
         unit: "ns",
         planned: None,
         sent: None,
-        measured: view(histogram),
+        measured: view(sample),
         failed: None,
         p_with_failures: None,
     };
     let ping_rtt = Metric {
         name: "ping_rtt",
         unit: "ns",
-        planned: view(&report.ping_rtt_planned),
-        sent: view(&report.ping_rtt_sent),
+        planned: view(Sample::ping_rtt_planned(report)),
+        sent: view(Sample::ping_rtt_sent(report)),
         measured: None,
         failed: Some(FailedPings { timeout: report.work.timed_out, unsent: report.work.unsent }),
-        p_with_failures: Some(with_failures(
-            percentiles,
-            &report.ping_rtt_planned,
-            report.work.timed_out + report.work.unsent,
-        )),
+        p_with_failures: Some(table(percentiles, &Sample::ping_rtt_planned(report))),
     };
     let connect = Metric {
-        planned: view(&report.connect_planned),
-        sent: view(&report.connect_dialled),
+        planned: view(Sample::connect_planned(report)),
+        sent: view(Sample::connect_dialled(report)),
         measured: None,
-        ..measured("connect", &report.connect_dialled)
+        ..measured("connect", Sample::connect_dialled(report))
     };
     vec![
         connect,
-        measured("handshake", &report.handshake),
+        measured("handshake", Sample::handshake(report)),
         ping_rtt,
-        measured("send_lag", &report.send_lag),
-        measured("loop_lag", &report.loop_lag),
-        measured("dial_lag", &report.dial_lag),
+        measured("send_lag", Sample::of(&report.send_lag)),
+        measured("loop_lag", Sample::of(&report.loop_lag)),
+        measured("dial_lag", Sample::of(&report.dial_lag)),
     ]
 }
 
-fn view(percentiles: &Percentiles, histogram: &LatencyHistogram) -> View {
+fn view(percentiles: &Percentiles, sample: &Sample<'_>) -> View {
+    let histogram = sample.latencies;
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
         .serialize(histogram.as_hdr(), &mut bytes)
         .expect("memory takes a histogram of this size");
     View {
         count: histogram.count(),
+        failed: sample.failed,
+        shortest_wait_ns: sample.shortest_wait.map(nanos),
         min: histogram.min().map(nanos),
         mean: histogram.mean().map(nanos),
         max: histogram.max().map(nanos),
-        percentiles: with_failures(percentiles, histogram, 0),
+        percentiles: table(percentiles, sample),
+        percentiles_of_answered: table(percentiles, &Sample::of(histogram)),
         hdr: STANDARD.encode(bytes),
     }
 }
 
-/// Computes the percentiles of all operations; the `failures` among them took longer than every other.
-fn with_failures(percentiles: &Percentiles, histogram: &LatencyHistogram, failures: u64) -> Table {
-    let all = histogram.count() + failures;
-    let value = |percent: f64| histogram.at_rank(percentile_rank(percent, all)).map(nanos);
+/// Computes the percentiles of all operations; null is among those that failed, or without data.
+fn table(percentiles: &Percentiles, sample: &Sample<'_>) -> Table {
+    let value = |percent: f64| sample.percentile(percent).measured().map(nanos);
     Table(percentiles.0.iter().map(|one| (one.label.clone(), value(one.percent))).collect())
 }
 
-fn timeline(outcome: &Outcome) -> Timeline {
-    let rows = outcome.course.timeline.iter();
+fn timeline(report: &Report) -> Timeline {
+    let row = |row: &Interval| {
+        let [p50, p99, max] = [row.p50, row.p99, row.max].map(|latency| latency.map(nanos));
+        let [peers, lost] = [row.peers, row.lost].map(|count| Some(count as u64));
+        [Some(nanos(row.end)), Some(row.planned), Some(row.sent), Some(row.answered), p50, p99, max, peers, lost]
+    };
     Timeline {
-        interval_ns: nanos(TIMELINE_INTERVAL),
-        columns: ["t", "sent", "answered", "p50", "p99", "max"],
-        rows: rows
-            .map(|row| {
-                let [p50, p99, max] = [row.p50, row.p99, row.max].map(|latency| latency.map(nanos));
-                [Some(nanos(row.end)), Some(row.sent), Some(row.answered), p50, p99, max]
-            })
-            .collect(),
+        interval_ns: nanos(report.interval),
+        columns: ["t", "planned", "sent", "answered", "p50", "p99", "max", "peers", "lost"],
+        rows: report.timeline.iter().map(row).collect(),
     }
 }
 
@@ -460,7 +461,7 @@ fn generator(report: &Report) -> Generator {
         Verdict::Trusted => ("trusted", Vec::new()),
         Verdict::NotTrusted(doubts) => ("not_trusted", doubts.iter().map(ToString::to_string).collect()),
     };
-    Generator { cpu: report.busy, verdict, reasons, limit: report.limit.name() }
+    Generator { cpu_working: report.busy, cpu_spinning: report.spinning, verdict, reasons, limit: report.limit.name() }
 }
 
 #[cfg(test)]
@@ -469,6 +470,7 @@ mod tests {
     use crate::units::parse_percentiles;
     use hdrhistogram::Histogram;
     use hdrhistogram::serialization::Deserializer;
+    use peerloop::histogram::LatencyHistogram;
 
     fn one_to(count: u64) -> LatencyHistogram {
         let mut histogram = LatencyHistogram::new();
@@ -479,7 +481,7 @@ mod tests {
     #[test]
     fn a_view_carries_the_whole_histogram() {
         let histogram = one_to(1_000);
-        let view = view(&parse_percentiles("50,100").unwrap(), &histogram);
+        let view = view(&parse_percentiles("50,100").unwrap(), &Sample::of(&histogram));
         assert_eq!((view.count, view.min, view.max), (1_000, Some(1), Some(1_000)));
         let bytes = STANDARD.decode(&view.hdr).unwrap();
         let back: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
@@ -498,31 +500,39 @@ mod tests {
         }
     }
 
+    fn values(percentiles: &str, latencies: &LatencyHistogram, failed: u64) -> Vec<Option<u64>> {
+        let sample = Sample { failed, ..Sample::of(latencies) };
+        let Table(rows) = table(&parse_percentiles(percentiles).unwrap(), &sample);
+        rows.into_iter().map(|(_, value)| value).collect()
+    }
+
     #[test]
     fn failures_count_as_slower_than_everything() {
-        let percentiles = parse_percentiles("25,50,75,90,100").unwrap();
-        let Table(rows) = with_failures(&percentiles, &one_to(100), 100);
-        let values: Vec<Option<u64>> = rows.into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, [Some(50), Some(100), None, None, None]);
-        let Table(rows) = with_failures(&percentiles, &LatencyHistogram::new(), 5);
-        assert!(rows.iter().all(|(_, value)| value.is_none()), "nothing was answered");
+        assert_eq!(values("25,50,75,90,100", &one_to(100), 100), [Some(50), Some(100), None, None, None]);
+        assert_eq!(values("1,50,100", &LatencyHistogram::new(), 5), [None; 3], "nothing was answered");
     }
 
     #[test]
     fn failures_take_no_whole_sample_too_many() {
-        let percentiles = parse_percentiles("49.9,50,50.1,99.9").unwrap();
-        let values =
-            |failures| with_failures(&percentiles, &one_to(500), failures).0.into_iter().map(|(_, value)| value);
-        assert_eq!(values(500).collect::<Vec<_>>(), [Some(499), Some(500), None, None]);
-        assert_eq!(values(0).collect::<Vec<_>>(), [Some(250), Some(250), Some(251), Some(500)]);
+        assert_eq!(values("49.9,50,50.1,99.9", &one_to(500), 500), [Some(499), Some(500), None, None]);
+        assert_eq!(values("49.9,50,50.1,99.9", &one_to(500), 0), [Some(250), Some(250), Some(251), Some(500)]);
+    }
+
+    #[test]
+    fn the_percentiles_of_a_view_count_what_failed_and_the_plain_ones_stand_beside() {
+        let latencies = one_to(560);
+        let shortest_wait = Some(Duration::from_millis(2_010));
+        let sample = Sample { latencies: &latencies, failed: 440, shortest_wait };
+        let view = view(&parse_percentiles("50,99").unwrap(), &sample);
+        assert_eq!((view.count, view.failed, view.shortest_wait_ns), (560, 440, Some(2_010_000_000)));
+        assert_eq!(serde_json::to_string(&view.percentiles).unwrap(), r#"{"50":500,"99":null}"#);
+        assert_eq!(serde_json::to_string(&view.percentiles_of_answered).unwrap(), r#"{"50":280,"99":555}"#);
     }
 
     #[test]
     fn where_nothing_was_measured_there_is_no_number() {
-        let view = view(&parse_percentiles("50").unwrap(), &LatencyHistogram::new());
+        let view = view(&parse_percentiles("50").unwrap(), &Sample::of(&LatencyHistogram::new()));
         assert_eq!((view.count, view.min, view.mean, view.max), (0, None, None, None));
         assert_eq!(serde_json::to_string(&view.percentiles).unwrap(), r#"{"50":null}"#);
-        let Table(rows) = with_failures(&parse_percentiles("50").unwrap(), &LatencyHistogram::new(), 0);
-        assert_eq!(rows, [("50".to_owned(), None)]);
     }
 }

@@ -3,12 +3,14 @@
 mod ending;
 pub(crate) mod hgrm;
 pub(crate) mod json;
+mod sample;
 pub(crate) mod text;
 
 use crate::bench::{Course, Setup};
 use crate::exit::{Exit, Failure};
-use peerloop::load::{self, Report, TargetReport};
+use peerloop::load::{self, Report, TargetReport, Verdict};
 use peerloop::peer::ConnectionState;
+pub(crate) use sample::Sample;
 use std::time::SystemTime;
 
 /// A bench that has ended.
@@ -33,7 +35,12 @@ pub(crate) struct Ending {
 impl Outcome {
     pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
         let stopped = course.stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
-        let reasons = [stopped, ending::early(setup, &report), ending::too_few_peers(setup, &report)];
+        let reasons = [
+            stopped,
+            ending::early(setup, &report),
+            ending::too_few_peers(setup, &report),
+            ending::untrusted(setup, &report),
+        ];
         let endings = reasons.into_iter().flatten().collect();
         Self { start, course, report, endings }
     }
@@ -56,7 +63,22 @@ impl Outcome {
     /// Returns the line to end with, if the run failed.
     pub(crate) fn failure(&self, setup: &Setup) -> Option<Failure> {
         let message = || format!("bench {}: {}", setup.target_text(), self.reason());
-        (self.exit() == Exit::RunFailed).then(|| Failure::run(message()))
+        match self.exit() {
+            exit @ (Exit::RunFailed | Exit::Untrusted) => Some(Failure { exit, message: message() }),
+            Exit::Success | Exit::Usage | Exit::MachineCannot | Exit::Stopped(_) | Exit::StoppedAtOnce(_) => None,
+        }
+    }
+
+    /// Says in one line whether the numbers can be trusted, for a reader who does not see the table.
+    pub(crate) fn verdict(&self) -> String {
+        let limit = self.report.limit.name();
+        match &self.report.verdict {
+            Verdict::Trusted => format!("verdict: TRUSTED; limit: {limit}"),
+            Verdict::NotTrusted(doubts) => {
+                let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+                format!("verdict: NOT TRUSTED: {}; limit: {limit}", doubts.join("; "))
+            }
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The report for people: what was asked, what happened, and whether to believe it.
 
-use super::{Outcome, explain};
+use super::sample::show_share;
+use super::{Outcome, Sample, explain};
 use crate::bench::Setup;
 use crate::machine::Machine;
 use crate::units::{Percentiles, show_bytes, show_latency, show_rate, show_seconds};
 use peerloop::error::Side;
-use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{Limit, Report, Verdict};
+use peerloop::limits::EXACT_WAKE_SPIN;
+use peerloop::load::{Limit, Report, Verdict, WorkCounts};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const TARGET_ROWS_MAX: usize = 20;
 
 /// A gap between the views of `ping_rtt` that is worth a remark.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
+
+/// The share of a CPU from which on a whole one is in use.
+const WHOLE_CPU_SHARE: f64 = 0.95;
 
 /// Below a label of the summary.
 const BELOW: &str = "           ";
@@ -74,7 +78,8 @@ pub(crate) fn preamble(setup: &Setup) -> String {
         format!("{warmup} warm-up, {duration} run, {drain} drain"),
     ];
     page.parts("plan    ", "  ", plan);
-    page.parts("checks  ", "  ", checks(&setup.machine, setup.is_built_in()));
+    let spinning = setup.spin.then(|| spinning(setup.rate.as_per_second()));
+    page.parts("checks  ", "  ", checks(&setup.machine, setup.is_built_in()).into_iter().chain(spinning));
     page.0
 }
 
@@ -127,6 +132,14 @@ fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
     checks
 }
 
+/// Says how much of a CPU the generator takes to meet its exact wake-ups at so many pings per second.
+fn spinning(rate: f64) -> String {
+    match (rate * EXACT_WAKE_SPIN.as_secs_f64() * 100.0).ceil() {
+        percent if percent >= 100.0 => "the generator spins: it takes a whole CPU".to_owned(),
+        percent => format!("the generator spins {percent:.0} % of the time"),
+    }
+}
+
 fn work(page: &mut Page, setup: &Setup, report: &Report) {
     let work = report.work;
     let rate = report.answered_per_second().map_or_else(|| "-".to_owned(), show_rate);
@@ -171,8 +184,8 @@ fn targets(page: &mut Page, setup: &Setup, report: &Report) {
             format!("{} unsent", work.unsent),
             format!("{} answered", work.answered),
         ];
-        if let Some(histogram) = &target.ping_rtt_planned {
-            let value = |percent| shown(histogram.percentile(percent));
+        if let Some(sample) = Sample::of_target(target) {
+            let value = |percent| sample.percentile(percent).shown();
             parts.extend(setup.percentiles.0.iter().map(|one| format!("{} {}", one.heading(), value(one.percent))));
         }
         page.parts("Target     ", "   ", parts);
@@ -185,18 +198,34 @@ fn targets(page: &mut Page, setup: &Setup, report: &Report) {
 fn latencies(page: &mut Page, percentiles: &Percentiles, report: &Report) {
     let headings: String = percentiles.0.iter().map(|one| format!("{:>10}", one.heading())).collect();
     page.line(format_args!("{:<12}{:>9}{headings}", "Latency", "count"));
-    let mut row = |name: &str, histogram: &LatencyHistogram| {
-        let shown = |percent: f64| shown(histogram.percentile(percent));
-        let values: String = percentiles.0.iter().map(|one| format!("{:>10}", shown(one.percent))).collect();
-        page.line(format_args!("{name:<12}{:>9}{values}", histogram.count()));
+    let mut row = |name: &str, sample: Sample<'_>| {
+        let shown = |percent: f64| sample.percentile(percent).shown();
+        let values: String = percentiles.0.iter().map(|one| format!(" {:>9}", shown(one.percent))).collect();
+        page.line(format_args!("{name:<12}{:>9}{values}", sample.latencies.count()));
     };
-    row("connect", &report.connect_planned);
-    row("  from dial", &report.connect_dialled);
-    row("handshake", &report.handshake);
-    row("ping_rtt", &report.ping_rtt_planned);
-    row("  from send", &report.ping_rtt_sent);
+    row("connect", Sample::connect_planned(report));
+    row("  from dial", Sample::connect_dialled(report));
+    row("handshake", Sample::handshake(report));
+    row("ping_rtt", Sample::ping_rtt_planned(report));
+    row("  from send", Sample::ping_rtt_sent(report));
     page.line(format_args!("connect and ping_rtt count from the planned time{}", gap_remark(report)));
+    if let Some(unanswered) = unanswered(report) {
+        page.sentence("", &unanswered);
+    }
     page.line(format_args!(""));
+}
+
+/// Says what share of the planned pings was not answered, if any.
+fn unanswered(report: &Report) -> Option<String> {
+    let WorkCounts { planned, timed_out, unsent, .. } = report.work;
+    let unanswered = timed_out + unsent;
+    let shares = show_share(unanswered, planned);
+    (unanswered > 0).then(|| {
+        format!(
+            "{shares} unanswered: {timed_out} timed out and {unsent} unsent of {planned} planned; a percentile among \
+             them is shown as > T, T being the shortest wait for one of them"
+        )
+    })
 }
 
 /// Formats a latency; `-` is for none.
@@ -241,11 +270,17 @@ fn generator(page: &mut Page, report: &Report) {
     let parts = [
         format!("loop lag p99 {}", shown(report.loop_lag.percentile(99.0))),
         format!("send lag p99 {}", shown(report.send_lag.percentile(99.0))),
-        format!("CPU {:.0} %", report.busy * 100.0),
+        format!("CPU {:.0} % working, {:.0} % spinning", report.busy * 100.0, report.spinning * 100.0),
         format!("verdict: {verdict}"),
         limit(report),
     ];
     page.parts("Generator  ", "   ", parts);
+    if report.spinning > 0.0 && report.busy + report.spinning >= WHOLE_CPU_SHARE {
+        page.sentence(
+            BELOW,
+            "a whole CPU was in use, part of it to spin until pings were due; --no-spin lets it sleep",
+        );
+    }
     if let Verdict::NotTrusted(doubts) = &report.verdict {
         for doubt in doubts {
             page.sentence(BELOW, &doubt.to_string());

@@ -104,6 +104,63 @@ fn the_histogram_in_the_json_is_whole() {
 }
 
 #[test]
+fn a_run_that_cannot_be_trusted_fails_if_that_is_demanded() {
+    // No machine keeps a schedule of a million pings a second over 20 peers.
+    let hopeless = ["-r", "1000k", "--drain", "0s"];
+    let file = ResultFile::new("strict.json");
+    let run = short(&[&hopeless[..], &["--strict", "--json", file.path()]].concat());
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    assert!(run.complaint().contains("not trusted, as --strict demands: "), "{}", run.complaint());
+    let json = file.json();
+    assert_eq!((number(&json, "/exit/code"), json["generator"]["verdict"].as_str()), (4, Some("not_trusted")));
+    assert_eq!(short(&hopeless).code, Some(0));
+}
+
+#[test]
+fn unanswered_pings_are_in_every_percentile_and_in_every_output() {
+    let (node, address) = Running::serve(&[]);
+    let (json, hgrm) = (ResultFile::new("unanswered.json"), ResultFile::new("unanswered.hgrm"));
+    let target = [address.as_str(), "--network", "regtest", "-c", "5", "-r", "100", "-d", "3s", "--warmup", "0s"];
+    let rest = ["--drain", "0s", "--json", json.path(), "--hgrm", hgrm.path()];
+    let mut run = Running::start(&[&["bench"], &target[..], &rest[..]].concat());
+    run.wait_for("run ");
+    node.signal("STOP");
+    let run = run.finish();
+    node.signal("CONT");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let json = json.json();
+    assert_counts_add_up(&json);
+    let failed = number(&json, "/metrics/2/planned/failed");
+    assert!(failed > 0 && failed == number(&json, "/counts/timed_out") + number(&json, "/counts/unsent"));
+    let ping_rtt = &json["metrics"][2];
+    for percentiles in [&ping_rtt["planned"]["percentiles"], &ping_rtt["p_with_failures"]] {
+        assert_eq!(percentiles["99.9"], Value::Null);
+    }
+    assert!(ping_rtt["planned"]["percentiles_of_answered"]["99.9"].is_u64());
+    let row = run.stdout.lines().find(|line| line.starts_with("ping_rtt ")).expect("it has its row");
+    assert!(row.contains(" > "), "{row}");
+    assert!(run.stdout.contains(" % unanswered: "), "{}", run.stdout);
+    assert!(hgrm.read().contains(&format!("#[Unanswered = {failed:9}, ")), "{}", hgrm.read());
+}
+
+#[test]
+fn the_timeline_has_whole_seconds_and_every_answer() {
+    let file = ResultFile::new("timeline.json");
+    let run =
+        peerloop(&["bench", "-c", "5", "-r", "200", "-d", "2500ms", "--warmup", "0s", "--json", file.path(), "-q"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let json = file.json();
+    let columns = ["t", "planned", "sent", "answered", "p50", "p99", "max", "peers", "lost"];
+    assert_eq!(json["timeline"]["columns"], serde_json::json!(columns));
+    assert_eq!(number(&json, "/timeline/interval_ns"), 1_000_000_000);
+    let rows = json["timeline"]["rows"].as_array().unwrap();
+    let of = |column: usize| rows.iter().map(move |row| row[column].as_u64().unwrap());
+    assert_eq!(of(0).take(2).collect::<Vec<_>>(), [1_000_000_000, 2_000_000_000]);
+    assert_eq!(of(1).collect::<Vec<_>>(), [200, 200, 100]);
+    assert_eq!(of(3).sum::<u64>(), number(&json, "/counts/answered"));
+}
+
+#[test]
 fn a_run_too_long_to_be_measured_is_refused() {
     for flags in [["-d", "105days"], ["--timeout", "1year"], ["--drain", "300years"]] {
         let run = peerloop(&[&["bench", "-c", "1"], &flags[..]].concat());
@@ -113,9 +170,11 @@ fn a_run_too_long_to_be_measured_is_refused() {
 }
 
 #[test]
-fn json_on_stdout_leaves_it_pure() {
+fn json_on_stdout_leaves_it_pure_and_the_verdict_is_on_stderr() {
     let run = short(&["--json", "-"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let [verdict] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("one line: {}", run.stderr) };
+    assert!(verdict.starts_with("verdict: TRUSTED; limit: ") || verdict.starts_with("verdict: NOT TRUSTED: "));
     assert_counts_add_up(&serde_json::from_str(&run.stdout).unwrap());
 }
 

@@ -1,0 +1,268 @@
+//! The course of the counted part of a run, interval by interval.
+//!
+//! Intervals stand on a grid that begins with the run. What is planned and sent belongs to the interval of its planned
+//! moment, an answer to that in which it arrived, and a lost peer to that in which it was lost. What comes after the
+//! planned end, in the drain, has intervals of its own, so that every answer is in one.
+//!
+//! An interval costs 72 bytes once it is over. At most [`INTERVALS_MAX`] are kept of a run, 6 MiB: a longer run has
+//! longer intervals. One histogram serves for all, and finding the percentiles of an interval takes the loop some tens
+//! of microseconds.
+
+use super::schedule::Rate;
+use crate::histogram::{LatencyHistogram, LatencySummary};
+use crate::time::Instant;
+use std::time::Duration;
+
+/// The shortest interval.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Intervals of a run: those of a day, at a second each.
+const INTERVALS_MAX: u32 = 86_400;
+
+/// One interval of the counted part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// Its end, from the beginning of the counted part. Only the last interval may end before its time.
+    pub end: Duration,
+    /// Pings that were due in it.
+    pub planned: u64,
+    /// Those of them that were sent.
+    pub sent: u64,
+    /// Answers that arrived in it.
+    pub answered: u64,
+    /// The latency, from the planned moment, that half of these answers do not exceed; none without an answer.
+    pub p50: Option<Duration>,
+    /// The one that 99 % of them do not exceed.
+    pub p99: Option<Duration>,
+    /// The longest of them.
+    pub max: Option<Duration>,
+    /// Peers that were ready at its end.
+    pub peers: usize,
+    /// Peers that were lost in it.
+    pub lost: usize,
+}
+
+/// The intervals while they are being counted.
+#[derive(Clone, Debug)]
+pub(super) struct Timeline {
+    interval: Duration,
+    rate: Rate,
+    began: Instant,
+    /// Peers that were ready at the beginning.
+    peers: usize,
+    /// Peers that were lost since.
+    lost: usize,
+    rows: Vec<Row>,
+    /// The latencies of the interval with the index `current`.
+    latencies: LatencyHistogram,
+    current: usize,
+    /// When the last answer or loss was, from the beginning.
+    last: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    sent: u64,
+    answered: u64,
+    lost: usize,
+    p50: Option<Duration>,
+    p99: Option<Duration>,
+    max: Option<Duration>,
+}
+
+const _: () = assert!(size_of::<Row>() == 72, "the most memory of a timeline is stated");
+
+impl Timeline {
+    /// A timeline for a run of this length.
+    pub(super) fn new(duration: Duration, rate: Rate) -> Self {
+        Self {
+            interval: interval_of(duration),
+            rate,
+            began: Instant::MAX,
+            peers: 0,
+            lost: 0,
+            rows: Vec::new(),
+            latencies: LatencyHistogram::new(),
+            current: 0,
+            last: Duration::ZERO,
+        }
+    }
+
+    /// Begins with so many ready peers.
+    pub(super) fn begin(&mut self, now: Instant, peers: usize) {
+        (self.began, self.peers) = (now, peers);
+    }
+
+    pub(super) fn note_sent(&mut self, planned: Instant) {
+        let index = self.index_at(planned);
+        self.row(index).sent += 1;
+    }
+
+    pub(super) fn note_answered(&mut self, received: Instant, latency: Duration) {
+        self.note_event(received).answered += 1;
+        self.latencies.record(latency);
+    }
+
+    pub(super) fn note_lost(&mut self, now: Instant) {
+        self.note_event(now).lost += 1;
+        self.lost += 1;
+    }
+
+    /// Returns the last interval that is over at `now`; none before the end of the first.
+    pub(super) fn latest(&mut self, now: Instant) -> Option<Interval> {
+        if self.began > now {
+            return None;
+        }
+        let index = self.index_at(now);
+        self.seal(index);
+        let before = index.checked_sub(1)?;
+        let lost = self.lost - self.rows.get(index).map_or(0, |row| row.lost);
+        Some(self.interval(before, self.peers.saturating_sub(lost), now.since(self.began)))
+    }
+
+    /// Returns the length of the intervals, and all of them: those of the schedule, and those up to the last event.
+    pub(super) fn into_intervals(mut self, scheduled: Duration) -> (Duration, Vec<Interval>) {
+        self.seal(usize::MAX);
+        let of_schedule = scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
+        self.rows.resize(self.rows.len().max(of_schedule), Row::default());
+        let mut left = self.peers;
+        let intervals = self.rows.iter().enumerate().map(|(index, row)| {
+            left = left.saturating_sub(row.lost);
+            self.interval(index, left, scheduled)
+        });
+        (self.interval, intervals.collect())
+    }
+
+    /// Returns an interval at whose end so many peers were left.
+    fn interval(&self, index: usize, peers: usize, scheduled: Duration) -> Interval {
+        let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        let (begin, end) = (edge(index), edge(index + 1));
+        let due_by = |edge: Duration| self.rate.count_in(edge.min(scheduled));
+        let Row { sent, answered, lost, p50, p99, max } = self.rows.get(index).copied().unwrap_or_default();
+        Interval {
+            end: end.min(scheduled.max(self.last)),
+            planned: due_by(end) - due_by(begin),
+            sent,
+            answered,
+            p50,
+            p99,
+            max,
+            peers,
+            lost,
+        }
+    }
+
+    /// Returns the row in which something happens at `now`, and ends those before it.
+    fn note_event(&mut self, now: Instant) -> &mut Row {
+        self.last = self.last.max(now.since(self.began));
+        let index = self.index_at(now);
+        self.seal(index);
+        self.row(index)
+    }
+
+    /// Ends the intervals before `index`.
+    fn seal(&mut self, index: usize) {
+        if index <= self.current {
+            return;
+        }
+        if self.latencies.count() > 0 {
+            let LatencySummary { p50, p99, max, .. } = self.latencies.summary();
+            let current = self.current;
+            let row = self.row(current);
+            (row.p50, row.p99, row.max) = (p50, p99, max);
+            self.latencies.clear();
+        }
+        self.current = index;
+    }
+
+    fn row(&mut self, index: usize) -> &mut Row {
+        if self.rows.len() <= index {
+            self.rows.resize(index + 1, Row::default());
+        }
+        &mut self.rows[index]
+    }
+
+    fn index_at(&self, moment: Instant) -> usize {
+        (moment.since(self.began).as_nanos() / self.interval.as_nanos()) as usize
+    }
+}
+
+/// Returns the length of the intervals of a run of this length: a whole number of seconds.
+fn interval_of(duration: Duration) -> Duration {
+    let seconds = duration.as_secs().div_ceil(u64::from(INTERVALS_MAX));
+    INTERVAL_MIN.max(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGAN: Instant = Instant::from_nanos(123_456_789);
+
+    fn at(millis: u64) -> Instant {
+        BEGAN.plus(Duration::from_millis(millis))
+    }
+
+    fn timeline(duration: Duration) -> Timeline {
+        let mut timeline = Timeline::new(duration, Rate::per_second(2));
+        timeline.begin(BEGAN, 3);
+        timeline
+    }
+
+    #[test]
+    fn intervals_are_exact_and_hold_every_answer_to_the_last() {
+        let mut timeline = timeline(Duration::from_millis(2_600));
+        assert_eq!(timeline.latest(at(999)), None);
+        for planned in [0, 500, 1_000, 2_000] {
+            timeline.note_sent(at(planned));
+        }
+        timeline.note_answered(at(999), Duration::from_micros(7));
+        timeline.note_lost(at(1_999));
+        timeline.note_answered(at(2_000), Duration::from_micros(9));
+        timeline.note_answered(at(3_100), Duration::from_micros(8));
+        let latest = timeline.latest(at(3_100)).unwrap();
+        assert_eq!((latest.end, latest.answered, latest.p50), (Duration::from_secs(3), 1, nanos(9_007)));
+        let (interval, intervals) = timeline.into_intervals(Duration::from_millis(2_600));
+        assert_eq!(interval, Duration::from_secs(1));
+        let row = |end, [planned, sent, answered]: [u64; 3], latency: Option<Duration>, peers, lost| Interval {
+            end: Duration::from_millis(end),
+            planned,
+            sent,
+            answered,
+            p50: latency,
+            p99: latency,
+            max: latency,
+            peers,
+            lost,
+        };
+        let expected = [
+            row(1_000, [2, 2, 1], nanos(7_003), 3, 0),
+            row(2_000, [2, 1, 0], None, 2, 1),
+            row(3_000, [2, 1, 1], nanos(9_007), 2, 0),
+            row(3_100, [0, 0, 1], nanos(8_003), 2, 0),
+        ];
+        assert_eq!(intervals, expected);
+    }
+
+    fn nanos(nanos: u64) -> Option<Duration> {
+        Some(Duration::from_nanos(nanos))
+    }
+
+    #[test]
+    fn the_schedule_has_its_intervals_whatever_happens() {
+        let (_, intervals) = timeline(Duration::from_secs(4)).into_intervals(Duration::from_secs(4));
+        let planned: Vec<(u64, u64, usize)> =
+            intervals.iter().map(|row| (row.planned, row.answered, row.peers)).collect();
+        assert_eq!(planned, [(2, 0, 3); 4]);
+        let (_, none) = timeline(Duration::ZERO).into_intervals(Duration::ZERO);
+        assert_eq!(none, []);
+    }
+
+    #[test]
+    fn a_long_run_has_longer_intervals_instead_of_more() {
+        const DAY_SECS: u64 = 86_400;
+        let seconds = |run_secs| interval_of(Duration::from_secs(run_secs)).as_secs();
+        assert_eq!([0, 10, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(seconds), [1, 1, 1, 2, 100]);
+    }
+}

@@ -1,0 +1,55 @@
+//! The bytes of the counted part of a run.
+
+use crate::api::Ctx;
+use crate::limits::HEADER_LEN_BYTES;
+use crate::protocol::CommandName;
+use crate::stats::{MessageCount, MessageCounts};
+
+/// The messages by which two nodes introduce themselves; SV Node sends some of them after its `verack`.
+const INTRODUCTION: [CommandName; 7] = [
+    CommandName::VERSION,
+    CommandName::VERACK,
+    CommandName::PROTOCONF,
+    CommandName::AUTHCH,
+    CommandName::SENDHEADERS,
+    CommandName::SENDCMPCT,
+    CommandName::FEEFILTER,
+];
+
+/// Bytes of the counted part of the run, headers included, without those of the handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sent.
+    pub sent_bytes: u64,
+    /// Received.
+    pub received_bytes: u64,
+}
+
+impl Traffic {
+    /// Counts the bytes so far. Peers may introduce themselves while the run goes on already, so those bytes are left
+    /// out by their commands.
+    pub(super) fn so_far(ctx: &Ctx<'_>) -> Self {
+        let counters = ctx.counters();
+        Self {
+            sent_bytes: counters.bytes_sent.saturating_sub(introduction_bytes(ctx.sent_messages())),
+            received_bytes: counters.bytes_received.saturating_sub(introduction_bytes(ctx.received_messages())),
+        }
+    }
+
+    /// Computes the bytes since `begin`.
+    pub(super) fn since(self, begin: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes.saturating_sub(begin.sent_bytes),
+            received_bytes: self.received_bytes.saturating_sub(begin.received_bytes),
+        }
+    }
+}
+
+/// Sums up the bytes of the messages by which two nodes introduce themselves, headers included.
+fn introduction_bytes(counts: &MessageCounts) -> u64 {
+    let bytes = |command| {
+        let MessageCount { messages, payload_bytes } = counts.count(command);
+        (messages * HEADER_LEN_BYTES as u64).saturating_add(payload_bytes)
+    };
+    INTRODUCTION.into_iter().map(bytes).fold(0, u64::saturating_add)
+}

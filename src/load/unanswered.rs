@@ -1,0 +1,32 @@
+//! How long the pings that were never answered were waited for.
+
+use crate::peer::PingInFlight;
+use crate::time::Instant;
+use std::time::Duration;
+
+/// The shortest waits that were given to pings that were sent and not answered; none if there are no such pings.
+///
+/// The latency of an unanswered ping is unknown, but it is longer than its wait, which ended with its peer's connection
+/// or with the drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnansweredWaits {
+    /// From the planned moment of a ping.
+    pub planned: Option<Duration>,
+    /// From the moment a ping was given to the kernel.
+    pub sent: Option<Duration>,
+}
+
+impl UnansweredWaits {
+    /// Notes that nobody waits for a ping's answer from `now` on.
+    pub(super) fn note(&mut self, ping: PingInFlight, now: Instant) {
+        let shorter = |wait: Option<Duration>, since: Instant| {
+            let waited = now.since(since);
+            Some(wait.map_or(waited, |wait| wait.min(waited)))
+        };
+        self.planned = shorter(self.planned, ping.planned);
+        if let Some(sent) = ping.sent {
+            self.sent = shorter(self.sent, sent);
+        }
+    }
+}

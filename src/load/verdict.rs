@@ -1,0 +1,98 @@
+//! Whether the numbers of a load can be trusted, and why not.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A reason for not trusting the numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// Pings left later than planned.
+    SendLag {
+        /// The lag at the 99th percentile.
+        p99: Duration,
+    },
+    /// The loop woke up later than asked.
+    LoopLag {
+        /// The lag at the 99th percentile.
+        p99: Duration,
+    },
+    /// The generator's thread was at its limit.
+    Busy {
+        /// The share of the run for which it worked.
+        share: f64,
+    },
+    /// Connections were dialled later than planned.
+    DialLag {
+        /// The lag at the 99th percentile.
+        p99: Duration,
+    },
+    /// Pings stayed unsent.
+    Unsent {
+        /// How many.
+        count: u64,
+        /// How many of them because their peer was not there.
+        absent: u64,
+    },
+    /// Nothing was measured: no ping was answered, or, where none was planned, no peer became ready.
+    NothingMeasured,
+}
+
+/// Whether the generator kept its schedule, so that the latencies are the target's and not its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It did.
+    Trusted,
+    /// It did not.
+    NotTrusted(Vec<Doubt>),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SendLag { p99 } => write!(
+                f,
+                "pings left up to {} later than planned (p99); lower the rate or free a CPU for the generator",
+                shown(*p99)
+            ),
+            Self::LoopLag { p99 } => write!(
+                f,
+                "the loop woke up to {} late (p99); this machine is busy with something else, or spinning is off",
+                shown(*p99)
+            ),
+            Self::Busy { share } => write!(
+                f,
+                "the generator's thread was at work {:.0} % of the time; lower the rate or split the load",
+                share * 100.0
+            ),
+            Self::DialLag { p99 } => write!(
+                f,
+                "connections were dialled up to {} later than planned (p99); lower --connect-rate",
+                shown(*p99)
+            ),
+            Self::Unsent { count, absent } if absent == count => {
+                write!(f, "{count} pings were not sent, because their peers were not there; see the failures")
+            }
+            Self::Unsent { count, absent: 0 } => {
+                write!(f, "{count} pings were due and not sent; lower the rate or free a CPU for the generator")
+            }
+            Self::Unsent { count, absent } => write!(
+                f,
+                "{count} pings were due and not sent, {absent} of them because their peers were not there; see the \
+                 failures, and lower the rate"
+            ),
+            Self::NothingMeasured => f.write_str("nothing was answered, so there is nothing to measure"),
+        }
+    }
+}
+
+/// A lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
+fn shown(lag: Duration) -> String {
+    let millis = lag.as_secs_f64() * 1e3;
+    match lag.as_nanos() {
+        0..9_995_000 => format!("{millis:.2} ms"),
+        9_995_000..99_950_000 => format!("{millis:.1} ms"),
+        99_950_000..999_500_000 => format!("{millis:.0} ms"),
+        _ => format!("{:.2} s", millis / 1e3),
+    }
+}
