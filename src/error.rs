@@ -16,6 +16,7 @@ pub use option::{RefusedOption, SocketOption};
 pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 
+use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
 use crate::protocol::{CommandName, Network};
 use label::Label;
 use std::fmt;
@@ -279,15 +280,6 @@ pub struct NetworkFailure {
 }
 
 impl NetworkFailure {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
-    const EPROTO: i32 = if cfg!(target_os = "linux") { 71 } else { 100 };
-    const ENOPROTOOPT: i32 = if cfg!(target_os = "linux") { 92 } else { 42 };
-    const EHOSTDOWN: i32 = if cfg!(target_os = "linux") { 112 } else { 64 };
-    const ENONET: i32 = 64;
-
     /// What `error` says about `step`.
     pub fn new(step: IoStep, error: &io::Error) -> Self {
         Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
@@ -296,8 +288,8 @@ impl NetworkFailure {
     /// The shortage behind the failure, if it is one.
     pub const fn shortage(&self) -> Option<Shortage> {
         match self.code {
-            Self::EMFILE | Self::ENFILE => Some(Shortage::Descriptors),
-            Self::ENOBUFS | Self::ENOMEM => Some(Shortage::Memory),
+            EMFILE | ENFILE => Some(Shortage::Descriptors),
+            ENOBUFS | ENOMEM => Some(Shortage::Memory),
             _ => match self.kind {
                 io::ErrorKind::AddrNotAvailable => Some(Shortage::Ports),
                 _ => None,
@@ -316,7 +308,8 @@ impl NetworkFailure {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable => true,
-            _ => matches!(self.code, Self::EPROTO | Self::ENOPROTOOPT | Self::EHOSTDOWN | Self::ENONET),
+            // Two of them may be one number, so this is no pattern.
+            _ => self.code == EPROTO || self.code == ENOPROTOOPT || self.code == EHOSTDOWN || self.code == ENONET,
         }
     }
 

@@ -89,6 +89,8 @@ pub mod channel;
 pub mod config;
 mod dial;
 mod engine;
+#[doc(hidden)]
+pub mod errno;
 pub mod error;
 pub mod framer;
 pub mod handle;

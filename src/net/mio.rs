@@ -7,9 +7,12 @@
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;
 use super::{Answer, Endpoints, Net, Readiness, Wake};
+use crate::errno::EINPROGRESS;
 use crate::error::{RefusedOption, ResolveFailure, SocketOption};
 use crate::id::{LinkId, Token};
-use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG, TCP_USER_TIMEOUT};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::limits::TCP_USER_TIMEOUT;
+use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::store::{Batch, PeerStore, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
@@ -24,8 +27,19 @@ use std::time::Duration;
 
 const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
 
-/// Tells the kernel to answer a broken pipe with an error instead of a signal. Elsewhere sockets are made that way.
-const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 0x4000 } else { 0 };
+/// Tells the kernel to answer a broken pipe with an error instead of a signal. Apple's sockets are made that way
+/// (`SO_NOSIGPIPE`), and those that a listener accepts inherit it.
+const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    0x4000
+} else if cfg!(target_os = "freebsd") {
+    0x2_0000
+} else if cfg!(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd")) {
+    0x400
+} else if cfg!(any(target_os = "illumos", target_os = "solaris")) {
+    0x200
+} else {
+    0
+};
 
 /// Options of a connection that is dialled.
 const OF_CONNECTIONS: [SocketOption; 2] = [SocketOption::NoDelay, SocketOption::UserTimeout];
@@ -349,7 +363,6 @@ fn readiness(event: &Event) -> Readiness {
 /// Whether a connect has begun. EINPROGRESS has no stable kind of its own, and one that was interrupted goes on by
 /// itself: asked for again it would be refused.
 fn is_in_progress(error: &io::Error) -> bool {
-    const EINPROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 115 } else { 36 };
     let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     is_begun || error.raw_os_error() == Some(EINPROGRESS)
 }
@@ -361,4 +374,15 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             result => return result,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MSG_NOSIGNAL;
+
+    /// Compiling the tests for a system compares the flag with that of its C library.
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    const _: () = assert!(MSG_NOSIGNAL == libc::MSG_NOSIGNAL);
+    #[cfg(target_vendor = "apple")]
+    const _: () = assert!(MSG_NOSIGNAL == 0);
 }

@@ -87,7 +87,7 @@ pub mod actor;
 
 mod connection;
 mod driver;
-pub mod errno;
+pub use crate::errno;
 mod faults;
 pub mod invariant;
 mod kernel;

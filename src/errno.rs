@@ -1,0 +1,128 @@
+//! The numbers by which this operating system names errors.
+//!
+//! The standard library gives most of them a kind of its own; those that it does not are told apart by number. The
+//! virtual kernel of the simulator fails with these numbers and nothing else, so that whatever tells errors apart does
+//! with it what it would do with the real one.
+
+/// Returns the number of this system: that of Linux, of the systems that come from BSD, or of System V, which Solaris,
+/// illumos and Linux on MIPS follow.
+const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
+    const IS_SYSTEM_V: bool = cfg!(any(
+        target_os = "solaris",
+        target_os = "illumos",
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "mips32r6",
+        target_arch = "mips64r6"
+    ));
+    if IS_SYSTEM_V {
+        system_v
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        linux
+    } else {
+        bsd
+    }
+}
+
+/// The number that each BSD has given [`EPROTO`] by itself.
+const EPROTO_OF_BSD: i32 = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
+    92
+} else if cfg!(target_os = "openbsd") {
+    95
+} else if cfg!(target_os = "netbsd") {
+    96
+} else {
+    100
+};
+
+/// A signal came first.
+pub const EINTR: i32 = 4;
+/// Not now.
+pub const EAGAIN: i32 = errno(11, 35, 11);
+/// The device has failed.
+pub const EIO: i32 = 5;
+/// No memory.
+pub const ENOMEM: i32 = 12;
+/// No descriptor left in the whole system.
+pub const ENFILE: i32 = 23;
+/// No descriptor left for this process.
+pub const EMFILE: i32 = 24;
+/// No room on the device; for a poller, no room for another registration.
+pub const ENOSPC: i32 = 28;
+/// Nobody reads any more.
+pub const EPIPE: i32 = 32;
+/// No route to the network of the peer, in the words of the network. The number is that of no error on BSD.
+pub const ENONET: i32 = errno(64, -1, 64);
+/// The protocol went wrong.
+pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);
+/// The protocol has no such option.
+pub const ENOPROTOOPT: i32 = errno(92, 42, 99);
+/// The address is taken.
+pub const EADDRINUSE: i32 = errno(98, 48, 125);
+/// No port is left, or the address is not one of this host.
+pub const EADDRNOTAVAIL: i32 = errno(99, 49, 126);
+/// No interface is up.
+pub const ENETDOWN: i32 = errno(100, 50, 127);
+/// No route leads there.
+pub const ENETUNREACH: i32 = errno(101, 51, 128);
+/// The connection was gone before it was accepted.
+pub const ECONNABORTED: i32 = errno(103, 53, 130);
+/// The peer has reset the connection.
+pub const ECONNRESET: i32 = errno(104, 54, 131);
+/// The kernel has no room for it.
+pub const ENOBUFS: i32 = errno(105, 55, 132);
+/// There is no connection.
+pub const ENOTCONN: i32 = errno(107, 57, 134);
+/// Nobody has answered.
+pub const ETIMEDOUT: i32 = errno(110, 60, 145);
+/// Nobody listens.
+pub const ECONNREFUSED: i32 = errno(111, 61, 146);
+/// The host of the peer is down.
+pub const EHOSTDOWN: i32 = errno(112, 64, 147);
+/// The connect has begun and goes on.
+pub const EINPROGRESS: i32 = errno(115, 36, 150);
+/// Nobody answers for the address on its network.
+pub const EHOSTUNREACH: i32 = errno(113, 65, 148);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    /// Compiling the tests for a system compares all numbers with those of its C library.
+    const _: () = {
+        assert!(EINTR == libc::EINTR && EAGAIN == libc::EAGAIN && EIO == libc::EIO && ENOMEM == libc::ENOMEM);
+        assert!(ENFILE == libc::ENFILE && EMFILE == libc::EMFILE && ENOSPC == libc::ENOSPC && EPIPE == libc::EPIPE);
+        assert!(EPROTO == libc::EPROTO && ENOPROTOOPT == libc::ENOPROTOOPT && EADDRINUSE == libc::EADDRINUSE);
+        assert!(EADDRNOTAVAIL == libc::EADDRNOTAVAIL && ENETDOWN == libc::ENETDOWN);
+        assert!(ENETUNREACH == libc::ENETUNREACH && ECONNABORTED == libc::ECONNABORTED);
+        assert!(ECONNRESET == libc::ECONNRESET && ENOBUFS == libc::ENOBUFS && ENOTCONN == libc::ENOTCONN);
+        assert!(ETIMEDOUT == libc::ETIMEDOUT && ECONNREFUSED == libc::ECONNREFUSED && EHOSTDOWN == libc::EHOSTDOWN);
+        assert!(EINPROGRESS == libc::EINPROGRESS && EHOSTUNREACH == libc::EHOSTUNREACH);
+    };
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "solaris", target_os = "illumos"))]
+    const _: () = assert!(ENONET == libc::ENONET);
+
+    #[test]
+    fn the_standard_library_counts_alike() {
+        for (code, kind) in [
+            (EINTR, ErrorKind::Interrupted),
+            (EAGAIN, ErrorKind::WouldBlock),
+            (ENOMEM, ErrorKind::OutOfMemory),
+            (EPIPE, ErrorKind::BrokenPipe),
+            (EADDRINUSE, ErrorKind::AddrInUse),
+            (EADDRNOTAVAIL, ErrorKind::AddrNotAvailable),
+            (ENETDOWN, ErrorKind::NetworkDown),
+            (ENETUNREACH, ErrorKind::NetworkUnreachable),
+            (ECONNABORTED, ErrorKind::ConnectionAborted),
+            (ECONNRESET, ErrorKind::ConnectionReset),
+            (ENOTCONN, ErrorKind::NotConnected),
+            (ETIMEDOUT, ErrorKind::TimedOut),
+            (ECONNREFUSED, ErrorKind::ConnectionRefused),
+            (EHOSTUNREACH, ErrorKind::HostUnreachable),
+        ] {
+            assert_eq!(Error::from_raw_os_error(code).kind(), kind, "{code}");
+        }
+    }
+}
