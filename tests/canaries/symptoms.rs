@@ -95,12 +95,13 @@ pub(crate) fn the_loop_knows_fewer_links_than_there_are() -> bool {
     stage.node.reactor.stats().links != stage.node.reactor.net().open_connections()
 }
 
+/// A second `version` gets more than a `reject`.
 pub(crate) fn a_second_version_is_answered() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&version());
     stage.settle();
-    !peer.receive().is_empty()
+    commands(&peer.receive()) != ["reject"]
 }
 
 /// A handler sends on and on to who takes nothing, until it is told to stop or has sent twice the limit.
