@@ -298,6 +298,10 @@ pub const ADDRESS_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Share of the book, rounded up, that a peer is told if it asks (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
 pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
+/// Different answers to `getaddr` that are given in [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB.
+pub const ANSWER_SLOTS: u64 = 64;
+/// Time for which the askers of one network group get the same answer to `getaddr`.
+pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Buckets of the table of addresses that came by hearsay.
 pub const GOSSIP_BUCKETS: u32 = 1_024;
 /// Slots of each of them, about 70 bytes where one is taken: 5 MB for all (SV Node 1.2.2, addrman.h

@@ -64,7 +64,7 @@ pub struct ManagerConfig {
     pub trusted: Vec<(IpAddr, u8)>,
     /// Whether peers are asked for addresses, what they say is taken into the book, and those who ask are answered. The
     /// handler gets `addr` and `getaddr` as if nobody else read them; one that answers by itself turns this off.
-    /// Default true; without effect in [`DialMode::Fixed`]. Costs 5 MB with a full book, and 50 bytes per peer.
+    /// Default true; without effect in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
     pub learns_addresses: bool,
 }
 

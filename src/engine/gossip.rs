@@ -57,7 +57,8 @@ impl Engine {
         if link.peer.connection_type() != ConnectionType::Inbound {
             return;
         }
-        let Some(addresses) = manager.answer(id, (*now, *unix_time), rng) else { return };
+        let asker = Teller { id, address: link.peer.address() };
+        let Some(addresses) = manager.answer(asker, (*now, *unix_time), rng) else { return };
         counters.addresses_told += addresses.as_ref().len() as u64;
         let mut payload = pool.take();
         addresses.as_ref().encode(&mut payload);

@@ -9,11 +9,12 @@
 //! has told.
 //!
 //! Who has connected to us is answered once: with at most 1,000 addresses and 23 % of the book, drawn at random from
-//! those worth a dial. That is 30,027 bytes for a request of 24, at most once per connection and never before its
-//! handshake, so nobody can have it sent to somebody else. Nothing is passed on unasked, neither what others announce
-//! nor the loop's own address: those that it dials see its port in its `version`. In [`DialMode::Fixed`] nobody is
-//! asked, believed or answered.
+//! those worth a dial, the same for a day for all askers of a network group. That is 30,027 bytes for a request of 24,
+//! at most once per connection and never before its handshake, so nobody can have it sent to somebody else. Nothing is
+//! passed on unasked, neither what others announce nor the loop's own address: those that it dials see its port in its
+//! `version`. In [`DialMode::Fixed`] nobody is asked, believed or answered.
 
+use super::answers::Answers;
 use super::slots::Slots;
 use super::{Manager, is_own};
 use crate::address::canonical;
@@ -36,6 +37,7 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug)]
 pub(super) struct Gossip {
     slots: Slots,
+    answers: Answers,
     speakers: BTreeMap<LinkId, Speaker>,
 }
 
@@ -60,7 +62,7 @@ const _: () = assert!(size_of::<(LinkId, Speaker)>() <= 32, "what a peer costs i
 
 impl Gossip {
     pub(super) fn new(keys: KeyedState) -> Self {
-        Self { slots: Slots::new(keys), speakers: BTreeMap::new() }
+        Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
     }
 
     /// A connection ends, and what was known of its gossip with it.
@@ -185,27 +187,35 @@ impl Manager {
         is_new
     }
 
-    /// The answer to a peer that has connected to us and asks for addresses; none if it had one, or there are none.
+    /// The answer to a peer that has connected to us and asks for addresses; none if it had one, or there are none. All
+    /// askers of a network group get the same for a day.
     pub(crate) fn answer(
         &mut self,
-        asker: LinkId,
+        asker: Teller,
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> Option<Addresses> {
-        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker, now).is_answered, true) {
+        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, now).is_answered, true) {
             return None;
         }
         let share = (self.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
         let count = share.min(ADDRESSES_PER_MESSAGE_MAX);
-        let own = self.said_listening.get(&asker).copied();
+        let own = self.said_listening.get(&asker.id).copied();
+        let Self { gossip, book, seeds, listening, .. } = self;
         let is_worth_telling = |peer: &&KnownPeer| {
+            let is_listed = matches!(peer.status, PeerStatus::Valid | PeerStatus::Unknown);
             let address = peer.address();
-            peer.services & SERVICE_NETWORK != 0 && Some(address) != own && self.may_be_told(address)
+            let may_be_told = seeds.may_be_peer(address) && !is_own(listening, address);
+            is_listed && may_be_told && peer.services & SERVICE_NETWORK != 0
         };
-        // Some of those drawn may have to be left out.
-        let drawn = self.book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
-        let told: Vec<AddressEntry> =
-            drawn.into_iter().filter(is_worth_telling).take(count).map(|peer| entry_of(peer, unix)).collect();
+        let draw = || {
+            // Some of those drawn may have to be left out.
+            let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
+            drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
+        };
+        let addresses = gossip.answers.of(asker.address.ip(), now, draw).iter();
+        let known = addresses.filter(|&&address| Some(address) != own).filter_map(|&address| book.peer(address));
+        let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, unix)).collect();
         (!told.is_empty()).then(|| Addresses::from_entries(told))
     }
 

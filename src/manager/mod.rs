@@ -5,6 +5,7 @@
 //! answers with what to do; it never touches a row, a socket or a clock. A loop without one pays for the test of a
 //! pointer where connections come and go, and where a message is for the handler.
 
+mod answers;
 mod departure;
 mod gossip;
 mod identity;

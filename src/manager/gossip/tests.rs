@@ -4,7 +4,7 @@ use super::*;
 use crate::address::NetGroup;
 use crate::ban::BanReason;
 use crate::config::ManagerConfig;
-use crate::limits::{ADDRESS_PAYLOAD_MAX_BYTES, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
+use crate::limits::{ADDRESS_PAYLOAD_MAX_BYTES, ANSWER_LIFETIME, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -59,7 +59,7 @@ impl Stage {
     }
 
     fn answer(&mut self, asker: Teller) -> Option<Vec<AddressEntry>> {
-        let answer = self.manager.answer(asker.id, (self.now, UNIX), &mut self.rng);
+        let answer = self.manager.answer(asker, (self.now, UNIX), &mut self.rng);
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
@@ -318,6 +318,7 @@ fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
     (0..10).for_each(|low| stage.put(routable(200 + low), PeerStatus::Valid, 0));
     (0..10_u16).for_each(|low| stage.put(SocketAddr::from(([10, 0, 0, 1], 1 + low)), PeerStatus::Valid, NETWORK));
     for _ in 0..100 {
+        stage.now = stage.now.plus(ANSWER_LIFETIME);
         let asker = stage.teller([9, 9, 9, 9]);
         stage.manager.said_listening.insert(asker.id, good[0]);
         let told = stage.answer(asker).unwrap_or_default();
@@ -328,6 +329,30 @@ fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
             assert_eq!((entry.address.services, entry.time), (NETWORK, UNIX.as_secs() as u32));
         }
     }
+}
+
+#[test]
+fn threat_p27_a_group_that_asks_again_and_again_learns_one_answer_a_day() {
+    let mut stage = Stage::new();
+    (0..1_000).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
+    let told = |stage: &mut Stage, from| {
+        let asker = stage.teller(from);
+        let entries = stage.answer(asker).unwrap();
+        let addresses: BTreeSet<SocketAddr> = entries.iter().map(|entry| entry.address.to_socket()).collect();
+        addresses
+    };
+    let first = told(&mut stage, [9, 9, 9, 9]);
+    assert_eq!(first.len(), 230);
+    for host in 0..50 {
+        stage.put(routable(2_000 + u32::from(host)), PeerStatus::Valid, NETWORK);
+        assert_eq!(told(&mut stage, [9, 9, host, 1]), first);
+    }
+    let of_all: BTreeSet<BTreeSet<SocketAddr>> = (1..=200).map(|group| told(&mut stage, [group, 7, 7, 7])).collect();
+    assert!((30..=64).contains(&of_all.len()), "{} different answers", of_all.len());
+    stage.now = stage.now.plus(ANSWER_LIFETIME - Duration::from_nanos(1));
+    assert_eq!(told(&mut stage, [9, 9, 9, 9]), first);
+    stage.now = stage.now.plus(Duration::from_nanos(1));
+    assert_ne!(told(&mut stage, [9, 9, 9, 9]), first);
 }
 
 #[test]
@@ -343,6 +368,7 @@ fn each_address_is_as_likely_to_be_told_as_any_other() {
     (0..100).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
     let mut times = vec![0; 100];
     for _ in 0..2_000 {
+        stage.now = stage.now.plus(ANSWER_LIFETIME);
         let asker = stage.teller([9, 9, 9, 9]);
         for entry in stage.answer(asker).unwrap() {
             let told = entry.address.to_socket();
