@@ -5,8 +5,8 @@
 //! planned end, in the drain, has intervals of its own, so that every answer is in one.
 //!
 //! An interval costs 72 bytes once it is over. At most [`INTERVALS_MAX`] are kept of a run, 6 MiB: a longer run has
-//! longer intervals. One histogram serves for all, and finding the percentiles of an interval takes the loop some tens
-//! of microseconds.
+//! longer intervals. One histogram serves for all. To find the percentiles of an interval takes the loop about 13 us,
+//! measured with optimised code and latencies up to 3 ms.
 
 use super::schedule::Rate;
 use crate::histogram::{LatencyHistogram, LatencySummary};
