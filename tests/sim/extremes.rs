@@ -67,7 +67,7 @@ fn live(set: impl Fn(&mut Config), is_live: bool) {
         let host = stranger.net.ip();
         drop(town.node.handle().unban(host).unwrap());
     }
-    town.run(secs(100_000));
+    town.run(secs(5_000));
     town.stop();
 }
 
