@@ -11,13 +11,14 @@ mod label;
 mod option;
 mod refusal;
 mod resolving;
+mod speaker;
 
 pub use option::{RefusedOption, SocketOption};
 pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 
 use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
-use crate::protocol::{CommandName, Network};
+use crate::protocol::{CommandName, Network, reject_code_name};
 use label::Label;
 use std::fmt;
 use std::io;
@@ -410,7 +411,10 @@ impl fmt::Display for CloseReason {
             Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
             Self::Network(failure) => write!(f, "{failure}"),
             Self::ClosedByPeer => f.write_str("closed by the peer"),
-            Self::RejectedByPeer(code) => write!(f, "closed by the peer after a reject with code {code:#04x}"),
+            Self::RejectedByPeer(code) => {
+                write!(f, "closed by the peer after a reject with code {code:#04x}")?;
+                reject_code_name(*code).map_or(Ok(()), |name| write!(f, " ({name})"))
+            }
             Self::Local(cause) => write!(f, "closed by this side: {cause}"),
         }
     }
@@ -423,7 +427,8 @@ impl fmt::Display for WireError {
                 write!(f, "the message is for {network}")
             }
             Self::BadMagic { found: [a, b, c, d], network: None } => {
-                write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")
+                write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")?;
+                speaker::of([*a, *b, *c, *d]).map_or(Ok(()), |speaker| write!(f, ": {speaker}"))
             }
             Self::OverLimit { command, len_bytes } => {
                 write!(f, "{command} claims {len_bytes} bytes, more than its limit")
@@ -563,5 +568,12 @@ mod tests {
     fn a_message_for_another_network_is_told_without_the_words_of_a_program() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(foreign.to_string(), "the message is for testnet");
+    }
+
+    #[test]
+    fn the_code_of_a_reject_has_its_name() {
+        let told = |code| CloseReason::RejectedByPeer(code).to_string();
+        assert_eq!(told(0x44), "closed by the peer after a reject with code 0x44 (too busy)");
+        assert_eq!(told(0x99), "closed by the peer after a reject with code 0x99");
     }
 }

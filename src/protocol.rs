@@ -117,6 +117,26 @@ impl FromStr for Network {
     }
 }
 
+/// Returns the name of a `reject` message's code, if it has one (SV Node 1.2.2, consensus/validation.h).
+pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        0x01 => "malformed",
+        0x10 => "invalid",
+        0x11 => "obsolete",
+        0x12 => "duplicate",
+        0x13 => "soft consensus freeze",
+        0x40 => "nonstandard",
+        0x41 => "dust",
+        0x42 => "insufficient fee",
+        0x43 => "checkpoint",
+        0x44 => "too busy",
+        0x45 => "rate exceeded",
+        0x60 => "stream setup",
+        0x70 => "auth connection setup",
+        _ => return None,
+    })
+}
+
 /// The name of a command as the header carries it: twelve bytes, padded with NUL.
 ///
 /// Any twelve bytes can be held; [`CommandName::is_well_formed`] tells whether a node would look at them.

@@ -5,7 +5,7 @@
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
 use crate::limits::{REJECT_MESSAGE_MAX_BYTES, REJECT_REASON_MAX_BYTES};
-use crate::protocol::CommandName;
+use crate::protocol::{CommandName, reject_code_name};
 use std::fmt;
 
 /// The `reject` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
@@ -106,23 +106,30 @@ impl RejectCode {
     /// The peer could not be authenticated.
     pub const AUTH_CONNECTION_SETUP: Self = Self(0x70);
 
-    /// The name of the code, if it has one.
+    /// Returns the name of the code, if it has one.
     pub const fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::MALFORMED => "malformed",
-            Self::INVALID => "invalid",
-            Self::OBSOLETE => "obsolete",
-            Self::DUPLICATE => "duplicate",
-            Self::SOFT_CONSENSUS_FREEZE => "soft consensus freeze",
-            Self::NONSTANDARD => "nonstandard",
-            Self::DUST => "dust",
-            Self::INSUFFICIENT_FEE => "insufficient fee",
-            Self::CHECKPOINT => "checkpoint",
-            Self::TOO_BUSY => "too busy",
-            Self::RATE_EXCEEDED => "rate exceeded",
-            Self::STREAM_SETUP => "stream setup",
-            Self::AUTH_CONNECTION_SETUP => "auth connection setup",
-            _ => return None,
+        reject_code_name(self.0)
+    }
+}
+
+impl RejectCode {
+    /// Returns what the code means in a `reject` of `message`, in words for people: that of SV Node 1.2.2 for the pair
+    /// (net/net_processing.cpp), else the [name](Self::name) of the code.
+    pub fn meaning(self, message: &[u8]) -> Option<&'static str> {
+        Some(match (message, self) {
+            (b"version", Self::OBSOLETE) => "our protocol version is too old",
+            (b"version", Self::DUPLICATE) => "it had our version already",
+            (b"version", Self::NONSTANDARD) => "we lack a service that it needs",
+            (b"version", Self::TOO_BUSY) => "the node is full",
+            (b"version", Self::STREAM_SETUP) => "our version could not be read",
+            (b"getdata", Self::TOO_BUSY) => "too busy to send blocks",
+            (b"createstrm" | b"streamack", Self::NONSTANDARD) => "the connection is no new stream",
+            (b"createstrm", Self::STREAM_SETUP) => "the stream could not be joined",
+            (b"authch" | b"authresp", Self::AUTH_CONNECTION_SETUP) => "the miner could not be authenticated",
+            (b"tx", Self::DUPLICATE) => "it is known, or spends what is spent",
+            (b"tx", Self::INSUFFICIENT_FEE) => "its fee is too low",
+            (_, Self::MALFORMED) => "it could not be read",
+            _ => return self.name(),
         })
     }
 }
@@ -139,4 +146,28 @@ impl fmt::Display for RejectCode {
 /// Whoever could not read a transaction or block does not know its hash.
 fn has_hash(message: &[u8], code: RejectCode) -> bool {
     code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_means_something_else_for_each_message() {
+        for (message, code, meaning) in [
+            (&b"version"[..], 0x44, Some("the node is full")),
+            (b"getdata", 0x44, Some("too busy to send blocks")),
+            (b"tx", 0x44, Some("too busy")),
+            (b"version", 0x40, Some("we lack a service that it needs")),
+            (b"tx", 0x40, Some("nonstandard")),
+            (b"version", 0x11, Some("our protocol version is too old")),
+            (b"version", 0x60, Some("our version could not be read")),
+            (b"createstrm", 0x60, Some("the stream could not be joined")),
+            (b"ping", 0x01, Some("it could not be read")),
+            (b"version", 0x99, None),
+            (b"\xff", 0x10, Some("invalid")),
+        ] {
+            assert_eq!(RejectCode(code).meaning(message), meaning, "{message:?} {code:#04x}");
+        }
+    }
 }

@@ -199,8 +199,8 @@ pub(crate) struct PeersArgs {
 pub(crate) enum PeersCommand {
     /// List the peers and the bans
     List {
-        /// Only peers with this status: unknown, valid, inaccessible or banned
-        #[arg(long, value_name = "STATUS", value_parser = parse_status)]
+        /// Only peers with this status
+        #[arg(long, value_name = "STATUS", value_parser = status_parser())]
         status: Option<PeerStatus>,
         /// Print them as JSON
         #[arg(long)]
@@ -352,11 +352,12 @@ pub(crate) fn network_names() -> [PossibleValue; 4] {
     })
 }
 
-fn parse_status(text: &str) -> Result<PeerStatus, String> {
+/// Reads the status of a peer, and gives the names to completions and to what is said of a mistake.
+fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
     let statuses =
         [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
-    let found = statuses.into_iter().find(|status| status.to_string() == text);
-    found.ok_or_else(|| format!("`{text}` is no status: use unknown, valid, inaccessible or banned"))
+    let names = PossibleValuesParser::new(statuses.map(|status| status.to_string()));
+    names.try_map(move |text| statuses.into_iter().find(|status| status.to_string() == text).ok_or("no status"))
 }
 
 fn parse_whom(text: &str) -> Result<Whom, String> {

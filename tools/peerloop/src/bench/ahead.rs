@@ -1,9 +1,9 @@
 //! The connections that go ahead of a bench: one to each node, one after the other, before any other is opened.
 //!
-//! A node bans a host for a day whose connections speak of another network, so one connection has to show that a node
-//! is there, and of this network. It also finds the address of a name that answers: the next address is tried when a
-//! TCP connection fails, but never after a node has read our `version`. When a node is not ready, none after it is
-//! tried, and the bench ends.
+//! An SV Node bans a host for a day at the first message of another network (measured with 1.0.13), so one connection
+//! has to show that a node is there, and of this network, before the others and the next nodes are tried. It also finds
+//! the address of a name that answers: the next address is tried when a TCP connection fails, but never after a node
+//! has read our `version`. When a node is not ready, none after it is tried, and the bench ends.
 
 use super::{Course, Setup};
 use crate::exit::{Failure, Stops};

@@ -129,12 +129,12 @@ fn ports(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
 }
 
 fn time_wait(facts: &Facts) -> Option<Finding> {
-    const NAME: &str = "closed ports";
+    const NAME: &str = "TIME_WAIT";
     let reuse = facts.time_wait_reuse?;
     let ports = facts.machine.port_count()?;
     let held = facts.time_wait.unwrap_or(0);
     let per_second = ports / TIME_WAIT_SECS;
-    let value = format!("{held} in TIME_WAIT, tcp_tw_reuse {reuse}");
+    let value = format!("{held} closed ports, tcp_tw_reuse {reuse}");
     let slow = format!("who closes first keeps the port for {TIME_WAIT_SECS} s: {per_second} new connections a second");
     Some(match reuse {
         0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
@@ -163,14 +163,14 @@ fn backlog(facts: &Facts) -> Option<Finding> {
 }
 
 fn half_open(facts: &Facts) -> Option<Finding> {
-    const NAME: &str = "half-open";
+    const NAME: &str = "SYN backlog";
     let (most, cookies) = facts.half_open_max.zip(facts.syn_cookies)?;
     Some(match (cookies, most >= LISTEN_BACKLOG as u64) {
         (0, false) => finding(
             NAME,
             Verdict::Warning,
             format!("{most}, no SYN cookies"),
-            format!("more than {most} connections that begin at once are dropped"),
+            format!("of a burst, half-open connections above {most} are dropped"),
         )
         .change("sysctl -w net.ipv4.tcp_syncookies=1"),
         (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "as many as may wait"),
@@ -179,11 +179,11 @@ fn half_open(facts: &Facts) -> Option<Finding> {
 }
 
 fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
-    const NAME: &str = "packet filter";
+    const NAME: &str = "conntrack";
     let (followed, most) = facts.tracked?;
     // On loopback, and after a restart of peers, a connection counts twice for some minutes.
     let needed = followed.saturating_add((peers as u64).saturating_mul(2));
-    let value = format!("follows {followed} of {most} connections");
+    let value = format!("the packet filter follows {followed} of {most} connections");
     Some(match needed <= most {
         true => finding(NAME, Verdict::Ok, value, "it has room for all"),
         false => finding(
@@ -435,10 +435,10 @@ mod tests {
         let cases: [Ill; 18] = [
             ("system files", Verdict::Problem, |facts| facts.system_files = Some((1_900_000, 1_901_000))),
             ("local ports", Verdict::Warning, |facts| facts.machine.ports = Some((50_000, 50_999))),
-            ("closed ports", Verdict::Warning, |facts| facts.time_wait_reuse = Some(0)),
+            ("TIME_WAIT", Verdict::Warning, |facts| facts.time_wait_reuse = Some(0)),
             ("listen backlog", Verdict::Warning, |facts| facts.machine.backlog = Some(4_095)),
-            ("half-open", Verdict::Warning, |facts| facts.syn_cookies = Some(0)),
-            ("packet filter", Verdict::Warning, |facts| facts.tracked = Some((10, 9_000))),
+            ("SYN backlog", Verdict::Warning, |facts| facts.syn_cookies = Some(0)),
+            ("conntrack", Verdict::Warning, |facts| facts.tracked = Some((10, 9_000))),
             ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::AddrInUse, String::new()))),
             ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::PermissionDenied, String::new()))),
             ("network port", Verdict::Unknown, |facts| facts.port = Err((ErrorKind::Unsupported, String::new()))),

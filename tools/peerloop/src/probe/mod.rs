@@ -11,14 +11,14 @@ use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
-use crate::report::{hint, stage};
+use crate::report::{cause_at, hint, stage};
 use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::api::{Ctx, Event, Handler};
 use peerloop::error::{CloseReason, CommandError, LocalCause};
 use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
-use peerloop::wire::Version;
+use peerloop::wire::{RejectCode, Version};
 use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -188,7 +188,7 @@ impl Prober {
                 (Some(_), Some(_), Some(_)) => (format!("at ping {}: ", self.findings.pings.len() + 1), "ready"),
             };
             let hint = hint(reason.label(), stage).unwrap_or("try again, or with a longer --timeout");
-            self.findings.failed.get_or_insert_with(|| format!("{next}{reason}; {hint}"));
+            self.findings.failed.get_or_insert_with(|| format!("{next}{}; {hint}", cause_at(reason, stage)));
         }
         ctx.stop();
     }
@@ -236,7 +236,9 @@ impl Handler for Prober {
             Event::Rejected(reject) if self.findings.rejects.len() < REJECTS_MAX => {
                 // Both texts are the peer's.
                 let (message, reason) = (reject.message.escape_ascii(), reject.reason.escape_ascii());
-                self.findings.rejects.push(format!("{message} ({}): {reason}", reject.code));
+                let RejectCode(code) = reject.code;
+                let meaning = reject.code.meaning(reject.message).map(|meaning| format!(" ({meaning})"));
+                self.findings.rejects.push(format!("{message} {code:#04x}{}: {reason}", meaning.unwrap_or_default()));
             }
             Event::Rejected(_) => {}
             Event::Closed { reason, state } => self.note_closed(ctx, peer, reason, state),

@@ -8,8 +8,10 @@ pub(crate) mod text;
 
 use crate::bench::{Course, Setup};
 use crate::exit::{Exit, Failure};
+use peerloop::error::CloseReason;
 use peerloop::load::{self, Report, TargetReport, Verdict};
 use peerloop::peer::ConnectionState;
+use peerloop::wire::RejectCode;
 pub(crate) use sample::Sample;
 use std::time::SystemTime;
 
@@ -91,12 +93,25 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
         _ => "",
     };
     let cause = match failure.example {
-        Some(reason) => reason.to_string(),
+        Some(reason) => cause_at(reason, stage),
         None => "the loop had no room".to_owned(),
     };
     match ending::node_gone(failure, targets).or_else(|| hint(failure.label, stage)) {
         Some(hint) => format!("{at}{cause}; {hint}"),
         None => format!("{at}{cause}"),
+    }
+}
+
+/// Says why a connection ended. What a node rejects in a handshake is our `version`, which gives the code its meaning.
+pub(crate) fn cause_at(reason: CloseReason, stage: &str) -> String {
+    match reason {
+        CloseReason::RejectedByPeer(code) if stage == "handshake" => match RejectCode(code).meaning(b"version") {
+            Some(meaning) => {
+                format!("closed by the peer after a reject of our version with code {code:#04x}: {meaning}")
+            }
+            None => reason.to_string(),
+        },
+        _ => reason.to_string(),
     }
 }
 

@@ -23,6 +23,10 @@ pub(super) const FLUSH_MAX: Duration = Duration::from_millis(500);
 /// What logs the events of the library; other crates have nothing to say to who runs a node.
 const TARGET: &str = "peerloop";
 
+/// How the library's line about other settings begins. The program tells of them itself, once and by the names of its
+/// settings.
+const OF_RELOADS: &str = "event=config_updated ";
+
 /// The way to stderr.
 #[derive(Clone, Debug)]
 pub(super) struct Console {
@@ -95,7 +99,10 @@ impl Log for Console {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.put(line(record.level(), &record.args().to_string(), SystemTime::now()));
+            let text = record.args().to_string();
+            if !text.starts_with(OF_RELOADS) {
+                self.put(line(record.level(), &text, SystemTime::now()));
+            }
         }
     }
 

@@ -18,9 +18,6 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
 
-/// What the text calls itself.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// A counter by its name, its help, and where it stands.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
@@ -100,6 +97,30 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// Writes the same in the text format of Prometheus 0.0.4: the names of counters end in `_total` where they are
+/// described, too, and there are neither units nor an end.
+pub(super) fn plain(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    // What is said of a metric stands before its type, and for a counter it needs the other name.
+    let mut help = None;
+    for line in open_metrics.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", ..] => help = Some(words),
+            ["#", "TYPE", name, kind] => {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                if let Some(["#", "HELP", _, told]) = help.take().as_deref() {
+                    text += &format!("# HELP {name}{suffix} {told}\n");
+                }
+                text += &format!("# TYPE {name}{suffix} {kind}\n");
+            }
+            ["#", "UNIT", ..] | ["#", "EOF"] => {}
+            _ => text += &format!("{line}\n"),
+        }
+    }
+    text
 }
 
 impl Collector for Snapshot {
@@ -290,6 +311,24 @@ mod tests {
         let mut stats = Stats::default();
         stats.turn = turn.summary();
         assert_eq!(quantile(stats).as_deref(), Some("9.99e-7"));
+    }
+
+    #[test]
+    fn the_plain_format_describes_counters_by_their_whole_names() {
+        let open_metrics = exposition(Snapshot::default(), Network::Regtest).unwrap();
+        let text = plain(&open_metrics);
+        for part in [
+            "# HELP peerloop_peers Peers whose handshake is complete.\n# TYPE peerloop_peers gauge\npeerloop_peers{",
+            "# HELP peerloop_bans_total Bans that began.\n# TYPE peerloop_bans_total counter\npeerloop_bans_total{",
+            "# TYPE peerloop_uptime_seconds_total counter\npeerloop_uptime_seconds_total{network=\"regtest\"} 0",
+            "# TYPE peerloop_connect_seconds histogram\npeerloop_connect_seconds_sum{",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        let (of_plain, of_open): (Vec<String>, Vec<String>) = (samples(&text), samples(&open_metrics));
+        assert_eq!(of_plain, of_open);
     }
 
     #[test]

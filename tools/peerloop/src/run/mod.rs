@@ -9,6 +9,7 @@
 
 mod console;
 mod exposition;
+mod http;
 mod metrics;
 mod reload;
 

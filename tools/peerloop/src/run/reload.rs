@@ -1,7 +1,8 @@
 //! SIGHUP: the settings are read again, and the loop takes them as a whole or not at all.
 //!
-//! What has changed, or why nothing has, is told in one line each, by the names of the settings. What the program
-//! itself holds open does not change while it runs, and that is told as well.
+//! One line tells what has changed, by the names of the settings, or why nothing has. What the program itself holds
+//! open does not change while it runs, and the line tells that as well. The library's own line about it is left out of
+//! the log.
 
 use super::console::Console;
 use crate::exit::Failure;
@@ -23,9 +24,8 @@ pub(super) fn reload(
         Ok(new) => match update(&new.config, handle) {
             Err(why) => refused(&why, console),
             Ok(changes) => {
-                for line in told(&changes, node, &new, has_file) {
-                    console.say(Level::Info, &format!("SIGHUP: {line}"));
-                }
+                let lines = told(&changes, node, &new, has_file);
+                console.say(Level::Info, &format!("SIGHUP: {}", lines.join("; ")));
                 log::set_max_level(new.log_level);
                 (node.config, node.log_level) = (new.config, new.log_level);
             }

@@ -13,8 +13,10 @@ mod file;
 mod kind;
 mod table;
 
+use crate::cli::network_names;
 use crate::exit::Failure;
 use crate::targets;
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 pub(crate) use file::SettingsFile;
 use kind::Kind;
@@ -211,6 +213,11 @@ impl clap::Args for SettingFlags {
                 .value_name(setting.kind.value_name())
                 .help_heading("Settings");
             match setting.kind {
+                Kind::Network => flag.value_parser(PossibleValuesParser::new(network_names())),
+                Kind::Level(_) => {
+                    let levels = LevelFilter::iter().map(|level| level.as_str().to_lowercase());
+                    flag.value_parser(PossibleValuesParser::new(levels)).ignore_case(true)
+                }
                 Kind::Height(_) => flag.allow_negative_numbers(true),
                 Kind::Switch(_) => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
                 _ if setting.kind.is_list() => flag.action(ArgAction::Append),

@@ -24,7 +24,7 @@ const fn row(name: &'static str, help: &'static str, kind: Kind) -> Setting {
 }
 
 pub(super) static SETTINGS: [Setting; 48] = [
-    row("network", "mainnet, testnet, stn or regtest", Kind::Network),
+    row("network", "Network; required with --fixed-peers at any port but 8333", Kind::Network),
     row("magic", "First four bytes of every message, as 8 hexadecimal digits, for private networks", Kind::Magic),
     // Whom to talk to.
     row(
@@ -199,7 +199,7 @@ pub(super) static SETTINGS: [Setting; 48] = [
         "Address at which /metrics is served as text for Prometheus",
         Kind::Address(|node| &mut node.metrics_addr),
     ),
-    row("log_level", "What is logged: off, error, warn, info, debug or trace", Kind::Level(|node| &mut node.log_level)),
+    row("log_level", "What is logged", Kind::Level(|node| &mut node.log_level)),
 ];
 
 /// The setting whose name is almost this one.

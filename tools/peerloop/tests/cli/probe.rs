@@ -2,6 +2,7 @@
 
 use crate::{Running, peerloop};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 #[test]
@@ -100,7 +101,7 @@ fn a_signal_ends_the_probe_which_tells_what_it_learned() {
         let address = listener.local_addr().unwrap().to_string();
         let run = Running::start(&["probe", &address, "--network", "regtest", "--timeout", "1h", "--json"]);
         let (mut silent, _) = listener.accept().unwrap();
-        std::io::Read::read_exact(&mut silent, &mut [0; 24]).unwrap();
+        silent.read_exact(&mut [0; 24]).unwrap();
         run.signal(signal);
         let run = run.finish();
         assert_eq!(run.code, Some(code), "{}", run.stderr);
@@ -108,4 +109,30 @@ fn a_signal_ends_the_probe_which_tells_what_it_learned() {
         let json: Value = serde_json::from_str(&run.stdout).unwrap();
         assert_eq!((json["exit"]["code"].as_i64(), &json["steps"][1]["name"]), (Some(code.into()), &"connect".into()));
     }
+}
+
+#[test]
+fn a_full_node_says_so_in_words() {
+    let (_node, address) = Running::serve(&["--max-peers", "1"]);
+    let mut holder = Running::start(&["bench", &address, "--network", "regtest", "-c", "1", "-d", "1h"]);
+    holder.wait_for("warmup");
+    let run = peerloop(&["probe", &address, "--network", "regtest"]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert!(run.stdout.contains("reject      version 0x44 (the node is full): "), "{}", run.stdout);
+}
+
+#[test]
+fn another_protocol_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        client.read_to_end(&mut Vec::new())
+    });
+    let run = peerloop(&["probe", &address, "--network", "regtest"]);
+    let _ = server.join().unwrap();
+    assert_eq!(run.code, Some(1));
+    let told = "48545450 begins no message of this network: HTTP, this looks like a web server";
+    assert!(run.complaint().contains(told), "{}", run.complaint());
 }

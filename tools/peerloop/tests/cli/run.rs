@@ -175,7 +175,9 @@ fn seed_e45_a_hang_up_reads_the_settings_again() {
         assert!(line.contains(part), "{part}: {line}");
     }
     node.signal("TERM");
-    assert_eq!(node.finish().code, Some(0));
+    let ended = node.finish();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains("config_updated"), "the log has each reload once: {}", ended.stderr);
 }
 
 #[test]
@@ -341,6 +343,17 @@ fn seed_e47_the_metrics_can_be_scraped() {
         assert_eq!(samples.get(name), Some(&value), "{name}");
     }
     assert!(samples["peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"}"] > 100.0);
+    let plain = get(metrics_addr, "GET", "text/plain");
+    assert!(plain.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{plain}");
+    assert!(plain.contains("\n# TYPE peerloop_handshakes_total counter\npeerloop_handshakes_total{"), "{plain}");
+    let (head, body) = plain.split_once("\r\n\r\n").expect("there is a head");
+    let only_head = get(metrics_addr, "HEAD", "text/plain");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.ends_with('\n'), "{plain}");
+    assert!(only_head.starts_with("HTTP/1.1 200 OK\r\n") && only_head.ends_with("\r\n\r\n"), "{only_head}");
+    // Idle ones hold no other up.
+    let idle: Vec<TcpStream> = (0..99).map(|_| TcpStream::connect(metrics_addr).expect("it listens")).collect();
+    assert_eq!(scrape(metrics_addr)["peerloop_peers{network=\"regtest\"}"], 1.0);
+    drop(idle);
     let rtt = |name: &str| scrape(metrics_addr)[&format!("peerloop_ping_rtt_seconds_{name}{{network=\"regtest\"}}")];
     while rtt("count") < 2.0 {
         std::thread::sleep(Duration::from_millis(10));
@@ -354,12 +367,19 @@ fn seed_e47_the_metrics_can_be_scraped() {
     drop(server);
 }
 
-/// The value of each sample.
-fn scrape(address: &str) -> BTreeMap<String, f64> {
+/// The whole answer to a request.
+fn get(address: &str, method: &str, accept: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it listens");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let request = format!("{method} http://{address}/metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("it reads");
     let mut text = String::new();
     socket.read_to_string(&mut text).expect("it answers and closes");
+    text
+}
+
+/// The value of each sample.
+fn scrape(address: &str) -> BTreeMap<String, f64> {
+    let text = get(address, "GET", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
     let (head, body) = text.split_once("\r\n\r\n").expect("there is a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("openmetrics-text"), "{head}");
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");

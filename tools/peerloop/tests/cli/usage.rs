@@ -90,7 +90,8 @@ fn every_mistake_has_its_line() {
     refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
     refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is no count"]);
     refused(&["run", "--target-peers", "30"], 2, &["flag --target-peers: target_peers must be 1 to max_peers"]);
-    refused(&["run", "--log-level", "loud"], 2, &["`loud` is no level"]);
+    refused(&["run", "--log-level", "loud"], 2, &["[possible values: off, error, warn, info, debug, trace]"]);
+    refused(&["run", "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
     refused(&["run", "--metrics-addr", "here"], 2, &["`here` is no address with a port"]);
     refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
     refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
@@ -103,7 +104,8 @@ fn every_mistake_about_a_book_has_its_line() {
     refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
-    refused(&["peers", "list", "--status", "good"], 2, &["`good` is no status"]);
+    let statuses = "[possible values: unknown, valid, inaccessible, banned]";
+    refused(&["peers", "list", "--status", "good"], 2, &[statuses]);
     refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no peer book /no/such/book"]);
     refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is no address"]);
     refused(&["peers", "ban", "host"], 2, &["invalid IP address"]);
@@ -198,7 +200,7 @@ fn a_refused_run_leaves_older_results_alone() {
 
 #[test]
 fn help_version_and_completions_go_to_stdout() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&[], "Usage: peerloop"),
         (&["--help"], "Exit codes"),
         (&["--version"], concat!("peerloop ", env!("CARGO_PKG_VERSION"))),
@@ -208,6 +210,8 @@ fn help_version_and_completions_go_to_stdout() {
         (&["run", "--help"], "--print-config"),
         (&["peers", "--help"], "unban"),
         (&["completions", "bash"], "--metrics-addr"),
+        (&["completions", "bash"], "mainnet testnet stn regtest"),
+        (&["completions", "zsh"], "(mainnet testnet stn regtest)"),
         (&["completions", "zsh"], "Put peers and bans into the book"),
     ];
     for (arguments, part) in cases {

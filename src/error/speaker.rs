@@ -1,0 +1,39 @@
+//! Programs of other protocols, told by the first bytes that they send.
+
+/// Names the program that begins a connection with these bytes, if it is well known.
+pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {
+    Some(match &first_bytes {
+        b"HTTP" => "HTTP, this looks like a web server",
+        b"GET " | b"HEAD" | b"POST" | b"PUT " | b"OPTI" | b"CONN" | b"PRI " => "HTTP, this looks like a web client",
+        [0x15..=0x17, 0x03, 0x00..=0x04, _] => "TLS, this looks like an encrypted port",
+        b"SSH-" => "SSH, this looks like a login server",
+        b"220 " | b"220-" => "this looks like a mail or FTP server",
+        b"-ERR" => "this looks like a Redis or mail server",
+        [0xf9, 0xbe, 0xb4, 0xd9] => "this looks like a node of Bitcoin Core",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::WireError;
+
+    #[test]
+    fn bytes_of_a_well_known_protocol_are_named() {
+        for (found, told) in [
+            (*b"HTTP", "48545450 begins no message of this network: HTTP, this looks like a web server"),
+            (*b"GET ", "47455420 begins no message of this network: HTTP, this looks like a web client"),
+            ([0x15, 3, 3, 0], "15030300 begins no message of this network: TLS, this looks like an encrypted port"),
+            ([0x16, 3, 1, 2], "16030102 begins no message of this network: TLS, this looks like an encrypted port"),
+            (*b"SSH-", "5353482d begins no message of this network: SSH, this looks like a login server"),
+            (
+                [0xf9, 0xbe, 0xb4, 0xd9],
+                "f9beb4d9 begins no message of this network: this looks like a node of Bitcoin Core",
+            ),
+            ([0x16, 4, 1, 2], "16040102 begins no message of this network"),
+            ([0; 4], "00000000 begins no message of this network"),
+        ] {
+            assert_eq!(WireError::BadMagic { found, network: None }.to_string(), told);
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
+//!
+//! One thread serves all connections at once, so that a client which is slow or sends nothing holds no other up. At
+//! most [`CONNECTIONS_MAX`] are open: a new one closes the oldest. Each has [`REQUEST_MAX`] for its request and as much
+//! again for the answer, and a request head of at most [`HEAD_MAX_BYTES`].
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Connections at once, the oldest of which gives way to a new one. With their heads and answers of some 100 KB each
+/// they take 7 MB at the most; idle scrapers of several collectors fit many times over.
+pub(super) const CONNECTIONS_MAX: usize = 64;
+
+/// The longest head of a request: browsers and proxies send 1 or 2 KiB.
+const HEAD_MAX_BYTES: usize = 8 * 1024;
+
+/// Time for a request to arrive, and as much again for its answer to be taken.
+const REQUEST_MAX: Duration = Duration::from_secs(2);
+
+/// How long to wait when no connection can be accepted, as for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The form in which a client wants the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The text format of Prometheus, version 0.0.4.
+    Plain,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Serves what `text` returns at `path`, for as long as the process lives. Without a text the answer is 503.
+pub(super) fn serve(
+    listener: &TcpListener,
+    path: &str,
+    mut text: impl FnMut(Format) -> Option<Arc<str>>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut connections: Vec<Connection> = Vec::new();
+    let mut accept_at = Instant::now();
+    loop {
+        let is_ready = wait(listener, accept_at, &connections)?;
+        if is_ready && !accept(listener, &mut connections) {
+            accept_at = Instant::now() + ACCEPT_PAUSE;
+        }
+        let now = Instant::now();
+        let mut answer = |head: &[u8]| answer(head, path, &mut text);
+        connections.retain_mut(|connection| now < connection.until && connection.go_on(&mut answer, now).is_ok());
+    }
+}
+
+/// Waits until a connection can be accepted or served, or has run out of time. Returns whether to accept.
+fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) -> io::Result<bool> {
+    let now = Instant::now();
+    let may_accept = accept_at <= now;
+    let mut polled: Vec<PollFd<'_>> = connections.iter().map(Connection::polled).collect();
+    if may_accept {
+        polled.push(PollFd::new(listener, PollFlags::IN));
+    }
+    let deadlines = connections.iter().map(|connection| connection.until);
+    let until = deadlines.chain((!may_accept).then_some(accept_at)).min();
+    let timeout = until.map(|until| Timespec::try_from(until.saturating_duration_since(now)).unwrap_or_default());
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => Ok(may_accept && polled.last().is_some_and(|listener| !listener.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Accepts all that wait; returns whether it can go on so.
+fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
+    for _ in 0..CONNECTIONS_MAX {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                if connections.len() >= CONNECTIONS_MAX {
+                    connections.remove(0);
+                }
+                // A socket that cannot be made so is lost, and closed.
+                if socket.set_nonblocking(true).is_ok() {
+                    let until = Instant::now() + REQUEST_MAX;
+                    connections.push(Connection { socket, until, stage: Stage::Reading(Vec::new()) });
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+            // One that went away before it was accepted says nothing of the next.
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// A client.
+#[derive(Debug)]
+struct Connection {
+    socket: TcpStream,
+    /// It is closed then.
+    until: Instant,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Reading(Vec<u8>),
+    Writing {
+        answer: Vec<u8>,
+        written: usize,
+    },
+    /// All is written. What the client still sends is read, for a close with unread bytes would reset the connection
+    /// and take the answer with it.
+    Draining,
+}
+
+impl Connection {
+    fn polled(&self) -> PollFd<'_> {
+        let flags = match self.stage {
+            Stage::Reading(_) | Stage::Draining => PollFlags::IN,
+            Stage::Writing { .. } => PollFlags::OUT,
+        };
+        PollFd::new(&self.socket, flags)
+    }
+
+    /// Does what can be done without waiting. An error means that the connection is over.
+    fn go_on(&mut self, answer: &mut impl FnMut(&[u8]) -> Vec<u8>, now: Instant) -> io::Result<()> {
+        loop {
+            let is_blocked = match &mut self.stage {
+                Stage::Reading(head) => match read(&mut self.socket, head)? {
+                    Progress::Blocked => true,
+                    Progress::Done => {
+                        self.stage = Stage::Writing { answer: answer(head), written: 0 };
+                        self.until = now + REQUEST_MAX;
+                        false
+                    }
+                },
+                Stage::Writing { answer, written } => match write(&mut self.socket, answer, written)? {
+                    Progress::Blocked => true,
+                    Progress::Done => {
+                        self.socket.shutdown(Shutdown::Write)?;
+                        self.stage = Stage::Draining;
+                        false
+                    }
+                },
+                Stage::Draining => drain(&mut self.socket)?,
+            };
+            if is_blocked {
+                return Ok(());
+            }
+        }
+    }
+}
+
+enum Progress {
+    Done,
+    Blocked,
+}
+
+/// Reads up to the end of the head, the end of the stream, or the limit.
+fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
+    let mut part = [0; 1024];
+    while head.len() < HEAD_MAX_BYTES && !is_whole(head) {
+        let room = part.len().min(HEAD_MAX_BYTES - head.len());
+        match socket.read(&mut part[..room]) {
+            // Who connects and says nothing wants no answer.
+            Ok(0) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(0) => break,
+            Ok(len) => head.extend_from_slice(&part[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Blocked),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Progress::Done)
+}
+
+fn is_whole(head: &[u8]) -> bool {
+    head.windows(4).any(|end| end == b"\r\n\r\n") || head.windows(2).any(|end| end == b"\n\n")
+}
+
+fn write(socket: &mut TcpStream, answer: &[u8], written: &mut usize) -> io::Result<Progress> {
+    while *written < answer.len() {
+        match socket.write(&answer[*written..]) {
+            Ok(len) => *written += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Blocked),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Progress::Done)
+}
+
+/// Reads and forgets, once; returns whether nothing more is there yet.
+fn drain(socket: &mut TcpStream) -> io::Result<bool> {
+    match socket.read(&mut [0; 1024]) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Builds the whole answer to a request.
+fn answer(head: &[u8], path: &str, text: &mut impl FnMut(Format) -> Option<Arc<str>>) -> Vec<u8> {
+    let request = match Request::parse(head, path) {
+        Ok(request) => request,
+        Err(status) => return response(status, "text/plain; charset=utf-8", &format!("{status}\n"), true),
+    };
+    match text(request.format) {
+        Some(text) => response("200 OK", request.format.content_type(), &text, request.has_body),
+        None => response("503 Service Unavailable", "text/plain; charset=utf-8", "the node is stopping\n", true),
+    }
+}
+
+fn response(status: &str, content_type: &str, body: &str, has_body: bool) -> Vec<u8> {
+    let allow = if status == METHOD_NOT_ALLOWED { "Allow: GET, HEAD\r\n" } else { "" };
+    let len = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len}\r\n{allow}Vary: Accept\r\n\
+         Connection: close\r\n\r\n"
+    );
+    (head + if has_body { body } else { "" }).into_bytes()
+}
+
+const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    format: Format,
+    /// Whether it is a `GET`, and not a `HEAD`.
+    has_body: bool,
+}
+
+impl Request {
+    /// Reads a request for `path`.
+    ///
+    /// # Errors
+    ///
+    /// The status of the answer to anything else.
+    fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
+        const BAD_REQUEST: &str = "400 Bad Request";
+        if !is_whole(head) && head.len() >= HEAD_MAX_BYTES {
+            return Err("431 Request Header Fields Too Large");
+        }
+        let head = std::str::from_utf8(head).map_err(|_| BAD_REQUEST)?;
+        let mut lines = head.lines();
+        let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+        let [method, target, version] = words[..] else { return Err(BAD_REQUEST) };
+        if !version.starts_with("HTTP/1.") {
+            return Err(BAD_REQUEST);
+        }
+        if path_of(target) != path {
+            return Err("404 Not Found");
+        }
+        let has_body = match method {
+            "GET" => true,
+            "HEAD" => false,
+            _ => return Err(METHOD_NOT_ALLOWED),
+        };
+        let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+        let accepted = headers.filter(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value);
+        Ok(Self { format: preferred(accepted), has_body })
+    }
+}
+
+/// The path of a target, also of one in absolute form, as proxies send it: `http://host/path?query`.
+fn path_of(target: &str) -> &str {
+    let without_scheme = ["http://", "https://"].iter().find_map(|scheme| target.strip_prefix(scheme));
+    let path = without_scheme.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// OpenMetrics if it is named and liked no less than plain text; plain text else, as every collector reads it.
+fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> Format {
+    let (mut plain, mut open_metrics) = (0.0_f32, 0.0_f32);
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse).unwrap_or(0.0);
+        match kind.as_str() {
+            "application/openmetrics-text" => open_metrics = open_metrics.max(weight),
+            "text/plain" | "text/*" | "*/*" => plain = plain.max(weight),
+            _ => {}
+        }
+    }
+    if open_metrics > 0.0 && open_metrics >= plain { Format::OpenMetrics } else { Format::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A server of a text, that tells how often it was asked for one.
+    fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            serve(&listener, "/metrics", |format| {
+                count.fetch_add(1, Ordering::Relaxed);
+                text.map(|text| Arc::from(format!("{format:?} {text}")))
+            })
+        });
+        (address, asked)
+    }
+
+    /// What a client gets that sends `request` and waits for the end.
+    fn ask(address: SocketAddr, request: &[u8]) -> String {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(request).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+                         Content-Length: 7\r\nVary: Accept\r\nConnection: close\r\n\r\n";
+
+    #[test]
+    fn a_get_has_the_text_and_a_head_only_what_stands_before_it() {
+        let (address, _) = server(Some("x"));
+        assert_eq!(ask(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), format!("{PLAIN}Plain x"));
+        assert_eq!(ask(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), PLAIN);
+    }
+
+    #[test]
+    fn every_form_of_the_path_is_known_and_all_else_is_an_error() {
+        let (address, asked) = server(Some("x"));
+        for target in
+            ["/metrics", "/metrics?x=1", "http://node:9333/metrics", "https://[::1]:1/metrics?y", "/metrics#top"]
+        {
+            let text = ask(address, format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes());
+            assert_eq!(text, format!("{PLAIN}Plain x"), "{target}");
+        }
+        assert_eq!(ask(address, b"GET /metrics HTTP/1.1\n\n"), format!("{PLAIN}Plain x"));
+        let answered = asked.load(Ordering::Relaxed);
+        for (request, status) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], "404 Not Found"),
+            (b"GET http://node HTTP/1.1\r\n\r\n", "404 Not Found"),
+            (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 Not Found"),
+            (b"GET /metrics\r\n\r\n", "400 Bad Request"),
+            (b"GET /metrics SSH-2.0\r\n\r\n", "400 Bad Request"),
+            (b"\r\n\r\n", "400 Bad Request"),
+            (b"GET /\xff HTTP/1.1\r\n\r\n", "400 Bad Request"),
+        ] {
+            let len = status.len() + 1;
+            let expected = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\n\
+                 Vary: Accept\r\nConnection: close\r\n\r\n{status}\n"
+            );
+            assert_eq!(ask(address, request), expected, "{request:?}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), answered, "nothing else asks for the text");
+        assert!(ask(server(None).0, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 Service Unavailable"));
+    }
+
+    #[test]
+    fn another_method_is_told_which_there_are() {
+        let (address, _) = server(Some("x"));
+        for method in ["POST", "PUT", "OPTIONS", "get"] {
+            let text = ask(address, format!("{method} /metrics HTTP/1.1\r\n\r\n").as_bytes());
+            assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{text}");
+            assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_liked_best() {
+        for (accepted, format) in [
+            (&[][..], Format::Plain),
+            (&["*/*"], Format::Plain),
+            (&["text/plain"], Format::Plain),
+            (&["application/openmetrics-text"], Format::OpenMetrics),
+            (&["application/openmetrics-text; version=1.0.0; q=0.5", "text/plain;q=0.4"], Format::OpenMetrics),
+            (&["text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.8"], Format::Plain),
+            (&["application/openmetrics-text;version=1.0.0,*/*;q=0.1"], Format::OpenMetrics),
+            (&["Application/OpenMetrics-Text, */*"], Format::OpenMetrics),
+            (&["application/openmetrics-text;q=0"], Format::Plain),
+            (&["application/openmetrics-text;q=x"], Format::Plain),
+        ] {
+            assert_eq!(preferred(accepted.iter().copied()), format, "{accepted:?}");
+        }
+        let (address, _) = server(Some("x"));
+        let text = ask(address, b"GET /metrics HTTP/1.1\r\naccept: application/openmetrics-text\r\n\r\n");
+        assert!(text.contains("\r\nContent-Type: application/openmetrics-text; version=1.0.0; "), "{text}");
+        assert!(text.ends_with("\r\n\r\nOpenMetrics x"), "{text}");
+    }
+
+    #[test]
+    fn clients_that_are_idle_or_slow_hold_no_other_up() {
+        let (address, _) = server(Some("x"));
+        // Twice as many as may be open: the oldest give way.
+        let idle: Vec<TcpStream> = (0..2 * CONNECTIONS_MAX)
+            .map(|at| {
+                let mut client = TcpStream::connect(address).unwrap();
+                if at % 2 == 1 {
+                    client.write_all(b"GET /metr").unwrap();
+                }
+                client
+            })
+            .collect();
+        assert_eq!(ask(address, b"GET /metrics HTTP/1.1\r\n\r\n"), format!("{PLAIN}Plain x"));
+        drop(idle);
+    }
+
+    #[test]
+    fn a_client_that_takes_no_answer_holds_no_other_up_and_is_closed() {
+        const MORE_THAN_BUFFERS_TAKE: usize = 64 << 20;
+        let text: &'static str = "~".repeat(MORE_THAN_BUFFERS_TAKE).leak();
+        let (address, _) = server(Some(text));
+        let mut stuck = TcpStream::connect(address).unwrap();
+        stuck.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
+        // It takes nothing for longer than it may.
+        std::thread::sleep(REQUEST_MAX + Duration::from_millis(500));
+        let mut taken = Vec::new();
+        let _ = stuck.read_to_end(&mut taken);
+        assert!(taken.len() < MORE_THAN_BUFFERS_TAKE, "{}", taken.len());
+    }
+
+    #[test]
+    fn a_head_without_an_end_is_cut_at_its_limit_and_its_sender_reads_the_answer() {
+        let (address, _) = server(Some("x"));
+        let text = ask(address, &[b'x'; 4 * HEAD_MAX_BYTES]);
+        assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_client_that_ends_its_half_is_answered_and_one_that_says_nothing_is_closed() {
+        let (address, _) = server(Some("x"));
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, format!("{PLAIN}Plain x"));
+        let mut silent = TcpStream::connect(address).unwrap();
+        silent.shutdown(Shutdown::Write).unwrap();
+        text.clear();
+        silent.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "");
+    }
+}
