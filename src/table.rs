@@ -65,6 +65,8 @@ pub(crate) struct Link {
     pub(crate) retry_at: Instant,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
+    /// Whether the reason of its end is one that the handler gave.
+    pub(crate) ended_by_handler: bool,
 }
 
 impl Link {
@@ -298,6 +300,7 @@ impl Table {
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,
+            ended_by_handler: false,
             declined: false,
             negotiated_version: 0,
             reject_code: None,

@@ -111,12 +111,20 @@ impl<'a> Ctx<'a> {
 
     /// Closes a peer after what waits for it is sent; `reason` comes back in its `Closed` event. A message that is
     /// being fed ends with what was fed of it, and what waits behind it is not sent.
+    ///
+    /// `reason` bans nobody and costs an address no more than a pause, whatever it says of the peer. After
+    /// [`Requested`](crate::error::LocalCause::Requested), `Shutdown`, `OverCapacity` or `Evicted` a peer manager
+    /// leaves an address of a fixed list alone until somebody dials it, and another one for the longest pause; after
+    /// any other reason it dials the address again like one that missed a deadline. To ban a host, use
+    /// [`Handle::ban`](crate::Handle::ban).
     pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
+        self.note_end(peer);
         self.state.close(peer.link(), reason);
     }
 
-    /// Closes a peer at the end of this turn, whatever waits for it.
+    /// Closes a peer at the end of this turn, whatever waits for it. `reason` is as with [`Ctx::close`].
     pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
+        self.note_end(peer);
         self.state.abort(peer.link(), reason);
     }
 
@@ -217,6 +225,13 @@ impl<'a> Ctx<'a> {
     /// Closes all peers gracefully and ends the loop.
     pub fn stop(&mut self) {
         self.state.stopping = true;
+    }
+
+    /// Notes that the reason of a peer's end comes from the handler; of an end that has begun it is another's.
+    fn note_end(&mut self, peer: PeerId) {
+        if let Some(link) = self.state.table.get_mut(peer.link()).filter(|link| link.is_open()) {
+            link.ended_by_handler = true;
+        }
     }
 
     fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {

@@ -1,9 +1,9 @@
 //! What the end of a dialled connection says about its address, and what is done about it.
 //!
-//! [`Ended::of`] is the only place where a [`CloseReason`] is judged by the dialler; it is a pure function of the
-//! reason and of how far the connection had come.
+//! [`CloseReason::prospect`] judges the reason, for the dialler as for [`CloseReason::is_transient`]; [`Ended`] adds how
+//! far the connection had come. Both are pure functions.
 
-use crate::error::{CloseReason, Deadline, LocalCause, NetworkFailure, Shortage};
+use crate::error::{CloseReason, NetworkFailure, Prospect, Shortage};
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 use std::io::ErrorKind;
@@ -63,23 +63,37 @@ pub(crate) struct Departure {
 impl Ended {
     /// What it means that a connection that was in `state` ended for `reason`.
     pub(crate) fn of(reason: CloseReason, state: ConnectionState) -> Self {
-        match reason {
-            CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) => Self::Unfit,
-            CloseReason::TimedOut(Deadline::Connect) => Self::Unreached,
-            CloseReason::TimedOut(
-                Deadline::Handshake | Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send,
-            ) => Self::Late,
-            CloseReason::Network(failure) => Self::of_failure(failure, state),
-            CloseReason::ClosedByPeer if was_open(state) => Self::Lost,
-            CloseReason::ClosedByPeer => Self::Unreached,
-            CloseReason::RejectedByPeer(_) => Self::TurnedAway,
+        match reason.prospect() {
+            Prospect::Unfit => Self::Unfit,
+            Prospect::Unanswered => Self::Unreached,
+            Prospect::Late => Self::Late,
+            Prospect::Failed(failure) => Self::of_failure(failure, state),
+            Prospect::Closed if was_open(state) => Self::Lost,
+            Prospect::Closed => Self::Unreached,
+            Prospect::TurnedAway => Self::TurnedAway,
             // The kernel connected the socket to itself, so nobody listens there yet.
-            CloseReason::Local(LocalCause::SelfConnection) if !was_open(state) => Self::Unreached,
-            CloseReason::Local(LocalCause::SelfConnection) => Self::Ourselves,
-            CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => Self::Barred,
-            CloseReason::Local(
-                LocalCause::Requested | LocalCause::Shutdown | LocalCause::OverCapacity | LocalCause::Evicted,
-            ) => Self::Dismissed,
+            Prospect::Itself if !was_open(state) => Self::Unreached,
+            Prospect::Itself => Self::Ourselves,
+            Prospect::Barred => Self::Barred,
+            Prospect::Dismissed => Self::Dismissed,
+        }
+    }
+
+    /// Judges an end for which the handler gave the reason. What it claims of the peer costs the address no more than a
+    /// pause.
+    pub(crate) fn of_handler(reason: CloseReason, state: ConnectionState) -> Self {
+        match Self::of(reason, state) {
+            Self::Dismissed => Self::Dismissed,
+            Self::Unreached
+            | Self::Lost
+            | Self::TurnedAway
+            | Self::Late
+            | Self::Unfit
+            | Self::Ourselves
+            | Self::Barred
+            | Self::Offline
+            | Self::Short(_)
+            | Self::NoNetwork => Self::Late,
         }
     }
 
@@ -128,7 +142,7 @@ const fn was_open(state: ConnectionState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Incompatibility, IoStep, Misbehaviour, WireError};
+    use crate::error::{Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, WireError, one_of_each};
     use ConnectionState::{AwaitingHandshake, Connected, Connecting};
     use std::io;
 
@@ -189,6 +203,26 @@ mod tests {
         }
         for cause in [LocalCause::Banned, LocalCause::Duplicate] {
             assert_eq!(ends(cause.into()), [Ended::Barred; 3], "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn seed_e51_a_reason_is_transient_exactly_if_the_dialler_tries_its_address_again_after_the_usual_pauses() {
+        for reason in one_of_each() {
+            for (ended, state) in ends(reason).into_iter().zip(LIVE) {
+                let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);
+                let is_deserted = reason == LocalCause::SelfConnection.into() && state == Connecting;
+                assert_eq!(reason.is_transient() || is_deserted, is_tried_again, "{reason} while {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_reason_that_a_handler_gives_costs_an_address_more_than_a_pause() {
+        for reason in one_of_each() {
+            let is_wish = reason.prospect() == Prospect::Dismissed;
+            let expected = if is_wish { Ended::Dismissed } else { Ended::Late };
+            assert_eq!(LIVE.map(|state| Ended::of_handler(reason, state)), [expected; 3], "{reason}");
         }
     }
 

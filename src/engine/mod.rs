@@ -290,7 +290,8 @@ impl Engine {
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
         debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
-        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason };
+        let by_handler = link.ended_by_handler;
+        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason, by_handler };
         let cut = link.framer.streaming();
         self.nonces.remove(id);
         self.left(leaving);

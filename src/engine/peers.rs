@@ -283,7 +283,8 @@ impl Engine {
     pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
         let (table, manager) = (&self.state.table, &self.state.manager);
         let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
-        if link.ending.as_deref().is_none_or(|ending| ending.reason() != reason) {
+        let is_verdict = link.ending.as_deref().is_some_and(|ending| ending.reason() == reason);
+        if !is_verdict || link.ended_by_handler {
             return;
         }
         let address = link.peer.address().ip();
@@ -417,7 +418,7 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
 
 /// Builds the event of a connection's end; for a banned address no dial is planned.
 fn end_told(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
-    let Leaving { id, address, connection_type, state, reason } = leaving;
+    let Leaving { id, address, connection_type, state, reason, by_handler: _ } = leaving;
     let peer = PeerId::of(id);
     if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
         return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };

@@ -71,7 +71,7 @@ impl Label {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::errno::{
         EADDRNOTAVAIL, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EIO, EMFILE, ENETUNREACH, ENOMEM, EPIPE,
         ETIMEDOUT,
@@ -84,7 +84,7 @@ mod tests {
     use std::io;
 
     /// One reason with each label.
-    fn one_of_each() -> Vec<CloseReason> {
+    pub(crate) fn one_of_each() -> Vec<CloseReason> {
         let command = CommandName::TX;
         let wire = [
             WireError::BadMagic { found: [0; 4], network: None },

@@ -1,11 +1,11 @@
 //! Bans: earned or asked for, enforced at once in both directions, and over when their time is.
 
-use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
+use super::support::{Claim, Moment, Stranger, Town, Watcher, known_as, manager};
 use crate::support::{frame, secs, version};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason, Misconduct};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, CommandError, LocalCause, Misbehaviour, Refusal};
+use peerloop::error::{CloseReason, CommandError, Incompatibility, LocalCause, Misbehaviour, Refusal, WireError};
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
@@ -42,6 +42,39 @@ fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
     stranger.close(0);
     town.settle();
     assert_eq!((town.ready(), town.ends()), (1, vec![LocalCause::Banned.into()]));
+}
+
+#[test]
+fn no_reason_that_a_handler_gives_bans_a_host_or_gives_up_an_address() {
+    let reasons = [
+        CloseReason::Wire(WireError::BadMagic { found: *b"GET ", network: None }),
+        CloseReason::Misbehaved(Misbehaviour::BanScore),
+        CloseReason::Incompatible(Incompatibility::Blockchain),
+        CloseReason::Incompatible(Incompatibility::BannedUserAgent),
+        CloseReason::Local(LocalCause::Banned),
+        CloseReason::Local(LocalCause::SelfConnection),
+    ];
+    for reason in reasons {
+        let watcher = Watcher { closes_at: Some(Moment::Ready), reason: Some(reason), ..Watcher::default() };
+        let world = World::new(1, Instant::ZERO);
+        let mut stranger = Stranger::new(&world);
+        let theirs = stranger.listen();
+        let mode = DialMode::Fixed(vec![theirs]);
+        let mut town = Town::at(world, ManagerConfig { mode, ..manager() }, watcher);
+        for dial in 0..3 {
+            let is_dialled = (0..60).any(|_| {
+                town.run(secs(1));
+                stranger.accept(dial)
+            });
+            assert!(is_dialled, "{reason}: it is dialled again");
+            stranger.send(dial, &Claim::default().handshake());
+            town.settle();
+            stranger.close(dial);
+        }
+        town.settle();
+        assert_eq!((town.ends(), banned(&town)), (vec![reason; 3], vec![]));
+        assert_eq!(town.node.stats().banned_hosts, 0, "{reason}");
+    }
 }
 
 #[test]

@@ -31,12 +31,14 @@ pub(crate) enum Moment {
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
     pub(crate) closes_at: Option<Moment>,
+    /// The reason that it gives; the wish of this side if there is none.
+    pub(crate) reason: Option<CloseReason>,
 }
 
 impl Watcher {
     fn act(&self, ctx: &mut Ctx<'_>, peer: PeerId, moment: Moment) {
         if self.closes_at == Some(moment) {
-            ctx.close(peer, LocalCause::Requested.into());
+            ctx.close(peer, self.reason.unwrap_or(LocalCause::Requested.into()));
         }
     }
 }
