@@ -131,12 +131,14 @@ pub enum Latency {
     Connect,
     /// How long a handshake took, from the TCP connection on.
     Handshake,
-    /// How long a pong took, from when its ping was due.
+    /// How long a pong took, from when its ping was due; from its sending, if the loop sent it as a keepalive.
     PingRtt,
     /// How long the work of a turn took.
     Turn,
     /// How late an exact wake-up was.
     LoopLag,
+    /// How late the timer was that sends keepalive pings.
+    KeepaliveLag,
 }
 
 /// The sending end of a [`Pending`].

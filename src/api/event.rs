@@ -29,7 +29,7 @@ pub enum Event<'a> {
     Pong {
         /// The nonce of the ping, as [`Ctx::ping`](super::Ctx::ping) returned it.
         nonce: u64,
-        /// When the ping was due by its sender's schedule.
+        /// When the ping was due by its sender's schedule; as `sent` for a keepalive of the loop, which nobody planned.
         planned: Instant,
         /// When it was given to the kernel.
         sent: Instant,

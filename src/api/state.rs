@@ -58,6 +58,7 @@ pub(crate) struct LoopState {
     pub(crate) ping_rtt: LatencyHistogram,
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
+    pub(crate) keepalive_lag: LatencyHistogram,
     pub(crate) busy: Duration,
     pub(crate) spinning: Duration,
 }
@@ -92,6 +93,7 @@ impl LoopState {
             ping_rtt: LatencyHistogram::new(),
             turn: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
+            keepalive_lag: LatencyHistogram::new(),
             busy: Duration::ZERO,
             spinning: Duration::ZERO,
             config,

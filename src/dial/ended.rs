@@ -1,7 +1,7 @@
 //! What the end of a dialled connection says about its address, and what is done about it.
 //!
-//! [`CloseReason::prospect`] judges the reason, for the dialler as for [`CloseReason::is_transient`]; [`Ended`] adds how
-//! far the connection had come. Both are pure functions.
+//! [`CloseReason::prospect`] judges the reason, for the dialler as for [`CloseReason::is_transient`]; [`Ended`] adds
+//! how far the connection had come. Both are pure functions.
 
 use crate::error::{CloseReason, NetworkFailure, Prospect, Shortage};
 use crate::peer::ConnectionState;

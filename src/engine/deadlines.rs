@@ -111,8 +111,10 @@ impl Engine {
         };
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
-            // A full queue means that the peer takes nothing, which has a deadline of its own.
-            let _ = self.state.ping(id, planned);
+            // Nobody planned this ping: it counts from its sending, and the timer's lag by itself. A full queue means
+            // that the peer takes nothing, which has a deadline of its own.
+            let _ = self.state.ping(id, Instant::MAX);
+            self.state.keepalive_lag.record(now.since(planned));
         }
     }
 }

@@ -35,6 +35,7 @@ impl Engine {
             ping_rtt: state.ping_rtt.summary(),
             turn: state.turn.summary(),
             loop_lag: state.loop_lag.summary(),
+            keepalive_lag: state.keepalive_lag.summary(),
         }
     }
 
@@ -46,6 +47,7 @@ impl Engine {
             Latency::PingRtt => &mut self.state.ping_rtt,
             Latency::Turn => &mut self.state.turn,
             Latency::LoopLag => &mut self.state.loop_lag,
+            Latency::KeepaliveLag => &mut self.state.keepalive_lag,
         };
         mem::replace(histogram, spare)
     }

@@ -38,7 +38,7 @@ pub struct PingPongState {
 /// A pong that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// When the ping was due.
+    /// When the ping was due; when it was sent, if nobody planned it.
     pub planned: Instant,
     /// When the write that carried its last byte began.
     pub sent: Instant,
@@ -132,7 +132,8 @@ impl PingPongState {
     }
 
     /// Records a ping that waits in the send queue; `end_offset` is the number of bytes that the link will have sent
-    /// in its life when this ping's last one is written.
+    /// in its life when this ping's last one is written. A ping that nobody planned has [`Instant::MAX`] as `planned`,
+    /// and counts from its sending.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
     pub fn queue_ping(&mut self, nonce: u64, planned: Instant, end_offset: u64) -> bool {
@@ -177,7 +178,8 @@ impl PingPongState {
         let Progress::Sent { at } = ping.progress else {
             return Err(PongError::BeforePing);
         };
-        let answered = Answered { planned: ping.planned, sent: at, answered: now };
+        let planned = if ping.planned == Instant::MAX { at } else { ping.planned };
+        let answered = Answered { planned, sent: at, answered: now };
         self.retain(|ping| ping.nonce.get() != nonce);
         self.last_rtt = RoundTrip::of(at, now);
         self.least_rtt = self.least_rtt.min(self.last_rtt);

@@ -59,13 +59,15 @@ pub struct Stats {
     pub connect: LatencySummary,
     /// How long handshakes took, from the TCP connection on.
     pub handshake: LatencySummary,
-    /// How long the pongs to our pings took, those that the handler asked for among them, from when each ping was due:
-    /// a loop that is late with a ping shows here what that cost.
+    /// How long the pongs to our pings took: from the sending of a keepalive, which nobody planned, and from when a
+    /// ping of the handler's was due, so that a loop that is late with it shows here what that cost.
     pub ping_rtt: LatencySummary,
     /// How long each turn's work took.
     pub turn: LatencySummary,
     /// How late the exact wake-ups were.
     pub loop_lag: LatencySummary,
+    /// How late the timer was that sends keepalive pings.
+    pub keepalive_lag: LatencySummary,
 }
 
 /// How many peers the book has of each status.

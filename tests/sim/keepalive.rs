@@ -1,6 +1,8 @@
 //! Pings, when they are due and what their pongs are worth, whatever else happens on the link.
 
-use crate::support::{Node, Player, RawPeer, Stage, TICK, config, frame, frames, header, ping, pong, secs};
+use crate::support::{
+    Node, Player, RawPeer, Stage, TICK, config, frame, frames, header, ping, pong, ready_bytes, secs,
+};
 use peerloop::Config;
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline};
@@ -49,6 +51,33 @@ fn seed_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
         assert_eq!((counters.pongs_received, counters.pongs_unmatched), (2 * round, round * (round - 1) / 2));
     }
     stage.assert_honest_peer_is_unaffected();
+}
+
+#[test]
+fn a_keepalive_ping_counts_from_its_sending_and_the_timers_lag_by_itself() {
+    const BEHIND: Duration = Duration::from_secs(2);
+    let world = World::new(1, Instant::ZERO);
+    let mut node = Node::new(&world, config(), Player::default());
+    let mut peer = RawPeer::dialling(&world, node.address);
+    let mut run = |time| Driver::new(&world).run_until(world.now().plus(time), &mut [&mut node.reactor]).unwrap();
+    peer.send(&ready_bytes());
+    run(secs(1));
+    peer.receive();
+    // The process is stopped when the ping is due.
+    world.advance(INTERVAL + BEHIND - secs(1));
+    run(Duration::ZERO);
+    let pings = frames(&peer.receive());
+    let [(_, nonce)] = &pings[..] else { panic!("{pings:?}") };
+    run(Duration::from_millis(5));
+    peer.send(&frame("pong", nonce));
+    run(Duration::ZERO);
+    let stats = node.reactor.stats();
+    assert_eq!((stats.ping_rtt.count, stats.keepalive_lag.count), (1, 1));
+    let within = |latency: Option<Duration>, exact: Duration| {
+        latency.is_some_and(|latency| latency >= exact && latency <= exact + exact / 500)
+    };
+    assert!(within(stats.ping_rtt.max, Duration::from_millis(5)), "{:?}", stats.ping_rtt);
+    assert!(within(stats.keepalive_lag.max, BEHIND), "{:?}", stats.keepalive_lag);
 }
 
 #[test]
@@ -123,7 +152,7 @@ fn seed_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
     };
     run_for(&mut node, Duration::ZERO);
     peer.accept();
-    peer.send(&crate::support::ready_bytes());
+    peer.send(&ready_bytes());
     run_for(&mut node, INTERVAL + TIMEOUT);
     assert_eq!(node.closed().reason, CloseReason::TimedOut(Deadline::Pong));
     run_for(&mut node, TICK);
@@ -131,7 +160,7 @@ fn seed_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
     peer.receive();
     peer.close();
     peer.accept();
-    peer.send(&crate::support::ready_bytes());
+    peer.send(&ready_bytes());
     run_for(&mut node, Duration::ZERO);
     assert_eq!(node.seen().ready.len(), 2, "the same address is a peer again");
     assert_eq!(node.reactor.violations(), [] as [Violation; 0]);

@@ -130,9 +130,10 @@ impl Collector for Snapshot {
         metrics.work_of(&self.stats)?;
         metrics.histogram("connect", "How long dials took until the TCP connection was there", &self.connect)?;
         metrics.histogram("handshake", "How long handshakes took, from the TCP connection on", &self.handshake)?;
-        metrics.histogram("ping_rtt", "How long pongs took, from when their pings were due", &self.ping_rtt)?;
+        metrics.histogram("ping_rtt", "How long pongs took, from when their pings were sent", &self.ping_rtt)?;
         metrics.quantiles("turn", "How long each turn's work took", &self.stats.turn)?;
-        metrics.quantiles("loop_lag", "How late exact wake-ups were", &self.stats.loop_lag)
+        metrics.quantiles("loop_lag", "How late exact wake-ups were", &self.stats.loop_lag)?;
+        metrics.quantiles("keepalive_lag", "How late keepalive pings were", &self.stats.keepalive_lag)
     }
 }
 
