@@ -291,7 +291,7 @@ impl Accounts {
 
     /// Notes the outstanding pings when the second half of the run begins.
     pub(super) fn note_middle(&mut self) {
-        self.backlog.0.get_or_insert(self.work.outstanding());
+        self.backlog.0.get_or_insert_with(|| self.work.outstanding());
     }
 
     pub(super) fn end_run(&mut self, ctx: &Ctx<'_>) {

@@ -405,7 +405,9 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
         ErrorKind::UnknownArgument if text.contains("Usage: peerloop bench") => {
             let line = one_line(&text);
             let hint = OTHERS_FLAGS.iter().find(|(flag, _)| line.contains(&format!("'{flag}'")));
-            Err(Failure::usage(hint.map_or(line.clone(), |(_, hint)| line.replace("; see", &format!("; {hint}; see")))))
+            Err(Failure::usage(
+                hint.map_or_else(|| line.clone(), |(_, hint)| line.replace("; see", &format!("; {hint}; see"))),
+            ))
         }
         _ => Err(Failure::usage(one_line(&text))),
     }

@@ -35,7 +35,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         while let Some(Notice::Stop(signal)) = notices.next(None) {
             if stops.note(signal) {
                 let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
-                return Ok(Some((Course { stops, ..Course::default() }, report)));
+                return Ok(Some((Course { stops }, report)));
             }
             // A loop that has ended needs no telling.
             let _ = handle.stop();
@@ -51,7 +51,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
     // A stop ends the connection that is being tried, which says nothing of its node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
-        return Ok(Some((Course { stops, ..Course::default() }, report)));
+        return Ok(Some((Course { stops }, report)));
     };
     setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
     let mut report = generator.into_report_of_no_run(EndCause::FirstDialsFailed { dials: 1 });
@@ -62,7 +62,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         Side::Remote => Limit::Node,
     };
     report.failures.push(failure);
-    Ok(Some((Course { stops, ..Course::default() }, report)))
+    Ok(Some((Course { stops }, report)))
 }
 
 fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {
