@@ -244,7 +244,7 @@ fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
     };
     for (text, variables, flags, told) in [
         ("colour = 1", &[][..], &[][..], "node.toml:1: there is no setting `colour`; --print-config lists all"),
-        ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is no count: use a number above zero"),
+        ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is no count: use a whole number above zero"),
         ("", &[("PEERLOOP_MAX_PEERS", "0")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `0` is no count"),
         ("", &[("PEERLOOP_MAXPEERS", "1")], &[], "there is no such setting; is it PEERLOOP_MAX_PEERS?"),
         ("", &[], &["--max-peers", "1", "--max-peers", "2"], "'--max-peers <N>' cannot be used multiple times"),
