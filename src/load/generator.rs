@@ -316,11 +316,8 @@ impl Generator {
             }
             let connection = self.roster.owner_of(self.next_index);
             self.next_index += 1;
-            let fate = match self.roster.peer_at(connection) {
-                None => Fate::Absent,
-                Some(peer) if ctx.ping(peer, planned).is_ok() => Fate::Sent,
-                Some(_) => Fate::Unsent,
-            };
+            let is_sent = self.roster.peer_at(connection).is_some_and(|peer| ctx.ping(peer, planned).is_ok());
+            let fate = if is_sent { Fate::Sent } else { Fate::Absent };
             if self.phase == Phase::Run {
                 self.accounts.note_due(connection, planned, fate);
             }

@@ -68,7 +68,7 @@ pub struct WorkCounts {
     pub sent: u64,
     /// Due and not sent.
     pub unsent: u64,
-    /// Those of the unsent whose peer was not there: it never was ready, or was lost.
+    /// Those of the unsent whose peer could take none: it never was ready, was lost, or left too many unanswered.
     pub absent: u64,
     /// Answered before the end of the drain.
     pub answered: u64,
@@ -106,9 +106,9 @@ impl WorkCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
-    /// Its peer was not there.
+    /// Its peer could not take it.
     Absent,
-    /// Its peer was there, and it was not sent.
+    /// Its turn never came.
     Unsent,
 }
 

@@ -31,7 +31,7 @@ pub enum Doubt {
     Unsent {
         /// How many.
         count: u64,
-        /// How many of them because their peer was not there.
+        /// How many of them because their peer could not take them.
         absent: u64,
     },
     /// Nothing was measured: no ping was answered, or, where none was planned, no peer became ready.
@@ -71,15 +71,19 @@ impl fmt::Display for Doubt {
                 shown(*p99)
             ),
             Self::Unsent { count, absent } if absent == count => {
-                write!(f, "{count} pings were not sent, because their peers were not there; see the failures")
+                write!(
+                    f,
+                    "{count} pings were not sent, because their peers were gone or left too many unanswered; see the \
+                     failures"
+                )
             }
             Self::Unsent { count, absent: 0 } => {
                 write!(f, "{count} pings were due and not sent; lower the rate or free a CPU for the generator")
             }
             Self::Unsent { count, absent } => write!(
                 f,
-                "{count} pings were due and not sent, {absent} of them because their peers were not there; see the \
-                 failures, and lower the rate"
+                "{count} pings were due and not sent, {absent} of them because their peers were gone or left too \
+                 many unanswered; see the failures, and lower the rate"
             ),
             Self::NothingMeasured => f.write_str("nothing was answered, so there is nothing to measure"),
         }

@@ -213,6 +213,17 @@ fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
 }
 
 #[test]
+fn pings_that_a_silent_node_leaves_no_room_for_are_its_own_fault() {
+    let mut stage = Stage::with(|plan| Plan { rate: Rate::per_second(1_000), ..plan });
+    stage.run_for(Duration::from_millis(1_400));
+    stage.stall_node(Duration::from_secs(20));
+    let report = stage.finish();
+    let work = report.work;
+    assert!(work.unsent > 0, "{work:?}: a peer has a bounded number of pings in flight");
+    assert_eq!((work.planned, work.absent, report.limit), (10_000, work.unsent, Limit::Node));
+}
+
+#[test]
 fn finishing_early_is_said() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));

@@ -127,7 +127,7 @@ struct Counts {
     planned: u64,
     sent: u64,
     unsent: u64,
-    /// Those of the unsent whose peer never was ready or was lost.
+    /// Those of the unsent whose peer never was ready, was lost, or left too many unanswered.
     unsent_absent: u64,
     answered: u64,
     timed_out: u64,
