@@ -45,6 +45,8 @@ pub enum Bug {
     StalePongAccepted,
     /// An address whose dial this machine had no descriptor or memory for is never dialled again.
     DialForgotten,
+    /// An inaccessible address is never dialled again.
+    InaccessibleForgotten,
     /// A ping that overtakes the replies that were gathered before it keeps its old position.
     PingPositionLost,
     /// Replies that left in one write are not followed by a call of `on_writable`.
@@ -115,7 +117,7 @@ mod saboteur {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Self; 13] = [
+        pub const ALL: [Self; 14] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -127,6 +129,7 @@ mod saboteur {
             Self::TimerStarvedByTraffic,
             Self::StalePongAccepted,
             Self::DialForgotten,
+            Self::InaccessibleForgotten,
             Self::PingPositionLost,
             Self::RepliesTellNobody,
         ];

@@ -45,7 +45,8 @@ pub struct ManagerConfig {
     pub backoff_max: Duration,
     /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
     pub max_retries: u32,
-    /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together. Over zero; default 8.
+    /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; no bound for the dials of a
+    /// fixed list. Over zero; default 8.
     pub per_host_max: usize,
     /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at least
     /// [`ManagerConfig::per_host_max`]. 1 to 100; default 100, for all loopback and private addresses are one range.

@@ -245,9 +245,11 @@ impl Dialler {
         let first = is_now_and_then.then_some((Standing::Inaccessible, INACCESSIBLE_RECHECK));
         let others = [Standing::Valid, Standing::Unknown, Standing::Inaccessible];
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
+        let is_grave = bugs::is_planted(Bug::InaccessibleForgotten);
+        let mut order = order.filter(|&(standing, _)| !is_grave || standing != Standing::Inaccessible);
         // Somebody was passed over, or not looked at, for whom no event says when to look again.
         let mut has_blocked = false;
-        let drawn = order.into_iter().find_map(|(standing, rest)| {
+        let drawn = order.find_map(|(standing, rest)| {
             let mut looked_at = 0;
             let mut accept = |address: SocketAddr| {
                 looked_at += 1;

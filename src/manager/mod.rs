@@ -189,10 +189,12 @@ impl Manager {
 
     /// The next address to dial, with its place taken.
     pub(crate) fn next_dial(&mut self, now: Instant, unix: UnixTime, rng: &mut StdRng) -> Option<SocketAddr> {
-        let Self { dialler, bans, admission, book, listening, .. } = self;
+        let Self { config, dialler, bans, admission, book, listening, .. } = self;
+        // The owner listed these peers, however many of them one host has.
+        let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
             let is_banned = bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip());
-            is_banned || is_own(listening, address) || admission.has_room(address.ip()).is_err()
+            is_banned || is_own(listening, address) || has_caps && admission.has_room(address.ip()).is_err()
         };
         let address = dialler.next(now, rng, &*book, barred);
         #[cfg(feature = "sim")]

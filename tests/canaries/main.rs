@@ -30,6 +30,7 @@ fn shows(bug: Bug) -> bool {
         Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_others_talk(),
         Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_told(),
         Bug::DialForgotten => symptoms::a_peer_is_not_dialled_again_after_a_shortage(),
+        Bug::InaccessibleForgotten => symptoms::a_peer_is_not_dialled_again_once_it_is_inaccessible(),
         Bug::PingPositionLost => symptoms::a_pong_to_a_ping_among_large_replies_does_not_count(),
         Bug::RepliesTellNobody => symptoms::a_handler_is_not_told_that_its_reply_has_left(),
     }

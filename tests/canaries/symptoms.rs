@@ -9,6 +9,7 @@ use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, Site, World};
+use peerloop::store::KnownPeer;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
 use peerloop::{Config, Ctx, Event, Network, Reactor};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// EMFILE: too many open descriptors.
 const NO_DESCRIPTORS: i32 = 24;
+/// ECONNREFUSED: nobody listens.
+const REFUSED: i32 = 111;
 
 /// A handler closes who was closed already, while another has the slot.
 pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
@@ -205,6 +208,20 @@ pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
     world.fail_once(net.host(), Site::Connect, NO_DESCRIPTORS, 1);
     let config = Config { manager: Some(Box::new(manager)), ..config() };
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
+    Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
+    reactor.stats().ready == 0
+}
+
+/// The only dial that the address has before it is inaccessible is refused, and any later one would not be.
+pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
+    let world = World::new(1, Instant::ZERO);
+    let mut target = Node::new(&world, config(), Player::default());
+    let manager = ManagerConfig { max_retries: 1, ..ManagerConfig::new(Network::Regtest) };
+    let net = world.host();
+    world.fail_once(net.host(), Site::Connect, REFUSED, 1);
+    let config = Config { manager: Some(Box::new(manager)), ..config() };
+    let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
+    reactor.remember(vec![KnownPeer::new(target.address, world.unix_time())], Vec::new());
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
     reactor.stats().ready == 0
 }

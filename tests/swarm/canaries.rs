@@ -23,7 +23,7 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         Bug::UnboundedQueue => &[14],
         Bug::TimerStarvedByTraffic => &[22],
         Bug::StalePongAccepted => &[23],
-        Bug::DialForgotten => &[39],
+        Bug::DialForgotten | Bug::InaccessibleForgotten => &[39],
         Bug::PingPositionLost => &[40],
         Bug::RepliesTellNobody => &[41],
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Time until all is as it should be when all is well.
 pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
+/// The same after an outage, if all wait for no more than ten minutes and a quarter.
+pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Socket events after which the first phase ends early.
 pub(super) const EVENTS_MAX: u64 = 60_000;
 /// Rounds at one moment that no run needs, not even one in which a hundred peers are read three bytes at a time.

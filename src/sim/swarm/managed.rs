@@ -10,7 +10,7 @@ mod resident;
 pub(super) use plan::Plan;
 
 use super::Outcome;
-use super::course::{Course, EVENTS_MAX, RECOVERY};
+use super::course::{Course, EVENTS_MAX, RECOVERY, RECOVERY_FROM_OUTAGE};
 use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
@@ -32,7 +32,7 @@ use crate::sim::kernel::{Disk, Names, Route};
 use crate::sim::net::SimNet;
 use crate::sim::tape::Tape;
 use crate::sim::world::World;
-use crate::store::{KnownPeer, PeerStatus, PeerStore};
+use crate::store::{KnownPeer, PeerStore};
 use crate::time::{Instant, UnixTime};
 use crate::wire::Header;
 use plan::{Deed, Flood, PORT, SEED_NAME, Spread, ip_of, stream};
@@ -82,6 +82,7 @@ struct Town {
 pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patience) -> Option<Outcome> {
     let mut town = Town::new(tape, scenario, plan, patience.clone());
     town.run_safety();
+    town.run_outage();
     town.calm_down();
     town.run_liveness();
     town.run_shutdown();
@@ -319,6 +320,14 @@ impl Town {
         drop(self.node().handle().update_config(self.config.clone()));
     }
 
+    /// The loop's host has no network: all connections are lost and all dials are in vain.
+    fn run_outage(&mut self) {
+        let Some(outage) = self.plan.outage.filter(|_| self.course.goes_on) else { return };
+        self.marks.set(Mark::circumstance("an outage"));
+        self.world.cut(NODE);
+        self.run_until(self.world.now().plus(outage));
+    }
+
     /// Nothing fails any more, nobody is banned by hand, and the hostile ones are gone.
     fn calm_down(&mut self) {
         self.world.clear_faults();
@@ -337,11 +346,12 @@ impl Town {
     fn run_liveness(&mut self) {
         let calm = self.world.now();
         let mut pause = Duration::from_secs(2);
-        let late: BTreeSet<SocketAddr> = self.late(calm.plus(RECOVERY));
+        let recovery = if self.plan.outage.is_some() { RECOVERY_FROM_OUTAGE } else { RECOVERY };
+        let late: BTreeSet<SocketAddr> = self.late(calm.plus(recovery));
         while self.course.goes_on {
             self.run_until(self.world.now().plus(pause));
             let Some(lacks) = self.lacks(&late) else { return };
-            if self.world.now().since(calm) > RECOVERY {
+            if self.world.now().since(calm) > recovery {
                 return self.course.found(39, lacks);
             }
             pause = (pause * 2).min(Duration::from_secs(60));
@@ -365,7 +375,6 @@ impl Town {
         let well = links.iter().filter(is_well).count();
         let settings = self.config.manager.as_deref().expect("it is managed");
         let book = self.world.book(NODE);
-        let may_be_given_up = !self.is_gentle();
         let listed = match &settings.mode {
             DialMode::Normal => None,
             DialMode::Fixed(listed) => Some(listed),
@@ -375,8 +384,7 @@ impl Town {
         };
         let mut by_host: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for address in self.plan.honest().filter(is_dialled) {
-            let is_given_up = book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible);
-            if !(late.contains(&address) || is_given_up && may_be_given_up) {
+            if !late.contains(&address) {
                 *by_host.entry(address.ip()).or_default() += 1;
             }
         }
@@ -387,20 +395,6 @@ impl Town {
                 self.plan.honest().map(|address| (address, book.peer(address).map(|peer| peer.status))).collect();
             format!("{well} peers of {wanted} that are wanted; {summary:?}; {manager:?}; {links:?}; {statuses:?}")
         })
-    }
-
-    /// Whether nothing but the loop itself can have given up an honest peer.
-    fn is_gentle(&self) -> bool {
-        let is_soft = |(_, deed): &(Duration, Deed)| match deed {
-            Deed::Ban { .. }
-            | Deed::Unban { .. }
-            | Deed::Dial { .. }
-            | Deed::Configure { .. }
-            | Deed::Retune { .. } => true,
-            Deed::Close { .. } | Deed::Judge { .. } | Deed::Kill | Deed::Cut { .. } | Deed::Reset { .. } => false,
-        };
-        let is_quiet = self.scenario.faults.is_empty() && self.plan.descriptors.is_none();
-        is_quiet && self.plan.twin().is_none() && self.plan.deeds.iter().all(is_soft)
     }
 
     fn run_shutdown(&mut self) {

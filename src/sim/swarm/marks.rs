@@ -64,7 +64,7 @@ const REASONS: [&str; 40] = [
 ];
 
 /// What the environment does, by the numbers of the faults where they have one.
-pub(super) const CIRCUMSTANCES: [&str; 22] = [
+pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
     "E6 a host stands still",
@@ -87,6 +87,7 @@ pub(super) const CIRCUMSTANCES: [&str; 22] = [
     "somebody is trusted",
     "a fixed list after all",
     "no fixed list any more",
+    "an outage of minutes or hours",
 ];
 
 /// What control events tell.

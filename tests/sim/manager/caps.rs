@@ -1,10 +1,12 @@
 //! Caps per host and per range, the rate at which hosts come, and who has to go for a newcomer.
 
-use super::support::{Stranger, Town, manager};
+use super::support::{Stranger, Town, Watcher, manager};
 use crate::support::secs;
-use peerloop::config::ManagerConfig;
+use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{LocalCause, Refusal};
+use peerloop::sim::World;
 use peerloop::store::PeerStatus;
+use peerloop::time::Instant;
 use peerloop::{ControlEvent, Network};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -88,6 +90,22 @@ fn threat_p24_the_caps_hold_for_whom_it_dials_itself() {
     town.remember(&ports, PeerStatus::Unknown);
     town.run(secs(1));
     assert_eq!(town.places(), 2);
+}
+
+#[test]
+fn seed_e26_the_caps_are_not_for_a_fixed_list() {
+    let world = World::new(1, Instant::ZERO);
+    let mut stranger = Stranger::new(&world);
+    let listed: Vec<SocketAddr> = (1..=12).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
+    for (index, address) in listed.iter().enumerate() {
+        peerloop::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
+    }
+    let mode = DialMode::Fixed(listed);
+    let config = ManagerConfig { mode, per_group_max_percent: 1, ..ManagerConfig::new(Network::Regtest) };
+    assert_eq!(config.per_host_max, 8);
+    let mut town = Town::at(world, config, Watcher::default());
+    town.run(secs(1));
+    assert_eq!(town.places(), 12);
 }
 
 /// A full town whose peers are all accepted, one a second, from as many ranges as there are but for every third.

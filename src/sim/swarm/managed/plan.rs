@@ -40,6 +40,8 @@ pub(in crate::sim::swarm) struct Plan {
     pub(super) is_port_in_doubt: bool,
     /// Descriptors there are.
     pub(super) descriptors: Option<usize>,
+    /// How long the loop's host has no network at the end of the first phase.
+    pub(super) outage: Option<Duration>,
     pub(super) seed: u64,
 }
 
@@ -126,6 +128,7 @@ impl Plan {
             has_twin,
             descriptors: chance.one_in(8).then(|| 4 + chance.below(20) as usize),
             is_port_in_doubt: chance.one_in(8),
+            outage: None,
             seed: chance.range(0, u64::MAX),
         };
         let is_fixed = chance.one_in(3);
@@ -230,6 +233,7 @@ impl Plan {
             };
             self.deeds.push((at, deed));
         }
+        self.outage = chance.one_in(6).then(|| Duration::from_secs(60 * u64::from(1 + chance.below(360))));
     }
 
     /// One that listens, a host of a flood, or a range of one.
@@ -295,6 +299,7 @@ impl fmt::Display for Plan {
             has_twin,
             descriptors,
             is_port_in_doubt,
+            outage,
             ..
         } = self;
         writeln!(f, "managed: {manager:?}")?;
@@ -308,6 +313,6 @@ impl fmt::Display for Plan {
             writeln!(f, "after {at:?}: {deed:?}")?;
         }
         write!(f, "wild names: {has_wild_names}, wild disk: {has_wild_disk}, twin: {has_twin}, ")?;
-        write!(f, "descriptors: {descriptors:?}, port in doubt: {is_port_in_doubt}")
+        write!(f, "descriptors: {descriptors:?}, port in doubt: {is_port_in_doubt}, outage: {outage:?}")
     }
 }
