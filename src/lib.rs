@@ -112,6 +112,7 @@ pub mod stats;
 pub mod store;
 pub mod subscribe;
 mod table;
+mod text;
 pub mod time;
 pub mod wheel;
 pub mod wire;

@@ -50,7 +50,7 @@ use crate::limits::{
 };
 use crate::net::mio::MioNet;
 use crate::net::{Answer, Net, Readiness};
-use crate::store::{Batch, KnownPeer, Persisted, StoreError};
+use crate::store::{Batch, BookLost, KnownPeer, Persisted, StoreError};
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
 use listening::Listeners;
@@ -125,6 +125,25 @@ impl<H: Handler> Reactor<MioNet, H> {
     /// When the configuration is not valid or the operating system gives no poller.
     pub fn new(config: Config, handler: H) -> Result<Self, StartError> {
         Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
+    }
+
+    /// Waits until the book is written, at most [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX), and closes its store. To
+    /// be called when the loop has ended; without a call the end of the network does the same and only logs a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`BookLost`] if changes did not reach the disk.
+    pub fn finish_book(&mut self) -> Result<(), BookLost> {
+        let finished = self.net.finish_book();
+        if let Ok(Some(id)) = finished {
+            self.engine.answered(Answer::Persisted(Persisted { id, result: Ok(()) }));
+        }
+        let (bans, peers) = self.engine.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten());
+        match finished {
+            Ok(_) if (bans, peers) == (0, 0) => Ok(()),
+            Ok(_) => Err(BookLost { bans, peers, error: StoreError::NoAnswer }),
+            Err(error) => Err(BookLost { bans, peers, error }),
+        }
     }
 }
 

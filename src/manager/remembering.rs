@@ -91,6 +91,11 @@ impl Manager {
         self.journal.is_durable()
     }
 
+    /// Counts the changes of bans and of peers that are not known to be durable.
+    pub(crate) fn unwritten(&self) -> (usize, usize) {
+        self.journal.unwritten()
+    }
+
     /// A ban is in force, for which so many connections are closed; it is announced when it is durable, in place of
     /// one of the same host that is not yet.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {

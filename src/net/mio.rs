@@ -13,7 +13,7 @@ use crate::id::{LinkId, Token};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::limits::TCP_USER_TIMEOUT;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
-use crate::store::{Batch, PeerStore, Persisted};
+use crate::store::{Batch, PeerStore, Persisted, StoreError};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
@@ -115,6 +115,14 @@ impl MioNet {
     pub fn with_store(self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
         let book = StoreWriter::spawn(store, self.waker())?;
         Ok(Self { book: Some(book), ..self })
+    }
+
+    /// Waits until all batches are durable and closes the store, as the end of this network does. Returns the last of
+    /// the batches, if there is a store.
+    pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
+        let Some(book) = self.book.take() else { return Ok(None) };
+        let last = book.last_unanswered();
+        book.finish().map(|()| last)
     }
 
     /// Opens a socket for `address` and sets what it can of `options`. A refused option is reported once.

@@ -87,6 +87,11 @@ impl StoreWriter {
         }
     }
 
+    /// The last batch that is not known to be durable.
+    pub(crate) fn last_unanswered(&self) -> Option<u64> {
+        self.unanswered.back().copied()
+    }
+
     /// Waits until everything is durable, and ends the thread.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! Every error of a file says what was attempted, on which path, why it failed and what can be done about it.
 
+use crate::text::Counted;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -65,6 +66,27 @@ pub enum StoreError {
     /// The disk did not answer in time.
     NoAnswer,
 }
+
+/// Changes of the book that were not durable when the loop ended, and are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BookLost {
+    /// How many bans had changed.
+    pub bans: usize,
+    /// How many peers had changed.
+    pub peers: usize,
+    /// Why they could not be written.
+    pub error: StoreError,
+}
+
+impl fmt::Display for BookLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bans, peers, error } = self;
+        write!(f, "{error}; lost are the changes of {} and {}", Counted(*bans, "ban"), Counted(*peers, "peer"))
+    }
+}
+
+impl std::error::Error for BookLost {}
 
 /// What was attempted with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

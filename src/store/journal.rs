@@ -34,6 +34,8 @@ struct UnderWay {
     id: u64,
     since: Instant,
     bans: Vec<Change>,
+    /// How many changes of peers there are beside them.
+    peer_changes: usize,
 }
 
 /// Changes by what they are about, and those that remove and those that put by age.
@@ -104,7 +106,8 @@ impl Journal {
         let bans = changes.clone();
         changes.append(&mut self.peers.take(BOOK_BATCH_MAX - changes.len()));
         self.last_id += 1;
-        self.under_way = Some(UnderWay { id: self.last_id, since: now, bans });
+        let peer_changes = changes.len() - bans.len();
+        self.under_way = Some(UnderWay { id: self.last_id, since: now, bans, peer_changes });
         Some(Batch { id: self.last_id, changes })
     }
 
@@ -133,6 +136,12 @@ impl Journal {
     /// Whether everything recorded is durable.
     pub fn is_durable(&self) -> bool {
         self.bans.is_empty() && self.peers.is_empty() && self.under_way.is_none()
+    }
+
+    /// Counts the changes of bans and of peers that are not known to be durable.
+    pub fn unwritten(&self) -> (usize, usize) {
+        let under_way = self.under_way.as_ref().map_or((0, 0), |batch| (batch.bans.len(), batch.peer_changes));
+        (self.bans.len() + under_way.0, self.peers.len() + under_way.1)
     }
 
     /// Whether the batch under way could not be written yet, or is late.

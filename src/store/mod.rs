@@ -24,7 +24,7 @@ mod redb;
 mod set_aside;
 mod writer;
 
-pub use error::{FileStep, StoreError};
+pub use error::{BookLost, FileStep, StoreError};
 pub use journal::Journal;
 pub use memory::MemoryStore;
 pub use peer::{KnownPeer, PeerStatus, UserAgent};

@@ -276,9 +276,16 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
         transaction.commit()?;
         Ok(database)
     };
-    let database = prepare().map_err(|error| store_error(FileStep::Create, &new, error))?;
-    fs::rename(&new, path).and_then(|()| sync_folder(path)).map_err(failed)?;
-    Ok(database)
+    let begun = prepare().map_err(|error| store_error(FileStep::Create, &new, error));
+    let renamed = begun.and_then(|database| {
+        fs::rename(&new, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+        Ok(database)
+    });
+    if renamed.is_err() {
+        // Half of a book is of no use; that it cannot be removed either is not the reason to tell.
+        let _ = fs::remove_file(&new);
+    }
+    renamed
 }
 
 fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {

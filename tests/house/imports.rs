@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
 const ROWS: [&[&str]; 14] = [
-    &["limits", "time", "id", "protocol", "address", "bugs", "errno"],
+    &["limits", "time", "id", "protocol", "address", "bugs", "errno", "text"],
     &["error"],
     &["wire", "buffer", "wheel", "histogram", "config"],
     &["framer", "peer", "keyed"],

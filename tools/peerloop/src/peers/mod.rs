@@ -91,8 +91,15 @@ fn check_is_there(path: &Path) -> Result<(), Failure> {
 fn import(path: &Path, file: &Path) -> Result<String, Failure> {
     // What is wrong in it is found before a book is begun.
     let changes = lines::read(file)?;
-    let mut store = if path.exists() { open(path)? } else { book::open(path)? };
-    store.apply(&changes).map_err(|error| Failure::run(format!("{error}; nothing was imported")))?;
+    let is_begun = !path.exists();
+    let mut store = if is_begun { book::open(path)? } else { open(path)? };
+    if let Err(error) = store.apply(&changes) {
+        if is_begun {
+            // It holds nothing, and nobody else has it open.
+            let _ = std::fs::remove_file(store.path());
+        }
+        return Err(Failure::run(format!("{error}; nothing was imported")));
+    }
     let bans = changes.iter().filter(|change| matches!(change, Change::PutBan(_))).count();
     Ok(format!("imported into {}: peers {}, bans {bans}\n", path.display(), changes.len() - bans))
 }

@@ -163,8 +163,9 @@ fn keep_peers(
     // The reporting thread waits for it and is still there.
     let _ = ready.send(reactor.handle());
     drop(ready);
-    reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")))?;
-    Ok(reactor.stats())
+    let ran = reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")));
+    let written = reactor.finish_book().map_err(|lost| Failure::run(format!("writing the book at the end: {lost}")));
+    ran.and(written).map(|()| reactor.stats())
 }
 
 /// Goes on until a signal asks for the end, and returns it; none if the loop has ended by itself.

@@ -322,6 +322,57 @@ fn a_spoilt_book_is_kept_and_told_of() {
     assert!(std::fs::read(folder.file("peers.redb.set-aside-1")).unwrap() == spoilt);
 }
 
+/// Runs a command in a process whose files may have so many blocks of 512 bytes.
+fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_peerloop")]).args(arguments).stdin(Stdio::null());
+    shell
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_lost() {
+    let folder = Folder::new("lost");
+    let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
+    assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
+    let settings = folder.with("node.toml", "network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
+    let arguments = ["run", "--book", &book, "--config", &settings];
+    let mut node = Running::spawn(under_a_limit_of_blocks("unlimited", &arguments));
+    listening(&mut node);
+    // From here on its files cannot grow, and no byte of them can be written.
+    let process = i32::try_from(node.child.id()).expect("a process id fits");
+    rlimit::prlimit(process, rlimit::Resource::FSIZE, Some((0, 0)), None).expect("a limit may be lowered");
+    // It meets somebody whom the book would remember.
+    let (server, address) = Running::serve(&["-q"]);
+    folder.with("node.toml", &format!("network = 'regtest'\nlisten = ['127.0.0.1:0']\nfixed_peers = ['{address}']\n"));
+    node.signal("HUP");
+    node.wait_for_part("event=book_failing");
+    node.signal("TERM");
+    let ended = node.finish();
+    assert_eq!((ended.code, ended.stdout.contains("ran ")), (Some(1), false), "{}", ended.stderr);
+    let line = ended.complaint();
+    assert!(line.starts_with("peerloop: writing the book at the end: ") && line.contains("File too large"), "{line}");
+    assert!(line.ends_with("; lost are the changes of 0 bans and 1 peer"), "{line}");
+    drop(server);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_book_that_cannot_be_begun_or_filled_leaves_nothing_behind() {
+    let folder = Folder::new("unfilled");
+    let book = folder.file("peers.redb");
+    let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
+    let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
+    for (blocks, told) in [("8", "making the peer book"), ("1000", "nothing was imported")] {
+        let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
+        let output = import.output().expect("there is a shell");
+        let line = String::from_utf8(output.stderr).expect("it is text");
+        assert!(output.status.code() == Some(1) && line.contains(told), "{blocks}: {line}");
+        assert_eq!(folder.names(), ["lines", "peers.redb.lock"], "{blocks}");
+    }
+}
+
 #[test]
 fn seed_e47_the_metrics_can_be_scraped() {
     let (server, address) = Running::serve(&["-q"]);

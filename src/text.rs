@@ -1,0 +1,25 @@
+//! Numbers in sentences.
+
+use std::fmt;
+
+/// A number of things: `1 peer`, `2 peers`.
+pub(crate) struct Counted<N>(pub(crate) N, pub(crate) &'static str);
+
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Counted<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        let plural = if *count == N::from(1) { "" } else { "s" };
+        write!(f, "{count} {what}{plural}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular_and_every_other_number_plural() {
+        let texts = [0_u64, 1, 2].map(|count| Counted(count, "peer").to_string());
+        assert_eq!(texts, ["0 peers", "1 peer", "2 peers"]);
+    }
+}
