@@ -8,24 +8,24 @@
 //! it failed and, where one can do something, what to do.
 
 mod label;
+mod network;
 mod option;
 mod prospect;
 mod refusal;
 mod resolving;
 mod speaker;
 
+pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};
 pub(crate) use prospect::Prospect;
 pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 
-use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
 use crate::protocol::{CommandName, Network, reject_code_name};
 use label::Label;
 #[cfg(test)]
 pub(crate) use label::tests::one_of_each;
 use std::fmt;
-use std::io;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,98 +235,6 @@ pub enum Deadline {
     Send,
 }
 
-/// What the operating system let fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IoStep {
-    /// Opening a socket and connecting it.
-    Connect,
-    /// Registering the socket for readiness.
-    Register,
-    /// Receiving.
-    Read,
-    /// Sending.
-    Write,
-    /// Listening at an address.
-    Bind,
-    /// Resolving a name.
-    Resolve,
-}
-
-/// A shortage of this machine, which is no fault of any peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// No file descriptor is left (EMFILE, ENFILE).
-    Descriptors,
-    /// No local port is left for the address (EADDRNOTAVAIL).
-    Ports,
-    /// The kernel has no memory for the socket (ENOBUFS, ENOMEM).
-    Memory,
-}
-
-/// A failure that the operating system reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NetworkFailure {
-    /// What was attempted.
-    pub step: IoStep,
-    /// The kind of the error.
-    pub kind: io::ErrorKind,
-    /// The system's number of the error, 0 if there is none.
-    pub code: i32,
-}
-
-impl NetworkFailure {
-    /// What `error` says about `step`.
-    pub fn new(step: IoStep, error: &io::Error) -> Self {
-        Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
-    }
-
-    /// The shortage behind the failure, if it is one.
-    pub const fn shortage(&self) -> Option<Shortage> {
-        match self.code {
-            EMFILE | ENFILE => Some(Shortage::Descriptors),
-            ENOBUFS | ENOMEM => Some(Shortage::Memory),
-            _ => match self.kind {
-                io::ErrorKind::AddrNotAvailable => Some(Shortage::Ports),
-                _ => None,
-            },
-        }
-    }
-
-    /// Whether it is a failed accept that concerns the one connection that was to be accepted: Linux reports there what
-    /// had befallen it before (accept(2), "Error handling").
-    pub(crate) const fn is_of_one_connection(&self) -> bool {
-        match self.kind {
-            io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable => true,
-            // Two of them may be one number, so this is no pattern.
-            _ => self.code == EPROTO || self.code == ENOPROTOOPT || self.code == EHOSTDOWN || self.code == ENONET,
-        }
-    }
-
-    const fn label(&self) -> Label {
-        match self.shortage() {
-            Some(Shortage::Descriptors) => Label::NoDescriptors,
-            Some(Shortage::Ports) => Label::NoPorts,
-            Some(Shortage::Memory) => Label::NoMemory,
-            None => match self.kind {
-                io::ErrorKind::ConnectionRefused => Label::Refused,
-                io::ErrorKind::ConnectionReset => Label::Reset,
-                io::ErrorKind::ConnectionAborted => Label::Aborted,
-                io::ErrorKind::BrokenPipe => Label::BrokenPipe,
-                io::ErrorKind::TimedOut => Label::NetworkTimeout,
-                io::ErrorKind::HostUnreachable => Label::HostUnreachable,
-                io::ErrorKind::NetworkUnreachable => Label::NetworkUnreachable,
-                _ => Label::IoError,
-            },
-        }
-    }
-}
-
 /// Why this side closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -458,31 +366,6 @@ impl fmt::Display for Deadline {
             Self::Body => "a message made no progress",
             Self::Send => "the peer took too little of what waits for it",
         })
-    }
-}
-
-impl fmt::Display for NetworkFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let attempted = match self.step {
-            IoStep::Connect => "connecting",
-            IoStep::Register => "registering the socket",
-            IoStep::Read => "receiving",
-            IoStep::Write => "sending",
-            IoStep::Bind => "listening",
-            IoStep::Resolve => "resolving the name",
-        };
-        let remedy = match self.shortage() {
-            Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
-            Some(Shortage::Ports) => {
-                "; the source address has no port left, or is not one of this machine: add or check source addresses"
-            }
-            Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
-            None => "",
-        };
-        match self.code {
-            0 => write!(f, "{attempted} failed: {}{remedy}", self.kind),
-            code => write!(f, "{attempted} failed: {}{remedy}", io::Error::from_raw_os_error(code)),
-        }
     }
 }
 

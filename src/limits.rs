@@ -129,6 +129,9 @@ pub const DIALS_PER_TURN: usize = 32;
 pub const CLOSES_PER_TURN: usize = 128;
 /// Commands taken from the handle's queue per turn.
 pub const COMMANDS_PER_TURN: usize = 1_024;
+/// Time after which the step that takes commands ends and leaves the rest to the next turn: a list of peers takes
+/// 0.3 ms, and a handler's own commands take what they take.
+pub const COMMANDS_STEP_MAX: Duration = Duration::from_millis(2);
 /// Timers fired per turn; the rest makes the next wait zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
 /// Readiness events taken from the kernel per turn (16 bytes each).
@@ -204,8 +207,10 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Time in which a stopping loop closes its peers gracefully; after it they are closed as they are. A program that has
 /// five seconds to end has one of them left for all else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
-/// Time for which the kernel may keep our bytes without an acknowledgement.
-pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for which the kernel may keep our bytes without an acknowledgement, or before a shut window. The kernel counts
+/// both alike, so this is what a peer may take to read on while nothing waits in our own queue: as long as an SV Node
+/// waits for one (1.2.2, net.h TIMEOUT_INTERVAL). A peer that vanishes is noticed by its missing pong long before.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 // --- The peer manager -----------------------------------------------------------------------------------------------
 
@@ -390,6 +395,11 @@ const _: () = {
     assert!(
         HANDSHAKE_PAYLOAD_MAX_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
         "a handshake message never needs a buffer of its own"
+    );
+    assert!(
+        TCP_USER_TIMEOUT.as_secs() > PING_INTERVAL.as_secs() + PONG_TIMEOUT.as_secs()
+            && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
+        "the kernel gives up on no peer that the loop still waits for"
     );
     assert!(SEND_QUEUE_PAUSE_BYTES < SEND_QUEUE_MAX_BYTES, "reading stops before sending is refused");
     assert!(SEND_STALL_MIN_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must be told from one that moves");

@@ -46,7 +46,8 @@ use crate::engine::Engine;
 use crate::handle::Handle;
 use crate::id::{LinkId, Token};
 use crate::limits::{
-    ANSWERS_PER_TURN, COMMANDS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN, SHUTDOWN_GRACE,
+    ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN,
+    SHUTDOWN_GRACE,
 };
 use crate::net::mio::MioNet;
 use crate::net::{Answer, Net, Readiness};
@@ -391,12 +392,16 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         if !self.commands_pending {
             return;
         }
+        let until = self.net.now().plus(COMMANDS_STEP_MAX);
         for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 break;
             };
             self.engine.command(command, &mut self.handler);
+            if self.net.now() >= until {
+                break;
+            }
         }
         self.follow_configuration();
     }

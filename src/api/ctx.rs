@@ -199,7 +199,9 @@ impl<'a> Ctx<'a> {
         self.state.ping(link, planned)
     }
 
-    /// Stops reading a peer; the kernel then slows it down. The time counts against no deadline of the peer.
+    /// Stops reading a peer; the kernel then slows it down. The time counts against no deadline of the peer. What was
+    /// read already is still delivered, [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES) at the most: a handler
+    /// that pauses within a message may be given the others of the same block.
     pub fn pause(&mut self, peer: PeerId) {
         self.state.hold(peer.link(), |hold| hold.paused = true);
     }

@@ -408,7 +408,7 @@ impl Dialler {
                 Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
             // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
-            Ended::Short(Shortage::Ports) | Ended::NoNetwork => {
+            Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
             }

@@ -95,6 +95,8 @@ impl Pace {
         match shortage {
             Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
             Shortage::Ports => self.families[family.index()].slow_down(now),
+            // It is so for the dials from that address, however slow they are.
+            Shortage::SourceAddress => {}
         }
     }
 

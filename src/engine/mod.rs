@@ -201,7 +201,7 @@ impl Engine {
         let reject_code = self.state.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         let reason = match reject_code {
             // Who rejects and closes at once may well reset the connection.
-            Some(code) if step != IoStep::Connect => CloseReason::RejectedByPeer(code),
+            Some(code) if !matches!(step, IoStep::Connect | IoStep::BindSource) => CloseReason::RejectedByPeer(code),
             Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
         };
         self.state.abort(id, reason);
@@ -217,7 +217,7 @@ impl Engine {
         match step {
             IoStep::Read => link.readiness.readable = false,
             IoStep::Write => link.readiness.writable = false,
-            IoStep::Connect | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
+            IoStep::Connect | IoStep::BindSource | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
             // No edge will come: as far as the kernel knows, nothing has changed.

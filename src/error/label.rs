@@ -44,6 +44,7 @@ labels! {
     SendStalled "send_stalled"
     NoDescriptors "local_emfile"
     NoPorts "local_eaddrnotavail"
+    SourceAddress "local_source_address"
     NoMemory "local_enobufs"
     Refused "refused"
     Reset "reset"
@@ -132,12 +133,15 @@ pub(super) mod tests {
             LocalCause::Duplicate,
             LocalCause::SelfConnection,
         ];
-        let failure = |code| NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(code));
+        let failure = |code| NetworkFailure::new(IoStep::Connect, &io::Error::from_raw_os_error(code));
         let mut reasons: Vec<CloseReason> = wire.map(CloseReason::Wire).to_vec();
         reasons.extend(misbehaviour.map(CloseReason::Misbehaved));
         reasons.extend(incompatibility.map(CloseReason::Incompatible));
         reasons.extend(deadlines.map(CloseReason::TimedOut));
-        reasons.extend(failures.map(failure).map(CloseReason::Network));
+        let foreign = NetworkFailure::new(IoStep::BindSource, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
+        let mut failures = failures.map(failure).to_vec();
+        failures.insert(2, foreign);
+        reasons.extend(failures.into_iter().map(CloseReason::Network));
         reasons.extend([CloseReason::ClosedByPeer, CloseReason::RejectedByPeer(1)]);
         reasons.extend(causes.map(CloseReason::Local));
         reasons

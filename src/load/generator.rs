@@ -360,7 +360,8 @@ impl Handler for Generator {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),
             Phase::Run => {
-                if let Some(asked_for) = self.asked_for {
+                // A moment that was asked for earlier wakes the generator before the latest one: nothing was late.
+                if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
                     self.accounts.note_loop_lag(ctx.now().since(asked_for));
                 }
                 self.ping_due(ctx);

@@ -122,7 +122,10 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             self.engine.dialling(dial.link);
             match self.net.connect(dial.link, dial.address, dial.source) {
                 Ok(()) => self.engine.dial_began(dial.link),
-                Err(error) => self.engine.failed(dial.link, IoStep::Connect, &error),
+                Err(error) => {
+                    let step = NetworkFailure::step_of_dial(dial.source.is_some(), &error);
+                    self.engine.failed(dial.link, step, &error);
+                }
             }
         }
     }

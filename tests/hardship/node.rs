@@ -10,7 +10,7 @@ use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -106,6 +106,12 @@ impl Node {
     /// Lets the node dial `address` so many times.
     pub(crate) fn dial(&mut self, address: SocketAddr, times: usize) {
         self.ask(&format!("dial {address} {times}"));
+        self.answer("dialled");
+    }
+
+    /// Lets the node dial `address` so many times from `source`.
+    pub(crate) fn dial_from(&mut self, source: IpAddr, address: SocketAddr, times: usize) {
+        self.ask(&format!("dial {address} {times} {source}"));
         self.answer("dialled");
     }
 
@@ -275,8 +281,14 @@ fn serve(config: Config) {
         handle
             .command(match words[..] {
                 ["account"] => Request::Account(answer),
-                ["dial", address, times] => {
-                    Request::Dial(address.parse().expect("an address"), times.parse().expect("a number"), answer)
+                ["dial", address, times, ref source @ ..] => {
+                    let source = source.first().map(|source| source.parse().expect("an address"));
+                    Request::Dial(
+                        address.parse().expect("an address"),
+                        times.parse().expect("a number"),
+                        source,
+                        answer,
+                    )
                 }
                 ["say", times] => Request::Say(times.parse().expect("a number"), answer),
                 _ => panic!("what is `{line}`?"),
@@ -290,7 +302,7 @@ fn serve(config: Config) {
 #[derive(Debug)]
 enum Request {
     Account(Answer<String>),
-    Dial(SocketAddr, usize, Answer<String>),
+    Dial(SocketAddr, usize, Option<IpAddr>, Answer<String>),
     Say(usize, Answer<String>),
 }
 
@@ -354,9 +366,13 @@ impl Handler for Tally {
     fn on_command(&mut self, ctx: &mut Ctx<'_>, request: Request) {
         match request {
             Request::Account(answer) => answer.give(self.account(ctx)),
-            Request::Dial(address, times, answer) => {
+            Request::Dial(address, times, source, answer) => {
                 for _ in 0..times {
-                    ctx.connect(address).expect("the table has room");
+                    match source {
+                        None => ctx.connect(address),
+                        Some(source) => ctx.connect_from(source, address),
+                    }
+                    .expect("the table has room");
                 }
                 answer.give("dialled".to_owned());
             }

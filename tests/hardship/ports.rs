@@ -35,3 +35,22 @@ fn fault_e04_ports_that_are_used_up_are_a_shortage_of_this_side() {
     assert_eq!(account.of("links"), DIALS as u64 - failed, "who got a port is connected");
     assert!(failed < DIALS as u64);
 }
+
+#[test]
+fn fault_e04_a_source_address_without_ports_is_told_from_one_that_is_none_of_ours() {
+    let test = "ports::fault_e04_a_source_address_without_ports_is_told_from_one_that_is_none_of_ours";
+    let far: SocketAddr = ([127, 0, 0, 2], 7).into();
+    let node = Node::with_ports(test, (40_000, 40_009), |_| {
+        // Connections wait there, established by the kernel, as long as the node lives.
+        Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
+    });
+    let Some(mut node) = node else { return };
+    node.dial_from([203, 0, 113, 7].into(), far, 3);
+    let account = node.until("the dials are decided", |account| account.of("closed") == 3);
+    assert_eq!((account.of("end:local_source_address"), account.of("local_ends")), (3, 3), "{account:?}");
+    node.dial_from([127, 0, 0, 3].into(), far, DIALS);
+    let account = node.until("the dials are decided", |account| account.of("closed") >= 3 + DIALS as u64 - 10);
+    let failed = account.of("closed") - 3;
+    assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, 3 + failed), "{account:?}");
+    assert_eq!(account.of("links"), DIALS as u64 - failed, "each that got a port is connected");
+}

@@ -1,13 +1,13 @@
 //! What one step of a turn takes leaves the others theirs.
 
 use crate::host::SlowHost;
-use crate::support::{Player, RawPeer, commands, config, frame, ping, verack, version};
+use crate::support::{Player, RawPeer, Stage, commands, config, frame, ping, verack, version};
 use peerloop::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, FLUSH_STEP_MAX, SLICES_PER_WRITE, WRITTEN_PER_TURN_MAX_BYTES,
 };
 use peerloop::sim::{Conditions, World};
 use peerloop::time::{Instant, Wait};
-use peerloop::{PeerId, Reactor};
+use peerloop::{Ctx, Handler, PeerId, Reactor};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -132,4 +132,50 @@ fn ready_peers(
         reactor.poll_once(Duration::ZERO).unwrap();
     }
     peers
+}
+
+/// A handler whose commands take time.
+struct Slow {
+    world: World,
+    done: usize,
+}
+
+impl Handler for Slow {
+    type Command = Duration;
+
+    fn on_command(&mut self, _ctx: &mut Ctx<'_>, takes: Duration) {
+        self.world.advance(takes);
+        self.done += 1;
+    }
+}
+
+#[test]
+fn commands_that_take_long_leave_the_turn_to_the_peers_and_go_on_in_the_next_one() {
+    const TAKES: Duration = Duration::from_micros(700);
+    let world = World::new(1, Instant::ZERO);
+    let slow = Slow { world: world.clone(), done: 0 };
+    let mut reactor = Reactor::with_net(config(), world.host(), slow).unwrap();
+    (0..7).for_each(|_| reactor.handle().command(TAKES).unwrap());
+    let mut done = Vec::new();
+    while reactor.handler().done < 7 {
+        reactor.poll_once(Duration::ZERO).unwrap();
+        done.push(reactor.handler().done);
+        assert!(done.len() < 10, "{done:?}");
+        assert!(reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero, "the rest is not forgotten");
+    }
+    assert_eq!(done, [3, 6, 7], "a turn takes commands for two milliseconds, and ends the one that it has begun");
+}
+
+#[test]
+fn a_handler_that_pauses_is_still_given_what_was_read_with_the_message_and_nothing_more() {
+    let mut stage = Stage::new();
+    stage.node.reactor.handler_mut().on_message = Some(|ctx, peer| ctx.pause(peer));
+    let mut peer = stage.ready_peer();
+    peer.send(&[frame("tx", &[1; 10]), frame("tx", &[2; 20]), frame("tx", &[3; 30])].concat());
+    stage.settle();
+    let lens = |stage: &Stage| stage.node.seen().messages.iter().map(|(_, _, len)| *len).collect::<Vec<_>>();
+    assert_eq!(lens(&stage), [10, 20, 30]);
+    peer.send(&frame("tx", &[4; 40]));
+    stage.settle();
+    assert_eq!(lens(&stage), [10, 20, 30], "a paused peer is not read");
 }

@@ -1,7 +1,7 @@
 //! Dials: where they lead, what they fail with, and the ports they take.
 
 use super::super::connection::{Connection, Edge, Edges, Owner, Side};
-use super::super::errno::{EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+use super::super::errno::{EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use super::super::faults::Site;
 use super::{Coming, Draw, EndId, Kernel, host_at};
 use crate::time::Instant;
@@ -51,10 +51,12 @@ impl Kernel {
             return Err(ENETUNREACH);
         }
         self.take_descriptor(host)?;
+        // Linux looks for the port of a source address when that is bound, and says then that it is in use.
+        let for_want_of_ports = if source.is_some() { EADDRINUSE } else { EADDRNOTAVAIL };
         let source = source.unwrap_or(self.hosts[host].ip);
         let Some(port) = self.ports.take(source, to, self.now) else {
             self.give_descriptor_back(host);
-            return Err(EADDRNOTAVAIL);
+            return Err(for_want_of_ports);
         };
         let dialler = self.open(host, SocketAddr::new(source, port), to);
         if let Some(connection) = self.connection(dialler) {

@@ -1,0 +1,162 @@
+//! What the operating system let fail, and whose fault that is.
+
+use super::label::Label;
+use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
+use std::fmt;
+use std::io;
+
+/// What the operating system let fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoStep {
+    /// Opening a socket and connecting it.
+    Connect,
+    /// Binding a socket to the source address that was asked for, before it connects.
+    BindSource,
+    /// Registering the socket for readiness.
+    Register,
+    /// Receiving.
+    Read,
+    /// Sending.
+    Write,
+    /// Listening at an address.
+    Bind,
+    /// Resolving a name.
+    Resolve,
+}
+
+/// A shortage of this machine, which is no fault of any peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// No file descriptor is left (EMFILE, ENFILE).
+    Descriptors,
+    /// No local port is left for the address (EADDRNOTAVAIL, or EADDRINUSE for a source address).
+    Ports,
+    /// The source address is none of this machine (EADDRNOTAVAIL when it is bound).
+    SourceAddress,
+    /// The kernel has no memory for the socket (ENOBUFS, ENOMEM).
+    Memory,
+}
+
+/// A failure that the operating system reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkFailure {
+    /// What was attempted.
+    pub step: IoStep,
+    /// The kind of the error.
+    pub kind: io::ErrorKind,
+    /// The system's number of the error, 0 if there is none.
+    pub code: i32,
+}
+
+impl NetworkFailure {
+    /// What `error` says about `step`.
+    pub fn new(step: IoStep, error: &io::Error) -> Self {
+        Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
+    }
+
+    /// The shortage behind the failure, if it is one.
+    pub const fn shortage(&self) -> Option<Shortage> {
+        match self.code {
+            EMFILE | ENFILE => Some(Shortage::Descriptors),
+            ENOBUFS | ENOMEM => Some(Shortage::Memory),
+            _ => match (self.step, self.kind) {
+                (IoStep::BindSource, io::ErrorKind::AddrNotAvailable) => Some(Shortage::SourceAddress),
+                (IoStep::BindSource, io::ErrorKind::AddrInUse) | (IoStep::Connect, io::ErrorKind::AddrNotAvailable) => {
+                    Some(Shortage::Ports)
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns the step that a dial failed at. Connecting never says that an address is in use or is none of ours once
+    /// a socket has a source address: binding that says both.
+    pub(crate) fn step_of_dial(has_source: bool, error: &io::Error) -> IoStep {
+        match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable if has_source => IoStep::BindSource,
+            _ => IoStep::Connect,
+        }
+    }
+
+    /// Whether it is a failed accept that concerns the one connection that was to be accepted: Linux reports there what
+    /// had befallen it before (accept(2), "Error handling").
+    pub(crate) const fn is_of_one_connection(&self) -> bool {
+        match self.kind {
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable => true,
+            // Two of them may be one number, so this is no pattern.
+            _ => self.code == EPROTO || self.code == ENOPROTOOPT || self.code == EHOSTDOWN || self.code == ENONET,
+        }
+    }
+
+    pub(super) const fn label(&self) -> Label {
+        match self.shortage() {
+            Some(Shortage::Descriptors) => Label::NoDescriptors,
+            Some(Shortage::Ports) => Label::NoPorts,
+            Some(Shortage::SourceAddress) => Label::SourceAddress,
+            Some(Shortage::Memory) => Label::NoMemory,
+            None => match self.kind {
+                io::ErrorKind::ConnectionRefused => Label::Refused,
+                io::ErrorKind::ConnectionReset => Label::Reset,
+                io::ErrorKind::ConnectionAborted => Label::Aborted,
+                io::ErrorKind::BrokenPipe => Label::BrokenPipe,
+                io::ErrorKind::TimedOut => Label::NetworkTimeout,
+                io::ErrorKind::HostUnreachable => Label::HostUnreachable,
+                io::ErrorKind::NetworkUnreachable => Label::NetworkUnreachable,
+                _ => Label::IoError,
+            },
+        }
+    }
+}
+
+impl fmt::Display for NetworkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempted = match self.step {
+            IoStep::Connect => "connecting",
+            IoStep::BindSource => "binding the source address",
+            IoStep::Register => "registering the socket",
+            IoStep::Read => "receiving",
+            IoStep::Write => "sending",
+            IoStep::Bind => "listening",
+            IoStep::Resolve => "resolving the name",
+        };
+        let remedy = match self.shortage() {
+            Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
+            Some(Shortage::Ports) => "; no local port is left: add source addresses",
+            Some(Shortage::SourceAddress) => "; use an address of this machine",
+            Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
+            None => "",
+        };
+        match self.code {
+            0 => write!(f, "{attempted} failed: {}{remedy}", self.kind),
+            code => write!(f, "{attempted} failed: {}{remedy}", io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errno::{EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED};
+    use crate::error::{CloseReason, Side};
+
+    #[test]
+    fn what_binding_a_source_address_says_is_told_from_what_connecting_says() {
+        let failed = |has_source: bool, code: i32| {
+            let error = io::Error::from_raw_os_error(code);
+            let failure = NetworkFailure::new(NetworkFailure::step_of_dial(has_source, &error), &error);
+            (failure.shortage(), CloseReason::Network(failure).side(), failure.label().name())
+        };
+        assert_eq!(failed(false, EADDRNOTAVAIL), (Some(Shortage::Ports), Side::Local, "local_eaddrnotavail"));
+        assert_eq!(failed(true, EADDRINUSE), (Some(Shortage::Ports), Side::Local, "local_eaddrnotavail"));
+        assert_eq!(failed(true, EADDRNOTAVAIL), (Some(Shortage::SourceAddress), Side::Local, "local_source_address"));
+        assert_eq!(failed(true, ECONNREFUSED), (None, Side::Remote, "refused"));
+        let listening = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
+        assert_eq!(listening.shortage(), None, "an address to listen at has nothing to do with source addresses");
+    }
+}
