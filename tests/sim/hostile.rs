@@ -169,7 +169,11 @@ fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
             }
             let counters = stage.node.reactor.stats().counters;
             assert_eq!((counters.over_buffer_limit, counters.discarded), (counted, 0), "{command} of {len}");
-            let answer = if command == "ping" && counted == 0 { frame("pong", &[7; 8]) } else { vec![] };
+            let answer = match command {
+                "ping" if counted == 0 => frame("pong", &[7; 8]),
+                "version" if counted == 0 => frame("reject", b"\x07version\x12\x19Duplicate version message"),
+                _ => vec![],
+            };
             assert_eq!(peer.receive(), answer, "{command} of {len}");
             peer.send(&ping());
             stage.settle();
