@@ -1,5 +1,6 @@
 //! Sizes and counts that are not in their shortest form, or larger than all that there is.
 
+use super::handshake::REFUSED_WITHIN;
 use super::{Next, Scene, Vice};
 use std::time::Duration;
 
@@ -12,13 +13,11 @@ const BOMB: &[u8] = &[0xff; 9];
 pub const VICES: &[Vice] = &[
     Vice::new("P19", "a size that is not in its shortest form", long_size)
         .at_once()
-        .closed_by(&["non_canonical_size"], Duration::ZERO),
+        .closed_by(&["non_canonical_size"], REFUSED_WITHIN),
     Vice::new("P19", "a version that ends inside a field", cut_version)
         .at_once()
-        .closed_by(&["truncated_message"], Duration::ZERO),
-    Vice::new("P20", "a user agent without end", endless_agent)
-        .at_once()
-        .closed_by(&["field_too_long"], Duration::ZERO),
+        .closed_by(&["truncated_message"], REFUSED_WITHIN),
+    Vice::new("P20", "a user agent without end", endless_agent).at_once().closed_by(&["overlong_size"], REFUSED_WITHIN),
     Vice::new("P20", "counts without end", count_bombs),
     Vice::new("P21", "counts without end within good ones", nested_bombs),
     Vice::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))

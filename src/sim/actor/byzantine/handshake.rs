@@ -14,7 +14,7 @@ const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
 /// A peer that is refused gets a `reject` and time to read it.
-const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
+pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
 /// The vices of this kind.
 pub const VICES: &[Vice] = &[
