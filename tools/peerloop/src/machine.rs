@@ -4,6 +4,8 @@
 
 use crate::exit::Failure;
 use crate::output;
+use crate::units::counted;
+use peerloop::limits::OVER_CAPACITY_MAX;
 use peerloop::net::mio::refused_options;
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
@@ -14,6 +16,20 @@ const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
 /// What POSIX systems have given at the least for decades.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
+
+/// What a command needs descriptors for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Connections to nodes elsewhere.
+    Dial,
+    /// Connections to a node in this process, which has the other ends.
+    BothEnds,
+    /// A node that accepts connections, also some above its maximum.
+    Accept {
+        /// Addresses that it listens at.
+        listeners: usize,
+    },
+}
 
 /// The limits of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,39 +64,51 @@ impl Machine {
         self.load_hundredths.map(|load| format!("{}.{:02}", load / 100, load % 100))
     }
 
+    /// Counts the descriptors that `peers` peers need, with all that is no peer: the one formula of all commands.
+    pub(crate) fn descriptors_needed(&self, peers: usize, need: Need) -> u64 {
+        (peers as u64).saturating_mul(need.per_peer()).saturating_add(self.besides(need))
+    }
+
     /// The most peers that the descriptors allow.
-    pub(crate) fn peers_max(&self, descriptors_per_peer: u64) -> u64 {
-        self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS) / descriptors_per_peer
+    pub(crate) fn peers_max(&self, need: Need) -> u64 {
+        self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
+    }
+
+    /// Connections above the maximum that may be open at once while they are told so: fewer where descriptors are few.
+    pub(crate) fn over_capacity_max(&self, need: Need) -> usize {
+        let Need::Accept { listeners } = need else { return 0 };
+        let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
+        usize::try_from(room / 2).unwrap_or(usize::MAX).min(OVER_CAPACITY_MAX)
+    }
+
+    fn besides(&self, need: Need) -> u64 {
+        let listeners = if let Need::Accept { listeners } = need { listeners } else { 0 };
+        let more = listeners.saturating_add(self.over_capacity_max(need));
+        DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64)
     }
 
     /// Descriptors for so many peers, or as many as there are.
-    pub(crate) fn descriptors_for(&self, peers: usize, descriptors_per_peer: u64) -> u64 {
-        descriptors_needed(peers, descriptors_per_peer).min(self.descriptors)
+    pub(crate) fn descriptors_for(&self, peers: usize, need: Need) -> u64 {
+        self.descriptors_needed(peers, need).min(self.descriptors)
     }
 
-    /// Whether there are descriptors for so many peers, and for `more` that are no peers.
-    pub(crate) fn check_descriptors(
-        &self,
-        peers: usize,
-        descriptors_per_peer: u64,
-        more: usize,
-    ) -> Result<(), Failure> {
-        let has = self.descriptors;
-        let besides = DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64);
-        let needed = descriptors_needed(peers, descriptors_per_peer).saturating_add(more as u64);
+    /// Checks that there are descriptors for so many peers.
+    pub(crate) fn check_descriptors(&self, peers: usize, need: Need) -> Result<(), Failure> {
+        let (has, needed, besides) = (self.descriptors, self.descriptors_needed(peers, need), self.besides(need));
         if needed <= has {
             return Ok(());
         }
-        let each = match descriptors_per_peer {
-            1 => "one for each",
-            _ => "two for each, as both ends are here",
+        let each = match need {
+            Need::Dial | Need::Accept { .. } => "one for each",
+            Need::BothEnds => "two for each, as both ends are here",
         };
-        let fewer = match has.saturating_sub(besides) / descriptors_per_peer {
+        let peers = counted(peers, "peer");
+        let fewer = match self.peers_max(need) {
             0 => String::new(),
-            fits => format!("use at most {fits} peers, or "),
+            fits => format!("use at most {}, or ", counted(fits, "peer")),
         };
         Err(Failure::machine(format!(
-            "{peers} peers need {needed} descriptors ({each}, and {besides} besides), but this process may open {has}; \
+            "{peers} need {needed} descriptors ({each}, and {besides} besides), but this process may open {has}; \
              {fewer}raise the hard limit (ulimit -Hn)"
         )))
     }
@@ -114,9 +142,13 @@ impl Machine {
     }
 }
 
-/// Descriptors that so many peers need, with all that is no peer.
-pub(crate) fn descriptors_needed(peers: usize, descriptors_per_peer: u64) -> u64 {
-    (peers as u64).saturating_mul(descriptors_per_peer).saturating_add(DESCRIPTORS_BESIDE_PEERS)
+impl Need {
+    const fn per_peer(self) -> u64 {
+        match self {
+            Self::Dial | Self::Accept { .. } => 1,
+            Self::BothEnds => 2,
+        }
+    }
 }
 
 /// Names the socket options that this system refuses, one line each: a run goes on without them.
@@ -171,28 +203,42 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted_to_the_last_one() {
-        assert_eq!(MACHINE.check_descriptors(19_968, 1, 0), Ok(()));
-        assert_eq!(MACHINE.check_descriptors(9_984, 2, 0), Ok(()));
-        let refused = MACHINE.check_descriptors(9_985, 2, 0).unwrap_err();
+        assert_eq!(MACHINE.check_descriptors(19_968, Need::Dial), Ok(()));
+        assert_eq!(MACHINE.check_descriptors(9_984, Need::BothEnds), Ok(()));
+        let refused = MACHINE.check_descriptors(9_985, Need::BothEnds).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for number in ["9985", "20002", "20000", "9984"] {
             assert!(refused.message.contains(number), "{number}: {}", refused.message);
         }
-        assert!(MACHINE.check_descriptors(usize::MAX, 2, usize::MAX).is_err());
-        assert_eq!(MACHINE.descriptors_for(9_000, 2), 18_032);
-        assert_eq!(MACHINE.descriptors_for(usize::MAX, 2), 20_000, "never more than there are");
+        assert!(MACHINE.check_descriptors(usize::MAX, Need::Accept { listeners: usize::MAX }).is_err());
+        assert_eq!(MACHINE.descriptors_for(9_000, Need::BothEnds), 18_032);
+        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "never more than there are");
     }
 
     #[test]
     fn as_many_peers_as_a_refusal_names_are_not_refused() {
-        let refused = MACHINE.check_descriptors(19_950, 1, 64).unwrap_err();
+        let accept = Need::Accept { listeners: 0 };
+        let refused = MACHINE.check_descriptors(19_950, accept).unwrap_err();
         for part in ["19950 peers need 20046", "96 besides", "at most 19904 peers"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
-        let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, 1, 0).unwrap_err();
+        let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, Need::Dial).unwrap_err();
+        assert!(refused.message.starts_with("1 peer need 33 descriptors"), "{}", refused.message);
         assert!(refused.message.ends_with("may open 32; raise the hard limit (ulimit -Hn)"), "{}", refused.message);
-        assert_eq!(MACHINE.check_descriptors(19_904, 1, 64), Ok(()));
-        assert!(MACHINE.check_descriptors(19_905, 1, 64).is_err());
+    }
+
+    #[test]
+    fn what_is_offered_is_what_the_check_allows_however_few_descriptors_there_are() {
+        for descriptors in (0..300).chain([1_024, 20_000]) {
+            let machine = Machine { descriptors, ..MACHINE };
+            for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {
+                let fits = machine.peers_max(need) as usize;
+                assert!(fits == 0 || machine.check_descriptors(fits, need).is_ok(), "{descriptors} {need:?}");
+                assert!(machine.check_descriptors(fits + 1, need).is_err(), "{descriptors} {need:?}");
+            }
+        }
+        let fits = |descriptors| Machine { descriptors, ..MACHINE }.peers_max(Need::Accept { listeners: 1 });
+        assert_eq!([fits(33), fits(64), fits(200), fits(1_024)], [0, 16, 103, 927]);
     }
 
     #[test]

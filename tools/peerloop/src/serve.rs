@@ -5,15 +5,15 @@
 
 use crate::cli::ServeArgs;
 use crate::exit::{Exit, Failure, Stop, Stops};
-use crate::machine::{self, Machine};
+use crate::machine::{self, Machine, Need};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::progress::Progress;
 use crate::settings;
 use crate::status::{self, STATUS_INTERVAL, Shown, Watch, wait_for};
+use crate::units::counted;
 use peerloop::api::Pending;
-use peerloop::limits::OVER_CAPACITY_MAX;
 use peerloop::load::{Responder, ResponderCommand, Snapshot};
 use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handle, Network, Reactor};
@@ -38,14 +38,16 @@ struct Listening {
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let network = settings::network(args.network, std::env::vars_os())?.unwrap_or(Network::Mainnet);
     let machine = Machine::survey();
-    let max_peers = max_peers(&machine, args.max_peers)?;
     let addresses = match args.listen.is_empty() {
         true => vec![(Ipv4Addr::LOCALHOST, network.default_port()).into()],
         false => args.listen,
     };
-    let config = Config { max_inbound: max_peers, max_links: max_peers + OVER_CAPACITY_MAX, ..Config::new(network) };
+    let need = Need::Accept { listeners: addresses.len() };
+    let max_peers = max_peers(&machine, args.max_peers, need)?;
+    let max_links = max_peers + machine.over_capacity_max(need);
+    let config = Config { max_inbound: max_peers, max_links, ..Config::new(network) };
     machine::complain_of_refused_options();
-    process::prepare(machine.descriptors_for(max_peers + OVER_CAPACITY_MAX, 1));
+    process::prepare(machine.descriptors_for(max_peers, need));
     let notices = Notices::new()?;
     let (sender, receiver) = sync_channel(1);
     let thread = notices.spawn("loop", move || serve(config, &addresses, sender))?;
@@ -69,14 +71,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
 }
 
 /// Peers at once: as many as asked for, or as the descriptors allow.
-fn max_peers(machine: &Machine, asked: Option<usize>) -> Result<usize, Failure> {
-    let Some(asked) = asked else {
-        let fitting = usize::try_from(machine.peers_max(1)).unwrap_or(usize::MAX);
-        // Those above the maximum need descriptors too, while they are told so.
-        return Ok(fitting.saturating_sub(OVER_CAPACITY_MAX).clamp(1, DEFAULT_PEERS_MAX));
-    };
-    machine.check_descriptors(asked, 1, 0)?;
-    Ok(asked)
+fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usize, Failure> {
+    let fitting = usize::try_from(machine.peers_max(need)).unwrap_or(usize::MAX);
+    let max_peers = asked.unwrap_or(fitting.clamp(1, DEFAULT_PEERS_MAX));
+    machine.check_descriptors(max_peers, need).map(|()| max_peers)
 }
 
 /// Builds the loop where it runs, and runs it.
@@ -142,14 +140,18 @@ fn snapshot(handle: &Handle<ResponderCommand>) -> Option<Snapshot> {
 
 fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    format!("listening at {}  network {network}  at most {max_peers} peers\n", addresses.join(" "))
+    let most = counted(max_peers, "peer");
+    format!("listening at {}  network {network}  at most {most}\n", addresses.join(" "))
 }
 
 fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
     let counters = &snapshot.counters;
     let done = format!(
-        "{} accepted, {} handshakes, {} peers at once at the most, {} pings answered",
-        counters.accepted, counters.handshakes, snapshot.peak, counters.pings_answered
+        "{} accepted, {}, {} at once at the most, {} answered",
+        counters.accepted,
+        counted(counters.handshakes, "handshake"),
+        counted(snapshot.peak, "peer"),
+        counted(counters.pings_answered, "ping")
     );
     status::summary("served", uptime, &done, counters)
 }
@@ -157,12 +159,18 @@ fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop::limits::OVER_CAPACITY_MAX;
 
     #[test]
-    fn the_default_maximum_leaves_descriptors_for_those_who_are_turned_away() {
-        let machine = Machine { descriptors: 1_024, ports: None, backlog: None, cpus: 1, load_hundredths: None };
-        assert_eq!(max_peers(&machine, None), Ok(1_024 - 32 - OVER_CAPACITY_MAX));
-        assert_eq!(max_peers(&machine, Some(992)), Ok(992));
-        assert_eq!(max_peers(&machine, Some(993)).unwrap_err().exit, Exit::MachineCannot);
+    fn the_default_maximum_is_the_largest_that_can_be_asked_for() {
+        let machine = |descriptors| Machine { descriptors, ports: None, backlog: None, cpus: 1, load_hundredths: None };
+        let need = Need::Accept { listeners: 1 };
+        for (descriptors, fits) in [(64, 16), (1_024, 1_024 - 33 - OVER_CAPACITY_MAX)] {
+            let machine = machine(descriptors);
+            assert_eq!(max_peers(&machine, None, need), Ok(fits));
+            assert_eq!(max_peers(&machine, Some(fits), need), Ok(fits));
+            assert_eq!(max_peers(&machine, Some(fits + 1), need).unwrap_err().exit, Exit::MachineCannot);
+        }
+        assert_eq!(max_peers(&machine(33), None, need).unwrap_err().exit, Exit::MachineCannot);
     }
 }

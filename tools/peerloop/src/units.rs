@@ -5,6 +5,7 @@
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -265,6 +266,12 @@ pub(crate) fn unix_time(time: SystemTime) -> (UnixTime, u32) {
             (UnixTime::from_secs((-secs(before)).saturating_sub(i64::from(has_part))), millis)
         }
     }
+}
+
+/// A number of things: `1 peer`, `2 peers`.
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// An amount of bytes: `512 B`, `46.9 KiB`.

@@ -5,7 +5,7 @@
 use super::MinPeers;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
-use crate::machine::{self, Machine};
+use crate::machine::{self, Machine, Need};
 use crate::output::{self, Sink};
 use crate::settings;
 use crate::targets::{self, Family, Target};
@@ -164,11 +164,11 @@ impl Setup {
 
     /// Files and sockets that it will have open.
     pub(crate) fn descriptors(&self) -> u64 {
-        self.machine.descriptors_for(self.connections, self.descriptors_per_peer())
+        self.machine.descriptors_for(self.connections, self.need())
     }
 
-    fn descriptors_per_peer(&self) -> u64 {
-        if self.is_built_in() { 2 } else { 1 }
+    fn need(&self) -> Need {
+        if self.is_built_in() { Need::BothEnds } else { Need::Dial }
     }
 
     /// Refuses a run in which a latency could exceed what a histogram holds, or a time what a number in JSON holds.
@@ -185,7 +185,7 @@ impl Setup {
     }
 
     fn check_machine(&self) -> Result<(), Failure> {
-        self.machine.check_descriptors(self.connections, self.descriptors_per_peer(), 0)?;
+        self.machine.check_descriptors(self.connections, self.need())?;
         let mut targets = self.targets.clone();
         targets.sort_unstable();
         targets.dedup();

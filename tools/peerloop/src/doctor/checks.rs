@@ -2,7 +2,7 @@
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
-use crate::machine::descriptors_needed;
+use crate::machine::Need;
 use crate::units::{show_bytes, show_latency};
 use peerloop::limits::{LISTEN_BACKLOG, ROW_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, USER_AGENT_MAX_BYTES};
 use peerloop::wire::Version;
@@ -16,6 +16,8 @@ const SV_NODE_PEERS_MAX: usize = 856;
 const CLOCK_READ_MAX: Duration = Duration::from_nanos(250);
 /// Latencies are told in microseconds.
 const CLOCK_STEP_MAX: Duration = Duration::from_micros(1);
+/// What needs the most with one end of each connection here: `serve` and `run`.
+const ACCEPT: Need = Need::Accept { listeners: 1 };
 /// When this program was not written yet.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
 /// The last second of the year 9999, after which a date has no four digits for its year.
@@ -63,14 +65,15 @@ fn unknown(name: &'static str, means: &str) -> Finding {
 
 fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "descriptors";
-    let (one_end, both_ends) = (descriptors_needed(peers, 1), descriptors_needed(peers, 2));
+    let needed = |need| facts.machine.descriptors_needed(peers, need);
+    let (one_end, both_ends) = (needed(ACCEPT), needed(Need::BothEnds));
     let has = facts.machine.descriptors;
     let value = match facts.descriptor_limits {
         Some((soft, hard)) => format!("soft limit {soft}, hard limit {hard}"),
         None => format!("{has} by default"),
     };
     let highest = facts.descriptors_highest.filter(|highest| *highest < one_end);
-    let fits = facts.machine.peers_max(1);
+    let fits = facts.machine.peers_max(ACCEPT);
     Some(if one_end > has {
         let means = format!("{peers} peers need {one_end}, this process may have {has}: enough for {fits} peers");
         finding(NAME, Verdict::Problem, value, means).change(match highest {
@@ -97,7 +100,7 @@ fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
 
 fn system_files(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let (open, most) = facts.system_files?;
-    let needed = open.saturating_add(descriptors_needed(peers, 1));
+    let needed = open.saturating_add(facts.machine.descriptors_needed(peers, ACCEPT));
     // The default of a 64-bit kernel is no limit at all.
     let value =
         if most > i64::MAX as u64 / 2 { format!("{open} open, no limit") } else { format!("{open} of {most} open") };
@@ -421,12 +424,12 @@ mod tests {
     #[test]
     fn descriptors_are_judged_to_the_last_one() {
         assert_eq!(ailments(&facts(), 9_985), [], "one end here is what most commands have");
-        assert_eq!(ailments(&facts(), 19_968), []);
-        assert_eq!(ailments(&facts(), 19_969), [("descriptors", Verdict::Problem)]);
+        assert_eq!(ailments(&facts(), 19_903), []);
+        assert_eq!(ailments(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
         let change =
             |peers| descriptors(&facts(), wanted(peers)).and_then(|finding| finding.change).unwrap_or_default();
-        assert!(change(19_969).starts_with("ulimit -Hn 20001 as root"), "{}", change(19_969));
-        assert!(change(2_000_000).starts_with("sysctl -w fs.nr_open=2000032 &&"), "{}", change(2_000_000));
+        assert!(change(19_904).starts_with("ulimit -Hn 20001 as root"), "{}", change(19_904));
+        assert!(change(2_000_000).starts_with("sysctl -w fs.nr_open=2000097 &&"), "{}", change(2_000_000));
     }
 
     #[test]

@@ -16,12 +16,13 @@ mod reload;
 use crate::book::{self, Known};
 use crate::cli::RunArgs;
 use crate::exit::{ECHO_MAX, Exit, Failure, Stop};
-use crate::machine::Machine;
+use crate::machine::{Machine, Need};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
 use crate::settings::{Effective, Node, Settings, SettingsFile};
 use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
+use crate::units::counted;
 use console::Console;
 use log::Level;
 use metrics::Metrics;
@@ -29,7 +30,7 @@ use peerloop::api::Stats;
 use peerloop::channel::Bystander;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::handle::Refused;
-use peerloop::limits::{OVER_CAPACITY_MAX, SHUTDOWN_GRACE};
+use peerloop::limits::SHUTDOWN_GRACE;
 use peerloop::net::mio::MioNet;
 use peerloop::store::RedbStore;
 use peerloop::{Config, Handle, Reactor};
@@ -113,11 +114,10 @@ fn manager(config: &Config) -> &ManagerConfig {
 /// Makes sure that the machine can hold the peers; returns the descriptors that the node may come to need.
 fn check_machine(config: &Config) -> Result<u64, Failure> {
     let ManagerConfig { max_peers, listen, .. } = manager(config);
-    // Those above the maximum need descriptors too, while they are told so.
-    let more = OVER_CAPACITY_MAX + listen.len();
+    let need = Need::Accept { listeners: listen.len() };
     let machine = Machine::survey();
-    machine.check_descriptors(*max_peers, 1, more)?;
-    Ok(machine.descriptors_for(max_peers + more, 1))
+    machine.check_descriptors(*max_peers, need)?;
+    Ok(machine.descriptors_for(*max_peers, need))
 }
 
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
@@ -126,7 +126,7 @@ fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
         DialMode::Normal => format!("aims at {target_peers}"),
         DialMode::Fixed(peers) => format!("{} fixed", peers.len() + fixed_names.len()),
     };
-    let mut text = format!("running on {}  {wanted}, at most {max_peers} peers\n", node.config.network);
+    let mut text = format!("running on {}  {wanted}, at most {}\n", node.config.network, counted(*max_peers, "peer"));
     text += &match &node.book {
         Some(path) => {
             format!("book {}: peers {}, bans {}\n", path.display(), known.peers.len(), known.bans.len())
