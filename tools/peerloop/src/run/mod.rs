@@ -20,7 +20,7 @@ use crate::machine::{Machine, Need};
 use crate::notices::{Notice, Notices};
 use crate::output;
 use crate::process;
-use crate::settings::{Effective, Node, Settings, SettingsFile};
+use crate::settings::{Effective, Node, SettingFlags, Settings, SettingsFile};
 use crate::status::{self, STATUS_INTERVAL, Shown, Watch};
 use crate::units::counted;
 use console::Console;
@@ -36,8 +36,8 @@ use peerloop::store::RedbStore;
 use peerloop::{Config, Handle, Reactor};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The least that is left for the last writing of the book; peers that go sooner leave it more.
@@ -49,11 +49,14 @@ const DRAIN_MAX: Duration = SHUTDOWN_GRACE.saturating_add(BOOK_MIN);
 /// When to ask the loop again whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How often to look whether the settings have been read.
+const READ_POLL: Duration = Duration::from_millis(20);
+
 /// What the status line tells the rates of.
 const SHOWN: [Shown; 1] = [Shown("frames", |counters| counters.frames_received)];
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let effective = settings(args)?;
+    let effective = settings(&args.settings, args.config.as_deref())?;
     if args.print_config {
         return output::print(&effective.to_toml()).map(|()| Exit::Success);
     }
@@ -85,11 +88,27 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 }
 
 /// Reads what was given, from the file and the environment as they are now.
-fn settings(args: &RunArgs) -> Result<Effective, Failure> {
-    let file = settings_file(args.config.as_deref())?;
-    let settings = Settings::load(&args.settings, std::env::vars_os(), file.as_ref())?;
+fn settings(flags: &SettingFlags, config: Option<&Path>) -> Result<Effective, Failure> {
+    let file = settings_file(config)?;
+    let settings = Settings::load(flags, std::env::vars_os(), file.as_ref())?;
     settings.check_network()?;
     Ok(settings)
+}
+
+/// Reads the settings again on a thread of its own, so that a disk or a pipe that does not answer keeps no signal
+/// waiting.
+fn read_again(args: &RunArgs) -> Receiver<Result<Effective, Failure>> {
+    let (sender, receiver) = channel();
+    let (flags, config, refused) = (args.settings.clone(), args.config.clone(), sender.clone());
+    let thread = Builder::new().name("reload".to_owned()).spawn(move || {
+        let read = settings(&flags, config.as_deref());
+        // Nobody waits for it when the node has ended meanwhile.
+        let _ = sender.send(read.and_then(|read| check_machine(&read.node.config).map(|_| read)));
+    });
+    if let Err(error) = thread {
+        let _ = refused.send(Err(Failure::machine(format!("starting the thread that reads the settings: {error}"))));
+    }
+    receiver
 }
 
 /// Reads the file of settings, if one is named.
@@ -179,24 +198,29 @@ fn watch(
 ) -> Option<Stop> {
     let interval = console.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
+    // What is being read, and whether it was asked for once more meanwhile.
+    let (mut reading, mut is_asked_again) = (None, false);
     loop {
-        match notices.next(interval) {
+        match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {
             // One that is hung up is none any more.
             Some(Notice::Stop(stop @ Stop::HungUp)) if had_terminal && !io::stderr().is_terminal() => {
                 return Some(stop);
             }
-            Some(Notice::Stop(Stop::HungUp)) => {
-                let read = settings(args).and_then(|read| check_machine(&read.node.config).map(|_| read));
-                let has_file = settings_path(args.config.as_deref()).is_some();
-                reload::reload(read, has_file, &mut node, handle, console);
-            }
+            Some(Notice::Stop(Stop::HungUp)) if reading.is_some() => is_asked_again = true,
+            Some(Notice::Stop(Stop::HungUp)) => reading = Some(read_again(args)),
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) => return Some(stop),
             Some(Notice::Ended) => return None,
+            None if reading.is_some() => {}
             None => {
                 if let Some(line) = watch.line(handle, |stats| state(stats, manager(&node.config)), &SHOWN) {
                     console.show_status(line);
                 }
             }
+        }
+        if let Some(read) = reading.as_ref().and_then(|reading| reading.try_recv().ok()) {
+            let has_file = settings_path(args.config.as_deref()).is_some();
+            reload::reload(read, has_file, &mut node, handle, console);
+            reading = std::mem::take(&mut is_asked_again).then(|| read_again(args));
         }
     }
 }

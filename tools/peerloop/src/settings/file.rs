@@ -3,7 +3,13 @@
 use super::table::{self, SETTINGS};
 use super::{Given, Source};
 use crate::exit::Failure;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::Builder;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 /// A file of settings, as it was read.
@@ -13,15 +19,57 @@ pub(crate) struct SettingsFile {
     pub(super) text: String,
 }
 
+/// How long a file of settings may take to be read. A pipe that nobody writes to, and a disk that hangs, take for ever.
+const READ_MAX: Duration = Duration::from_secs(5);
+
+/// The largest file of settings; all of them with their comments have some 10 KiB.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// Reads that may be stuck at once, each a thread that waits for the system; with so many no further one begins.
+const STUCK_MAX: usize = 4;
+
+/// Reads that were begun and have not ended.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
 impl SettingsFile {
-    /// Reads the whole file, or says what is to be done.
+    /// Reads the whole file, or says what is to be done. It takes [`READ_MAX`] at the most.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self { path: path.to_owned(), text }),
-            Err(error) => Err(format!(
-                "reading the settings in {}: {error}; name a file that `run --print-config` could have written",
-                path.display()
-            )),
+        Self::read_within(path, READ_MAX)
+    }
+
+    pub(super) fn read_within(path: &Path, patience: Duration) -> Result<Self, String> {
+        let failed = |why: &str| format!("reading the settings in {}: {why}", path.display());
+        if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= STUCK_MAX {
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            return Err(failed("earlier reads still wait for the system; check the disk, or what writes to the pipe"));
+        }
+        let (sender, receiver) = channel();
+        let file = path.to_owned();
+        let thread = Builder::new().name("settings".to_owned()).spawn(move || {
+            let text = File::open(file).and_then(|file| {
+                let mut text = String::new();
+                file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map(|_| text)
+            });
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            // Nobody waits any more if it took too long.
+            let _ = sender.send(text);
+        });
+        if let Err(error) = thread {
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            return Err(failed(&format!("starting a thread for it: {error}")));
+        }
+        match receiver.recv_timeout(patience) {
+            Ok(Ok(text)) if text.len() as u64 > FILE_MAX_BYTES => {
+                Err(failed(&format!("it has more than {FILE_MAX_BYTES} bytes; name a file of settings")))
+            }
+            Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
+            Ok(Err(error)) => {
+                Err(failed(&format!("{error}; name a file that `run --print-config` could have written")))
+            }
+            Err(_) => {
+                let secs = patience.as_secs();
+                Err(failed(&format!("no answer within {secs} s; check the disk, or what writes to the pipe")))
+            }
         }
     }
 

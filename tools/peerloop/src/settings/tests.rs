@@ -404,3 +404,21 @@ proptest! {
         prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).node.config.user_agent, agent);
     }
 }
+
+#[test]
+fn a_file_that_never_ends_or_never_answers_is_given_up() {
+    let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
+    let told = "reading the settings in /dev/zero: it has more than 1048576 bytes; name a file of settings";
+    assert_eq!(refused, told);
+    let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let read = || SettingsFile::read_within(&pipe, std::time::Duration::from_millis(1)).unwrap_err();
+    let told = format!("reading the settings in {}: no answer within 0 s; check the disk", pipe.display());
+    // What waits is bounded.
+    let refused: Vec<String> = (0..5).map(|_| read()).collect();
+    assert!(refused[0].starts_with(&told), "{}", refused[0]);
+    assert!(refused[4].contains("earlier reads still wait"), "{}", refused[4]);
+    // They all end when somebody writes.
+    drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+    std::fs::remove_file(&pipe).unwrap();
+}

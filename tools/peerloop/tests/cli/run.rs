@@ -181,6 +181,28 @@ fn seed_e45_a_hang_up_reads_the_settings_again() {
 }
 
 #[test]
+fn a_file_of_settings_that_blocks_keeps_no_signal_waiting() {
+    let folder = Folder::new("blocks");
+    let pipe = folder.file("node.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it").success());
+    let write = |text: &str| {
+        // It waits until the node reads.
+        let mut file = OpenOptions::new().write(true).open(&pipe).expect("it is there");
+        file.write_all(text.as_bytes()).expect("the node reads");
+    };
+    let mut node = Running::start(&["run", "--config", &pipe]);
+    write("network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
+    listening(&mut node);
+    node.signal("HUP");
+    // Long enough for it to begin to read.
+    std::thread::sleep(Duration::from_millis(150));
+    node.signal("TERM");
+    let ended = node.finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("SIGTERM: closing"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_hang_up_without_a_file_of_settings_says_so() {
     let (mut node, _) = node(&["127.0.0.1:1"], &[]);
     node.wait_for_part("event=connection_failed");
