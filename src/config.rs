@@ -5,9 +5,11 @@
 //! the environment.
 
 mod change;
+mod field;
 mod manager;
 
 pub use change::{ConfigChange, Effect, UpdateError};
+pub use field::Field;
 pub use manager::{DialMode, ManagerConfig};
 
 use crate::limits;
@@ -137,24 +139,25 @@ impl Config {
     ///
     /// The first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let over_zero = |field, value: Duration| match value.is_zero() {
-            true => Err(ConfigError { field, rule: "must be longer than zero" }),
-            false => Ok(()),
-        };
-        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
-        over_zero("connect_timeout", self.connect_timeout)?;
-        over_zero("handshake_timeout", self.handshake_timeout)?;
-        over_zero("pong_timeout", self.pong_timeout)?;
-        rule("user_agent", self.user_agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes")?;
-        rule("max_links", (1..=1 << 24).contains(&self.max_links), "must be 1 to 16,777,216")?;
+        let rule = ConfigError::unless;
+        let over_zero = |field, value: Duration| rule(field, !value.is_zero(), "must be longer than zero");
+        over_zero(Field::ConnectTimeout, self.connect_timeout)?;
+        over_zero(Field::HandshakeTimeout, self.handshake_timeout)?;
+        over_zero(Field::PongTimeout, self.pong_timeout)?;
+        rule(Field::UserAgent, self.user_agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes")?;
+        rule(Field::MaxLinks, (1..=1 << 24).contains(&self.max_links), "must be 1 to 16,777,216")?;
         rule(
-            "message_max_bytes",
+            Field::MessageMaxBytes,
             (limits::LEGACY_PAYLOAD_MAX_BYTES..=1_000_000_000).contains(&self.message_max_bytes),
             "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
         )?;
-        rule("block_max_bytes", self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
-        rule("block_max_bytes", self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1")?;
-        rule("body_min_bytes_per_second", self.body_min_bytes_per_second <= 1_000_000_000, "is 0 to 1,000,000,000")?;
+        rule(Field::BlockMaxBytes, self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
+        rule(
+            Field::BlockMaxBytes,
+            self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES,
+            "must be at most 2^63 - 1",
+        )?;
+        rule(Field::BodyMinBytesPerSecond, self.body_min_bytes_per_second <= 1_000_000_000, "is 0 to 1,000,000,000")?;
         if let Some(manager) = &self.manager {
             manager.validate(self.max_links)?;
         }
@@ -162,21 +165,24 @@ impl Config {
     }
 
     fn validate_buffering(&self) -> Result<(), ConfigError> {
-        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        let rule = ConfigError::unless;
         let by_command = &self.buffered_command_max_bytes;
-        let (field, least) = ("buffered_command_max_bytes", limits::HANDSHAKE_PAYLOAD_MAX_BYTES);
+        let (field, least) = (Field::BufferedCommandMaxBytes, limits::HANDSHAKE_PAYLOAD_MAX_BYTES);
         rule(field, by_command.len() <= limits::BUFFERED_COMMANDS_MAX, "has at most 64 entries")?;
         for (index, &(command, max_bytes)) in by_command.iter().enumerate() {
             let is_named_before = by_command[..index].iter().any(|&(named, _)| named == command);
             rule(field, !is_named_before, "must have each command once")?;
             rule(field, command.is_well_formed(), "must have commands of printable ASCII, for no other is delivered")?;
             rule(field, max_bytes >= least, "must be 2,048 or more, which a handshake may need")?;
-            rule(field, max_bytes <= self.buffered_total_max_bytes, "must not be above buffered_total_max_bytes")?;
+            let fits = max_bytes <= self.buffered_total_max_bytes;
+            let others = &[Field::BufferedTotalMaxBytes];
+            ConfigError::unless_compared(field, fits, "must not be above buffered_total_max_bytes", others)?;
         }
         let general = self.buffered_message_max_bytes;
-        rule("buffered_message_max_bytes", general >= least, "must be 2,048 or more, which a handshake may need")?;
-        let field = "buffered_total_max_bytes";
-        rule(field, general <= self.buffered_total_max_bytes, "must not be below buffered_message_max_bytes")
+        rule(Field::BufferedMessageMaxBytes, general >= least, "must be 2,048 or more, which a handshake may need")?;
+        let (field, others) = (Field::BufferedTotalMaxBytes, &[Field::BufferedMessageMaxBytes]);
+        let fits = general <= self.buffered_total_max_bytes;
+        ConfigError::unless_compared(field, fits, "must not be below buffered_message_max_bytes", others)
     }
 }
 
@@ -218,11 +224,26 @@ impl Default for VersionRules {
 
 /// A field of the configuration is out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConfigError {
     /// The field.
-    pub field: &'static str,
-    /// What it must be.
+    pub field: Field,
+    /// The range or form that the field must have, as text.
     pub rule: &'static str,
+    /// The other fields that the rule compares this one with; usually none. One of them may hold the wrong value.
+    pub others: &'static [Field],
+}
+
+impl ConfigError {
+    /// Refuses `field` unless its rule holds.
+    fn unless(field: Field, holds: bool, rule: &'static str) -> Result<(), Self> {
+        Self::unless_compared(field, holds, rule, &[])
+    }
+
+    /// Refuses `field` unless the rule holds that compares it with `others`.
+    fn unless_compared(field: Field, holds: bool, rule: &'static str, others: &'static [Field]) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self { field, rule, others }) }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -248,21 +269,56 @@ mod tests {
     fn each_harmful_value_is_refused_by_name() {
         let good = Config::default;
         for (field, config) in [
-            ("connect_timeout", Config { connect_timeout: Duration::ZERO, ..good() }),
-            ("handshake_timeout", Config { handshake_timeout: Duration::ZERO, ..good() }),
-            ("pong_timeout", Config { pong_timeout: Duration::ZERO, ..good() }),
-            ("user_agent", Config { user_agent: "x".repeat(257), ..good() }),
-            ("max_links", Config { max_links: 0, ..good() }),
-            ("max_links", Config { max_links: (1 << 24) + 1, ..good() }),
-            ("message_max_bytes", Config { message_max_bytes: 1_048_575, ..good() }),
-            ("message_max_bytes", Config { message_max_bytes: 1_000_000_001, ..good() }),
-            ("block_max_bytes", Config { block_max_bytes: 1_000_000, ..good() }),
-            ("block_max_bytes", Config { block_max_bytes: 1 << 63, ..good() }),
-            ("buffered_message_max_bytes", Config { buffered_message_max_bytes: 2_047, ..good() }),
-            ("buffered_total_max_bytes", Config { buffered_total_max_bytes: 1, ..good() }),
-            ("body_min_bytes_per_second", Config { body_min_bytes_per_second: 1_000_000_001, ..good() }),
+            (Field::ConnectTimeout, Config { connect_timeout: Duration::ZERO, ..good() }),
+            (Field::HandshakeTimeout, Config { handshake_timeout: Duration::ZERO, ..good() }),
+            (Field::PongTimeout, Config { pong_timeout: Duration::ZERO, ..good() }),
+            (Field::UserAgent, Config { user_agent: "x".repeat(257), ..good() }),
+            (Field::MaxLinks, Config { max_links: 0, ..good() }),
+            (Field::MaxLinks, Config { max_links: (1 << 24) + 1, ..good() }),
+            (Field::MessageMaxBytes, Config { message_max_bytes: 1_048_575, ..good() }),
+            (Field::MessageMaxBytes, Config { message_max_bytes: 1_000_000_001, ..good() }),
+            (Field::BlockMaxBytes, Config { block_max_bytes: 1_000_000, ..good() }),
+            (Field::BlockMaxBytes, Config { block_max_bytes: 1 << 63, ..good() }),
+            (Field::BufferedMessageMaxBytes, Config { buffered_message_max_bytes: 2_047, ..good() }),
+            (Field::BufferedTotalMaxBytes, Config { buffered_total_max_bytes: 1, ..good() }),
+            (Field::BodyMinBytesPerSecond, Config { body_min_bytes_per_second: 1_000_000_001, ..good() }),
         ] {
             assert_eq!(config.validate().map_err(|error| error.field), Err(field));
+        }
+    }
+
+    #[test]
+    fn a_rule_that_compares_two_fields_lists_the_other_one() {
+        use Field::{
+            BackoffMax, BufferedCommandMaxBytes, BufferedMessageMaxBytes, BufferedTotalMaxBytes, FixedNames,
+            InitialBackoff, MaxLinks, MaxPeers, Mode, TargetPeers,
+        };
+        let good = || Config::managed(Network::Regtest);
+        let managed = |change: fn(&mut ManagerConfig)| {
+            let mut config = good();
+            change(config.manager.as_mut().expect("it is managed"));
+            config
+        };
+        let total = limits::BUFFERED_TOTAL_MAX_BYTES;
+        for (field, others, config) in [
+            (MaxPeers, &[MaxLinks][..], Config { max_links: 7, ..good() }),
+            (TargetPeers, &[MaxPeers], managed(|manager| manager.max_peers = 7)),
+            (BackoffMax, &[InitialBackoff], managed(|manager| manager.backoff_max = Duration::from_secs(4))),
+            (Mode, &[FixedNames], managed(|manager| manager.mode = DialMode::Fixed(Vec::new()))),
+            (BufferedTotalMaxBytes, &[BufferedMessageMaxBytes], Config { buffered_total_max_bytes: 2_048, ..good() }),
+            (
+                BufferedCommandMaxBytes,
+                &[BufferedTotalMaxBytes],
+                Config { buffered_command_max_bytes: vec![(CommandName::TX, total + 1)], ..good() },
+            ),
+            (Field::PongTimeout, &[], Config { pong_timeout: Duration::ZERO, ..good() }),
+        ] {
+            let refused = config.validate().expect_err("it is wrong");
+            assert_eq!((refused.field, refused.others), (field, others));
+            // A field that the text names is one that code finds in the list.
+            let named = refused.rule.split(' ').filter_map(|word| Field::ALL.iter().find(|field| field.name() == word));
+            assert!(named.clone().all(|named| others.contains(named)), "{refused}");
+            assert_eq!(refused.to_string(), format!("configuration: {field} {}", refused.rule));
         }
     }
 
@@ -283,7 +339,7 @@ mod tests {
             &[(CommandName::TX, 2_047)],
             &[(CommandName::TX, total + 1)],
         ] {
-            assert_eq!(validate(refused).map_err(|error| error.field), Err("buffered_command_max_bytes"));
+            assert_eq!(validate(refused).map_err(|error| error.field), Err(Field::BufferedCommandMaxBytes));
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::address::Host;
 use crate::ban::{BanReason, Misconduct};
+use crate::config::Field;
 use crate::error::{CloseReason, NetworkFailure, Refusal, RefusedOption, ResolveCause};
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
@@ -176,7 +177,7 @@ pub enum ControlEvent {
     /// The configuration is another one.
     ConfigUpdated {
         /// The fields that changed.
-        fields: Arc<[&'static str]>,
+        fields: Arc<[Field]>,
     },
 }
 
@@ -293,7 +294,7 @@ impl fmt::Display for ControlEvent {
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
             Self::BookFailing { error } => write!(f, "the book of peers is not written: {error}"),
             Self::BookRecovered => f.write_str("the book of peers is written again"),
-            Self::ConfigUpdated { fields } => write!(f, "the configuration has changed: {}", fields.join(", ")),
+            Self::ConfigUpdated { fields } => write!(f, "the configuration has changed: {}", Field::names(fields)),
         }
     }
 }
@@ -347,7 +348,7 @@ pub(crate) mod tests {
             ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut },
             ControlEvent::BookFailing { error: Arc::new(StoreError::WriterEnded) },
             ControlEvent::BookRecovered,
-            ControlEvent::ConfigUpdated { fields: Arc::from(["max_peers", "listen"]) },
+            ControlEvent::ConfigUpdated { fields: Arc::from([Field::MaxPeers, Field::Listen]) },
             ControlEvent::SocketOptionRefused { refused },
         ]
     }

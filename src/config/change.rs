@@ -5,7 +5,7 @@
 //! [`Handle::update_config`](crate::Handle::update_config), which answers with this list. A field that cannot change
 //! while a loop runs is refused, and all such fields are named at once.
 
-use super::{Config, ConfigError, DialMode, ManagerConfig, VersionRules};
+use super::{Config, ConfigError, DialMode, Field, ManagerConfig, VersionRules};
 use std::fmt;
 
 /// Elements of a list that its text shows: the whole list may have 100,000.
@@ -14,8 +14,8 @@ const LISTED_MAX: usize = 8;
 /// One field that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// The field, by its name alone: no two of [`Config`] and what it consists of have the same.
-    pub field: &'static str,
+    /// The field.
+    pub field: Field,
     /// Its value before; of a list the first eight elements.
     pub old: String,
     /// Its value after; of a list the first eight elements.
@@ -53,7 +53,7 @@ pub enum UpdateError {
     /// Fields differ that are fixed for the life of a loop.
     Fixed {
         /// All of them.
-        fields: Vec<&'static str>,
+        fields: Vec<Field>,
     },
 }
 
@@ -79,7 +79,7 @@ impl Config {
 #[derive(Default)]
 struct Changes {
     found: Vec<ConfigChange>,
-    fixed: Vec<&'static str>,
+    fixed: Vec<Field>,
 }
 
 impl Changes {
@@ -113,44 +113,44 @@ impl Changes {
             measures_peers,
             seed,
         } = old;
-        self.fixed("network", network == &new.network);
-        self.fixed("magic", magic == &new.magic);
-        self.value("protocol_version", NextHandshakes, protocol_version, &new.protocol_version);
-        self.value("services", NextHandshakes, services, &new.services);
-        self.value("user_agent", NextHandshakes, user_agent, &new.user_agent);
-        self.value("start_height", NextHandshakes, start_height, &new.start_height);
-        self.value("relay", NextHandshakes, relay, &new.relay);
+        self.fixed(Field::Network, network == &new.network);
+        self.fixed(Field::Magic, magic == &new.magic);
+        self.value(Field::ProtocolVersion, NextHandshakes, protocol_version, &new.protocol_version);
+        self.value(Field::Services, NextHandshakes, services, &new.services);
+        self.value(Field::UserAgent, NextHandshakes, user_agent, &new.user_agent);
+        self.value(Field::StartHeight, NextHandshakes, start_height, &new.start_height);
+        self.value(Field::Relay, NextHandshakes, relay, &new.relay);
         self.of_version_rules(version_rules, &new.version_rules);
-        self.value("max_links", NewConnections, max_links, &new.max_links);
-        self.change("max_inbound", NewConnections, max_inbound, &new.max_inbound, limit_text);
-        self.value("connect_timeout", Now, connect_timeout, &new.connect_timeout);
-        self.value("handshake_timeout", Now, handshake_timeout, &new.handshake_timeout);
-        self.value("ping_interval", Now, ping_interval, &new.ping_interval);
-        self.value("pong_timeout", Now, pong_timeout, &new.pong_timeout);
-        self.value("block_max_bytes", NextMessages, block_max_bytes, &new.block_max_bytes);
-        self.value("message_max_bytes", NextHandshakes, message_max_bytes, &new.message_max_bytes);
-        let field = "buffered_message_max_bytes";
+        self.value(Field::MaxLinks, NewConnections, max_links, &new.max_links);
+        self.change(Field::MaxInbound, NewConnections, max_inbound, &new.max_inbound, limit_text);
+        self.value(Field::ConnectTimeout, Now, connect_timeout, &new.connect_timeout);
+        self.value(Field::HandshakeTimeout, Now, handshake_timeout, &new.handshake_timeout);
+        self.value(Field::PingInterval, Now, ping_interval, &new.ping_interval);
+        self.value(Field::PongTimeout, Now, pong_timeout, &new.pong_timeout);
+        self.value(Field::BlockMaxBytes, NextMessages, block_max_bytes, &new.block_max_bytes);
+        self.value(Field::MessageMaxBytes, NextHandshakes, message_max_bytes, &new.message_max_bytes);
+        let field = Field::BufferedMessageMaxBytes;
         self.value(field, NextMessages, buffered_message_max_bytes, &new.buffered_message_max_bytes);
-        let field = "buffered_command_max_bytes";
+        let field = Field::BufferedCommandMaxBytes;
         self.list(field, NextMessages, buffered_command_max_bytes, &new.buffered_command_max_bytes);
-        self.value("buffered_total_max_bytes", Now, buffered_total_max_bytes, &new.buffered_total_max_bytes);
-        self.value("body_min_bytes_per_second", Now, body_min_bytes_per_second, &new.body_min_bytes_per_second);
+        self.value(Field::BufferedTotalMaxBytes, Now, buffered_total_max_bytes, &new.buffered_total_max_bytes);
+        self.value(Field::BodyMinBytesPerSecond, Now, body_min_bytes_per_second, &new.body_min_bytes_per_second);
         match (manager, &new.manager) {
             (Some(old), Some(new)) => self.of_manager(old, new),
-            (old, new) => self.fixed("manager", old.is_some() == new.is_some()),
+            (old, new) => self.fixed(Field::Manager, old.is_some() == new.is_some()),
         }
-        self.value("spin", Now, spin, &new.spin);
-        self.value("measures_peers", Now, measures_peers, &new.measures_peers);
-        self.fixed("seed", seed == &new.seed);
+        self.value(Field::Spin, Now, spin, &new.spin);
+        self.value(Field::MeasuresPeers, Now, measures_peers, &new.measures_peers);
+        self.fixed(Field::Seed, seed == &new.seed);
     }
 
     fn of_version_rules(&mut self, old: &VersionRules, new: &VersionRules) {
         use Effect::NextHandshakes;
         let VersionRules { protocol_version_min, banned_agents, bitcoin_sv_agents, other_chain_agents } = old;
-        self.value("protocol_version_min", NextHandshakes, protocol_version_min, &new.protocol_version_min);
-        self.list("banned_agents", NextHandshakes, banned_agents, &new.banned_agents);
-        self.list("bitcoin_sv_agents", NextHandshakes, bitcoin_sv_agents, &new.bitcoin_sv_agents);
-        self.list("other_chain_agents", NextHandshakes, other_chain_agents, &new.other_chain_agents);
+        self.value(Field::ProtocolVersionMin, NextHandshakes, protocol_version_min, &new.protocol_version_min);
+        self.list(Field::BannedAgents, NextHandshakes, banned_agents, &new.banned_agents);
+        self.list(Field::BitcoinSvAgents, NextHandshakes, bitcoin_sv_agents, &new.bitcoin_sv_agents);
+        self.list(Field::OtherChainAgents, NextHandshakes, other_chain_agents, &new.other_chain_agents);
     }
 
     fn of_manager(&mut self, old: &ManagerConfig, new: &ManagerConfig) {
@@ -178,52 +178,45 @@ impl Changes {
             trusted,
             learns_addresses,
         } = old;
-        self.change("mode", NextDials, mode, &new.mode, mode_text);
-        self.value("target_peers", NextDials, target_peers, &new.target_peers);
-        self.value("max_peers", NewConnections, max_peers, &new.max_peers);
-        self.list("listen", Listeners, listen, &new.listen);
-        self.list("fixed_names", NextDials, fixed_names, &new.fixed_names);
-        self.list("dns_seeds", NextDials, dns_seeds, &new.dns_seeds);
-        self.value("default_port", NextDials, default_port, &new.default_port);
-        self.value("max_restarts", NextDials, max_restarts, &new.max_restarts);
-        self.value("restart_window", NextDials, restart_window, &new.restart_window);
-        self.value("initial_backoff", NextDials, initial_backoff, &new.initial_backoff);
-        self.value("backoff_multiplier", NextDials, backoff_multiplier, &new.backoff_multiplier);
-        self.value("backoff_max", NextDials, backoff_max, &new.backoff_max);
-        self.value("max_retries", NextDials, max_retries, &new.max_retries);
-        self.value("per_host_max", NewConnections, per_host_max, &new.per_host_max);
-        self.value("per_group_max_percent", NewConnections, per_group_max_percent, &new.per_group_max_percent);
-        let field = "accepts_per_host_per_second";
+        self.change(Field::Mode, NextDials, mode, &new.mode, mode_text);
+        self.value(Field::TargetPeers, NextDials, target_peers, &new.target_peers);
+        self.value(Field::MaxPeers, NewConnections, max_peers, &new.max_peers);
+        self.list(Field::Listen, Listeners, listen, &new.listen);
+        self.list(Field::FixedNames, NextDials, fixed_names, &new.fixed_names);
+        self.list(Field::DnsSeeds, NextDials, dns_seeds, &new.dns_seeds);
+        self.value(Field::DefaultPort, NextDials, default_port, &new.default_port);
+        self.value(Field::MaxRestarts, NextDials, max_restarts, &new.max_restarts);
+        self.value(Field::RestartWindow, NextDials, restart_window, &new.restart_window);
+        self.value(Field::InitialBackoff, NextDials, initial_backoff, &new.initial_backoff);
+        self.value(Field::BackoffMultiplier, NextDials, backoff_multiplier, &new.backoff_multiplier);
+        self.value(Field::BackoffMax, NextDials, backoff_max, &new.backoff_max);
+        self.value(Field::MaxRetries, NextDials, max_retries, &new.max_retries);
+        self.value(Field::PerHostMax, NewConnections, per_host_max, &new.per_host_max);
+        self.value(Field::PerGroupMaxPercent, NewConnections, per_group_max_percent, &new.per_group_max_percent);
+        let field = Field::AcceptsPerHostPerSecond;
         self.value(field, NewConnections, accepts_per_host_per_second, &new.accepts_per_host_per_second);
-        self.value("evicts_inbound", NewConnections, evicts_inbound, &new.evicts_inbound);
-        self.value("ban_score", NextBans, ban_score, &new.ban_score);
-        self.value("ban_duration", NextBans, ban_duration, &new.ban_duration);
-        self.list("trusted", Now, trusted, &new.trusted);
-        self.value("learns_addresses", Now, learns_addresses, &new.learns_addresses);
+        self.value(Field::EvictsInbound, NewConnections, evicts_inbound, &new.evicts_inbound);
+        self.value(Field::BanScore, NextBans, ban_score, &new.ban_score);
+        self.value(Field::BanDuration, NextBans, ban_duration, &new.ban_duration);
+        self.list(Field::Trusted, Now, trusted, &new.trusted);
+        self.value(Field::LearnsAddresses, Now, learns_addresses, &new.learns_addresses);
     }
 
-    fn fixed(&mut self, field: &'static str, is_equal: bool) {
+    fn fixed(&mut self, field: Field, is_equal: bool) {
         if !is_equal {
             self.fixed.push(field);
         }
     }
 
-    fn value<T: PartialEq + fmt::Debug>(&mut self, field: &'static str, effect: Effect, old: &T, new: &T) {
+    fn value<T: PartialEq + fmt::Debug>(&mut self, field: Field, effect: Effect, old: &T, new: &T) {
         self.change(field, effect, old, new, |value| format!("{value:?}"));
     }
 
-    fn list<T: PartialEq + fmt::Debug>(&mut self, field: &'static str, effect: Effect, old: &Vec<T>, new: &Vec<T>) {
+    fn list<T: PartialEq + fmt::Debug>(&mut self, field: Field, effect: Effect, old: &Vec<T>, new: &Vec<T>) {
         self.change(field, effect, old, new, |list| list_text(list));
     }
 
-    fn change<T: PartialEq>(
-        &mut self,
-        field: &'static str,
-        effect: Effect,
-        old: &T,
-        new: &T,
-        text: impl Fn(&T) -> String,
-    ) {
+    fn change<T: PartialEq>(&mut self, field: Field, effect: Effect, old: &T, new: &T, text: impl Fn(&T) -> String) {
         if old != new {
             self.found.push(ConfigChange { field, old: text(old), new: text(new), effect });
         }
@@ -277,7 +270,7 @@ impl fmt::Display for UpdateError {
         match self {
             Self::Invalid(error) => error.fmt(f),
             Self::Fixed { fields } => {
-                let fields = fields.join(", ");
+                let fields = Field::names(fields);
                 write!(f, "configuration: a running loop cannot change {fields}; leave as it is, or start a new loop")
             }
         }
@@ -294,61 +287,61 @@ mod tests {
     use std::time::Duration;
 
     /// A field, where its change is felt, and a change of it alone.
-    type Case = (&'static str, Effect, fn(&mut Config));
+    type Case = (Field, Effect, fn(&mut Config));
 
     const CASES: [Case; 23] = [
-        ("protocol_version", Effect::NextHandshakes, |config| config.protocol_version = 70_015),
-        ("services", Effect::NextHandshakes, |config| config.services = 1),
-        ("user_agent", Effect::NextHandshakes, |config| config.user_agent = "/else:1/".to_owned()),
-        ("start_height", Effect::NextHandshakes, |config| config.start_height = 7),
-        ("relay", Effect::NextHandshakes, |config| config.relay = false),
-        ("protocol_version_min", Effect::NextHandshakes, |config| config.version_rules.protocol_version_min += 1),
-        ("banned_agents", Effect::NextHandshakes, |config| config.version_rules.banned_agents.push("x".to_owned())),
-        ("bitcoin_sv_agents", Effect::NextHandshakes, |config| config.version_rules.bitcoin_sv_agents.clear()),
-        ("other_chain_agents", Effect::NextHandshakes, |config| config.version_rules.other_chain_agents.clear()),
-        ("max_links", Effect::NewConnections, |config| config.max_links -= 1),
-        ("max_inbound", Effect::NewConnections, |config| config.max_inbound = 7),
-        ("connect_timeout", Effect::Now, |config| config.connect_timeout += Duration::from_nanos(1)),
-        ("handshake_timeout", Effect::Now, |config| config.handshake_timeout += Duration::from_nanos(1)),
-        ("ping_interval", Effect::Now, |config| config.ping_interval = Duration::ZERO),
-        ("pong_timeout", Effect::Now, |config| config.pong_timeout += Duration::from_nanos(1)),
-        ("block_max_bytes", Effect::NextMessages, |config| config.block_max_bytes -= 1),
-        ("message_max_bytes", Effect::NextHandshakes, |config| config.message_max_bytes += 1),
-        ("buffered_message_max_bytes", Effect::NextMessages, |config| config.buffered_message_max_bytes -= 1),
-        ("buffered_command_max_bytes", Effect::NextMessages, |config| {
+        (Field::ProtocolVersion, Effect::NextHandshakes, |config| config.protocol_version = 70_015),
+        (Field::Services, Effect::NextHandshakes, |config| config.services = 1),
+        (Field::UserAgent, Effect::NextHandshakes, |config| config.user_agent = "/else:1/".to_owned()),
+        (Field::StartHeight, Effect::NextHandshakes, |config| config.start_height = 7),
+        (Field::Relay, Effect::NextHandshakes, |config| config.relay = false),
+        (Field::ProtocolVersionMin, Effect::NextHandshakes, |config| config.version_rules.protocol_version_min += 1),
+        (Field::BannedAgents, Effect::NextHandshakes, |config| config.version_rules.banned_agents.push("x".to_owned())),
+        (Field::BitcoinSvAgents, Effect::NextHandshakes, |config| config.version_rules.bitcoin_sv_agents.clear()),
+        (Field::OtherChainAgents, Effect::NextHandshakes, |config| config.version_rules.other_chain_agents.clear()),
+        (Field::MaxLinks, Effect::NewConnections, |config| config.max_links -= 1),
+        (Field::MaxInbound, Effect::NewConnections, |config| config.max_inbound = 7),
+        (Field::ConnectTimeout, Effect::Now, |config| config.connect_timeout += Duration::from_nanos(1)),
+        (Field::HandshakeTimeout, Effect::Now, |config| config.handshake_timeout += Duration::from_nanos(1)),
+        (Field::PingInterval, Effect::Now, |config| config.ping_interval = Duration::ZERO),
+        (Field::PongTimeout, Effect::Now, |config| config.pong_timeout += Duration::from_nanos(1)),
+        (Field::BlockMaxBytes, Effect::NextMessages, |config| config.block_max_bytes -= 1),
+        (Field::MessageMaxBytes, Effect::NextHandshakes, |config| config.message_max_bytes += 1),
+        (Field::BufferedMessageMaxBytes, Effect::NextMessages, |config| config.buffered_message_max_bytes -= 1),
+        (Field::BufferedCommandMaxBytes, Effect::NextMessages, |config| {
             config.buffered_command_max_bytes.push((CommandName::TX, 4_096));
         }),
-        ("buffered_total_max_bytes", Effect::Now, |config| config.buffered_total_max_bytes += 1),
-        ("body_min_bytes_per_second", Effect::Now, |config| config.body_min_bytes_per_second = 0),
-        ("spin", Effect::Now, |config| config.spin = false),
-        ("measures_peers", Effect::Now, |config| config.measures_peers = true),
+        (Field::BufferedTotalMaxBytes, Effect::Now, |config| config.buffered_total_max_bytes += 1),
+        (Field::BodyMinBytesPerSecond, Effect::Now, |config| config.body_min_bytes_per_second = 0),
+        (Field::Spin, Effect::Now, |config| config.spin = false),
+        (Field::MeasuresPeers, Effect::Now, |config| config.measures_peers = true),
     ];
 
     /// A field of the manager's part, where its change is felt, and a change of it alone.
-    type ManagerCase = (&'static str, Effect, fn(&mut ManagerConfig));
+    type ManagerCase = (Field, Effect, fn(&mut ManagerConfig));
 
     const MANAGER_CASES: [ManagerCase; 21] = [
-        ("mode", Effect::NextDials, |manager| manager.mode = DialMode::Fixed(vec![([192, 0, 2, 1], 1).into()])),
-        ("fixed_names", Effect::NextDials, |manager| manager.fixed_names.push("node.example".to_owned())),
-        ("target_peers", Effect::NextDials, |manager| manager.target_peers += 1),
-        ("max_peers", Effect::NewConnections, |manager| manager.max_peers += 1),
-        ("listen", Effect::Listeners, |manager| manager.listen.push(([127, 0, 0, 1], 0).into())),
-        ("dns_seeds", Effect::NextDials, |manager| manager.dns_seeds.push("seed.example".to_owned())),
-        ("default_port", Effect::NextDials, |manager| manager.default_port += 1),
-        ("max_restarts", Effect::NextDials, |manager| manager.max_restarts += 1),
-        ("restart_window", Effect::NextDials, |manager| manager.restart_window *= 2),
-        ("initial_backoff", Effect::NextDials, |manager| manager.initial_backoff *= 2),
-        ("backoff_multiplier", Effect::NextDials, |manager| manager.backoff_multiplier *= 1.5),
-        ("backoff_max", Effect::NextDials, |manager| manager.backoff_max *= 2),
-        ("max_retries", Effect::NextDials, |manager| manager.max_retries += 1),
-        ("per_host_max", Effect::NewConnections, |manager| manager.per_host_max += 1),
-        ("per_group_max_percent", Effect::NewConnections, |manager| manager.per_group_max_percent -= 1),
-        ("accepts_per_host_per_second", Effect::NewConnections, |manager| manager.accepts_per_host_per_second += 1),
-        ("evicts_inbound", Effect::NewConnections, |manager| manager.evicts_inbound = true),
-        ("ban_score", Effect::NextBans, |manager| manager.ban_score += 1),
-        ("ban_duration", Effect::NextBans, |manager| manager.ban_duration *= 2),
-        ("trusted", Effect::Now, |manager| manager.trusted.push(([127, 0, 0, 0].into(), 8))),
-        ("learns_addresses", Effect::Now, |manager| manager.learns_addresses = false),
+        (Field::Mode, Effect::NextDials, |manager| manager.mode = DialMode::Fixed(vec![([192, 0, 2, 1], 1).into()])),
+        (Field::FixedNames, Effect::NextDials, |manager| manager.fixed_names.push("node.example".to_owned())),
+        (Field::TargetPeers, Effect::NextDials, |manager| manager.target_peers += 1),
+        (Field::MaxPeers, Effect::NewConnections, |manager| manager.max_peers += 1),
+        (Field::Listen, Effect::Listeners, |manager| manager.listen.push(([127, 0, 0, 1], 0).into())),
+        (Field::DnsSeeds, Effect::NextDials, |manager| manager.dns_seeds.push("seed.example".to_owned())),
+        (Field::DefaultPort, Effect::NextDials, |manager| manager.default_port += 1),
+        (Field::MaxRestarts, Effect::NextDials, |manager| manager.max_restarts += 1),
+        (Field::RestartWindow, Effect::NextDials, |manager| manager.restart_window *= 2),
+        (Field::InitialBackoff, Effect::NextDials, |manager| manager.initial_backoff *= 2),
+        (Field::BackoffMultiplier, Effect::NextDials, |manager| manager.backoff_multiplier *= 1.5),
+        (Field::BackoffMax, Effect::NextDials, |manager| manager.backoff_max *= 2),
+        (Field::MaxRetries, Effect::NextDials, |manager| manager.max_retries += 1),
+        (Field::PerHostMax, Effect::NewConnections, |manager| manager.per_host_max += 1),
+        (Field::PerGroupMaxPercent, Effect::NewConnections, |manager| manager.per_group_max_percent -= 1),
+        (Field::AcceptsPerHostPerSecond, Effect::NewConnections, |manager| manager.accepts_per_host_per_second += 1),
+        (Field::EvictsInbound, Effect::NewConnections, |manager| manager.evicts_inbound = true),
+        (Field::BanScore, Effect::NextBans, |manager| manager.ban_score += 1),
+        (Field::BanDuration, Effect::NextBans, |manager| manager.ban_duration *= 2),
+        (Field::Trusted, Effect::Now, |manager| manager.trusted.push(([127, 0, 0, 0].into(), 8))),
+        (Field::LearnsAddresses, Effect::Now, |manager| manager.learns_addresses = false),
     ];
 
     fn config() -> Config {
@@ -367,7 +360,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_only_change(new: &Config, field: &str, effect: Effect) {
+    fn assert_only_change(new: &Config, field: Field, effect: Effect) {
         let changes = config().changes_to(new).expect("it may change");
         let [change] = &changes[..] else { panic!("{field}: {changes:?}") };
         assert_eq!((change.field, change.effect), (field, effect));
@@ -395,12 +388,14 @@ mod tests {
     fn no_field_is_left_out_and_no_two_have_one_name() {
         let listed = CASES.iter().map(|(field, ..)| *field);
         let of_manager = MANAGER_CASES.iter().map(|(field, ..)| *field);
-        let fixed_and_nested = ["network", "magic", "seed", "version_rules", "manager"];
+        let fixed_and_nested = [Field::Network, Field::Magic, Field::Seed, Field::VersionRules, Field::Manager];
         let mut names = BTreeSet::new();
-        for name in listed.chain(of_manager).chain(fixed_and_nested) {
-            assert!(names.insert(name.to_owned()), "{name} is there twice");
+        for field in listed.chain(of_manager).chain(fixed_and_nested) {
+            assert!(names.insert(field.to_string()), "{field} is there twice");
         }
         assert_eq!(field_names(), names);
+        let all: Vec<String> = Field::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!((all.len(), BTreeSet::from_iter(all)), (names.len(), names));
     }
 
     #[test]
@@ -414,21 +409,24 @@ mod tests {
             ..config()
         };
         let refused = config().changes_to(&new).unwrap_err();
-        assert_eq!(refused, UpdateError::Fixed { fields: vec!["network", "magic", "manager", "seed"] });
+        assert_eq!(
+            refused,
+            UpdateError::Fixed { fields: vec![Field::Network, Field::Magic, Field::Manager, Field::Seed] }
+        );
         assert!(refused.to_string().contains("network, magic, manager, seed"), "{refused}");
         let unmanaged = Config { manager: None, ..config() };
-        assert_eq!(unmanaged.changes_to(&config()), Err(UpdateError::Fixed { fields: vec!["manager"] }));
+        assert_eq!(unmanaged.changes_to(&config()), Err(UpdateError::Fixed { fields: vec![Field::Manager] }));
     }
 
     #[test]
     fn what_is_not_valid_is_refused_before_anything_is_compared() {
         let new = Config { pong_timeout: Duration::ZERO, network: Network::Mainnet, ..config() };
         let refused = config().changes_to(&new).unwrap_err();
-        assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: "pong_timeout", .. })), "{refused:?}");
+        assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: Field::PongTimeout, .. })), "{refused:?}");
         let mut new = config();
         manager_of(&mut new).target_peers = 21;
         let refused = config().changes_to(&new).unwrap_err();
-        assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: "target_peers", .. })), "{refused:?}");
+        assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: Field::TargetPeers, .. })), "{refused:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! field has its default in [`limits`](crate::limits) and is checked with the rest of the
 //! [`Config`](crate::Config).
 
-use super::ConfigError;
+use super::{ConfigError, Field};
 use crate::limits;
 use crate::protocol::Network;
 use std::net::{IpAddr, SocketAddr};
@@ -120,53 +120,58 @@ impl ManagerConfig {
     }
 
     pub(super) fn validate(&self, max_links: usize) -> Result<(), ConfigError> {
-        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
-        rule("max_peers", (1..=max_links).contains(&self.max_peers), "must be 1 to max_links")?;
-        rule("target_peers", (1..=self.max_peers).contains(&self.target_peers), "must be 1 to max_peers")?;
-        rule("listen", self.listen.len() <= limits::LISTENERS_MAX, "has at most 64 addresses")?;
+        let rule = ConfigError::unless;
+        let compare = ConfigError::unless_compared;
+        let is_possible = (1..=max_links).contains(&self.max_peers);
+        compare(Field::MaxPeers, is_possible, "must be 1 to max_links", &[Field::MaxLinks])?;
+        let is_possible = (1..=self.max_peers).contains(&self.target_peers);
+        compare(Field::TargetPeers, is_possible, "must be 1 to max_peers", &[Field::MaxPeers])?;
+        rule(Field::Listen, self.listen.len() <= limits::LISTENERS_MAX, "has at most 64 addresses")?;
         let is_listed_twice = |(index, address)| self.listen[..index].contains(address);
-        rule("listen", !self.listen.iter().enumerate().any(is_listed_twice), "must have each address once")?;
-        rule("dns_seeds", self.dns_seeds.len() <= limits::DNS_SEEDS_MAX, "has at most 64 names")?;
+        rule(Field::Listen, !self.listen.iter().enumerate().any(is_listed_twice), "must have each address once")?;
+        rule(Field::DnsSeeds, self.dns_seeds.len() <= limits::DNS_SEEDS_MAX, "has at most 64 names")?;
         let is_name =
             |name: &String| (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
         rule(
-            "dns_seeds",
+            Field::DnsSeeds,
             self.dns_seeds.iter().all(is_name),
             "must have names of 1 to 253 printable ASCII characters",
         )?;
-        rule("default_port", self.default_port != 0, "must be 1 to 65,535")?;
+        rule(Field::DefaultPort, self.default_port != 0, "must be 1 to 65,535")?;
         if let DialMode::Fixed(peers) = &self.mode {
             let least = usize::from(self.fixed_names.is_empty());
-            rule("mode", (least..=limits::FIXED_PEERS_MAX).contains(&peers.len()), "fixed peers are 1 to 100,000")?;
+            let is_possible = (least..=limits::FIXED_PEERS_MAX).contains(&peers.len());
+            compare(Field::Mode, is_possible, "fixed peers are 1 to 100,000", &[Field::FixedNames])?;
             let is_dialable = |peer: &SocketAddr| peer.port() != 0 && !peer.ip().is_unspecified();
-            rule("mode", peers.iter().all(is_dialable), "fixed peers need an address and a port")?;
+            rule(Field::Mode, peers.iter().all(is_dialable), "fixed peers need an address and a port")?;
         }
-        rule("fixed_names", self.fixed_names.len() <= limits::FIXED_NAMES_MAX, "has at most 64 names")?;
+        rule(Field::FixedNames, self.fixed_names.len() <= limits::FIXED_NAMES_MAX, "has at most 64 names")?;
         rule(
-            "fixed_names",
+            Field::FixedNames,
             self.fixed_names.iter().all(is_name),
             "must have names of 1 to 253 printable ASCII characters",
         )?;
         self.validate_persistence()?;
-        rule("per_host_max", self.per_host_max > 0, "must be above zero")?;
-        rule("per_group_max_percent", (1..=100).contains(&self.per_group_max_percent), "must be 1 to 100")?;
-        rule("accepts_per_host_per_second", self.accepts_per_host_per_second > 0, "must be above zero")?;
-        rule("ban_score", (1..=1_000_000).contains(&self.ban_score), "must be 1 to 1,000,000")?;
-        rule("ban_duration", !self.ban_duration.is_zero(), "must be longer than zero")?;
-        rule("trusted", self.trusted.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks")?;
+        rule(Field::PerHostMax, self.per_host_max > 0, "must be above zero")?;
+        rule(Field::PerGroupMaxPercent, (1..=100).contains(&self.per_group_max_percent), "must be 1 to 100")?;
+        rule(Field::AcceptsPerHostPerSecond, self.accepts_per_host_per_second > 0, "must be above zero")?;
+        rule(Field::BanScore, (1..=1_000_000).contains(&self.ban_score), "must be 1 to 1,000,000")?;
+        rule(Field::BanDuration, !self.ban_duration.is_zero(), "must be longer than zero")?;
+        rule(Field::Trusted, self.trusted.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks")?;
         let has_prefix = |&(address, bits): &(IpAddr, u8)| bits <= if address.is_ipv4() { 32 } else { 128 };
-        rule("trusted", self.trusted.iter().all(has_prefix), "has prefixes of at most 32 or 128 bits")
+        rule(Field::Trusted, self.trusted.iter().all(has_prefix), "has prefixes of at most 32 or 128 bits")
     }
 
     /// How hard it is tried.
     fn validate_persistence(&self) -> Result<(), ConfigError> {
-        let rule = |field, holds: bool, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
-        rule("restart_window", !self.restart_window.is_zero(), "must be longer than zero")?;
-        rule("initial_backoff", !self.initial_backoff.is_zero(), "must be longer than zero")?;
+        let rule = ConfigError::unless;
+        rule(Field::RestartWindow, !self.restart_window.is_zero(), "must be longer than zero")?;
+        rule(Field::InitialBackoff, !self.initial_backoff.is_zero(), "must be longer than zero")?;
         let grows = self.backoff_multiplier > 1.0 && self.backoff_multiplier <= 100.0;
-        rule("backoff_multiplier", grows, "must be above 1 and at most 100")?;
-        rule("backoff_max", self.backoff_max >= self.initial_backoff, "must not be below initial_backoff")?;
-        rule("max_retries", (1..=1_000).contains(&self.max_retries), "must be 1 to 1,000")
+        rule(Field::BackoffMultiplier, grows, "must be above 1 and at most 100")?;
+        let (is_possible, others) = (self.backoff_max >= self.initial_backoff, &[Field::InitialBackoff]);
+        ConfigError::unless_compared(Field::BackoffMax, is_possible, "must not be below initial_backoff", others)?;
+        rule(Field::MaxRetries, (1..=1_000).contains(&self.max_retries), "must be 1 to 1,000")
     }
 }
 
@@ -194,33 +199,33 @@ mod tests {
         let good = || ManagerConfig::new(Network::Regtest);
         let listen = |count| (0..count).map(|port| ([127, 0, 0, 1], port).into()).collect::<Vec<SocketAddr>>();
         for (field, config) in [
-            ("max_peers", ManagerConfig { max_peers: 0, ..good() }),
-            ("max_peers", ManagerConfig { max_peers: MAX_LINKS + 1, ..good() }),
-            ("target_peers", ManagerConfig { target_peers: 0, ..good() }),
-            ("target_peers", ManagerConfig { target_peers: 21, ..good() }),
-            ("listen", ManagerConfig { listen: listen(65), ..good() }),
-            ("listen", ManagerConfig { listen: [listen(1), listen(1)].concat(), ..good() }),
-            ("fixed_names", ManagerConfig { fixed_names: vec!["a.example".to_owned(); 65], ..good() }),
-            ("fixed_names", ManagerConfig { fixed_names: vec!["a b".to_owned()], ..good() }),
-            ("dns_seeds", ManagerConfig { dns_seeds: vec!["a.example".to_owned(); 65], ..good() }),
-            ("dns_seeds", ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
-            ("dns_seeds", ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),
-            ("default_port", ManagerConfig { default_port: 0, ..good() }),
-            ("mode", ManagerConfig { mode: fixed(&[]), ..good() }),
-            ("mode", ManagerConfig { mode: fixed(&["192.0.2.1:0"]), ..good() }),
-            ("mode", ManagerConfig { mode: fixed(&["0.0.0.0:8333"]), ..good() }),
-            ("restart_window", ManagerConfig { restart_window: Duration::ZERO, ..good() }),
-            ("initial_backoff", ManagerConfig { initial_backoff: Duration::ZERO, ..good() }),
-            ("backoff_multiplier", ManagerConfig { backoff_multiplier: 1.0, ..good() }),
-            ("backoff_multiplier", ManagerConfig { backoff_multiplier: f64::NAN, ..good() }),
-            ("backoff_max", ManagerConfig { backoff_max: Duration::from_secs(4), ..good() }),
-            ("max_retries", ManagerConfig { max_retries: 0, ..good() }),
-            ("per_host_max", ManagerConfig { per_host_max: 0, ..good() }),
-            ("per_group_max_percent", ManagerConfig { per_group_max_percent: 101, ..good() }),
-            ("accepts_per_host_per_second", ManagerConfig { accepts_per_host_per_second: 0, ..good() }),
-            ("ban_score", ManagerConfig { ban_score: 0, ..good() }),
-            ("ban_duration", ManagerConfig { ban_duration: Duration::ZERO, ..good() }),
-            ("trusted", ManagerConfig { trusted: vec![([127, 0, 0, 1].into(), 33)], ..good() }),
+            (Field::MaxPeers, ManagerConfig { max_peers: 0, ..good() }),
+            (Field::MaxPeers, ManagerConfig { max_peers: MAX_LINKS + 1, ..good() }),
+            (Field::TargetPeers, ManagerConfig { target_peers: 0, ..good() }),
+            (Field::TargetPeers, ManagerConfig { target_peers: 21, ..good() }),
+            (Field::Listen, ManagerConfig { listen: listen(65), ..good() }),
+            (Field::Listen, ManagerConfig { listen: [listen(1), listen(1)].concat(), ..good() }),
+            (Field::FixedNames, ManagerConfig { fixed_names: vec!["a.example".to_owned(); 65], ..good() }),
+            (Field::FixedNames, ManagerConfig { fixed_names: vec!["a b".to_owned()], ..good() }),
+            (Field::DnsSeeds, ManagerConfig { dns_seeds: vec!["a.example".to_owned(); 65], ..good() }),
+            (Field::DnsSeeds, ManagerConfig { dns_seeds: vec![String::new()], ..good() }),
+            (Field::DnsSeeds, ManagerConfig { dns_seeds: vec!["a b".to_owned()], ..good() }),
+            (Field::DefaultPort, ManagerConfig { default_port: 0, ..good() }),
+            (Field::Mode, ManagerConfig { mode: fixed(&[]), ..good() }),
+            (Field::Mode, ManagerConfig { mode: fixed(&["192.0.2.1:0"]), ..good() }),
+            (Field::Mode, ManagerConfig { mode: fixed(&["0.0.0.0:8333"]), ..good() }),
+            (Field::RestartWindow, ManagerConfig { restart_window: Duration::ZERO, ..good() }),
+            (Field::InitialBackoff, ManagerConfig { initial_backoff: Duration::ZERO, ..good() }),
+            (Field::BackoffMultiplier, ManagerConfig { backoff_multiplier: 1.0, ..good() }),
+            (Field::BackoffMultiplier, ManagerConfig { backoff_multiplier: f64::NAN, ..good() }),
+            (Field::BackoffMax, ManagerConfig { backoff_max: Duration::from_secs(4), ..good() }),
+            (Field::MaxRetries, ManagerConfig { max_retries: 0, ..good() }),
+            (Field::PerHostMax, ManagerConfig { per_host_max: 0, ..good() }),
+            (Field::PerGroupMaxPercent, ManagerConfig { per_group_max_percent: 101, ..good() }),
+            (Field::AcceptsPerHostPerSecond, ManagerConfig { accepts_per_host_per_second: 0, ..good() }),
+            (Field::BanScore, ManagerConfig { ban_score: 0, ..good() }),
+            (Field::BanDuration, ManagerConfig { ban_duration: Duration::ZERO, ..good() }),
+            (Field::Trusted, ManagerConfig { trusted: vec![([127, 0, 0, 1].into(), 33)], ..good() }),
         ] {
             assert_eq!(config.validate(MAX_LINKS).map_err(|error| error.field), Err(field));
         }

@@ -10,7 +10,7 @@ use super::handshake::HandshakeFrames;
 use super::{Engine, framer_rules};
 use crate::api::{ControlEvent, LoopState};
 use crate::bugs::{self, Budget};
-use crate::config::{Config, ConfigChange, UpdateError};
+use crate::config::{Config, ConfigChange, Field, UpdateError};
 use crate::id::LinkId;
 use crate::limits::EXPIRIES_PER_TURN;
 
@@ -104,7 +104,7 @@ impl Engine {
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
             manager.reconfigure(config, *now, *unix_time);
         }
-        if changes.iter().any(|change| change.field == "trusted") {
+        if changes.iter().any(|change| change.field == Field::Trusted) {
             self.trust_changed();
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
         let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Instant::ZERO);
         for dry_run in [true, false] {
-            let fields = vec!["manager"];
+            let fields = vec![Field::Manager];
             assert_eq!(engine.update_config(config(), dry_run), Err(UpdateError::Fixed { fields }));
         }
         assert!(engine.state.manager.is_some() && engine.state.config.manager.is_some());

@@ -3,7 +3,7 @@
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
 use bytes::Bytes;
 use peerloop::api::{Command, Pending};
-use peerloop::config::UpdateError;
+use peerloop::config::{Field, UpdateError};
 use peerloop::error::{CloseReason, CommandError, LocalCause};
 use peerloop::handle::Refused;
 use peerloop::limits::HANDLE_QUEUE_MAX;
@@ -79,10 +79,10 @@ fn seed_e45_a_sleeping_loop_takes_another_configuration_from_another_thread() {
     assert_eq!(interval(&handle), old.ping_interval);
     let done = handle.update_config(new).expect("the queue has room").wait().expect("it runs");
     assert_eq!((interval(&handle), tried.map(|changes| changes.len())), (Duration::from_secs(7), Ok(1)));
-    assert_eq!(done.map(|changes| changes[0].field), Ok("ping_interval"));
+    assert_eq!(done.map(|changes| changes[0].field), Ok(Field::PingInterval));
     let other = Config { network: Network::Mainnet, ..old };
     let refused = handle.update_config(other).expect("the queue has room").wait().expect("it runs");
-    assert_eq!(refused, Err(UpdateError::Fixed { fields: vec!["network"] }));
+    assert_eq!(refused, Err(UpdateError::Fixed { fields: vec![Field::Network] }));
     handle.stop().expect("the queue has room");
     thread.join().expect("it ends");
 }

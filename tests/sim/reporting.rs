@@ -6,6 +6,7 @@ use crate::support::{
     version,
 };
 use peerloop::api::{Delivery, Event, Latency, PeerInfo};
+use peerloop::config::Field;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::histogram::LatencyHistogram;
 use peerloop::protocol::CommandName;
@@ -332,7 +333,7 @@ impl Stage {
         let pending = self.node.reactor.handle().update_config(config).unwrap();
         self.settle();
         let changes = pending.try_take().unwrap().expect("the loop has answered").unwrap();
-        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), ["measures_peers"]);
+        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasuresPeers]);
     }
 }
 

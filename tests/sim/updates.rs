@@ -6,7 +6,7 @@ use crate::support::{
     verack, version,
 };
 use peerloop::api::Event;
-use peerloop::config::{ConfigChange, Effect, UpdateError, VersionRules};
+use peerloop::config::{ConfigChange, Effect, Field, UpdateError, VersionRules};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, WireError};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
@@ -88,7 +88,7 @@ fn seed_e45_an_update_says_what_it_has_changed() {
     });
     let told: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
     assert_eq!(changes[0].old, "no limit");
-    assert_eq!(told, [("max_inbound", "3", Effect::NewConnections), ("ping_interval", "30s", Effect::Now)]);
+    assert_eq!(told, [(Field::MaxInbound, "3", Effect::NewConnections), (Field::PingInterval, "30s", Effect::Now)]);
     assert_eq!(stage.update(|_| {}), [], "it has that already");
 }
 
@@ -112,7 +112,7 @@ fn seed_e45_what_is_refused_or_only_tried_changes_nothing() {
         config.network = Network::Mainnet;
         config.seed = None;
     };
-    let fields = vec!["network", "seed"];
+    let fields = vec![Field::Network, Field::Seed];
     assert_eq!(stage.try_update(fixed, true), Err(UpdateError::Fixed { fields: fields.clone() }));
     assert_eq!(stage.try_update(fixed, false), Err(UpdateError::Fixed { fields }));
     assert!(before == (stage.node.reactor.reactor().config().clone(), stage.node.reactor.inspect().links));

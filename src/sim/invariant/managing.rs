@@ -11,7 +11,7 @@ use super::turn::{TurnSight, ensure};
 use crate::address::{Host, NetGroup, canonical};
 use crate::api::{ControlEvent, NextDial};
 use crate::ban::trusted::Trusted;
-use crate::config::{Config, ManagerConfig};
+use crate::config::{Config, Field, ManagerConfig};
 use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::PeerId;
 use crate::limits::{
@@ -218,8 +218,8 @@ impl Managing {
 
     /// Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a guest
     /// from then on.
-    fn config_updated(&mut self, fields: &[&'static str]) {
-        if fields.contains(&"mode") {
+    fn config_updated(&mut self, fields: &[Field]) {
+        if fields.contains(&Field::Mode) {
             self.drawn.clear();
         }
         self.own.clear();

@@ -48,8 +48,10 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
 
 /// What has changed, and what would have.
 fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
-    let named = |change: &ConfigChange| ConfigChange { field: setting_of(change.field), ..change.clone() };
-    let mut lines: Vec<String> = changes.iter().map(|change| named(change).to_string()).collect();
+    let line = |ConfigChange { field, old, new, effect }: &ConfigChange| {
+        format!("{} from {old} to {new}, {effect}", setting_of(*field))
+    };
+    let mut lines: Vec<String> = changes.iter().map(line).collect();
     if old.log_level != new.log_level {
         let level = |node: &Node| node.log_level.to_string().to_lowercase();
         lines.push(format!("log_level from {} to {}, at once", level(old), level(new)));

@@ -22,7 +22,7 @@ pub(crate) use file::SettingsFile;
 use kind::Kind;
 pub(crate) use kind::parse_network;
 use log::LevelFilter;
-use peerloop::config::DialMode;
+use peerloop::config::{DialMode, Field};
 use peerloop::{Config, Network};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -156,11 +156,12 @@ impl Effective {
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
-            // What was given may be right, and what it is held against wrong.
-            let is_in_rule = |name: &str| error.rule.split(' ').any(|word| word == name);
+            // The given value may be right, and the one that it is compared with wrong.
+            let mut compared: Vec<&str> = error.others.iter().map(|&other| setting_of(other)).collect();
+            compared.retain(|&other| other != name);
             let mut node = self.node.clone();
             for (setting, source) in SETTINGS.iter().zip(&self.sources) {
-                if is_in_rule(setting.name) || (given.is_empty() && setting.name == name) {
+                if compared.contains(&setting.name) || (given.is_empty() && setting.name == name) {
                     let value = setting.kind.show(&mut node).unwrap_or_default();
                     text += &format!("; {} is {value} ({source})", setting.name);
                 }
@@ -170,10 +171,13 @@ impl Effective {
     }
 }
 
-/// The setting that a field of the configuration is.
-pub(crate) fn setting_of(field: &str) -> &str {
-    // Those whose setting has another name.
-    if ["mode", "fixed_names"].contains(&field) { "fixed_peers" } else { field }
+/// Returns the name of the setting that sets a field of the configuration.
+pub(crate) fn setting_of(field: Field) -> &'static str {
+    match field {
+        Field::Mode | Field::FixedNames => "fixed_peers",
+        // Every other setting has the name of its field.
+        _ => field.name(),
+    }
 }
 
 impl Default for Node {

@@ -264,6 +264,16 @@ fn what_is_not_valid_is_named_with_where_it_was_given() {
         "variable PEERLOOP_BACKOFF_MAX: backoff_max must not be below initial_backoff; \
          initial_backoff is \"5s\" (default)"
     );
+    assert_eq!(
+        refused("buffered_total_max_bytes = '2048'"),
+        "node.toml:1: buffered_total_max_bytes must not be below buffered_message_max_bytes; \
+         buffered_message_max_bytes is \"2MiB\" (default)"
+    );
+    assert_eq!(
+        refused("buffered_command_max_bytes = ['tx=1GiB']"),
+        "node.toml:1: buffered_command_max_bytes must not be above buffered_total_max_bytes; \
+         buffered_total_max_bytes is \"256MiB\" (default)"
+    );
     assert!(refused("fixed_peers = ['192.0.2.1:0']").starts_with("node.toml:1: fixed_peers "));
 }
 
