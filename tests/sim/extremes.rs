@@ -3,7 +3,7 @@
 use crate::manager::support::{Claim, Stranger, Town, Watcher, manager};
 use crate::support::{config, frame, secs, version};
 use peerloop::Config;
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::{DialMode, Field, ManagerConfig};
 use peerloop::sim::World;
 use peerloop::time::Instant;
 use std::net::SocketAddr;
@@ -15,16 +15,16 @@ fn manager_of(config: &mut Config) -> &mut ManagerConfig {
     config.manager.as_mut().expect("the loop has a manager")
 }
 
-/// Each duration by its name, and whether zero is in its range.
-const DURATIONS: [(&str, Set, bool); 8] = [
-    ("connect_timeout", |config, time| config.connect_timeout = time, false),
-    ("handshake_timeout", |config, time| config.handshake_timeout = time, false),
-    ("ping_interval", |config, time| config.ping_interval = time, true),
-    ("pong_timeout", |config, time| config.pong_timeout = time, false),
-    ("restart_window", |config, time| manager_of(config).restart_window = time, false),
-    ("initial_backoff", |config, time| manager_of(config).initial_backoff = time, false),
-    ("backoff_max", |config, time| manager_of(config).backoff_max = time, false),
-    ("ban_duration", |config, time| manager_of(config).ban_duration = time, false),
+/// Each duration's field, the code that sets it, and whether zero is in its range.
+const DURATIONS: [(Field, Set, bool); 8] = [
+    (Field::ConnectTimeout, |config, time| config.connect_timeout = time, false),
+    (Field::HandshakeTimeout, |config, time| config.handshake_timeout = time, false),
+    (Field::PingInterval, |config, time| config.ping_interval = time, true),
+    (Field::PongTimeout, |config, time| config.pong_timeout = time, false),
+    (Field::RestartWindow, |config, time| manager_of(config).restart_window = time, false),
+    (Field::InitialBackoff, |config, time| manager_of(config).initial_backoff = time, false),
+    (Field::BackoffMax, |config, time| manager_of(config).backoff_max = time, false),
+    (Field::BanDuration, |config, time| manager_of(config).ban_duration = time, false),
 ];
 
 fn managed() -> Config {
@@ -84,11 +84,11 @@ fn every_duration_may_be_the_longest_from_the_start_or_while_the_loop_runs() {
 
 #[test]
 fn every_duration_may_be_the_shortest_that_is_valid() {
-    for (name, set, may_be_zero) in DURATIONS {
+    for (field, set, may_be_zero) in DURATIONS {
         let mut zero = managed();
         set(&mut zero, Duration::ZERO);
         let refused = zero.validate().map_err(|error| error.field);
-        assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(name) });
+        assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(field) });
         // `live` makes the longest pause as long as the first.
         let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
         live(|config| set(config, least), false);
