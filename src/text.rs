@@ -8,7 +8,11 @@ pub(crate) struct Counted<N>(pub(crate) N, pub(crate) &'static str);
 impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Counted<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(count, what) = self;
-        let plural = if *count == N::from(1) { "" } else { "s" };
+        let plural = match what {
+            _ if *count == N::from(1) => "",
+            what if what.ends_with('s') => "es",
+            _ => "s",
+        };
         write!(f, "{count} {what}{plural}")
     }
 }
@@ -21,5 +25,6 @@ mod tests {
     fn one_is_singular_and_every_other_number_plural() {
         let texts = [0_u64, 1, 2].map(|count| Counted(count, "peer").to_string());
         assert_eq!(texts, ["0 peers", "1 peer", "2 peers"]);
+        assert_eq!(Counted(2_u32, "address").to_string(), "2 addresses");
     }
 }

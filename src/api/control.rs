@@ -12,6 +12,7 @@ use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::store::StoreError;
 use crate::subscribe::Queued;
+use crate::text::Counted;
 use crate::time::{Instant, UnixTime};
 use std::fmt;
 use std::net::SocketAddr;
@@ -205,6 +206,8 @@ impl ControlEvent {
             Self::ConnectionEstablished { .. } => "connection_established",
             Self::HandshakeComplete { .. } => "handshake_complete",
             Self::ConnectionFailed { .. } => "connection_failed",
+            // It was no peer yet.
+            Self::ConnectionLost { state, .. } if !matches!(state, ConnectionState::Connected) => "connection_failed",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionRestarting { .. } => "connection_restarting",
             Self::InboundRejected { .. } => "inbound_rejected",
@@ -264,7 +267,12 @@ impl fmt::Display for ControlEvent {
             Self::ConnectionFailed { address, reason, failures, next, .. } => {
                 write!(f, "the connection to {address} failed, {failures} in a row: {reason}; {next}")
             }
-            Self::ConnectionLost { address, reason, .. } => write!(f, "the connection to {address} ended: {reason}"),
+            Self::ConnectionLost { address, state: ConnectionState::Connected, reason, .. } => {
+                write!(f, "the connection to {address} ended: {reason}")
+            }
+            Self::ConnectionLost { address, reason, .. } => {
+                write!(f, "the connection to {address} ended before the peer was ready: {reason}")
+            }
             Self::ConnectionRestarting { address, restarts } => {
                 write!(f, "{address} is dialled again at once, restart {restarts}")
             }
@@ -273,7 +281,8 @@ impl fmt::Display for ControlEvent {
                 write!(f, "rejected {address}: the maximum of peers is reached")
             }
             Self::PeerMisbehaved { address, misconduct, points, score, .. } => {
-                write!(f, "{address} misbehaved: {misconduct}; {points} points make {score}")
+                let (points, verb) = (Counted(*points, "point"), if *points == 1 { "makes" } else { "make" });
+                write!(f, "{address} misbehaved: {misconduct}; {points} {verb} {score}")
             }
             Self::PeerBanned { host, reason, until, peers_closed } => {
                 write!(f, "banned {host}: {reason}; ")?;
@@ -290,7 +299,9 @@ impl fmt::Display for ControlEvent {
                 write!(f, "cannot listen at {address}: {failure}; trying again in {} s", retry_in.as_secs())
             }
             Self::SocketOptionRefused { refused } => refused.fmt(f),
-            Self::SeedResolved { name, found, new } => write!(f, "{name} has {found} addresses, {new} of them new"),
+            Self::SeedResolved { name, found, new } => {
+                write!(f, "{name} has {}, {new} of them new", Counted(*found, "address"))
+            }
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
             Self::BookFailing { error } => write!(f, "the book of peers is not written: {error}"),
             Self::BookRecovered => f.write_str("the book of peers is written again"),
@@ -334,7 +345,7 @@ pub(crate) mod tests {
             ControlEvent::ConnectionEstablished { peer, address, connection_type },
             ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: retry_in },
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures: 1, next: NextDial::Never },
-            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason },
+            ControlEvent::ConnectionLost { peer, address, connection_type, state: ConnectionState::Connected, reason },
             ControlEvent::ConnectionRestarting { address, restarts: 1 },
             ControlEvent::InboundRejected { address, refusal: Refusal::TableFull { links: 1 } },
             ControlEvent::RejectedOverCapacity { peer, address },
@@ -383,6 +394,14 @@ pub(crate) mod tests {
             _ => None,
         });
         assert!(ban.expect("there is one").contains("; until 2026-11-30T02:23:11Z; closes "));
+        let misbehaved = events[7].to_string();
+        assert!(misbehaved.ends_with("; 1 point makes 2"), "{misbehaved}");
+        let ControlEvent::ConnectionLost { state, .. } = &mut events[3] else { panic!("{}", events[3]) };
+        *state = ConnectionState::AwaitingHandshake;
+        assert_eq!(events[3].label(), "connection_failed", "it was no peer yet");
+        assert!(
+            events[3].to_string().starts_with("the connection to 192.0.2.1:8333 ended before the peer was ready: ")
+        );
         let next = NextDial::At(Instant::from_nanos(5_752_062_110));
         assert_eq!(next.to_string(), "dialled again after a pause");
     }

@@ -130,7 +130,12 @@ impl fmt::Display for NetworkFailure {
             Some(Shortage::Ports) => "; no local port is left: add source addresses",
             Some(Shortage::SourceAddress) => "; use an address of this machine",
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
-            None => "",
+            None => match (self.step, self.kind) {
+                (IoStep::Bind, io::ErrorKind::AddrNotAvailable) => "; use an address of this machine",
+                (IoStep::Bind, io::ErrorKind::AddrInUse) => "; another socket listens there: use another port",
+                (IoStep::Bind, io::ErrorKind::PermissionDenied) => "; this process may not use that port",
+                _ => "",
+            },
         };
         match self.code {
             0 => write!(f, "{attempted} failed: {}{remedy}", self.kind),
@@ -158,5 +163,6 @@ mod tests {
         assert_eq!(failed(true, ECONNREFUSED), (None, Side::Remote, "refused"));
         let listening = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
         assert_eq!(listening.shortage(), None, "an address to listen at has nothing to do with source addresses");
+        assert!(listening.to_string().ends_with("; use an address of this machine"), "{listening}");
     }
 }

@@ -1,6 +1,7 @@
 //! Why a connection that came was not let in.
 
 use super::NetworkFailure;
+use crate::text::Counted;
 use std::fmt;
 
 /// Why an accepted connection got no row, or no place among the peers.
@@ -54,10 +55,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Banned => f.write_str("its host is banned"),
-            Self::HostFull { count } => write!(f, "its host has {count} connections"),
-            Self::GroupFull { count } => write!(f, "its range of addresses has {count} connections"),
+            Self::HostFull { count } => write!(f, "its host has {}", Counted(*count, "connection")),
+            Self::GroupFull { count } => write!(f, "its range of addresses has {}", Counted(*count, "connection")),
             Self::TooFast { per_second } => write!(f, "its host connects more often than {per_second} times a second"),
-            Self::TableFull { links } => write!(f, "there are {links} connections; raise max_links or max_inbound"),
+            Self::TableFull { links } => {
+                write!(f, "the loop has {}; raise max_links or max_inbound", Counted(*links, "connection"))
+            }
             Self::Stopping => f.write_str("shutting down"),
             Self::Failed(failure) => failure.fmt(f),
         }

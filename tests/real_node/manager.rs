@@ -217,7 +217,7 @@ fn seed_e24_a_node_that_comes_when_all_places_are_taken_gets_a_handshake_and_a_r
     managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
 
     node.cli(&["addnode", &listening.to_string(), "onetry"]);
-    managed.until("one too many is gone", |managed| managed.count("connection_lost") == 1);
+    managed.until("one too many is gone", |managed| managed.count("connection_failed") == 1);
     let rejected: Vec<PeerId> = managed
         .told()
         .iter()

@@ -87,7 +87,7 @@ fn seed_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
     assert_eq!((town.ready(), town.places()), (2, 2));
     stranger.close(2);
     town.run(secs(5));
-    assert_eq!(town.labels(), ["connection_established", "rejected_over_capacity", "connection_lost"]);
+    assert_eq!(town.labels(), ["connection_established", "rejected_over_capacity", "connection_failed"]);
     let ControlEvent::ConnectionEstablished { connection_type, .. } = town.events()[0] else { panic!() };
     assert_eq!(connection_type, ConnectionType::OverCapacity);
     assert_eq!(town.ends(), [CloseReason::Local(LocalCause::OverCapacity)]);

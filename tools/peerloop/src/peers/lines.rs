@@ -71,8 +71,8 @@ struct PeerLine {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BanLine {
-    /// An address of the host.
-    host: IpAddr,
+    /// An address of IPv4, or a /64 of IPv6.
+    host: String,
     #[serde(default = "manual")]
     reason: String,
     since: i64,
@@ -210,7 +210,7 @@ impl PeerLine {
 impl BanLine {
     fn of(ban: &Ban) -> Self {
         Self {
-            host: first_address(ban.host),
+            host: ban.host.to_string(),
             reason: ban.reason.label().to_owned(),
             since: ban.since.as_secs(),
             until: ban.until.map(UnixTime::as_secs),
@@ -219,7 +219,7 @@ impl BanLine {
 
     fn read(self) -> Result<Ban, String> {
         Ok(Ban {
-            host: Host::of(self.host),
+            host: host(&self.host)?,
             reason: reason(&self.reason)?,
             since: UnixTime::from_secs(self.since),
             until: self.until.map(UnixTime::from_secs),
@@ -227,11 +227,14 @@ impl BanLine {
     }
 }
 
-/// The address by which a host is written: of IPv6 the first of its /64.
-fn first_address(host: Host) -> IpAddr {
-    match host {
-        Host::V4(address) => address.into(),
-        Host::V6(prefix) => std::net::Ipv6Addr::from_bits(u128::from(prefix) << 64).into(),
+/// Reads a host: one of its addresses, alone or with the prefix that every host of its family has.
+fn host(text: &str) -> Result<Host, String> {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address = address.parse::<IpAddr>().map_err(|_| "the host is no IP address".to_owned())?;
+    match (address.to_canonical(), prefix) {
+        (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64")) => Ok(Host::of(address)),
+        (IpAddr::V4(_), Some(_)) => Err("a host of IPv4 is one address: use no prefix, or /32".to_owned()),
+        (IpAddr::V6(_), Some(_)) => Err("a host of IPv6 is a /64: use that prefix, or none".to_owned()),
     }
 }
 
@@ -302,6 +305,27 @@ mod tests {
         let expected: Vec<Change> =
             peers.into_iter().map(Change::PutPeer).chain(bans.into_iter().map(Change::PutBan)).collect();
         assert_eq!(read_text(&text), Ok(expected));
+    }
+
+    #[test]
+    fn a_ban_of_a_64_is_written_with_its_prefix_and_read_with_or_without_it() {
+        let (_, bans) = examples();
+        let line = r#"{"ban":{"host":"2001:db8:1:2::/64","reason":"manual","since":1700000000,"until":1}}"#;
+        assert_eq!(export(&[], &bans[1..]).unwrap(), format!("{line}\n"));
+        for host in ["2001:db8:1:2::/64", "2001:db8:1:2::", "2001:db8:1:2::9/64"] {
+            assert_eq!(
+                read_text(&line.replace("2001:db8:1:2::/64", host)),
+                Ok(vec![Change::PutBan(bans[1])]),
+                "{host}"
+            );
+        }
+        for (host, why) in [
+            ("2001:db8::/48", "a host of IPv6 is a /64: use that prefix, or none"),
+            ("192.0.2.0/24", "a host of IPv4 is one address: use no prefix, or /32"),
+            ("example", "the host is no IP address"),
+        ] {
+            assert_eq!(read_text(&line.replace("2001:db8:1:2::/64", host)), Err(format!("1: {why}")));
+        }
     }
 
     #[test]

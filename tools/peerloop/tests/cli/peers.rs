@@ -206,7 +206,7 @@ fn json_is_json_whatever_there_is_to_tell() {
     assert_eq!(json(&["list", "--json", "--status", "valid"]), nothing);
     let shown = json(&["show", "2001:db8::3", "--json"]);
     assert_eq!(shown, json(&["list", "--json"]));
-    assert_eq!((&shown["peers"][0]["status"], &shown["bans"][0]["host"]), (&"banned".into(), &"2001:db8::".into()));
+    assert_eq!((&shown["peers"][0]["status"], &shown["bans"][0]["host"]), (&"banned".into(), &"2001:db8::/64".into()));
     assert!(shown["peers"][0]["user_agent"].as_str().is_some_and(|agent| agent.starts_with("/\"\\")), "{shown}");
     for line in peers(&book, &["export"]).lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("it is JSON");
