@@ -42,8 +42,8 @@ fn a_source_address_that_is_not_ours_is_this_sides_doing() {
     let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
         panic!("it ended by {:?}", node.end_of(peer))
     };
-    assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::AddrNotAvailable));
-    assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::Ports), Side::Local));
+    assert_eq!((failure.step, failure.kind), (IoStep::BindSource, ErrorKind::AddrNotAvailable));
+    assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::SourceAddress), Side::Local));
     assert_eq!(state, ConnectionState::Connecting);
 }
 
