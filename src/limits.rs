@@ -299,6 +299,13 @@ pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as
 /// Largest payload of an `addr` that is gathered although the handler discards it: its checksum and count decide
 /// whether it is misbehaviour. Longer ones are dropped unread. What is gathered counts against the loop's buffer limit.
 pub const ADDRESS_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
+/// Headers of one `headers`; a message that claims more is a misconduct (SV Node 1.2.2, net_processing.cpp
+/// ProcessHeadersMessage).
+pub const HEADERS_PER_MESSAGE_MAX: u64 = 2_000;
+/// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager gathers although the
+/// handler discards it: its checksum decides whether it is a misconduct. Longer ones are dropped unread. What is
+/// gathered counts against the loop's buffer limit.
+pub const JUDGED_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
 /// Time after which a peer may bring one more address.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Share of the book, rounded up, that a peer is told if it asks (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).

@@ -67,6 +67,8 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// Whether the reason of its end is one that the handler gave.
     pub(crate) ended_by_handler: bool,
+    /// Whether the peer has sent `sendhdrsen`.
+    pub(crate) prefers_enriched_headers: bool,
 }
 
 impl Link {
@@ -301,6 +303,7 @@ impl Table {
             hold: Hold::default(),
             said_reject: false,
             ended_by_handler: false,
+            prefers_enriched_headers: false,
             declined: false,
             negotiated_version: 0,
             reject_code: None,

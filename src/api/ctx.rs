@@ -2,6 +2,7 @@
 
 use super::info::PeerInfo;
 use super::state::LoopState;
+use crate::ban::Misconduct;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
@@ -126,6 +127,16 @@ impl<'a> Ctx<'a> {
     pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
         self.note_end(peer);
         self.state.abort(peer.link(), reason);
+    }
+
+    /// Charges a peer with a misconduct, as the engine does with the kinds that it recognises itself. The peer manager
+    /// counts the points, and closes the peer or bans its host at once if they reach its limit.
+    ///
+    /// Call it for what only a handler can judge, such as an invalid block. The
+    /// [manual](crate::manual::peer_manager) lists these kinds; any other would be charged twice. The call does nothing
+    /// without a peer manager, for a trusted host, and for a peer that is being closed.
+    pub fn penalize(&mut self, peer: PeerId, misconduct: Misconduct) {
+        self.state.charge(peer.link(), misconduct);
     }
 
     /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits

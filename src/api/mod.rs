@@ -4,6 +4,7 @@
 //! what it causes is heard later in the same turn or in the next one. It must not block. What it asks of its [`Ctx`]
 //! is done at once on queues and lists, and the loop carries it out before it sleeps.
 
+mod charging;
 mod command;
 mod control;
 mod ctx;

@@ -6,6 +6,9 @@
 use std::fmt;
 
 /// Something that a peer must not do.
+///
+/// The engine charges the kinds that it recognises without a chain; the others are for a handler to charge with
+/// [`Ctx::penalize`](crate::Ctx::penalize). The [manual](crate::manual::peer_manager) says which is which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Misconduct {
@@ -41,7 +44,7 @@ pub enum Misconduct {
     UnconnectedAnnouncements,
     /// It sends a header without its proof of work.
     BadProofOfWork,
-    /// It sends a bloom filter, or an element of one, to who does not offer them.
+    /// It sends a bloom filter, or an element of one, though our services do not offer them.
     UnwantedBloomFilter,
     /// It sends a bloom filter of more than 36,000 bytes or 50 functions.
     OversizedBloomFilter,
@@ -61,8 +64,6 @@ pub enum Misconduct {
     UnwantedMempoolRequest,
     /// It sends `createstrm` or `streamack` on a connection that has had its `version`.
     LateStreamSetup,
-    /// It claims a stream of an association that belongs to another host.
-    StolenStream,
 }
 
 /// What a misconduct costs.
@@ -73,13 +74,11 @@ pub enum Penalty {
     Points(u32),
     /// The connection, and nothing else.
     Disconnect,
-    /// The connection, and a ban of the host whatever its points are.
-    Ban,
 }
 
 impl Misconduct {
     /// All kinds, from the cheapest to the dearest.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
         Self::MessageBeforeVerack,
@@ -106,7 +105,6 @@ impl Misconduct {
         Self::UnknownInventoryKind,
         Self::UnwantedMempoolRequest,
         Self::LateStreamSetup,
-        Self::StolenStream,
     ];
 
     /// SV Node 1.2.2, net_processing.cpp ProcessVersionMessage.
@@ -184,8 +182,6 @@ impl Misconduct {
             Self::InvalidBlock => Penalty::Points(Self::INVALID_BLOCK_POINTS),
             // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage
             Self::UnknownInventoryKind | Self::UnwantedMempoolRequest | Self::LateStreamSetup => Penalty::Disconnect,
-            // SV Node 1.2.2, net_processing.cpp ProcessCreateStreamMessage
-            Self::StolenStream => Penalty::Ban,
         }
     }
 
@@ -218,7 +214,6 @@ impl Misconduct {
             Self::UnknownInventoryKind => "unknown_inventory_kind",
             Self::UnwantedMempoolRequest => "unwanted_mempool_request",
             Self::LateStreamSetup => "late_stream_setup",
-            Self::StolenStream => "stolen_stream",
         }
     }
 }
@@ -242,7 +237,7 @@ impl fmt::Display for Misconduct {
             Self::DisconnectedHeaders => "headers that do not follow each other",
             Self::UnconnectedAnnouncements => "ten announced headers in a row without a known parent",
             Self::BadProofOfWork => "a header without its proof of work",
-            Self::UnwantedBloomFilter => "a bloom filter that was not asked for",
+            Self::UnwantedBloomFilter => "a bloom filter, which is not offered",
             Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 functions",
             Self::OversizedBloomElement => "an element of a bloom filter of more than 520 bytes",
             Self::TransactionIndexOutOfRange => "a request for a transaction that its block does not have",
@@ -252,7 +247,6 @@ impl fmt::Display for Misconduct {
             Self::UnknownInventoryKind => "an inventory entry of unknown kind",
             Self::UnwantedMempoolRequest => "a request for the mempool, which is not offered",
             Self::LateStreamSetup => "the setup of a stream on a connection in use",
-            Self::StolenStream => "a stream of another host's association",
         })
     }
 }
@@ -275,7 +269,6 @@ mod tests {
         costs(15, 16, Penalty::Points(50));
         costs(16, 23, Penalty::Points(100));
         costs(23, 26, Penalty::Disconnect);
-        costs(26, 27, Penalty::Ban);
     }
 
     #[test]

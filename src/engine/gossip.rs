@@ -35,9 +35,12 @@ impl Engine {
     }
 
     fn on_addresses(&mut self, id: LinkId, frame: &Frame<'_>) {
-        let Ok(addresses) = AddressesRef::decode(frame.payload()) else {
-            self.state.counters.undecodable += 1;
-            return;
+        let addresses = match AddressesRef::decode(frame.payload()) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                self.state.counters.undecodable += 1;
+                return self.charge_overlong_size(id, b"addr", error);
+            }
         };
         if addresses.len() > ADDRESSES_PER_MESSAGE_MAX {
             if self.state.manager.as_ref().is_some_and(|manager| manager.gossips()) {

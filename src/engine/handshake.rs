@@ -101,13 +101,13 @@ impl Engine {
         let Some(link) = self.state.table.get_mut(id) else { return };
         if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
             self.state.counters.duplicate_handshakes += 1;
-            self.say_reject(id, RejectCode::DUPLICATE, b"Duplicate version message");
+            self.say_reject(id, b"version", RejectCode::DUPLICATE, b"Duplicate version message");
             return self.misbehaved(id, Misconduct::SecondVersion);
         }
         let version = match Version::decode(payload) {
             Ok(version) => version,
             Err(error) => {
-                self.send_reject(id, RejectCode::STREAM_SETUP, &Version::reject_reason(payload));
+                self.send_reject(id, b"version", RejectCode::STREAM_SETUP, &Version::reject_reason(payload));
                 return self.state.close(id, error.into());
             }
         };
@@ -202,7 +202,7 @@ impl Engine {
             Incompatibility::ProtocolVersion { .. } => {
                 let min = self.state.config.version_rules.protocol_version_min;
                 let reason = format!("Version must be {min} or greater");
-                self.send_reject(id, RejectCode::OBSOLETE, reason.as_bytes());
+                self.send_reject(id, b"version", RejectCode::OBSOLETE, reason.as_bytes());
             }
             Incompatibility::Network { .. } | Incompatibility::Blockchain | Incompatibility::BannedUserAgent => {}
         }
@@ -213,7 +213,7 @@ impl Engine {
 
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.
     fn turn_away(&mut self, id: LinkId) {
-        self.send_reject(id, RejectCode::TOO_BUSY, b"maximum of connections reached");
+        self.send_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
         if let Some(link) = self.state.table.get(id) {
             let (peer, address) = (PeerId::of(id), link.peer.address());
             self.state.outbox.tell(ControlEvent::RejectedOverCapacity { peer, address });
@@ -222,16 +222,16 @@ impl Engine {
     }
 
     /// Sends a `reject`, which the peer gets time to read before the connection ends.
-    fn send_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
+    pub(super) fn send_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         if let Some(link) = self.state.table.get_mut(id) {
             link.said_reject = true;
         }
-        self.say_reject(id, code, reason);
+        self.say_reject(id, message, code, reason);
     }
 
-    /// Sends a `reject` of a `version`.
-    fn say_reject(&mut self, id: LinkId, code: RejectCode, reason: &[u8]) {
-        let reject = RejectRef { message: b"version", code, reason, hash: None };
+    /// Sends a `reject` of `message`.
+    pub(super) fn say_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
+        let reject = RejectRef { message, code, reason, hash: None };
         let mut payload = self.state.pool.take();
         reject.encode(&mut payload);
         self.send(id, CommandName::REJECT, payload);

@@ -1,6 +1,6 @@
 //! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
 
-use super::Engine;
+use super::{Engine, conduct};
 use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
 use crate::ban::Misconduct;
 use crate::buffer::worth_sharing;
@@ -165,7 +165,7 @@ impl Engine {
             CommandName::PROTOCONF if is_connected => self.on_protoconf(id, frame.payload(), handler),
             CommandName::SENDHEADERS if is_connected => self.on_sendheaders(id, handler),
             _ if is_connected => self.deliver(id, frame, is_declined, handler),
-            _ => self.spoke_too_early(id),
+            command => self.spoke_too_early(id, command),
         }
     }
 
@@ -182,6 +182,9 @@ impl Engine {
         }
         if self.state.manager.is_some() {
             self.overhear(id, &frame);
+            if self.is_open(id) {
+                self.judge(id, &frame, is_declined);
+            }
         }
     }
 
@@ -193,11 +196,16 @@ impl Engine {
     }
 
     /// A message came that only a peer may send whose handshake is complete.
-    fn spoke_too_early(&mut self, id: LinkId) {
+    fn spoke_too_early(&mut self, id: LinkId, command: CommandName) {
         self.state.counters.before_handshake += 1;
         let has_version = self.state.table.get(id).is_some_and(|link| link.peer.handshake().version_received());
-        let misconduct = if has_version { Misconduct::MessageBeforeVerack } else { Misconduct::MessageBeforeVersion };
-        self.misbehaved(id, misconduct);
+        match command {
+            CommandName::CREATESTRM | CommandName::STREAMACK if has_version && self.state.manager.is_some() => {
+                self.refuse_stream(id, command);
+            }
+            _ if has_version => self.misbehaved(id, Misconduct::MessageBeforeVerack),
+            _ => self.misbehaved(id, Misconduct::MessageBeforeVersion),
+        }
     }
 
     fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>, has_pongs: bool) {
@@ -269,8 +277,9 @@ fn admit<H: Handler>(
 
 /// Whether a message that the handler does not want is one for subscribers or the peer manager.
 fn is_for_others(state: &LoopState, header: &Header) -> bool {
-    let is_gossip = |manager: &Manager| manager.wants(header.command, header.payload_len);
-    state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_gossip)
+    let is_read =
+        |manager: &Manager| manager.wants(header.command, header.payload_len) || conduct::is_judged(state, header);
+    state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_read)
 }
 
 /// The most that is gathered of a message that the engine takes itself, whatever handlers want; `None` for all others.

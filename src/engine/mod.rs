@@ -5,6 +5,7 @@
 //! [`Reactor`](crate::Reactor) works through. The same seed and the same inputs give the same outputs, byte for byte.
 //! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
 
+mod conduct;
 mod deadlines;
 mod gossip;
 mod handshake;

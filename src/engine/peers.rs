@@ -7,11 +7,10 @@ use super::Engine;
 use crate::address::{Host, NetGroup};
 use crate::admit::evict;
 use crate::api::{ControlEvent, LoopState, NextDial};
-use crate::ban::score::Verdict as Sentence;
 use crate::ban::{Ban, BanReason, Misconduct};
 use crate::dial::{Departure, Resolve, Verdict};
 use crate::error::{
-    CloseReason, CommandError, IoStep, LocalCause, Misbehaviour, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
+    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
@@ -22,7 +21,6 @@ use crate::store::{Batch, KnownPeer};
 use crate::table::Link;
 use crate::time::Wait;
 use crate::wire::Version;
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -261,36 +259,13 @@ impl Engine {
 
     /// Charges a peer with something that a correct one does not do.
     pub(super) fn misbehaved(&mut self, id: LinkId, misconduct: Misconduct) {
-        let (table, manager) = (&self.state.table, &mut self.state.manager);
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
-        let address = link.peer.address();
-        let Some(punishment) = manager.charge(id, address.ip(), misconduct) else { return };
-        let (points, score) = (punishment.points, punishment.score);
-        let peer = PeerId::of(id);
-        self.state.outbox.tell(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
-        match punishment.verdict {
-            Sentence::Tolerated => {}
-            Sentence::Disconnect => self.state.abort(id, Misbehaviour::Intolerable.into()),
-            Sentence::Ban => {
-                self.state.abort(id, Misbehaviour::BanScore.into());
-                self.punish(id, Misbehaviour::BanScore.into());
-            }
-        }
+        self.state.charge(id, misconduct);
     }
 
-    /// Bans the host of a link that is being closed for `reason`, if that earns a ban. The ban holds from now on: a
-    /// graceful close takes seconds in which the host would connect again.
+    /// Bans the host of a link that is being closed for `reason`, if that earns a ban.
     pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
-        let (table, manager) = (&self.state.table, &self.state.manager);
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
-        let is_verdict = link.ending.as_deref().is_some_and(|ending| ending.reason() == reason);
-        if !is_verdict || link.ended_by_handler {
-            return;
-        }
-        let address = link.peer.address().ip();
-        if let Some(earned) = manager.earned_ban(address, reason, &self.rules.limits) {
-            let duration = manager.config.ban_duration;
-            self.ban(address, earned, Some(duration));
+        if let Some(earned) = BanReason::earned_by(reason, &self.rules.limits) {
+            self.state.ban_for(id, reason, earned);
         }
     }
 
@@ -303,43 +278,10 @@ impl Engine {
         }
     }
 
-    /// Bans the host at `address`, closes all its connections, and says so once that is durable; returns whether it
-    /// did.
-    pub(super) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
-        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
-        let Some(manager) = manager else { return false };
-        let Some((ban, displaced)) = manager.ban(address, reason, length, (*now, *unix_time)) else { return false };
-        if let Some(Ban { host, .. }) = displaced {
-            outbox.tell(ControlEvent::PeerUnbanned { host });
-        }
-        self.state.counters.bans += 1;
-        let peers_closed = self.close_banned(&[ban]);
-        if let Some(manager) = &mut self.state.manager {
-            manager.announce(ban, peers_closed);
-        }
-        true
-    }
-
-    /// Closes the connections of these hosts, but for trusted ones, and returns how many they are.
-    fn close_banned(&mut self, bans: &[Ban]) -> usize {
-        let LoopState { manager, table, .. } = &self.state;
-        let Some(manager) = manager else { return 0 };
-        let is_affected = |id: &LinkId| {
-            let link = table.get(*id).filter(|link| link.is_open());
-            link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
-        };
-        let links = bans.iter().flat_map(|ban| manager.dialler.live.of_host(ban.host));
-        let affected: BTreeSet<LinkId> = links.filter(is_affected).collect();
-        for &id in &affected {
-            self.state.close(id, LocalCause::Banned.into());
-        }
-        affected.len()
-    }
-
     /// Other hosts are trusted than before: who is banned and not among them any more goes.
     pub(super) fn trust_changed(&mut self) {
         if let Ok(bans) = self.bans() {
-            self.close_banned(&bans);
+            self.state.close_banned(&bans);
         }
     }
 
@@ -350,7 +292,7 @@ impl Engine {
         if self.state.manager.is_none() {
             return Err(CommandError::NoManager);
         }
-        let is_in_force = self.ban(address, BanReason::Manual, length);
+        let is_in_force = self.state.ban(address, BanReason::Manual, length);
         // It outranks any other ban, so nothing but a full list keeps it out, or that it ends where it begins.
         let is_empty = length.is_some_and(|length| length.is_zero());
         if is_in_force || is_empty { Ok(()) } else { Err(CommandError::BansFull) }

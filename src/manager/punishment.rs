@@ -5,12 +5,10 @@ use crate::address::Host;
 use crate::ban::list::Outcome;
 use crate::ban::score::{ChecksumRun, Verdict};
 use crate::ban::{Ban, BanReason, Misconduct, Penalty};
-use crate::error::CloseReason;
 use crate::id::LinkId;
 use crate::limits::BANS_ENDED_PER_TURN;
 use crate::store::{Change, KnownPeer, PeerStatus};
 use crate::time::{Instant, UnixTime};
-use crate::wire::PayloadLimits;
 use std::collections::btree_map::Entry;
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +33,7 @@ impl Manager {
         let verdict = score.charge(misconduct, self.config.ban_score);
         let points = match misconduct.penalty() {
             Penalty::Points(points) => points,
-            Penalty::Disconnect | Penalty::Ban => 0,
+            Penalty::Disconnect => 0,
         };
         Some(Punishment { verdict, points, score: score.points() })
     }
@@ -51,13 +49,12 @@ impl Manager {
         }
     }
 
-    /// What the host at `address` is to be banned for whose connection ended for `reason`.
+    /// Returns whether no misconduct bans the host at `address`: it is trusted or on this machine.
     ///
     /// A host on this machine is never banned by itself, as SV Node 1.2.2 has it (net_processing.cpp
     /// SendRejectsAndCheckIfBanned): everybody here shares its address.
-    pub(crate) fn earned_ban(&self, address: IpAddr, reason: CloseReason, limits: &PayloadLimits) -> Option<BanReason> {
-        let is_spared = address.to_canonical().is_loopback() || self.is_trusted(address);
-        BanReason::earned_by(reason, limits).filter(|_| !is_spared)
+    pub(crate) fn spares(&self, address: IpAddr) -> bool {
+        address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
     /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, and that of another host

@@ -6,6 +6,7 @@ mod caps;
 mod counts;
 mod duplicates;
 mod faults;
+mod misconduct;
 mod names;
 mod numbers;
 mod outages;

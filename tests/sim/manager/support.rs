@@ -2,15 +2,18 @@
 
 use crate::support::{Node, Player, config, frame, verack};
 use peerloop::api::{Event, NextDial};
+use peerloop::ban::Misconduct;
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, LocalCause, Refusal};
 use peerloop::id::LinkId;
 use peerloop::net::Net;
+use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::{Checked, ManagerReport, ManagerSummary};
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::store::{KnownPeer, PeerStatus};
 use peerloop::time::{Instant, UnixTime};
-use peerloop::{Config, ControlEvent, Ctx, Handler, Network, PeerId};
+use peerloop::wire::Header;
+use peerloop::{Config, ControlEvent, Ctx, Delivery, Frame, Handler, Network, PeerId};
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -33,6 +36,12 @@ pub(crate) struct Watcher {
     pub(crate) closes_at: Option<Moment>,
     /// The reason that it gives; the wish of this side if there is none.
     pub(crate) reason: Option<CloseReason>,
+    /// The misconduct with which a command makes it charge all peers; without one the command closes them.
+    pub(crate) charges: Option<Misconduct>,
+    /// Whether it has messages buffered for it instead of discarding them.
+    pub(crate) wants_messages: bool,
+    /// The commands of the messages that it was given.
+    pub(crate) messages: Vec<CommandName>,
 }
 
 impl Watcher {
@@ -56,6 +65,14 @@ impl Handler for Watcher {
         }
     }
 
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        if self.wants_messages { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
+        self.messages.push(frame.command());
+    }
+
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         if let Some(peer) = event.peer() {
             self.act(ctx, peer, Moment::Control);
@@ -66,7 +83,10 @@ impl Handler for Watcher {
     fn on_command(&mut self, ctx: &mut Ctx<'_>, (): ()) {
         let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
         for peer in peers {
-            ctx.close(peer, LocalCause::Requested.into());
+            match self.charges {
+                Some(misconduct) => ctx.penalize(peer, misconduct),
+                None => ctx.close(peer, LocalCause::Requested.into()),
+            }
         }
     }
 }

@@ -1,0 +1,82 @@
+//! Charges and bans, for the engine and for handlers alike.
+
+use super::control::ControlEvent;
+use super::state::LoopState;
+use crate::ban::score::Verdict;
+use crate::ban::{Ban, BanReason, Misconduct};
+use crate::error::{CloseReason, LocalCause, Misbehaviour};
+use crate::id::{LinkId, PeerId};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+impl LoopState {
+    /// Charges an open link with a misconduct, and closes the link or bans its host if that is due. Does nothing for a
+    /// trusted host or without a peer manager.
+    pub(crate) fn charge(&mut self, id: LinkId, misconduct: Misconduct) {
+        let (Some(manager), Some(link)) = (&mut self.manager, self.table.get(id)) else { return };
+        if !link.is_open() {
+            return;
+        }
+        let address = link.peer.address();
+        let Some(punishment) = manager.charge(id, address.ip(), misconduct) else { return };
+        let (points, score) = (punishment.points, punishment.score);
+        let peer = PeerId::of(id);
+        self.outbox.tell(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
+        match punishment.verdict {
+            Verdict::Tolerated => {}
+            // The peer may read the `reject` that explains it.
+            Verdict::Disconnect => self.close(id, Misbehaviour::Intolerable.into()),
+            Verdict::Ban => {
+                let reason = Misbehaviour::BanScore.into();
+                self.abort(id, reason);
+                self.ban_for(id, reason, BanReason::Misbehaviour);
+            }
+        }
+    }
+
+    /// Bans the host of a link that is being closed for `reason`, which earned it `earned`. The ban holds from now on:
+    /// a graceful close takes seconds in which the host would connect again.
+    pub(crate) fn ban_for(&mut self, id: LinkId, reason: CloseReason, earned: BanReason) {
+        let (Some(manager), Some(link)) = (&self.manager, self.table.get(id)) else { return };
+        let is_verdict = link.ending.as_deref().is_some_and(|ending| ending.reason() == reason);
+        let address = link.peer.address().ip();
+        if is_verdict && !link.ended_by_handler && !manager.spares(address) {
+            let duration = manager.config.ban_duration;
+            self.ban(address, earned, Some(duration));
+        }
+    }
+
+    /// Bans the host at `address`, closes all its connections, and reports the ban once it is durable; returns whether
+    /// it did.
+    pub(crate) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
+        let Some(manager) = &mut self.manager else { return false };
+        let Some((ban, displaced)) = manager.ban(address, reason, length, (self.now, self.unix_time)) else {
+            return false;
+        };
+        if let Some(Ban { host, .. }) = displaced {
+            self.outbox.tell(ControlEvent::PeerUnbanned { host });
+        }
+        self.counters.bans += 1;
+        let peers_closed = self.close_banned(&[ban]);
+        if let Some(manager) = &mut self.manager {
+            manager.announce(ban, peers_closed);
+        }
+        true
+    }
+
+    /// Closes the connections of these hosts, except those of trusted ones, and returns how many it closed.
+    pub(crate) fn close_banned(&mut self, bans: &[Ban]) -> usize {
+        let Some(manager) = &self.manager else { return 0 };
+        let is_affected = |id: &LinkId| {
+            let link = self.table.get(*id).filter(|link| link.is_open());
+            link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
+        };
+        let links = bans.iter().flat_map(|ban| manager.dialler.live.of_host(ban.host));
+        let affected: BTreeSet<LinkId> = links.filter(is_affected).collect();
+        for &id in &affected {
+            self.close(id, LocalCause::Banned.into());
+        }
+        affected.len()
+    }
+}

@@ -1,0 +1,82 @@
+//! What the engine recognises as misconduct in messages that are the handler's: what needs no chain, and no more of the
+//! payload than its first count. SV Node 1.0.13 answers and charges the same.
+
+use super::Engine;
+use crate::api::{Frame, LoopState};
+use crate::ban::Misconduct;
+use crate::error::{Misbehaviour, WireError};
+use crate::id::LinkId;
+use crate::limits::{EMPTY_GATHERED_MAX_BYTES, HEADERS_PER_MESSAGE_MAX, JUDGED_GATHERED_MAX_BYTES};
+use crate::protocol::CommandName;
+use crate::wire::codec::Reader;
+use crate::wire::{Header, RejectCode, Services};
+
+/// Returns whether a loop with a peer manager gathers a message that the handler discards, in order to judge it.
+pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
+    let max_bytes = match header.command {
+        CommandName::HEADERS => JUDGED_GATHERED_MAX_BYTES,
+        CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(state) => JUDGED_GATHERED_MAX_BYTES,
+        CommandName::SENDHDRSEN | CommandName::CREATESTRM | CommandName::STREAMACK | CommandName::MEMPOOL => {
+            EMPTY_GATHERED_MAX_BYTES
+        }
+        _ => return false,
+    };
+    header.payload_len <= max_bytes
+}
+
+fn offers_bloom(state: &LoopState) -> bool {
+    Services(state.config.services).contains(Services::BLOOM)
+}
+
+impl Engine {
+    /// Charges a peer for a message that the handler has had, or declined.
+    pub(super) fn judge(&mut self, id: LinkId, frame: &Frame<'_>, is_declined: bool) {
+        match frame.command() {
+            CommandName::HEADERS => self.judge_headers(id, frame.payload()),
+            CommandName::SENDHDRSEN => self.judge_sendhdrsen(id),
+            CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(&self.state) => {
+                self.misbehaved(id, Misconduct::UnwantedBloomFilter);
+            }
+            CommandName::MEMPOOL if is_declined => self.misbehaved(id, Misconduct::UnwantedMempoolRequest),
+            command @ (CommandName::CREATESTRM | CommandName::STREAMACK) => self.refuse_stream(id, command),
+            _ => {}
+        }
+    }
+
+    fn judge_headers(&mut self, id: LinkId, payload: &[u8]) {
+        // The node looks at the count before anything that it counts.
+        match Reader::new(CommandName::HEADERS, payload).compact_size() {
+            Ok(count) if count > HEADERS_PER_MESSAGE_MAX => self.misbehaved(id, Misconduct::TooManyHeaders),
+            Ok(_) => {}
+            Err(error) => self.charge_overlong_size(id, b"headers", error),
+        }
+    }
+
+    fn judge_sendhdrsen(&mut self, id: LinkId) {
+        let Some(link) = self.state.table.get_mut(id) else { return };
+        if link.prefers_enriched_headers {
+            return self.misbehaved(id, Misconduct::SecondSendHeaders);
+        }
+        link.prefers_enriched_headers = true;
+    }
+
+    /// Rejects and charges a count or length above 2^32 - 1; any other error costs nothing.
+    pub(super) fn charge_overlong_size(&mut self, id: LinkId, message: &[u8], error: WireError) {
+        if matches!(error, WireError::OverlongSize { .. }) {
+            self.say_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
+            self.misbehaved(id, Misconduct::OverlongSize);
+        }
+    }
+
+    /// Rejects the setup of a stream on a connection that has had its `version`, and closes the connection, also that
+    /// of a trusted host.
+    pub(super) fn refuse_stream(&mut self, id: LinkId, command: CommandName) {
+        let (message, reason): (&[u8], &[u8]) = match command {
+            CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
+            _ => (b"streamack", b"Invalid streamack"),
+        };
+        self.send_reject(id, message, RejectCode::NONSTANDARD, reason);
+        self.misbehaved(id, Misconduct::LateStreamSetup);
+        self.state.close(id, Misbehaviour::Intolerable.into());
+    }
+}

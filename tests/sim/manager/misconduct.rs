@@ -1,0 +1,246 @@
+//! Each kind of misconduct as it arrives on the wire, or as a handler charges it, against the table in the manual.
+
+use super::support::{Claim, Stranger, Town, Watcher, manager};
+use crate::support::{config, frame, frames, secs, version};
+use peerloop::ban::{Misconduct, Penalty};
+use peerloop::config::ManagerConfig;
+use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::protocol::CommandName;
+use peerloop::sim::World;
+use peerloop::time::Instant;
+use peerloop::wire::Services;
+use peerloop::{Config, ControlEvent};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+const THEIRS: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
+const MANUAL: &str = include_str!("../../../src/manual/peer_manager.md");
+/// 2^32 as a CompactSize, one more than any count may be.
+const OVERLONG: [u8; 9] = [0xff, 0, 0, 0, 0, 1, 0, 0, 0];
+
+/// A row of the manual's table of misconduct.
+struct Row {
+    label: &'static str,
+    costs: &'static str,
+    is_engine: bool,
+}
+
+fn rows() -> Vec<Row> {
+    let (_, table) = MANUAL.split_once("| kind | costs | charged by |\n|---|---|---|\n").expect("the table");
+    let row = |line: &'static str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [label, costs, by] = cells[..] else { panic!("{line}") };
+        let is_engine = by.starts_with("engine");
+        assert!(is_engine || by == "handler", "{line}");
+        Row { label: label.trim_matches('`'), costs, is_engine }
+    };
+    table.lines().take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
+/// Returns what was charged: the kind, its points and the score with them.
+fn charged(town: &Town) -> Vec<(Misconduct, u32, u32)> {
+    let charge = |event| match event {
+        ControlEvent::PeerMisbehaved { misconduct, points, score, .. } => Some((misconduct, points, score)),
+        _ => None,
+    };
+    town.events().into_iter().filter_map(charge).collect()
+}
+
+fn reject(message: &str, code: u8, reason: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("a short one")][..], text.as_bytes()].concat();
+    [text(message), vec![code], text(reason)].concat()
+}
+
+/// Returns a `version` and then `rest`.
+fn after_version(rest: &[u8]) -> Vec<u8> {
+    [&Claim::default().version(), rest].concat()
+}
+
+/// Returns a complete handshake and then `rest`.
+fn after_handshake(rest: &[u8]) -> Vec<u8> {
+    [&Claim::default().handshake(), rest].concat()
+}
+
+fn bad_checksums() -> Vec<u8> {
+    let mut wrong = frame("ping", &[1; 8]);
+    wrong[20] ^= 1;
+    wrong.repeat(102)
+}
+
+/// What a peer sends to be charged once, and the `reject` that answers it.
+type Case = (Misconduct, Vec<u8>, Option<Vec<u8>>);
+
+fn cases() -> Vec<Case> {
+    let parsing = |command| Some(reject(command, 0x01, "error parsing message"));
+    let createstrm = Some(reject("createstrm", 0x40, "Invalid createstream scenario"));
+    let streamack = Some(reject("streamack", 0x40, "Invalid streamack"));
+    let duplicate = Some(reject("version", 0x12, "Duplicate version message"));
+    let twice = |command| after_handshake(&frame(command, &[]).repeat(2));
+    let ready = |command, payload: &[u8]| after_handshake(&frame(command, payload));
+    let addresses = [&[0xfd, 0xe9, 0x03][..], &[0; 1_001 * 30]].concat();
+    let headers = [&[0xfd, 0xd1, 0x07][..], &[0; 2_001 * 81]].concat();
+    vec![
+        (Misconduct::SecondVersion, after_handshake(&version()), duplicate),
+        (Misconduct::MessageBeforeVersion, frame("getaddr", &[]), None),
+        (Misconduct::MessageBeforeVersion, frame("createstrm", &[]), None),
+        (Misconduct::MessageBeforeVerack, after_version(&frame("getaddr", &[])), None),
+        (Misconduct::SecondSendHeaders, twice("sendheaders"), None),
+        (Misconduct::SecondSendHeaders, twice("sendhdrsen"), None),
+        (Misconduct::OverlongSize, ready("addr", &OVERLONG), parsing("addr")),
+        (Misconduct::OverlongSize, ready("headers", &OVERLONG), parsing("headers")),
+        (Misconduct::BadChecksums, after_handshake(&bad_checksums()), None),
+        (Misconduct::TooManyAddresses, ready("addr", &addresses), None),
+        (Misconduct::TooManyHeaders, ready("headers", &headers), None),
+        (Misconduct::TooManyHeaders, ready("headers", &headers[..3]), None),
+        (Misconduct::UnwantedBloomFilter, ready("filterload", &[0; 10]), None),
+        (Misconduct::UnwantedBloomFilter, ready("filteradd", &[1, 0]), None),
+        (Misconduct::UnwantedMempoolRequest, ready("mempool", &[]), None),
+        (Misconduct::LateStreamSetup, ready("createstrm", &[]), createstrm.clone()),
+        (Misconduct::LateStreamSetup, after_version(&frame("createstrm", &[])), createstrm),
+        (Misconduct::LateStreamSetup, ready("streamack", &[]), streamack),
+    ]
+}
+
+/// Lets a peer send `bytes` to the town and leave; returns the `reject`s that it received.
+fn say(town: &mut Town, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut stranger = Stranger::new(&town.world);
+    stranger.dial_from(0, town.address, Some(THEIRS));
+    for piece in bytes.chunks(16 * 1024) {
+        stranger.send(0, piece);
+        town.settle();
+    }
+    let rejects = frames(&stranger.receive(0).0).into_iter().filter(|(command, _)| command == "reject");
+    let rejects = rejects.map(|(_, payload)| payload).collect();
+    stranger.close(0);
+    town.run(secs(5));
+    rejects
+}
+
+/// Returns a new town in which a peer has sent `bytes`, and the `reject`s that it received.
+fn said_to(watcher: Watcher, bytes: &[u8]) -> (Town, Vec<Vec<u8>>) {
+    let mut town = Town::with(manager(), watcher);
+    let rejects = say(&mut town, bytes);
+    (town, rejects)
+}
+
+/// Asserts that this was charged once, and that the connection ended and the host was banned as it costs.
+fn assert_charged(town: &Town, misconduct: Misconduct) {
+    let (points, end) = match misconduct.penalty() {
+        Penalty::Points(100) => (100, CloseReason::Misbehaved(Misbehaviour::BanScore)),
+        Penalty::Points(points) => (points, CloseReason::ClosedByPeer),
+        Penalty::Disconnect => (0, CloseReason::Misbehaved(Misbehaviour::Intolerable)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(charged(town), [(misconduct, points, points)], "{misconduct}");
+    assert_eq!(town.ends(), [end], "{misconduct}");
+    assert_eq!(town.count("peer_banned"), usize::from(points == 100), "{misconduct}");
+}
+
+/// Asserts that nothing was charged and that the peer itself ended the connection.
+fn assert_uncharged(town: &Town) {
+    assert_eq!((charged(town), town.ends()), (vec![], vec![CloseReason::ClosedByPeer]));
+}
+
+#[test]
+fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_has_a_case_here() {
+    let listed: Vec<(&str, String)> = rows().iter().map(|row| (row.label, row.costs.to_owned())).collect();
+    let cost = |kind: &Misconduct| match kind.penalty() {
+        Penalty::Points(points) => (kind.label(), points.to_string()),
+        Penalty::Disconnect => (kind.label(), "closed".to_owned()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(listed, Misconduct::ALL.iter().map(cost).collect::<Vec<_>>());
+    let by_engine: BTreeSet<&str> = rows().iter().filter(|row| row.is_engine).map(|row| row.label).collect();
+    let shown: BTreeSet<&str> = cases().iter().map(|(kind, ..)| kind.label()).collect();
+    assert_eq!(shown, by_engine);
+}
+
+#[test]
+fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_the_node_does() {
+    for (misconduct, bytes, answer) in cases() {
+        let (town, rejects) = said_to(Watcher::default(), &bytes);
+        assert_charged(&town, misconduct);
+        assert_eq!(rejects, Vec::from_iter(answer), "{misconduct}");
+    }
+}
+
+#[test]
+fn each_kind_can_be_charged_by_a_handler() {
+    for misconduct in Misconduct::ALL {
+        let mut town = Town::with(manager(), Watcher { charges: Some(misconduct), ..Watcher::default() });
+        let mut stranger = Stranger::new(&town.world);
+        town.welcome(&mut stranger, 0, Some(THEIRS));
+        town.node.handle().command(()).unwrap();
+        town.settle();
+        stranger.receive(0);
+        stranger.close(0);
+        town.run(secs(5));
+        assert_charged(&town, misconduct);
+    }
+}
+
+#[test]
+fn what_costs_nothing_at_the_node_is_not_charged() {
+    let mut wrong = frame("headers", &[0xfd, 0xd1, 0x07]);
+    wrong[20] ^= 1;
+    for bytes in [
+        [frame("sendheaders", &[]), frame("sendhdrsen", &[])].concat(),
+        wrong,
+        frame("headers", &[&[0xfd, 0xd0, 0x07][..], &[0; 2_000 * 81]].concat()),
+        frame("headers", &[]),
+        frame("filterclear", &[]),
+        frame("hdrsen", &[0xfd, 0xd1, 0x07]),
+        frame("notfound", &OVERLONG),
+        frame("getblocktxn", &[&[7; 32][..], &[1, 9]].concat()),
+    ] {
+        let (town, rejects) = said_to(Watcher::default(), &after_handshake(&bytes));
+        assert_uncharged(&town);
+        assert_eq!(rejects, Vec::<Vec<u8>>::new());
+    }
+}
+
+#[test]
+fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
+    let wanting = || Watcher { wants_messages: true, ..Watcher::default() };
+    let (town, _) = said_to(wanting(), &after_handshake(&frame("filterload", &[0; 10])));
+    assert_charged(&town, Misconduct::UnwantedBloomFilter);
+    assert_eq!(town.node.handler().messages, [CommandName::FILTERLOAD]);
+    let (town, _) = said_to(wanting(), &after_handshake(&frame("mempool", &[])));
+    assert_uncharged(&town);
+    assert_eq!(town.node.handler().messages, [CommandName::MEMPOOL]);
+}
+
+#[test]
+fn a_loop_that_offers_bloom_filters_charges_none() {
+    let manager = Some(Box::new(manager()));
+    let config = Config { services: Services::BLOOM.0, manager, ping_interval: Duration::ZERO, ..config() };
+    let mut town = Town::of(World::new(1, Instant::ZERO), config, Watcher::default());
+    let both = [frame("filterload", &[0; 10]), frame("filteradd", &[1, 0])].concat();
+    say(&mut town, &after_handshake(&both));
+    assert_uncharged(&town);
+}
+
+#[test]
+fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
+    let trusting = || Town::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let mut town = trusting();
+    say(&mut town, &after_handshake(&frame("filterload", &[0; 10])));
+    assert_uncharged(&town);
+    let mut town = trusting();
+    let rejects = say(&mut town, &after_handshake(&frame("streamack", &[])));
+    assert_eq!(rejects, [reject("streamack", 0x40, "Invalid streamack")]);
+    assert_eq!((charged(&town), town.ends()), (vec![], vec![Misbehaviour::Intolerable.into()]));
+}
+
+#[test]
+fn a_handler_charges_nobody_without_a_peer_manager() {
+    let config = Config { ping_interval: Duration::ZERO, ..config() };
+    let watcher = Watcher { charges: Some(Misconduct::InvalidBlock), ..Watcher::default() };
+    let mut town = Town::of(World::new(1, Instant::ZERO), config, watcher);
+    let mut stranger = Stranger::new(&town.world);
+    town.welcome(&mut stranger, 0, Some(THEIRS));
+    town.node.handle().command(()).unwrap();
+    town.run(secs(5));
+    assert_eq!((charged(&town), town.ends(), town.ready()), (vec![], vec![], 1));
+}
