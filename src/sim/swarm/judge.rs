@@ -12,7 +12,7 @@ use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
 use super::scenario::{Kind, Troop, vice_at};
 use super::stage::{Cast, Stage};
-use crate::error::{CloseReason, LocalCause};
+use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use crate::time::Instant;
 use std::time::Duration;
@@ -100,7 +100,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     match cast.troop.kind {
         Kind::Nobody | Kind::Nowhere(_) => is_environment,
         // One that is paused by its handler gets no pongs, which the other handler is told of.
-        Kind::Rival => cast.troop.habit.pauses && is_environment || label == "closed_by_peer",
+        Kind::Rival => cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer,
         Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
         Kind::Hostile(row) => {
             let row = &ROWS[row];
@@ -115,9 +115,10 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
             // What it is owed supposes the default pings; others may find a silent one sooner.
-            let is_pinged = label == "pong_timeout" && !has_default_pings(stage);
+            let is_pinged = reason == CloseReason::TimedOut(Deadline::Pong) && !has_default_pings(stage);
             // Who does not read takes nothing when its pipe is full, which in a narrow one is at once.
-            let is_stuck = label == "send_stalled" && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
+            let is_stuck = reason == CloseReason::TimedOut(Deadline::Send)
+                && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
             let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, vice)) && is_environment;
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
             is_teased || is_stuck || (is_right || is_pinged) && !(is_quiet && is_late)

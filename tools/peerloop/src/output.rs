@@ -46,17 +46,25 @@ pub(crate) fn open_all<const N: usize>(
     // Some of these may be files that were begun above.
     let mut known = known_files(kept);
     for (name, id) in opened {
-        if let Some((other, _)) = known.iter().find(|(_, known)| *known == id) {
-            let hint = if other.starts_with("standard") { "; `-` is standard output alone" } else { "" };
+        if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
+            let hint = if *is_stream { "; `-` is standard output alone" } else { "" };
             return Err(Failure::usage(format!("{name} and {other} are one file; name another for one of them{hint}")));
         }
-        known.push((name, id));
+        known.push(Known { name, id, is_stream: false });
     }
     Ok(sinks)
 }
 
+/// A file that no result may replace.
+struct Known {
+    name: String,
+    id: FileId,
+    /// Standard output or standard error goes to it.
+    is_stream: bool,
+}
+
 /// Lists the files that no result may replace, as far as they exist.
-fn known_files(kept: &[(&str, &Path)]) -> Vec<(String, FileId)> {
+fn known_files(kept: &[(&str, &Path)]) -> Vec<Known> {
     let of_path = |path: &Path| fs::metadata(path).ok().and_then(|metadata| FileId::of(&metadata));
     let of_variable = |name: &str| std::env::var_os(name).and_then(|path| of_path(path.as_ref()));
     let kept = kept.iter().map(|(flag, path)| ((*flag).to_owned(), of_path(path)));
@@ -65,7 +73,8 @@ fn known_files(kept: &[(&str, &Path)]) -> Vec<(String, FileId)> {
         ("standard output".to_owned(), FileId::of_stream(&io::stdout())),
         ("standard error".to_owned(), FileId::of_stream(&io::stderr())),
     ];
-    kept.chain(of_node).chain(streams).filter_map(|(name, id)| Some((name, id?))).collect()
+    let known = |is_stream| move |(name, id): (String, Option<_>)| Some(Known { name, id: id?, is_stream });
+    kept.chain(of_node).filter_map(known(false)).chain(streams.into_iter().filter_map(known(true))).collect()
 }
 
 /// What two names of one file have in common.

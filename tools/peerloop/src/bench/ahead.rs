@@ -8,7 +8,7 @@
 use super::{Course, Setup};
 use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
-use crate::report::{explain, stage};
+use crate::report::{Stage, explain};
 use peerloop::api::{Ctx, Event, Handler};
 use peerloop::error::{CloseReason, LocalCause, Side};
 use peerloop::load::{self, EndCause, Generator, Limit, Report};
@@ -56,7 +56,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
     setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
     let mut report = generator.into_report_of_no_run(EndCause::FirstDialsFailed { dials: 1 });
     report.peers.failed = 1;
-    report.peers.opened = usize::from(stage(failure.state) != "connecting");
+    report.peers.opened = usize::from(Stage::of(failure.state) != Stage::Connecting);
     report.limit = match failure.side {
         Side::Local => Limit::Generator,
         Side::Remote => Limit::Node,
@@ -139,7 +139,7 @@ impl Ahead {
         let addresses = &self.nodes[self.ready.len()];
         let address = addresses[self.unreached.len()];
         let is_last = self.unreached.len() + 1 == addresses.len();
-        match stage(state) == "connecting" && !is_last {
+        match Stage::of(state) == Stage::Connecting && !is_last {
             true => self.unreached.push((address, reason)),
             false => self.fail(reason.label(), reason.side(), state, Some(reason)),
         }

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
-use crate::report::{cause_at, hint, stage};
+use crate::report::{Stage, cause_at, hint};
 use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::api::{Ctx, Event, Handler};
@@ -173,7 +173,7 @@ impl Prober {
 
     fn note_closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason, state: ConnectionState) {
         let is_last = self.findings.unreached.len() + 1 == self.target.addresses.len();
-        if stage(state) == "connecting" && !is_last && self.findings.failed.is_none() {
+        if Stage::of(state) == Stage::Connecting && !is_last && self.findings.failed.is_none() {
             let address = self.findings.address(&self.target);
             self.findings.unreached.push((address, reason));
             return self.connect(ctx);
@@ -182,12 +182,12 @@ impl Prober {
             self.note_version(ctx, peer);
             let Findings { connect, version_after, verack_after, .. } = self.findings;
             let (next, stage) = match (connect, version_after, verack_after) {
-                (None, _, _) => (String::new(), "connecting"),
-                (Some(_), None, _) => ("waiting for version: ".to_owned(), "handshake"),
-                (Some(_), Some(_), None) => ("waiting for verack: ".to_owned(), "handshake"),
-                (Some(_), Some(_), Some(_)) => (format!("at ping {}: ", self.findings.pings.len() + 1), "ready"),
+                (None, _, _) => (String::new(), Stage::Connecting),
+                (Some(_), None, _) => ("waiting for version: ".to_owned(), Stage::Handshake),
+                (Some(_), Some(_), None) => ("waiting for verack: ".to_owned(), Stage::Handshake),
+                (Some(_), Some(_), Some(_)) => (format!("at ping {}: ", self.findings.pings.len() + 1), Stage::Ready),
             };
-            let hint = hint(reason.label(), stage).unwrap_or("try again, or with a longer --timeout");
+            let hint = hint(reason, stage).unwrap_or("try again, or with a longer --timeout");
             self.findings.failed.get_or_insert_with(|| format!("{next}{}; {hint}", cause_at(reason, stage)));
         }
         ctx.stop();

@@ -1,6 +1,6 @@
 //! Why a bench failed, in one sentence each: how it ended early, and how many peers were missing.
 
-use super::{Ending, explain, stage};
+use super::{Ending, Stage, explain, is_closed_by_peer};
 use crate::bench::Setup;
 use crate::exit::Exit;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
@@ -74,7 +74,7 @@ pub(super) fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
 /// Says what may be behind the loss of ready peers if a target has lost all of its own: a full node keeps most of them.
 pub(super) fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
     let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
-    let is_closed = matches!(failure.label, "closed_by_peer" | "reset") && stage(failure.state) == "ready";
+    let is_closed = failure.example.is_some_and(is_closed_by_peer) && Stage::of(failure.state) == Stage::Ready;
     (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? every peer of it was lost")
 }
 

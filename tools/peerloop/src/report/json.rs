@@ -4,7 +4,7 @@
 //! exactly. `percentiles` are those of all operations, and null among those that failed, which count as infinitely
 //! slow; `percentiles_of_answered` and all else of a view leave out what failed.
 
-use super::{Outcome, Sample, stage};
+use super::{Outcome, Sample, Stage};
 use crate::bench::Setup;
 use crate::units::{Percentiles, show_time};
 use base64::Engine;
@@ -140,7 +140,7 @@ struct Counts {
 struct Failed {
     cause: &'static str,
     side: &'static str,
-    stage: &'static str,
+    stage: Stage,
     count: u64,
     example: Option<String>,
 }
@@ -360,7 +360,7 @@ fn counts(report: &Report) -> Counts {
             Side::Local => "local",
             Side::Remote => "remote",
         },
-        stage: stage(failure.state),
+        stage: Stage::of(failure.state),
         count: failure.count,
         example: failure.example.map(|reason| reason.to_string()),
     });

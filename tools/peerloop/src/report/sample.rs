@@ -1,6 +1,6 @@
 //! Latencies together with the operations that never came to one: those are slower than every latency.
 
-use super::stage;
+use super::Stage;
 use crate::units::show_latency;
 use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use peerloop::load::{Report, TargetReport};
@@ -34,16 +34,16 @@ impl<'a> Sample<'a> {
 
     /// Connects, from the planned moment of the dial.
     pub(crate) fn connect_planned(report: &'a Report) -> Self {
-        Self { failed: failed_in(report, "connecting"), ..Self::of(&report.connect_planned) }
+        Self { failed: failed_in(report, Stage::Connecting), ..Self::of(&report.connect_planned) }
     }
 
     /// Connects, from the dial.
     pub(crate) fn connect_dialled(report: &'a Report) -> Self {
-        Self { failed: failed_in(report, "connecting"), ..Self::of(&report.connect_dialled) }
+        Self { failed: failed_in(report, Stage::Connecting), ..Self::of(&report.connect_dialled) }
     }
 
     pub(crate) fn handshake(report: &'a Report) -> Self {
-        Self { failed: failed_in(report, "handshake"), ..Self::of(&report.handshake) }
+        Self { failed: failed_in(report, Stage::Handshake), ..Self::of(&report.handshake) }
     }
 
     /// Pings, from their planned moment.
@@ -120,8 +120,8 @@ pub(crate) fn show_share(part: u64, whole: u64) -> String {
 }
 
 /// Counts the connections that failed in one stage.
-fn failed_in(report: &Report, wanted: &str) -> u64 {
-    let failures = report.failures.iter().filter(|failure| stage(failure.state) == wanted);
+fn failed_in(report: &Report, wanted: Stage) -> u64 {
+    let failures = report.failures.iter().filter(|failure| Stage::of(failure.state) == wanted);
     failures.map(|failure| failure.count).sum()
 }
 
