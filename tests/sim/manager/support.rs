@@ -47,7 +47,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     fn act(&self, ctx: &mut Ctx<'_>, peer: PeerId, moment: Moment) {
         if self.closes_at == Some(moment) {
-            ctx.close(peer, self.reason.unwrap_or(LocalCause::Requested.into()));
+            ctx.close(peer, self.reason.unwrap_or_else(|| LocalCause::Requested.into()));
         }
     }
 }

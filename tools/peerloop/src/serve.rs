@@ -73,7 +73,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
 /// Peers at once: as many as asked for, or as the descriptors allow.
 fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usize, Failure> {
     let fitting = usize::try_from(machine.peers_max(need)).unwrap_or(usize::MAX);
-    let max_peers = asked.unwrap_or(fitting.clamp(1, DEFAULT_PEERS_MAX));
+    let max_peers = asked.unwrap_or_else(|| fitting.clamp(1, DEFAULT_PEERS_MAX));
     machine.check_descriptors(max_peers, need).map(|()| max_peers)
 }
 

@@ -422,7 +422,7 @@ fn a_file_that_never_ends_or_never_answers_is_given_up() {
     assert_eq!(refused, told);
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let read = || SettingsFile::read_within(&pipe, std::time::Duration::from_millis(1)).unwrap_err();
+    let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
     let told = format!("reading the settings in {}: no answer within 0 s; check the disk", pipe.display());
     // What waits is bounded.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
