@@ -7,6 +7,7 @@
 //! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why
 //! it failed and, where one can do something, what to do.
 
+mod hold;
 mod label;
 mod network;
 mod option;
@@ -15,6 +16,7 @@ mod refusal;
 mod resolving;
 mod speaker;
 
+pub use hold::DialHold;
 pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};
 pub(crate) use prospect::Prospect;

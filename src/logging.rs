@@ -130,6 +130,7 @@ fn level_of(event: &ControlEvent) -> Level {
         },
         ControlEvent::PeerMisbehaved { .. }
         | ControlEvent::PeerBanned { .. }
+        | ControlEvent::DialsHeldBack { .. }
         | ControlEvent::ListenerBindFailed { .. }
         | ControlEvent::SocketOptionRefused { .. }
         | ControlEvent::SeedFailed { .. } => Level::Warn,
@@ -268,6 +269,7 @@ impl<'a> Fields<'a> {
             | ControlEvent::PeerEvicted { address, .. } => of_address(address),
             ControlEvent::PeerBanned { host, .. } | ControlEvent::PeerUnbanned { host } => of_address(host),
             ControlEvent::SeedFailed { cause, .. } => of_error(cause),
+            ControlEvent::DialsHeldBack { cause } => of_error(cause),
             ControlEvent::BookFailing { error } => of_error(error),
             ControlEvent::SocketOptionRefused { .. }
             | ControlEvent::SeedResolved { .. }
@@ -376,6 +378,12 @@ mod tests {
             line(&events[14], 0),
             "event=seed_failed error=\"the resolver did not answer in time\" detail=\"seed.example was not \
              resolved: the resolver did not answer in time\" network=regtest"
+        );
+        assert_eq!(
+            line(&events[19], 0),
+            "event=dials_held_back error=\"the range of addresses has its maximum of connections; raise \
+             per_group_max_percent\" detail=\"peers are wanted but not dialled: the range of addresses has its maximum \
+             of connections; raise per_group_max_percent\" network=regtest"
         );
         let failed = line(&events[12], 0);
         assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");

@@ -11,7 +11,7 @@ mod rate;
 use crate::address::{Host, NetGroup};
 use crate::ban::trusted::Trusted;
 use crate::config::ManagerConfig;
-use crate::error::Refusal;
+use crate::error::{DialHold, Refusal};
 use crate::keyed::KeyedState;
 use crate::time::Instant;
 use rate::AcceptRates;
@@ -69,20 +69,30 @@ impl Admission {
         }
     }
 
-    /// Whether the caps allow one connection more with `address`; for those that this side opens.
-    pub(crate) fn has_room(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.trusted.contains(address) {
-            return Ok(());
-        }
-        let count = self.by_host.of(Host::of(address));
-        if count >= self.per_host_max {
+    /// Whether the caps allow one connection more with `address`.
+    fn has_room(&self, address: IpAddr) -> Result<(), Refusal> {
+        if let Some(count) = self.full_host(address) {
             return Err(Refusal::HostFull { count });
         }
+        self.full_group(address).map_or(Ok(()), |count| Err(Refusal::GroupFull { count }))
+    }
+
+    /// Returns the cap that keeps this side from opening one connection more to `address`.
+    pub(crate) fn full_cap(&self, address: IpAddr) -> Option<DialHold> {
+        let of_host = self.full_host(address).map(|_| DialHold::HostFull);
+        of_host.or_else(|| self.full_group(address).map(|_| DialHold::GroupFull))
+    }
+
+    /// Returns the connections of `address`'s host if there may be no more.
+    fn full_host(&self, address: IpAddr) -> Option<usize> {
+        let count = self.by_host.of(Host::of(address));
+        (count >= self.per_host_max && !self.trusted.contains(address)).then_some(count)
+    }
+
+    /// Returns the connections of `address`'s range if there may be no more.
+    fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
-        if count >= self.per_group_max {
-            return Err(Refusal::GroupFull { count });
-        }
-        Ok(())
+        (count >= self.per_group_max && !self.trusted.contains(address)).then_some(count)
     }
 
     /// Counts a connection with `address`, of either direction, trusted or not.

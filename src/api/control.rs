@@ -7,7 +7,7 @@
 use crate::address::Host;
 use crate::ban::{BanReason, Misconduct};
 use crate::config::Field;
-use crate::error::{CloseReason, NetworkFailure, Refusal, RefusedOption, ResolveCause};
+use crate::error::{CloseReason, DialHold, NetworkFailure, Refusal, RefusedOption, ResolveCause};
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::store::StoreError;
@@ -133,6 +133,12 @@ pub enum ControlEvent {
         /// Where it came from.
         address: SocketAddr,
     },
+    /// Peers are wanted, and none is dialled. Each cause is reported once until the wanted peers are connected or the
+    /// configuration changes. A pause that ends by itself, such as a backoff, is no cause.
+    DialsHeldBack {
+        /// The cause.
+        cause: DialHold,
+    },
     /// Connections are accepted at an address.
     ListenerBound {
         /// The address, with the port that the system chose if 0 was asked for.
@@ -216,6 +222,7 @@ impl ControlEvent {
             Self::PeerBanned { .. } => "peer_banned",
             Self::PeerUnbanned { .. } => "peer_unbanned",
             Self::PeerEvicted { .. } => "peer_evicted",
+            Self::DialsHeldBack { .. } => "dials_held_back",
             Self::ListenerBound { .. } => "listener_bound",
             Self::ListenerBindFailed { .. } => "listener_bind_failed",
             Self::SocketOptionRefused { .. } => "socket_option_refused",
@@ -241,6 +248,7 @@ impl ControlEvent {
             | Self::InboundRejected { .. }
             | Self::PeerBanned { .. }
             | Self::PeerUnbanned { .. }
+            | Self::DialsHeldBack { .. }
             | Self::ListenerBound { .. }
             | Self::ListenerBindFailed { .. }
             | Self::SocketOptionRefused { .. }
@@ -294,6 +302,7 @@ impl fmt::Display for ControlEvent {
             }
             Self::PeerUnbanned { host } => write!(f, "{host} is not banned any more"),
             Self::PeerEvicted { address, .. } => write!(f, "closed {address} to make room"),
+            Self::DialsHeldBack { cause } => write!(f, "peers are wanted but not dialled: {cause}"),
             Self::ListenerBound { address } => write!(f, "listening at {address}"),
             Self::ListenerBindFailed { address, failure, retry_in } => {
                 write!(f, "cannot listen at {address}: {failure}; trying again in {} s", retry_in.as_secs())
@@ -361,6 +370,7 @@ pub(crate) mod tests {
             ControlEvent::BookRecovered,
             ControlEvent::ConfigUpdated { fields: Arc::from([Field::MaxPeers, Field::Listen]) },
             ControlEvent::SocketOptionRefused { refused },
+            ControlEvent::DialsHeldBack { cause: DialHold::GroupFull },
         ]
     }
 

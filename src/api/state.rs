@@ -14,7 +14,7 @@ use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, RESTART_WINDOW, RESTARTS_MAX, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
 use crate::manager::Manager;
 use crate::peer::{ConnectionState, PeerConnection};
-use crate::stats::{Census, CloseCounts, Costs, MessageCounts, PeerCost};
+use crate::stats::{Census, CloseCounts, Costs, DialHoldCounts, MessageCounts, PeerCost};
 use crate::table::{Dial, Ending, Hold, Link, Table};
 use crate::time::{Instant, UnixTime};
 use crate::wheel::{Wheel, tick_at_or_after, tick_of};
@@ -49,6 +49,7 @@ pub(crate) struct LoopState {
     pub(crate) census: Census,
     pub(crate) counters: Counters,
     pub(crate) closes: CloseCounts,
+    pub(crate) dial_holds: DialHoldCounts,
     pub(crate) received: MessageCounts,
     pub(crate) sent: MessageCounts,
     /// What each peer costs, if that is measured.
@@ -85,6 +86,7 @@ impl LoopState {
             census: Census::default(),
             counters: Counters::default(),
             closes: CloseCounts::default(),
+            dial_holds: DialHoldCounts::default(),
             received: MessageCounts::default(),
             sent: MessageCounts::default(),
             costs: config.measures_peers.then(Box::default),

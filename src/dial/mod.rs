@@ -22,6 +22,7 @@ mod candidates;
 mod crossing;
 mod ended;
 mod groups;
+mod holds;
 mod live;
 #[cfg(test)]
 mod model;
@@ -46,7 +47,7 @@ pub(crate) use seeds::{Resolve, Seeds};
 use crate::address::{Host, canonical};
 use crate::bugs::{self, Bug};
 use crate::config::{DialMode, ManagerConfig};
-use crate::error::Shortage;
+use crate::error::{DialHold, Shortage};
 use crate::limits::{
     BARRED_RECHECK, BOOK_RETRY, CANDIDATE_TRIES, INACCESSIBLE_DRAWS, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
     SELF_BACKOFF,
@@ -54,9 +55,11 @@ use crate::limits::{
 use crate::peer::RestartTracking;
 use crate::time::Instant;
 use backoff::Backoff;
+use holds::Holds;
 use pace::{Family, Pace};
 use rand::{Rng, RngExt};
 use records::{Kind, Place, Record, Records, State};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -78,6 +81,7 @@ pub(crate) struct Dialler {
     /// The book is not drawn from before then: it had nobody. [`Instant::MAX`] if that will not change by itself.
     book_retry_at: Instant,
     book_is_dry: bool,
+    holds: Holds,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +127,7 @@ impl Dialler {
             turn: Family::V4,
             book_retry_at: Instant::ZERO,
             book_is_dry: false,
+            holds: Holds::default(),
         };
         if let DialMode::Fixed(peers) = &config.mode {
             dialler.records.fix(peers, dialler.settings.restarts);
@@ -141,6 +146,7 @@ impl Dialler {
             DialMode::Normal => {}
             DialMode::Fixed(peers) => self.records.fix(peers, self.settings.restarts),
         }
+        self.holds.clear();
         self.book_changed();
     }
 
@@ -148,7 +154,7 @@ impl Dialler {
 
     /// When [`Dialler::next`] is worth a call although nothing happens; a moment that has passed means at once.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        if !self.wants_peer() {
+        if !self.wants_peer() && !self.may_lack_place() {
             return None;
         }
         let of_lines = Family::ALL
@@ -162,21 +168,22 @@ impl Dialler {
             let ready_at = Family::ALL.map(|family| self.pace.ready_at(family)).into_iter().min();
             ready_at.map(|ready_at| ready_at.max(self.book_retry_at)).filter(|&moment| moment < Instant::MAX)
         };
-        of_lines.into_iter().chain(of_others).min()
+        of_lines.into_iter().chain(of_others).chain(self.holds.next_at()).min()
     }
 
     /// One address to dial now, with its place taken. Call until `None`, or until the turn has had enough.
     ///
-    /// `barred` says of an address that it must not be dialled, for it is banned or one of our own. Whatever becomes of
-    /// the dial, [`Dialler::ended`] must be told of its end.
+    /// `barred` returns why an address must not be dialled, if it must not. Whatever becomes of the dial,
+    /// [`Dialler::ended`] must be told of its end. A cause that holds a wanted dial back is noted for
+    /// [`Dialler::take_hold`].
     pub(crate) fn next(
         &mut self,
         now: Instant,
         rng: &mut impl Rng,
         book: &impl Candidates,
-        mut barred: impl FnMut(SocketAddr) -> bool,
+        mut barred: impl FnMut(SocketAddr) -> Option<DialHold>,
     ) -> Option<SocketAddr> {
-        if !self.wants_peer() {
+        if !self.wants_peer() && !self.may_lack_place() {
             return None;
         }
         if self.settings.is_fixed {
@@ -194,8 +201,11 @@ impl Dialler {
                 (address, Some(standing))
             }
         };
-        let has_place = self.places.try_take();
-        debug_assert!(has_place, "somebody is wanted only while there is a place");
+        if !self.places.try_take() {
+            self.records.put_back(address);
+            self.holds.note(DialHold::MaxPeers);
+            return None;
+        }
         self.dial(address, Kind::Drawn, now);
         if standing == Some(Standing::Inaccessible) {
             self.records.note_inaccessible(address, self.settings.max_retries);
@@ -207,7 +217,38 @@ impl Dialler {
         self.places.taken() < self.places.max().min(self.settings.target)
     }
 
-    fn next_in_line(&mut self, now: Instant, barred: &mut impl FnMut(SocketAddr) -> bool) -> Option<SocketAddr> {
+    /// Whether a fixed peer may be without a place, and that is not noted yet.
+    fn may_lack_place(&self) -> bool {
+        self.settings.is_fixed && !self.holds.has(DialHold::MaxPeers)
+    }
+
+    /// Whether all wanted peers are connected or being dialled.
+    fn has_wanted_peers(&self) -> bool {
+        match self.settings.is_fixed {
+            true => self.records.has_none_to_dial(),
+            false => !self.wants_peer(),
+        }
+    }
+
+    /// Notes that the table has no row for a dial, if one is due.
+    pub(crate) fn lacks_row(&mut self, now: Instant) {
+        if self.wants_peer() && self.next_at().is_some_and(|due_at| due_at <= now) {
+            self.holds.note(DialHold::MaxLinks);
+        }
+    }
+
+    /// Takes a cause to report for which wanted peers are not dialled; call until `None`.
+    ///
+    /// Each cause is given out once until the wanted peers are connected or the settings change.
+    pub(crate) fn take_hold(&mut self) -> Option<DialHold> {
+        self.holds.take()
+    }
+
+    fn next_in_line(
+        &mut self,
+        now: Instant,
+        barred: &mut impl FnMut(SocketAddr) -> Option<DialHold>,
+    ) -> Option<SocketAddr> {
         for family in [self.turn, self.turn.other()] {
             if !self.pace.is_ready(family, now) {
                 continue;
@@ -215,9 +256,15 @@ impl Dialler {
             for _ in 0..CANDIDATE_TRIES {
                 let Some(address) = self.records.pop_line(family) else { break };
                 let is_free = self.live.holder(address).is_none() && self.records.fits_groups(address);
-                if is_free && !barred(address) {
-                    self.turn = family.other();
-                    return Some(address);
+                if is_free {
+                    let Some(cause) = barred(address) else {
+                        self.turn = family.other();
+                        return Some(address);
+                    };
+                    // In place of one that was drawn the book has others.
+                    if self.settings.is_fixed {
+                        self.holds.note(cause);
+                    }
                 }
                 self.records.set_aside(address, now.plus(BARRED_RECHECK), now);
             }
@@ -230,15 +277,17 @@ impl Dialler {
         now: Instant,
         rng: &mut impl Rng,
         book: &impl Candidates,
-        barred: &mut impl FnMut(SocketAddr) -> bool,
+        barred: &mut impl FnMut(SocketAddr) -> Option<DialHold>,
     ) -> Option<(SocketAddr, Standing)> {
         if book.is_empty() {
             self.book_is_dry = true;
             self.book_retry_at = Instant::MAX;
+            self.holds.drawn_in_vain(true, now);
             return None;
         }
         let unready = || Family::ALL.into_iter().filter(|&family| !self.pace.is_ready(family, now));
         if now < self.book_retry_at || unready().count() == Family::ALL.len() {
+            self.holds.check_candidates(now);
             return None;
         }
         let is_now_and_then = rng.random_ratio(1, INACCESSIBLE_DRAWS);
@@ -249,21 +298,32 @@ impl Dialler {
         let mut order = order.filter(|&(standing, _)| !is_grave || standing != Standing::Inaccessible);
         // Somebody was passed over, or not looked at, for whom no event says when to look again.
         let mut has_blocked = false;
+        let (mut causes, mut has_resting) = (BTreeSet::new(), false);
         let drawn = order.find_map(|(standing, rest)| {
             let mut looked_at = 0;
             let mut accept = |address: SocketAddr| {
                 looked_at += 1;
                 let address = canonical(address);
-                let is_due = self.records.is_due(address, rest, now);
-                let is_free = is_due
-                    && self.pace.is_ready(Family::of(address), now)
-                    && self.live.holder(address).is_none()
-                    && self.records.is_group_rested(address)
-                    && !barred(address);
-                has_blocked |= is_due && !is_free;
+                if !self.records.is_due(address, rest, now) {
+                    return false;
+                }
+                let is_ready = self.pace.is_ready(Family::of(address), now);
+                has_resting |= !is_ready;
+                let is_free = is_ready && self.live.holder(address).is_none() && {
+                    let rested = self.records.is_group_rested(address);
+                    let cause = match rested {
+                        true => barred(address),
+                        false => self.records.is_group_taken(address).then_some(DialHold::GroupTaken),
+                    };
+                    has_resting |= !rested && cause.is_none();
+                    causes.extend(cause);
+                    rested && cause.is_none()
+                };
+                has_blocked |= !is_free;
                 is_free
             };
             let address = book.pick(standing, rng, &mut accept, CANDIDATE_TRIES);
+            has_resting |= looked_at >= CANDIDATE_TRIES;
             has_blocked |= looked_at >= CANDIDATE_TRIES;
             Some((canonical(address?), standing, rest))
         });
@@ -271,6 +331,11 @@ impl Dialler {
             let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
             let latest = if has_blocked { now.plus(BOOK_RETRY) } else { Instant::MAX };
             self.book_retry_at = events.fold(latest, Instant::min);
+            // An address of our own in the book is no candidate.
+            causes.remove(&DialHold::OwnAddress);
+            let has_none = causes.is_empty() && !has_resting && self.records.first_due_after(now).is_none();
+            causes.into_iter().for_each(|cause| self.holds.note(cause));
+            self.holds.drawn_in_vain(has_none, now);
         }
         // While only inaccessible addresses are left, the seeds are asked, too.
         self.book_is_dry = drawn.is_none_or(|(_, standing, rest)| standing == Standing::Inaccessible && rest.is_zero());
@@ -304,6 +369,7 @@ impl Dialler {
         let restarts = self.settings.restarts;
         self.records.dial(address, || Record::new(kind, restarts), now);
         self.pace.dialling(Family::of(address), now);
+        self.holds.dialling();
     }
 
     // --- What came of it --------------------------------------------------------------------------------------------
@@ -323,6 +389,9 @@ impl Dialler {
     /// The handshake is complete: the book should say that the address is valid.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         self.records.ready(canonical(address), now);
+        if self.has_wanted_peers() {
+            self.holds.clear();
+        }
     }
 
     /// A connection that was dialled has ended; its place is given back by its row.

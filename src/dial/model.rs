@@ -182,7 +182,9 @@ impl World {
     fn dial(&mut self) -> bool {
         let taken = self.dialler.places.taken();
         let banned = &self.banned;
-        let next = self.dialler.next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address));
+        let next = self
+            .dialler
+            .next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address).then_some(DialHold::Banned));
         let Some(peer) = next else { return false };
         assert!(taken < self.wanted().min(self.config.max_peers), "one too many");
         assert!(!self.banned.contains(&peer), "{peer} is banned");

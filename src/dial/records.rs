@@ -145,6 +145,16 @@ impl Records {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
 
+    /// Whether the range of an address of the book has a peer that was drawn from it, or one being dialled.
+    pub(super) fn is_group_taken(&self, address: SocketAddr) -> bool {
+        !self.groups.is_free(NetGroup::of(address.ip()))
+    }
+
+    /// Whether no address stands in line or waits.
+    pub(super) fn has_none_to_dial(&self) -> bool {
+        self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
+    }
+
     /// Whether a record that stands in line may be dialled beside those that are live.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
@@ -158,6 +168,13 @@ impl Records {
             record.state = State::Held;
         }
         Some(address)
+    }
+
+    /// Puts an address that was taken from its line back to where it stood.
+    pub(super) fn put_back(&mut self, address: SocketAddr) {
+        if let Some(&record) = self.get(address) {
+            self.line_up(address, record, Place::First);
+        }
     }
 
     /// A canonical address as it has to be dialled.

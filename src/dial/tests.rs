@@ -1,10 +1,11 @@
 //! The dialler, one rule at a time: back-off, this machine's own faults, and the book.
 
+mod holds;
 mod lists;
 mod orders;
 
 use super::*;
-use crate::limits::{DIAL_PAUSE_FIRST, DIAL_RECORDS_MAX, GROUP_DIAL_PAUSE};
+use crate::limits::{DIAL_PAUSE_FIRST, DIAL_RECORDS_MAX, GROUP_DIAL_PAUSE, NO_CANDIDATES_DELAY};
 use crate::protocol::Network;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -83,7 +84,9 @@ impl Scene {
     }
 
     fn next(&mut self) -> Option<SocketAddr> {
-        self.dialler.next(self.now, &mut self.rng, &self.book, |address| self.banned.contains(&address))
+        self.dialler.next(self.now, &mut self.rng, &self.book, |address| {
+            self.banned.contains(&address).then_some(DialHold::Banned)
+        })
     }
 
     fn next_all(&mut self) -> Vec<SocketAddr> {
@@ -497,7 +500,7 @@ fn an_empty_book_is_not_asked_again_before_it_changes_and_the_seeds_are() {
     }
     assert_eq!(scene.book.draws.get(), 0);
     assert!(scene.dialler.lacks_candidates());
-    assert_eq!(scene.dialler.next_at(), None);
+    assert_eq!(scene.dialler.next_at(), Some(START.plus(NO_CANDIDATES_DELAY)), "it is reported then");
     scene.book = Book::of(&peers, Standing::Unknown);
     assert_eq!(scene.next(), None);
     scene.dialler.book_changed();

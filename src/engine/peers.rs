@@ -34,13 +34,17 @@ impl Engine {
             manager.begin_turn();
         }
         self.watch_disk();
-        let Some(manager) = &self.state.manager else { return };
         let now = self.state.now;
+        if !self.has_row() {
+            self.report_lack_of_rows();
+        }
+        let Some(manager) = &self.state.manager else { return };
         let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
         if self.state.stopping || next_at.is_none_or(|moment| moment > now) {
             return;
         }
         self.dial_whom_it_wants();
+        self.report_dial_holds();
         self.give_up_seeds();
         self.end_bans();
     }
@@ -59,6 +63,25 @@ impl Engine {
             let Some(manager) = &mut state.manager else { return };
             let Some(address) = manager.next_dial(state.now, state.unix_time, &mut state.rng) else { return };
             state.open(address, None);
+        }
+    }
+
+    /// Reports a due dial for which the table has no row.
+    fn report_lack_of_rows(&mut self) {
+        let now = self.state.now;
+        if let Some(manager) = self.state.manager.as_mut().filter(|_| !self.state.stopping) {
+            manager.dialler.lacks_row(now);
+            self.report_dial_holds();
+        }
+    }
+
+    /// Reports the causes for which wanted peers are not dialled, each once until they are connected.
+    fn report_dial_holds(&mut self) {
+        let LoopState { manager, outbox, dial_holds, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        while let Some(cause) = manager.dialler.take_hold() {
+            dial_holds.add(cause);
+            outbox.tell(ControlEvent::DialsHeldBack { cause });
         }
     }
 

@@ -28,6 +28,7 @@ impl Engine {
             spinning: state.spinning,
             counters: state.counters.clone(),
             closes: state.closes,
+            dial_holds: state.dial_holds,
             received: state.received,
             sent: state.sent,
             connect: state.connect.summary(),

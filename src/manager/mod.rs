@@ -27,7 +27,7 @@ use crate::ban::list::BanList;
 use crate::ban::score::{ChecksumRun, Score};
 use crate::config::{DialMode, ManagerConfig};
 use crate::dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
-use crate::error::{CommandError, Refusal};
+use crate::error::{CommandError, DialHold, Refusal};
 use crate::id::{LinkId, PeerId};
 use crate::keyed::KeyedState;
 use crate::limits::EVICTIONS_PER_TURN;
@@ -193,8 +193,13 @@ impl Manager {
         // The owner listed these peers, however many of them one host has.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
-            let is_banned = bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip());
-            is_banned || is_own(listening, address) || has_caps && admission.has_room(address.ip()).is_err()
+            if bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip()) {
+                return Some(DialHold::Banned);
+            }
+            if is_own(listening, address) {
+                return Some(DialHold::OwnAddress);
+            }
+            has_caps.then(|| admission.full_cap(address.ip())).flatten()
         };
         let address = dialler.next(now, rng, &*book, barred);
         #[cfg(feature = "sim")]

@@ -8,12 +8,14 @@
 mod census;
 mod closes;
 mod costs;
+mod holds;
 mod messages;
 
 pub use census::Census;
 pub use closes::CloseCounts;
 pub use costs::PeerCost;
 pub(crate) use costs::{Costs, Mark};
+pub use holds::DialHoldCounts;
 pub use messages::{MessageCount, MessageCounts};
 
 use crate::histogram::{Counters, LatencySummary};
@@ -50,6 +52,8 @@ pub struct Stats {
     pub counters: Counters,
     /// Connections that ended, by reason.
     pub closes: CloseCounts,
+    /// Reports that wanted peers are not dialled, by cause.
+    pub dial_holds: DialHoldCounts,
     /// Frames received, delivered or not, by command.
     pub received: MessageCounts,
     /// Frames queued for sending, by command; those whose peer ends before are never sent.

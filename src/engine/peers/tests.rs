@@ -7,11 +7,11 @@ use crate::api::{ControlEvent, Handler};
 use crate::ban::BanReason;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::Engine;
-use crate::error::{CommandError, IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::error::{CommandError, DialHold, IoStep, LocalCause, ResolveCause, ResolveFailure};
 use crate::id::LinkId;
 use crate::limits::{
-    BANS_MAX, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN, EXPIRIES_PER_TURN,
-    SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+    BANS_MAX, BARRED_RECHECK, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN,
+    EXPIRIES_PER_TURN, NO_CANDIDATES_DELAY, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
 };
 use crate::net::Answer;
 use crate::peer::ConnectionType;
@@ -200,6 +200,11 @@ fn manager() -> ManagerConfig {
     }
 }
 
+/// Wants no peer.
+fn idle() -> ManagerConfig {
+    ManagerConfig { mode: DialMode::Fixed(Vec::new()), ..manager() }
+}
+
 fn asking() -> ManagerConfig {
     ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..manager() }
 }
@@ -213,6 +218,14 @@ fn trusting(address: SocketAddr) -> ManagerConfig {
 #[test]
 fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
     let mut stage = Stage::new(manager());
+    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    stage.settle();
+    assert_eq!(stage.sleep(), Some(NO_CANDIDATES_DELAY));
+    stage.pass(NO_CANDIDATES_DELAY);
+    stage.engine.manage();
+    let held_back = ControlEvent::DialsHeldBack { cause: DialHold::NoCandidates };
+    assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
+    assert_eq!(stage.engine.stats().dial_holds.count(DialHold::NoCandidates), 1);
     assert_eq!(stage.settle(), Wait::Forever);
     stage.remember(&[host(1)], PeerStatus::Inaccessible);
     assert_eq!(stage.sleep(), Some(Duration::ZERO), "in a new run that one is unknown");
@@ -225,7 +238,10 @@ fn with_all_addresses_in_hand_it_sleeps() {
     let mut stage = Stage::new(manager());
     stage.remember(&[host(1), host(2)], PeerStatus::Valid);
     stage.settle();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None));
+    assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
+    stage.pass(NO_CANDIDATES_DELAY);
+    stage.engine.manage();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "what it lacks is reported");
 }
 
 #[test]
@@ -271,7 +287,7 @@ fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() 
 
 #[test]
 fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
-    let mut stage = Stage::new(manager());
+    let mut stage = Stage::new(idle());
     stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
     assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
     stage.settle();
@@ -291,7 +307,7 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
 #[test]
 fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
     for stops in [false, true] {
-        let mut stage = Stage::new(manager());
+        let mut stage = Stage::new(idle());
         stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
         stage.settle();
         if stops {
@@ -311,8 +327,21 @@ fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
 }
 
 #[test]
+fn an_own_address_in_the_fixed_list_is_reported_once() {
+    let own = host(3);
+    let mut stage = Stage::new(ManagerConfig { mode: DialMode::Fixed(vec![own]), ..manager() });
+    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.engine.manage();
+    let held_back = ControlEvent::DialsHeldBack { cause: DialHold::OwnAddress };
+    assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
+    stage.pass(BARRED_RECHECK);
+    stage.engine.manage();
+    assert_eq!(stage.engine.state.outbox.take_events(), []);
+}
+
+#[test]
 fn the_end_of_a_ban_wakes_it() {
-    let mut stage = Stage::new(manager());
+    let mut stage = Stage::new(idle());
     let minute = Duration::from_secs(60);
     stage.engine.ban_as_asked(host(1).ip(), Some(minute)).unwrap();
     stage.settle();

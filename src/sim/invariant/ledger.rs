@@ -363,6 +363,7 @@ impl Ledger {
             | ControlEvent::InboundRejected { .. }
             | ControlEvent::PeerBanned { .. }
             | ControlEvent::PeerUnbanned { .. }
+            | ControlEvent::DialsHeldBack { .. }
             | ControlEvent::ListenerBound { .. }
             | ControlEvent::ListenerBindFailed { .. }
             | ControlEvent::SocketOptionRefused { .. }

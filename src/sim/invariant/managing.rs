@@ -176,6 +176,7 @@ impl Managing {
             ControlEvent::InboundRejected { .. }
             | ControlEvent::RejectedOverCapacity { .. }
             | ControlEvent::PeerMisbehaved { .. }
+            | ControlEvent::DialsHeldBack { .. }
             | ControlEvent::ListenerBindFailed { .. }
             | ControlEvent::SocketOptionRefused { .. }
             | ControlEvent::SeedResolved { .. }

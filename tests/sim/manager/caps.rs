@@ -3,7 +3,7 @@
 use super::support::{Stranger, Town, Watcher, manager};
 use crate::support::secs;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{LocalCause, Refusal};
+use peerloop::error::{DialHold, LocalCause, Refusal};
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
@@ -90,6 +90,27 @@ fn threat_p24_the_caps_hold_for_whom_it_dials_itself() {
     town.remember(&ports, PeerStatus::Unknown);
     town.run(secs(1));
     assert_eq!(town.places(), 2);
+    assert_eq!(holds(&town), [DialHold::HostFull]);
+    assert_eq!(town.node.stats().dial_holds.count(DialHold::HostFull), 1);
+}
+
+#[test]
+fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_reported_once() {
+    let mut town = Town::new(ManagerConfig { per_host_max: 2, per_group_max_percent: 20, ..manager() });
+    let mut stranger = Stranger::new(&town.world);
+    (0..4).for_each(|link| town.welcome(&mut stranger, link, ip(&format!("9.9.0.{}", link + 1))));
+    town.remember(&["9.9.7.7:8333".parse().unwrap()], PeerStatus::Unknown);
+    town.run(secs(30));
+    assert_eq!(holds(&town), [DialHold::GroupFull]);
+}
+
+/// The causes that were reported for which wanted peers are not dialled.
+fn holds(town: &Town) -> Vec<DialHold> {
+    let cause = |event| match event {
+        ControlEvent::DialsHeldBack { cause } => Some(cause),
+        _ => None,
+    };
+    town.events().into_iter().filter_map(cause).collect()
 }
 
 #[test]

@@ -179,6 +179,11 @@ impl Metrics<'_> {
         for (reason, count) in stats.closed_by_reason() {
             counter(count).encode(family.encode_family(&Labels([("reason", reason)]))?)?;
         }
+        let help = "Reports that wanted peers are not dialled, once until they are connected";
+        let mut family = self.family("dial_holds", help, None, &counter(0_u64))?;
+        for (cause, count) in stats.dial_holds.iter() {
+            counter(count).encode(family.encode_family(&Labels([("cause", cause.label())]))?)?;
+        }
         let mut family = self.family("traffic", "Bytes on all connections", Some(&Unit::Bytes), &counter(0_u64))?;
         for (direction, bytes) in [("received", counters.bytes_received), ("sent", counters.bytes_sent)] {
             counter(bytes).encode(family.encode_family(&Labels([("direction", direction)]))?)?;
@@ -289,6 +294,7 @@ mod tests {
             "peerloop_connections{network=\"regtest\",direction=\"inbound\",state=\"connected\"} 0\n",
             "peerloop_book_peers{network=\"regtest\",status=\"valid\"} 0\n",
             "peerloop_closed_connections_total{network=\"regtest\",reason=\"pong_timeout\"} 0\n",
+            "peerloop_dial_holds_total{network=\"regtest\",cause=\"host_full\"} 0\n",
             "peerloop_messages_total{network=\"regtest\",command=\"inv\",direction=\"sent\"} 0\n",
             "peerloop_messages_total{network=\"regtest\",command=\"other\",direction=\"received\"} 0\n",
             "peerloop_traffic_bytes_total{network=\"regtest\",direction=\"sent\"} 0\n",
@@ -297,6 +303,29 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn each_cause_that_holds_dials_back_has_a_line_of_its_own() {
+        let text = exposition(Snapshot::default(), Network::Regtest).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("peerloop_dial_holds")).collect();
+        let line = |cause: &str| format!("peerloop_dial_holds_total{{network=\"regtest\",cause=\"{cause}\"}} 0");
+        let described = [
+            "# HELP peerloop_dial_holds Reports that wanted peers are not dialled, once until they are connected.",
+            "# TYPE peerloop_dial_holds counter",
+        ];
+        assert_eq!(lines[..2], described);
+        let causes = [
+            "no_candidates",
+            "banned",
+            "own_address",
+            "host_full",
+            "group_full",
+            "group_taken",
+            "max_peers",
+            "max_links",
+        ];
+        assert_eq!(lines[2..], causes.map(line));
     }
 
     #[test]

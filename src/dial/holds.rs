@@ -1,0 +1,63 @@
+//! The causes for which wanted peers are not dialled, each reported once until the wanted peers are connected.
+
+use crate::error::DialHold;
+use crate::limits::NO_CANDIDATES_DELAY;
+use crate::time::Instant;
+use std::collections::BTreeSet;
+
+/// The causes that are noted since the wanted peers were connected, at most one entry of each.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    noted: BTreeSet<DialHold>,
+    unreported: BTreeSet<DialHold>,
+    /// The first draw in vain since the last dial, if there was nobody to wait for.
+    no_candidates_since: Option<Instant>,
+}
+
+impl Holds {
+    pub(super) fn note(&mut self, cause: DialHold) {
+        if self.noted.insert(cause) {
+            self.unreported.insert(cause);
+        }
+    }
+
+    pub(super) fn has(&self, cause: DialHold) -> bool {
+        self.noted.contains(&cause)
+    }
+
+    /// Takes a cause to report; call until `None`.
+    pub(super) fn take(&mut self) -> Option<DialHold> {
+        self.unreported.pop_first()
+    }
+
+    /// Notes whether a draw of the book found no candidate, and none that waits.
+    pub(super) fn drawn_in_vain(&mut self, has_none: bool, now: Instant) {
+        let since = self.no_candidates_since.unwrap_or(now);
+        self.no_candidates_since = has_none.then_some(since);
+        self.check_candidates(now);
+    }
+
+    /// Notes that candidates are missing if they have been for long enough.
+    pub(super) fn check_candidates(&mut self, now: Instant) {
+        if self.no_candidates_since.is_some_and(|since| since.plus(NO_CANDIDATES_DELAY) <= now) {
+            self.note(DialHold::NoCandidates);
+        }
+    }
+
+    /// Returns when [`Holds::check_candidates`] has something to note.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        let since = self.no_candidates_since.filter(|_| !self.has(DialHold::NoCandidates))?;
+        Some(since.plus(NO_CANDIDATES_DELAY))
+    }
+
+    /// Forgets how long candidates have been missing: an address is dialled.
+    pub(super) const fn dialling(&mut self) {
+        self.no_candidates_since = None;
+    }
+
+    /// Lets each cause be reported again: the wanted peers are connected, or other ones are wanted.
+    pub(super) fn clear(&mut self) {
+        self.noted.clear();
+        self.no_candidates_since = None;
+    }
+}

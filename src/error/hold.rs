@@ -1,0 +1,70 @@
+//! Why a wanted peer is not dialled.
+
+use std::fmt;
+
+/// Why the peer manager dials nobody although a peer is wanted.
+///
+/// Pauses that end by themselves are none of these: a backoff, the rest of a range after a dial, and the slower pace
+/// while this machine is short of descriptors, ports or a network. The failed dials before them are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DialHold {
+    /// The book has no other address that may be dialled, and none that waits for its backoff.
+    NoCandidates,
+    /// The host is banned.
+    Banned,
+    /// The fixed list has an address at which this loop listens.
+    OwnAddress,
+    /// The host has as many connections as one may have.
+    HostFull,
+    /// The range of addresses has as many connections as one may have.
+    GroupFull,
+    /// The range of addresses has a peer that was dialled, and the book is drawn from for one of each.
+    GroupTaken,
+    /// The maximum of peers is reached before all peers of the fixed list are connected.
+    MaxPeers,
+    /// The maximum of connections is reached, those being closed or rejected among them.
+    MaxLinks,
+}
+
+impl DialHold {
+    /// All causes, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::NoCandidates,
+        Self::Banned,
+        Self::OwnAddress,
+        Self::HostFull,
+        Self::GroupFull,
+        Self::GroupTaken,
+        Self::MaxPeers,
+        Self::MaxLinks,
+    ];
+
+    /// A short name of the cause, from a closed list.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoCandidates => "no_candidates",
+            Self::Banned => "banned",
+            Self::OwnAddress => "own_address",
+            Self::HostFull => "host_full",
+            Self::GroupFull => "group_full",
+            Self::GroupTaken => "group_taken",
+            Self::MaxPeers => "max_peers",
+            Self::MaxLinks => "max_links",
+        }
+    }
+}
+
+impl fmt::Display for DialHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCandidates => "the book has no other address to dial; check the network and dns_seeds",
+            Self::Banned => "the host is banned; lift the ban or trust the host",
+            Self::OwnAddress => "this loop listens at an address of the fixed list; remove it from the list",
+            Self::HostFull => "the host has its maximum of connections; raise per_host_max",
+            Self::GroupFull => "the range of addresses has its maximum of connections; raise per_group_max_percent",
+            Self::GroupTaken => "each range of addresses left in the book has a dialled peer, and one is the maximum",
+            Self::MaxPeers => "max_peers is reached before all fixed peers are connected; raise max_peers",
+            Self::MaxLinks => "max_links is reached; raise max_links",
+        })
+    }
+}
