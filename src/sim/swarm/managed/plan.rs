@@ -233,7 +233,11 @@ impl Plan {
             };
             self.deeds.push((at, deed));
         }
-        self.outage = chance.one_in(6).then(|| Duration::from_secs(60 * u64::from(1 + chance.below(360))));
+        // An hour of a loop that dials in vain costs as much as a hundred ordinary worlds.
+        self.outage = chance.one_in(6).then(|| {
+            let max_minutes = if chance.one_in(8) { 360 } else { 30 };
+            Duration::from_secs(60 * u64::from(1 + chance.below(max_minutes)))
+        });
     }
 
     /// One that listens, a host of a flood, or a range of one.
