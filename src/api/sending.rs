@@ -28,10 +28,10 @@ use crate::wire::header::payload_limit;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};
 use bytes::Bytes;
 
-/// What follows when the kernel has taken so much that a link may be sent more.
+/// The next step once the kernel has taken so much that a link may be sent more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
-    /// The handler of a ready peer is told.
+    /// Call the handler of the ready peer.
     TellHandler,
     /// The link's end goes on.
     GoOnClosing,
@@ -40,7 +40,7 @@ pub(crate) enum AfterWrite {
 }
 
 impl AfterWrite {
-    /// What follows on a link that may be sent more.
+    /// Returns the next step on a link that may be sent more.
     fn of(link: &Link) -> Self {
         match link.ending.as_deref() {
             None if link.peer.state() == ConnectionState::Connected => Self::TellHandler,

@@ -1,5 +1,5 @@
-//! What the engine recognises as misconduct in messages that are the handler's: what needs no chain, and no more of the
-//! payload than its first count. SV Node 1.0.13 answers and charges the same.
+//! Judges messages that belong to the handler: misconduct that shows without a chain, and without more of the payload
+//! than its first count. SV Node 1.0.13 answers and charges the same. It never decodes a whole message.
 
 use super::Engine;
 use crate::api::{Frame, LoopState};

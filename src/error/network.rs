@@ -1,11 +1,11 @@
-//! What the operating system let fail, and whose fault that is.
+//! Failures of the operating system, and the side that each one blames.
 
 use super::label::Label;
 use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
 use std::fmt;
 use std::io;
 
-/// What the operating system let fail.
+/// A failure of the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoStep {
     /// Opening a socket and connecting it.
@@ -40,7 +40,7 @@ pub enum Shortage {
 /// A failure that the operating system reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkFailure {
-    /// What was attempted.
+    /// The step that was attempted.
     pub step: IoStep,
     /// The kind of the error.
     pub kind: io::ErrorKind,
@@ -49,7 +49,7 @@ pub struct NetworkFailure {
 }
 
 impl NetworkFailure {
-    /// What `error` says about `step`.
+    /// Builds the failure of `step` from `error`.
     pub fn new(step: IoStep, error: &io::Error) -> Self {
         Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
     }

@@ -37,7 +37,7 @@ impl SocketOption {
         }
     }
 
-    /// What a connection or a listener lacks without the option.
+    /// Returns what a connection or a listener lacks without the option.
     const fn loss(self) -> &'static str {
         match self {
             Self::NoDelay => "latencies may include waits of up to 40 ms for acknowledgements",

@@ -1,8 +1,9 @@
-//! What the end of a connection says of a later one to the same address, for embedders and the dialler alike.
+//! The prospect of a later connection to the same address, judged by how the last one ended. Embedders and the dialler
+//! use the same judgement.
 
 use super::{CloseReason, Deadline, LocalCause, NetworkFailure};
 
-/// What the end of a connection says of a later one to the same address.
+/// The prospect of a later connection to the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
     /// Nobody answered in time.

@@ -96,7 +96,7 @@ impl FramerMemory {
         if gathered.capacity() > POOLED_BUFFER_MAX_BYTES {
             gathered.reserve_exact(target as usize - gathered.len());
         } else {
-            // What a small buffer has is copied, so that it goes back to the pool as it is.
+            // The bytes of a small buffer are copied, so that the buffer goes back to the pool unchanged.
             let mut large = self.large(target as usize);
             large.extend_from_slice(&gathered[..received as usize]);
             self.buffers.put(mem::replace(gathered, large));

@@ -56,7 +56,7 @@ impl Ramp {
     }
 }
 
-/// What kept a load from being done as planned.
+/// The cause that kept a load from being done as planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Nothing: everything planned was sent in time and answered.

@@ -102,7 +102,7 @@ impl WorkCounts {
     }
 }
 
-/// What became of an operation that was due.
+/// The outcome of an operation that was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
@@ -188,7 +188,7 @@ pub struct Report {
     pub spinning: f64,
     /// How it ended before its time, if it did.
     pub early_end: Option<EarlyEnd>,
-    /// What kept it from being done as planned.
+    /// The cause that kept it from being done as planned.
     pub limit: Limit,
     /// Whether the numbers can be trusted.
     pub verdict: Verdict,

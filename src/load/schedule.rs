@@ -32,7 +32,7 @@ impl Rate {
 
     /// The rate of `count` parties that each keep this one; none if the number of operations does not fit 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
-        // What is divided out first cannot overflow.
+        // Whole periods are divided out first, so nothing overflows.
         let common = gcd(count, self.time_ns);
         let operations = self.operations.checked_mul(count / common)?;
         Some(Self::reduced(operations, self.time_ns / common))

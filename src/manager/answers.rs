@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses that are told to whom, 2 MB at the most.
+/// The answers to `getaddr` by network group, 2 MB at the most.
 #[derive(Debug)]
 pub(super) struct Answers {
     keys: KeyedState,
@@ -23,7 +23,7 @@ impl Answers {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
-    /// Returns the addresses that an asker is told; `draw` chooses them if its group has had none for a day.
+    /// Returns the addresses for an asker; `draw` chooses them if its group has had none for a day.
     pub(super) fn of(&mut self, asker: IpAddr, now: Instant, draw: impl FnOnce() -> Vec<SocketAddr>) -> &[SocketAddr] {
         let slot = self.keys.hash_one(NetGroup::of(asker)) % ANSWER_SLOTS;
         let (drawn_at, addresses) = self.by_slot.entry(slot).or_default();

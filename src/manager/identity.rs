@@ -1,4 +1,4 @@
-//! Who a peer turns out to be once it has said its `version`: one that is connected already, or one to remember.
+//! The identity of a peer once it has sent its `version`: one that is connected already, or one to remember.
 
 use super::Manager;
 use crate::dial::{Keep, resolve_crossing};

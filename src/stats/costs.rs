@@ -31,7 +31,7 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// Whose it is: a later owner of the slot begins with nothing, and an earlier one has no row any more.
+    /// The owner: a later owner of the slot begins with nothing, and an earlier one has no row any more.
     generation: u32,
     cost: PeerCost,
     /// Since when its queue holds something; [`Instant::MAX`] while it does not.

@@ -1,4 +1,4 @@
-//! The time that a loop spends polling for an exact wake-up is told apart from the time that it works or sleeps.
+//! A loop counts the time it polls for an exact wake-up apart from the time it works or sleeps.
 
 use peerloop::api::{Ctx, Event, Stats};
 use peerloop::limits::EXACT_WAKE_SPIN;

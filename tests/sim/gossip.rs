@@ -106,7 +106,7 @@ fn discarding() -> Player {
 
 #[test]
 fn loops_that_know_one_of_them_find_each_other() {
-    // What claims no chain is told to nobody.
+    // Nobody gets the address of a peer that claims no chain.
     let serving = |config| Config { services: SERVICES, ..config };
     let world = World::new(1, Instant::ZERO);
     let mut known = Node::new(&world, serving(waiting(1)), Player::default());

@@ -1,4 +1,4 @@
-//! What is said of a `version` that cannot be taken: the codes and the words of SV Node 1.0.13, as seen on the wire.
+//! The `reject` of a `version` that cannot be taken: the codes and the words of SV Node 1.0.13, as seen on the wire.
 
 use crate::support::{Stage, commands, frame, verack, version};
 use peerloop::error::{CloseReason, WireError};

@@ -13,7 +13,7 @@ pub(super) struct Outgoing {
     promised: Promised,
     said_version: bool,
     said_verack: bool,
-    /// What was written of the payload of a ping, while that is not complete.
+    /// The written part of a ping's payload, while it is not complete.
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are taken.
     pub(super) pings: Vec<u64>,

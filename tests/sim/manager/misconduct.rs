@@ -68,7 +68,7 @@ fn bad_checksums() -> Vec<u8> {
     wrong.repeat(102)
 }
 
-/// What a peer sends to be charged once, and the `reject` that answers it.
+/// A message that is charged once, and the `reject` that answers it.
 type Case = (Misconduct, Vec<u8>, Option<Vec<u8>>);
 
 fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! What a handler sends from inside a callback of the same peer: order, pings, bodies, and `on_writable`.
+//! Sending from inside a callback of the same peer: order, pings, bodies, and `on_writable`.
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces};
 use crate::support::{RawPeer, TICK, commands, frame, ping, pong, raw_link, secs, verack, version};

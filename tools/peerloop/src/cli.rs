@@ -365,7 +365,7 @@ fn parse_whom(text: &str) -> Result<Whom, String> {
     whom.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
 }
 
-/// What values of flags are called that may begin with a digit.
+/// The names of values that may begin with a digit.
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
 /// Flags of other load generators, and what this one has instead.

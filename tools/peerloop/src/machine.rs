@@ -17,7 +17,7 @@ const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 /// What POSIX systems have given at the least for decades.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
-/// What a command needs descriptors for.
+/// The purpose for which a command needs descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Connections to nodes elsewhere.
@@ -74,7 +74,7 @@ impl Machine {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
 
-    /// Connections above the maximum that may be open at once while they are told so: fewer where descriptors are few.
+    /// Connections above the maximum that may be open at once while they are refused: fewer where descriptors are few.
     pub(crate) fn over_capacity_max(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));

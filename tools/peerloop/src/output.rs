@@ -77,7 +77,7 @@ fn known_files(kept: &[(&str, &Path)]) -> Vec<Known> {
     kept.chain(of_node).filter_map(known(false)).chain(streams.into_iter().filter_map(known(true))).collect()
 }
 
-/// What two names of one file have in common.
+/// The identity that two names of one file have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileId {
     /// Standard output, named `-`.

@@ -1,4 +1,4 @@
-//! What the handler does to its peers: at drawn moments, and from inside callbacks.
+//! The deeds of the drawn handler towards its peers: at drawn moments, and from inside callbacks.
 
 use super::super::heckler::NETWORK;
 use super::{Acquaintance, DEEDS_INSIDE_MAX, Juggler, Known, TALK, talk};

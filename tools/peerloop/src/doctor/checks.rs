@@ -16,7 +16,7 @@ const SV_NODE_PEERS_MAX: usize = 856;
 const CLOCK_READ_MAX: Duration = Duration::from_nanos(250);
 /// Latencies are told in microseconds.
 const CLOCK_STEP_MAX: Duration = Duration::from_micros(1);
-/// What needs the most with one end of each connection here: `serve` and `run`.
+/// The largest need with one end of each connection here: that of `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
 /// When this program was not written yet.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;

@@ -26,7 +26,7 @@ const LINES_MAX: usize = BOOK_PEERS_MAX + BANS_MAX;
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What is said of `services` that are not what they should be.
+/// The error for `services` that cannot be read.
 const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
 /// Bad lines whose number is told.

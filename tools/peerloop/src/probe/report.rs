@@ -42,7 +42,7 @@ struct Probed<'a> {
     network: &'static str,
 }
 
-/// What became of an address.
+/// The outcome of one address.
 #[derive(Debug, Serialize)]
 struct Outcome {
     addr: String,
@@ -106,7 +106,7 @@ pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> St
     lines.join("\n") + "\n"
 }
 
-/// What became of each address of the target.
+/// The outcome of each address of the target.
 fn outcomes(target: &Target, findings: &Findings) -> Vec<Outcome> {
     let tried = findings.unreached.len();
     let outcome = |(index, address): (usize, &SocketAddr)| Outcome {

@@ -200,7 +200,7 @@ struct Generator {
     cpu_spinning: f64,
     verdict: &'static str,
     reasons: Vec<String>,
-    /// What kept the load from being done as planned: `none`, `node` or `generator`.
+    /// The side that kept the load from being done as planned: `none`, `node` or `generator`.
     limit: &'static str,
 }
 

@@ -6,7 +6,7 @@ use peerloop::histogram::{LatencyHistogram, percentile_rank};
 use peerloop::load::{Report, TargetReport};
 use std::time::Duration;
 
-/// What was measured of one kind of operation.
+/// The measurements of one kind of operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample<'a> {
     /// The latencies of those that were completed.

@@ -103,7 +103,7 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
 /// described, too, and there are neither units nor an end.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
-    // What is said of a metric stands before its type, and for a counter it needs the other name.
+    // A metric's help stands before its type, and a counter's help needs the other name.
     let mut help = None;
     for line in open_metrics.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();

@@ -172,7 +172,7 @@ fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     while head.len() < HEAD_MAX_BYTES && !is_whole(head) {
         let room = part.len().min(HEAD_MAX_BYTES - head.len());
         match socket.read(&mut part[..room]) {
-            // Who connects and says nothing wants no answer.
+            // A client that connects and sends nothing gets no answer.
             Ok(0) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(0) => break,
             Ok(len) => head.extend_from_slice(&part[..len]),
@@ -235,7 +235,7 @@ fn response(status: &str, content_type: &str, body: &str, has_body: bool) -> Vec
 
 const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 
-/// What is asked for.
+/// A parsed request.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     format: Format,
@@ -319,7 +319,7 @@ mod tests {
         (address, asked)
     }
 
-    /// What a client gets that sends `request` and waits for the end.
+    /// Sends `request` and returns everything up to the end.
     fn ask(address: SocketAddr, request: &[u8]) -> String {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(request).unwrap();

@@ -198,7 +198,7 @@ fn watch(
 ) -> Option<Stop> {
     let interval = console.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
-    // What is being read, and whether it was asked for once more meanwhile.
+    // The read in progress, and whether another one was asked for meanwhile.
     let (mut reading, mut is_asked_again) = (None, false);
     loop {
         match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {

@@ -91,7 +91,7 @@ impl Settings {
         let mut node = Node::default();
         let mut sources = vec![Source::Default; SETTINGS.len()];
         for ((number, setting), effective) in SETTINGS.iter().enumerate().zip(&mut sources) {
-            // What is given better elsewhere has to be right as well.
+            // A value that is overridden elsewhere has to be right as well.
             for Given { source, texts, .. } in given.iter().filter(|given| given.setting == number) {
                 let read = setting.kind.read(&mut node, texts);
                 read.map_err(|why| Failure::usage(format!("{source}: {}: {why}", setting.name)))?;

@@ -424,7 +424,7 @@ fn a_file_that_never_ends_or_never_answers_is_given_up() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
     let told = format!("reading the settings in {}: no answer within 0 s; check the disk", pipe.display());
-    // What waits is bounded.
+    // The number of waiting reads is bounded.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&told), "{}", refused[0]);
     assert!(refused[4].contains("earlier reads still wait"), "{}", refused[4]);

@@ -27,7 +27,7 @@ fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
 
 #[test]
 fn the_memory_of_a_thousand_large_claims_is_given_back() {
-    // What the loop gathers of a `protoconf` by itself, whatever its handler wants.
+    // The loop gathers a `protoconf` by itself, whatever its handler wants.
     assert_given_back(1_000, LEGACY_PAYLOAD_MAX_BYTES, 16 * 1024);
 }
 
