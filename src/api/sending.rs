@@ -32,9 +32,9 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
     /// Call the handler of the ready peer.
-    TellHandler,
+    CallHandler,
     /// The link's end goes on.
-    GoOnClosing,
+    ContinueClosing,
     /// Nothing: there is no room, or nobody who may send.
     Nothing,
 }
@@ -43,8 +43,8 @@ impl AfterWrite {
     /// Returns the next step on a link that may be sent more.
     fn of(link: &Link) -> Self {
         match link.ending.as_deref() {
-            None if link.peer.state() == ConnectionState::Connected => Self::TellHandler,
-            Some(Ending::Draining(..)) => Self::GoOnClosing,
+            None if link.peer.state() == ConnectionState::Connected => Self::CallHandler,
+            Some(Ending::Draining(..)) => Self::ContinueClosing,
             None | Some(Ending::Lingering(..) | Ending::Ended(_)) => Self::Nothing,
         }
     }

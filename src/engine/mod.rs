@@ -335,8 +335,8 @@ impl Engine {
     /// Does what follows on a write. Whatever has carried the bytes, nobody else calls `on_writable`.
     fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
         match next {
-            AfterWrite::TellHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
-            AfterWrite::GoOnClosing => self.state.table.mark_closing(id),
+            AfterWrite::CallHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
+            AfterWrite::ContinueClosing => self.state.table.mark_closing(id),
             AfterWrite::Nothing => {}
         }
     }
