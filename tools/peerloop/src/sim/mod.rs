@@ -391,7 +391,7 @@ mod tests {
         let run = report::Run { plan: &plan, tape: None, tally: &tally, took: TIME };
         let json: serde_json::Value = serde_json::from_str(&report::json(&run, find.as_ref())).unwrap();
         assert_eq!(json["counts"]["seeds"], tally.worlds);
-        assert_eq!(json["counts"]["virtual_ns"], tally.worlds * 3_600_000_000_000);
+        assert_eq!(json["counts"]["virtual_ns"], (tally.worlds * 3_600_000_000_000).to_string());
         assert_eq!(json["found"]["origin"], format!("seed={}", tally.found.unwrap().0));
         assert_eq!((&json["found"]["invariant"], &json["exit"]["code"]), (&9.into(), &1.into()));
     }
