@@ -6,7 +6,7 @@ use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, CommandError, DialHold, LocalCause};
 use peerloop::net::mio::MioNet;
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStore, RedbStore};
@@ -193,11 +193,12 @@ fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run
     managed.stop();
 
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]);
-    for manager in [fixed, ManagerConfig::new(Network::Regtest)] {
+    let held_back = ControlEvent::DialsHeldBack { cause: DialHold::Banned };
+    for (manager, told) in [(fixed, vec![held_back]), (ManagerConfig::new(Network::Regtest), vec![])] {
         let (mut managed, bans) = Managed::with_book(&folder, manager);
         assert_eq!(bans.iter().map(|ban| (ban.host, ban.reason)).collect::<Vec<_>>(), [(host, BanReason::Manual)]);
         managed.wait(BACKOFF_MAX * 10);
-        assert_eq!((managed.told(), log_count(&node, "Added connection")), (&[][..], 1), "the node saw us once");
+        assert_eq!((managed.told(), log_count(&node, "Added connection")), (&told[..], 1), "the node saw us once");
         managed.stop();
     }
 
