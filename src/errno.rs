@@ -1,6 +1,6 @@
 //! The numbers by which this operating system names errors.
 //!
-//! The standard library gives most of them a kind of its own; those that it does not are told apart by number. The
+//! The standard library gives most of them a kind of its own; the others are matched by number. The
 //! virtual kernel of the simulator fails with these numbers and nothing else, so that whatever tells errors apart does
 //! with it what it would do with the real one.
 

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: 104 days, longer than any run or timeout.
+/// The longest latency that a histogram distinguishes, in nanoseconds: 104 days, longer than any run or timeout.
 ///
 /// It is also the largest integer that every reader of JSON, and every HdrHistogram library, holds exactly.
 pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;

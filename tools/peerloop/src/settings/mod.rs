@@ -266,7 +266,7 @@ pub(crate) fn network(
         let read = text_of(&value).and_then(|text| text.parse::<Network>().map_err(|error| error.to_string()));
         read.map_err(|why| Failure::usage(format!("variable {name}: {}: {why}", setting.name)))
     });
-    // What is given better elsewhere has to be right as well.
+    // A value that is overridden elsewhere has to be right as well.
     Ok(flag.or(of_variable.transpose()?))
 }
 
