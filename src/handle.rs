@@ -5,12 +5,12 @@
 //! [`Ctx`](crate::Ctx).
 
 use crate::api::{Answer, Command, CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Stats};
-use crate::ban::Ban;
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
+use crate::manager::ban::Ban;
 use crate::net::Wake;
 use crate::subscribe::Subscription;
 use crate::wire::Message;

@@ -77,27 +77,22 @@
 #![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;
-mod admit;
 pub mod api;
-pub mod ban;
-pub mod buffer;
 #[cfg(not(feature = "sim-bugs"))]
 mod bugs;
 #[cfg(feature = "sim-bugs")]
 pub mod bugs;
 pub mod channel;
 pub mod config;
-mod dial;
 mod engine;
 #[doc(hidden)]
 pub mod errno;
 pub mod error;
-pub mod framer;
 pub mod handle;
 pub mod histogram;
 pub mod id;
-mod keyed;
 pub mod limits;
+mod link;
 pub mod load;
 mod logging;
 mod manager;
@@ -109,9 +104,7 @@ pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stats;
-pub mod store;
 pub mod subscribe;
-mod table;
 mod text;
 pub mod time;
 pub mod wheel;
@@ -120,9 +113,12 @@ pub mod wire;
 pub use api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
 pub use config::Config;
 pub use error::CloseReason;
-pub use framer::MessageFramer;
 pub use handle::Handle;
 pub use id::PeerId;
+pub use link::framer::{self, MessageFramer};
+#[doc(hidden)]
+pub use link::{blocks, send_queue};
+pub use manager::{ban, store};
 pub use peer::{
     ConnectionState, ConnectionType, HandshakeState, PeerConnection, PingPongState, RestartTracking, validate_version,
 };

@@ -322,7 +322,7 @@ mod tests {
     use super::*;
     use crate::api::one_of_each;
     use crate::limits::{LOG_BURST_LINES, LOG_REFILL};
-    use crate::store::StoreError;
+    use crate::manager::store::StoreError;
     use std::sync::Arc;
     use std::time::Duration;
 

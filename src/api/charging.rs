@@ -2,10 +2,10 @@
 
 use super::control::ControlEvent;
 use super::state::LoopState;
-use crate::ban::score::Verdict;
-use crate::ban::{Ban, BanReason, Misconduct};
 use crate::error::{CloseReason, LocalCause, Misbehaviour};
 use crate::id::{LinkId, PeerId};
+use crate::manager::ban::score::Verdict;
+use crate::manager::ban::{Ban, BanReason, Misconduct};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;

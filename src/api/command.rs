@@ -3,11 +3,11 @@
 use super::control::ControlEvent;
 use super::info::PeerInfo;
 use super::message::{CommandFilter, MessageEvent};
-use crate::ban::Ban;
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
 use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
+use crate::manager::ban::Ban;
 use crate::stats::Stats;
 use crate::subscribe::Outlet;
 use bytes::Bytes;

@@ -5,12 +5,12 @@
 //! causes are types with numbers in them, and it carries no byte of a peer's choice.
 
 use crate::address::Host;
-use crate::ban::{BanReason, Misconduct};
 use crate::config::Field;
 use crate::error::{CloseReason, DialHold, NetworkFailure, Refusal, RefusedOption, ResolveCause};
 use crate::id::PeerId;
+use crate::manager::ban::{BanReason, Misconduct};
+use crate::manager::store::StoreError;
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::store::StoreError;
 use crate::subscribe::Queued;
 use crate::text::Counted;
 use crate::time::{Instant, UnixTime};

@@ -2,14 +2,14 @@
 
 use super::info::PeerInfo;
 use super::state::LoopState;
-use crate::ban::Misconduct;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
+use crate::link::row::Link;
+use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::stats::{MessageCounts, PeerCost};
-use crate::table::Link;
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef, Version};
 use bytes::Bytes;

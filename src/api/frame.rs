@@ -1,8 +1,8 @@
 //! What a handler sees of a message: a borrowed frame, or a borrowed chunk of one.
 
-use crate::buffer::worth_sharing;
 use crate::error::WireError;
-use crate::framer::ChecksumVerdict;
+use crate::link::blocks::worth_sharing;
+use crate::link::framer::ChecksumVerdict;
 use crate::protocol::CommandName;
 use crate::wire::{Header, MessageRef};
 use bytes::Bytes;

@@ -29,8 +29,8 @@ pub(crate) use control::tests::one_of_each;
 pub(crate) use sending::AfterWrite;
 pub(crate) use state::LoopState;
 
-pub use crate::framer::{ChecksumVerdict, Delivery};
 use crate::id::PeerId;
+pub use crate::link::framer::{ChecksumVerdict, Delivery};
 pub use crate::stats::{PeerCost, Stats};
 use crate::wire::Header;
 

@@ -12,7 +12,6 @@
 //! No call here reaches a socket or a clock.
 
 use super::state::LoopState;
-use crate::buffer::{BufferPool, SendQueue, WriteBlock, frame_boundary};
 use crate::bugs::{self, Bug};
 use crate::error::CommandError;
 use crate::id::LinkId;
@@ -20,9 +19,11 @@ use crate::limits::{
     BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, SEND_LIMIT_FACTOR,
     SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
 };
+use crate::link::blocks::WriteBlock;
+use crate::link::row::{Ending, Link, OutgoingStream};
+use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
-use crate::table::{Ending, Link, OutgoingStream};
 use crate::time::Instant;
 use crate::wire::header::payload_limit;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};

@@ -5,17 +5,19 @@
 //! reaches a socket or a clock.
 
 use super::outbox::Outbox;
-use crate::buffer::{BufferPool, WriteBlock};
 use crate::bugs::{self, Budget};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
 use crate::histogram::{Counters, LatencyHistogram};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, RESTART_WINDOW, RESTARTS_MAX, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::link::blocks::WriteBlock;
+use crate::link::row::{Ending, Hold, Link};
+use crate::link::send_queue::BufferPool;
+use crate::link::table::{Dial, Table};
 use crate::manager::Manager;
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::stats::{Census, CloseCounts, Costs, DialHoldCounts, MessageCounts, PeerCost};
-use crate::table::{Dial, Ending, Hold, Link, Table};
 use crate::time::{Instant, UnixTime};
 use crate::wheel::{Wheel, tick_at_or_after, tick_of};
 use rand::rngs::StdRng;

@@ -3,10 +3,10 @@
 
 use super::Engine;
 use crate::api::{Frame, LoopState};
-use crate::ban::Misconduct;
 use crate::error::{Misbehaviour, WireError};
 use crate::id::LinkId;
 use crate::limits::{EMPTY_GATHERED_MAX_BYTES, HEADERS_PER_MESSAGE_MAX, JUDGED_GATHERED_MAX_BYTES};
+use crate::manager::ban::Misconduct;
 use crate::protocol::CommandName;
 use crate::wire::codec::Reader;
 use crate::wire::{Header, RejectCode, Services};

@@ -9,8 +9,8 @@ use crate::bugs::{self, Bug};
 use crate::error::Deadline;
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
+use crate::link::row::{Ending, Link};
 use crate::peer::ConnectionState;
-use crate::table::{Ending, Link};
 use crate::time::Instant;
 
 impl Engine {
@@ -126,8 +126,8 @@ mod tests {
     use crate::engine::Engine;
     use crate::error::IoStep;
     use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNHEARD_GRACE};
+    use crate::link::row::Link;
     use crate::protocol::Network;
-    use crate::table::Link;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_of;
     use rand::SeedableRng;

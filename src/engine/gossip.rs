@@ -6,10 +6,10 @@
 
 use super::Engine;
 use crate::api::{Frame, LoopState};
-use crate::ban::Misconduct;
 use crate::id::LinkId;
 use crate::limits::ADDRESSES_PER_MESSAGE_MAX;
 use crate::manager::Teller;
+use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::wire::AddressesRef;

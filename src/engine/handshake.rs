@@ -7,12 +7,12 @@
 
 use super::Engine;
 use crate::api::{ControlEvent, Event, Handler, LoopState};
-use crate::ban::Misconduct;
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
 use crate::id::{LinkId, PeerId};
 use crate::limits::HEADER_LEN_BYTES;
+use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::wire::{

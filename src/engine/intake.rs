@@ -2,16 +2,16 @@
 
 use super::{Engine, conduct};
 use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
-use crate::ban::Misconduct;
-use crate::buffer::worth_sharing;
 use crate::error::{Misbehaviour, WireError};
-use crate::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
     EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
     PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
 };
+use crate::link::blocks::worth_sharing;
+use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::manager::Manager;
+use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
 use crate::wire::{Header, put_frame, put_pong};

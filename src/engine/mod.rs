@@ -21,13 +21,13 @@ use crate::api::{AfterWrite, Command, ControlEvent, Ctx, Event, Handler, LoopSta
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
-use crate::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
+use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
+use crate::link::row::Ending;
 use crate::logging::LogBook;
 use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
-use crate::table::Ending;
 use crate::time::{Instant, Wait};
 use crate::wheel::instant_of;
 use crate::wire::PayloadLimits;

@@ -2,11 +2,11 @@
 
 use super::Engine;
 use crate::api::Latency;
-use crate::ban::BanReason;
 use crate::histogram::LatencyHistogram;
 use crate::manager::Manager;
+use crate::manager::ban::BanReason;
+use crate::manager::store::PeerStatus;
 use crate::stats::{BookCounts, Stats};
-use crate::store::PeerStatus;
 use crate::time::Instant;
 use std::mem;
 

@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use crate::api::Handler;
     use crate::config::ManagerConfig;
+    use crate::link::row::Link;
     use crate::protocol::Network;
-    use crate::table::Link;
     use crate::time::{Instant, Wait};
     use crate::wheel::tick_at_or_after;
     use rand::SeedableRng;

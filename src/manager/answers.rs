@@ -4,8 +4,8 @@
 //! day, however many connections it opens, and all groups together get no more than there are slots.
 
 use crate::address::NetGroup;
-use crate::keyed::KeyedState;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};
+use crate::manager::keyed::KeyedState;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;

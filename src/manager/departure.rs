@@ -1,11 +1,11 @@
 //! What the end of a connection changes: its place, its claims, and what is thought of its address.
 
 use super::Manager;
-use crate::dial::{Departure, Ended, Verdict};
 use crate::error::CloseReason;
 use crate::id::LinkId;
+use crate::manager::dial::{Departure, Ended, Verdict};
+use crate::manager::store::{Change, KnownPeer, PeerStatus};
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::store::{Change, KnownPeer, PeerStatus};
 use crate::time::{Instant, UnixTime};
 use rand::rngs::StdRng;
 use std::net::SocketAddr;

@@ -1,10 +1,10 @@
 //! The identity of a peer once it has sent its `version`: one that is connected already, or one to remember.
 
 use super::Manager;
-use crate::dial::{Keep, resolve_crossing};
 use crate::error::Side;
 use crate::id::LinkId;
-use crate::store::{Change, KnownPeer, PeerStatus, UserAgent};
+use crate::manager::dial::{Keep, resolve_crossing};
+use crate::manager::store::{Change, KnownPeer, PeerStatus, UserAgent};
 use crate::time::{Instant, UnixTime};
 use crate::wire::Version;
 use rand::rngs::StdRng;

@@ -3,9 +3,9 @@
 //! [`ManagerSummary`] costs the same however much there is to count; [`ManagerReport`] has the rest, and walks over it.
 
 use super::Manager;
-use crate::ban::BanReason;
 use crate::id::LinkId;
-use crate::store::{KnownPeer, PeerStatus};
+use crate::manager::ban::BanReason;
+use crate::manager::store::{KnownPeer, PeerStatus};
 use crate::time::Instant;
 use std::net::SocketAddr;
 

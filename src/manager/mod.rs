@@ -1,19 +1,24 @@
 //! The peer manager: one view of whom to dial, whom to let in, whom to keep out, and what is remembered of them.
 //!
-//! It joins the [dialler](crate::dial), the [bans](crate::ban), the [caps](crate::admit) and the
-//! [book](crate::store), which know nothing of each other. The engine tells it what becomes of connections, and it
+//! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which know nothing of each
+//! other. The engine tells it what becomes of connections, and it
 //! answers with what to do; it never touches a row, a socket or a clock. A loop without one pays for the test of a
 //! pointer where connections come and go, and where a message is for the handler.
 
+pub(crate) mod admit;
 mod answers;
+pub mod ban;
 mod departure;
+pub(crate) mod dial;
 mod gossip;
 mod identity;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
+pub(crate) mod keyed;
 mod punishment;
 mod remembering;
 mod slots;
+pub mod store;
 
 pub(crate) use departure::Leaving;
 pub(crate) use gossip::Teller;
@@ -21,24 +26,24 @@ pub(crate) use identity::Duplicate;
 pub(crate) use remembering::Announced;
 
 use crate::address::{Host, canonical};
-use crate::admit::{Admission, evict};
-use crate::ban::Ban;
-use crate::ban::list::BanList;
-use crate::ban::score::{ChecksumRun, Score};
 use crate::config::{DialMode, ManagerConfig};
-use crate::dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
 use crate::error::{CommandError, DialHold, Refusal};
 use crate::id::{LinkId, PeerId};
-use crate::keyed::KeyedState;
 use crate::limits::EVICTIONS_PER_TURN;
 use crate::protocol::Network;
-use crate::store::{Journal, KnownPeer, MemoryStore};
 use crate::time::{Instant, UnixTime};
+use admit::{Admission, evict};
+use ban::Ban;
+use ban::list::BanList;
+use ban::score::{ChecksumRun, Score};
+use dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
 use gossip::Gossip;
+use keyed::KeyedState;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use store::{Journal, KnownPeer, MemoryStore};
 
 /// Finds, keeps and refuses the peers of one loop.
 #[derive(Debug)]

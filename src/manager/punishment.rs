@@ -2,12 +2,12 @@
 
 use super::Manager;
 use crate::address::Host;
-use crate::ban::list::Outcome;
-use crate::ban::score::{ChecksumRun, Verdict};
-use crate::ban::{Ban, BanReason, Misconduct, Penalty};
 use crate::id::LinkId;
 use crate::limits::BANS_ENDED_PER_TURN;
-use crate::store::{Change, KnownPeer, PeerStatus};
+use crate::manager::ban::list::Outcome;
+use crate::manager::ban::score::{ChecksumRun, Verdict};
+use crate::manager::ban::{Ban, BanReason, Misconduct, Penalty};
+use crate::manager::store::{Change, KnownPeer, PeerStatus};
 use crate::time::{Instant, UnixTime};
 use std::collections::btree_map::Entry;
 use std::iter;

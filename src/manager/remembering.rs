@@ -5,10 +5,10 @@
 //! on it after a crash. Where there is no disk, the network says at once that everything is on it.
 
 use super::Manager;
-use crate::ban::Ban;
-use crate::ban::list::Outcome;
-use crate::dial::{Candidates, Standing};
-use crate::store::{Batch, Change, KnownPeer, MemoryStore, PeerStatus, Persisted};
+use crate::manager::ban::Ban;
+use crate::manager::ban::list::Outcome;
+use crate::manager::dial::{Candidates, Standing};
+use crate::manager::store::{Batch, Change, KnownPeer, MemoryStore, PeerStatus, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -162,9 +162,9 @@ impl Candidates for MemoryStore {
 mod tests {
     use super::*;
     use crate::address::Host;
-    use crate::ban::BanReason;
     use crate::config::ManagerConfig;
     use crate::limits::BANS_MAX;
+    use crate::manager::ban::BanReason;
     use crate::protocol::Network;
     use rand::SeedableRng;
     use std::net::{IpAddr, Ipv4Addr};

@@ -7,8 +7,8 @@
 //! and knows nothing of what became of it.
 
 use crate::address::{Host, NetGroup, canonical};
-use crate::keyed::KeyedState;
 use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
+use crate::manager::keyed::KeyedState;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;

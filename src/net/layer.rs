@@ -6,7 +6,7 @@
 use super::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::error::ResolveFailure;
 use crate::id::LinkId;
-use crate::store::Batch;
+use crate::manager::store::Batch;
 use crate::time::{Instant, UnixTime, Wait};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};

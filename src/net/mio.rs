@@ -13,7 +13,7 @@ use crate::id::{LinkId, Token};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::limits::TCP_USER_TIMEOUT;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
-use crate::store::{Batch, PeerStore, Persisted, StoreError};
+use crate::manager::store::{Batch, PeerStore, Persisted, StoreError};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};

@@ -6,7 +6,7 @@
 
 use super::Wake;
 use crate::limits::{BOOK_END_MAX, BOOK_QUEUE_MAX};
-use crate::store::{Batch, PeerStore, Persisted, StoreError, Writer};
+use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -178,8 +178,8 @@ fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ban::Ban;
-    use crate::store::{Change, KnownPeer};
+    use crate::manager::ban::Ban;
+    use crate::manager::store::{Change, KnownPeer};
     use std::net::SocketAddr;
 
     /// A disk that writes only what it is told to.

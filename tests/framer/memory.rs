@@ -2,7 +2,7 @@
 
 use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use allocation_counter::measure;
-use peerloop::buffer::ReadBlock;
+use peerloop::blocks::ReadBlock;
 use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
 use peerloop::limits::{
     BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES,

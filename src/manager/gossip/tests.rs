@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::address::NetGroup;
-use crate::ban::BanReason;
 use crate::config::ManagerConfig;
 use crate::limits::{ADDRESS_PAYLOAD_MAX_BYTES, ANSWER_LIFETIME, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
+use crate::manager::ban::BanReason;
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::SeedableRng;

@@ -2,11 +2,11 @@
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
+use crate::manager::store::Batch;
 use crate::net::layer::Layer;
 use crate::net::{Answer, Endpoints, Net, Readiness};
 use crate::sim::faults::Site;
 use crate::sim::net::{SimNet, SimSocket};
-use crate::store::Batch;
 use crate::time::Wait;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};

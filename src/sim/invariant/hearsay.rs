@@ -12,7 +12,7 @@ use crate::id::LinkId;
 use crate::limits::{
     ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_MESSAGE_MAX, GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS_PER_SOURCE,
 };
-use crate::store::KnownPeer;
+use crate::manager::store::KnownPeer;
 use crate::time::Instant;
 use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,6 @@ use super::sweep::{Check, SweepSight, none_of};
 use super::turn::{TurnSight, ensure};
 use crate::address::{Host, NetGroup, canonical};
 use crate::api::{ControlEvent, NextDial};
-use crate::ban::trusted::Trusted;
 use crate::config::{Config, Field, ManagerConfig};
 use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::PeerId;
@@ -18,10 +17,11 @@ use crate::limits::{
     BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
     SELF_BACKOFF,
 };
+use crate::manager::ban::trusted::Trusted;
 use crate::manager::inspect::ManagerSummary;
+use crate::manager::store::KnownPeer;
 use crate::peer::ConnectionType;
 use crate::reactor::inspect::{EndingStep, LinkReport, ManagerReport};
-use crate::store::KnownPeer;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;

@@ -7,8 +7,8 @@
 use super::sweep::SweepSight;
 use super::turn::ensure;
 use crate::address::Host;
-use crate::ban::Ban;
-use crate::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted};
+use crate::manager::ban::Ban;
+use crate::manager::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;

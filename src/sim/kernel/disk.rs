@@ -5,11 +5,13 @@
 
 use super::naming::time_between;
 use super::{Coming, Draw, Kernel};
-use crate::ban::Ban;
 use crate::limits::BOOK_QUEUE_MAX;
+use crate::manager::ban::Ban;
+use crate::manager::store::{
+    Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer,
+};
 use crate::net::Answer;
 use crate::sim::errno::{EIO, ENOSPC};
-use crate::store::{Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::{Cell, RefCell};

@@ -3,8 +3,8 @@
 
 use super::tape::Tape;
 use bytes::Bytes;
-use peerloop::buffer::{BufferPool, SendQueue};
 use peerloop::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use peerloop::send_queue::{BufferPool, SendQueue};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 

@@ -4,7 +4,7 @@ use super::{Deaf, Fate, Stage, asking, host};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::{IoStep, LocalCause};
 use crate::limits::SHUTDOWN_GRACE;
-use crate::store::{PeerStatus, StoreError};
+use crate::manager::store::{PeerStatus, StoreError};
 use crate::time::Wait;
 use proptest::collection::vec;
 use proptest::prelude::*;

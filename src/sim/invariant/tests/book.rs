@@ -2,10 +2,10 @@
 
 use super::{Doctored, Scene};
 use crate::address::Host;
-use crate::ban::{Ban, BanReason};
 use crate::id::LinkId;
+use crate::manager::ban::{Ban, BanReason};
+use crate::manager::store::{Batch, Change, KnownPeer, Persisted};
 use crate::sim::invariant::hearsay::{SHARE_MAX, Teller};
-use crate::store::{Batch, Change, KnownPeer, Persisted};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 

@@ -1,0 +1,422 @@
+//! What the peer manager hears and what is done about its answers: who is dialled, let in, recognised, punished.
+//!
+//! The manager decides and this carries it out on rows, lists and events. Without a manager every call here is the test
+//! of a pointer.
+
+use super::Engine;
+use crate::address::{Host, NetGroup};
+use crate::api::{ControlEvent, LoopState, NextDial};
+use crate::error::{
+    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
+};
+use crate::id::{LinkId, PeerId};
+use crate::limits::DIALS_PER_TURN;
+use crate::link::row::Link;
+use crate::manager::admit::evict;
+use crate::manager::ban::{Ban, BanReason, Misconduct};
+use crate::manager::dial::{Departure, Resolve, Verdict};
+use crate::manager::store::{Batch, KnownPeer};
+use crate::manager::{Announced, Duplicate, Leaving, Manager};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::SERVICE_NETWORK;
+use crate::time::Wait;
+use crate::wire::Version;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+impl Engine {
+    // --- Finding ----------------------------------------------------------------------------------------------------
+
+    /// Does what is due: dials, gives up seeds, ends bans.
+    pub(crate) fn manage(&mut self) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.begin_turn();
+        }
+        self.watch_disk();
+        let now = self.state.now;
+        if !self.has_row() {
+            self.report_lack_of_rows();
+        }
+        let Some(manager) = &self.state.manager else { return };
+        let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
+        if self.state.stopping || next_at.is_none_or(|moment| moment > now) {
+            return;
+        }
+        self.dial_whom_it_wants();
+        self.report_dial_holds();
+        self.give_up_seeds();
+        self.end_bans();
+    }
+
+    /// Whether there is a row for one more link: those who are told that there is no place have rows, too.
+    fn has_row(&self) -> bool {
+        self.state.table.len() < self.state.config.max_links
+    }
+
+    fn dial_whom_it_wants(&mut self) {
+        for _ in 0..DIALS_PER_TURN {
+            if !self.has_row() {
+                return;
+            }
+            let state = &mut self.state;
+            let Some(manager) = &mut state.manager else { return };
+            let Some(address) = manager.next_dial(state.now, state.unix_time, &mut state.rng) else { return };
+            state.open(address, None);
+        }
+    }
+
+    /// Reports a due dial for which the table has no row.
+    fn report_lack_of_rows(&mut self) {
+        let now = self.state.now;
+        if let Some(manager) = self.state.manager.as_mut().filter(|_| !self.state.stopping) {
+            manager.dialler.lacks_row(now);
+            self.report_dial_holds();
+        }
+    }
+
+    /// Reports the causes for which wanted peers are not dialled, each once until they are connected.
+    fn report_dial_holds(&mut self) {
+        let LoopState { manager, outbox, dial_holds, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        while let Some(cause) = manager.dialler.take_hold() {
+            dial_holds.add(cause);
+            outbox.tell(ControlEvent::DialsHeldBack { cause });
+        }
+    }
+
+    /// What to ask the network next for the manager.
+    pub(crate) fn next_question(&mut self) -> Option<Resolve> {
+        let now = self.state.now;
+        self.state.manager.as_mut().filter(|_| !self.state.stopping)?.next_question(now)
+    }
+
+    /// The next changes of the book to write.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
+        let now = self.state.now;
+        self.state.manager.as_mut()?.next_batch(now)
+    }
+
+    /// Takes up what an earlier run has remembered.
+    pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        let LoopState { manager, now, unix_time, rng, .. } = &mut self.state;
+        if let Some(manager) = manager {
+            manager.remember(peers, bans, (*now, *unix_time), rng);
+        }
+    }
+
+    /// The loop stops: what has changed is written at once.
+    pub(crate) fn hurry_book(&mut self) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.hurry();
+        }
+    }
+
+    /// Whether the loop may end as far as the book is concerned: nothing waits to be written any more.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.state.manager.as_ref().is_none_or(|manager| manager.is_durable())
+    }
+
+    fn give_up_seeds(&mut self) {
+        let LoopState { manager, outbox, counters, now, rng, .. } = &mut self.state;
+        let Some(manager) = manager else { return };
+        while let Some(name) = manager.give_up_query(*now, rng) {
+            counters.resolve_failures += 1;
+            outbox.tell(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
+        }
+    }
+
+    fn end_bans(&mut self) {
+        let Some(manager) = &mut self.state.manager else { return };
+        for ban in manager.end_bans(self.state.now, self.state.unix_time) {
+            self.state.outbox.tell(ControlEvent::PeerUnbanned { host: ban.host });
+        }
+    }
+
+    /// How long the manager has nothing to do.
+    pub(crate) fn manager_wait(&self) -> Wait {
+        let (now, unix) = (self.state.now, self.state.unix_time);
+        let next = self.state.manager.as_ref().and_then(|manager| match self.state.stopping {
+            // All that is left is to write down what has changed.
+            true => manager.write_at(now),
+            false => manager.next_at(self.has_row(), now, unix),
+        });
+        match next {
+            Some(moment) if moment <= now => Wait::Zero,
+            Some(moment) => Wait::Until(moment),
+            None => Wait::Forever,
+        }
+    }
+
+    // --- Letting in -------------------------------------------------------------------------------------------------
+
+    /// Whether the host of `address` may connect at all.
+    pub(super) fn let_in(&mut self, address: SocketAddr) -> Result<(), Refusal> {
+        let (now, unix) = (self.state.now, self.state.unix_time);
+        self.state.manager.as_mut().map_or(Ok(()), |manager| manager.let_in(address.ip(), now, unix))
+    }
+
+    /// Whether there is a place for one more accepted peer, which is taken.
+    pub(super) fn take_place(&mut self) -> bool {
+        let is_below_max = self.state.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
+        match &mut self.state.manager {
+            Some(manager) => is_below_max && manager.dialler.places.try_take() || self.make_room(),
+            None => is_below_max,
+        }
+    }
+
+    /// Closes an accepted peer for a new one, if that is wanted and one can be spared.
+    fn make_room(&mut self) -> bool {
+        let LoopState { manager, table, rng, outbox, .. } = &mut self.state;
+        let Some(manager) = manager else { return false };
+        if !manager.may_weigh() {
+            return false;
+        }
+        let rows = evict::rows(table.slots() as usize, rng);
+        let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
+        let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
+        let Some(peer) = manager.choose_victim(candidates) else { return false };
+        if let Some(link) = table.get(peer.link()) {
+            outbox.tell(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
+        }
+        // Its row goes at the end of this turn and gives its place back then.
+        manager.dialler.places.take_beyond();
+        self.state.abort(peer.link(), LocalCause::Evicted.into());
+        true
+    }
+
+    /// A row was taken for an accepted connection.
+    pub(super) fn entered(&mut self, id: LinkId, address: SocketAddr) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.entered(id, address);
+        }
+    }
+
+    /// Says in the log that accepting has to wait.
+    pub(crate) fn log_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error) {
+        self.logbook.note_accept_pause(listen_address, error, self.state.now);
+    }
+
+    /// Accepting has to wait; where descriptors are short, so does dialling.
+    pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
+        self.state.counters.accept_pauses += 1;
+        let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
+        if let Some(manager) = self.state.manager.as_mut().filter(|_| is_short) {
+            manager.dialler.short_of_descriptors(self.state.now);
+        }
+    }
+
+    /// The kernel has begun to connect a link that was dialled.
+    pub(crate) fn dial_began(&mut self, id: LinkId) {
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        if let (Some(manager), Some(link)) = (manager, table.get(id)) {
+            manager.dialler.dialled(link.peer.address());
+        }
+    }
+
+    /// Remembers the nonce of the `version` that goes out on a dialled link.
+    pub(super) fn version_leaves(&mut self, id: LinkId, nonce: u64) {
+        let Some(link) = self.state.table.get(id).filter(|link| !link.peer.is_inbound()) else { return };
+        self.nonces.insert(nonce, id);
+        if let Some(manager) = &mut self.state.manager {
+            manager.dialler.opened(link.peer.address());
+        }
+    }
+
+    // --- Recognising ------------------------------------------------------------------------------------------------
+
+    /// Closes a link whose peer's `version` has a nonce of ours: the loop is connected to itself, or somebody repeats
+    /// it. Returns whether it did.
+    pub(super) fn close_if_own(&mut self, id: LinkId) -> bool {
+        let table = &self.state.table;
+        let Some(link) = table.get(id) else { return false };
+        let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
+        let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
+        let ip_of = |link: &Link| link.peer.address().ip().to_canonical();
+        // A stranger who repeats a nonce must not cost us the link that it left on.
+        let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
+        let reason = LocalCause::SelfConnection.into();
+        if is_proven {
+            self.state.close(dialled, reason);
+        }
+        self.state.close(id, reason);
+        true
+    }
+
+    /// Whether the connection whose `version` has come may go on.
+    pub(super) fn identify(&mut self, id: LinkId) -> bool {
+        let now = self.state.now;
+        let patience = self.state.config.handshake_timeout;
+        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return true };
+        let Some(version) = link.peer.handshake().peer_version() else { return true };
+        let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
+        let is_settled = |other: LinkId| {
+            let other = table.get(other).map(|link| &link.peer);
+            let is_connected = |peer: &&crate::peer::PeerConnection| peer.state() == ConnectionState::Connected;
+            other.filter(is_connected).is_some_and(|peer| now >= peer.since().plus(patience))
+        };
+        match manager.identify(id, link.peer.address(), opener, version, is_settled) {
+            None => true,
+            Some(Duplicate::This) => {
+                self.state.close(id, LocalCause::Duplicate.into());
+                false
+            }
+            Some(Duplicate::Other(other)) => {
+                self.state.close(other, LocalCause::Duplicate.into());
+                true
+            }
+        }
+    }
+
+    /// The handshake of a peer is complete.
+    pub(super) fn settled(&mut self, id: LinkId) {
+        let LoopState { table, manager, now, unix_time, rng, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let Some(version) = link.peer.handshake().peer_version() else { return };
+        let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
+        manager.settled(id, link.peer.address(), opener, version, (*now, *unix_time), rng);
+    }
+
+    // --- Punishing --------------------------------------------------------------------------------------------------
+
+    /// Charges a peer with something that a correct one does not do.
+    pub(super) fn misbehaved(&mut self, id: LinkId, misconduct: Misconduct) {
+        self.state.charge(id, misconduct);
+    }
+
+    /// Bans the host of a link that is being closed for `reason`, if that earns a ban.
+    pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
+        if let Some(earned) = BanReason::earned_by(reason, &self.rules.limits) {
+            self.state.ban_for(id, reason, earned);
+        }
+    }
+
+    /// A message of a peer had a wrong checksum.
+    pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
+        let now = self.state.now;
+        let misconduct = self.state.manager.as_mut().and_then(|manager| manager.count_bad_checksum(id, now));
+        if let Some(misconduct) = misconduct {
+            self.misbehaved(id, misconduct);
+        }
+    }
+
+    /// Other hosts are trusted than before: who is banned and not among them any more goes.
+    pub(super) fn trust_changed(&mut self) {
+        if let Ok(bans) = self.bans() {
+            self.state.close_banned(&bans);
+        }
+    }
+
+    // --- Commands ---------------------------------------------------------------------------------------------------
+
+    /// Bans a host because the embedder asked for it.
+    pub(crate) fn ban_as_asked(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), CommandError> {
+        if self.state.manager.is_none() {
+            return Err(CommandError::NoManager);
+        }
+        let is_in_force = self.state.ban(address, BanReason::Manual, length);
+        // It outranks any other ban, so nothing but a full list keeps it out, or that it ends where it begins.
+        let is_empty = length.is_some_and(|length| length.is_zero());
+        if is_in_force || is_empty { Ok(()) } else { Err(CommandError::BansFull) }
+    }
+
+    /// Ends the ban of a host; says whether there was one.
+    pub(crate) fn unban_as_asked(&mut self, address: IpAddr) -> Result<bool, CommandError> {
+        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
+        let manager = manager.as_mut().ok_or(CommandError::NoManager)?;
+        let host = Host::of(address);
+        let was_banned = manager.unban(host, *now, *unix_time);
+        if was_banned {
+            outbox.tell(ControlEvent::PeerUnbanned { host });
+        }
+        Ok(was_banned)
+    }
+
+    /// The bans in force.
+    pub(crate) fn bans(&self) -> Result<Vec<Ban>, CommandError> {
+        let manager = self.state.manager.as_ref().ok_or(CommandError::NoManager)?;
+        Ok(manager.bans.list(self.state.now, self.state.unix_time))
+    }
+
+    // --- Leaving ----------------------------------------------------------------------------------------------------
+
+    /// A row is about to be freed: gives back what it held and tells of the end.
+    pub(super) fn left(&mut self, leaving: Leaving) {
+        let has_ready_peer = self.state.ready_peers() > 0;
+        let LoopState { manager, outbox, counters, now, unix_time, rng, .. } = &mut self.state;
+        let moment = (*now, *unix_time);
+        let departure = manager.as_mut().and_then(|manager| manager.left(leaving, has_ready_peer, moment, rng));
+        let address = leaving.address;
+        let is_barred = manager.as_ref().is_some_and(|manager| manager.is_barred(address, moment.0, moment.1));
+        outbox.tell(end_told(leaving, departure, is_barred));
+        if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
+            counters.restarts += 1;
+            outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
+        }
+        if let Some(manager) = manager {
+            manager.write_down_ban(address, moment.0, moment.1);
+        }
+    }
+}
+
+/// A peer as one that may have to go, unless it is going already.
+fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candidate> {
+    if !link.is_open() {
+        return None;
+    }
+    let address = link.peer.address().ip();
+    let version = link.peer.handshake().peer_version();
+    Some(evict::Candidate {
+        peer: PeerId::of(id),
+        connection_type: link.peer.connection_type(),
+        is_trusted: manager.is_trusted(address),
+        group: NetGroup::of(address),
+        connected_at: link.peer.since(),
+        shortest_ping: link.peer.ping_pong().least_rtt(),
+        last_transaction: None,
+        last_block: None,
+        relays_transactions: version.is_some_and(Version::relays),
+        has_needed_services: version.is_some_and(|version| version.services & SERVICE_NETWORK != 0),
+    })
+}
+
+/// Builds the event of a connection's end; for a banned address no dial is planned.
+fn end_told(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
+    let Leaving { id, address, connection_type, state, reason, by_handler: _ } = leaving;
+    let peer = PeerId::of(id);
+    if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
+        return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };
+    }
+    match connection_type {
+        ConnectionType::Outbound if state != ConnectionState::Connected => {
+            let failures = departure.map_or(1, |departure| departure.failures.max(1));
+            let unbanned = departure.filter(|_| !is_barred);
+            let next = unbanned.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
+            ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
+        }
+        ConnectionType::Outbound | ConnectionType::Inbound | ConnectionType::OverCapacity => {
+            ControlEvent::ConnectionLost { peer, address, connection_type, state, reason }
+        }
+    }
+}
+
+/// What is told of a ban.
+pub(super) fn banned(announced: Announced) -> ControlEvent {
+    let Announced { ban: Ban { host, reason, until, .. }, peers_closed } = announced;
+    ControlEvent::PeerBanned { host, reason, until, peers_closed }
+}
+
+/// When the address of a connection that has ended is dialled again.
+fn next_dial(verdict: Verdict) -> NextDial {
+    match verdict {
+        Verdict::Restart => NextDial::Restart,
+        Verdict::WaitUntil(moment) => NextDial::At(moment),
+        Verdict::Inaccessible => NextDial::Inaccessible,
+        Verdict::NextAddress => NextDial::NextAddress,
+        Verdict::Nothing => NextDial::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,528 @@
+//! The engine with a manager and no network: turns that are made by hand, at moments that the loop asks for.
+
+mod steps;
+
+use crate::address::Host;
+use crate::api::{ControlEvent, Handler};
+use crate::config::{Config, DialMode, ManagerConfig};
+use crate::engine::Engine;
+use crate::error::{CommandError, DialHold, IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::id::LinkId;
+use crate::limits::{
+    BANS_MAX, BARRED_RECHECK, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN,
+    EXPIRIES_PER_TURN, NO_CANDIDATES_DELAY, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+};
+use crate::manager::ban::BanReason;
+use crate::manager::store::{KnownPeer, PeerStatus, Persisted, StoreError};
+use crate::net::Answer;
+use crate::peer::ConnectionType;
+use crate::protocol::Network;
+use crate::time::{Instant, UnixTime, Wait};
+use crate::wheel::tick_of;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SEED: &str = "seed.example";
+/// Turns at one moment after which a loop that is still awake does not sleep at all.
+const TURNS_MAX: usize = 100;
+
+struct Deaf;
+
+impl Handler for Deaf {
+    type Command = ();
+}
+
+/// What becomes of dials.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Connected,
+    Undecided,
+    Failed(ErrorKind),
+    NoDescriptors,
+}
+
+/// A loop, and what it has asked and was not answered.
+struct Stage {
+    engine: Engine,
+    fate: Fate,
+    batches: Vec<u64>,
+    questions: Vec<u32>,
+    turns: usize,
+}
+
+impl Stage {
+    fn new(manager: ManagerConfig) -> Self {
+        let config = Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) };
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
+        engine.state.unix_time = UnixTime::from_secs(1_000_000);
+        Self { engine, fate: Fate::Undecided, batches: Vec::new(), questions: Vec::new(), turns: 0 }
+    }
+
+    fn remember(&mut self, addresses: &[SocketAddr], status: PeerStatus) {
+        let peer = |address: &SocketAddr| {
+            let mut peer = KnownPeer::new(*address, self.engine.state.unix_time);
+            peer.status = status;
+            peer
+        };
+        self.engine.remember(addresses.iter().map(peer).collect(), Vec::new());
+    }
+
+    /// The steps of a turn that a manager has part in, on a network where each write is taken whole.
+    fn turn(&mut self) {
+        let engine = &mut self.engine;
+        self.turns += 1;
+        engine.manage();
+        self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
+        self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
+        while let Some(dial) = engine.state.table.pop_dial() {
+            if engine.is_open(dial.link) {
+                engine.dialling(dial.link);
+                dial_ends(engine, dial.link, self.fate);
+            }
+        }
+        while engine.state.table.pop_ready().is_some() {}
+        let mut due = Vec::new();
+        engine.state.wheel.expire(tick_of(engine.state.now), EXPIRIES_PER_TURN, &mut due);
+        due.into_iter().for_each(|slot| engine.timer_due(slot));
+        while let Some(id) = engine.state.table.pop_dirty() {
+            let (now, waiting) = (engine.state.now, engine.state.table.get(id).map(|link| link.queue.waiting_bytes()));
+            engine.wrote_queued(id, waiting.unwrap_or(0), now, &mut Deaf);
+        }
+        for _ in 0..engine.state.table.closing_len() {
+            let id = engine.state.table.pop_closing().expect("it was counted");
+            engine.close_step(id, &mut Deaf);
+        }
+        engine.tell_news(&mut Deaf);
+    }
+
+    /// Makes turns until the loop would sleep, and returns until when.
+    fn settle(&mut self) -> Wait {
+        for _ in 0..TURNS_MAX {
+            self.turn();
+            match self.engine.wait() {
+                Wait::Zero => {}
+                Wait::Until(moment) if moment <= self.engine.state.now => {}
+                wait @ (Wait::Until(_) | Wait::Forever) => return wait,
+            }
+        }
+        panic!("it does not sleep: {:?} of {:?}", self.engine.wait(), self.engine.manager_wait());
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let state = &mut self.engine.state;
+        state.now = state.now.plus(time);
+        state.unix_time = UnixTime::from_secs(1_000_000 + state.now.since(Instant::ZERO).as_secs() as i64);
+        self.engine.heard_until = self.engine.state.now;
+    }
+
+    /// How long the manager has nothing to do.
+    fn sleep(&self) -> Option<Duration> {
+        match self.engine.manager_wait() {
+            Wait::Zero => Some(Duration::ZERO),
+            Wait::Until(moment) => Some(moment.since(self.engine.state.now)),
+            Wait::Forever => None,
+        }
+    }
+
+    /// Sleeps whenever the loop would, until so much time has passed.
+    fn sleep_for(&mut self, time: Duration) {
+        let until = self.engine.state.now.plus(time);
+        while self.engine.state.now < until {
+            let left = until.since(self.engine.state.now);
+            self.pass(self.sleep().map_or(left, |sleep| sleep.min(left)));
+            self.settle();
+        }
+    }
+
+    fn answer_seed(&mut self, query: u32, addresses: &[SocketAddr]) {
+        let outcome = match addresses {
+            [] => Err(ResolveFailure { name: SEED.to_owned(), cause: ResolveCause::NoAddress }),
+            found => Ok(found.to_vec()),
+        };
+        self.engine.answered(Answer::Resolved { query, outcome });
+    }
+
+    fn answer_batch(&mut self, id: u64, result: Result<(), StoreError>) {
+        self.engine.answered(Answer::Persisted(Persisted { id, result }));
+    }
+
+    fn stop(&mut self) {
+        self.engine.state.stopping = true;
+        self.engine.hurry_book();
+        self.engine.close_all();
+    }
+
+    fn links(&self) -> Vec<LinkId> {
+        self.engine.state.table.iter().map(|(id, _)| id).collect()
+    }
+
+    /// Checks that the manager holds for its links what they hold, and nothing else.
+    fn assert_accounts(&self) {
+        let table = &self.engine.state.table;
+        let manager = self.engine.state.manager.as_deref().expect("it has one");
+        let has_place = |connection_type| connection_type != ConnectionType::OverCapacity;
+        let peers = table.iter().filter(|(_, link)| has_place(link.peer.connection_type())).count();
+        assert_eq!(manager.dialler.places.taken(), peers);
+        let claims: BTreeSet<_> = manager.dialler.live.iter().collect();
+        let links: BTreeSet<_> = table.iter().map(|(id, link)| (link.peer.address(), id)).collect();
+        assert_eq!(claims, links);
+    }
+}
+
+fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
+    match fate {
+        Fate::Connected => {
+            engine.dial_began(id);
+            engine.opened(id, &mut Deaf);
+        }
+        Fate::Undecided => engine.dial_began(id),
+        Fate::Failed(kind) => engine.failed(id, IoStep::Connect, &kind.into()),
+        Fate::NoDescriptors => engine.failed(id, IoStep::Connect, &io::Error::from_raw_os_error(24)),
+    }
+}
+
+fn host(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 18_444))
+}
+
+/// A manager that nothing holds up, and that asks nobody.
+fn manager() -> ManagerConfig {
+    ManagerConfig {
+        per_host_max: 1_000,
+        accepts_per_host_per_second: 1_000_000,
+        dns_seeds: Vec::new(),
+        ..ManagerConfig::new(Network::Regtest)
+    }
+}
+
+/// Wants no peer.
+fn idle() -> ManagerConfig {
+    ManagerConfig { mode: DialMode::Fixed(Vec::new()), ..manager() }
+}
+
+fn asking() -> ManagerConfig {
+    ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..manager() }
+}
+
+fn trusting(address: SocketAddr) -> ManagerConfig {
+    ManagerConfig { trusted: vec![(address.ip(), 32)], ..manager() }
+}
+
+// --- When it sleeps -------------------------------------------------------------------------------------------------
+
+#[test]
+fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
+    let mut stage = Stage::new(manager());
+    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    stage.settle();
+    assert_eq!(stage.sleep(), Some(NO_CANDIDATES_DELAY));
+    stage.pass(NO_CANDIDATES_DELAY);
+    stage.engine.manage();
+    let held_back = ControlEvent::DialsHeldBack { cause: DialHold::NoCandidates };
+    assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
+    assert_eq!(stage.engine.stats().dial_holds.count(DialHold::NoCandidates), 1);
+    assert_eq!(stage.settle(), Wait::Forever);
+    stage.remember(&[host(1)], PeerStatus::Inaccessible);
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "in a new run that one is unknown");
+    stage.settle();
+    assert_eq!(stage.links().len(), 1);
+}
+
+#[test]
+fn with_all_addresses_in_hand_it_sleeps() {
+    let mut stage = Stage::new(manager());
+    stage.remember(&[host(1), host(2)], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
+    stage.pass(NO_CANDIDATES_DELAY);
+    stage.engine.manage();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "what it lacks is reported");
+}
+
+#[test]
+fn with_an_address_that_may_not_be_dialled_it_looks_again_twice_a_second_and_no_more_often() {
+    let mut stage = Stage::new(manager());
+    let own = host(3);
+    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.remember(&[host(1), host(2), own], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (2, Some(BOOK_RETRY)));
+    for _ in 0..8 {
+        stage.pass(BOOK_RETRY);
+        let turns = stage.turns;
+        stage.settle();
+        assert_eq!((stage.turns - turns, stage.sleep()), (1, Some(BOOK_RETRY)));
+    }
+}
+
+#[test]
+fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() {
+    let mut stage = Stage::new(asking());
+    stage.settle();
+    assert_eq!(stage.questions.len(), 1);
+    stage.sleep_for(SEED_INTERVAL_MIN - TICK);
+    assert_eq!(stage.questions.len(), 1, "it was not answered yet");
+    stage.sleep_for(TICK);
+    assert_eq!(stage.questions.len(), 2, "nobody is left to dial");
+    stage.answer_seed(stage.questions[1], &[]);
+    stage.sleep_for(SEED_INTERVAL_MIN - TICK);
+    assert_eq!(stage.questions.len(), 2, "a failure is no reason to ask at once");
+    stage.sleep_for(TICK);
+    let asked_at = stage.engine.state.now;
+    let peers: Vec<SocketAddr> = (0..20).map(host).collect();
+    stage.answer_seed(stage.questions[2], &peers);
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "they are to be written down");
+    stage.pass(BOOK_DELAY);
+    stage.settle();
+    stage.answer_batch(1, Ok(()));
+    assert_eq!(stage.engine.manager_wait(), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody else is wanted");
+    assert!(stage.turns < 40, "{} turns in two minutes", stage.turns);
+}
+
+#[test]
+fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
+    let mut stage = Stage::new(idle());
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
+    stage.settle();
+    stage.engine.ban_as_asked(host(2).ip(), None).unwrap();
+    stage.settle();
+    let late = Some(BOOK_ANSWER_MAX);
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
+    stage.answer_batch(1, Err(StoreError::Full));
+    stage.settle();
+    assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer goes on trying");
+    stage.answer_batch(1, Ok(()));
+    assert_eq!(stage.sleep(), Some(Duration::ZERO));
+    stage.settle();
+    assert_eq!((&stage.batches[..], stage.sleep()), (&[1, 2][..], late));
+}
+
+#[test]
+fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
+    for stops in [false, true] {
+        let mut stage = Stage::new(idle());
+        stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+        stage.settle();
+        if stops {
+            stage.stop();
+        }
+        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.now.plus(BOOK_ANSWER_MAX)));
+        stage.pass(BOOK_ANSWER_MAX);
+        stage.engine.manage();
+        let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
+        assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
+        assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
+        stage.sleep_for(3 * BOOK_ANSWER_MAX);
+        assert_eq!(stage.engine.state.counters.persist_failures, 1, "it is told once");
+        stage.answer_batch(1, Ok(()));
+        assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
+    }
+}
+
+#[test]
+fn an_own_address_in_the_fixed_list_is_reported_once() {
+    let own = host(3);
+    let mut stage = Stage::new(ManagerConfig { mode: DialMode::Fixed(vec![own]), ..manager() });
+    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.engine.manage();
+    let held_back = ControlEvent::DialsHeldBack { cause: DialHold::OwnAddress };
+    assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
+    stage.pass(BARRED_RECHECK);
+    stage.engine.manage();
+    assert_eq!(stage.engine.state.outbox.take_events(), []);
+}
+
+#[test]
+fn the_end_of_a_ban_wakes_it() {
+    let mut stage = Stage::new(idle());
+    let minute = Duration::from_secs(60);
+    stage.engine.ban_as_asked(host(1).ip(), Some(minute)).unwrap();
+    stage.settle();
+    stage.answer_batch(1, Ok(()));
+    assert_eq!(stage.sleep(), Some(minute));
+    stage.pass(minute);
+    assert_eq!(stage.engine.bans(), Ok(Vec::new()));
+    stage.settle();
+    stage.answer_batch(2, Ok(()));
+    assert_eq!(stage.sleep(), None);
+}
+
+#[test]
+fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
+    let mut stage = Stage::new(asking());
+    stage.remember(&[host(1)], PeerStatus::Valid);
+    stage.engine.ban_as_asked(host(2).ip(), Some(Duration::from_secs(1))).unwrap();
+    stage.stop();
+    stage.settle();
+    assert_eq!((stage.links(), stage.questions.len(), stage.batches.len()), (vec![], 0, 1));
+    assert_eq!(stage.sleep(), Some(BOOK_ANSWER_MAX));
+    stage.pass(Duration::from_secs(7_200));
+    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, false));
+    stage.answer_batch(1, Ok(()));
+    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, true));
+}
+
+#[test]
+fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
+    let mut stage = Stage::new(manager());
+    stage.engine.state.config.max_links = 2;
+    stage.engine.state.config.max_inbound = 0;
+    let visitors = [host(1), host(2)].map(|visitor| stage.engine.accept(visitor).expect("there is a row"));
+    visitors.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    stage.remember(&[host(3)], PeerStatus::Valid);
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
+    stage.engine.state.abort(visitors[0], LocalCause::Requested.into());
+    stage.settle();
+    assert_eq!(stage.links().len(), 2, "the row is that of the peer that is dialled");
+    stage.assert_accounts();
+}
+
+#[test]
+fn who_is_driven_out_gives_back_the_place_of_its_own() {
+    const PEERS: u8 = 30;
+    let mut stage =
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+    let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let id = stage.engine.accept(host(number)).expect("somebody can be spared");
+            stage.engine.opened(id, &mut Deaf);
+        }
+    };
+    visit(&mut stage, 0..PEERS);
+    stage.settle();
+    visit(&mut stage, PEERS..PEERS + 4);
+    let places_taken =
+        |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.places.taken());
+    assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
+    stage.settle();
+    assert_eq!((stage.links().len(), stage.engine.state.counters.refused), (PEERS.into(), 0));
+    stage.assert_accounts();
+}
+
+#[test]
+fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
+    const PEERS: u8 = 60;
+    const EVICTED: u8 = EVICTIONS_PER_TURN as u8;
+    let mut stage =
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+    let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let id = stage.engine.accept(host(number)).expect("there are rows");
+            stage.engine.opened(id, &mut Deaf);
+        }
+        let census = &stage.engine.state.census;
+        let counted = census.of_type(ConnectionType::OverCapacity);
+        stage.settle();
+        counted
+    };
+    assert_eq!(visit(&mut stage, 0..PEERS), 0);
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "those that came last");
+    let second = PEERS + EVICTED + 3;
+    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "no more than those of before");
+    stage.assert_accounts();
+}
+
+// --- Another configuration ------------------------------------------------------------------------------------------
+
+impl Stage {
+    fn reconfigure(&mut self, manager: ManagerConfig) {
+        let config = Config { manager: Some(Box::new(manager)), ..self.engine.state.config.clone() };
+        self.engine.update_config(config, false).unwrap();
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.engine.state.table.iter().map(|(_, link)| link.peer.address()).collect()
+    }
+}
+
+fn fixed(numbers: std::ops::Range<u8>) -> ManagerConfig {
+    ManagerConfig { mode: DialMode::Fixed(numbers.map(host).collect()), ..manager() }
+}
+
+#[test]
+fn of_a_fixed_list_that_is_shortened_while_dials_pause_only_the_rest_is_dialled() {
+    let mut stage = Stage::new(fixed(0..6));
+    stage.fate = Fate::NoDescriptors;
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)));
+    stage.reconfigure(fixed(4..5));
+    stage.settle();
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "it is not the list that is short");
+    stage.pass(DIAL_PAUSE_FIRST);
+    stage.fate = Fate::Undecided;
+    stage.settle();
+    assert_eq!((stage.addresses(), stage.sleep()), (vec![host(4)], None));
+}
+
+#[test]
+fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
+    let mut stage = Stage::new(fixed(0..4));
+    stage.settle();
+    assert_eq!(stage.links().len(), 4);
+    stage.reconfigure(fixed(0..1));
+    stage.settle();
+    assert_eq!(stage.links().len(), 4, "nobody is closed for it");
+    stage.pass(stage.engine.state.config.connect_timeout);
+    stage.settle();
+    assert_eq!(stage.links(), []);
+    stage.assert_accounts();
+    for _ in 0..30 {
+        stage.pass(stage.sleep().expect("the one that is left is dialled again"));
+        stage.settle();
+        assert!(stage.addresses().iter().all(|address| *address == host(0)));
+        stage.pass(stage.engine.state.config.connect_timeout + TICK);
+        stage.settle();
+    }
+}
+
+#[test]
+fn who_is_banned_and_not_trusted_any_more_is_closed() {
+    let mut stage = Stage::new(trusting(host(1)));
+    let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a place"));
+    links.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
+    stage.settle();
+    assert!(links.iter().all(|id| stage.engine.is_open(*id)), "no ban is for who is trusted");
+    stage.reconfigure(manager());
+    assert_eq!(links.map(|id| stage.engine.is_open(id)), [false, true]);
+    stage.settle();
+    stage.assert_accounts();
+}
+
+#[test]
+fn who_is_banned_and_trusted_from_now_on_is_dialled() {
+    let mut stage = Stage::new(manager());
+    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.remember(&[host(1)], PeerStatus::Banned(BanReason::Manual));
+    stage.settle();
+    assert_eq!(stage.links(), []);
+    stage.reconfigure(trusting(host(1)));
+    stage.settle();
+    assert_eq!(stage.addresses(), [host(1)]);
+}
+
+// --- A full list of bans ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
+    let mut stage = Stage::new(manager());
+    let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
+    let minute = Some(Duration::from_secs(60));
+    stage.engine.ban_as_asked(number(0), minute).unwrap();
+    (1..BANS_MAX).for_each(|host| stage.engine.ban_as_asked(number(host), None).unwrap());
+    assert_eq!(stage.engine.ban_as_asked(number(BANS_MAX), None), Ok(()), "for ever is longer than for a minute");
+    let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
+    assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
+    assert_eq!(stage.engine.ban_as_asked(number(0), None), Err(CommandError::BansFull));
+    assert_eq!(stage.engine.ban_as_asked(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
+    assert_eq!(stage.engine.bans().map(|bans| bans.len()), Ok(BANS_MAX));
+}

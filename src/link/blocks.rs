@@ -1,0 +1,124 @@
+//! The two blocks that all links of a loop share: one to receive into, one to gather replies in.
+//!
+//! Only what the kernel or the peer does not take at once costs memory of its own, in a
+//! [`SendQueue`](super::send_queue::SendQueue). An idle link owns none.
+
+use crate::bugs::{self, Budget};
+use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
+use bytes::{Bytes, BytesMut};
+use std::mem;
+
+/// The block that every link is read into.
+///
+/// It is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and thawed
+/// afterwards. Only if something was kept is the block given up and a new one made.
+#[derive(Debug)]
+pub struct ReadBlock {
+    bytes: BytesMut,
+}
+
+impl ReadBlock {
+    /// A zeroed block of [`READ_BLOCK_BYTES`].
+    pub fn new() -> Self {
+        Self { bytes: BytesMut::zeroed(READ_BLOCK_BYTES) }
+    }
+
+    /// The room to receive into, always the whole block.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The block for reading; it has to come back through [`ReadBlock::thaw`] before there is room again.
+    pub fn freeze(&mut self) -> Bytes {
+        mem::take(&mut self.bytes).freeze()
+    }
+
+    /// Takes the block back, or makes a new one if a part of it was kept.
+    pub fn thaw(&mut self, block: Bytes) {
+        self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
+    }
+}
+
+impl Default for ReadBlock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one
+/// is copied: otherwise a few kept inventories would pin hundreds of megabytes. What is shared holds at most twice what
+/// it is.
+pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
+    part_len >= block_len.div_ceil(2)
+}
+
+/// The block in which replies are gathered while one link's input is parsed.
+#[derive(Debug, Default)]
+pub struct WriteBlock {
+    bytes: Vec<u8>,
+    has_ping: bool,
+}
+
+impl WriteBlock {
+    /// Where replies are appended.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What was gathered.
+    pub fn gathered(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A ping of ours is among what was gathered: the moment of its write counts.
+    pub(crate) fn note_ping(&mut self) {
+        self.has_ping = true;
+    }
+
+    /// Whether a ping of ours is among what was gathered.
+    pub(crate) fn has_ping(&self) -> bool {
+        self.has_ping
+    }
+
+    /// Whether another `len` bytes may be gathered before the rest has to queue.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.bytes.len() + len <= bugs::shrunk(Budget::ReplyBytes, WRITE_BLOCK_BYTES)
+    }
+
+    /// Empties the block and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.has_ping = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_of_which_nothing_is_kept_is_the_same_block_again() {
+        let mut block = ReadBlock::new();
+        let before = block.room().as_ptr();
+        let frozen = block.freeze();
+        assert_eq!(frozen.len(), READ_BLOCK_BYTES);
+        block.thaw(frozen);
+        assert_eq!(block.room().as_ptr(), before);
+        assert_eq!(block.room().len(), READ_BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_block_of_which_a_part_is_kept_is_replaced_and_the_part_is_unchanged() {
+        let mut block = ReadBlock::new();
+        block.room()[..4].copy_from_slice(b"kept");
+        let frozen = block.freeze();
+        let kept = frozen.slice(..4);
+        block.thaw(frozen);
+        block.room().fill(0xff);
+        assert_eq!(&kept[..], b"kept");
+        drop(kept);
+        let frozen = block.freeze();
+        block.thaw(frozen);
+        assert_eq!(block.room().len(), READ_BLOCK_BYTES);
+    }
+}

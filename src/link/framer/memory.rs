@@ -1,0 +1,149 @@
+//! The memory that the framers of one loop share, and its bound.
+//!
+//! A payload is gathered in a buffer of one of two sizes, so that no message leaves a hole of a size of its own in the
+//! heap. Up to [`POOLED_BUFFER_MAX_BYTES`] it is a small one of the pool. Above that it is a large one, of at least
+//! [`BUFFER_GROWTH_BYTES`]: an allocator maps those by themselves and returns them to the system when they are freed.
+//! Of a mapped buffer only the pages that are written to cost memory, so a large buffer counts by its payload.
+
+use super::partial::{Body, Fate, Partial, Progress};
+use crate::limits::{BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX};
+use crate::link::send_queue::BufferPool;
+use crate::time::Instant;
+use sha2::{Digest, Sha256};
+use std::mem;
+
+/// Memory shared by the framers of one loop: pooled buffers, and the account of what they all gather.
+#[derive(Debug)]
+pub struct FramerMemory {
+    buffers: BufferPool,
+    /// Buffers of [`BUFFER_GROWTH_BYTES`] that wait to be used again, so that a busy loop maps no memory.
+    large: Vec<Vec<u8>>,
+    /// Records that wait to be used again; boxed because a link's row has room for a pointer only.
+    #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
+    partials: Vec<Box<Partial>>,
+    gathered_bytes: u64,
+    gathered_max_bytes: u64,
+}
+
+impl FramerMemory {
+    /// Memory in which at most `gathered_max_bytes` of large frames are gathered at once. Frames up to
+    /// [`POOLED_BUFFER_MAX_BYTES`] are not counted, so that nobody's large frames can push out another's small ones.
+    pub fn new(gathered_max_bytes: u64) -> Self {
+        Self {
+            buffers: BufferPool::default(),
+            large: Vec::new(),
+            partials: Vec::new(),
+            gathered_bytes: 0,
+            gathered_max_bytes,
+        }
+    }
+
+    /// Sets another bound; what is gathered above it stays and does not grow.
+    pub fn set_gathered_max_bytes(&mut self, gathered_max_bytes: u64) {
+        self.gathered_max_bytes = gathered_max_bytes;
+    }
+
+    /// Bytes held for large frames that are being gathered.
+    pub fn gathered_bytes(&self) -> u64 {
+        self.gathered_bytes
+    }
+
+    /// Bytes of all that waits to be used again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let partials: usize =
+            self.partials.iter().map(|partial| size_of::<Partial>() + partial.gathered.capacity()).sum();
+        let large: usize = self.large.iter().map(Vec::capacity).sum();
+        self.buffers.held_bytes()
+            + large
+            + partials
+            + self.large.capacity() * size_of::<Vec<u8>>()
+            + self.partials.capacity() * size_of::<Box<Partial>>()
+    }
+
+    /// The pool of small buffers.
+    pub fn buffers(&mut self) -> &mut BufferPool {
+        &mut self.buffers
+    }
+
+    /// Takes back the buffer of a payload. One of neither size, or one too many, is freed.
+    pub fn recycle(&mut self, mut payload: Vec<u8>) {
+        if payload.capacity() != BUFFER_GROWTH_BYTES {
+            self.buffers.put(payload);
+        } else if self.large.len() < LARGE_BUFFERS_MAX {
+            payload.clear();
+            self.large.push(payload);
+        }
+    }
+
+    /// Makes room for `more` bytes after the `received` ones in `gathered`; `false` if the bound does not allow it.
+    pub(super) fn reserve(&mut self, gathered: &mut Vec<u8>, received: u64, more: usize, payload_len: u64) -> bool {
+        if gathered.capacity() as u64 - received >= more as u64 {
+            return true;
+        }
+        if payload_len <= POOLED_BUFFER_MAX_BYTES as u64 {
+            // Every pooled buffer has the same room, so that one kind of frame never has to enlarge another's.
+            gathered.reserve_exact(POOLED_BUFFER_MAX_BYTES - gathered.len());
+            return true;
+        }
+        let left = payload_len - received;
+        let target = received + left.min(more.max(BUFFER_GROWTH_BYTES) as u64);
+        let charge = target - charged(gathered, payload_len);
+        if self.gathered_bytes + charge > self.gathered_max_bytes {
+            return false;
+        }
+        self.gathered_bytes -= charged(gathered, payload_len);
+        if gathered.capacity() > POOLED_BUFFER_MAX_BYTES {
+            gathered.reserve_exact(target as usize - gathered.len());
+        } else {
+            // The bytes of a small buffer are copied, so that the buffer goes back to the pool unchanged.
+            let mut large = self.large(target as usize);
+            large.extend_from_slice(&gathered[..received as usize]);
+            self.buffers.put(mem::replace(gathered, large));
+        }
+        self.gathered_bytes += charged(gathered, payload_len);
+        true
+    }
+
+    /// Takes an empty large buffer with room for `len` bytes.
+    fn large(&mut self, len: usize) -> Vec<u8> {
+        let pooled = if len <= BUFFER_GROWTH_BYTES { self.large.pop() } else { None };
+        pooled.unwrap_or_else(|| Vec::with_capacity(len.max(BUFFER_GROWTH_BYTES)))
+    }
+
+    /// Takes the buffer of a payload of `payload_len` bytes out of the account.
+    pub(super) fn release(&mut self, gathered: &Vec<u8>, payload_len: u64) {
+        self.gathered_bytes -= charged(gathered, payload_len);
+    }
+
+    /// Takes back a buffer whose payload is given up.
+    pub(super) fn abandon(&mut self, gathered: &mut Vec<u8>, payload_len: u64) {
+        self.release(gathered, payload_len);
+        self.recycle(mem::take(gathered));
+    }
+
+    pub(super) fn partial(&mut self, now: Instant) -> Box<Partial> {
+        let mut partial = self.partials.pop().unwrap_or_default();
+        partial.progress = Progress::new(now);
+        partial.gathered = self.buffers.take();
+        partial
+    }
+
+    pub(super) fn retire(&mut self, mut partial: Box<Partial>) {
+        let body = partial.body.take();
+        self.abandon(&mut partial.gathered, body.map_or(0, |body| body.header.payload_len));
+        partial.head_len = 0;
+        if let Some(Body { fate: Fate::Stream, .. }) = body {
+            partial.hasher = Sha256::new();
+        }
+        if self.partials.len() < POOLED_BUFFERS_MAX {
+            self.partials.push(partial);
+        }
+    }
+}
+
+/// Returns what a buffer counts in the account: nothing while it is a small one, and never more than its payload.
+pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
+    let capacity = gathered.capacity();
+    if capacity > POOLED_BUFFER_MAX_BYTES { payload_len.min(capacity as u64) } else { 0 }
+}

@@ -1,0 +1,372 @@
+//! What waits to be sent on one link, and what of it goes ahead.
+//!
+//! Frames leave in the order in which they were queued. Those that are queued *ahead* leave in an order of their own:
+//! right behind the frame of which the kernel has got a byte, and before all others. No frame is ever torn. A frame
+//! that comes in parts is one frame from its first byte to its last, however late that comes.
+//!
+//! Where frames begin and end is looked for in the first segment only, and only when something is to go ahead: until
+//! then it costs nothing.
+
+mod buffers;
+mod pool;
+mod queue;
+mod segment;
+
+pub use pool::BufferPool;
+pub(crate) use segment::frame_boundary;
+
+use crate::bugs::{self, Budget};
+use crate::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use bytes::Bytes;
+use queue::Queue;
+use segment::{Content, Memory, Segment, pooled_copy};
+use std::io::IoSlice;
+use std::mem;
+
+/// What waits to be sent on one link: nothing at all when nothing waits.
+///
+/// Small frames are copied together, large and shared ones are held as [`Bytes`].
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    queue: Option<Box<Queue>>,
+}
+
+/// What a [`SendQueue`] comes to when its parts are counted.
+#[cfg(feature = "sim")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueueCount {
+    pub(crate) waiting_bytes: usize,
+    pub(crate) largest_bytes: usize,
+    pub(crate) held_bytes: usize,
+}
+
+impl SendQueue {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.waiting_bytes)
+    }
+
+    /// Bytes that wait of what was queued ahead.
+    pub fn ahead_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.ahead_bytes)
+    }
+
+    /// What waits, counted anew, the largest part of it, and the memory that all of it holds.
+    #[cfg(feature = "sim")]
+    pub(crate) fn recount(&self) -> QueueCount {
+        let Some(queue) = &self.queue else { return QueueCount::default() };
+        let mut count = QueueCount { waiting_bytes: 0, largest_bytes: 0, held_bytes: queue.own_bytes() };
+        for segment in &queue.segments {
+            let len = segment.as_slice().len();
+            count.waiting_bytes += len;
+            count.largest_bytes = count.largest_bytes.max(len);
+            count.held_bytes += match &segment.memory {
+                Memory::Pooled(buffer) => buffer.capacity(),
+                Memory::Shared(bytes) => bytes.len(),
+            };
+        }
+        count.waiting_bytes -= queue.head_written;
+        count
+    }
+
+    /// Queues a copy of frames of our own making: their headers have to be truthful, and of the last one there may be
+    /// no more than the beginning if the next that is queued is its [rest](SendQueue::push_rest).
+    pub fn push_copy(&mut self, frames: &[u8], pool: &mut BufferPool) {
+        self.push_bytes(frames, Content::Frames, pool);
+    }
+
+    /// Queues `frame` without a copy.
+    pub fn push_shared(&mut self, frame: Bytes, pool: &mut BufferPool) {
+        self.push_segment(Memory::Shared(frame), Content::Frame, pool);
+    }
+
+    /// Queues a copy of the next part of the frame that was queued last, or that has left as far as it was queued.
+    pub fn push_rest(&mut self, part: &[u8], pool: &mut BufferPool) {
+        self.push_bytes(part, Content::Rest, pool);
+    }
+
+    /// Queues such a part without a copy, if it is large.
+    pub fn push_rest_shared(&mut self, part: Bytes, pool: &mut BufferPool) {
+        match part.len() <= POOLED_BUFFER_MAX_BYTES {
+            true => self.push_bytes(&part, Content::Rest, pool),
+            false => self.push_segment(Memory::Shared(part), Content::Rest, pool),
+        }
+    }
+
+    /// Queues a copy of `frame` ahead, and returns how many bytes wait up to its end.
+    ///
+    /// `is_fed` says that the frame that was queued last is not complete. If that is the one that has begun to leave,
+    /// nothing can go ahead: nothing is queued, and the answer is `None`.
+    pub fn push_ahead(&mut self, frame: &[u8], is_fed: bool, pool: &mut BufferPool) -> Option<usize> {
+        debug_assert!(!frame.is_empty(), "no frame is empty");
+        if is_fed && self.is_empty() {
+            return None;
+        }
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        if queue.ahead_bytes == 0 && !queue.segments.is_empty() {
+            let begun_segments = queue.part_behind_begun(&mut pool.buffers);
+            if is_fed && begun_segments == queue.segments.len() {
+                return None;
+            }
+            let begun: usize = queue.segments.range(..begun_segments).map(|segment| segment.as_slice().len()).sum();
+            queue.begun_bytes = begun - queue.head_written;
+            queue.ahead_segments = begun_segments;
+        }
+        let most = bugs::shrunk(Budget::SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        let last = if queue.ahead_bytes > 0 { queue.segments.get_mut(queue.ahead_segments - 1) } else { None };
+        match last {
+            Some(Segment { memory: Memory::Pooled(last), .. }) if last.len() + frame.len() <= most => {
+                last.extend_from_slice(frame);
+            }
+            Some(_) | None => {
+                let segment = Segment { memory: pooled_copy(frame, &mut pool.buffers), content: Content::Frames };
+                match queue.ahead_segments == queue.segments.len() {
+                    true => queue.segments.push_back(segment),
+                    false => queue.segments.insert(queue.ahead_segments, segment),
+                }
+                queue.ahead_segments += 1;
+            }
+        }
+        queue.waiting_bytes += frame.len();
+        pool.waiting_bytes += frame.len() as u64;
+        queue.ahead_bytes += frame.len();
+        Some(queue.begun_bytes + queue.ahead_bytes)
+    }
+
+    /// Fills `slices` with the beginning of what waits, at most `most_bytes` of it, and returns how many it filled.
+    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE], most_bytes: usize) -> usize {
+        let Some(queue) = &self.queue else { return 0 };
+        let (mut filled, mut left_bytes) = (0, most_bytes);
+        for (segment, slice) in queue.segments.iter().zip(slices.iter_mut()) {
+            if left_bytes == 0 {
+                break;
+            }
+            let skip = if filled == 0 { queue.head_written } else { 0 };
+            let bytes = &segment.as_slice()[skip..];
+            let bytes = &bytes[..bytes.len().min(left_bytes)];
+            left_bytes -= bytes.len();
+            *slice = IoSlice::new(bytes);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Queues all that waits in `other` behind what waits here, and leaves `other` empty. Something may have been
+    /// queued ahead in `other` only if all that waits here is of a frame that has begun to leave.
+    pub fn push_queue(&mut self, other: &mut Self, pool: &mut BufferPool) {
+        let Some(mut theirs) = other.queue.take() else { return };
+        assert!(theirs.head_written == 0, "nothing of a queue that waits behind another is written");
+        let ours = self.queue.get_or_insert_with(|| pool.take_queue());
+        if theirs.ahead_bytes > 0 {
+            assert!(ours.ahead_bytes == 0, "what went ahead there could not go ahead here");
+            ours.begun_bytes = ours.waiting_bytes;
+            ours.ahead_bytes = theirs.ahead_bytes;
+            ours.ahead_segments = ours.segments.len() + theirs.ahead_segments;
+        }
+        ours.waiting_bytes += theirs.waiting_bytes;
+        ours.segments.append(&mut theirs.segments);
+        pool.put_queue(theirs);
+    }
+
+    /// Removes `written` bytes from the front.
+    ///
+    /// # Panics
+    ///
+    /// If more is said to be written than waits, which no kernel does.
+    pub fn advance(&mut self, written: usize, pool: &mut BufferPool) {
+        let Some(queue) = &mut self.queue else {
+            assert!(written == 0, "nothing waits, so nothing was written");
+            return;
+        };
+        assert!(written <= queue.waiting_bytes, "no more is written than waits");
+        queue.waiting_bytes -= written;
+        pool.waiting_bytes -= written as u64;
+        if queue.ahead_bytes > 0 {
+            let of_begun = written.min(queue.begun_bytes);
+            queue.begun_bytes -= of_begun;
+            queue.ahead_bytes = queue.ahead_bytes.saturating_sub(written - of_begun);
+        }
+        let mut left = written + mem::take(&mut queue.head_written);
+        while let Some(head) = queue.segments.front() {
+            let len = head.as_slice().len();
+            if left < len {
+                break;
+            }
+            left -= len;
+            queue.ahead_segments = queue.ahead_segments.saturating_sub(1);
+            if let Some(segment) = queue.segments.pop_front() {
+                segment.retire(&mut pool.buffers);
+            }
+        }
+        queue.head_written = left;
+        if queue.waiting_bytes == 0 {
+            self.clear(pool);
+        }
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self, pool: &mut BufferPool) {
+        let Some(mut queue) = self.queue.take() else { return };
+        pool.waiting_bytes -= queue.waiting_bytes as u64;
+        for segment in queue.segments.drain(..) {
+            segment.retire(&mut pool.buffers);
+        }
+        pool.put_queue(queue);
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8], content: Content, pool: &mut BufferPool) {
+        let most = bugs::shrunk(Budget::SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        if bytes.len() > most {
+            return self.push_segment(Memory::Shared(Bytes::copy_from_slice(bytes)), content, pool);
+        }
+        match self.queue.as_mut().and_then(|queue| queue.last_joinable(content)) {
+            Some(last) if last.len() + bytes.len() <= most => last.extend_from_slice(bytes),
+            Some(_) | None if bytes.is_empty() => return,
+            Some(_) | None => return self.push_segment(pooled_copy(bytes, &mut pool.buffers), content, pool),
+        }
+        if let Some(queue) = &mut self.queue {
+            queue.waiting_bytes += bytes.len();
+            pool.waiting_bytes += bytes.len() as u64;
+        }
+    }
+
+    fn push_segment(&mut self, memory: Memory, content: Content, pool: &mut BufferPool) {
+        let segment = Segment { memory, content };
+        let len = segment.as_slice().len();
+        if len == 0 {
+            return;
+        }
+        let queue = self.queue.get_or_insert_with(|| pool.take_queue());
+        queue.waiting_bytes += len;
+        pool.waiting_bytes += len as u64;
+        queue.segments.push_back(segment);
+    }
+}
+
+#[cfg(test)]
+mod ahead;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Copy(usize),
+        Share(usize),
+        Queue(usize),
+        Write(usize),
+    }
+
+    const STEP_MAX_BYTES: usize = 10_000;
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let len = prop_oneof![0..64usize, 0..STEP_MAX_BYTES];
+        let step = prop_oneof![
+            len.clone().prop_map(Step::Copy),
+            len.clone().prop_map(Step::Share),
+            len.clone().prop_map(Step::Queue),
+            len.prop_map(Step::Write),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    /// The byte at each position of an endless stream; its period is prime, so that no shift by a buffer's size fits.
+    struct Pattern(Bytes);
+
+    impl Pattern {
+        const PERIOD: usize = 251;
+
+        fn new() -> Self {
+            Self((0..STEP_MAX_BYTES + Self::PERIOD).map(|at| (at % Self::PERIOD) as u8).collect())
+        }
+
+        fn part(&self, position: usize, len: usize) -> Bytes {
+            self.0.slice(position % Self::PERIOD..).slice(..len)
+        }
+    }
+
+    /// Compares what waits with the stream from `position` on and returns how much of it is in one gathered write of
+    /// at most `most` bytes.
+    fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize, most: usize) -> usize {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let filled = queue.fill_slices(&mut slices, most);
+        let mut seen = 0;
+        for slice in &slices[..filled] {
+            assert!(!slice.is_empty(), "no slice is wasted");
+            assert_eq!(slice[..], pattern.part(position + seen, slice.len()));
+            seen += slice.len();
+        }
+        assert!(filled == SLICES_PER_WRITE || seen == most.min(queue.waiting_bytes()), "a write takes all that it may");
+        seen
+    }
+
+    #[test]
+    fn an_empty_queue_owns_nothing() {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
+        queue.push_copy(b"", &mut pool);
+        queue.push_shared(Bytes::new(), &mut pool);
+        assert!(queue.is_empty());
+        queue.push_copy(b"ping", &mut pool);
+        assert!(!queue.is_empty());
+        queue.advance(4, &mut pool);
+        assert!(queue.is_empty());
+        assert_eq!(size_of::<SendQueue>(), 8);
+    }
+
+    #[test]
+    fn a_queue_of_small_frames_gives_all_its_buffers_back_to_the_pool() {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
+        for _ in 0..3 {
+            queue.push_copy(&[0; 3_000], &mut pool);
+            queue.push_copy(&[0; 1_000], &mut pool);
+        }
+        queue.advance(12_000, &mut pool);
+        assert_eq!(pool.buffers.capacities(), [POOLED_BUFFER_MAX_BYTES; 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_what_went_in(steps in steps()) {
+            let (mut queue, mut pool, pattern) = (SendQueue::default(), BufferPool::default(), Pattern::new());
+            let (mut pushed, mut written) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Copy(len) => {
+                        queue.push_copy(&pattern.part(pushed, len), &mut pool);
+                        pushed += len;
+                    }
+                    Step::Share(len) => {
+                        queue.push_shared(pattern.part(pushed, len), &mut pool);
+                        pushed += len;
+                    }
+                    Step::Queue(len) => {
+                        let mut behind = SendQueue::default();
+                        behind.push_copy(&pattern.part(pushed, len), &mut pool);
+                        behind.push_shared(pattern.part(pushed + len, len), &mut pool);
+                        queue.push_queue(&mut behind, &mut pool);
+                        prop_assert!(behind.is_empty());
+                        pushed += 2 * len;
+                    }
+                    Step::Write(len) => {
+                        let offered = check_waiting(&queue, &pattern, written, usize::MAX);
+                        let len = check_waiting(&queue, &pattern, written, len);
+                        prop_assert!(len <= offered);
+                        written += len;
+                        queue.advance(len, &mut pool);
+                    }
+                }
+                prop_assert_eq!(queue.waiting_bytes(), pushed - written);
+                prop_assert_eq!(queue.is_empty(), pushed == written);
+                prop_assert_eq!(pool.waiting_bytes(), (pushed - written) as u64);
+                prop_assert_eq!(pool.queues_in_use(), usize::from(!queue.is_empty()));
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The table: one row per link, and the lists of links that have something to do.
+//!
+//! A row holds all that a connection owns, except its socket, which lies under the same slot inside the
+//! [`Net`](crate::net::Net). Ids carry a generation, so a stale one finds nothing; a slot whose generations are used
+//! up is never given out again. Each link stands in each list at most once. Nothing here acts on a row: the lists say
+//! who is next, the engine says what happens.
+
+use super::framer::MessageFramer;
+use super::row::{Hold, Link, LinkReadiness, Listed};
+use super::send_queue::SendQueue;
+use crate::bugs::{self, Bug};
+use crate::id::LinkId;
+use crate::peer::PeerConnection;
+use crate::time::Instant;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+/// A connection to open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dial {
+    pub(crate) link: LinkId,
+    pub(crate) address: SocketAddr,
+    pub(crate) source: Option<IpAddr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Slab<Link>,
+    /// The generation that each slot's next use gets, or its present one.
+    generations: Vec<u32>,
+    live: usize,
+    ready: VecDeque<LinkId>,
+    dirty: VecDeque<LinkId>,
+    closing: VecDeque<LinkId>,
+    dials: VecDeque<Dial>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: Slab::new(),
+            generations: Vec::new(),
+            live: 0,
+            ready: VecDeque::new(),
+            dirty: VecDeque::new(),
+            closing: VecDeque::new(),
+            dials: VecDeque::new(),
+        }
+    }
+
+    /// Rows in use.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(crate) fn insert(&mut self, peer: PeerConnection) -> LinkId {
+        let slot = self.rows.vacant_key();
+        if self.generations.len() <= slot {
+            self.generations.resize(slot + 1, 0);
+        }
+        let generation = self.generations[slot];
+        self.rows.insert(Link {
+            peer,
+            framer: MessageFramer::default(),
+            queue: SendQueue::default(),
+            stream: None,
+            stream_end: 0,
+            bytes_written: 0,
+            pinged_at: Instant::ZERO,
+            send_progress: Instant::ZERO,
+            send_goal: 0,
+            held_since: Instant::ZERO,
+            retry_at: Instant::MAX,
+            ending: None,
+            readiness: LinkReadiness::default(),
+            hold: Hold::default(),
+            said_reject: false,
+            ended_by_handler: false,
+            prefers_enriched_headers: false,
+            declined: false,
+            negotiated_version: 0,
+            reject_code: None,
+            generation,
+            listed: Listed::default(),
+        });
+        self.live += 1;
+        let slot = u32::try_from(slot).expect("max_links keeps slots below 2^24");
+        LinkId::new(slot, generation)
+    }
+
+    /// Frees a row, so that its id is never valid again.
+    pub(crate) fn remove(&mut self, id: LinkId) {
+        if self.get(id).is_none() {
+            return;
+        }
+        self.live -= if bugs::is_planted(Bug::SlotReleasedTwice) { self.live.min(2) } else { 1 };
+        self.generations[id.slot()] += 1;
+        if self.generations[id.slot()] > LinkId::GENERATION_MAX {
+            // The slot stays occupied by a row that no id finds: its next use would repeat an id.
+            self.rows[id.slot()].generation = u32::MAX;
+        } else {
+            self.rows.remove(id.slot());
+        }
+    }
+
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.rows.get(id.slot()).filter(|link| link.is_known_by(id))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.rows.get_mut(id.slot()).filter(|link| link.is_known_by(id))
+    }
+
+    /// The id of the link that now uses `slot`.
+    pub(crate) fn id_at(&self, slot: u32) -> Option<LinkId> {
+        let link = self.rows.get(slot as usize)?;
+        (link.generation != u32::MAX).then(|| LinkId::new(slot, link.generation))
+    }
+
+    /// All links, in the order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.rows
+            .iter()
+            .filter(|(_, link)| link.generation != u32::MAX)
+            .map(|(slot, link)| (LinkId::new(slot as u32, link.generation), link))
+    }
+
+    /// The links in the slots from `slot` on, in their order.
+    pub(crate) fn iter_from(&self, slot: usize) -> impl Iterator<Item = (LinkId, &Link)> {
+        let ids = (slot..self.generations.len()).filter_map(|slot| self.id_at(slot as u32));
+        ids.filter_map(|id| self.get(id).map(|link| (id, link)))
+    }
+
+    /// Lists a link as one to read, unless it is listed already or is not to be read.
+    pub(crate) fn mark_ready(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id)
+            && link.readiness.readable
+            && !link.hold.is_held()
+            && !link.listed.on(Listed::READY)
+        {
+            link.listed.put(Listed::READY);
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Lists a link as one with something to send that can be sent.
+    pub(crate) fn mark_dirty(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id)
+            && link.readiness.writable
+            && !link.listed.on(Listed::DIRTY)
+        {
+            link.listed.put(Listed::DIRTY);
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Lists a link as one whose end has to go on.
+    pub(crate) fn mark_closing(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id)
+            && !link.listed.on(Listed::CLOSING)
+        {
+            link.listed.put(Listed::CLOSING);
+            self.closing.push_back(id);
+        }
+    }
+
+    pub(crate) fn push_dial(&mut self, dial: Dial) {
+        self.dials.push_back(dial);
+    }
+
+    pub(crate) fn pop_ready(&mut self) -> Option<LinkId> {
+        let id = self.ready.pop_front()?;
+        if let Some(link) = self.get_mut(id) {
+            link.listed.take(Listed::READY);
+        }
+        Some(id)
+    }
+
+    pub(crate) fn pop_dirty(&mut self) -> Option<LinkId> {
+        let id = self.dirty.pop_front()?;
+        if let Some(link) = self.get_mut(id) {
+            link.listed.take(Listed::DIRTY);
+        }
+        Some(id)
+    }
+
+    pub(crate) fn pop_closing(&mut self) -> Option<LinkId> {
+        let id = self.closing.pop_front()?;
+        if let Some(link) = self.get_mut(id) {
+            link.listed.take(Listed::CLOSING);
+        }
+        Some(id)
+    }
+
+    pub(crate) fn pop_dial(&mut self) -> Option<Dial> {
+        self.dials.pop_front()
+    }
+
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(crate) fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    pub(crate) fn closing_len(&self) -> usize {
+        self.closing.len()
+    }
+
+    /// Slots that were ever used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.generations.len() as u32
+    }
+
+    /// Slots that were ever used, those in use, and those that are retired.
+    #[cfg(feature = "sim")]
+    pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
+        let retired = self.generations.iter().filter(|generation| **generation > LinkId::GENERATION_MAX).count();
+        (self.generations.len(), self.rows.len(), retired)
+    }
+
+    /// The links listed as ready, dirty and closing, and those that are still to be dialled.
+    #[cfg(feature = "sim")]
+    pub(crate) fn lists(&self) -> [Vec<LinkId>; 4] {
+        let ids = |list: &VecDeque<LinkId>| list.iter().copied().collect();
+        let dials = self.dials.iter().map(|dial| dial.link).collect();
+        [ids(&self.ready), ids(&self.dirty), ids(&self.closing), dials]
+    }
+
+    /// The link that is read next.
+    #[cfg(feature = "sim")]
+    pub(crate) fn next_ready(&self) -> Option<LinkId> {
+        self.ready.front().copied()
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn dials_len(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// Bytes of the rows and lists, those not in use among them.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let ids = self.ready.capacity() + self.dirty.capacity() + self.closing.capacity();
+        self.rows.capacity() * size_of::<Link>()
+            + self.generations.capacity() * size_of::<u32>()
+            + ids * size_of::<LinkId>()
+            + self.dials.capacity() * size_of::<Dial>()
+    }
+
+    /// Whether any list has work for the next turn.
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.ready.is_empty() && self.dirty.is_empty() && self.closing.is_empty() && self.dials.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn peer() -> PeerConnection {
+        PeerConnection::new_inbound(([127, 0, 0, 1], 1).into(), Duration::from_secs(30))
+    }
+
+    #[test]
+    fn a_stale_id_finds_nothing_though_its_slot_is_used_again() {
+        let mut table = Table::new();
+        let old = table.insert(peer());
+        table.remove(old);
+        let new = table.insert(peer());
+        assert_eq!(old.slot(), new.slot());
+        assert!(table.get(old).is_none());
+        assert!(table.get(new).is_some());
+        table.remove(old);
+        assert_eq!(table.len(), 1, "a stale id frees nothing");
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_retired() {
+        let mut table = Table::new();
+        let first = table.insert(peer());
+        table.remove(first);
+        table.generations[0] = LinkId::GENERATION_MAX;
+        let last = table.insert(peer());
+        assert_eq!((last.slot(), last.generation()), (0, LinkId::GENERATION_MAX));
+        table.remove(last);
+        assert_eq!(table.len(), 0);
+        assert_eq!(table.id_at(0), None);
+        assert_eq!(table.iter().count(), 0);
+        assert_eq!(table.insert(peer()).slot(), 1);
+    }
+
+    #[test]
+    fn a_link_is_listed_once() {
+        let mut table = Table::new();
+        let id = table.insert(peer());
+        table.mark_ready(id);
+        assert_eq!(table.ready_len(), 0, "it is not readable");
+        table.get_mut(id).expect("it is live").readiness.readable = true;
+        table.mark_ready(id);
+        table.mark_ready(id);
+        assert_eq!(table.ready_len(), 1);
+        assert_eq!(table.pop_ready(), Some(id));
+        table.mark_ready(id);
+        assert_eq!(table.pop_ready(), Some(id));
+        assert_eq!(table.pop_ready(), None);
+        assert!(!table.has_work());
+    }
+}

@@ -1,0 +1,192 @@
+//! How often hosts come: a bucket of tokens for each, with room for two seconds' worth.
+//!
+//! A bucket is one number, the moment at which it is full again. It always is after two seconds, and a full bucket need
+//! not be remembered. So there are two maps that change places every two seconds: who is in the older one and has not
+//! come since has a full bucket by the time it is cleared. Only if more hosts come within two seconds than a map has
+//! room for are buckets forgotten before they are full, those of the hosts that came least recently.
+
+use crate::address::Host;
+use crate::limits::ACCEPT_RATES_MAX;
+use crate::manager::keyed::KeyedState;
+use crate::time::Instant;
+use std::collections::HashMap;
+use std::mem;
+use std::time::Duration;
+
+/// The time in which an empty bucket fills.
+const FILL_TIME: Duration = Duration::from_secs(2);
+/// Hosts in one of the two maps.
+const HOSTS_MAX: usize = ACCEPT_RATES_MAX / 2;
+
+/// The buckets of the hosts that came of late.
+#[derive(Debug)]
+pub(super) struct AcceptRates {
+    /// When each bucket is full again.
+    recent: HashMap<Host, Instant, KeyedState>,
+    older: HashMap<Host, Instant, KeyedState>,
+    /// When `recent` was begun.
+    begun: Instant,
+    /// The time in which one token drips in.
+    per_token: Duration,
+}
+
+impl AcceptRates {
+    pub(super) fn new(per_second: u32, state: KeyedState) -> Self {
+        let map = || HashMap::with_hasher(state);
+        Self { recent: map(), older: map(), begun: Instant::ZERO, per_token: per_token(per_second) }
+    }
+
+    pub(super) fn set_rate(&mut self, per_second: u32) {
+        self.per_token = per_token(per_second);
+    }
+
+    /// Takes a token of `host`, or returns `false` and remembers nothing if it has none.
+    #[must_use]
+    pub(super) fn take(&mut self, host: Host, now: Instant) -> bool {
+        if now.since(self.begun) >= FILL_TIME {
+            self.begin_anew(now);
+        }
+        let known = self.recent.get(&host).or_else(|| self.older.get(&host));
+        let full_at = known.map_or(now, |&full_at| full_at.max(now)).plus(self.per_token);
+        if full_at.since(now) > FILL_TIME {
+            return false;
+        }
+        if self.recent.len() >= HOSTS_MAX && !self.recent.contains_key(&host) {
+            self.begin_anew(now);
+        }
+        self.recent.insert(host, full_at);
+        true
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        mem::swap(&mut self.recent, &mut self.older);
+        self.recent.clear();
+        self.begun = now;
+    }
+}
+
+/// Zero, and so no limit, above one a nanosecond.
+fn per_token(per_second: u32) -> Duration {
+    Duration::from_secs(1) / per_second.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    fn rates(per_second: u32) -> AcceptRates {
+        AcceptRates::new(per_second, KeyedState::new(&mut StdRng::seed_from_u64(1)))
+    }
+
+    fn host(bits: u32) -> Host {
+        Host::V4(Ipv4Addr::from_bits(bits))
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO.plus(Duration::from_millis(millis))
+    }
+
+    fn taken(rates: &mut AcceptRates, now: Instant, tries: u32) -> u32 {
+        (0..tries).map(|_| u32::from(rates.take(host(1), now))).sum()
+    }
+
+    #[test]
+    fn a_host_has_twice_its_rate_at_once_and_then_its_rate() {
+        for per_second in [1, 3, 7, 10, 1_000] {
+            let mut rates = rates(per_second);
+            assert_eq!(taken(&mut rates, at(5_000), 3 * per_second), 2 * per_second);
+            assert_eq!(taken(&mut rates, at(6_000), 3 * per_second), per_second);
+            assert_eq!(taken(&mut rates, at(6_500), 3 * per_second), per_second / 2);
+            assert_eq!(taken(&mut rates, at(60_000), 3 * per_second), 2 * per_second);
+        }
+    }
+
+    #[test]
+    fn who_goes_on_trying_is_let_in_at_its_rate_all_the_same() {
+        let mut rates = rates(10);
+        let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
+        assert_eq!(granted, 20 + 999, "each 100 ms bring one, the last of them comes too late");
+    }
+
+    #[test]
+    fn one_host_does_not_use_up_what_is_anothers() {
+        let mut rates = rates(10);
+        assert_eq!(taken(&mut rates, at(0), 50), 20);
+        assert!(rates.take(host(2), at(0)));
+    }
+
+    #[test]
+    fn the_largest_rate_limits_nothing() {
+        assert_eq!(taken(&mut rates(u32::MAX), at(0), 10_000), 10_000);
+    }
+
+    #[test]
+    fn a_change_of_the_rate_holds_within_two_seconds() {
+        let mut rates = rates(10);
+        assert_eq!(taken(&mut rates, at(0), 50), 20);
+        rates.set_rate(1);
+        assert_eq!(taken(&mut rates, at(2_000), 50), 2);
+        rates.set_rate(100);
+        assert_eq!(taken(&mut rates, at(4_000), 500), 200);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_at_either_end_neither_overflows_nor_refills() {
+        for moment in [Instant::ZERO, Instant::MAX.minus(Duration::from_secs(9))] {
+            assert_eq!(taken(&mut rates(10), moment, 50), 20);
+        }
+        assert!(taken(&mut rates(10), Instant::MAX, 50) > 0);
+    }
+
+    #[test]
+    fn a_flood_of_hosts_does_not_make_it_grow_beyond_its_limit() {
+        const HOSTS: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
+        let mut rates = rates(10);
+        for bits in 0..HOSTS {
+            assert!(rates.take(host(bits), at(0)));
+            assert!(rates.recent.len() + rates.older.len() <= ACCEPT_RATES_MAX);
+        }
+        assert!(rates.recent.capacity() + rates.older.capacity() <= 2 * ACCEPT_RATES_MAX);
+        assert!(rates.recent.contains_key(&host(HOSTS - 1)));
+    }
+
+    #[test]
+    fn a_flood_of_others_leaves_alone_who_came_among_the_last() {
+        let mut rates = rates(10);
+        assert_eq!(taken(&mut rates, at(0), 50), 20);
+        for bits in 2..2 + HOSTS_MAX as u32 {
+            assert!(rates.take(host(bits), at(0)));
+        }
+        assert!(!rates.take(host(1), at(0)), "it is still known to have come");
+    }
+
+    proptest! {
+        #[test]
+        fn it_grants_what_buckets_that_are_never_forgotten_do(
+            per_second in 1..50_u32,
+            steps in prop::collection::vec((0..4_u32, 0..400_u64), 1..300),
+        ) {
+            let mut rates = rates(per_second);
+            let per_token = 1_000_000_000 / u64::from(per_second);
+            let brim = 2_000_000_000;
+            let mut buckets: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+            let mut now = 0;
+            for (bits, millis) in steps {
+                now += millis * 1_000_000;
+                let (level, filled_at) = buckets.entry(bits).or_insert((brim, now));
+                *level = (*level + (now - *filled_at)).min(brim);
+                *filled_at = now;
+                let expected = *level >= per_token;
+                if expected {
+                    *level -= per_token;
+                }
+                prop_assert_eq!(rates.take(host(bits), Instant::from_nanos(now)), expected);
+            }
+        }
+    }
+}

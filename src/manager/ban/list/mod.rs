@@ -1,0 +1,249 @@
+//! The bans in force, by host.
+//!
+//! A ban is looked up in constant time and ends by itself. Its length is measured on both clocks, and the one that says
+//! sooner wins: a wall clock that is set back cannot make a ban last longer, and one that is set forward ends it early,
+//! which costs little, for whoever goes on as before is banned again. A ban that is loaded lasts no longer than it was
+//! given, whatever the wall clock says by then.
+//!
+//! There are at most [`BANS_MAX`] bans. Of those above it goes the one that would end soonest, first of those that
+//! were earned and only then of those that the embedder asked for, so that no number of hosts can drive out what was
+//! asked for. Nothing in here writes to the book: each call returns what has changed, for the caller to do so.
+
+use super::{Ban, BanReason};
+use crate::address::Host;
+use crate::limits::BANS_MAX;
+use crate::manager::keyed::KeyedState;
+use crate::time::{Instant, UnixTime};
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The hosts that are banned.
+#[derive(Debug)]
+pub(crate) struct BanList {
+    entries: HashMap<Host, Entry, KeyedState>,
+    /// Each host of `entries`, by the end of its ban on the monotonic clock; [`Instant::MAX`] for none.
+    earned: BTreeSet<(Instant, Host)>,
+    asked_for: BTreeSet<(Instant, Host)>,
+    /// Those whose bans end, by their end on the wall clock.
+    by_wall_clock: BTreeSet<(UnixTime, Host)>,
+    max: usize,
+}
+
+/// What became of a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in force, in place of any other of the same host.
+    Entered {
+        /// The ban as it is, its stamps mended.
+        ban: Ban,
+        /// The ban of another host that had to go for it.
+        displaced: Option<Ban>,
+    },
+    /// The host is banned for at least as long already.
+    Outlasted(Ban),
+    /// It has no time left.
+    Over,
+    /// All bans that there is room for go after it.
+    Full,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    reason: BanReason,
+    since: UnixTime,
+    until: Option<UnixTime>,
+    /// The end on the monotonic clock.
+    ends: Instant,
+}
+
+impl BanList {
+    pub(crate) fn new(state: KeyedState) -> Self {
+        Self::with_room_for(BANS_MAX, state)
+    }
+
+    fn with_room_for(max: usize, state: KeyedState) -> Self {
+        Self {
+            entries: HashMap::with_hasher(state),
+            earned: BTreeSet::new(),
+            asked_for: BTreeSet::new(),
+            by_wall_clock: BTreeSet::new(),
+            max,
+        }
+    }
+
+    /// Bans `host` for `length`, or for ever. Only a [`BanReason::Manual`] ban can shorten one in force.
+    #[must_use]
+    pub(crate) fn ban(
+        &mut self,
+        host: Host,
+        reason: BanReason,
+        length: Option<Duration>,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Outcome {
+        let entry = Entry::lasting(length, reason, unix, now, unix);
+        self.enter(host, entry, reason == BanReason::Manual, now, unix)
+    }
+
+    /// Takes up a ban that was in force in an earlier run. One that claims to have begun later than now begins now.
+    #[must_use]
+    pub(crate) fn load(&mut self, ban: Ban, now: Instant, unix: UnixTime) -> Outcome {
+        let left = ban.until.map(|until| between(ban.since, until).min(between(unix, until)));
+        let entry = Entry::lasting(left, ban.reason, ban.since.min(unix), now, unix);
+        self.enter(ban.host, entry, false, now, unix)
+    }
+
+    /// Ends the ban of `host` and returns it.
+    pub(crate) fn unban(&mut self, host: Host) -> Option<Ban> {
+        let entry = self.entries.remove(&host)?;
+        self.order(entry.reason).remove(&(entry.ends, host));
+        if let Some(until) = entry.until {
+            self.by_wall_clock.remove(&(until, host));
+        }
+        Some(entry.ban(host))
+    }
+
+    /// The ban that `address` is under.
+    pub(crate) fn find(&self, address: IpAddr, now: Instant, unix: UnixTime) -> Option<Ban> {
+        let host = Host::of(address);
+        let entry = self.entries.get(&host).filter(|entry| !entry.is_over(now, unix))?;
+        Some(entry.ban(host))
+    }
+
+    /// Whether `address` is under a ban.
+    pub(crate) fn is_banned(&self, address: IpAddr, now: Instant, unix: UnixTime) -> bool {
+        self.find(address, now, unix).is_some()
+    }
+
+    /// Whether there is an entry for the host of `address`: a ban that is over stays one until it is taken out.
+    pub(crate) fn has_entry(&self, address: IpAddr) -> bool {
+        self.entries.contains_key(&Host::of(address))
+    }
+
+    /// Takes out one ban that is over. It held nobody off any more: this is for the memory and the book.
+    pub(crate) fn pop_expired(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
+        let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);
+        let host = match by_wall_clock {
+            Some(&(_, host)) => host,
+            None => self.soonest().filter(|&(ends, _)| ends <= now && ends != Instant::MAX)?.1,
+        };
+        self.unban(host)
+    }
+
+    /// When there will be a ban to [take out](BanList::pop_expired), if neither clock is set.
+    pub(crate) fn next_expiry(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
+        let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
+        let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
+        by_wall_clock.into_iter().chain(soonest).min()
+    }
+
+    /// All bans in force, in the order of their hosts; takes milliseconds for a full list.
+    pub(crate) fn list(&self, now: Instant, unix: UnixTime) -> Vec<Ban> {
+        let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
+        hosts.sort_unstable();
+        let in_force = |host| {
+            let entry = self.entries.get(&host).filter(|entry| !entry.is_over(now, unix))?;
+            Some(entry.ban(host))
+        };
+        hosts.into_iter().filter_map(in_force).collect()
+    }
+
+    /// Bans, with those that are over and not taken out.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn enter(&mut self, host: Host, entry: Entry, overrides: bool, now: Instant, unix: UnixTime) -> Outcome {
+        if entry.is_over(now, unix) {
+            return Outcome::Over;
+        }
+        if let Some(standing) = self.entries.get(&host)
+            && !overrides
+            && standing.left(now, unix) >= entry.left(now, unix)
+        {
+            return Outcome::Outlasted(standing.ban(host));
+        }
+        self.unban(host);
+        let mut displaced = None;
+        if self.entries.len() >= self.max {
+            displaced = self.pop_expired(now, unix).or_else(|| self.displace(&entry));
+            if displaced.is_none() {
+                return Outcome::Full;
+            }
+        }
+        self.order(entry.reason).insert((entry.ends, host));
+        if let Some(until) = entry.until {
+            self.by_wall_clock.insert((until, host));
+        }
+        self.entries.insert(host, entry);
+        Outcome::Entered { ban: entry.ban(host), displaced }
+    }
+
+    /// Takes out the first ban that has to go, if `entry` does not have to go before it.
+    fn displace(&mut self, entry: &Entry) -> Option<Ban> {
+        let (first, host) = match (self.earned.first(), self.asked_for.first()) {
+            (Some(&(ends, host)), _) => ((false, ends), host),
+            (None, Some(&(ends, host))) => ((true, ends), host),
+            (None, None) => return None,
+        };
+        let is_asked_for = entry.reason == BanReason::Manual;
+        if first < (is_asked_for, entry.ends) { self.unban(host) } else { None }
+    }
+
+    /// The host whose ban ends first on the monotonic clock.
+    fn soonest(&self) -> Option<(Instant, Host)> {
+        self.earned.first().into_iter().chain(self.asked_for.first()).min().copied()
+    }
+
+    fn order(&mut self, reason: BanReason) -> &mut BTreeSet<(Instant, Host)> {
+        match reason {
+            BanReason::Manual => &mut self.asked_for,
+            BanReason::NetworkMismatch
+            | BanReason::BlockchainMismatch
+            | BanReason::BannedUserAgent
+            | BanReason::Misbehaviour => &mut self.earned,
+        }
+    }
+}
+
+impl Entry {
+    /// A ban with `left` to last from now on, or for ever.
+    fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, now: Instant, unix: UnixTime) -> Self {
+        Self {
+            reason,
+            since,
+            until: left.map(|left| later(unix, left)),
+            ends: left.map_or(Instant::MAX, |left| now.plus(left)),
+        }
+    }
+
+    fn is_over(&self, now: Instant, unix: UnixTime) -> bool {
+        self.left(now, unix).is_zero()
+    }
+
+    /// How long it still lasts, by the clock that says least.
+    fn left(&self, now: Instant, unix: UnixTime) -> Duration {
+        let Some(until) = self.until else { return Duration::MAX };
+        let by_monotonic_clock = if self.ends == Instant::MAX { Duration::MAX } else { self.ends.since(now) };
+        by_monotonic_clock.min(between(unix, until))
+    }
+
+    fn ban(&self, host: Host) -> Ban {
+        Ban { host, reason: self.reason, since: self.since, until: self.until }
+    }
+}
+
+/// The time from `from` to `to`, zero if that is earlier.
+fn between(from: UnixTime, to: UnixTime) -> Duration {
+    Duration::from_secs(u64::try_from(to.as_secs().saturating_sub(from.as_secs())).unwrap_or(0))
+}
+
+/// The first whole second that is at least `after` later.
+fn later(time: UnixTime, after: Duration) -> UnixTime {
+    let secs = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+    UnixTime::from_secs(time.as_secs().saturating_add_unsigned(secs))
+}
+
+#[cfg(test)]
+mod tests;

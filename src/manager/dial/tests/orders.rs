@@ -1,0 +1,123 @@
+//! The orders of the records under whatever happens, and whatever list or mode follows another.
+
+use super::*;
+use crate::address::Host;
+use crate::manager::dial::model::any_end;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Dial,
+    Command(usize),
+    Open(usize),
+    Ready(usize),
+    End(usize, Ended),
+    Pass(u64),
+    /// Bans somebody, or ends the ban.
+    Ban(usize),
+    Pardon(usize),
+    List(Vec<usize>),
+    Normal,
+    Resize(usize),
+}
+
+/// Two in one range, two of one host, some that cannot be routed, and both families.
+fn peers() -> Vec<SocketAddr> {
+    let texts = ["8.8.0.1:1", "8.8.0.2:1", "8.8.0.2:2", "9.9.9.9:1", "10.0.0.1:1", "10.0.0.2:1", "[2001:4860::1]:1"];
+    texts.map(address).to_vec()
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let which = || 0..7_usize;
+    prop_oneof![
+        6 => Just(Step::Dial),
+        2 => which().prop_map(Step::Command),
+        3 => which().prop_map(Step::Open),
+        3 => which().prop_map(Step::Ready),
+        6 => (which(), any_end()).prop_map(|(which, ended)| Step::End(which, ended)),
+        4 => (0..30_u64).prop_map(Step::Pass),
+        1 => Just(Step::Pass(4_000)),
+        1 => which().prop_map(Step::Ban),
+        1 => which().prop_map(Step::Pardon),
+        2 => proptest::collection::vec(which(), 1..6).prop_map(Step::List),
+        1 => Just(Step::Normal),
+        1 => (1..9_usize).prop_map(Step::Resize),
+    ]
+}
+
+/// Does a step, to which `live` are dialled and open.
+fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
+    let peers = peers();
+    let chosen = |live: &[SocketAddr], which: usize| live.get(which % live.len().max(1)).copied();
+    match step {
+        Step::Dial => live.extend(scene.next_all()),
+        Step::Command(which) => {
+            let expected = match live.contains(&peers[which]) {
+                true => Err(Taken::Address),
+                false if live.len() >= scene.config.max_peers => Err(Taken::Places),
+                false => Ok(()),
+            };
+            assert_eq!(scene.dialler.try_manual(peers[which], scene.now), expected);
+            live.extend(expected.is_ok().then_some(peers[which]));
+        }
+        Step::Open(which) => {
+            if let Some(peer) = chosen(live, which) {
+                scene.dialler.dialled(peer);
+                scene.dialler.opened(peer);
+            }
+        }
+        Step::Ready(which) => {
+            if let Some(peer) = chosen(live, which) {
+                scene.dialler.ready(peer, scene.now);
+            }
+        }
+        Step::End(which, ended) => {
+            if let Some(peer) = chosen(live, which) {
+                live.retain(|other| *other != peer);
+                let _ = scene.end(peer, ended);
+            }
+        }
+        Step::Pass(time) => scene.pass(secs(time)),
+        Step::Ban(which) if scene.banned.contains(&peers[which]) => scene.banned.retain(|peer| *peer != peers[which]),
+        Step::Ban(which) => scene.banned.push(peers[which]),
+        Step::Pardon(which) => scene.dialler.pardoned(Host::of(peers[which].ip())),
+        Step::List(which) => {
+            scene.config.mode = DialMode::Fixed(which.into_iter().map(|which| peers[which]).collect());
+            scene.dialler.reconfigure(&scene.config);
+        }
+        Step::Normal => {
+            scene.config.mode = DialMode::Normal;
+            scene.dialler.reconfigure(&scene.config);
+        }
+        Step::Resize(max_peers) => {
+            scene.config = ManagerConfig { max_peers, target_peers: max_peers, ..scene.config.clone() };
+            scene.dialler.reconfigure(&scene.config);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_record_stands_where_its_state_says_whatever_list_follows_another(
+        steps in proptest::collection::vec(any_step(), 1..150),
+    ) {
+        let mut scene = Scene::normal(&peers());
+        scene.config.max_retries = 2;
+        scene.dialler.reconfigure(&scene.config);
+        let mut live = Vec::new();
+        for step in steps {
+            take(&mut scene, step, &mut live);
+            scene.dialler.records.assert_in_order();
+            prop_assert_eq!(scene.dialler.places.taken(), live.len());
+            for peer in peers() {
+                let links = live.iter().filter(|other| **other == peer).count();
+                prop_assert_eq!(links, usize::from(scene.dialler.is_taken(peer)));
+            }
+        }
+        while !live.is_empty() {
+            take(&mut scene, Step::End(0, Ended::Dismissed), &mut live);
+        }
+        scene.dialler.records.assert_in_order();
+        prop_assert_eq!(scene.dialler.places.taken(), 0);
+    }
+}

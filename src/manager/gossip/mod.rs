@@ -1,0 +1,249 @@
+//! What peers say of others: which of it is believed, and what is said to those who ask.
+//!
+//! Every peer that was dialled is asked once for addresses (`getaddr`) and may bring as many as one answer holds, and
+//! one more every ten seconds. Anybody else is believed an address of its own host and nothing more. What is believed
+//! goes into the book as something that nobody has tried, if its [slot](super::slots) is free. So one source reaches
+//! 1/64 of the book, whatever it sends and however often it comes back, and no number of them displaces a valid peer.
+//! That holds for as long as the loop runs, because a book read from a disk does not say who told. It costs 70 bytes
+//! for each address that came so, 5 MB at the worst, and 50 bytes for each connected peer that was asked, has asked, or
+//! has told.
+//!
+//! Who has connected to us is answered once: with at most 1,000 addresses and 23 % of the book, drawn at random from
+//! those worth a dial, the same for a day for all askers of a network group. That is 30,027 bytes for a request of 24,
+//! at most once per connection and never before its handshake, so nobody can have it sent to somebody else. Nothing is
+//! passed on unasked, neither what others announce nor the loop's own address: those that it dials see its port in its
+//! `version`. In [`DialMode::Fixed`] nobody is asked, believed or answered.
+
+use super::answers::Answers;
+use super::slots::Slots;
+use super::{Manager, is_own};
+use crate::address::canonical;
+use crate::config::DialMode;
+use crate::id::LinkId;
+use crate::limits::{
+    ADDRESS_GATHERED_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX,
+    EMPTY_GATHERED_MAX_BYTES, GOSSIP_UNTRIED_MAX,
+};
+use crate::manager::keyed::KeyedState;
+use crate::manager::store::{Change, KnownPeer, PeerStatus};
+use crate::protocol::{CommandName, SERVICE_NETWORK};
+use crate::time::{Instant, UnixTime};
+use crate::wire::{AddressEntry, Addresses, AddressesRef, NetAddress};
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// Who has said what.
+#[derive(Debug)]
+pub(super) struct Gossip {
+    slots: Slots,
+    answers: Answers,
+    speakers: BTreeMap<LinkId, Speaker>,
+}
+
+/// A connected peer that gossips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Speaker {
+    /// Addresses that it may still bring.
+    tokens: u32,
+    refilled_at: Instant,
+    is_asked: bool,
+    is_answered: bool,
+}
+
+/// A peer that says something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller {
+    pub(crate) id: LinkId,
+    pub(crate) address: SocketAddr,
+}
+
+const _: () = assert!(size_of::<(LinkId, Speaker)>() <= 32, "what a peer costs is part of what is promised");
+
+impl Gossip {
+    pub(super) fn new(keys: KeyedState) -> Self {
+        Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
+    }
+
+    /// A connection ends, and what was known of its gossip with it.
+    pub(super) fn left(&mut self, id: LinkId) {
+        self.speakers.remove(&id);
+    }
+
+    fn speaker(&mut self, id: LinkId, now: Instant) -> &mut Speaker {
+        self.speakers.entry(id).or_insert(Speaker { tokens: 1, refilled_at: now, is_asked: false, is_answered: false })
+    }
+}
+
+impl Speaker {
+    /// Takes one token, if there is one.
+    fn take(&mut self, now: Instant) -> bool {
+        let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
+        let new = now.since(self.refilled_at).as_nanos() as u64 / interval;
+        self.refilled_at = Instant::from_nanos(self.refilled_at.as_nanos() + new * interval);
+        let most = ADDRESSES_PER_MESSAGE_MAX as u32;
+        self.tokens = u32::try_from(new).unwrap_or(u32::MAX).saturating_add(self.tokens).min(most);
+        let is_allowed = self.tokens > 0;
+        self.tokens -= u32::from(is_allowed);
+        is_allowed
+    }
+}
+
+impl Manager {
+    /// Whether peers are asked for addresses, believed, and answered.
+    pub(crate) fn gossips(&self) -> bool {
+        self.config.learns_addresses && self.config.mode == DialMode::Normal
+    }
+
+    /// Whether a message is to be read although the handler does not want it.
+    pub(crate) fn wants(&self, command: CommandName, len_bytes: u64) -> bool {
+        match command {
+            CommandName::ADDR => len_bytes <= ADDRESS_GATHERED_MAX_BYTES && self.gossips(),
+            CommandName::GETADDR => len_bytes <= EMPTY_GATHERED_MAX_BYTES && self.gossips(),
+            _ => false,
+        }
+    }
+
+    /// Notes that a dialled peer is asked for addresses and may send one answer; returns `false` if it was asked
+    /// before.
+    pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
+        if !self.gossips() {
+            return false;
+        }
+        let speaker = self.gossip.speaker(id, now);
+        let is_first = !std::mem::replace(&mut speaker.is_asked, true);
+        if is_first {
+            speaker.tokens = ADDRESSES_PER_MESSAGE_MAX as u32;
+        }
+        is_first
+    }
+
+    /// A peer has named addresses; returns how many of them are new in the book.
+    pub(crate) fn told(
+        &mut self,
+        teller: Teller,
+        addresses: AddressesRef<'_>,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> usize {
+        if !self.gossips() {
+            return 0;
+        }
+        let source = teller.address.ip().to_canonical();
+        let is_asked = self.gossip.speaker(teller.id, now).is_asked;
+        let mut new = 0;
+        for entry in addresses.iter().take(ADDRESSES_PER_MESSAGE_MAX) {
+            let address = entry.address.to_socket();
+            if !is_asked && address.ip() != source {
+                continue;
+            }
+            if !self.gossip.speaker(teller.id, now).take(now) {
+                break;
+            }
+            let has_blocks = entry.address.services & SERVICE_NETWORK != 0;
+            if !has_blocks || !self.may_be_told(address) || self.is_barred(address, now, unix) {
+                continue;
+            }
+            let mut peer = KnownPeer::new(address, believed_time(entry.time, unix));
+            peer.services = entry.address.services;
+            new += usize::from(self.hear(source, peer, (now, unix), rng));
+        }
+        new
+    }
+
+    /// Takes a peer into the book by the word of `source`, unless it is known or there is no slot for it; returns
+    /// whether it did. An inaccessible one becomes unknown, and keeps the pause that it has.
+    pub(super) fn hear(
+        &mut self,
+        source: IpAddr,
+        peer: KnownPeer,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> bool {
+        let address = peer.address();
+        if self.book.peer(address).is_some() {
+            self.make_unknown(address, now, unix);
+            return false;
+        }
+        let slot = self.gossip.slots.slot_of(source, address);
+        if let Some(held) = self.gossip.slots.holder(slot)
+            && let Some(known) = self.book.peer(held.address)
+        {
+            let gives_way = match known.status {
+                PeerStatus::Inaccessible => true,
+                PeerStatus::Unknown => now >= held.since.plus(GOSSIP_UNTRIED_MAX),
+                PeerStatus::Valid | PeerStatus::Banned(_) => false,
+            };
+            if !gives_way {
+                return false;
+            }
+            self.book.forget(held.address);
+            self.record(Change::RemovePeer(held.address), true, now);
+        }
+        let is_new = self.take_in(peer, now, rng);
+        if is_new {
+            self.gossip.slots.hold(slot, address, now);
+        }
+        is_new
+    }
+
+    /// The answer to a peer that has connected to us and asks for addresses; none if it had one, or there are none. All
+    /// askers of a network group get the same for a day.
+    pub(crate) fn answer(
+        &mut self,
+        asker: Teller,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> Option<Addresses> {
+        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, now).is_answered, true) {
+            return None;
+        }
+        let share = (self.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
+        let count = share.min(ADDRESSES_PER_MESSAGE_MAX);
+        let own = self.said_listening.get(&asker.id).copied();
+        let Self { gossip, book, seeds, listening, .. } = self;
+        let is_worth_telling = |peer: &&KnownPeer| {
+            let is_listed = matches!(peer.status, PeerStatus::Valid | PeerStatus::Unknown);
+            let address = peer.address();
+            let may_be_told = seeds.may_be_peer(address) && !is_own(listening, address);
+            is_listed && may_be_told && peer.services & SERVICE_NETWORK != 0
+        };
+        let draw = || {
+            // Some of those drawn may have to be left out.
+            let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
+            drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
+        };
+        let addresses = gossip.answers.of(asker.address.ip(), now, draw).iter();
+        let known = addresses.filter(|&&address| Some(address) != own).filter_map(|&address| book.peer(address));
+        let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, unix)).collect();
+        (!told.is_empty()).then(|| Addresses::from_entries(told))
+    }
+
+    /// Whether `address` is one that peers may tell each other: where a peer of this network can be, and not this loop.
+    fn may_be_told(&self, address: SocketAddr) -> bool {
+        self.seeds.may_be_peer(canonical(address)) && !is_own(&self.listening, address)
+    }
+}
+
+/// When a peer was last seen if `claimed` says so, or five days ago if that cannot be; hearsay counts as two hours
+/// older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
+fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
+    const FIRST_SECS: i64 = 100_000_000;
+    const FUTURE_SECS: i64 = 10 * 60;
+    const INSTEAD_SECS: i64 = 5 * 24 * 3_600;
+    const PENALTY_SECS: i64 = 2 * 3_600;
+    let (claimed, now) = (i64::from(claimed), unix.as_secs());
+    let is_absurd = claimed <= FIRST_SECS || claimed > now.saturating_add(FUTURE_SECS);
+    let seen = if is_absurd { now.saturating_sub(INSTEAD_SECS) } else { claimed };
+    UnixTime::from_secs(seen.saturating_sub(PENALTY_SECS))
+}
+
+/// What is told of a peer: when it was last connected to, or said to have been seen.
+fn entry_of(peer: &KnownPeer, unix: UnixTime) -> AddressEntry {
+    let seen = peer.last_connected.unwrap_or(peer.status_since).as_secs().min(unix.as_secs());
+    let time = u32::try_from(seen.max(0)).unwrap_or(u32::MAX);
+    AddressEntry { time, address: NetAddress::from_socket(peer.services, peer.address()) }
+}
+
+#[cfg(test)]
+mod tests;

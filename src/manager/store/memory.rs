@@ -1,0 +1,269 @@
+//! The book in memory, which the loop itself works on.
+//!
+//! Every call costs the same however many peers there are, but for those that list peers and bans. Its worst case is
+//! that of [`BOOK_PEERS_MAX`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by status, and
+//! up to 256 bytes of user agent. It never touches a disk, and it fails only for want of room.
+//!
+//! When it is full, a new peer takes the place of one that is worth no more: of an inaccessible one first, then of
+//! one that nobody has tried, then of a banned one (its host stays banned), and never of a valid one.
+
+use super::{Change, KnownPeer, PeerStatus, PeerStore, StoreError};
+use crate::address::{Host, canonical};
+use crate::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use crate::manager::ban::Ban;
+use crate::manager::keyed::KeyedState;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
+use slab::Slab;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+/// Peers and bans in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    rows: Slab<Row>,
+    by_address: HashMap<SocketAddr, u32, KeyedState>,
+    /// The rows of each kind of status, in no order.
+    by_status: [Vec<u32>; PeerStatus::KINDS],
+    bans: BTreeMap<Host, Ban>,
+    peers_max: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    peer: KnownPeer,
+    /// Where the row stands in the list of its status.
+    place: u32,
+}
+
+impl MemoryStore {
+    /// An empty book for [`BOOK_PEERS_MAX`] peers, with hashes that only `rng` knows.
+    pub fn new(rng: &mut impl Rng) -> Self {
+        Self::with_limit(BOOK_PEERS_MAX, rng)
+    }
+
+    /// An empty book for `peers_max` peers, but no more than [`BOOK_PEERS_MAX`].
+    pub fn with_limit(peers_max: usize, rng: &mut impl Rng) -> Self {
+        Self {
+            rows: Slab::new(),
+            by_address: HashMap::with_hasher(KeyedState::new(rng)),
+            by_status: [const { Vec::new() }; PeerStatus::KINDS],
+            bans: BTreeMap::new(),
+            peers_max: peers_max.min(BOOK_PEERS_MAX),
+        }
+    }
+
+    /// How many peers are known.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no peer is known.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many peers are of this status, for whatever reason they are banned.
+    pub fn count(&self, status: PeerStatus) -> usize {
+        self.by_status[status.index()].len()
+    }
+
+    /// What is known of the peer with this address.
+    pub fn peer(&self, address: SocketAddr) -> Option<&KnownPeer> {
+        let row = *self.by_address.get(&canonical(address))?;
+        Some(&self.rows[row as usize].peer)
+    }
+
+    /// The peers of this status in no order, for whatever reason they are banned.
+    pub fn peers(&self, status: PeerStatus) -> impl ExactSizeIterator<Item = &KnownPeer> {
+        self.by_status[status.index()].iter().map(|&row| &self.rows[row as usize].peer)
+    }
+
+    /// Adds a peer that is not known yet, and returns the one that had to go for it, if one had to.
+    ///
+    /// Which peer goes, among those worth the least, is drawn from `rng`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if all are worth more than the new one.
+    pub fn admit(&mut self, peer: KnownPeer, rng: &mut impl Rng) -> Result<Option<KnownPeer>, StoreError> {
+        if self.peer(peer.address()).is_some() {
+            return Err(StoreError::Duplicate { address: peer.address() });
+        }
+        let goes = if self.len() < self.peers_max { None } else { Some(self.least(&peer, rng)?) };
+        let gone = goes.and_then(|address| self.forget(address));
+        self.put(peer);
+        Ok(gone)
+    }
+
+    /// Replaces what is known of a peer and returns what was; a peer that is not known stays so.
+    pub fn replace(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
+        self.peer(peer.address())?;
+        self.put(peer)
+    }
+
+    /// Forgets a peer and returns what was known of it.
+    pub fn forget(&mut self, address: SocketAddr) -> Option<KnownPeer> {
+        let row = self.by_address.remove(&canonical(address))?;
+        self.leave_list(row);
+        Some(self.rows.remove(row as usize).peer)
+    }
+
+    /// Draws a peer of this status that `accept` takes; each is as likely as any other.
+    ///
+    /// At most `tries` are looked at, all of them if there are no more.
+    pub fn pick(
+        &self,
+        status: PeerStatus,
+        rng: &mut impl Rng,
+        mut accept: impl FnMut(&KnownPeer) -> bool,
+        tries: usize,
+    ) -> Option<SocketAddr> {
+        let list = &self.by_status[status.index()];
+        if list.is_empty() {
+            return None;
+        }
+        let start = rng.random_range(0..list.len());
+        for attempt in 0..tries.min(list.len()) {
+            let at = if list.len() <= tries { (start + attempt) % list.len() } else { rng.random_range(0..list.len()) };
+            let peer = &self.rows[list[at] as usize].peer;
+            if accept(peer) {
+                return Some(peer.address());
+            }
+        }
+        None
+    }
+
+    /// Draws up to `count` different peers of these statuses, each as likely as any other, in no order.
+    pub fn sample(&self, statuses: &[PeerStatus], count: usize, rng: &mut impl Rng) -> Vec<&KnownPeer> {
+        let lists: Vec<&[u32]> = statuses.iter().map(|status| self.by_status[status.index()].as_slice()).collect();
+        let total: usize = lists.iter().map(|list| list.len()).sum();
+        let count = count.min(total);
+        // Floyd's way: no more draws than peers, however many of them are wanted.
+        let (mut drawn, mut order) = (BTreeSet::new(), Vec::with_capacity(count));
+        for last in total - count..total {
+            let index = rng.random_range(0..=last);
+            let index = if drawn.insert(index) { index } else { last };
+            drawn.insert(index);
+            order.push(index);
+        }
+        order.shuffle(rng);
+        let row_at = |mut index: usize| {
+            let list = lists.iter().find(|list| {
+                let is_in_list = index < list.len();
+                index -= if is_in_list { 0 } else { list.len() };
+                is_in_list
+            });
+            list.expect("the index is below the sum of the lengths")[index]
+        };
+        order.into_iter().map(|index| &self.rows[row_at(index) as usize].peer).collect()
+    }
+
+    /// One of those that are worth the least, if `newcomer` is worth as much.
+    fn least(&self, newcomer: &KnownPeer, rng: &mut impl Rng) -> Result<SocketAddr, StoreError> {
+        let highest = newcomer.status.index().min(PeerStatus::Valid.index() - 1);
+        let list = self.by_status[..=highest].iter().find(|list| !list.is_empty()).ok_or(StoreError::Full)?;
+        Ok(self.rows[list[rng.random_range(0..list.len())] as usize].peer.address())
+    }
+
+    /// Adds or replaces, whatever room there is.
+    fn put(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
+        let status = peer.status;
+        let Some(&row) = self.by_address.get(&peer.address()) else {
+            let address = peer.address();
+            let row = self.rows.insert(Row { peer, place: 0 }) as u32;
+            self.by_address.insert(address, row);
+            self.join_list(row);
+            return None;
+        };
+        let moves = !self.rows[row as usize].peer.status.is_like(status);
+        if moves {
+            self.leave_list(row);
+        }
+        let before = std::mem::replace(&mut self.rows[row as usize].peer, peer);
+        if moves {
+            self.join_list(row);
+        }
+        Some(before)
+    }
+
+    fn join_list(&mut self, row: u32) {
+        let entry = &mut self.rows[row as usize];
+        let list = &mut self.by_status[entry.peer.status.index()];
+        entry.place = list.len() as u32;
+        list.push(row);
+    }
+
+    fn leave_list(&mut self, row: u32) {
+        let Row { peer, place } = &self.rows[row as usize];
+        let (place, list) = (*place, &mut self.by_status[peer.status.index()]);
+        list.swap_remove(place as usize);
+        if let Some(&moved) = list.get(place as usize) {
+            self.rows[moved as usize].place = place;
+        }
+    }
+
+    /// Makes one change and returns the one that undoes it.
+    fn change(&mut self, change: &Change) -> Change {
+        match change {
+            Change::PutPeer(peer) => match self.put(peer.clone()) {
+                Some(before) => Change::PutPeer(before),
+                None => Change::RemovePeer(peer.address()),
+            },
+            Change::RemovePeer(address) => match self.forget(*address) {
+                Some(before) => Change::PutPeer(before),
+                None => Change::RemovePeer(*address),
+            },
+            Change::PutBan(ban) => match self.bans.insert(ban.host, *ban) {
+                Some(before) => Change::PutBan(before),
+                None => Change::RemoveBan(ban.host),
+            },
+            Change::RemoveBan(host) => match self.bans.remove(host) {
+                Some(before) => Change::PutBan(before),
+                None => Change::RemoveBan(*host),
+            },
+        }
+    }
+}
+
+/// No call fails but for want of room.
+impl PeerStore for MemoryStore {
+    fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        Ok(self.peer(address).cloned())
+    }
+
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        Ok(sorted(self.rows.iter().map(|(_, row)| &row.peer)))
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        Ok(self.bans.values().copied().collect())
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let undo: Vec<Change> = changes.iter().map(|change| self.change(change)).collect();
+        if self.len() <= self.peers_max && self.bans.len() <= BANS_MAX {
+            return Ok(());
+        }
+        for change in undo.iter().rev() {
+            self.change(change);
+        }
+        Err(StoreError::Full)
+    }
+
+    fn find_by_status(&self, status: PeerStatus) -> Result<Vec<KnownPeer>, StoreError> {
+        Ok(sorted(self.peers(status)))
+    }
+
+    fn count_by_status(&self, status: PeerStatus) -> Result<usize, StoreError> {
+        Ok(self.count(status))
+    }
+}
+
+fn sorted<'a>(peers: impl Iterator<Item = &'a KnownPeer>) -> Vec<KnownPeer> {
+    let mut peers: Vec<KnownPeer> = peers.cloned().collect();
+    peers.sort_unstable_by_key(KnownPeer::address);
+    peers
+}
+
+const _: () = assert!(size_of::<Row>() <= 96, "what a row costs is part of what the book promises");

@@ -1,0 +1,419 @@
+//! The book in a file of redb.
+//!
+//! What a call has changed is on the disk when it returns: each is one transaction with checksums and an `fsync`, and
+//! whenever the process or the machine ends, the file holds what the last or the current call has made of it. A file
+//! is checked whole, without a change to it, before anything in it is believed or written: one that never was a book is
+//! left alone, one that is damaged or of a later version is [set aside](SetAside), and records that make no sense are
+//! dropped and counted. After a fault of the disk the database is closed, and opened anew for the next change, which
+//! redb asks for.
+//!
+//! The file never grows beyond [`BOOK_FILE_MAX_BYTES`](crate::limits::BOOK_FILE_MAX_BYTES), and of its pages
+//! [`BOOK_CACHE_BYTES`] are kept in memory. A store is for one process, and for a thread that may wait: not for the
+//! loop's own.
+
+use super::capped_file::CappedFile;
+use super::overlay::Overlay;
+use super::record;
+use super::set_aside::{BookLock, SetAside, Unfit, beside, follow, look, set_aside, sync_folder};
+use super::{Change, FileStep, KnownPeer, PeerStore, StoreError};
+use crate::limits::{BANS_MAX, BOOK_CACHE_BYTES, BOOK_PEERS_MAX};
+use crate::manager::ban::Ban;
+use ::redb::{
+    Builder, Database, DatabaseError, Error, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction,
+};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The version of the format of what the tables hold.
+const FORMAT: u64 = 1;
+
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
+const FORMAT_KEY: &str = "format";
+const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers");
+const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
+
+/// Peers and bans in a file.
+#[derive(Debug)]
+pub struct RedbStore {
+    path: PathBuf,
+    /// `None` after a fault, until the next change.
+    database: Option<Database>,
+    _lock: BookLock,
+}
+
+/// What was found when a book was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The earlier file, if it could not be used; the book is empty then.
+    pub set_aside: Option<SetAside>,
+    /// Records that made no sense and were dropped.
+    pub dropped: usize,
+}
+
+/// All that a book held when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BookContents {
+    /// The peers, in the order of their addresses.
+    pub peers: Vec<KnownPeer>,
+    /// The bans, in the order of their hosts.
+    pub bans: Vec<Ban>,
+    /// Records that make no sense, or are more than a book may hold, and were left out.
+    pub skipped: usize,
+}
+
+/// Why a file could not be opened.
+enum Refusal {
+    /// It is no book.
+    Unfit(Unfit),
+    /// It may be one.
+    Failed(StoreError),
+}
+
+impl RedbStore {
+    /// Opens the book in the file `path`, or begins one if there is none, or only one that is spoilt.
+    ///
+    /// A link is followed. Beside the book stand `<name>.lock`, for a moment `<name>.new`, and what was set aside: at
+    /// most [`BOOK_SET_ASIDE_MAX`](crate::limits::BOOK_SET_ASIDE_MAX) files.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
+    /// [`StoreError::File`] if the system refuses it, or if too many files are set aside already. What the file holds
+    /// is kept then.
+    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
+        let path = follow(path.into())?;
+        match judge(&path)? {
+            Some(Err(why)) if !why.was_book() => return Err(why.of(&path)),
+            Some(Ok(_)) => writable(&path).map(drop)?,
+            Some(Err(_)) | None => {}
+        }
+        let lock = BookLock::take(&path)?;
+        // Another process may have come first.
+        let unfit = match look(&path)? {
+            None => None,
+            Some(Err(unfit)) => Some(unfit),
+            Some(Ok(())) => match open_checked(&path) {
+                Ok((database, dropped)) => {
+                    let opened = Opened { set_aside: None, dropped };
+                    return Ok((Self { path, database: Some(database), _lock: lock }, opened));
+                }
+                Err(Refusal::Unfit(unfit)) => Some(unfit),
+                Err(Refusal::Failed(error)) => return Err(error),
+            },
+        };
+        let unfit = match unfit {
+            Some(why) if !why.was_book() => return Err(why.of(&path)),
+            unfit => unfit,
+        };
+        let opened = Opened { set_aside: unfit.map(|why| set_aside(&path, why)).transpose()?, dropped: 0 };
+        let database = Some(begin(&path)?);
+        Ok((Self { path, database, _lock: lock }, opened))
+    }
+
+    /// Opens the book in the file `path` only if it is one: none is begun, and what cannot be used stays where it is.
+    /// Returns with it how many records made no sense and were dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is no book, [`StoreError::File`] if there is none.
+    pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
+        let path = follow(path.into())?;
+        drop(existing(&path)?);
+        writable(&path).map(drop)?;
+        let lock = BookLock::take(&path)?;
+        let (database, dropped) = open_checked(&path).map_err(|refusal| refusal.error(&path))?;
+        Ok((Self { path, database: Some(database), _lock: lock }, dropped))
+    }
+
+    /// Reads all of the book in the file `path`. Changes and makes no file, and needs no permission to write one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unfit`] if the file is no book; [`StoreError::InUse`] if a store has it open;
+    /// [`StoreError::File`] if there is none, or if the system refuses it.
+    pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
+        let path = follow(path.into())?;
+        let Readable { database, _lock } = existing(&path)?;
+        let read = || -> Result<BookContents, Error> {
+            let (peers, skipped_peers) = list(&database, PEERS, record::peer, BOOK_PEERS_MAX)?;
+            let (bans, skipped_bans) = list(&database, BANS, record::ban, BANS_MAX)?;
+            Ok(BookContents { peers, bans, skipped: skipped_peers + skipped_bans })
+        };
+        read().map_err(|error| Refusal::of(&path, error).error(&path))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn query<T>(&self, query: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, StoreError> {
+        let Some(database) = &self.database else {
+            let what = "it is closed after a fault, and opened again for the next change".to_owned();
+            return Err(StoreError::Database { path: self.path.clone(), what });
+        };
+        query(database).map_err(|error| store_error(FileStep::Read, &self.path, error))
+    }
+
+    fn reopened(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            let (database, _) = open_checked(&self.path).map_err(|refusal| match refusal {
+                Refusal::Unfit(unfit) => StoreError::Damaged { path: self.path.clone(), what: unfit.to_string() },
+                Refusal::Failed(error) => error,
+            })?;
+            self.database = Some(database);
+        }
+        Ok(self.database.as_ref().expect("it was opened above"))
+    }
+}
+
+impl PeerStore for RedbStore {
+    fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
+        let key = record::peer_key(address);
+        self.query(|database| {
+            let value = database.begin_read()?.open_table(PEERS)?.get(key.as_slice())?;
+            Ok(value.and_then(|value| record::peer(&key, value.value())))
+        })
+    }
+
+    fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
+        self.query(|database| list(database, PEERS, record::peer, BOOK_PEERS_MAX)).map(|(peers, _)| peers)
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, StoreError> {
+        self.query(|database| list(database, BANS, record::ban, BANS_MAX)).map(|(bans, _)| bans)
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let written = write(self.reopened()?, changes);
+        match written {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Full),
+            Err(error) => {
+                self.database = None;
+                Err(store_error(FileStep::Write, &self.path, error))
+            }
+        }
+    }
+}
+
+/// A book that is open to be read, and what keeps writers from it.
+struct Readable {
+    database: Database,
+    _lock: Option<BookLock>,
+}
+
+/// Judges the file as a whole without a change to it. Returns `None` if there is none, and why not if it is no book.
+fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
+    let lock = BookLock::share(path)?;
+    match look(path)? {
+        None => return Ok(None),
+        Some(Err(unfit)) => return Ok(Some(Err(unfit))),
+        Some(Ok(())) => {}
+    }
+    let file = File::open(path).map_err(|error| StoreError::file(FileStep::Open, path, &error))?;
+    let opened = Overlay::new(file).and_then(database).map_err(Error::from);
+    match opened.map_err(|error| Refusal::of(path, error)).and_then(|database| of_our_format(path, database)) {
+        Ok(database) => Ok(Some(Ok(Readable { database, _lock: lock }))),
+        Err(Refusal::Unfit(unfit)) => Ok(Some(Err(unfit))),
+        Err(Refusal::Failed(error)) => Err(error),
+    }
+}
+
+/// Opens a book that exists to read it.
+fn existing(path: &Path) -> Result<Readable, StoreError> {
+    match judge(path)? {
+        None => Err(StoreError::file(FileStep::Open, path, &io::ErrorKind::NotFound.into())),
+        Some(judged) => judged.map_err(|why| why.of(path)),
+    }
+}
+
+/// Opens a file that exists to write it, without a change to it.
+fn writable(path: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    file.map_err(|error| StoreError::file(FileStep::Open, path, &error))
+}
+
+/// Opens a file that exists, with all checks, and says how many records were dropped.
+fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
+    let file = writable(path).map_err(Refusal::Failed)?;
+    let opened = CappedFile::new(file).and_then(database);
+    let database = opened.map_err(|error| Refusal::of(path, error.into()))?;
+    let database = of_our_format(path, database)?;
+    let dropped = drop_senseless(&database).map_err(|error| Refusal::of(path, error))?;
+    Ok((database, dropped))
+}
+
+/// Passes a database on if it holds a book in the format that is known here.
+fn of_our_format(path: &Path, database: Database) -> Result<Database, Refusal> {
+    match format(&database).map_err(|error| Refusal::of(path, error))? {
+        Some(FORMAT) => Ok(database),
+        Some(format) if format > FORMAT => Err(Refusal::Unfit(Unfit::FromTheFuture { format })),
+        Some(_) | None => Err(Refusal::Unfit(Unfit::Foreign)),
+    }
+}
+
+/// Makes an empty book. It has its name only when it is complete, so nobody ever finds half of one.
+fn begin(path: &Path) -> Result<Database, StoreError> {
+    let new = beside(path, ".new");
+    let failed = |error: io::Error| StoreError::file(FileStep::Create, &new, &error);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(failed)?,
+    }
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&new).map_err(failed)?;
+    let prepare = || -> Result<Database, Error> {
+        let database = database(CappedFile::new(file)?)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
+        transaction.open_table(PEERS)?;
+        transaction.open_table(BANS)?;
+        transaction.commit()?;
+        Ok(database)
+    };
+    let begun = prepare().map_err(|error| store_error(FileStep::Create, &new, error));
+    let renamed = begun.and_then(|database| {
+        fs::rename(&new, path).and_then(|()| sync_folder(path)).map_err(failed)?;
+        Ok(database)
+    });
+    if renamed.is_err() {
+        // Half of a book is of no use; that it cannot be removed either is not the reason to tell.
+        let _ = fs::remove_file(&new);
+    }
+    renamed
+}
+
+fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(BOOK_CACHE_BYTES).set_check_integrity_on_open(true);
+    builder.create_with_backend(backend)
+}
+
+/// The format that the database says it has; a database that says nothing is not ours.
+fn format(database: &Database) -> Result<Option<u64>, Error> {
+    Ok(database.begin_read()?.open_table(ABOUT)?.get(FORMAT_KEY)?.map(|format| format.value()))
+}
+
+/// Removes records that no version of ours writes, and those beyond what a book may hold; says how many.
+fn drop_senseless(database: &Database) -> Result<usize, Error> {
+    let transaction = database.begin_write()?;
+    let mut dropped = 0;
+    for (table, max, makes_sense) in [
+        (PEERS, BOOK_PEERS_MAX, (|key, value| record::peer(key, value).is_some()) as fn(&[u8], &[u8]) -> bool),
+        (BANS, BANS_MAX, |key, value| record::ban(key, value).is_some()),
+    ] {
+        let mut kept = 0;
+        transaction.open_table(table)?.retain(|key, value| {
+            let keeps = kept < max && makes_sense(key, value);
+            kept += usize::from(keeps);
+            dropped += usize::from(!keeps);
+            keeps
+        })?;
+    }
+    match dropped {
+        0 => transaction.abort()?,
+        _ => transaction.commit()?,
+    }
+    Ok(dropped)
+}
+
+/// Lists the records of a table, at most `max`, and counts those left out.
+fn list<T>(
+    database: &Database,
+    table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+    record: fn(&[u8], &[u8]) -> Option<T>,
+    max: usize,
+) -> Result<(Vec<T>, usize), Error> {
+    let (mut found, mut skipped) = (Vec::new(), 0);
+    for entry in database.begin_read()?.open_table(table)?.iter()? {
+        let (key, value) = entry?;
+        match record(key.value(), value.value()).filter(|_| found.len() < max) {
+            Some(record) => found.push(record),
+            None => skipped += 1,
+        }
+    }
+    Ok((found, skipped))
+}
+
+/// Whether there was room for these changes; if not, none is made.
+fn write(database: &Database, changes: &[Change]) -> Result<bool, Error> {
+    let transaction = database.begin_write()?;
+    if !make(&transaction, changes)? {
+        transaction.abort()?;
+        return Ok(false);
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+fn make(transaction: &WriteTransaction, changes: &[Change]) -> Result<bool, Error> {
+    let mut peers = transaction.open_table(PEERS)?;
+    let mut bans = transaction.open_table(BANS)?;
+    for change in changes {
+        match change {
+            Change::PutPeer(peer) => {
+                peers.insert(record::peer_key(peer.address()).as_slice(), record::peer_value(peer).as_slice())?;
+            }
+            Change::RemovePeer(address) => {
+                peers.remove(record::peer_key(*address).as_slice())?;
+            }
+            Change::PutBan(ban) => {
+                bans.insert(record::ban_key(ban.host).as_slice(), record::ban_value(ban).as_slice())?;
+            }
+            Change::RemoveBan(host) => {
+                bans.remove(record::ban_key(*host).as_slice())?;
+            }
+        }
+    }
+    Ok(peers.len()? <= BOOK_PEERS_MAX as u64 && bans.len()? <= BANS_MAX as u64)
+}
+
+impl Refusal {
+    fn of(path: &Path, error: Error) -> Self {
+        match error {
+            Error::Corrupted(what) => Self::Unfit(Unfit::Damaged { what }),
+            Error::Io(error) if is_of_content(&error) => Self::Unfit(Unfit::Damaged { what: error.to_string() }),
+            Error::UpgradeRequired(_)
+            | Error::TableDoesNotExist(_)
+            | Error::TableTypeMismatch { .. }
+            | Error::TableIsMultimap(_)
+            | Error::TypeDefinitionChanged { .. } => Self::Unfit(Unfit::Foreign),
+            error => Self::Failed(store_error(FileStep::Open, path, error)),
+        }
+    }
+
+    /// The error for a file that is left as it is.
+    fn error(self, path: &Path) -> StoreError {
+        match self {
+            Self::Unfit(why) => why.of(path),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl Unfit {
+    /// The error for a file that is left as it is.
+    fn of(&self, path: &Path) -> StoreError {
+        StoreError::Unfit { path: path.to_owned(), what: self.to_string() }
+    }
+}
+
+fn store_error(step: FileStep, path: &Path, error: Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => StoreError::InUse { path },
+        Error::Io(error) => StoreError::file(step, &path, &error),
+        Error::Corrupted(what) => StoreError::Damaged { path, what },
+        error => StoreError::Database { path, what: error.to_string() },
+    }
+}
+
+/// Whether the file, and not the system, is why something could not be read.
+fn is_of_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}

@@ -1,0 +1,515 @@
+//! The turn: the one loop over one [`Net`], and the only place that waits, asks the time or touches a socket.
+//!
+//! Work happens in turns, and each turn does the same in the same order:
+//!
+//! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
+//!    sleeping to a millisecond before it and polling from there.
+//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
+//! 3. **Commands** from other threads, and answers to what takes its time, as looking up a name; both bounded.
+//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
+//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
+//!    address that cannot be listened at is tried again as well, ever more slowly.
+//! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
+//!    out in one write per link.
+//! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
+//!    looked at, so that a stop of the process costs nobody a connection who answered in time.
+//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, at most
+//!    [`WRITTEN_PER_TURN_MAX_BYTES`](crate::limits::WRITTEN_PER_TURN_MAX_BYTES) of each link, for at most
+//!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX) in all.
+//! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
+//!    turn can reach a later owner of it.
+//! 9. **Tell** the control events of the turn to the handler and then to the subscribers, who also get their messages,
+//!    in one batch and under one lock each that is never waited for. What the handler causes here is heard in the next
+//!    turn.
+//!
+//! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A
+//! read that does not fill its room has drained the socket, unless the kernel announced the end, because data and end
+//! may share one edge. Error and hang-up flags are never acted on; the next call reports what they meant. Between
+//! turns a link with unread data is on the ready list or held, one with queued bytes is on the dirty list or believed
+//! unwritable.
+//!
+//! A peer's failure ends that peer; only the poller itself can end the loop.
+
+mod accept;
+#[cfg(feature = "sim")]
+pub(crate) mod inspect;
+mod listening;
+mod transfer;
+
+use crate::api::{Command, Ctx, Handler, Stats};
+use crate::bugs::{self, Budget, Bug};
+use crate::config::{Config, ConfigError};
+use crate::engine::Engine;
+use crate::handle::Handle;
+use crate::id::{LinkId, Token};
+use crate::limits::{
+    ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN,
+    SHUTDOWN_GRACE,
+};
+use crate::link::blocks::ReadBlock;
+use crate::manager::ban::Ban;
+use crate::manager::dial::Resolve;
+use crate::manager::store::{Batch, BookLost, KnownPeer, Persisted, StoreError};
+use crate::net::mio::MioNet;
+use crate::net::{Answer, Net, Readiness};
+use crate::time::{Instant, Wait};
+use crate::wheel::tick_of;
+use listening::Listeners;
+use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng, TryRng};
+use std::fmt;
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// A loop: one thread, one poller, one table of peers, one handler.
+///
+/// ```no_run
+/// use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
+///
+/// struct Greeter;
+///
+/// impl Handler for Greeter {
+///     type Command = ();
+///
+///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+///         if let (Event::Ready { handshake }, Some(view)) = (event, ctx.peer(peer)) {
+///             println!("{} is ready after {handshake:?}", view.address());
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reactor = Reactor::new(Config::new(Network::Regtest), Greeter)?;
+/// reactor.listen("127.0.0.1:18444".parse()?)?;
+/// reactor.run()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Reactor<N: Net, H: Handler> {
+    net: N,
+    engine: Engine,
+    handler: H,
+    handle: Handle<H::Command>,
+    /// None once the loop has ended, so that handles hear of it.
+    commands: Option<Receiver<Command<H::Command>>>,
+    /// Whether the queue of commands may hold more than was taken.
+    commands_pending: bool,
+    /// Whether the network may have more answers than were taken.
+    answers_pending: bool,
+    listeners: Listeners,
+    read_block: ReadBlock,
+    ready: Vec<Readiness>,
+    due: Vec<u32>,
+    /// When stopping began.
+    stopping_since: Option<Instant>,
+    started: bool,
+    /// When the last turn ended; one that had nothing to do ended when it began.
+    turn_ended: Instant,
+}
+
+/// A loop that could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is not valid.
+    Config(ConfigError),
+    /// The operating system gives no poller, no waker or no randomness.
+    System(io::Error),
+}
+
+impl<H: Handler> Reactor<MioNet, H> {
+    /// A loop on the real network.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not valid or the operating system gives no poller.
+    pub fn new(config: Config, handler: H) -> Result<Self, StartError> {
+        Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
+    }
+
+    /// Waits until the book is written, at most [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX), and closes its store. To
+    /// be called when the loop has ended; without a call the end of the network does the same and only logs a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`BookLost`] if changes did not reach the disk.
+    pub fn finish_book(&mut self) -> Result<(), BookLost> {
+        let finished = self.net.finish_book();
+        if let Ok(Some(id)) = finished {
+            self.engine.answered(Answer::Persisted(Persisted { id, result: Ok(()) }));
+        }
+        let (bans, peers) = self.engine.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten());
+        match finished {
+            Ok(_) if (bans, peers) == (0, 0) => Ok(()),
+            Ok(_) => Err(BookLost { bans, peers, error: StoreError::NoAnswer }),
+            Err(error) => Err(BookLost { bans, peers, error }),
+        }
+    }
+}
+
+impl<N: Net, H: Handler> Reactor<N, H> {
+    /// A loop on a network of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not valid, or no seed is given and the operating system has no randomness.
+    pub fn with_net(config: Config, net: N, handler: H) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let rng = match config.seed {
+            Some(seed) => StdRng::seed_from_u64(seed),
+            None => seeded_by_system().map_err(StartError::System)?,
+        };
+        let (handle, commands) = Handle::new(net.waker(), config.magic_bytes());
+        let engine = Engine::new(config, rng, net.now());
+        Ok(Self {
+            net,
+            engine,
+            handler,
+            handle,
+            commands: Some(commands),
+            commands_pending: true,
+            answers_pending: false,
+            listeners: Listeners::default(),
+            read_block: ReadBlock::new(),
+            ready: Vec::with_capacity(EVENTS_PER_TURN),
+            due: Vec::new(),
+            stopping_since: None,
+            started: false,
+            turn_ended: Instant::MAX,
+        })
+    }
+
+    /// A remote control for other threads.
+    pub fn handle(&self) -> Handle<H::Command> {
+        self.handle.clone()
+    }
+
+    /// Takes up what a [store](crate::manager::store::PeerStore) has kept of an earlier run, before the loop begins. Without a
+    /// [manager](crate::config::ManagerConfig) it is of no use and dropped.
+    pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
+        self.read_clock();
+        self.engine.state.unix_time = self.net.unix_time();
+        self.engine.remember(peers, bans);
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, for changing it between turns.
+    pub fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// Ends the loop's life and gives the handler back.
+    pub fn into_handler(self) -> H {
+        self.handler
+    }
+
+    /// How the loop is configured; [`Handle::update_config`] changes it.
+    pub fn config(&self) -> &Config {
+        &self.engine.state.config
+    }
+
+    /// What the loop has done so far.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// The network under the loop.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// Runs turns until it is stopped, by [`Handle::stop`] or [`Ctx::stop`], and all peers are closed.
+    ///
+    /// # Errors
+    ///
+    /// When the poller fails.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn(None)? {}
+        Ok(())
+    }
+
+    /// Runs one turn that waits for `timeout` at the most, and returns whether the loop goes on. For an embedder's
+    /// own loop: call it when the poller's descriptor is readable and at [`Reactor::next_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// When the poller fails.
+    pub fn poll_once(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.turn(Some(timeout))
+    }
+
+    /// How long nothing needs to be done unless the poller's descriptor becomes readable. It changes with every turn.
+    pub fn next_deadline(&self) -> Wait {
+        let mut wait = self.engine.wait();
+        // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
+        let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
+        let more_to_take = self.commands_pending || self.answers_pending || !self.started;
+        if more_events || more_to_take {
+            wait = Wait::Zero;
+        }
+        wait = wait.or_sooner(self.listeners.wait());
+        if let Some(moment) = self.engine.state.wake_at {
+            wait = wait.or_sooner(Wait::Until(moment));
+        }
+        if let Some(since) = self.stopping_since {
+            wait = wait.or_sooner(Wait::Until(since.plus(SHUTDOWN_GRACE)));
+        }
+        wait
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let spins = self.wait(timeout)?;
+        self.read_clock();
+        self.engine.state.unix_time = self.net.unix_time();
+        let began = self.engine.state.now;
+        if spins {
+            self.engine.state.spinning += began.since(self.turn_ended);
+        }
+        if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
+            self.engine.heard_until = began;
+        }
+        let was_idle = self.ready.is_empty() && !self.is_due(began);
+        self.start();
+        self.note_readiness();
+        self.take_commands();
+        self.take_answers();
+        self.accept();
+        self.engine.manage();
+        self.ask();
+        self.dial();
+        self.read();
+        if self.ready.is_empty() || !bugs::is_planted(Bug::TimerStarvedByTraffic) {
+            self.expire();
+        }
+        self.flush();
+        self.close();
+        if self.engine.state.outbox.has_work() {
+            self.engine.tell_news(&mut self.handler);
+        }
+        let goes_on = self.stop_if_asked();
+        if !goes_on {
+            self.commands = None;
+            self.engine.state.outbox.end();
+        }
+        self.measure_turn(began, was_idle);
+        Ok(goes_on)
+    }
+
+    // --- 1 and 2: wait and clock ------------------------------------------------------------------------------------
+
+    /// Waits for the next event or deadline, and returns whether it polled for an exact wake-up instead of sleeping.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let mut wait = self.next_deadline();
+        let mut spins = false;
+        if let Some(moment) = self.engine.state.wake_at
+            && self.engine.state.config.spin
+        {
+            let sleep_until = moment.minus(EXACT_WAKE_SPIN);
+            let must_spin = sleep_until <= self.net.now();
+            spins = must_spin && !matches!(wait, Wait::Zero);
+            wait = wait.or_sooner(if must_spin { Wait::Zero } else { Wait::Until(sleep_until) });
+        }
+        if let Some(timeout) = timeout {
+            wait = wait.or_sooner(match timeout.is_zero() {
+                true => Wait::Zero,
+                false => Wait::Until(self.net.now().plus(timeout)),
+            });
+        }
+        self.net.wait(wait, &mut self.ready)?;
+        Ok(spins)
+    }
+
+    /// Whether there is something to do though no event came.
+    fn is_due(&self, now: Instant) -> bool {
+        match self.next_deadline() {
+            Wait::Zero => true,
+            Wait::Until(moment) => moment <= now,
+            Wait::Forever => false,
+        }
+    }
+
+    fn read_clock(&mut self) {
+        // A clock that stepped back would let deadlines come twice.
+        self.engine.state.now = self.net.now().max(self.engine.state.now);
+    }
+
+    fn start(&mut self) {
+        if !self.started {
+            self.started = true;
+            self.follow_configuration();
+            self.handler.on_start(&mut Ctx::new(&mut self.engine.state));
+        }
+    }
+
+    fn note_readiness(&mut self) {
+        for index in 0..self.ready.len() {
+            let Readiness { token, readable, writable, hung_up } = self.ready[index];
+            match Token::from_u64(token) {
+                Token::Link(id) => self.note_link(id, readable, writable, hung_up),
+                Token::Listener(index) => {
+                    if let Some(listener) = self.listeners.by_index(index) {
+                        listener.ready = true;
+                    }
+                }
+                Token::Waker => {
+                    self.commands_pending = true;
+                    self.answers_pending = true;
+                }
+            }
+        }
+    }
+
+    fn note_link(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) {
+        let state = &mut self.engine.state;
+        let Some(link) = state.table.get_mut(id) else {
+            state.counters.stale_events += 1;
+            return;
+        };
+        link.readiness.readable |= readable;
+        link.readiness.writable |= writable;
+        link.readiness.hung_up |= hung_up;
+        let has_queue = !link.queue.is_empty();
+        if link.is_connecting() {
+            self.finish_connect(id);
+        } else {
+            if readable {
+                state.table.mark_ready(id);
+            }
+            if writable && has_queue {
+                state.table.mark_dirty(id);
+            }
+        }
+    }
+
+    // --- 3: commands and answers ------------------------------------------------------------------------------------
+
+    fn take_commands(&mut self) {
+        if !self.commands_pending {
+            return;
+        }
+        let until = self.net.now().plus(COMMANDS_STEP_MAX);
+        for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
+            let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
+                self.commands_pending = false;
+                break;
+            };
+            self.engine.command(command, &mut self.handler);
+            if self.net.now() >= until {
+                break;
+            }
+        }
+        self.follow_configuration();
+    }
+
+    /// Puts the manager's questions to the network, and the changes of its book.
+    fn ask(&mut self) {
+        while let Some(batch) = self.engine.next_batch() {
+            if let Err(Batch { id, .. }) = self.net.persist(batch) {
+                let result = Err(StoreError::WriterEnded);
+                self.engine.answered(Answer::Persisted(Persisted { id, result }));
+            }
+        }
+        while let Some(Resolve { query, name, port }) = self.engine.next_question() {
+            if let Err(failure) = self.net.resolve(query, &name, port) {
+                self.engine.answered(Answer::Resolved { query, outcome: Err(failure) });
+            }
+        }
+    }
+
+    fn take_answers(&mut self) {
+        if !self.answers_pending {
+            return;
+        }
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(answer) = self.net.take_answer() else {
+                self.answers_pending = false;
+                return;
+            };
+            self.engine.answered(answer);
+        }
+    }
+
+    // --- 6: timers --------------------------------------------------------------------------------------------------
+
+    fn expire(&mut self) {
+        self.read_clock();
+        self.engine.retime();
+        self.due.clear();
+        let tick = tick_of(self.engine.state.now) + u64::from(bugs::is_planted(Bug::EarlyTimer));
+        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
+        self.engine.state.wheel.expire(tick, most, &mut self.due);
+        for index in 0..self.due.len() {
+            self.engine.timer_due(self.due[index]);
+        }
+        self.engine.handler_timer_due(&mut self.handler);
+    }
+
+    /// Ends all listeners and peers once the loop is to stop, and returns whether it goes on.
+    fn stop_if_asked(&mut self) -> bool {
+        if !self.engine.state.stopping {
+            return true;
+        }
+        let now = self.engine.state.now;
+        match self.stopping_since {
+            None => {
+                self.stopping_since = Some(now);
+                self.close_listeners();
+                self.engine.hurry_book();
+                self.engine.close_all();
+            }
+            Some(since) if now >= since.plus(SHUTDOWN_GRACE) => {
+                self.engine.abort_all();
+                return self.engine.state.table.len() > 0;
+            }
+            Some(_) => {}
+        }
+        self.engine.state.table.len() > 0 || !self.engine.is_durable()
+    }
+
+    fn measure_turn(&mut self, began: Instant, was_idle: bool) {
+        self.engine.state.counters.turns += 1;
+        self.turn_ended = began;
+        if !was_idle {
+            self.turn_ended = self.net.now();
+            let took = self.turn_ended.since(began);
+            self.engine.state.turn.record(took);
+            self.engine.state.busy += took;
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<N: Net + std::os::fd::AsRawFd, H: Handler> std::os::fd::AsRawFd for Reactor<N, H> {
+    /// The poller's descriptor, for nesting the loop in another: it is readable when a turn would find something.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.net.as_raw_fd()
+    }
+}
+
+impl<N: Net, H: Handler> fmt::Debug for Reactor<N, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::System(error) => write!(f, "the system gives no poller or no randomness: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn seeded_by_system() -> io::Result<StdRng> {
+    let mut seed = <StdRng as SeedableRng>::Seed::default();
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(StdRng::from_seed(seed))
+}

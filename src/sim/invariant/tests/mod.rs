@@ -1,0 +1,526 @@
+//! Every check is given something that breaks its invariant, and nothing else, so that none can pass for want of
+//! looking.
+
+mod book;
+mod calls;
+
+use super::ledger::Ledger;
+use super::saved::Disk;
+use super::sweep::{self, Memory, SweepSight};
+use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
+use super::{
+    Bounds, Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
+    managing, outside,
+};
+use crate::address::Host;
+use crate::api::{Ctx, Handler};
+use crate::config::{Config, ManagerConfig};
+use crate::id::LinkId;
+use crate::limits::{
+    BANS_MAX, BOOK_PEERS_MAX, BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX,
+    READ_BLOCK_BYTES, SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE,
+};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::Network;
+use crate::sim::kernel::{EndView, HostView};
+use crate::sim::{Driver, World};
+use crate::stats::Census;
+use crate::time::{Instant, Wait};
+use crate::wheel::tick_at_or_after;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+const ADDRESS: &str = "10.0.0.1:18444";
+
+/// Dials as often as it is told.
+struct Dialler(usize);
+
+impl Handler for Dialler {
+    type Command = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        for _ in 0..self.0 {
+            ctx.connect(ADDRESS.parse().expect("an address")).expect("there is room");
+        }
+    }
+}
+
+fn config() -> Config {
+    Config { seed: Some(1), ..Config::new(Network::Regtest) }
+}
+
+fn managed() -> Config {
+    Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() }
+}
+
+fn host(world: &World, config: Config, dials: usize) -> Checked<Dialler> {
+    Checked::new(world, world.host(), config, Dialler(dials)).expect("the configuration is valid")
+}
+
+/// An acceptor with two ready peers and nothing to do, as a sweep sees it.
+struct Scene {
+    inspection: Inspection,
+    ledger: Ledger,
+    host: HostView,
+    open_sockets: usize,
+    settled: Instant,
+    memory: Memory,
+    disk: Disk,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World::new(1, Instant::ZERO);
+        let (mut acceptor, mut dialler) = (host(&world, managed(), 0), host(&world, config(), 2));
+        acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("an address")).expect("the address is free");
+        Driver::new(&world)
+            .run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])
+            .expect("the loops come to rest");
+        acceptor.sweep();
+        assert_eq!(acceptor.violations(), []);
+        let inspection = acceptor.inspect();
+        assert_eq!(inspection.summary.ready_peers, 2);
+        let mut ledger = Ledger::new(Bounds::of(&config()));
+        for link in &inspection.links {
+            ledger.opened_socket(link.id, false);
+        }
+        ledger.turn = 100;
+        Self {
+            host: world.view_of(0),
+            open_sockets: acceptor.net().open_connections(),
+            settled: inspection.summary.now,
+            memory: Memory::default(),
+            disk: Disk::default(),
+            inspection,
+            ledger,
+        }
+    }
+
+    fn link(&mut self) -> &mut LinkReport {
+        &mut self.inspection.links[0]
+    }
+
+    fn manager(&mut self) -> &mut ManagerReport {
+        self.inspection.manager.as_mut().expect("the acceptor has one")
+    }
+
+    /// Makes it look as if both peers were dialled, at these two addresses.
+    fn dial(&mut self, addresses: [&str; 2]) {
+        let summary = &mut self.inspection.summary;
+        (summary.inbound, summary.connections) = (0, Census::default());
+        (0..2).for_each(|_| summary.connections.add(ConnectionType::Outbound, ConnectionState::Connected));
+        let addresses = addresses.map(|address| address.parse::<SocketAddr>().expect("an address"));
+        let links = &mut self.inspection.links;
+        for (link, address) in links.iter_mut().zip(addresses) {
+            (link.address, link.connection_type) = (address, ConnectionType::Outbound);
+        }
+        let mut claims: Vec<_> = links.iter().map(|link| (link.address, link.id)).collect();
+        claims.sort_unstable();
+        let mut connections = Census::default();
+        links.iter().for_each(|link| connections.add(link.connection_type, link.state));
+        self.inspection.summary.connections = connections;
+        self.manager().claims = claims;
+    }
+
+    fn end(&mut self) -> &mut EndView {
+        let id = self.inspection.links[0].id;
+        self.host.ends.iter_mut().find(|end| end.link == id).expect("the link is registered")
+    }
+
+    /// A queue with `bytes`, for which the kernel has no room.
+    fn queue(&mut self, bytes: usize) {
+        self.end().is_writable = false;
+        let link = self.link();
+        link.is_writable = false;
+        (link.outgoing.waiting_bytes, link.outgoing.recounted_bytes) = (bytes, bytes);
+        (self.inspection.summary.send_queues, self.inspection.summary.waiting_bytes) = (1, bytes as u64);
+    }
+
+    /// Another state of the first link, which is counted.
+    fn put(&mut self, state: ConnectionState) {
+        let LinkReport { connection_type, state: before, .. } = *self.link();
+        let summary = &mut self.inspection.summary;
+        summary.connections.moved(connection_type, before, state);
+        summary.ready_peers = summary.connections.in_state(ConnectionState::Connected);
+        self.link().state = state;
+    }
+
+    /// The checks that fail, by their number and their place.
+    fn broken(&self) -> Vec<(u8, usize)> {
+        let sight = SweepSight {
+            inspection: &self.inspection,
+            ledger: &self.ledger,
+            host: &self.host,
+            open_sockets: self.open_sockets,
+            settled: self.settled,
+            memory: &self.memory,
+            disk: Some(&self.disk),
+        };
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS).enumerate();
+        checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
+    }
+}
+
+type Doctored = (u8, fn(&mut Scene));
+
+const SWEEPS: &[Doctored] = &[
+    (1, |scene| scene.inspection.summary.links += 1),
+    (1, |scene| scene.inspection.summary.connections.add(ConnectionType::Inbound, ConnectionState::Connected)),
+    (1, |scene| scene.inspection.summary.inbound -= 1),
+    (1, |scene| scene.inspection.summary.over_capacity += 1),
+    (1, |scene| scene.inspection.summary.ready_peers += 1),
+    (1, |scene| scene.inspection.occupied_slots += 1),
+    (1, |scene| scene.inspection.retired_slots += 1),
+    (1, |scene| scene.inspection.slots = 1),
+    (2, |scene| scene.end().link = LinkId::new(9, 0)),
+    (2, |scene| scene.ledger.opened_socket(LinkId::new(0, 1), false)),
+    (2, |scene| {
+        let id = LinkId::new(0, 1);
+        let before = std::mem::replace(&mut scene.link().id, id);
+        scene.manager().claims.iter_mut().filter(|(_, link)| *link == before).for_each(|(_, link)| *link = id);
+    }),
+    (3, |scene| scene.open_sockets += 1),
+    (3, |scene| scene.host.listeners.clear()),
+    (3, |scene| scene.host.sockets += 1),
+    (7, |scene| scene.link().is_readable = true),
+    (7, |scene| scene.end().is_readable = true),
+    (7, |scene| (scene.end().is_readable, scene.end().will_be_writable) = (true, true)),
+    (8, |scene| {
+        scene.queue(1);
+        scene.link().is_writable = true;
+    }),
+    (8, |scene| {
+        scene.queue(1);
+        scene.end().is_writable = true;
+    }),
+    (9, |scene| scene.link().is_ready = true),
+    (9, |scene| scene.link().is_dirty = true),
+    (9, |scene| scene.link().is_closing = true),
+    (9, |scene| scene.inspection.closing = vec![scene.inspection.links[0].id]),
+    (9, |scene| {
+        scene.link().is_ready = true;
+        scene.inspection.ready = vec![scene.inspection.links[0].id; 2];
+    }),
+    (10, |scene| {
+        scene.inspection.listeners[0].is_ready = false;
+        scene.host.listeners[0].waiting = 1;
+    }),
+    (12, |scene| passed_over(scene, 0)),
+    (13, |scene| {
+        scene.link().gathering_bytes = BUFFER_GROWTH_BYTES + 1;
+        scene.inspection.summary.gathered_bytes = BUFFER_GROWTH_BYTES as u64 + 1;
+    }),
+    (13, |scene| scene.inspection.summary.gathered_bytes = 1),
+    (14, |scene| {
+        scene.queue(1);
+        scene.link().outgoing.recounted_bytes = 2;
+        scene.inspection.summary.waiting_bytes = 2;
+    }),
+    (14, |scene| scene.inspection.summary.send_queues = 1),
+    (14, |scene| scene.inspection.summary.waiting_bytes = 1),
+    (14, |scene| scene.queue(SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + 1)),
+    (19, |scene| agreed_before(scene, |before| before.agreed.services += 1)),
+    (19, |scene| agreed_before(scene, |before| before.agreed.protocol_version -= 1)),
+    (19, |scene| agreed_before(scene, |before| before.agreed.max_recv_payload_bytes += 1)),
+    (19, |scene| {
+        agreed_before(scene, |_| {});
+        scene.link().agreed.protoconf_received = false;
+    }),
+    (20, |scene| scene.settled = scene.inspection.links[0].ping_due.plus(TICK)),
+    (20, |scene| {
+        scene.put(ConnectionState::AwaitingHandshake);
+        scene.settled = Instant::ZERO.plus(UNHEARD_GRACE).plus(TICK);
+        let link = scene.link();
+        link.handshake_deadline = Some(Instant::ZERO);
+    }),
+    (21, |scene| scene.inspection.summary.timers += 1),
+    (21, |scene| {
+        scene.link().armed_tick = None;
+        scene.inspection.summary.timers -= 1;
+    }),
+    (21, |scene| {
+        let link = scene.link();
+        link.armed_tick = Some(tick_at_or_after(link.deadline) + 1);
+    }),
+    (21, |scene| {
+        scene.settled = Instant::ZERO.plus(UNHEARD_GRACE).plus(TICK);
+        let link = scene.link();
+        (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
+    }),
+    (23, |scene| scene.link().pings = PINGS_OUTSTANDING_MAX + 1),
+    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").places_taken -= 1),
+    (24, |scene| scene.manager().hosts += 1),
+    (24, |scene| scene.manager().groups += 1),
+    (24, |scene| scene.link().counted.0 = 1),
+    (24, |scene| scene.link().counted.1 = 3),
+    (25, |scene| scene.link().is_banned = true),
+    (27, |scene| scene.dial(["10.0.0.2:1"; 2])),
+    (27, |scene| scene.manager().claims.clear()),
+    (27, |scene| {
+        let address = scene.link().address;
+        scene.manager().claims.push((address, LinkId::new(9, 0)));
+    }),
+];
+
+/// What looks alike and is right.
+const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
+    |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
+    |scene| (scene.end().is_readable, scene.end().will_be_readable) = (true, true),
+    |scene| scene.queue(SEND_QUEUE_MAX_BYTES),
+    |scene| {
+        scene.queue(1);
+        (scene.end().is_writable, scene.end().will_be_writable) = (true, true);
+    },
+    |scene| scene.inspection.ready = vec![LinkId::new(0, 77)],
+    |scene| (scene.host.listeners[0].waiting, scene.host.listeners[0].has_edge) = (1, true),
+    |scene| {
+        scene.inspection.listeners[0].is_ready = false;
+        scene.inspection.listeners[0].retry_at = Some(Instant::ZERO);
+        scene.host.listeners[0].waiting = 1;
+    },
+    |scene| scene.dial(["10.0.0.2:1", "10.0.0.2:2"]),
+    |scene| passed_over(scene, 100),
+    |scene| {
+        passed_over(scene, 0);
+        scene.ledger.read(scene.inspection.links[0].id, 1);
+    },
+    |scene| {
+        passed_over(scene, 0);
+        scene.memory.at = Instant::from_nanos(5);
+        scene.link().held_since = Instant::from_nanos(5);
+    },
+    |scene| {
+        agreed_before(scene, |before| {
+            before.agreed.protoconf_received = false;
+            before.agreed.max_recv_payload_bytes += 1;
+        });
+    },
+    |scene| {
+        scene.queue(2 * SEND_QUEUE_MAX_BYTES);
+        scene.link().outgoing.largest_bytes = SEND_QUEUE_MAX_BYTES;
+    },
+];
+
+/// The first link stood at `position` of the list and is still there, many turns later.
+fn passed_over(scene: &mut Scene, position: usize) {
+    let id = scene.inspection.links[0].id;
+    scene.memory.ready = vec![LinkId::new(50, 0); position];
+    scene.memory.ready.push(id);
+    scene.memory.turn = scene.ledger.turn - UNREAD_TURNS_MAX - 1;
+    scene.link().is_ready = true;
+    scene.inspection.ready = vec![id];
+}
+
+fn agreed_before(scene: &mut Scene, change: fn(&mut LinkReport)) {
+    let mut before = scene.inspection.clone();
+    change(&mut before.links[0]);
+    scene.memory = Memory::default().of(&before, 1);
+}
+
+#[test]
+fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
+    assert_eq!(Scene::new().broken(), []);
+    let mut hit = BTreeSet::new();
+    for (index, (number, doctor)) in SWEEPS.iter().chain(book::SWEEPS).enumerate() {
+        let mut scene = Scene::new();
+        doctor(&mut scene);
+        let broken = scene.broken();
+        assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
+        hit.extend(broken.iter().map(|(_, at)| *at));
+    }
+    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + managing::CHECKS.len();
+    assert_eq!(hit.len(), checks, "each check has failed once: {hit:?}");
+}
+
+#[test]
+fn a_sweep_finds_nothing_in_what_is_right() {
+    for (index, doctor) in HARMLESS_SWEEPS.iter().chain(book::HARMLESS_SWEEPS).enumerate() {
+        let mut scene = Scene::new();
+        doctor(&mut scene);
+        assert_eq!(scene.broken(), [], "case {index}");
+    }
+}
+
+#[test]
+fn a_decided_connect_is_announced() {
+    let mut scene = Scene::new();
+    scene.put(ConnectionState::Connecting);
+    assert_eq!(scene.broken().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8]);
+    scene.end().will_be_writable = true;
+    assert_eq!(scene.broken(), []);
+}
+
+/// A turn in which nothing happened.
+struct Turn {
+    before: Summary,
+    after: Summary,
+    bounds: Bounds,
+    told_ready: u64,
+    told_closed: u64,
+    next_unread_turns: u64,
+    undurable: Vec<Host>,
+    misdated_pings: Vec<(LinkId, Option<Instant>)>,
+    untold: Vec<LinkId>,
+    granted: Option<u64>,
+}
+
+impl Turn {
+    fn new() -> Self {
+        let summary = Scene::new().inspection.summary;
+        Self {
+            told_ready: summary.counters.handshakes,
+            told_closed: summary.counters.closed,
+            before: summary.clone(),
+            after: summary,
+            bounds: Bounds::of(&config()),
+            next_unread_turns: UNREAD_TURNS_MAX,
+            undurable: Vec::new(),
+            misdated_pings: Vec::new(),
+            untold: Vec::new(),
+            granted: Some(0),
+        }
+    }
+
+    fn broken(&self) -> Vec<(u8, usize)> {
+        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, .. } = *self;
+        let Self { ref undurable, ref misdated_pings, ref untold, granted, .. } = *self;
+        let sight = TurnSight {
+            before,
+            after,
+            bounds,
+            told_ready,
+            told_closed,
+            next_unread_turns,
+            undurable,
+            misdated_pings,
+            untold,
+            granted,
+        };
+        let checks = turn::CHECKS.iter().enumerate();
+        checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
+    }
+}
+
+type DoctoredTurn = (u8, fn(&mut Turn));
+
+const TURNS: &[DoctoredTurn] = &[
+    (1, |turn| turn.after.links += 1),
+    (1, |turn| turn.after.ready_peers += 1),
+    (1, |turn| turn.after.over_capacity += 1),
+    (1, |turn| turn.bounds.max_links = 1),
+    (9, |turn| turn.after.wait = Wait::Zero),
+    (9, |turn| turn.after.ready = 1),
+    (9, |turn| turn.after.dirty = 1),
+    (9, |turn| turn.after.closing = 1),
+    (9, |turn| turn.after.dials = 1),
+    (9, |turn| turn.after.has_more = true),
+    (11, |turn| turn.after.counters.timeouts += EXPIRIES_PER_TURN as u64 + 1),
+    (11, |turn| turn.after.counters.timers_rearmed += EXPIRIES_PER_TURN as u64 + 1),
+    (11, |turn| turn.after.counters.bytes_received += 2 * READ_BLOCK_BYTES as u64 + 1),
+    (11, |turn| turn.after.counters.frames_received += 3),
+    (12, |turn| turn.next_unread_turns += 1),
+    (13, |turn| turn.after.gathered_bytes = turn.bounds.gathered_max_bytes + 1),
+    (21, |turn| turn.after.timers = turn.after.links + 1),
+    (22, |turn| (turn.before.wake_at, turn.after.wake_at) = (Some(Instant::ZERO), Some(Instant::ZERO))),
+    (23, |turn| turn.after.counters.pongs_received = turn.after.counters.pings_sent + 1),
+    (24, |turn| turn.bounds.max_inbound = 1),
+    (24, |turn| {
+        turn.after.over_capacity = OVER_CAPACITY_MAX + 1;
+        turn.after.links += OVER_CAPACITY_MAX;
+        turn.after.counters.accepted += OVER_CAPACITY_MAX as u64;
+        turn.after.inbound = 0;
+    }),
+    (29, |turn| turn.told_ready += 1),
+    (24, |turn| manages(turn, |after| after.places_taken = 4)),
+    (24, |turn| {
+        manages(turn, |after| {
+            after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), places_taken: 3 }];
+        });
+    }),
+    (25, |turn| manages(turn, |after| after.bans = BANS_MAX + 1)),
+    (25, |turn| manages(turn, |after| after.unannounced_bans = 1)),
+    (29, |turn| turn.told_closed += 1),
+    (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
+    (31, |turn| manages(turn, |after| after.book = BOOK_PEERS_MAX + 1)),
+    (31, |turn| turn.after.counters.addresses_learned = 1),
+    (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
+    (41, |turn| turn.untold = vec![LinkId::new(0, 0)]),
+];
+
+/// A manager that had all its places taken, before a turn and then not quite so after it.
+fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
+    let mut summary = ManagerSummary { places_taken: 3, places_max: 3, target: 2, ..ManagerSummary::default() };
+    turn.before.manager = Some(summary.clone());
+    doctor(&mut summary);
+    turn.after.manager = Some(summary);
+}
+
+#[test]
+fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
+    assert_eq!(Turn::new().broken(), []);
+    let mut hit = BTreeSet::new();
+    for (index, (number, doctor)) in TURNS.iter().enumerate() {
+        let mut turn = Turn::new();
+        doctor(&mut turn);
+        let broken = turn.broken();
+        assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
+        hit.extend(broken.iter().map(|(_, at)| *at));
+    }
+    assert_eq!(hit.len(), turn::CHECKS.len(), "each check has failed once: {hit:?}");
+}
+
+#[test]
+fn the_end_leaves_nothing() {
+    let mut nothing = Scene::new().inspection;
+    assert!(checked::end(&nothing).is_err());
+    nothing.links.clear();
+    nothing.listeners.clear();
+    (nothing.summary.timers, nothing.summary.ready_peers, nothing.summary.inbound) = (0, 0, 0);
+    nothing.summary.connections = Census::default();
+    nothing.summary.manager = Some(ManagerSummary::default());
+    nothing.manager.as_mut().expect("the acceptor has one").claims.clear();
+    assert_eq!(checked::end(&nothing), Ok(()));
+    let left: [fn(&mut Inspection); 11] = [
+        |left| left.links = Scene::new().inspection.links,
+        |left| left.listeners = Scene::new().inspection.listeners,
+        |left| left.dials.push(LinkId::new(0, 0)),
+        |left| left.manager = Scene::new().inspection.manager,
+        |left| left.summary.manager = Scene::new().inspection.summary.manager,
+        |left| left.summary.timers = 1,
+        |left| left.summary.ready_peers = 1,
+        |left| left.summary.over_capacity = 1,
+        |left| left.summary.gathered_bytes = 1,
+        |left| left.summary.connections.add(ConnectionType::Outbound, ConnectionState::Connecting),
+        |left| left.summary.waiting_bytes = 1,
+    ];
+    for doctor in left {
+        let mut left = nothing.clone();
+        doctor(&mut left);
+        assert!(checked::end(&left).is_err(), "{left:?}");
+    }
+}
+
+#[test]
+fn the_table_and_its_documentation_say_the_same() {
+    let page = include_str!("../mod.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
+    let rows: Vec<&str> = page.filter(|row| row.starts_with(|first: char| first.is_ascii_digit())).collect();
+    let table = INVARIANTS.map(|invariant| {
+        let checked: Vec<String> = invariant.checked.iter().map(ToString::to_string).collect();
+        format!("{} | {} | {} |", invariant.number, invariant.holds, checked.join(", "))
+    });
+    assert_eq!(rows, table);
+    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=41).collect::<Vec<u8>>());
+}
+
+#[test]
+fn the_table_says_when_each_invariant_is_checked() {
+    let of_table = |when: When| -> BTreeSet<u8> {
+        INVARIANTS.iter().filter(|invariant| invariant.checked.contains(&when)).map(|found| found.number).collect()
+    };
+    let numbers = |cases: &mut dyn Iterator<Item = u8>| -> BTreeSet<u8> { cases.collect() };
+    assert_eq!(of_table(When::Call), numbers(&mut calls::CALLS.iter().map(|(number, _)| *number)));
+    assert_eq!(of_table(When::Turn), numbers(&mut turn::CHECKS.iter().map(|(number, _)| *number)));
+    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
+    assert_eq!(of_table(When::Sweep), numbers(&mut sweeps.map(|(number, _)| *number)));
+    assert_eq!(of_table(When::End), BTreeSet::from([36]));
+}

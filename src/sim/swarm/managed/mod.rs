@@ -1,0 +1,536 @@
+//! A world whose loop finds, keeps and refuses its peers by itself: listeners of all kinds, floods, bans, kills, and a
+//! second loop that dials at the same moment.
+//!
+//! Its three phases are those of every world: all that was drawn happens, then all is well and every place that is
+//! wanted has to be filled with honest peers in half an hour, then the loop is stopped and nothing may be left.
+
+mod plan;
+mod resident;
+
+pub(super) use plan::Plan;
+
+use super::Outcome;
+use super::course::{Course, EVENTS_MAX, RECOVERY, RECOVERY_FROM_OUTAGE};
+use super::heckler::NETWORK;
+use super::marks::{Mark, Marks};
+use super::patience::Patience;
+use super::scenario::{NODE, Scenario};
+use crate::address::Host;
+use crate::api::{ControlEvent, Ctx, Delivery, Event, Handler};
+use crate::config::{Config, DialMode};
+use crate::error::CloseReason;
+use crate::id::PeerId;
+use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use crate::manager::store::{KnownPeer, PeerStore};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::protocol::CommandName;
+use crate::sim::actor::{self, Crowd, Journal, Role};
+use crate::sim::driver::Actor;
+use crate::sim::errno::EADDRINUSE;
+use crate::sim::faults::Site;
+use crate::sim::invariant::{Checked, EndingStep, Inspection, LinkReport};
+use crate::sim::kernel::{Disk, Names, Route};
+use crate::sim::net::SimNet;
+use crate::sim::tape::Tape;
+use crate::sim::world::World;
+use crate::time::{Instant, UnixTime};
+use crate::wire::Header;
+use plan::{Deed, Flood, PORT, SEED_NAME, Spread, ip_of, stream};
+use resident::{Nature, Resident};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The handler: it watches, takes addresses whole so that they can be judged, and dials and closes when it is told to.
+#[derive(Debug, Default)]
+struct Warden {
+    marks: Marks,
+    peers: BTreeSet<PeerId>,
+    /// The bans that were announced and are not over, and until when.
+    banned: BTreeMap<Host, Option<UnixTime>>,
+}
+
+/// What the handler is told to do.
+#[derive(Debug)]
+enum Order {
+    Dial(SocketAddr),
+    /// A peer is found to be none for this loop, as only who reads its messages can tell.
+    Judge(PeerId, CloseReason),
+}
+
+/// A managed world that runs.
+struct Town {
+    world: World,
+    scenario: Scenario,
+    plan: Plan,
+    config: Config,
+    node: Option<Checked<Warden>>,
+    twin: Option<Checked<Warden>>,
+    residents: Vec<(Nature, Crowd)>,
+    floods: Vec<Crowd>,
+    journal: Journal,
+    course: Course,
+    marks: Marks,
+    banned: BTreeMap<Host, Option<UnixTime>>,
+    /// Addresses that a user has closed, which are a fixed list's to keep closed.
+    dismissed: BTreeSet<SocketAddr>,
+    events: u64,
+}
+
+pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patience) -> Option<Outcome> {
+    let mut town = Town::new(tape, scenario, plan, patience.clone());
+    town.run_safety();
+    town.run_outage();
+    town.calm_down();
+    town.run_liveness();
+    town.run_shutdown();
+    if town.course.is_given_up {
+        return None;
+    }
+    town.bury();
+    town.judge_journal();
+    let twin = town.twin.take();
+    twin.into_iter().for_each(|twin| town.gather(&twin));
+    town.course.violations.sort_by_key(|violation| violation.at);
+    let (trace_hash, calls) = (town.world.trace().hash(), town.world.trace().calls());
+    Some(Outcome {
+        events: town.events,
+        calls,
+        virtual_time: town.course.virtual_time(),
+        trace_hash,
+        violations: town.course.violations,
+        marks: town.marks,
+        heard: Vec::new(),
+        scenario: town.scenario,
+    })
+}
+
+impl Town {
+    fn new(tape: &Tape, scenario: Scenario, plan: Plan, patience: Patience) -> Self {
+        let world = World::with_tape(tape.clone(), scenario.start);
+        world.set_conditions(scenario.conditions.clone());
+        let net = world.host();
+        world.set_poller(NODE, scenario.poller);
+        let base = Config {
+            ping_interval: scenario.ping_interval,
+            pong_timeout: scenario.pong_timeout,
+            ..Config::new(NETWORK)
+        };
+        let journal = Journal::new();
+        let kind = Rc::new(actor::Profile::new(NETWORK.magic(), &journal));
+        let overheard: Rc<RefCell<Vec<u8>>> = Rc::default();
+        let residents = residents_of(&world, tape, &plan, &kind, &overheard);
+        let twin = plan.twin().map(|address| twin_of(&world, &plan, &base, address));
+        let node = SocketAddr::new(ip_of(NODE), PORT);
+        let mut floods = Vec::new();
+        for (index, flood) in plan.floods.iter().enumerate() {
+            let mut crowd = Crowd::new(world.host(), tape.stream(stream::FLOOD + index as u32));
+            for number in 0..flood.count {
+                let at = scenario.start.plus(flood.from).plus(flood.every * number);
+                let role = Role::of(Resident::new(flood.nature, &kind, &overheard));
+                crowd.dial_at(at, node, Some(source(flood, index as u8, number)), role);
+            }
+            floods.push(crowd);
+        }
+        let config = plan.config(&base);
+        let course = Course::new(&world, patience);
+        let mut town = Self {
+            world,
+            scenario,
+            plan,
+            config,
+            node: None,
+            twin,
+            residents,
+            floods,
+            journal,
+            course,
+            marks: Marks::default(),
+            banned: BTreeMap::new(),
+            dismissed: BTreeSet::new(),
+            events: 0,
+        };
+        town.set_trouble();
+        town.note_circumstances();
+        town.start(net);
+        town
+    }
+
+    fn set_trouble(&self) {
+        let honest = self.plan.honest().filter(|address| address.port() == PORT).map(|address| address.ip()).collect();
+        self.world.set_name(SEED_NAME, honest);
+        self.world.set_names(NODE, if self.plan.has_wild_names { Names::Wild } else { Names::Known });
+        self.world.set_disk(NODE, if self.plan.has_wild_disk { Disk::Wild } else { Disk::Sound });
+        self.world.set_descriptor_limit(NODE, self.plan.descriptors.unwrap_or(usize::MAX));
+        if self.plan.is_port_in_doubt {
+            self.world.fail_sometimes(NODE, Site::Listen, EADDRINUSE, 2);
+        }
+        for (site, errno, one_in) in &self.scenario.faults {
+            self.world.fail_sometimes(NODE, *site, *errno, *one_in);
+        }
+    }
+
+    fn note_circumstances(&mut self) {
+        let manager = &self.plan.manager;
+        for (is_so, begins) in
+            [(!manager.learns_addresses, "nobody is believed"), (!manager.trusted.is_empty(), "somebody is trusted")]
+        {
+            if is_so {
+                self.marks.set(Mark::circumstance(begins));
+            }
+        }
+    }
+
+    /// The loop begins, with what is on its disk and what it was told by hand.
+    fn start(&mut self, net: SimNet) {
+        let book = self.world.book(NODE);
+        let (mut peers, bans) = (book.list_all().unwrap_or_default(), book.bans().unwrap_or_default());
+        let unknown = self.plan.addresses().filter(|address| book.peer(*address).is_none());
+        peers.extend(unknown.map(|address| KnownPeer::new(address, self.world.unix_time())));
+        peers.sort_by_key(KnownPeer::address);
+        let lost = self.banned.iter().filter(|(host, until)| {
+            let is_over = until.is_some_and(|until| until <= self.world.unix_time());
+            !is_over && bans.iter().all(|ban| ban.host != **host)
+        });
+        let lost: Vec<Host> = lost.map(|(host, _)| *host).collect();
+        if !lost.is_empty() {
+            self.course.found(30, format!("bans that were announced are gone: {lost:?}"));
+        }
+        let node = Checked::new(&self.world, net, self.config.clone(), Warden::default());
+        let mut node = node.expect("the configuration is valid").with_calls_per_sweep(self.scenario.calls_per_sweep);
+        node.remember(peers, bans);
+        self.node = Some(node);
+    }
+
+    fn node(&self) -> &Checked<Warden> {
+        self.node.as_ref().expect("it is only gone while it begins anew")
+    }
+
+    /// Hosts that there are.
+    fn hosts(&self) -> usize {
+        1 + self.plan.residents.len() + usize::from(self.plan.has_twin) + self.plan.floods.len()
+    }
+
+    fn events(&self) -> u64 {
+        let of_loop = |checked: &Checked<Warden>| checked.socket_events();
+        self.events + self.node.as_ref().map_or(0, of_loop) + self.twin.as_ref().map_or(0, of_loop)
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        let mut actors: Vec<&mut dyn Actor> = Vec::new();
+        actors.extend(self.node.iter_mut().chain(&mut self.twin).map(|checked| checked as &mut dyn Actor));
+        actors.extend(self.residents.iter_mut().map(|(_, crowd)| crowd as &mut dyn Actor));
+        actors.extend(self.floods.iter_mut().map(|crowd| crowd as &mut dyn Actor));
+        self.course.run_until(until, &mut actors);
+    }
+
+    // --- The phases -------------------------------------------------------------------------------------------------
+
+    fn run_safety(&mut self) {
+        let mut moments: Vec<(Instant, Option<Deed>)> =
+            self.plan.deeds.iter().map(|(at, deed)| (self.course.began.plus(*at), Some(*deed))).collect();
+        for second in (0..=self.scenario.length.as_secs()).step_by(10) {
+            moments.push((self.course.began.plus(Duration::from_secs(second)), None));
+        }
+        moments.sort_by_key(|(at, _)| *at);
+        let mut heals: Vec<(Instant, usize)> = Vec::new();
+        for (at, deed) in moments {
+            self.run_until(at);
+            if !self.course.goes_on || self.events() > EVENTS_MAX {
+                return;
+            }
+            for (_, host) in heals.extract_if(.., |(heal_at, _)| *heal_at <= at) {
+                self.world.heal(host);
+            }
+            if let Some(deed) = deed {
+                self.befall(deed, &mut heals);
+            }
+        }
+    }
+
+    fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
+        let handle = self.node().handle();
+        let pick = |pick: u32| {
+            let peers = &self.node().handler().peers;
+            peers.iter().nth(pick as usize % peers.len().max(1)).copied()
+        };
+        match deed {
+            Deed::Ban { host, length } => drop(handle.ban(ip_of(host), length)),
+            Deed::Unban { host } => drop(handle.unban(ip_of(host))),
+            Deed::Dial { host } => drop(handle.command(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
+            Deed::Close { pick: number } => {
+                if let Some(peer) = pick(number) {
+                    self.dismiss(peer);
+                    let _ = handle.close(peer);
+                }
+            }
+            Deed::Judge { pick: number, reason } => {
+                if let Some(peer) = pick(number) {
+                    self.dismiss(peer);
+                    drop(handle.command(Order::Judge(peer, reason)));
+                }
+            }
+            Deed::Retune { trusted, learns_addresses, fixed } => self.retune(trusted, learns_addresses, fixed),
+            Deed::Configure { target, max, evicts, per_host } => {
+                let manager = self.config.manager.as_mut().expect("it is managed");
+                (manager.target_peers, manager.max_peers) = (target, max);
+                (manager.evicts_inbound, manager.per_host_max) = (evicts, per_host);
+                drop(handle.update_config(self.config.clone()));
+            }
+            Deed::Kill => {
+                self.bury();
+                let net = self.world.restart(NODE);
+                self.config.seed = self.config.seed.map(|seed| seed.wrapping_add(1));
+                self.start(net);
+            }
+            Deed::Cut { host, time } if host < self.hosts() => {
+                self.world.cut(host);
+                heals.push((self.world.now().plus(time), host));
+            }
+            Deed::Cut { .. } => {}
+            Deed::Reset { pick: number } => {
+                if let Some(peer) = pick(number) {
+                    self.world.reset(NODE, peer.link());
+                }
+            }
+        }
+    }
+
+    /// The address of a peer is not the dialler's to dial any more.
+    fn dismiss(&mut self, peer: PeerId) {
+        let links = self.node().inspect().links;
+        let link = links.iter().find(|link| link.id == peer.link());
+        self.dismissed.extend(link.map(|link| link.address));
+    }
+
+    /// Takes another configuration: who is trusted, whether anybody is believed, and how many are a fixed list.
+    fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learns_addresses: bool, fixed: Option<usize>) {
+        let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
+        let manager = self.config.manager.as_mut().expect("it is managed");
+        let was_fixed = matches!(manager.mode, DialMode::Fixed(_));
+        (manager.trusted, manager.learns_addresses) = (trusted.into_iter().collect(), learns_addresses);
+        manager.mode = listed.map_or(DialMode::Normal, DialMode::Fixed);
+        match (was_fixed, fixed.is_some()) {
+            (false, true) => self.marks.set(Mark::circumstance("a fixed list")),
+            (true, false) => self.marks.set(Mark::circumstance("no fixed list")),
+            (true, true) | (false, false) => {}
+        }
+        drop(self.node().handle().update_config(self.config.clone()));
+    }
+
+    /// The loop's host has no network: all connections are lost and all dials are in vain.
+    fn run_outage(&mut self) {
+        let Some(outage) = self.plan.outage.filter(|_| self.course.goes_on) else { return };
+        self.marks.set(Mark::circumstance("an outage"));
+        self.world.cut(NODE);
+        self.run_until(self.world.now().plus(outage));
+    }
+
+    /// Nothing fails any more, nobody is banned by hand, and the hostile ones are gone.
+    fn calm_down(&mut self) {
+        self.world.clear_faults();
+        self.world.set_descriptor_limit(NODE, usize::MAX);
+        self.world.set_names(NODE, Names::Known);
+        self.world.set_disk(NODE, Disk::Sound);
+        (0..self.hosts()).for_each(|host| self.world.heal(host));
+        self.residents.retain(|(nature, _)| *nature == Nature::Honest);
+        self.floods.clear();
+        for host in 1..=self.plan.residents.len() + 2 {
+            // The queue of commands may be full of what came meanwhile.
+            drop(self.node().handle().unban(ip_of(host)));
+        }
+    }
+
+    fn run_liveness(&mut self) {
+        let calm = self.world.now();
+        let mut pause = Duration::from_secs(2);
+        let recovery = if self.plan.outage.is_some() { RECOVERY_FROM_OUTAGE } else { RECOVERY };
+        let late: BTreeSet<SocketAddr> = self.late(calm.plus(recovery));
+        while self.course.goes_on {
+            self.run_until(self.world.now().plus(pause));
+            let Some(lacks) = self.lacks(&late) else { return };
+            if self.world.now().since(calm) > recovery {
+                return self.course.found(39, lacks);
+            }
+            pause = (pause * 2).min(Duration::from_secs(60));
+        }
+    }
+
+    /// Addresses that are rightly left alone for longer than a recovery takes.
+    fn late(&self, until: Instant) -> BTreeSet<SocketAddr> {
+        let waiting = self.node().inspect().manager.map_or_else(Vec::new, |manager| manager.waiting);
+        waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
+    }
+
+    /// What is missing although it could be there.
+    fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
+        let Inspection { summary, links, manager, .. } = self.node().inspect();
+        let summary = summary.manager.unwrap_or_default();
+        let is_well = |link: &&LinkReport| {
+            let has_place = link.connection_type != ConnectionType::OverCapacity;
+            has_place && link.state == ConnectionState::Connected && link.ending == EndingStep::Open
+        };
+        let well = links.iter().filter(is_well).count();
+        let settings = self.config.manager.as_deref().expect("it is managed");
+        let book = self.world.book(NODE);
+        let listed = match &settings.mode {
+            DialMode::Normal => None,
+            DialMode::Fixed(listed) => Some(listed),
+        };
+        let is_dialled = |address: &SocketAddr| {
+            listed.is_none_or(|listed| listed.contains(address) && !self.dismissed.contains(address))
+        };
+        let mut by_host: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for address in self.plan.honest().filter(is_dialled) {
+            if !late.contains(&address) {
+                *by_host.entry(address.ip()).or_default() += 1;
+            }
+        }
+        let reachable: usize = by_host.values().map(|count| (*count).min(settings.per_host_max)).sum();
+        let wanted = summary.target.min(reachable).min(settings.per_group_max());
+        (well < wanted).then(|| {
+            let statuses: Vec<_> =
+                self.plan.honest().map(|address| (address, book.peer(address).map(|peer| peer.status))).collect();
+            format!("{well} peers of {wanted} that are wanted; {summary:?}; {manager:?}; {links:?}; {statuses:?}")
+        })
+    }
+
+    fn run_shutdown(&mut self) {
+        for checked in self.node.iter().chain(&self.twin) {
+            let _ = checked.handle().stop();
+        }
+        self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
+        if !self.course.goes_on {
+            return;
+        }
+        let has_ended = self.node().has_ended();
+        self.course.check_stopped(NODE, has_ended);
+    }
+
+    // --- What came of it --------------------------------------------------------------------------------------------
+
+    /// The loop is no more: what it has found is kept.
+    fn bury(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        self.gather(&node);
+        let scenario = &self.scenario;
+        self.marks.set_failures(|site, errno| node.has_failed(site, errno) || scenario.has_interrupted(site, errno));
+        if node.stats().counters.addresses_learned > 0 {
+            self.marks.set(Mark::circumstance("P12"));
+        }
+        self.banned.clone_from(&node.handler().banned);
+    }
+
+    fn gather(&mut self, checked: &Checked<Warden>) {
+        self.events += checked.socket_events();
+        self.course.violations.extend(checked.violations());
+        self.marks.merge(&checked.handler().marks);
+    }
+
+    fn judge_journal(&mut self) {
+        let complaints = self.journal.complaints();
+        // Whoever is killed answers nobody.
+        for complaint in complaints.iter().filter(|complaint| !complaint.what.is_silence()).take(4) {
+            self.course.found(38, format!("an honest peer complains: {complaint:?}"));
+        }
+    }
+}
+
+fn source(flood: &Flood, index: u8, number: u32) -> IpAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    let address = match flood.spread {
+        Spread::Hosts => Ipv4Addr::new(52 + index, low, high, 1),
+        Spread::OneHost => Ipv4Addr::new(60 + index, 1, 1, 1),
+        Spread::OneRange => Ipv4Addr::new(70 + index, 7, high, low),
+    };
+    address.into()
+}
+
+/// Those who listen, each kind at a host of its own.
+fn residents_of(
+    world: &World,
+    tape: &Tape,
+    plan: &Plan,
+    kind: &Rc<actor::Profile>,
+    overheard: &Rc<RefCell<Vec<u8>>>,
+) -> Vec<(Nature, Crowd)> {
+    let mut residents = Vec::new();
+    for (index, &(nature, ports)) in plan.residents.iter().enumerate() {
+        let net = world.host();
+        if nature == Nature::Nobody {
+            continue;
+        }
+        if nature == Nature::Silent {
+            world.set_route(net.ip(), Route::Silent { least: Duration::from_millis(1), most: Duration::from_secs(9) });
+        }
+        let mut crowd = Crowd::new(net, tape.stream(stream::RESIDENT + index as u32));
+        for port in 0..ports {
+            let (kind, overheard) = (Rc::clone(kind), Rc::clone(overheard));
+            let cast = move |_| Role::of(Resident::new(nature, &kind, &overheard));
+            crowd.listen(PORT + port, cast).expect("nothing fails yet");
+        }
+        residents.push((nature, crowd));
+    }
+    residents
+}
+
+/// The other loop, which knows nobody but this one.
+fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Checked<Warden> {
+    let net = world.host();
+    debug_assert_eq!(net.ip(), address.ip());
+    let mut config = plan.config(base);
+    config.seed = Some(!plan.seed);
+    if let Some(manager) = &mut config.manager {
+        manager.mode = DialMode::Fixed(vec![SocketAddr::new(ip_of(NODE), PORT)]);
+        manager.listen = vec![address];
+    }
+    Checked::new(world, net, config, Warden::default()).expect("the configuration is valid")
+}
+
+impl Handler for Warden {
+    type Command = Order;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Opened { .. } => drop(self.peers.insert(peer)),
+            Event::Closed { reason, .. } => {
+                self.peers.remove(&peer);
+                self.marks.set(Mark::reason(&reason));
+            }
+            Event::VersionReceived
+            | Event::Ready { .. }
+            | Event::Pong { .. }
+            | Event::LimitsAnnounced { .. }
+            | Event::SendHeaders
+            | Event::Rejected(_)
+            | Event::StreamCut { .. } => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        if header.command == CommandName::ADDR { Delivery::Buffer } else { Delivery::Discard }
+    }
+
+    fn on_command(&mut self, ctx: &mut Ctx<'_>, order: Order) {
+        match order {
+            Order::Dial(address) => {
+                if let Err(error) = ctx.connect(address) {
+                    self.marks.set(Mark::refusal(error));
+                }
+            }
+            Order::Judge(peer, reason) => ctx.close(peer, reason),
+        }
+    }
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        Mark::of_control(event).for_each(|mark| self.marks.set(mark));
+        if let ControlEvent::PeerBanned { host, until, .. } = event {
+            self.banned.insert(*host, *until);
+        }
+        if let ControlEvent::PeerUnbanned { host } = event {
+            self.banned.remove(host);
+        }
+    }
+}
