@@ -6,9 +6,10 @@
 //! what is too large to gather, writes a [`Handler`] instead. No thread is started here: the loop runs on the one that
 //! calls [`Reactor::run`].
 
-use crate::api::{CommandFilter, ControlEvent, Handler, MessageEvent};
+use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;
 use crate::handle::Handle;
+use crate::handler::Handler;
 use crate::limits::CHANNEL_ITEMS;
 use crate::net::Net;
 use crate::net::mio::MioNet;

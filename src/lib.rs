@@ -89,6 +89,7 @@ mod engine;
 pub mod errno;
 pub mod error;
 pub mod handle;
+pub mod handler;
 pub mod histogram;
 pub mod id;
 pub mod limits;
@@ -103,6 +104,7 @@ pub mod protocol;
 pub mod reactor;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod state;
 pub mod stats;
 pub mod subscribe;
 mod text;
@@ -110,10 +112,11 @@ pub mod time;
 pub mod wheel;
 pub mod wire;
 
-pub use api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
+pub use api::{Chunk, ControlEvent, Delivery, Event, Frame};
 pub use config::Config;
 pub use error::CloseReason;
 pub use handle::Handle;
+pub use handler::{Ctx, Handler};
 pub use id::PeerId;
 pub use link::framer::{self, MessageFramer};
 #[doc(hidden)]

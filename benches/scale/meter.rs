@@ -6,7 +6,7 @@
 //! whose instructions it sees.
 
 use allocation_counter::{measure, opt_out};
-use peerloop::api::Handler;
+use peerloop::handler::Handler;
 use peerloop::net::layer::Layer;
 use peerloop::net::{Answer, Net, Readiness};
 use peerloop::sim::{Actor, SimNet};

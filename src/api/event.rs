@@ -18,7 +18,7 @@ pub enum Event<'a> {
         /// How long it took, for a connection that was dialled.
         connect: Option<Duration>,
     },
-    /// The peer has said who it is, and is one that we talk to; see [`PeerView::version`](super::PeerView::version).
+    /// The peer has said who it is, and is one that we talk to; see [`PeerView::version`](crate::handler::PeerView::version).
     VersionReceived,
     /// The handshake is complete; messages may be sent from here on.
     Ready {
@@ -27,7 +27,7 @@ pub enum Event<'a> {
     },
     /// The peer answered a ping.
     Pong {
-        /// The nonce of the ping, as [`Ctx::ping`](super::Ctx::ping) returned it.
+        /// The nonce of the ping, as [`Ctx::ping`](crate::handler::Ctx::ping) returned it.
         nonce: u64,
         /// When the ping was due by its sender's schedule; as `sent` for a keepalive of the loop, which nobody planned.
         planned: Instant,

@@ -2,12 +2,13 @@
 //! than its first count. SV Node 1.0.13 answers and charges the same. It never decodes a whole message.
 
 use super::Engine;
-use crate::api::{Frame, LoopState};
+use crate::api::Frame;
 use crate::error::{Misbehaviour, WireError};
 use crate::id::LinkId;
 use crate::limits::{EMPTY_GATHERED_MAX_BYTES, HEADERS_PER_MESSAGE_MAX, JUDGED_GATHERED_MAX_BYTES};
 use crate::manager::ban::Misconduct;
 use crate::protocol::CommandName;
+use crate::state::LoopState;
 use crate::wire::codec::Reader;
 use crate::wire::{Header, RejectCode, Services};
 

@@ -4,9 +4,9 @@
 //! many others, its answer may lie unread in the kernel although it came in time.
 
 use super::Engine;
-use crate::api::{Ctx, Handler};
 use crate::bugs::{self, Bug};
 use crate::error::Deadline;
+use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
 use crate::link::row::{Ending, Link};
@@ -121,10 +121,10 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::Handler;
     use crate::config::Config;
     use crate::engine::Engine;
     use crate::error::IoStep;
+    use crate::handler::Handler;
     use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNHEARD_GRACE};
     use crate::link::row::Link;
     use crate::protocol::Network;

@@ -5,13 +5,14 @@
 //! answers.
 
 use super::Engine;
-use crate::api::{Frame, LoopState};
+use crate::api::Frame;
 use crate::id::LinkId;
 use crate::limits::ADDRESSES_PER_MESSAGE_MAX;
 use crate::manager::Teller;
 use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
+use crate::state::LoopState;
 use crate::wire::AddressesRef;
 
 impl Engine {

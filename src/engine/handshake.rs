@@ -6,15 +6,17 @@
 //! so that it can read it.
 
 use super::Engine;
-use crate::api::{ControlEvent, Event, Handler, LoopState};
+use crate::api::{ControlEvent, Event};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
+use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
 use crate::limits::HEADER_LEN_BYTES;
 use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
+use crate::state::LoopState;
 use crate::wire::{
     AssociationId, MessageRef, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version, put_frame,
 };

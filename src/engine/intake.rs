@@ -1,8 +1,9 @@
 //! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
 
 use super::{Engine, conduct};
-use crate::api::{Chunk, Ctx, Event, Frame, Handler, LoopState, MessageEvent};
+use crate::api::{Chunk, Event, Frame, MessageEvent};
 use crate::error::{Misbehaviour, WireError};
+use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
     EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
@@ -14,6 +15,7 @@ use crate::manager::Manager;
 use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
+use crate::state::LoopState;
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
 use std::mem;

@@ -1,7 +1,7 @@
 //! The last step of a turn: what has happened is told.
 
 use super::Engine;
-use crate::api::{Ctx, Handler};
+use crate::handler::{Ctx, Handler};
 
 impl Engine {
     /// Tells the control events of the turn to the log and the handler, then passes them and the messages of the turn

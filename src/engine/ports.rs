@@ -2,10 +2,11 @@
 
 use super::Engine;
 use super::peers::banned;
-use crate::api::{ControlEvent, LoopState};
+use crate::api::ControlEvent;
 use crate::error::{IoStep, NetworkFailure, ResolveFailure};
 use crate::manager::store::{Persisted, StoreError};
 use crate::net::Answer;
+use crate::state::LoopState;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -8,11 +8,12 @@
 
 use super::handshake::HandshakeFrames;
 use super::{Engine, framer_rules};
-use crate::api::{ControlEvent, LoopState};
+use crate::api::ControlEvent;
 use crate::bugs::{self, Budget};
 use crate::config::{Config, ConfigChange, Field, UpdateError};
 use crate::id::LinkId;
 use crate::limits::EXPIRIES_PER_TURN;
+use crate::state::LoopState;
 
 impl Engine {
     /// Takes `config`, unless it is a dry run, and returns what that changes.
@@ -113,8 +114,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Handler;
     use crate::config::ManagerConfig;
+    use crate::handler::Handler;
     use crate::link::row::Link;
     use crate::protocol::Network;
     use crate::time::{Instant, Wait};

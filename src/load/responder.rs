@@ -2,7 +2,8 @@
 //!
 //! All that it answers, the engine answers for it; it wants no other message and keeps none.
 
-use crate::api::{Answer, Ctx, Event, Handler};
+use crate::api::{Answer, Event};
+use crate::handler::{Ctx, Handler};
 use crate::histogram::Counters;
 use crate::id::PeerId;
 use crate::peer::ConnectionState;

@@ -1,6 +1,6 @@
 //! The bytes of the counted part of a run.
 
-use crate::api::Ctx;
+use crate::handler::Ctx;
 use crate::limits::HEADER_LEN_BYTES;
 use crate::protocol::CommandName;
 use crate::stats::{MessageCount, MessageCounts};

@@ -2,9 +2,9 @@
 
 use super::Reactor;
 use super::listening::Place;
-use crate::api::Handler;
 use crate::bugs::{self, Budget, Bug};
 use crate::error::{IoStep, LocalCause, NetworkFailure};
+use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;

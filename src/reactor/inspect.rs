@@ -5,8 +5,8 @@
 
 use super::Reactor;
 use super::accept::Listener;
-use crate::api::Handler;
 use crate::bugs::{self, Budget};
+use crate::handler::Handler;
 use crate::histogram::Counters;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;

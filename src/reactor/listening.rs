@@ -7,7 +7,7 @@
 
 use super::Reactor;
 use super::accept::Listener;
-use crate::api::Handler;
+use crate::handler::Handler;
 use crate::limits::{LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX};
 use crate::net::Net;
 use crate::time::{Instant, Wait};

@@ -36,11 +36,12 @@ pub(crate) mod inspect;
 mod listening;
 mod transfer;
 
-use crate::api::{Command, Ctx, Handler, Stats};
+use crate::api::{Command, Stats};
 use crate::bugs::{self, Budget, Bug};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::handle::Handle;
+use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, Token};
 use crate::limits::{
     ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN,

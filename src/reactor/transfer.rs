@@ -1,10 +1,10 @@
 //! Steps 5, 7 and 8 of the turn: bytes in, bytes out, and the ends of connections.
 
 use super::Reactor;
-use crate::api::Handler;
 use crate::bugs::{self, Budget, Bug};
 use crate::engine::{CloseStep, Engine};
 use crate::error::IoStep;
+use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
     CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN, WRITTEN_PER_TURN_MAX_BYTES,

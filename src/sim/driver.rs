@@ -6,7 +6,7 @@
 
 use super::net::SimNet;
 use super::world::World;
-use crate::api::Handler;
+use crate::handler::Handler;
 use crate::reactor::Reactor;
 use crate::time::{Instant, Wait};
 use std::cmp::Reverse;

@@ -50,7 +50,7 @@
 //! # Two loops
 //!
 //! ```
-//! use peerloop::api::Handler;
+//! use peerloop::handler::Handler;
 //! use peerloop::sim::{Driver, World};
 //! use peerloop::time::Instant;
 //! use peerloop::{Config, Ctx, Network, Reactor};

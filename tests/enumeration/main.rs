@@ -14,7 +14,7 @@ mod scenario;
 mod support;
 
 use errors::{ends_the_loop, errors_of, is_put_off};
-use peerloop::api::Handler;
+use peerloop::handler::Handler;
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, RunError, Site, World};
 use peerloop::time::{Instant, Wait};

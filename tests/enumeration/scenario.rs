@@ -2,8 +2,9 @@
 
 use crate::support::{REGTEST, config, frame, secs};
 use bytes::Bytes;
-use peerloop::api::{Chunk, Delivery, Event, Frame, Handler};
+use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::error::LocalCause;
+use peerloop::handler::Handler;
 use peerloop::protocol::CommandName;
 use peerloop::sim::actor::{Crowd, End, Honest, Journal, Line, Persona, Profile, Role};
 use peerloop::sim::invariant::Checked;

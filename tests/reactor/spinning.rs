@@ -1,6 +1,7 @@
 //! A loop counts the time it polls for an exact wake-up apart from the time it works or sleeps.
 
-use peerloop::api::{Ctx, Event, Stats};
+use peerloop::api::{Event, Stats};
+use peerloop::handler::Ctx;
 use peerloop::limits::EXACT_WAKE_SPIN;
 use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};

@@ -2,7 +2,8 @@
 
 use crate::keen::{PORT, crowd, run};
 use crate::support::{REGTEST, config, secs};
-use peerloop::api::{Chunk, Delivery, Event, Handler};
+use peerloop::api::{Chunk, Delivery, Event};
+use peerloop::handler::Handler;
 use peerloop::limits::{READ_BLOCK_BYTES, STREAM_WAITING_MAX_BYTES};
 use peerloop::sim::actor::{Cargo, Flow, Journal, Pace, Profile, Role, Sink, Source};
 use peerloop::sim::{Conditions, Cut, Cuts, SimNet, World};

@@ -4,8 +4,9 @@
 use crate::support::{Node, Player, RawPeer, config, frame, header, ping, pong, ready_bytes, secs};
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
-use peerloop::api::{Event, Handler};
+use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline};
+use peerloop::handler::Handler;
 use peerloop::net::layer::Layer;
 use peerloop::sim::errno::{EAGAIN, ECONNABORTED, EMFILE, ENOBUFS, EPIPE};
 use peerloop::sim::invariant::{Checked, Violation};

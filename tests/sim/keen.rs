@@ -1,7 +1,8 @@
 //! A loop that wants every message and decodes it, to put before the actors.
 
-use peerloop::api::{Delivery, Event, Frame, Handler};
+use peerloop::api::{Delivery, Event, Frame};
 use peerloop::error::CloseReason;
+use peerloop::handler::Handler;
 use peerloop::sim::actor::Crowd;
 use peerloop::sim::{Actor, Driver, SimNet, Tape, World};
 use peerloop::time::Instant;

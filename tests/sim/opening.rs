@@ -2,8 +2,9 @@
 
 use crate::host::SlowHost;
 use crate::support::{Node, Player, RawPeer, Stage, commands, config, frame, hex, ping, pong, secs, verack, version};
-use peerloop::api::{Event, Handler};
+use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
+use peerloop::handler::Handler;
 use peerloop::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::errno::ECONNREFUSED;

@@ -1,8 +1,9 @@
 //! Two kinds of actors: a [`Player`], which is a handler that writes down what it sees, and a [`RawPeer`], which speaks
 //! in bytes that this crate's encoder had no part in.
 
-use peerloop::api::{Chunk, Delivery, Event, Frame, Handler};
+use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::error::CloseReason;
+use peerloop::handler::Handler;
 use peerloop::id::LinkId;
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;

@@ -5,7 +5,7 @@
 
 use super::Engine;
 use crate::address::{Host, NetGroup};
-use crate::api::{ControlEvent, LoopState, NextDial};
+use crate::api::{ControlEvent, NextDial};
 use crate::error::{
     CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
 };
@@ -19,6 +19,7 @@ use crate::manager::store::{Batch, KnownPeer};
 use crate::manager::{Announced, Duplicate, Leaving, Manager};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::SERVICE_NETWORK;
+use crate::state::LoopState;
 use crate::time::Wait;
 use crate::wire::Version;
 use std::io;

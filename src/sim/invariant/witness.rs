@@ -2,8 +2,9 @@
 
 use super::Violation;
 use super::ledger::Ledger;
-use crate::api::{Chunk, ControlEvent, Ctx, Delivery, Event, Frame, Handler};
+use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
 use crate::config::{Config, DialMode};
+use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;

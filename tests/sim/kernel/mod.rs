@@ -6,7 +6,7 @@ mod harm;
 mod pollers;
 
 use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
-use peerloop::api::Handler;
+use peerloop::handler::Handler;
 use peerloop::id::{LinkId, Token};
 use peerloop::net::{Net, Readiness};
 use peerloop::sim::{Actor, Call, Conditions, Cut, Cuts, Driver, RunError, RunOutcome, SimNet, World};

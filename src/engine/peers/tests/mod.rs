@@ -3,10 +3,11 @@
 mod steps;
 
 use crate::address::Host;
-use crate::api::{ControlEvent, Handler};
+use crate::api::ControlEvent;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::Engine;
 use crate::error::{CommandError, DialHold, IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
     BANS_MAX, BARRED_RECHECK, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN,

@@ -13,8 +13,8 @@ use super::{
     managing, outside,
 };
 use crate::address::Host;
-use crate::api::{Ctx, Handler};
 use crate::config::{Config, ManagerConfig};
+use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{
     BANS_MAX, BOOK_PEERS_MAX, BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX,

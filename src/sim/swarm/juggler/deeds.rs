@@ -2,8 +2,8 @@
 
 use super::super::heckler::NETWORK;
 use super::{Acquaintance, DEEDS_INSIDE_MAX, Juggler, Known, TALK, talk};
-use crate::api::Ctx;
 use crate::error::{CommandError, LocalCause};
+use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::limits::HEADER_LEN_BYTES;
 use crate::protocol::CommandName;

@@ -4,8 +4,8 @@
 //! to the subscribers. Messages go to the outlets of those who want them when they arrive. Everything is passed on once
 //! per turn. While nobody subscribes to messages, a message costs one look at a flag.
 
-use super::control::ControlEvent;
-use super::message::{CommandFilter, MessageEvent};
+use crate::api::ControlEvent;
+use crate::api::{CommandFilter, MessageEvent};
 use crate::limits::CONTROL_EVENTS_KEPT;
 use crate::protocol::CommandName;
 use crate::subscribe::{Flushed, Outlet};

@@ -1,17 +1,16 @@
 //! The handler's view of the loop, valid for one call.
 
-use super::info::PeerInfo;
-use super::state::LoopState;
+use super::peer_view::PeerView;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
 use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
-use crate::link::row::Link;
 use crate::manager::ban::Misconduct;
-use crate::peer::{ConnectionState, PeerConnection};
-use crate::stats::{MessageCounts, PeerCost};
+use crate::peer::ConnectionState;
+use crate::state::LoopState;
+use crate::stats::MessageCounts;
 use crate::time::{Instant, UnixTime};
-use crate::wire::{Header, MessageRef, Version};
+use crate::wire::{Header, MessageRef};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
@@ -198,7 +197,7 @@ impl<'a> Ctx<'a> {
         self.state.feed_stream(link, part)
     }
 
-    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](super::Event::Pong) brings both
+    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) brings both
     /// latencies, from `planned` and from the moment it was given to the kernel. It overtakes what waits for the peer,
     /// so its pong does not prove that the peer has read what was sent before.
     ///
@@ -253,81 +252,5 @@ impl<'a> Ctx<'a> {
             return Err(CommandError::NotReady);
         }
         Ok(peer.link())
-    }
-}
-
-/// A peer as it is now.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerView<'a> {
-    id: PeerId,
-    link: &'a Link,
-    cost: Option<PeerCost>,
-}
-
-impl<'a> PeerView<'a> {
-    pub(crate) fn new(id: LinkId, link: &'a Link, cost: Option<PeerCost>) -> Self {
-        Self { id: PeerId::of(id), link, cost }
-    }
-
-    /// What is known of it, to keep.
-    pub fn info(&self) -> PeerInfo {
-        let version = self.version();
-        PeerInfo {
-            id: self.id,
-            address: self.address(),
-            connection_type: self.link.peer.connection_type(),
-            state: self.link.peer.state(),
-            since: self.link.peer.since(),
-            protocol_version: version.map(Version::claimed_version),
-            services: version.map(|version| version.services),
-            user_agent: version.map(Version::printable_user_agent),
-            height: version.and_then(|version| version.start_height),
-            last_rtt: self.link.peer.ping_pong().last_rtt(),
-            least_rtt: self.link.peer.ping_pong().least_rtt(),
-            sent_bytes: self.link.bytes_written,
-            waiting_bytes: self.waiting_bytes(),
-            cost: self.cost,
-        }
-    }
-
-    /// Its id.
-    pub fn id(&self) -> PeerId {
-        self.id
-    }
-
-    /// Its state, in full.
-    pub fn connection(&self) -> &'a PeerConnection {
-        &self.link.peer
-    }
-
-    /// The address that it was dialled at or that it connected from.
-    pub fn address(&self) -> SocketAddr {
-        self.link.peer.address()
-    }
-
-    /// Whether its handshake is complete and it is not being closed.
-    pub fn is_ready(&self) -> bool {
-        self.link.peer.state() == ConnectionState::Connected && self.link.is_open()
-    }
-
-    /// What it said of itself, once it has.
-    pub fn version(&self) -> Option<&'a Version> {
-        self.link.peer.handshake().peer_version()
-    }
-
-    /// What it has cost, if [`Config::measures_peers`] is on.
-    pub fn cost(&self) -> Option<PeerCost> {
-        self.cost
-    }
-
-    /// Bytes of the message that is being fed to it which are still to be fed; none if there is no such message.
-    pub fn stream_left(&self) -> Option<u64> {
-        self.link.stream.as_ref().map(|stream| stream.left)
-    }
-
-    /// Bytes that wait to be sent to it, those behind a message that is being fed among them.
-    pub fn waiting_bytes(&self) -> usize {
-        let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());
-        self.link.queue.waiting_bytes() + behind_bytes
     }
 }

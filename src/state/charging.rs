@@ -1,7 +1,7 @@
 //! Charges and bans, for the engine and for handlers alike.
 
-use super::control::ControlEvent;
-use super::state::LoopState;
+use super::LoopState;
+use crate::api::ControlEvent;
 use crate::error::{CloseReason, LocalCause, Misbehaviour};
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::score::Verdict;

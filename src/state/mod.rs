@@ -1,10 +1,16 @@
-//! What the engine and the handler's [`Ctx`](super::Ctx) both act on: the table, the wheel, the rng, and what they
+//! What the engine and the handler's [`Ctx`](crate::handler::Ctx) both act on: the table, the wheel, the rng, and what they
 //! count.
 //!
-//! Here links are opened, held, closed and timed; [`sending`](super::sending) has what goes out on them. No call here
+//! Here links are opened, held, closed and timed; [`sending`] has what goes out on them. No call here
 //! reaches a socket or a clock.
 
-use super::outbox::Outbox;
+mod charging;
+mod outbox;
+mod sending;
+
+pub(crate) use outbox::Outbox;
+pub(crate) use sending::AfterWrite;
+
 use crate::bugs::{self, Budget};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
@@ -41,7 +47,7 @@ pub(crate) struct LoopState {
     /// The earliest moment that the handler asked for.
     pub(crate) wake_at: Option<Instant>,
     /// The link that is being read, whose replies go to the write block.
-    pub(super) replying: Option<LinkId>,
+    replying: Option<LinkId>,
     pub(crate) write_block: WriteBlock,
     pub(crate) stopping: bool,
     /// Who finds, keeps and refuses peers, if the loop has such a policy.

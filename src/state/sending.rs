@@ -11,7 +11,7 @@
 //! That position changes only when a ping that was gathered moves ahead of other gathered frames.
 //! No call here reaches a socket or a clock.
 
-use super::state::LoopState;
+use super::LoopState;
 use crate::bugs::{self, Bug};
 use crate::error::CommandError;
 use crate::id::LinkId;
