@@ -7,11 +7,11 @@
 use crate::api::{Answer, Command, CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Stats};
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::CommandError;
-use crate::histogram::LatencyHistogram;
 use crate::id::PeerId;
 use crate::limits::HANDLE_QUEUE_MAX;
 use crate::manager::ban::Ban;
 use crate::net::Wake;
+use crate::stats::histogram::LatencyHistogram;
 use crate::subscribe::Subscription;
 use crate::wire::Message;
 use bytes::Bytes;

@@ -90,12 +90,10 @@ pub mod errno;
 pub mod error;
 pub mod handle;
 pub mod handler;
-pub mod histogram;
 pub mod id;
 pub mod limits;
 mod link;
 pub mod load;
-mod logging;
 mod manager;
 pub mod manual;
 pub mod net;
@@ -127,6 +125,7 @@ pub use peer::{
 };
 pub use protocol::Network;
 pub use reactor::Reactor;
+pub use stats::histogram;
 pub use subscribe::{Heard, Subscription};
 pub use wire::{Message, MessageRef};
 

@@ -5,28 +5,28 @@
 //! [`Reactor`](crate::Reactor) works through. The same seed and the same inputs give the same outputs, byte for byte.
 //! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
 
+mod completions;
 mod conduct;
 mod deadlines;
 mod gossip;
 mod handshake;
 mod intake;
-mod news;
+mod log;
 mod nonces;
 mod peers;
-mod ports;
 mod report;
 mod update;
 
 use crate::api::{Command, ControlEvent, Event, PeerInfo};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
+use crate::engine::log::LogBook;
 use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
 use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::link::row::Ending;
-use crate::logging::LogBook;
 use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::state::{AfterWrite, LoopState};

@@ -1,11 +1,12 @@
-//! What the engine reports of itself.
+//! What the engine reports: its gauges and counters when asked, and the control events of each turn.
 
 use super::Engine;
 use crate::api::Latency;
-use crate::histogram::LatencyHistogram;
+use crate::handler::{Ctx, Handler};
 use crate::manager::Manager;
 use crate::manager::ban::BanReason;
 use crate::manager::store::PeerStatus;
+use crate::stats::histogram::LatencyHistogram;
 use crate::stats::{BookCounts, Stats};
 use crate::time::Instant;
 use std::mem;
@@ -51,6 +52,18 @@ impl Engine {
             Latency::KeepaliveLag => &mut self.state.keepalive_lag,
         };
         mem::replace(histogram, spare)
+    }
+
+    /// Tells the control events of the turn to the log and the handler, then passes them and the messages of the turn
+    /// on to the subscribers.
+    pub(crate) fn tell_news<H: Handler>(&mut self, handler: &mut H) {
+        let events = self.state.outbox.take_events();
+        for event in &events {
+            self.logbook.note(event, self.state.now);
+            handler.on_control(&mut Ctx::new(&mut self.state), event);
+        }
+        self.state.outbox.give_back(events);
+        self.state.outbox.flush();
     }
 }
 

@@ -3,12 +3,12 @@
 use super::peer_view::PeerView;
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError};
-use crate::histogram::Counters;
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 use crate::stats::MessageCounts;
+use crate::stats::histogram::Counters;
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Header, MessageRef};
 use bytes::Bytes;

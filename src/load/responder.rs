@@ -4,9 +4,9 @@
 
 use crate::api::{Answer, Event};
 use crate::handler::{Ctx, Handler};
-use crate::histogram::Counters;
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
+use crate::stats::histogram::Counters;
 
 /// A node for a [`Generator`](super::Generator) to talk to.
 #[derive(Debug, Default)]

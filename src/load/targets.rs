@@ -2,7 +2,7 @@
 
 use super::report::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;
-use crate::histogram::LatencyHistogram;
+use crate::stats::histogram::LatencyHistogram;
 use std::net::SocketAddr;
 use std::time::Duration;
 

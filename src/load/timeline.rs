@@ -9,7 +9,7 @@
 //! measured with optimised code and latencies up to 3 ms.
 
 use super::schedule::Rate;
-use crate::histogram::{LatencyHistogram, LatencySummary};
+use crate::stats::histogram::{LatencyHistogram, LatencySummary};
 use crate::time::Instant;
 use std::time::Duration;
 

@@ -8,6 +8,7 @@
 mod census;
 mod closes;
 mod costs;
+pub mod histogram;
 mod holds;
 mod messages;
 
@@ -18,7 +19,7 @@ pub(crate) use costs::{Costs, Mark};
 pub use holds::DialHoldCounts;
 pub use messages::{MessageCount, MessageCounts};
 
-use crate::histogram::{Counters, LatencySummary};
+use crate::stats::histogram::{Counters, LatencySummary};
 use std::time::Duration;
 
 /// What a loop has done so far, and what it is at.
