@@ -7,8 +7,8 @@
 
 use allocation_counter::{measure, opt_out};
 use peerloop::handler::Handler;
-use peerloop::net::layer::Layer;
 use peerloop::net::{Answer, Net, Readiness};
+use peerloop::sim::Layer;
 use peerloop::sim::{Actor, SimNet};
 use peerloop::time::{Instant, UnixTime, Wait};
 use peerloop::{Handle, Reactor};

@@ -7,7 +7,6 @@
 //! [`Net::take_answer`]. An implementation never interprets bytes, keeps no policy and never blocks outside
 //! [`Net::wait`].
 
-pub mod layer;
 pub mod mio;
 pub(crate) mod resolver;
 pub mod store_writer;

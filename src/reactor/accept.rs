@@ -1,12 +1,11 @@
-//! Step 4 of the turn: connections that come and connections that are opened.
+//! Step 4 of the turn, its first half: connections that arrive.
 
 use super::Reactor;
 use super::listening::Place;
 use crate::bugs::{self, Budget, Bug};
-use crate::error::{IoStep, LocalCause, NetworkFailure};
+use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
-use crate::id::LinkId;
-use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, DIALS_PER_TURN, LOG_PAUSES_INTERVAL};
+use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
@@ -107,40 +106,5 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         listener.retry = Some(Retry { at, pause });
         self.engine.accepting_paused(&error);
         false
-    }
-
-    pub(super) fn dial(&mut self) {
-        let mut left = bugs::shrunk(Budget::Dials, DIALS_PER_TURN);
-        while left > 0
-            && let Some(dial) = self.engine.state.table.pop_dial()
-        {
-            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.is_open()) {
-                continue;
-            }
-            left -= 1;
-            self.read_clock();
-            self.engine.dialling(dial.link);
-            match self.net.connect(dial.link, dial.address, dial.source) {
-                Ok(()) => self.engine.dial_began(dial.link),
-                Err(error) => {
-                    let step = NetworkFailure::step_of_dial(dial.source.is_some(), &error);
-                    self.engine.failed(dial.link, step, &error);
-                }
-            }
-        }
-    }
-
-    pub(super) fn finish_connect(&mut self, id: LinkId) {
-        match self.net.connected(id) {
-            Ok(None) => {}
-            Ok(Some(endpoints)) if endpoints.are_one() => {
-                self.engine.state.abort(id, LocalCause::SelfConnection.into());
-            }
-            Ok(Some(_)) => {
-                self.engine.opened(id, &mut self.handler);
-                self.engine.state.table.mark_ready(id);
-            }
-            Err(error) => self.engine.failed(id, IoStep::Connect, &error),
-        }
     }
 }

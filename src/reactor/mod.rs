@@ -31,6 +31,7 @@
 //! A peer's failure ends that peer; only the poller itself can end the loop.
 
 mod accept;
+mod dialling;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
 mod listening;

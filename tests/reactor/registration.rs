@@ -5,9 +5,9 @@ use mio::net::TcpStream;
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, IoStep};
 use peerloop::id::LinkId;
-use peerloop::net::layer::Layer;
 use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
+use peerloop::sim::Layer;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
-use peerloop::net::layer::Layer;
 use peerloop::net::mio::MioNet;
 use peerloop::net::{Answer, Net, Readiness};
+use peerloop::sim::Layer;
 use peerloop::time::Wait;
 use std::io;
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 
 use peerloop::id::LinkId;
 use peerloop::net::Net;
-use peerloop::net::layer::Layer;
+use peerloop::sim::Layer;
 use peerloop::sim::{SimNet, SimSocket, World};
 use std::cell::RefCell;
 use std::collections::VecDeque;

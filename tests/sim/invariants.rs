@@ -7,7 +7,7 @@ use bytes::Bytes;
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::handler::Handler;
-use peerloop::net::layer::Layer;
+use peerloop::sim::Layer;
 use peerloop::sim::errno::{EAGAIN, ECONNABORTED, EMFILE, ENOBUFS, EPIPE};
 use peerloop::sim::invariant::{Checked, Violation};
 use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, Poller, SimNet, Site, World};

@@ -3,9 +3,9 @@
 use super::ledger::Ledger;
 use crate::id::LinkId;
 use crate::manager::store::Batch;
-use crate::net::layer::Layer;
 use crate::net::{Answer, Endpoints, Net, Readiness};
 use crate::sim::faults::Site;
+use crate::sim::layer::Layer;
 use crate::sim::net::{SimNet, SimSocket};
 use crate::time::Wait;
 use std::cell::RefCell;

@@ -3,10 +3,10 @@
 //! Whoever implements [`Layer`] says what lies below and overrides the calls it is about; all others go through. It is
 //! what tests count, delay and fail calls with. A layer is a [`Net`] like any other, so layers can be piled up.
 
-use super::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::error::ResolveFailure;
 use crate::id::LinkId;
 use crate::manager::store::Batch;
+use crate::net::{Answer, Endpoints, Net, Readiness, Wake};
 use crate::time::{Instant, UnixTime, Wait};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
