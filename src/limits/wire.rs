@@ -1,0 +1,55 @@
+//! What a message may hold: sizes that the protocol or the reference node sets.
+
+/// Bytes of the basic message header.
+pub const HEADER_LEN_BYTES: usize = 24;
+/// Bytes of the extended message header: the basic one, then the real command and a 64-bit length.
+pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
+/// Largest payload of a `protoconf`, and what a peer is assumed to accept before its own `protoconf` (SV Node 1.2.2,
+/// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
+pub const LEGACY_PAYLOAD_MAX_BYTES: u64 = 1_048_576;
+/// Default limit of every command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
+pub const PAYLOAD_MAX_BYTES: u64 = 2_097_152;
+/// Largest payload of `tx` and `datareftx`.
+pub const TX_PAYLOAD_MAX_BYTES: u64 = 1_000_000_000;
+/// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
+pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
+/// Bytes of one short-id group in the node's rule for the largest `getblocktxn`: `size / 215 * 6 + 24`.
+pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
+/// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
+pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
+/// What we send may be this many times what we accept, if the peer takes it (SV Node 1.2.2, `4 * own limit`).
+pub const SEND_LIMIT_FACTOR: u64 = 4;
+/// Bytes of a user agent in `version`.
+pub const USER_AGENT_MAX_BYTES: usize = 256;
+/// Bytes of an association id: a type byte and the id.
+pub const ASSOCIATION_ID_MAX_BYTES: usize = 129;
+/// Bytes of the stream policy list in `protoconf`: ten names of 64 characters and a comma each.
+pub const STREAM_POLICIES_MAX_BYTES: usize = 650;
+/// Bytes of the stream policy that a `createstrm` names.
+pub const STREAM_POLICY_MAX_BYTES: usize = 64;
+/// Bytes of a compressed public key, in `authresp` and `revokemid`.
+pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
+/// Least bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MIN_BYTES: usize = 70;
+/// Most bytes of the signature in `authresp`.
+pub const AUTH_SIGNATURE_MAX_BYTES: usize = 72;
+/// Most bytes of each of the two signatures in `revokemid`: what one byte of length can say.
+pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
+/// Bytes of the message name in `reject`.
+pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
+/// Bytes of the reason in `reject`.
+pub const REJECT_REASON_MAX_BYTES: usize = 111;
+/// Bytes of a bloom filter in `filterload`.
+pub const BLOOM_FILTER_MAX_BYTES: usize = 36_000;
+/// Hash functions of a bloom filter.
+pub const BLOOM_HASHES_MAX: u32 = 50;
+/// Bytes of an element of a bloom filter, and so of `filteradd`.
+pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
+/// Addresses of one `addr`; a message with more is ignored and punished (SV Node 1.2.2, net_processing.cpp
+/// ProcessAddrMessage). As many may a peer bring at once that was asked for them, and as many is it told if it asks.
+pub const ADDRESSES_PER_MESSAGE_MAX: usize = 1_000;
+/// Payload of an `addr` with the most addresses that are no misbehaviour: the count in 3 bytes, 30 bytes for each.
+pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as u64;
+/// Headers of one `headers`; a message that claims more is a misconduct (SV Node 1.2.2, net_processing.cpp
+/// ProcessHeadersMessage).
+pub const HEADERS_PER_MESSAGE_MAX: u64 = 2_000;
