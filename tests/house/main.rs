@@ -77,6 +77,13 @@ fn pages_name_files_that_exist() {
 }
 
 #[test]
+fn modules_stand_in_their_folder() {
+    let sources = sources();
+    let paths: Vec<String> = sources.iter().map(|source| source.path.clone()).collect();
+    assert_none(sources.iter().flat_map(|source| rules::modules_stand_in_their_folder(source, &paths)).collect());
+}
+
+#[test]
 fn every_requirement_is_shown_by_a_test() {
     assert_none(requirements::check(&sources()));
 }

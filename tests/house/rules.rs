@@ -32,6 +32,15 @@ pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
     vec![source.violation(beyond, format!("the file has {lines} lines; split it, {FILE_MAX_LINES} is the most"))]
 }
 
+/// Checks that a module with a folder has its file inside it, so that each module is found in one place.
+pub(crate) fn modules_stand_in_their_folder(source: &Source, paths: &[String]) -> Vec<Violation> {
+    let folder = source.path.strip_suffix("rs").map(|stem| format!("{}/", stem.trim_end_matches('.')));
+    match folder.filter(|folder| source.is_rust() && paths.iter().any(|path| path.starts_with(folder))) {
+        Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, beside its parts"))],
+        None => Vec::new(),
+    }
+}
+
 pub(crate) fn lines_are_short(source: &Source) -> Vec<Violation> {
     if !source.is_rust() {
         return Vec::new();
@@ -241,6 +250,13 @@ fn a_file_without_a_header_is_found() {
 fn a_long_file_is_found() {
     assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES + 1)), [FILE_MAX_LINES + 1]);
     assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES)), []);
+}
+
+#[test]
+fn a_module_beside_its_folder_is_found() {
+    let paths = ["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(str::to_owned);
+    let found = |path| modules_stand_in_their_folder(&Source::new(path, "//! A."), &paths).len();
+    assert_eq!(["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(found), [1, 0, 0]);
 }
 
 #[test]
