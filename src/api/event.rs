@@ -18,7 +18,8 @@ pub enum Event<'a> {
         /// How long it took, for a connection that was dialled.
         connect: Option<Duration>,
     },
-    /// The peer has said who it is, and is one that we talk to; see [`PeerView::version`](crate::handler::PeerView::version).
+    /// The peer's `version` has arrived and is acceptable; see
+    /// [`PeerView::version`](crate::handler::PeerView::version).
     VersionReceived,
     /// The handshake is complete; messages may be sent from here on.
     Ready {

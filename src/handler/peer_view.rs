@@ -67,7 +67,7 @@ impl<'a> PeerView<'a> {
         self.link.peer.handshake().peer_version()
     }
 
-    /// What it has cost, if [`Config::measures_peers`] is on.
+    /// What it has cost, if [`Config::measures_peers`](crate::Config::measures_peers) is on.
     pub fn cost(&self) -> Option<PeerCost> {
         self.cost
     }

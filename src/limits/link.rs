@@ -29,14 +29,16 @@ pub const EMPTY_GATHERED_MAX_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is gathered: a code and two lengths of a byte each, and name, reason and hash at
 /// their longest. A node ignores what is longer (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 pub const REJECT_GATHERED_MAX_BYTES: u64 = (3 + REJECT_MESSAGE_MAX_BYTES + REJECT_REASON_MAX_BYTES + 32) as u64;
-/// Largest sum of all payloads that are being gathered, for the whole loop. Those of at most
-/// [`POOLED_BUFFER_MAX_BYTES`](super::POOLED_BUFFER_MAX_BYTES) are not counted: one per link, so `max_links` times 4 KiB beside this at the worst.
+/// Largest sum of all payloads that are being gathered, for the whole loop. Those that fit a
+/// [pooled buffer](super::POOLED_BUFFER_MAX_BYTES) are not counted: one per link, so `max_links` times 4 KiB beside
+/// this at the worst.
 pub const BUFFERED_TOTAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
-/// Least size of the buffer in which a payload above [`POOLED_BUFFER_MAX_BYTES`](super::POOLED_BUFFER_MAX_BYTES) is gathered, and step in which it
-/// grows. It is address space: of what an allocator maps by itself, as glibc does from its `M_MMAP_THRESHOLD` on,
-/// only pages that are written to cost memory, and all of it returns to the system when the message ends. So memory
-/// is never more than this beyond what was received. An embedder on glibc sets that threshold to this size (mallopt,
-/// or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does; else the heap may stay as large as a burst has made it.
+/// Least size of the buffer in which a payload above that of a [pooled buffer](super::POOLED_BUFFER_MAX_BYTES) is
+/// gathered, and step in which it grows. It is address space: of what an allocator maps by itself, as glibc does from
+/// its `M_MMAP_THRESHOLD` on, only pages that are written to cost memory, and all of it returns to the system when the
+/// message ends. So memory is never more than this beyond what was received. An embedder on glibc sets that threshold
+/// to this size (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does; else the heap may stay as large as
+/// a burst has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: a megabyte at the most. A loop that gathers no more
 /// messages of 4 to 64 KiB than these at once asks the allocator for none.

@@ -62,7 +62,8 @@ pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
 /// Longest pause after the book had nobody who may be dialled now, unless all of its addresses are in hand or wait for
 /// a moment that is known (SV Node 1.2.2, net.cpp ThreadOpenConnections).
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
-/// Time without a candidate before that is reported: the seeds have answered by then ([`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT)).
+/// Time without a candidate before that is reported: the seeds have answered by then, within
+/// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT).
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
 /// Addresses that are drawn from the book, or taken from the line, for one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;

@@ -187,8 +187,8 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.handle.clone()
     }
 
-    /// Takes up what a [store](crate::manager::store::PeerStore) has kept of an earlier run, before the loop begins. Without a
-    /// [manager](crate::config::ManagerConfig) it is of no use and dropped.
+    /// Loads what a [store](crate::manager::store::PeerStore) has kept of an earlier run, before the loop begins.
+    /// Without a [manager](crate::config::ManagerConfig) it is dropped.
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.read_clock();
         self.engine.state.unix_time = self.net.unix_time();

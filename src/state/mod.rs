@@ -1,8 +1,8 @@
-//! What the engine and the handler's [`Ctx`](crate::handler::Ctx) both act on: the table, the wheel, the rng, and what they
-//! count.
+//! The state that the engine and the handler's [`Ctx`](crate::handler::Ctx) share: the table, the wheel, the rng, and
+//! the counters.
 //!
-//! Here links are opened, held, closed and timed; [`sending`] has what goes out on them. No call here
-//! reaches a socket or a clock.
+//! Here links are opened, held, closed and timed; [`sending`] has what goes out on them. No call here reaches a socket
+//! or a clock.
 
 mod charging;
 mod outbox;
