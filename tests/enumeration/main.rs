@@ -26,8 +26,8 @@ use std::thread;
 use std::time::Duration;
 use support::secs;
 
-/// The occurrences of each call that are made to fail. Without optimisation it would take minutes.
-const CALLS_MAX: u64 = if cfg!(debug_assertions) { 6 } else { 50 };
+/// The occurrences of each call that are made to fail.
+const CALLS_MAX: u64 = 50;
 /// More rounds at one moment than any life here needs by far.
 const ROUNDS_MAX: u64 = 2_000;
 /// Descriptors of a host that has nothing open: its poller and its waker.

@@ -12,9 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What these tests were built with: for other features, or without the rest of the workspace, every dependency would
-/// be built once more.
-const FEATURES: &str = if cfg!(feature = "sim-bugs") { "peerloop/sim-bugs" } else { "" };
+/// The features of `tools/test`'s build with or without planted bugs: for others, or without the rest of the workspace,
+/// every dependency would be built once more.
+const FEATURES: &str =
+    if cfg!(feature = "sim-bugs") { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
 
 /// Where the examples of this very build are, built if they were not.
 fn folder() -> &'static PathBuf {

@@ -8,7 +8,6 @@ mod run;
 use run::{Phase, live};
 
 /// The most that a loop may hold for a million peers, and the most that may pass through its hands while they come.
-#[cfg(not(debug_assertions))]
 const MILLION_PEERS_MAX_BYTES: i64 = 600_000_000;
 
 /// What is done for each peer, of all that is counted.
@@ -40,8 +39,6 @@ fn the_loop_accounts_for_all_memory_that_grows_with_its_peers() {
     }
 }
 
-/// Only when optimised: it takes minutes otherwise.
-#[cfg(not(debug_assertions))]
 #[test]
 fn a_million_peers_fit_into_600_megabytes_even_while_the_tables_grow() {
     let phases = live(1_000_000);

@@ -37,7 +37,6 @@ fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "takes long without optimisation; run it with: tools/test sim")]
 #[expect(clippy::disallowed_methods, reason = "the real time until a bug is found is what is bounded")]
 fn every_planted_bug_is_found_by_the_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();

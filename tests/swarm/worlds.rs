@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Seeds that are run if nobody says how many.
-const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 400 };
+const SEEDS: u64 = 400;
 /// So many seeds have to come across everything.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
 /// Failures that are told in full.

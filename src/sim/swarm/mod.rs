@@ -54,7 +54,10 @@ pub fn run(tape: &Tape, profile: Profile) -> Outcome {
 
 /// As [`run`], but for a world that ends too late for `patience`, of which nothing comes.
 pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
-    let scenario = Scenario::draw(tape, profile);
+    let mut scenario = Scenario::draw(tape, profile);
+    if profile == Profile::WholeBudgets {
+        scenario.budgets.clear();
+    }
     let _shrunk = bugs::shrink(&scenario.budgets);
     if let Some(plan) = scenario.managed.clone() {
         return managed::run(tape, scenario, plan, patience);

@@ -53,6 +53,8 @@ pub enum Profile {
     Standard,
     /// The same worlds without their hostile peers.
     WithoutHostile,
+    /// The same worlds with every budget of the loop whole, as in a build that cannot shrink one.
+    WholeBudgets,
 }
 
 /// Everything about a run; its `Display` tells it in words.
