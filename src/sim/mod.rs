@@ -23,7 +23,7 @@
 //! use peerloop::sim::actor::{Crowd, Journal, Profile, Role};
 //! use peerloop::sim::invariant::Checked;
 //! use peerloop::sim::{Driver, World};
-//! use peerloop::{Config, Network, api::Handler, time::Instant};
+//! use peerloop::{Config, Handler, Network, time::Instant};
 //! use std::{rc::Rc, time::Duration};
 //! # struct Yours;
 //! # impl Handler for Yours { type Command = (); }
