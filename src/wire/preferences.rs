@@ -1,6 +1,6 @@
-//! `sendcmpct`, `feefilter` and `mempool`: what a peer wishes to be sent.
+//! `sendcmpct` and `feefilter`: which announcements a peer prefers.
 //!
-//! Wishes are read as they are; whether one is granted, and whether its numbers make sense, is for others.
+//! Nothing is judged here: whether a preference is met, and whether its numbers make sense, the receiver decides.
 
 use super::codec::Reader;
 use crate::error::WireError;
@@ -22,14 +22,6 @@ pub struct SendCmpct {
 pub struct FeeFilter {
     /// The least fee in satoshis per 1,000 bytes; a node ignores what is outside 0 to 2,100,000,000,000,000.
     pub satoshis_per_1000_bytes: i64,
-}
-
-/// The `mempool` message: the peer asks for an inventory of unconfirmed transactions (SV Node 1.2.2,
-/// net_processing.cpp ProcessMempoolMessage).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mempool {
-    /// Only transactions that are older than so many seconds; `None` asks for all.
-    pub age_secs: Option<i64>,
 }
 
 impl SendCmpct {
@@ -66,26 +58,5 @@ impl FeeFilter {
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.satoshis_per_1000_bytes.to_le_bytes());
-    }
-}
-
-impl Mempool {
-    /// Reads the payload of a `mempool`; a lone zero byte is the same as nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`] if an age is announced and missing.
-    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
-        let mut reader = Reader::new(CommandName::MEMPOOL, payload);
-        let has_age = reader.optional(Reader::bool)?.unwrap_or(false);
-        Ok(Self { age_secs: if has_age { Some(reader.i64()?) } else { None } })
-    }
-
-    /// Appends the payload, which is empty without an age: older nodes know no other form.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        if let Some(age_secs) = self.age_secs {
-            out.push(1);
-            out.extend_from_slice(&age_secs.to_le_bytes());
-        }
     }
 }

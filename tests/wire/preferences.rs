@@ -1,4 +1,4 @@
-//! Wishes: `sendcmpct`, `feefilter` and `mempool`.
+//! `sendcmpct`, `feefilter` and `mempool`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::frames::{COMPUTED, RECORDED};
