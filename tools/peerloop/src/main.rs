@@ -5,6 +5,7 @@
 
 mod bench;
 mod book;
+mod causes;
 mod cli;
 mod doctor;
 mod exit;
@@ -15,7 +16,6 @@ mod peers;
 mod probe;
 mod process;
 mod progress;
-mod report;
 mod run;
 mod serve;
 mod settings;

@@ -206,6 +206,17 @@ impl Percentile {
     }
 }
 
+/// Formats a share that is neither nothing nor all as such: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`.
+pub(crate) fn show_share(part: u64, whole: u64) -> String {
+    let percent = part as f64 / whole.max(1) as f64 * 100.0;
+    match percent {
+        _ if part > 0 && percent < 0.1 => "< 0.1 %".to_owned(),
+        _ if part < whole && percent > 99.9 => "> 99.9 %".to_owned(),
+        _ if percent.fract() == 0.0 => format!("{percent:.0} %"),
+        _ => format!("{percent:.1} %"),
+    }
+}
+
 /// Shows operations per second, with three digits below 0.1: `1500/s`, `2.5/s`, `0.0125/s`.
 pub(crate) fn show_rate(per_second: f64) -> String {
     match per_second {
@@ -421,6 +432,13 @@ mod tests {
         for (twice, told) in [("50,50", "50"), ("50,99,50.0", "50.0"), ("99.9,99.90", "99.90"), ("100,100", "100")] {
             assert_eq!(parse_percentiles(twice), Err(format!("the percentile {told} is there twice")));
         }
+    }
+
+    #[test]
+    fn a_share_is_not_rounded_to_nothing_or_to_all() {
+        let shown = [(0, 10), (440, 1_000), (1, 3), (1, 10_000), (9_999, 10_000), (5, 5), (0, 0)]
+            .map(|(part, whole)| show_share(part, whole));
+        assert_eq!(shown, ["0 %", "44 %", "33.3 %", "< 0.1 %", "> 99.9 %", "100 %", "0 %"]);
     }
 
     #[test]

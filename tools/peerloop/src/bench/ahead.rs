@@ -5,10 +5,11 @@
 //! the address of a name that answers: the next address is tried when a TCP connection fails, but never after a node
 //! has read our `version`. When a node is not ready, none after it is tried, and the bench ends.
 
-use super::{Course, Setup};
+use super::report::explain;
+use super::setup::Setup;
+use crate::causes::Stage;
 use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
-use crate::report::{Stage, explain};
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, LocalCause, Side};
 use peerloop::handler::{Ctx, Handler};
@@ -22,7 +23,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 const SPARE_LINKS: usize = 8;
 
 /// Connects to each node once. Returns the account of a bench that ends here: a node was not ready, or a signal came.
-pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Course, Report)>, Failure> {
+pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Stops, Report)>, Failure> {
     if setup.is_built_in() {
         return Ok(None);
     }
@@ -36,7 +37,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         while let Some(Notice::Stop(signal)) = notices.next(None) {
             if stops.note(signal) {
                 let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
-                return Ok(Some((Course { stops }, report)));
+                return Ok(Some((stops, report)));
             }
             // A loop that has ended needs no telling.
             let _ = handle.stop();
@@ -52,7 +53,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
     // A stop ends the connection that is being tried, which says nothing of its node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
-        return Ok(Some((Course { stops }, report)));
+        return Ok(Some((stops, report)));
     };
     setup.failed_ahead = Some(failed(setup, ahead.ready.len(), &ahead.unreached, &failure));
     let mut report = generator.into_report_of_no_run(EndCause::FirstDialsFailed { dials: 1 });
@@ -63,7 +64,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Co
         Side::Remote => Limit::Node,
     };
     report.failures.push(failure);
-    Ok(Some((Course { stops }, report)))
+    Ok(Some((stops, report)))
 }
 
 fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {

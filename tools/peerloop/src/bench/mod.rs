@@ -6,27 +6,29 @@
 mod ahead;
 mod min_peers;
 mod node;
+mod preamble;
+mod report;
 mod setup;
 mod watch;
 
 use crate::cli::BenchArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Stops};
 use crate::machine;
 use crate::notices::Notices;
-use crate::output;
+use crate::output::json;
+use crate::output::{self, Sink};
 use crate::process;
-use crate::report::{self, Outcome, Sample};
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
 use peerloop::load::{Generator, GeneratorCommand, Report};
 use peerloop::net::mio::MioNet;
 use peerloop::{Handle, Reactor};
+use report::{Document, hgrm, text};
 pub(crate) use setup::Setup;
 #[cfg(feature = "sim")]
 pub(crate) use setup::drawn_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::SystemTime;
-pub(crate) use watch::Course;
 
 pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     let mut setup = Setup::new(args)?;
@@ -40,27 +42,31 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     setup.targets.extend(node.as_ref().map(|node| node.address));
     let ended_ahead = ahead::connect(&mut setup, &notices)?;
     if !setup.stdout_is_taken() {
-        output::print(&report::text::preamble(&setup))?;
+        output::print(&preamble::render(&setup))?;
     }
     let start = SystemTime::now();
-    let (course, report) = match ended_ahead {
+    let (stops, report) = match ended_ahead {
         Some(ended) => ended,
         None => generate(&setup, &notices)?,
     };
-    let is_at_once = matches!(course.stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
+    let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
     // The end of the process closes what nobody wants to wait for.
     let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
-    let outcome = Outcome::new(&setup, start, course, report);
-    write(&mut setup, &outcome)?;
+    let document = Document::new(&setup, start, stops, report);
+    write(&mut setup, &document)?;
     node_ended?;
-    match outcome.failure(&setup) {
-        Some(failure) => Err(failure),
-        None => Ok(outcome.exit()),
+    match document.exit() {
+        exit @ (Exit::RunFailed | Exit::Untrusted) => {
+            Err(Failure { exit, message: format!("bench {}: {}", setup.target_text(), document.reason()) })
+        }
+        exit @ (Exit::Success | Exit::Usage | Exit::MachineCannot | Exit::Stopped(_) | Exit::StoppedAtOnce(_)) => {
+            Ok(exit)
+        }
     }
 }
 
 /// Runs the generator to its end on a thread of its own.
-fn generate(setup: &Setup, notices: &Notices) -> Result<(Course, Report), Failure> {
+fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure> {
     let (sender, receiver) = sync_channel(1);
     let (config, plan) = (setup.config(), setup.plan());
     let thread = {
@@ -70,17 +76,17 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Course, Report), Failur
             drive(reactor, sender)
         })?
     };
-    let (course, report) = match receiver.recv() {
+    let (stops, report) = match receiver.recv() {
         Ok(handle) => watch::watch(notices, &handle, &plan, setup.quiet)?,
         // It ended before it began; its thread says why.
-        Err(_) => (Course::default(), None),
+        Err(_) => (Stops::default(), None),
     };
     if let Some(report) = report {
-        return Ok((course, report));
+        return Ok((stops, report));
     }
     let outcome = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
     let report = outcome.map_err(|error| Failure::run(format!("running the load generator: {error}")))?;
-    Ok((course, report))
+    Ok((stops, report))
 }
 
 fn drive(
@@ -95,19 +101,21 @@ fn drive(
 }
 
 /// Files first: a terminal that is gone must not cost them, and a file that cannot be written costs nothing else.
-fn write(setup: &mut Setup, outcome: &Outcome) -> Result<(), Failure> {
-    let text = (!setup.stdout_is_taken()).then(|| report::text::summary(setup, outcome));
-    let json = setup.json.is_some().then(|| report::json::render(setup, outcome));
-    let hgrm = setup.hgrm.is_some().then(|| report::hgrm::render(&Sample::ping_rtt_planned(&outcome.report)));
+fn write(setup: &mut Setup, document: &Document) -> Result<(), Failure> {
+    let is_stdout_taken = setup.stdout_is_taken();
     let mut outcomes = Vec::new();
-    for (sink, content) in [(&mut setup.json, json), (&mut setup.hgrm, hgrm)] {
-        if let (Some(sink), Some(content)) = (sink, content) {
-            outcomes.push(sink.write(&content));
+    let mut files = Vec::new();
+    let forms: [(&mut Option<Sink>, fn(&Document) -> String); 2] =
+        [(&mut setup.json, json::pretty), (&mut setup.hgrm, hgrm::spectrum)];
+    for (sink, render) in forms {
+        if let Some(sink) = sink {
+            files.extend(sink.name());
+            outcomes.push(sink.write(&render(document)));
         }
     }
-    match text {
-        Some(text) => outcomes.push(output::print(&text)),
-        None => output::remark(&outcome.verdict()),
+    match is_stdout_taken {
+        true => output::remark(&text::verdict(document)),
+        false => outcomes.push(output::print(&text::summary(document, &files))),
     }
     outcomes.into_iter().collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is connected here. What cannot work is refused before anything begins, files included.
 
-use super::MinPeers;
+use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;
 use crate::exit::Failure;
 use crate::machine::{self, Machine, Need};

@@ -17,13 +17,6 @@ use std::time::Duration;
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
 
-/// What was seen of a run from outside.
-#[derive(Debug, Default)]
-pub(crate) struct Course {
-    /// The signals that ended it before its time.
-    pub(crate) stops: Stops,
-}
-
 /// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the report
 /// is returned, and the loop is left to itself.
 pub(crate) fn watch(
@@ -31,7 +24,7 @@ pub(crate) fn watch(
     handle: &Handle<GeneratorCommand>,
     plan: &Plan,
     quiet: bool,
-) -> Result<(Course, Option<Report>), Failure> {
+) -> Result<(Stops, Option<Report>), Failure> {
     let mut progress = Progress::new(quiet);
     let mut watch = Watch::new(plan);
     loop {
@@ -39,9 +32,9 @@ pub(crate) fn watch(
         match notices.next(Some(pause)) {
             Some(Notice::Ended) => {
                 progress.clear();
-                return Ok((watch.course, None));
+                return Ok((watch.stops, None));
             }
-            Some(Notice::Stop(stop)) if !watch.course.stops.note(stop) => {
+            Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last answers; once more to stop at once");
                 // A loop that has ended needs no telling.
                 let _ = handle.command(GeneratorCommand::Finish);
@@ -49,7 +42,7 @@ pub(crate) fn watch(
             Some(Notice::Stop(stop)) => {
                 progress.clear();
                 let report = report_at_once(handle, stop)?;
-                return Ok((watch.course, Some(report)));
+                return Ok((watch.stops, Some(report)));
             }
             None if watch.pending.is_none() => watch.ask(handle),
             None => {
@@ -76,7 +69,7 @@ fn report_at_once(handle: &Handle<GeneratorCommand>, stop: Stop) -> Result<Repor
 #[derive(Debug)]
 struct Watch<'a> {
     plan: &'a Plan,
-    course: Course,
+    stops: Stops,
     pending: Option<Pending<load::Progress>>,
     /// Time and answered at the last line.
     line_before: (Duration, u64),
@@ -84,7 +77,7 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(plan: &'a Plan) -> Self {
-        Self { plan, course: Course::default(), pending: None, line_before: (Duration::ZERO, 0) }
+        Self { plan, stops: Stops::default(), pending: None, line_before: (Duration::ZERO, 0) }
     }
 
     fn ask(&mut self, handle: &Handle<GeneratorCommand>) {

@@ -2,8 +2,8 @@
 
 use super::{Finding, Verdict, Wanted};
 use crate::exit::Exit;
-use crate::report::json::{self, SCHEMA, Tool, pretty};
-use crate::report::text::Page;
+use crate::output::json::{self, SCHEMA, Tool, pretty};
+use crate::output::page::Page;
 use serde::Serialize;
 
 /// Below the name of a check.

@@ -6,12 +6,12 @@
 
 mod report;
 
+use crate::causes::{Stage, cause_at, hint};
 use crate::cli::ProbeArgs;
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::machine;
 use crate::notices::{Notice, Notices};
 use crate::output;
-use crate::report::{Stage, cause_at, hint};
 use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::api::Event;

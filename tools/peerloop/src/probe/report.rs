@@ -2,7 +2,7 @@
 
 use super::{Findings, PINGS};
 use crate::exit::Exit;
-use crate::report::json::{self, SCHEMA, Tool, nanos, pretty};
+use crate::output::json::{self, SCHEMA, Tool, nanos, pretty};
 use crate::targets::Target;
 use crate::units::{show_bytes, show_latency};
 use peerloop::Network;

@@ -3,7 +3,7 @@
 use super::hunt::Tally;
 use super::{LeastTape, Plan};
 use crate::exit::Exit;
-use crate::report::json::{self, SCHEMA, Tool, nanos, pretty};
+use crate::output::json::{self, SCHEMA, Tool, nanos, pretty};
 use crate::units::show_bytes;
 use peerloop::sim::Tape;
 use peerloop::sim::invariant::Violation;

@@ -3,7 +3,8 @@
 //! Four columns: value in milliseconds, percentile as a ratio, count up to it, and `1/(1-percentile)`, which the last
 //! row has not, being infinite. The steps between percentiles halve with the distance to 100 %.
 
-use super::Sample;
+use super::document::Document;
+use super::view::View;
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
@@ -11,27 +12,32 @@ use std::fmt::Write;
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
-/// Formats the spectrum of a sample. Its percentiles are those of all operations: the rows end where those begin that
+/// Formats the spectrum of `ping_rtt` from the planned moments.
+pub(crate) fn spectrum(document: &Document) -> String {
+    render(&document.metrics.ping_rtt.planned)
+}
+
+/// Formats the spectrum of a view. Its percentiles are those of all operations: the rows end where those begin that
 /// were not answered, and a comment tells how many these are.
-pub(crate) fn render(sample: &Sample<'_>) -> String {
+fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    let histogram = sample.latencies.as_hdr();
+    let histogram = view.latencies.as_hdr();
     for percent in levels() {
-        let Some(value) = sample.percentile(percent).measured() else { break };
+        let Some(value) = view.percentile(percent).measured() else { break };
         let value = value.as_nanos() as u64;
         let count = histogram.count_between(0, value);
         row(&mut text, value, percent / 100.0, count);
-        if count == sample.count() {
+        if count == view.count() {
             row(&mut text, value, 1.0, count);
             break;
         }
     }
     let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
     let max = histogram.max() as f64 / NANOS_PER_MILLI;
-    if sample.failed > 0 {
-        let wait = sample.shortest_wait.map(|wait| wait.as_nanos() as f64 / NANOS_PER_MILLI);
+    if view.failed > 0 {
+        let wait = view.shortest_wait.map(|wait| wait.as_nanos() as f64 / NANOS_PER_MILLI);
         let wait = wait.map_or_else(|| format!("{:>12}", "none"), |wait| format!("{wait:12.6}"));
-        put(&mut text, format_args!("#[Unanswered = {:9}, Shortest wait  = {wait}]\n", sample.failed));
+        put(&mut text, format_args!("#[Unanswered = {:9}, Shortest wait  = {wait}]\n", view.failed));
     }
     put(&mut text, format_args!("#[Mean    = {mean:12.6}, StdDeviation   = {deviation:12.6}]\n"));
     put(&mut text, format_args!("#[Max     = {max:12.6}, Total count    = {:12}]\n", histogram.len()));
@@ -74,6 +80,7 @@ fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Percentiles;
     use peerloop::histogram::LatencyHistogram;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -84,20 +91,23 @@ mod tests {
         histogram
     }
 
+    fn view(latencies: LatencyHistogram, failed: u64, shortest_wait: Option<Duration>) -> View {
+        View::new(&Percentiles(Vec::new()), latencies, failed, shortest_wait)
+    }
+
     fn rendered(nanos: impl IntoIterator<Item = u64>) -> String {
-        render(&Sample::of(&of(nanos)))
+        render(&view(of(nanos), 0, None))
     }
 
     #[test]
     fn unanswered_pings_end_the_rows_and_are_counted_in_a_comment() {
-        let latencies = of([1_000_000, 1_000_000]);
-        let shortest_wait = Some(Duration::from_millis(2_010));
-        let text = render(&Sample { latencies: &latencies, failed: 2, shortest_wait });
+        let rendered_with = |wait| render(&view(of([1_000_000, 1_000_000]), 2, wait));
+        let text = rendered_with(Some(Duration::from_millis(2_010)));
         let (rows, comments) = text.split_at(text.find('#').unwrap());
         assert_eq!(rows.lines().last(), Some("    1.000447 0.500000000000          2           2.00"));
         let comment = "#[Unanswered =         2, Shortest wait  =  2010.000000]\n#[Mean    =     1.000192,";
         assert!(comments.starts_with(comment), "{comments}");
-        let unsent = render(&Sample { latencies: &latencies, failed: 2, shortest_wait: None });
+        let unsent = rendered_with(None);
         assert!(unsent.contains("#[Unanswered =         2, Shortest wait  =         none]\n"), "{unsent}");
         assert!(!rendered([1]).contains("Unanswered"));
     }

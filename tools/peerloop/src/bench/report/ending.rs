@@ -1,13 +1,34 @@
-//! Why a bench failed, in one sentence each: how it ended early, and how many peers were missing.
+//! Why a bench ended other than well, in one sentence each.
 
-use super::{Ending, Stage, explain, is_closed_by_peer};
-use crate::bench::Setup;
-use crate::exit::Exit;
+use crate::bench::setup::Setup;
+use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
+use crate::exit::{Exit, Stops};
+use crate::units::show_seconds;
 use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verdict};
+use serde::Serialize;
 use std::time::Duration;
 
+/// One reason for an exit code other than 0; only the reason is part of the JSON form.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Ending {
+    #[serde(skip)]
+    pub(super) exit: Exit,
+    /// Whether it says why results are missing.
+    #[serde(skip)]
+    pub(super) is_partial: bool,
+    pub(super) reason: String,
+}
+
+/// Lists every reason for an exit code other than 0, in the order in which the codes apply.
+pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
+    let stopped = stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
+    let endings = [stopped, early(setup, report), too_few_peers(setup, report), untrusted(setup, report)];
+    endings.into_iter().flatten().collect()
+}
+
 /// Says how a run ended before its time for want of peers.
-pub(super) fn early(setup: &Setup, report: &Report) -> Option<Ending> {
+fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     let EarlyEnd { cause, phase, elapsed } = report.early_end.filter(is_for_want_of_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
         return Some(Ending { exit: Exit::RunFailed, is_partial: true, reason });
@@ -26,7 +47,7 @@ pub(super) fn early(setup: &Setup, report: &Report) -> Option<Ending> {
         (_, Phase::Ramp) => format!("ended early after {} of the ramp: ", seconds(elapsed)),
         (_, Phase::Warmup) => format!("ended early after {} of the warm-up: ", seconds(elapsed)),
         (_, Phase::Run | Phase::Drain | Phase::Done) => {
-            format!("ended early after {} of {}: ", seconds(elapsed), crate::units::show_seconds(setup.duration))
+            format!("ended early after {} of {}: ", seconds(elapsed), show_seconds(setup.duration))
         }
     };
     let reason = format!("{when}{what}; {}", first_cause(report));
@@ -39,7 +60,7 @@ fn is_for_want_of_peers(end: &EarlyEnd) -> bool {
 }
 
 /// Says how many peers were missing, at the beginning or at the end, below the number that was demanded.
-pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
+fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
     let is_cut_short = report.early_end.is_some_and(|end| !is_for_want_of_peers(&end));
@@ -64,15 +85,33 @@ pub(super) fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
 }
 
 /// Says why the numbers cannot be trusted, where that was demanded.
-pub(super) fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
+fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
     let Verdict::NotTrusted(doubts) = &report.verdict else { return None };
     let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
     let reason = format!("not trusted, as --strict demands: {}", doubts.join("; "));
     setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
+/// Says what is known of a cause beyond its name: where the connections stood, and what to do.
+pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
+    let stage = Stage::of(failure.state);
+    let at = match stage {
+        Stage::Ready => "after the handshake: ",
+        Stage::Handshake => "in the handshake: ",
+        Stage::Connecting => "",
+    };
+    let cause = match failure.example {
+        Some(reason) => cause_at(reason, stage),
+        None => "the loop had no room".to_owned(),
+    };
+    match node_gone(failure, targets).or_else(|| hint(failure.example?, stage)) {
+        Some(hint) => format!("{at}{cause}; {hint}"),
+        None => format!("{at}{cause}"),
+    }
+}
+
 /// Says what may be behind the loss of ready peers if a target has lost all of its own: a full node keeps most of them.
-pub(super) fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
+fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
     let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
     let is_closed = failure.example.is_some_and(is_closed_by_peer) && Stage::of(failure.state) == Stage::Ready;
     (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? every peer of it was lost")

@@ -1,106 +1,31 @@
-//! What came out of a bench, and its three forms: [`text`] for people, [`json`] for programs, [`hgrm`] for plots.
+//! Causes of ended connections in words: how far a connection had come, why it ended, and what may be behind it.
 
-mod ending;
-pub(crate) mod hgrm;
-pub(crate) mod json;
-mod sample;
-mod stage;
-pub(crate) mod text;
-
-use crate::bench::{Course, Setup};
-use crate::exit::{Exit, Failure};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, NetworkFailure, WireError};
-use peerloop::load::{self, Report, TargetReport, Verdict};
+use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
-pub(crate) use sample::Sample;
-pub(crate) use stage::Stage;
+use serde::Serialize;
 use std::io::ErrorKind;
-use std::time::SystemTime;
 
-/// A bench that has ended.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) start: SystemTime,
-    pub(crate) course: Course,
-    pub(crate) report: Report,
-    /// How it ended other than well, in the order in which exit codes apply.
-    endings: Vec<Ending>,
+/// The stage that a connection had reached; its name in result files is the variant's in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// It had no TCP connection yet.
+    Connecting,
+    /// It had a TCP connection, and the handshake was not complete.
+    Handshake,
+    /// It had completed the handshake.
+    Ready,
 }
 
-/// One reason for an exit code other than 0.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) exit: Exit,
-    /// Whether it says why results are missing.
-    pub(crate) is_partial: bool,
-    pub(crate) reason: String,
-}
-
-impl Outcome {
-    pub(crate) fn new(setup: &Setup, start: SystemTime, course: Course, report: Report) -> Self {
-        let stopped = course.stops.exit().map(|(exit, reason)| Ending { exit, is_partial: true, reason });
-        let reasons = [
-            stopped,
-            ending::early(setup, &report),
-            ending::too_few_peers(setup, &report),
-            ending::untrusted(setup, &report),
-        ];
-        let endings = reasons.into_iter().flatten().collect();
-        Self { start, course, report, endings }
-    }
-
-    /// Returns how the program ends.
-    pub(crate) fn exit(&self) -> Exit {
-        self.endings.first().map_or(Exit::Success, |ending| ending.exit)
-    }
-
-    /// Says the same in words.
-    pub(crate) fn reason(&self) -> &str {
-        self.endings.first().map_or("finished", |ending| &ending.reason)
-    }
-
-    /// Lists every reason for an exit code other than 0.
-    pub(crate) fn endings(&self) -> &[Ending] {
-        &self.endings
-    }
-
-    /// Returns the line to end with, if the run failed.
-    pub(crate) fn failure(&self, setup: &Setup) -> Option<Failure> {
-        let message = || format!("bench {}: {}", setup.target_text(), self.reason());
-        match self.exit() {
-            exit @ (Exit::RunFailed | Exit::Untrusted) => Some(Failure { exit, message: message() }),
-            Exit::Success | Exit::Usage | Exit::MachineCannot | Exit::Stopped(_) | Exit::StoppedAtOnce(_) => None,
+impl Stage {
+    /// Returns the stage of a connection in `state`.
+    pub(crate) fn of(state: ConnectionState) -> Self {
+        match state {
+            ConnectionState::Connected => Self::Ready,
+            ConnectionState::AwaitingHandshake | ConnectionState::Rejected => Self::Handshake,
+            ConnectionState::Connecting | ConnectionState::Disconnected | ConnectionState::Failed => Self::Connecting,
         }
-    }
-
-    /// Says in one line whether the numbers can be trusted, for a reader who does not see the table.
-    pub(crate) fn verdict(&self) -> String {
-        let limit = self.report.limit.name();
-        match &self.report.verdict {
-            Verdict::Trusted => format!("verdict: TRUSTED; limit: {limit}"),
-            Verdict::NotTrusted(doubts) => {
-                let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
-                format!("verdict: NOT TRUSTED: {}; limit: {limit}", doubts.join("; "))
-            }
-        }
-    }
-}
-
-/// Says what is known of a cause beyond its name: where the connections stood, and what to do.
-pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
-    let stage = Stage::of(failure.state);
-    let at = match stage {
-        Stage::Ready => "after the handshake: ",
-        Stage::Handshake => "in the handshake: ",
-        Stage::Connecting => "",
-    };
-    let cause = match failure.example {
-        Some(reason) => cause_at(reason, stage),
-        None => "the loop had no room".to_owned(),
-    };
-    match ending::node_gone(failure, targets).or_else(|| hint(failure.example?, stage)) {
-        Some(hint) => format!("{at}{cause}; {hint}"),
-        None => format!("{at}{cause}"),
     }
 }
 
@@ -117,8 +42,8 @@ pub(crate) fn cause_at(reason: CloseReason, stage: Stage) -> String {
     }
 }
 
-/// Returns whether the peer ended a connection, in order or with a reset, without a reject.
-fn is_closed_by_peer(reason: CloseReason) -> bool {
+/// Returns whether the peer closed a connection, in order or with a reset, without a reject.
+pub(crate) fn is_closed_by_peer(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,
         CloseReason::Network(failure) => failure.kind == ErrorKind::ConnectionReset,

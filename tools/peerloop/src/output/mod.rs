@@ -2,6 +2,9 @@
 //!
 //! A reader that has gone away ends the writing quietly. Nothing here uses colours.
 
+pub(crate) mod json;
+pub(crate) mod page;
+
 use crate::exit::Failure;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};

@@ -1,0 +1,245 @@
+//! The results of a bench: the one model that every form is rendered from.
+//!
+//! Serialized, it is the JSON form; its fields stand in the order of that form. Fields that are left out there hold the
+//! same facts in words or in full, for the other forms. Nothing here is computed from the generator's report: see
+//! `build`.
+
+use super::ending::Ending;
+use super::view::{Table, View};
+use crate::causes::Stage;
+use crate::exit::Exit;
+use crate::output::json::{Nanos, Tool};
+use peerloop::error::Side;
+use peerloop::load::Limit;
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Document {
+    pub(super) schema: u32,
+    pub(super) tool: Tool,
+    pub(super) run: Run,
+    pub(super) host: Host,
+    pub(super) config: Settings,
+    pub(super) targets: Vec<Target>,
+    pub(super) agents: Vec<Agent>,
+    pub(super) counts: Counts,
+    pub(super) metrics: Metrics,
+    pub(super) timeline: Timeline,
+    pub(super) generator: Generator,
+    pub(super) exit: Ended,
+}
+
+impl Document {
+    /// Returns how the program ends.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit.reasons.first().map_or(Exit::Success, |ending| ending.exit)
+    }
+
+    /// Returns why it ends so, or `finished`.
+    pub(crate) fn reason(&self) -> &str {
+        &self.exit.reason
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Run {
+    pub(super) start: String,
+    pub(super) duration_ns: Nanos,
+    /// The time of the schedule that `counts.planned` covers.
+    pub(super) scheduled_ns: Nanos,
+    pub(super) ramp_ns: Option<Nanos>,
+    /// From the begin of the ramp to its last dial, as planned and as it was.
+    pub(super) ramp_planned_ns: Nanos,
+    pub(super) ramp_dial_ns: Nanos,
+    pub(super) dial_rate_per_s: Option<f64>,
+    pub(super) answered_per_s: Option<f64>,
+    pub(super) partial: bool,
+    /// As text: it takes all 64 bits.
+    pub(super) seed: String,
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Host {
+    pub(super) os: &'static str,
+    pub(super) cpus: usize,
+    pub(super) clock: &'static str,
+    pub(super) descriptors: u64,
+    pub(super) ports: Option<(u16, u16)>,
+    pub(super) backlog: Option<u32>,
+    pub(super) load_average: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Settings {
+    pub(super) network: &'static str,
+    pub(super) built_in_node: bool,
+    pub(super) connections: usize,
+    pub(super) min_peers: usize,
+    pub(super) rate_per_s: f64,
+    pub(super) rate_per_peer_per_s: f64,
+    pub(super) connect_rate_per_s: f64,
+    pub(super) warmup_ns: Nanos,
+    pub(super) duration_ns: Nanos,
+    pub(super) drain_ns: Nanos,
+    pub(super) timeout_ns: Nanos,
+    pub(super) source_ips: Vec<String>,
+    pub(super) spin: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Target {
+    pub(super) addr: String,
+    /// Known if there is one target and all its peers say the same.
+    pub(super) agent: Option<String>,
+    pub(super) protocol: Option<i32>,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    /// From the planned moment; none for a target after the first 64.
+    pub(super) ping_rtt_percentiles: Option<Table>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Agent {
+    pub(super) agent: String,
+    pub(super) protocol: i32,
+    pub(super) peers: usize,
+}
+
+/// What became of the connections and the pings, of one target or of all.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Tally {
+    pub(super) asked: usize,
+    pub(super) opened: usize,
+    pub(super) ready: usize,
+    pub(super) lost: usize,
+    pub(super) failed: usize,
+    pub(super) planned: u64,
+    pub(super) sent: u64,
+    pub(super) unsent: u64,
+    /// Unsent pings whose peer never was ready, was lost, or left too many unanswered.
+    pub(super) unsent_absent: u64,
+    pub(super) answered: u64,
+    pub(super) timed_out: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Counts {
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    pub(super) sent_bytes: u64,
+    pub(super) received_bytes: u64,
+    pub(super) errors: Vec<Failed>,
+}
+
+/// Connections that failed for one cause.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    pub(super) cause: &'static str,
+    #[serde(serialize_with = "side_name")]
+    pub(super) side: Side,
+    pub(super) stage: Stage,
+    pub(super) count: u64,
+    pub(super) example: Option<String>,
+    /// The cause in full, and what to do.
+    #[serde(skip)]
+    pub(super) explanation: String,
+}
+
+fn side_name<S: Serializer>(side: &Side, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    })
+}
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    pub(super) connect: Scheduled,
+    pub(super) handshake: Measured,
+    pub(super) ping_rtt: Scheduled,
+    pub(super) send_lag: Measured,
+    pub(super) loop_lag: Measured,
+    pub(super) dial_lag: Measured,
+}
+
+impl Serialize for Metrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { connect, handshake, ping_rtt, send_lag, loop_lag, dial_lag } = self;
+        let mut list = serializer.serialize_seq(Some(6))?;
+        list.serialize_element(connect)?;
+        list.serialize_element(handshake)?;
+        list.serialize_element(ping_rtt)?;
+        for metric in [send_lag, loop_lag, dial_lag] {
+            list.serialize_element(metric)?;
+        }
+        list.end()
+    }
+}
+
+/// Latencies from the planned moment, and from the moment that the operation began.
+#[derive(Debug, Serialize)]
+pub(super) struct Scheduled {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) planned: View,
+    pub(super) sent: View,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failed: Option<FailedPings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) p_with_failures: Option<Table>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Measured {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) measured: View,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FailedPings {
+    pub(super) timeout: u64,
+    pub(super) unsent: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Timeline {
+    pub(super) interval_ns: Nanos,
+    pub(super) columns: [&'static str; 9],
+    pub(super) rows: Vec<[Option<u64>; 9]>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Generator {
+    /// The share of the counted part of the run for which the loop's thread worked.
+    pub(super) cpu_working: f64,
+    /// The share for which it polled for exact wake-ups instead of sleeping: the CPU is in use, too.
+    pub(super) cpu_spinning: f64,
+    pub(super) verdict: Trust,
+    pub(super) reasons: Vec<String>,
+    /// The side that kept the load from being done as planned.
+    #[serde(serialize_with = "limit_name")]
+    pub(super) limit: Limit,
+}
+
+fn limit_name<S: Serializer>(limit: &Limit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(limit.name())
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Trust {
+    Trusted,
+    NotTrusted,
+}
+
+/// How the bench ended; `reason` is the first of `reasons`, or `finished`.
+#[derive(Debug, Serialize)]
+pub(super) struct Ended {
+    pub(super) code: u8,
+    pub(super) reason: String,
+    /// In the order in which exit codes apply.
+    pub(super) reasons: Vec<Ending>,
+}

@@ -1,0 +1,16 @@
+//! The results of a bench: one model, [`Document`], and its forms.
+//!
+//! The model is built once, when the run has ended, and every form only renders it: [`text`] for people, [`hgrm`] for
+//! plots, and the model serialized for programs.
+
+mod build;
+mod document;
+mod ending;
+pub(super) mod hgrm;
+#[cfg(test)]
+mod tests;
+pub(super) mod text;
+mod view;
+
+pub(super) use document::Document;
+pub(super) use ending::explain;

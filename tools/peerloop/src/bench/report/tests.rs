@@ -1,0 +1,163 @@
+//! Golden tests: one measured bench and one that failed, in each form, byte for byte.
+
+use super::{Document, hgrm, text};
+use crate::bench::min_peers::MinPeers;
+use crate::bench::preamble;
+use crate::bench::setup::Setup;
+use crate::exit::{Stop, Stops};
+use crate::machine::Machine;
+use crate::output::json::pretty;
+use crate::targets::Target;
+use crate::units::parse_percentiles;
+use peerloop::Network;
+use peerloop::error::{CloseReason, IoStep, NetworkFailure, Side};
+use peerloop::histogram::LatencyHistogram;
+use peerloop::load::{self, Agent, Doubt, EndCause, Generator, Limit, PeerCounts, Rate, Traffic, Verdict, WorkCounts};
+use peerloop::peer::ConnectionState;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+fn setup(targets: &[&str]) -> Setup {
+    let addresses = |name: &str| vec![name.parse::<SocketAddr>().unwrap()];
+    let nodes = targets.iter().map(|&name| Target { name: name.to_owned(), addresses: addresses(name) });
+    let built_in = ["127.0.0.1:40000"];
+    let targets = if targets.is_empty() { &built_in } else { targets };
+    Setup {
+        nodes: nodes.collect(),
+        targets: targets.iter().map(|address| address.parse().unwrap()).collect(),
+        failed_ahead: None,
+        sources: vec!["10.0.0.7".parse().unwrap()],
+        network: Network::Regtest,
+        connections: 20,
+        min_peers: MinPeers::Share(1_000_000),
+        rate: Rate::per_second(200),
+        connect_rate: Rate::per_second(1_000),
+        warmup: Duration::from_secs(2),
+        duration: Duration::from_millis(2_500),
+        drain: Duration::from_secs(2),
+        timeout: Duration::from_secs(10),
+        percentiles: parse_percentiles("50,99.90,100").unwrap(),
+        seed: u64::MAX,
+        spin: true,
+        strict: true,
+        quiet: false,
+        machine: Machine {
+            descriptors: 1_048_576,
+            ports: Some((32_768, 60_999)),
+            backlog: Some(4_096),
+            cpus: 2,
+            load_hundredths: Some(1_205),
+        },
+        json: None,
+        hgrm: None,
+    }
+}
+
+fn latencies(micros: impl IntoIterator<Item = u64>) -> LatencyHistogram {
+    let mut histogram = LatencyHistogram::new();
+    micros.into_iter().for_each(|micros| histogram.record(Duration::from_micros(micros)));
+    histogram
+}
+
+/// A run against the built-in node in which everything went well.
+fn measured() -> (Setup, Document) {
+    let setup = setup(&[]);
+    let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
+    report.early_end = None;
+    report.scheduled_time = setup.duration;
+    report.run_time = Duration::from_millis(2_501);
+    report.peers = PeerCounts { asked: 20, opened: 20, ready: 20, lost: 0, failed: 0 };
+    report.work = WorkCounts { planned: 500, sent: 500, answered: 500, ..WorkCounts::default() };
+    report.ramp.dialled = 20;
+    report.ramp.planned_time = Duration::from_millis(19);
+    report.ramp.dial_time = Duration::from_millis(38);
+    report.ramp.time = Some(Duration::from_millis(140));
+    report.traffic = Traffic { sent_bytes: 16_000, received_bytes: 16_384 };
+    report.connect_planned = latencies(100..120);
+    report.connect_dialled = latencies(90..110);
+    report.handshake = latencies(200..220);
+    report.ping_rtt_planned = latencies(50..550);
+    report.ping_rtt_sent = latencies(40..540);
+    report.send_lag = latencies(1..501);
+    report.loop_lag = latencies(1..50);
+    report.agents = vec![Agent { user_agent: "/peerloop:0.1.0/".to_owned(), protocol_version: 70_016, count: 20 }];
+    (report.busy, report.spinning) = (0.125, 0.875);
+    report.verdict = Verdict::Trusted;
+    report.limit = Limit::None;
+    let document = Document::new(&setup, SystemTime::UNIX_EPOCH, Stops::default(), report);
+    (setup, document)
+}
+
+/// A run against two nodes, of which one was lost, that a signal ended and that cannot be trusted.
+fn failed() -> (Setup, Document) {
+    let setup = setup(&["192.0.2.1:18444", "[2001:db8::2]:18444"]);
+    let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);
+    report.peers = PeerCounts { asked: 20, opened: 12, ready: 10, lost: 10, failed: 10 };
+    report.work = WorkCounts { planned: 500, sent: 60, unsent: 440, absent: 430, answered: 50, timed_out: 10 };
+    report.ping_rtt_planned = latencies(1_000..1_050);
+    report.ping_rtt_sent = latencies(900..950);
+    report.send_lag = latencies([1_500]);
+    report.unanswered_waits.planned = Some(Duration::from_millis(2_010));
+    report.targets[1].peers = PeerCounts { asked: 10, opened: 10, ready: 10, lost: 10, failed: 0 };
+    report.targets[1].work =
+        WorkCounts { planned: 250, sent: 60, unsent: 190, absent: 180, answered: 50, timed_out: 10 };
+    report.targets[1].ping_rtt_planned = Some(latencies(1_000..1_050));
+    let agent = |user_agent: &str, count| Agent { user_agent: user_agent.to_owned(), protocol_version: 70_016, count };
+    report.agents = vec![agent("/Bitcoin SV:1.0.13/", 7), agent("", 3)];
+    let refused = NetworkFailure::new(IoStep::Connect, &ErrorKind::ConnectionRefused.into());
+    let failure = |label, side, state, count, example| load::Failure { label, side, state, count, example };
+    report.failures = vec![
+        failure("closed", Side::Remote, ConnectionState::Connected, 10, Some(CloseReason::ClosedByPeer)),
+        failure("refused", Side::Remote, ConnectionState::Connecting, 8, Some(CloseReason::Network(refused))),
+        failure("table_full", Side::Local, ConnectionState::Disconnected, 2, None),
+    ];
+    (report.busy, report.spinning) = (0.25, 0.5);
+    let lag = Duration::from_micros(1_500);
+    report.verdict = Verdict::NotTrusted(vec![Doubt::SendLag { p99: lag }, Doubt::Unsent { count: 440, absent: 430 }]);
+    report.limit = Limit::Node;
+    let mut stops = Stops::default();
+    stops.note(Stop::Interrupted);
+    let document = Document::new(&setup, SystemTime::UNIX_EPOCH, stops, report);
+    (setup, document)
+}
+
+/// Takes out what differs between machines and between versions of the program.
+fn portable(json: &str) -> String {
+    let (before, rest) = json.split_once("\"command\": ").unwrap();
+    let (_, after) = rest.split_once(']').unwrap();
+    let (os, version) = (std::env::consts::OS, env!("CARGO_PKG_VERSION"));
+    format!("{before}\"command\": []{after}").replacen(&format!("\"os\": \"{os}\""), "\"os\": \"OS\"", 1).replacen(
+        &format!("\"version\": \"{version}\""),
+        "\"version\": \"VERSION\"",
+        1,
+    )
+}
+
+/// Compares the forms of a bench with what is stored; with `PEERLOOP_BLESS` set it stores them instead.
+#[track_caller]
+fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
+    for (form, text) in [
+        ("preamble.txt", preamble::render(setup)),
+        ("summary.txt", text::summary(document, &[])),
+        ("verdict.txt", text::verdict(document) + "\n"),
+        ("json", portable(&pretty(document))),
+        ("hgrm", hgrm::spectrum(document)),
+    ] {
+        let path = format!("{}/src/bench/report/golden/{name}.{form}", env!("CARGO_MANIFEST_DIR"));
+        match std::env::var_os("PEERLOOP_BLESS") {
+            Some(_) => std::fs::write(path, text).unwrap(),
+            None => assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{path}"),
+        }
+    }
+}
+
+#[test]
+fn a_measured_bench_is_reported_as_stored() {
+    assert_golden("measured", &measured());
+}
+
+#[test]
+fn a_failed_bench_is_reported_as_stored() {
+    assert_golden("failed", &failed());
+}

@@ -1,0 +1,209 @@
+//! Latencies together with the operations that never completed: those count as slower than every latency.
+//!
+//! A view carries its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
+//! merged exactly. `percentiles` are those of all operations, and null among those that failed;
+//! `percentiles_of_answered` and all else of a view leave out what failed.
+
+use crate::output::json::{Nanos, nanos};
+use crate::units::{self, Percentiles, show_latency};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
+use peerloop::histogram::{LatencyHistogram, percentile_rank};
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+use std::time::Duration;
+
+/// The measurements of one kind of operation.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) latencies: LatencyHistogram,
+    /// Operations that never completed.
+    pub(super) failed: u64,
+    /// The shortest time that one of those was waited for, if they were waited for.
+    pub(super) shortest_wait: Option<Duration>,
+    pub(super) percentiles: Table,
+    of_answered: Table,
+}
+
+/// The percentiles that were asked for, in that order.
+#[derive(Clone, Debug)]
+pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
+
+/// A percentile of all operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Percentile {
+    Measured(Duration),
+    /// Longer than every latency, and than the shortest wait.
+    Beyond(Option<Duration>),
+    NoData,
+}
+
+impl View {
+    pub(super) fn new(
+        percentiles: &Percentiles,
+        latencies: LatencyHistogram,
+        failed: u64,
+        shortest_wait: Option<Duration>,
+    ) -> Self {
+        let of_answered = Table::new(percentiles, &latencies, 0, None);
+        let percentiles = Table::new(percentiles, &latencies, failed, shortest_wait);
+        Self { latencies, failed, shortest_wait, percentiles, of_answered }
+    }
+
+    /// Counts the operations, completed or not.
+    pub(super) fn count(&self) -> u64 {
+        self.latencies.count() + self.failed
+    }
+
+    /// Returns the percentile of all operations.
+    pub(super) fn percentile(&self, percent: f64) -> Percentile {
+        Percentile::of(percent, &self.latencies, self.failed, self.shortest_wait)
+    }
+}
+
+impl Serialize for View {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut hdr = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(self.latencies.as_hdr(), &mut hdr)
+            .expect("memory takes a histogram of this size");
+        let mut view = serializer.serialize_struct("View", 9)?;
+        view.serialize_field("count", &self.latencies.count())?;
+        view.serialize_field("failed", &self.failed)?;
+        view.serialize_field("shortest_wait_ns", &self.shortest_wait.map(Nanos))?;
+        view.serialize_field("min", &self.latencies.min().map(Nanos))?;
+        view.serialize_field("mean", &self.latencies.mean().map(Nanos))?;
+        view.serialize_field("max", &self.latencies.max().map(Nanos))?;
+        view.serialize_field("percentiles", &self.percentiles)?;
+        view.serialize_field("percentiles_of_answered", &self.of_answered)?;
+        view.serialize_field("hdr", &STANDARD.encode(hdr))?;
+        view.end()
+    }
+}
+
+impl Table {
+    /// Computes the percentiles of operations of which `failed` took longer than every one of `latencies`.
+    pub(super) fn new(
+        percentiles: &Percentiles,
+        latencies: &LatencyHistogram,
+        failed: u64,
+        shortest_wait: Option<Duration>,
+    ) -> Self {
+        let value = |percent| Percentile::of(percent, latencies, failed, shortest_wait);
+        Self(percentiles.0.iter().map(|one| (one.clone(), value(one.percent))).collect())
+    }
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(one, value)| (&one.label, value.measured().map(nanos))))
+    }
+}
+
+impl Percentile {
+    fn of(percent: f64, latencies: &LatencyHistogram, failed: u64, shortest_wait: Option<Duration>) -> Self {
+        match latencies.at_rank(percentile_rank(percent, latencies.count() + failed)) {
+            Some(latency) => Self::Measured(latency),
+            None if failed == 0 => Self::NoData,
+            None => Self::Beyond(shortest_wait),
+        }
+    }
+
+    /// Returns the latency, if it was measured.
+    pub(super) fn measured(self) -> Option<Duration> {
+        match self {
+            Self::Measured(latency) => Some(latency),
+            Self::Beyond(_) | Self::NoData => None,
+        }
+    }
+
+    /// Formats it: `93 us`, `> 2.01 s`, `failed` where nobody waited, `-` without data.
+    pub(super) fn shown(self) -> String {
+        match self {
+            Self::Measured(latency) => show_latency(latency),
+            Self::Beyond(Some(wait)) => format!("> {}", show_latency(wait)),
+            Self::Beyond(None) => "failed".to_owned(),
+            Self::NoData => "-".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::parse_percentiles;
+    use hdrhistogram::Histogram;
+    use hdrhistogram::serialization::Deserializer;
+    use serde_json::{Value, json};
+
+    fn one_to(count: u64) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::new();
+        (1..=count).for_each(|nanos| histogram.record(Duration::from_nanos(nanos)));
+        histogram
+    }
+
+    fn view(percentiles: &str, latencies: LatencyHistogram, failed: u64, shortest_wait: Option<Duration>) -> View {
+        View::new(&parse_percentiles(percentiles).unwrap(), latencies, failed, shortest_wait)
+    }
+
+    fn values(percentiles: &str, latencies: LatencyHistogram, failed: u64) -> Vec<Option<u64>> {
+        let Table(rows) = view(percentiles, latencies, failed, None).percentiles;
+        rows.into_iter().map(|(_, value)| value.measured().map(nanos)).collect()
+    }
+
+    fn serialized(view: &View) -> Value {
+        serde_json::to_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_view_carries_the_whole_histogram() {
+        let view = serialized(&view("50,100", one_to(1_000), 0, None));
+        assert_eq!((&view["count"], &view["min"], &view["max"]), (&json!(1_000), &json!(1), &json!(1_000)));
+        let bytes = STANDARD.decode(view["hdr"].as_str().unwrap()).unwrap();
+        let back: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+        assert_eq!(&back, one_to(1_000).as_hdr());
+        assert_eq!(view["percentiles"], json!({ "50": 500, "100": 1_000 }));
+    }
+
+    #[test]
+    fn failures_count_as_slower_than_everything() {
+        assert_eq!(values("25,50,75,90,100", one_to(100), 100), [Some(50), Some(100), None, None, None]);
+        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "nothing was answered");
+    }
+
+    #[test]
+    fn failures_take_no_whole_sample_too_many() {
+        assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 500), [Some(499), Some(500), None, None]);
+        assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 0), [Some(250), Some(250), Some(251), Some(500)]);
+    }
+
+    #[test]
+    fn the_percentiles_of_a_view_count_what_failed_and_the_plain_ones_stand_beside() {
+        let view = serialized(&view("50,99", one_to(560), 440, Some(Duration::from_millis(2_010))));
+        let counts = [&view["count"], &view["failed"], &view["shortest_wait_ns"]];
+        assert_eq!(counts, [&json!(560), &json!(440), &json!(2_010_000_000)]);
+        assert_eq!(view["percentiles"], json!({ "50": 500, "99": null }));
+        assert_eq!(view["percentiles_of_answered"], json!({ "50": 280, "99": 555 }));
+    }
+
+    #[test]
+    fn where_nothing_was_measured_there_is_no_number() {
+        let view = serialized(&view("50", LatencyHistogram::new(), 0, None));
+        assert_eq!([&view["min"], &view["mean"], &view["max"]], [&Value::Null; 3]);
+        assert_eq!(view["percentiles"], json!({ "50": null }));
+    }
+
+    #[test]
+    fn a_percentile_among_the_unanswered_is_longer_than_their_shortest_wait() {
+        let shown = |wait| {
+            let view = view("50", one_to(560), 440, wait);
+            [50.0, 56.0, 56.1, 99.0, 100.0].map(|percent| view.percentile(percent).shown())
+        };
+        let wait = Some(Duration::from_millis(2_010));
+        assert_eq!(shown(wait), ["500 ns", "560 ns", "> 2.01 s", "> 2.01 s", "> 2.01 s"]);
+        assert_eq!(shown(None)[3], "failed");
+        let empty = |failed| view("50", LatencyHistogram::new(), failed, None).percentile(1.0);
+        assert_eq!((empty(0), empty(1)), (Percentile::NoData, Percentile::Beyond(None)));
+    }
+}

@@ -1,0 +1,80 @@
+//! What all JSON outputs have in common: the schema number, the tool, the exit, and the way they are formatted.
+//!
+//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON hold numbers as floats; what may be
+//! larger is a text.
+
+use serde::Serialize;
+use serde::ser::Serializer;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The form of the objects; it rises when the meaning of a key changes.
+pub(crate) const SCHEMA: u32 = 2;
+
+/// The program that wrote the object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Tool {
+    pub(crate) const THIS: Self = Self { name: "peerloop", version: env!("CARGO_PKG_VERSION") };
+}
+
+/// How the program ended.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exit {
+    pub(crate) code: u8,
+    pub(crate) reason: String,
+}
+
+/// A duration that is written as its nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nanos(pub(crate) Duration);
+
+impl Serialize for Nanos {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(nanos(self.0))
+    }
+}
+
+/// Returns the nanoseconds of a duration, at most `u64::MAX`.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Formats any object as text that ends with a line break.
+pub(crate) fn pretty(object: &impl Serialize) -> String {
+    debug_assert!(serde_json::to_value(object).is_ok_and(|value| is_exact(&value)), "an integer is too large");
+    serde_json::to_string_pretty(object).expect("numbers, texts and lists can always be written") + "\n"
+}
+
+/// Returns whether every reader holds all integers in `value` exactly.
+pub(crate) fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            let whole = number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64());
+            whole.is_none_or(|whole| whole < 1 << f64::MANTISSA_DIGITS)
+        }
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_reader_may_lose_an_integer() {
+        let largest = u64::MAX >> 11;
+        assert!(is_exact(
+            &serde_json::json!([largest, -(largest as i64), null, { "a": [0.1, "18446744073709551615"] }])
+        ));
+        for too_large in [serde_json::json!(largest + 1), serde_json::json!({ "a": [u64::MAX] }), i64::MIN.into()] {
+            assert!(!is_exact(&too_large), "{too_large}");
+        }
+    }
+}

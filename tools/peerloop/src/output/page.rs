@@ -1,0 +1,69 @@
+//! Text that grows line by line and is no wider than a terminal.
+
+use std::fmt::Write;
+
+/// How wide the lines are that do not have to be wider: no terminal breaks them.
+const WIDTH_CHARS: usize = 80;
+
+/// A text that grows line by line.
+pub(crate) struct Page(pub(crate) String);
+
+impl Page {
+    pub(crate) fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(line).expect("a string takes all that is written");
+        self.0.push('\n');
+    }
+
+    /// A line of parts behind a label; those that do not fit go on below the first.
+    pub(crate) fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
+        self.0.push_str(label);
+        let indent = label.chars().count();
+        let mut column = indent;
+        for part in parts {
+            let part = part.as_ref();
+            let part_chars = part.chars().count();
+            if column > indent && column + gap.len() + part_chars > WIDTH_CHARS {
+                self.0 += &format!("\n{:indent$}", "");
+                column = indent;
+            } else if column > indent {
+                self.0.push_str(gap);
+                column += gap.len();
+            }
+            self.0.push_str(part);
+            column += part_chars;
+        }
+        self.0.push('\n');
+    }
+
+    /// A sentence behind a label.
+    pub(crate) fn sentence(&mut self, label: &str, sentence: &str) {
+        self.parts(label, " ", sentence.split(' '));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_does_not_fit_goes_on_below_the_first_part() {
+        let mut page = Page(String::new());
+        page.parts("label  ", "   ", ["a".repeat(36), "b".repeat(34), "c".to_owned()]);
+        page.parts("label  ", "   ", ["d".repeat(90), "e".to_owned()]);
+        page.parts("label  ", "   ", [""; 0]);
+        let (a, b, d) = ("a".repeat(36), "b".repeat(34), "d".repeat(90));
+        assert_eq!(page.0, format!("label  {a}   {b}\n       c\nlabel  {d}\n       e\nlabel  \n"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_sentence_keeps_its_words_and_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
+            let sentence = words.join(" ");
+            let mut page = Page(String::new());
+            page.sentence("    ", &sentence);
+            prop_assert!(page.0.lines().all(|line| line.len() <= WIDTH_CHARS && line.starts_with("    ")));
+            prop_assert_eq!(page.0.split_whitespace().collect::<Vec<_>>().join(" "), sentence);
+        }
+    }
+}
