@@ -13,6 +13,7 @@ use crate::handler::Handler;
 use crate::limits::CHANNEL_ITEMS;
 use crate::net::Net;
 use crate::net::mio::MioNet;
+use crate::offload::Offload;
 use crate::reactor::{Reactor, StartError};
 use crate::subscribe::Subscription;
 
@@ -82,7 +83,7 @@ pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, 
 /// # Errors
 ///
 /// As [`Reactor::with_net`].
-pub fn open_on<N: Net>(
+pub fn open_on<N: Net + Offload>(
     config: Config,
     net: N,
     commands: CommandFilter,
@@ -90,7 +91,10 @@ pub fn open_on<N: Net>(
     Ok(connect(Reactor::with_net(config, net, Bystander)?, commands))
 }
 
-fn connect<N: Net>(reactor: Reactor<N, Bystander>, commands: CommandFilter) -> (Reactor<N, Bystander>, Channel) {
+fn connect<N: Net + Offload>(
+    reactor: Reactor<N, Bystander>,
+    commands: CommandFilter,
+) -> (Reactor<N, Bystander>, Channel) {
     let handle = reactor.handle();
     let control = handle.subscribe_control_events(CHANNEL_ITEMS).expect("the queue of a new loop is empty");
     let messages = handle.subscribe_messages(commands, CHANNEL_ITEMS).expect("the queue of a new loop is empty");

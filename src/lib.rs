@@ -97,6 +97,7 @@ pub mod load;
 mod manager;
 pub mod manual;
 pub mod net;
+pub mod offload;
 pub mod peer;
 pub mod protocol;
 pub mod reactor;

@@ -6,8 +6,10 @@
 //! whose instructions it sees.
 
 use allocation_counter::{measure, opt_out};
+use peerloop::error::RefusedOption;
 use peerloop::handler::Handler;
-use peerloop::net::{Answer, Net, Readiness};
+use peerloop::net::{Net, Readiness};
+use peerloop::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::sim::{Actor, SimNet};
 use peerloop::time::{Instant, UnixTime, Wait};
@@ -141,7 +143,11 @@ impl Layer for Beyond {
         beyond_the_loop(|| self.net.listen(index, address))
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        beyond_the_loop(|| self.net.take_answer())
+    fn take_refused_option(&mut self) -> Option<RefusedOption> {
+        beyond_the_loop(|| self.net.take_refused_option())
+    }
+
+    fn take_completion(&mut self) -> Option<Completion> {
+        beyond_the_loop(|| self.net.take_completion())
     }
 }

@@ -3,9 +3,9 @@
 use super::Engine;
 use super::peers::banned;
 use crate::api::ControlEvent;
-use crate::error::{IoStep, NetworkFailure, ResolveFailure};
+use crate::error::{IoStep, NetworkFailure, RefusedOption, ResolveFailure};
 use crate::manager::store::{Persisted, StoreError};
-use crate::net::Answer;
+use crate::offload::Completion;
 use crate::state::LoopState;
 use std::io;
 use std::net::SocketAddr;
@@ -41,23 +41,25 @@ impl Engine {
         }
     }
 
-    /// An answer has come, in time or not.
-    pub(crate) fn answered(&mut self, answer: Answer) {
-        match answer {
-            Answer::Resolved { query, outcome: Ok(addresses) } => {
+    /// Takes in the result of a job, however late.
+    pub(crate) fn job_completed(&mut self, completion: Completion) {
+        match completion {
+            Completion::Resolved { query, outcome: Ok(addresses) } => {
                 self.state.counters.names_resolved += 1;
                 self.resolved(query, &addresses, None);
             }
-            Answer::Resolved { query, outcome: Err(failure) } => {
+            Completion::Resolved { query, outcome: Err(failure) } => {
                 self.state.counters.resolve_failures += 1;
                 self.resolved(query, &[], Some(failure));
             }
-            Answer::Persisted(persisted) => self.persisted(&persisted),
-            Answer::OptionRefused(refused) => {
-                self.state.counters.socket_options_refused += 1;
-                self.state.outbox.tell(ControlEvent::SocketOptionRefused { refused });
-            }
+            Completion::Persisted(persisted) => self.persisted(&persisted),
         }
+    }
+
+    /// Reports a socket option that the system refuses.
+    pub(crate) fn option_refused(&mut self, refused: RefusedOption) {
+        self.state.counters.socket_options_refused += 1;
+        self.state.outbox.tell(ControlEvent::SocketOptionRefused { refused });
     }
 
     /// Changes of the book are on the disk, or cannot be written yet.

@@ -4,16 +4,15 @@
 //! Listeners get a deep backlog and options that accepted sockets inherit, which saves a system call for each.
 //! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
 
-use super::resolver::{Resolved, Resolver, ask_system};
-use super::store_writer::StoreWriter;
-use super::{Answer, Endpoints, Net, Readiness, Wake};
+use super::{Endpoints, Net, Readiness, Wake};
 use crate::errno::EINPROGRESS;
 use crate::error::{RefusedOption, ResolveFailure, SocketOption};
 use crate::id::{LinkId, Token};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::limits::TCP_USER_TIMEOUT;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
-use crate::manager::store::{Batch, PeerStore, Persisted, StoreError};
+use crate::manager::store::{Batch, PeerStore, StoreError};
+use crate::offload::{Completion, Offload, Threads};
 use crate::time::{Instant, UnixTime, Wait};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
@@ -60,13 +59,10 @@ pub struct MioNet {
     waker: Arc<Waker>,
     listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
-    resolver: Resolver,
-    book: Option<StoreWriter>,
-    /// The last batch for a book that nobody keeps.
-    unkept: Option<u64>,
+    threads: Threads,
     refused: Vec<SocketOption>,
-    /// Of those, the ones that the loop was not told of yet.
-    untold: VecDeque<RefusedOption>,
+    /// Refusals that the loop has not taken yet.
+    untaken: VecDeque<RefusedOption>,
     origin: std::time::Instant,
 }
 
@@ -79,18 +75,16 @@ impl MioNet {
     #[expect(clippy::disallowed_methods, reason = "this is the clock's one source")]
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), token(Token::Waker))?;
+        let waker = Arc::new(Waker::new(poll.registry(), token(Token::Waker))?);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            waker: Arc::new(waker),
+            threads: Threads::new(Arc::clone(&waker) as Arc<dyn Wake>),
+            waker,
             listeners: BTreeMap::new(),
             sockets: Vec::new(),
-            resolver: Resolver::new(ask_system),
-            book: None,
-            unkept: None,
             refused: Vec::new(),
-            untold: VecDeque::new(),
+            untaken: VecDeque::new(),
             origin: std::time::Instant::now(),
         })
     }
@@ -99,10 +93,11 @@ impl MioNet {
     /// call is on a thread of its own and may block.
     #[must_use]
     pub fn with_resolver(
-        self,
+        mut self,
         look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self { resolver: Resolver::new(look_up), ..self }
+        self.threads.set_resolver(look_up);
+        self
     }
 
     /// Keeps the book in `store`, which is written by a thread of its own. When the network is dropped it waits until
@@ -112,17 +107,15 @@ impl MioNet {
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub fn with_store(self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
-        let book = StoreWriter::spawn(store, self.waker())?;
-        Ok(Self { book: Some(book), ..self })
+    pub fn with_store(mut self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
+        self.threads.set_store(store)?;
+        Ok(self)
     }
 
-    /// Waits until all batches are durable and closes the store, as the end of this network does. Returns the last of
-    /// the batches, if there is a store.
+    /// Waits until all batches are durable and closes the store, as dropping does. Returns the last batch that had not
+    /// completed, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
-        let Some(book) = self.book.take() else { return Ok(None) };
-        let last = book.last_unanswered();
-        book.finish().map(|()| last)
+        self.threads.finish_book()
     }
 
     /// Opens a socket for `address` and sets what it can of `options`. A refused option is reported once.
@@ -133,7 +126,7 @@ impl MioNet {
                 && !self.refused.contains(&option)
             {
                 self.refused.push(option);
-                self.untold.push_back(RefusedOption::new(option, &error));
+                self.untaken.push_back(RefusedOption::new(option, &error));
                 Wake::wake(&*self.waker);
             }
         }
@@ -294,31 +287,22 @@ impl Net for MioNet {
         }
     }
 
+    fn take_refused_option(&mut self) -> Option<RefusedOption> {
+        self.untaken.pop_front()
+    }
+}
+
+impl Offload for MioNet {
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
-        let waker = self.waker();
-        self.resolver.ask(query, name, port, &waker)
+        self.threads.resolve(query, name, port)
     }
 
     fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
-        match &mut self.book {
-            Some(book) => book.try_send(batch),
-            None => {
-                self.unkept = Some(batch.id);
-                Wake::wake(&*self.waker);
-                Ok(())
-            }
-        }
+        self.threads.persist(batch)
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        if let Some(Resolved { query, outcome }) = self.resolver.take() {
-            return Some(Answer::Resolved { query, outcome });
-        }
-        if let Some(refused) = self.untold.pop_front() {
-            return Some(Answer::OptionRefused(refused));
-        }
-        let unkept = self.unkept.take().map(|id| Persisted { id, result: Ok(()) });
-        unkept.or_else(|| self.book.as_mut()?.try_answer()).map(Answer::Persisted)
+    fn take_completion(&mut self) -> Option<Completion> {
+        self.threads.take_completion()
     }
 }
 

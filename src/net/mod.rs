@@ -3,17 +3,13 @@
 //! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
 //! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
 //! Sockets live inside the implementation under the slot of their link, so nothing above this trait carries its type.
-//! What takes its time in any kernel, as looking up a name or writing to a disk, is begun here and answered later, by
-//! [`Net::take_answer`]. An implementation never interprets bytes, keeps no policy and never blocks outside
-//! [`Net::wait`].
+//! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`]. Work that takes
+//! its time in any kernel, as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
 
 pub mod mio;
-pub(crate) mod resolver;
-pub mod store_writer;
 
-use crate::error::{RefusedOption, ResolveFailure};
+use crate::error::RefusedOption;
 use crate::id::LinkId;
-use crate::manager::store::{Batch, Persisted};
 use crate::time::{Instant, UnixTime, Wait};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -47,23 +43,6 @@ impl Endpoints {
     pub fn are_one(&self) -> bool {
         self.local.ip() == self.remote.ip() && self.local.port() == self.remote.port()
     }
-}
-
-/// What came of something that was begun before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A name was looked up, or could not be.
-    Resolved {
-        /// The number that was given to [`Net::resolve`].
-        query: u32,
-        /// At least one and at most [`RESOLVED_ADDRESSES_MAX`](crate::limits::RESOLVED_ADDRESSES_MAX) addresses, in the
-        /// order of the resolver. They are what somebody claims: any of them may be absurd, or come twice.
-        outcome: Result<Vec<SocketAddr>, ResolveFailure>,
-    },
-    /// The book is durable up to a batch, or cannot be written.
-    Persisted(Persisted),
-    /// A socket option was refused for the first time. Sockets are used without it.
-    OptionRefused(RefusedOption),
 }
 
 /// A system-call layer with clocks.
@@ -157,25 +136,9 @@ pub trait Net {
     /// Deregisters and closes the link's socket, if it has one.
     fn close(&mut self, link: LinkId);
 
-    /// Begins to look up the addresses of `name`, which may have a port behind a colon; those of a name without one
-    /// get `port`. The answer carries `query`, in its own time or never: whoever asked has to know how long to wait.
-    ///
-    /// # Errors
-    ///
-    /// When [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names wait for theirs to be taken, or there is nobody to ask;
-    /// no answer comes then.
-    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
-
-    /// Begins to make a batch of changes of the book durable. The answers come in the order of the batches, and one may
-    /// be about several; a network without a store has nothing to keep and answers at once.
-    ///
-    /// # Errors
-    ///
-    /// The batch, when [`BOOK_QUEUE_MAX`](crate::limits::BOOK_QUEUE_MAX) are not durable yet or nobody writes any more.
-    fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
-
-    /// The next answer that has come, each of which ends a [`Net::wait`] as a [`Wake`] does.
-    fn take_answer(&mut self) -> Option<Answer>;
+    /// Returns a socket option that the system refused for the first time, if there is one. Sockets are used without
+    /// it. A refusal ends a [`Net::wait`], as a [`Wake`] does.
+    fn take_refused_option(&mut self) -> Option<RefusedOption>;
 }
 
 /// Ends a [`Net::wait`]. Cheap, callable from any thread, and never blocks.

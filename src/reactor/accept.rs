@@ -7,6 +7,7 @@ use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;
+use crate::offload::Offload;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ impl Listener {
     }
 }
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn accept(&mut self) {
         self.bind_due();
         let now = self.engine.state.now;

@@ -7,8 +7,9 @@ use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::DIALS_PER_TURN;
 use crate::net::Net;
+use crate::offload::Offload;
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn dial(&mut self) {
         let mut left = bugs::shrunk(Budget::Dials, DIALS_PER_TURN);
         while left > 0

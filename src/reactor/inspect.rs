@@ -12,6 +12,7 @@ use crate::limits::EVENTS_PER_TURN;
 use crate::link::row::{Ending, Link};
 pub use crate::manager::inspect::{Draw, ManagerReport, ManagerSummary};
 use crate::net::Net;
+use crate::offload::Offload;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::stats::Census;
 use crate::stats::histogram::Counters;
@@ -207,7 +208,7 @@ pub struct ListenerReport {
     pub retry_at: Option<Instant>,
 }
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// What the loop counts of itself, at a cost that does not depend on how much there is to count.
     pub fn inspect_summary(&self) -> Summary {
         let state = &self.engine.state;
@@ -231,7 +232,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
                 || self.commands_pending
-                || self.answers_pending
+                || self.completions_pending
                 || !self.started
                 || self.engine.is_retiming()
                 || self.engine.manager_wait() == Wait::Zero

@@ -10,6 +10,7 @@ use super::accept::Listener;
 use crate::handler::Handler;
 use crate::limits::{LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX};
 use crate::net::Net;
+use crate::offload::Offload;
 use crate::time::{Instant, Wait};
 use std::io;
 use std::net::SocketAddr;
@@ -75,7 +76,7 @@ impl Listeners {
     }
 }
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
     /// was 0.
     ///

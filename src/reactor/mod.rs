@@ -5,7 +5,7 @@
 //! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
 //!    sleeping to a millisecond before it and polling from there.
 //! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
-//! 3. **Commands** from other threads, and answers to what takes its time, as looking up a name; both bounded.
+//! 3. **Commands** from other threads, and completions of jobs off the loop, as looking up a name; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
 //!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
 //!    address that cannot be listened at is tried again as well, ever more slowly.
@@ -53,7 +53,8 @@ use crate::manager::ban::Ban;
 use crate::manager::dial::Resolve;
 use crate::manager::store::{Batch, BookLost, KnownPeer, Persisted, StoreError};
 use crate::net::mio::MioNet;
-use crate::net::{Answer, Net, Readiness};
+use crate::net::{Net, Readiness};
+use crate::offload::{Completion, Offload};
 use crate::time::{Instant, Wait};
 use crate::wheel::tick_of;
 use listening::Listeners;
@@ -97,8 +98,8 @@ pub struct Reactor<N: Net, H: Handler> {
     commands: Option<Receiver<Command<H::Command>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
-    /// Whether the network may have more answers than were taken.
-    answers_pending: bool,
+    /// Whether there may be more completions and refused options than were taken.
+    completions_pending: bool,
     listeners: Listeners,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
@@ -139,7 +140,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     pub fn finish_book(&mut self) -> Result<(), BookLost> {
         let finished = self.net.finish_book();
         if let Ok(Some(id)) = finished {
-            self.engine.answered(Answer::Persisted(Persisted { id, result: Ok(()) }));
+            self.engine.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
         }
         let (bans, peers) = self.engine.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten());
         match finished {
@@ -150,7 +151,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     }
 }
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// A loop on a network of the caller's choice.
     ///
     /// # Errors
@@ -171,7 +172,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
             handle,
             commands: Some(commands),
             commands_pending: true,
-            answers_pending: false,
+            completions_pending: false,
             listeners: Listeners::default(),
             read_block: ReadBlock::new(),
             ready: Vec::with_capacity(EVENTS_PER_TURN),
@@ -250,7 +251,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
-        let more_to_take = self.commands_pending || self.answers_pending || !self.started;
+        let more_to_take = self.commands_pending || self.completions_pending || !self.started;
         if more_events || more_to_take {
             wait = Wait::Zero;
         }
@@ -279,7 +280,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         self.start();
         self.note_readiness();
         self.take_commands();
-        self.take_answers();
+        self.take_completions();
         self.accept();
         self.engine.manage();
         self.ask();
@@ -360,7 +361,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
                 }
                 Token::Waker => {
                     self.commands_pending = true;
-                    self.answers_pending = true;
+                    self.completions_pending = true;
                 }
             }
         }
@@ -388,7 +389,7 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         }
     }
 
-    // --- 3: commands and answers ------------------------------------------------------------------------------------
+    // --- 3: commands and completions ---------------------------------------------------------------------------------
 
     fn take_commands(&mut self) {
         if !self.commands_pending {
@@ -413,26 +414,29 @@ impl<N: Net, H: Handler> Reactor<N, H> {
         while let Some(batch) = self.engine.next_batch() {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {
                 let result = Err(StoreError::WriterEnded);
-                self.engine.answered(Answer::Persisted(Persisted { id, result }));
+                self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
             }
         }
         while let Some(Resolve { query, name, port }) = self.engine.next_question() {
             if let Err(failure) = self.net.resolve(query, &name, port) {
-                self.engine.answered(Answer::Resolved { query, outcome: Err(failure) });
+                self.engine.job_completed(Completion::Resolved { query, outcome: Err(failure) });
             }
         }
     }
 
-    fn take_answers(&mut self) {
-        if !self.answers_pending {
+    fn take_completions(&mut self) {
+        if !self.completions_pending {
             return;
         }
+        while let Some(refused) = self.net.take_refused_option() {
+            self.engine.option_refused(refused);
+        }
         for _ in 0..ANSWERS_PER_TURN {
-            let Some(answer) = self.net.take_answer() else {
-                self.answers_pending = false;
+            let Some(completion) = self.net.take_completion() else {
+                self.completions_pending = false;
                 return;
             };
-            self.engine.answered(answer);
+            self.engine.job_completed(completion);
         }
     }
 

@@ -10,11 +10,12 @@ use crate::limits::{
     CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN, WRITTEN_PER_TURN_MAX_BYTES,
 };
 use crate::net::Net;
+use crate::offload::Offload;
 use crate::stats::Mark;
 use crate::time::Instant;
 use std::io::{self, ErrorKind, IoSlice};
 
-impl<N: Net, H: Handler> Reactor<N, H> {
+impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
         self.read_clock();
         let until = self.engine.state.now.plus(READ_STEP_MAX);

@@ -3,10 +3,11 @@
 //! Whoever implements [`Layer`] says what lies below and overrides the calls it is about; all others go through. It is
 //! what tests count, delay and fail calls with. A layer is a [`Net`] like any other, so layers can be piled up.
 
-use crate::error::ResolveFailure;
+use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::LinkId;
 use crate::manager::store::Batch;
-use crate::net::{Answer, Endpoints, Net, Readiness, Wake};
+use crate::net::{Endpoints, Net, Readiness, Wake};
+use crate::offload::{Completion, Offload};
 use crate::time::{Instant, UnixTime, Wait};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// A network before another one. Each call that is not overridden is that of the network below.
 pub trait Layer {
     /// The network below.
-    type Below: Net;
+    type Below: Net + Offload;
 
     /// The network below.
     fn below(&self) -> &Self::Below;
@@ -103,19 +104,24 @@ pub trait Layer {
         self.pass(|below| below.close(link));
     }
 
-    /// As [`Net::resolve`].
+    /// As [`Net::take_refused_option`].
+    fn take_refused_option(&mut self) -> Option<RefusedOption> {
+        self.pass(Net::take_refused_option)
+    }
+
+    /// As [`Offload::resolve`].
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
         self.pass(|below| below.resolve(query, name, port))
     }
 
-    /// As [`Net::persist`].
+    /// As [`Offload::persist`].
     fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
         self.pass(|below| below.persist(batch))
     }
 
-    /// As [`Net::take_answer`].
-    fn take_answer(&mut self) -> Option<Answer> {
-        self.pass(Net::take_answer)
+    /// As [`Offload::take_completion`].
+    fn take_completion(&mut self) -> Option<Completion> {
+        self.pass(Offload::take_completion)
     }
 }
 
@@ -182,6 +188,12 @@ impl<L: Layer> Net for L {
         Layer::close(self, link);
     }
 
+    fn take_refused_option(&mut self) -> Option<RefusedOption> {
+        Layer::take_refused_option(self)
+    }
+}
+
+impl<L: Layer> Offload for L {
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
         Layer::resolve(self, query, name, port)
     }
@@ -190,7 +202,7 @@ impl<L: Layer> Net for L {
         Layer::persist(self, batch)
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        Layer::take_answer(self)
+    fn take_completion(&mut self) -> Option<Completion> {
+        Layer::take_completion(self)
     }
 }

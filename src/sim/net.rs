@@ -8,10 +8,11 @@ use super::errno::{EAGAIN, ENOTCONN};
 use super::kernel::{EndId, Kernel};
 use super::trace::Call;
 use super::world::World;
-use crate::error::ResolveFailure;
+use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::{LinkId, Token};
 use crate::manager::store::Batch;
-use crate::net::{Answer, Endpoints, Net, Readiness, Wake};
+use crate::net::{Endpoints, Net, Readiness, Wake};
+use crate::offload::{Completion, Offload};
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::RefMut;
 use std::io::{self, IoSlice};
@@ -195,6 +196,12 @@ impl Net for SimNet {
         }
     }
 
+    fn take_refused_option(&mut self) -> Option<RefusedOption> {
+        None
+    }
+}
+
+impl Offload for SimNet {
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
         let mut kernel = self.world.kernel_mut();
         let result = kernel.resolve(self.host(), query, name, port);
@@ -212,11 +219,11 @@ impl Net for SimNet {
         result
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
+    fn take_completion(&mut self) -> Option<Completion> {
         let mut kernel = self.world.kernel_mut();
-        let answer = kernel.take_answer(self.host())?;
-        kernel.note(self.host(), Call::TakeAnswer, Ok(0), format!("{answer:?}").as_bytes());
-        Some(answer)
+        let completion = kernel.take_completion(self.host())?;
+        kernel.note(self.host(), Call::TakeCompletion, Ok(0), format!("{completion:?}").as_bytes());
+        Some(completion)
     }
 }
 

@@ -93,7 +93,7 @@ pub enum Call {
         id: u64,
     },
     /// Took an answer, whose text are the bytes that were moved. A look that found none is no entry.
-    TakeAnswer,
+    TakeCompletion,
 }
 
 /// A call and what came of it.
@@ -204,7 +204,7 @@ impl Mixer {
             Call::ShutDownWriting { link } => (9, link.to_u64()),
             Call::Close { link } => (10, link.to_u64()),
             Call::Resolve { query, port } => (11, u64::from(query) << 16 | u64::from(port)),
-            Call::TakeAnswer => (12, 0),
+            Call::TakeCompletion => (12, 0),
             Call::Persist { id } => (13, id),
         };
         self.add(kind | host);
@@ -290,7 +290,7 @@ mod tests {
             trace_of(5, 0, Call::Resolve { query: 3, port: 4 }, Ok(0), b"a"),
             trace_of(5, 0, Call::Resolve { query: 4, port: 3 }, Ok(0), b"a"),
             trace_of(5, 0, Call::Resolve { query: 3, port: 4 }, Ok(0), b"b"),
-            trace_of(5, 0, Call::TakeAnswer, Ok(0), b"a"),
+            trace_of(5, 0, Call::TakeCompletion, Ok(0), b"a"),
             trace_of(5, 0, Call::Persist { id: 0 }, Ok(0), b"a"),
             trace_of(5, 0, Call::Persist { id: 1 }, Ok(0), b"a"),
         ];

@@ -19,7 +19,7 @@ const ROWS: [&[&str]; 15] = [
     &["state"],
     &["handler"],
     &["load", "relay"],
-    &["net"],
+    &["net", "offload"],
     &["engine"],
     &["handle", "net::mio"],
     &["reactor"],

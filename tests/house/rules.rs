@@ -14,7 +14,7 @@ pub(crate) const LINE_MAX_COLUMNS: usize = 120;
 /// The one file of the library that speaks to the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
 /// The one folder whose files may have threads.
-const THREADS_FOLDER: &str = "src/net/";
+const THREADS_FOLDER: &str = "src/offload/";
 
 pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
     if !source.is_rust() || source.text.starts_with("//!") {
@@ -306,7 +306,8 @@ fn the_kernel_is_found_everywhere_else() {
     assert_eq!(lines(rule, "src/lib.rs", "pub use net::{Net, a::{b}, mio::MioNet}; // mio::Poll"), []);
     assert_eq!(lines(rule, "src/net.rs", "pub mod mio;\n#[cfg(test)] mod tests { use mio::Poll; }"), []);
     assert_eq!(lines(rule, KERNEL_FILE, "use mio::Poll; fn a() { Instant::now() }"), []);
-    assert_eq!(lines(rule, "src/net/a.rs", "thread::spawn(a);\nthread::sleep(b);"), [2]);
+    assert_eq!(lines(rule, "src/offload/a.rs", "thread::spawn(a);\nthread::sleep(b);"), [2]);
+    assert_eq!(lines(rule, "src/net/a.rs", "thread::spawn(a);"), [1]);
     assert_eq!(lines(rule, "tools/peerloop/src/main.rs", "Instant::now()"), []);
 }
 

@@ -2,8 +2,9 @@
 
 use peerloop::error::ResolveFailure;
 use peerloop::id::{LinkId, Token};
+use peerloop::net::Net;
 use peerloop::net::mio::MioNet;
-use peerloop::net::{Answer, Net};
+use peerloop::offload::{Completion, Offload};
 use peerloop::sim::{Poller, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use std::io::{self, ErrorKind, IoSlice};
@@ -67,10 +68,10 @@ trait Calls {
     fn shut_down_writing(&mut self, link: LinkId);
     fn close(&mut self, link: LinkId);
     fn resolve(&mut self, name: &str, port: u16);
-    fn take_answer(&mut self) -> Option<Answer>;
+    fn take_completion(&mut self) -> Option<Completion>;
 }
 
-impl<N: Net> Calls for N {
+impl<N: Net + Offload> Calls for N {
     fn next_events(&mut self, patience: Duration) -> Vec<Seen> {
         let (until, mut ready) = (self.now().plus(patience), Vec::new());
         loop {
@@ -129,11 +130,11 @@ impl<N: Net> Calls for N {
     }
 
     fn resolve(&mut self, name: &str, port: u16) {
-        Net::resolve(self, 7, name, port).unwrap();
+        Offload::resolve(self, 7, name, port).unwrap();
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        Net::take_answer(self)
+    fn take_completion(&mut self) -> Option<Completion> {
+        Offload::take_completion(self)
     }
 }
 
@@ -270,10 +271,12 @@ impl Host {
 
     /// Looks a name up and waits for its answer.
     pub(crate) fn resolve(&mut self, name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
-        assert_eq!(self.calls.take_answer(), None);
+        assert_eq!(self.calls.take_completion(), None);
         self.calls.resolve(name, port);
         assert_eq!(self.edge(), Seen::Woken, "an answer ends a wait");
-        let Some(Answer::Resolved { query: 7, outcome }) = self.calls.take_answer() else { panic!("no answer") };
+        let Some(Completion::Resolved { query: 7, outcome }) = self.calls.take_completion() else {
+            panic!("no answer")
+        };
         outcome
     }
 }

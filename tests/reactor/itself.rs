@@ -9,6 +9,7 @@ use peerloop::id::LinkId;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::net::Net;
 use peerloop::net::mio::MioNet;
+use peerloop::offload::Offload;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::Layer;
 use peerloop::wire::Header;
@@ -58,7 +59,7 @@ fn on_one_port(config: Config) -> Reactor<SamePort, Probe> {
     Reactor::with_net(config, net, Probe::default()).expect("the configuration is valid")
 }
 
-fn turn_until_closed<N: Net>(reactor: &mut Reactor<N, Probe>) {
+fn turn_until_closed<N: Net + Offload>(reactor: &mut Reactor<N, Probe>) {
     let began = std::time::Instant::now();
     while reactor.stats().counters.closed == 0 {
         assert!(began.elapsed() < PATIENCE, "the connection stays: {:?}", reactor.handler().seen);

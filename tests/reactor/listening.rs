@@ -5,6 +5,7 @@ use mio::net::TcpStream;
 use peerloop::config::ManagerConfig;
 use peerloop::net::Net;
 use peerloop::net::mio::MioNet;
+use peerloop::offload::Offload;
 use peerloop::sim::Layer;
 use peerloop::{Config, Network, Reactor};
 use std::io::{self, ErrorKind};
@@ -16,7 +17,7 @@ fn listening_at(listen: Vec<SocketAddr>) -> Config {
     Config { manager: Some(Box::new(manager)), ..regtest() }
 }
 
-fn until<N: Net>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {
+fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {
     let began = Instant::now();
     while !done(reactor) {
         assert!(began.elapsed() < PATIENCE, "{what}: {:?}", reactor.stats());

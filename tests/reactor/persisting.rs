@@ -3,8 +3,9 @@
 use crate::probe::PATIENCE;
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
+use peerloop::net::Net;
 use peerloop::net::mio::MioNet;
-use peerloop::net::{Answer, Net};
+use peerloop::offload::{Completion, Offload};
 use peerloop::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError};
 use peerloop::time::{UnixTime, Wait};
 use rand::SeedableRng;
@@ -42,10 +43,10 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
     let until = net.now().plus(PATIENCE);
     while net.now() < until {
         net.wait(Wait::Until(until), &mut Vec::new()).expect("the poller works");
-        while let Some(answer) = net.take_answer() {
+        while let Some(answer) = net.take_completion() {
             match answer {
-                Answer::Persisted(Persisted { id, result: Ok(()) }) if id >= batch_id => return,
-                Answer::Persisted(Persisted { result: Ok(()), .. }) => {}
+                Completion::Persisted(Persisted { id, result: Ok(()) }) if id >= batch_id => return,
+                Completion::Persisted(Persisted { result: Ok(()), .. }) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -73,5 +74,5 @@ fn a_network_without_a_store_is_done_at_once() {
         net.persist(batch(id)).expect("it keeps nothing");
     }
     persisted(&mut net, 99);
-    assert_eq!(net.take_answer(), None);
+    assert_eq!(net.take_completion(), None);
 }

@@ -4,7 +4,8 @@ use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
 use peerloop::net::mio::MioNet;
-use peerloop::net::{Answer, Net, Readiness};
+use peerloop::net::{Net, Readiness};
+use peerloop::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::time::Wait;
 use std::io;
@@ -20,8 +21,8 @@ fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
     let until = net.now().plus(PATIENCE);
     while net.now() < until {
         net.wait(Wait::Until(until), &mut Vec::new()).expect("the poller works");
-        if let Some(Answer::Resolved { query, outcome }) = net.take_answer() {
-            assert_eq!((query, net.take_answer()), (7, None));
+        if let Some(Completion::Resolved { query, outcome }) = net.take_completion() {
+            assert_eq!((query, net.take_completion()), (7, None));
             return outcome;
         }
     }

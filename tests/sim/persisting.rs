@@ -5,7 +5,8 @@ use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::id::Token;
 use peerloop::limits::{BOOK_QUEUE_MAX, BOOK_RETRY_FIRST};
-use peerloop::net::{Answer, Net, Readiness};
+use peerloop::net::{Net, Readiness};
+use peerloop::offload::{Completion, Offload};
 use peerloop::sim::errno::{EIO, ENOSPC};
 use peerloop::sim::{Disk, SimNet, World};
 use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError};
@@ -32,9 +33,9 @@ fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
 }
 
 fn answer(net: &mut SimNet) -> Option<Persisted> {
-    net.take_answer().map(|answer| match answer {
-        Answer::Persisted(persisted) => persisted,
-        other @ (Answer::Resolved { .. } | Answer::OptionRefused(_)) => panic!("nobody has asked for {other:?}"),
+    net.take_completion().map(|answer| match answer {
+        Completion::Persisted(persisted) => persisted,
+        other @ Completion::Resolved { .. } => panic!("nobody has asked for {other:?}"),
     })
 }
 

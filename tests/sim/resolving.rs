@@ -5,7 +5,8 @@ use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
 use peerloop::id::Token;
 use peerloop::limits::{RESOLVE_TIMEOUT, RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
-use peerloop::net::{Answer, Net, Readiness};
+use peerloop::net::{Net, Readiness};
+use peerloop::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::sim::{Actor, Driver, Names, SimNet, Tape, World};
 use peerloop::time::{Instant, Wait};
@@ -23,7 +24,7 @@ fn ip(last: u8) -> IpAddr {
 
 /// What an answer says, which has to be there.
 fn outcome(net: &mut SimNet) -> Result<Vec<SocketAddr>, ResolveFailure> {
-    let Some(Answer::Resolved { outcome, .. }) = net.take_answer() else { panic!("no answer") };
+    let Some(Completion::Resolved { outcome, .. }) = net.take_completion() else { panic!("no answer") };
     outcome
 }
 
@@ -38,8 +39,8 @@ fn a_name_that_is_known_is_answered_and_the_waker_tells() {
     let woken = Readiness { token: Token::Waker.to_u64(), readable: true, writable: false, hung_up: false };
     assert_eq!(ready, [woken]);
     let expected = [ip(1), ip(2)].map(|ip| SocketAddr::new(ip, 8_333)).to_vec();
-    assert_eq!(net.take_answer(), Some(Answer::Resolved { query: 9, outcome: Ok(expected) }));
-    assert_eq!(net.take_answer(), None);
+    assert_eq!(net.take_completion(), Some(Completion::Resolved { query: 9, outcome: Ok(expected) }));
+    assert_eq!(net.take_completion(), None);
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn more_names_than_may_wait_are_refused() {
         net.resolve(query, SEED, 1).unwrap();
     }
     assert_eq!(net.resolve(99, SEED, 1).unwrap_err().cause, ResolveCause::TooMany);
-    net.take_answer().unwrap();
+    net.take_completion().unwrap();
     net.resolve(99, SEED, 1).unwrap();
 }
 
@@ -95,7 +96,7 @@ fn wild_answers(tape: Tape) -> (World, Vec<Heard>) {
         net.resolve(query, SEED, 8_333).unwrap();
         while world.now().since(asked) < secs(61) {
             world.advance(Duration::from_millis(100));
-            while let Some(Answer::Resolved { query: answered, outcome }) = net.take_answer() {
+            while let Some(Completion::Resolved { query: answered, outcome }) = net.take_completion() {
                 assert_eq!(answered, query);
                 answers.push(Heard { after: world.now().since(asked), outcome });
             }
@@ -146,7 +147,7 @@ fn a_process_that_is_started_again_hears_nothing_of_what_the_last_one_asked() {
     let mut net = world.restart(host);
     assert_eq!((net.host(), net.ip()), (host, IpAddr::from([10, 0, 0, 1])));
     world.advance(secs(100));
-    assert_eq!(net.take_answer(), None);
+    assert_eq!(net.take_completion(), None);
     world.set_names(host, Names::Known);
     for query in 0..RESOLVES_MAX as u32 {
         net.resolve(query, SEED, 1).unwrap();

@@ -3,7 +3,7 @@
 use crate::support::{Faulty, Folder, ban, peer};
 use peerloop::limits::BOOK_QUEUE_MAX;
 use peerloop::net::Wake;
-use peerloop::net::store_writer::StoreWriter;
+use peerloop::offload::store_writer::StoreWriter;
 use peerloop::store::{Batch, Change, KnownPeer, PeerStore, Persisted, RedbStore, StoreError};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -3,7 +3,7 @@
 //! A [`PeerStore`] holds it. The loop works on a [`MemoryStore`], which never waits and never fails but for want of
 //! room; a file holds the same for the next run (`RedbStore`, feature `store`). What changes is gathered by a
 //! [`Journal`] and written by a [`Writer`], which a thread of its own drives
-//! ([`StoreWriter`](crate::net::store_writer::StoreWriter)): the loop never waits for a disk.
+//! ([`StoreWriter`](crate::offload::store_writer::StoreWriter)): the loop never waits for a disk.
 //!
 //! Each call is atomic: after an error the store is as it was, and what was refused for a fault of the machine may
 //! be asked again. Nothing here decides whom to dial or to ban, and nothing here reads a clock.

@@ -3,7 +3,8 @@
 use super::ledger::Ledger;
 use crate::id::LinkId;
 use crate::manager::store::Batch;
-use crate::net::{Answer, Endpoints, Net, Readiness};
+use crate::net::{Endpoints, Net, Readiness};
+use crate::offload::{Completion, Offload};
 use crate::sim::faults::Site;
 use crate::sim::layer::Layer;
 use crate::sim::net::{SimNet, SimSocket};
@@ -115,16 +116,15 @@ impl Layer for Gate {
         Ok(())
     }
 
-    fn take_answer(&mut self) -> Option<Answer> {
-        let answer = self.net.take_answer()?;
+    fn take_completion(&mut self) -> Option<Completion> {
+        let completion = self.net.take_completion()?;
         let managing = &mut self.ledger.borrow_mut().managing;
-        match &answer {
-            Answer::Resolved { outcome, .. } => {
+        match &completion {
+            Completion::Resolved { outcome, .. } => {
                 outcome.iter().flatten().for_each(|address| managing.hearsay.knows(*address));
             }
-            Answer::Persisted(persisted) => managing.saved.answered(persisted),
-            Answer::OptionRefused(_) => {}
+            Completion::Persisted(persisted) => managing.saved.answered(persisted),
         }
-        Some(answer)
+        Some(completion)
     }
 }

@@ -10,7 +10,7 @@ use crate::manager::ban::Ban;
 use crate::manager::store::{
     Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer,
 };
-use crate::net::Answer;
+use crate::offload::Completion;
 use crate::sim::errno::{EIO, ENOSPC};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -120,7 +120,7 @@ impl Kernel {
             if result.is_ok() {
                 book.unanswered.retain(|unanswered| unanswered > id);
             }
-            let reply = self.reply(host, Answer::Persisted(answer));
+            let reply = self.reply(host, Completion::Persisted(answer));
             self.answer(reply);
         }
         self.write_later(host);

@@ -5,8 +5,9 @@
 use super::{Coming, Draw, Kernel};
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::RESOLVES_MAX;
-use crate::net::resolver::{host_and_port, outcome_of};
-use crate::net::{Answer, Wake};
+use crate::net::Wake;
+use crate::offload::Completion;
+use crate::offload::resolver::{host_and_port, outcome_of};
 use crate::sim::tape::Chance;
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +39,7 @@ pub(super) struct Asked {
     pub(super) life: u32,
     /// Names whose answers were not taken.
     names: usize,
-    answers: VecDeque<Answer>,
+    answers: VecDeque<Completion>,
 }
 
 /// An answer on its way.
@@ -46,7 +47,7 @@ pub(super) struct Asked {
 pub(super) struct Reply {
     host: usize,
     life: u32,
-    answer: Answer,
+    answer: Completion,
 }
 
 impl Kernel {
@@ -70,7 +71,7 @@ impl Kernel {
             Names::Wild => self.draw_answer(host, name, port),
         };
         let outcome = outcome_of(name.to_owned(), found);
-        let reply = self.reply(host, Answer::Resolved { query, outcome });
+        let reply = self.reply(host, Completion::Resolved { query, outcome });
         match after {
             Some(Duration::ZERO) => self.answer(reply),
             Some(after) => self.happen_later(after, Coming::Answer(reply)),
@@ -108,7 +109,7 @@ impl Kernel {
         (found, after)
     }
 
-    pub(super) fn reply(&self, host: usize, answer: Answer) -> Reply {
+    pub(super) fn reply(&self, host: usize, answer: Completion) -> Reply {
         Reply { host, life: self.hosts[host].asked.life, answer }
     }
 
@@ -121,12 +122,12 @@ impl Kernel {
         }
     }
 
-    pub(in crate::sim) fn take_answer(&mut self, host: usize) -> Option<Answer> {
+    pub(in crate::sim) fn take_completion(&mut self, host: usize) -> Option<Completion> {
         let asked = &mut self.hosts[host].asked;
         let answer = asked.answers.pop_front()?;
         match answer {
-            Answer::Resolved { .. } => asked.names -= 1,
-            Answer::Persisted(_) | Answer::OptionRefused(_) => {}
+            Completion::Resolved { .. } => asked.names -= 1,
+            Completion::Persisted(_) => {}
         }
         Some(answer)
     }

@@ -15,7 +15,7 @@ use crate::limits::{
 };
 use crate::manager::ban::BanReason;
 use crate::manager::store::{KnownPeer, PeerStatus, Persisted, StoreError};
-use crate::net::Answer;
+use crate::offload::Completion;
 use crate::peer::ConnectionType;
 use crate::protocol::Network;
 use crate::time::{Instant, UnixTime, Wait};
@@ -145,11 +145,11 @@ impl Stage {
             [] => Err(ResolveFailure { name: SEED.to_owned(), cause: ResolveCause::NoAddress }),
             found => Ok(found.to_vec()),
         };
-        self.engine.answered(Answer::Resolved { query, outcome });
+        self.engine.job_completed(Completion::Resolved { query, outcome });
     }
 
     fn answer_batch(&mut self, id: u64, result: Result<(), StoreError>) {
-        self.engine.answered(Answer::Persisted(Persisted { id, result }));
+        self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
     }
 
     fn stop(&mut self) {

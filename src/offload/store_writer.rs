@@ -4,9 +4,9 @@
 //! loop. Whoever drops or [finishes](StoreWriter::finish) it waits until all is durable, or until a last attempt has
 //! failed; a disk that does not answer at all is waited for no longer than [`BOOK_END_MAX`].
 
-use super::Wake;
 use crate::limits::{BOOK_END_MAX, BOOK_QUEUE_MAX};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
+use crate::net::Wake;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;

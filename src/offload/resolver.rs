@@ -5,9 +5,9 @@
 //! whatever it holds. Questions that are not answered yet, and answers that were not taken, are at most
 //! [`RESOLVES_MAX`] together.
 
-use super::Wake;
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
+use crate::net::Wake;
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};

@@ -1,0 +1,53 @@
+//! Jobs off the loop: what would block the loop's thread runs on other threads and completes later.
+//!
+//! The loop starts a job with [`Offload::resolve`] or [`Offload::persist`], never waits for it, and collects its
+//! [`Completion`] after a wake-up. [`Threads`] runs the jobs of a real loop; the simulator completes them in virtual
+//! time. No other module of the library starts a thread.
+
+pub(crate) mod resolver;
+pub mod store_writer;
+mod threads;
+
+pub use threads::Threads;
+
+use crate::error::ResolveFailure;
+use crate::manager::store::{Batch, Persisted};
+use std::net::SocketAddr;
+
+/// The result of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// A name was looked up, or the look-up failed.
+    Resolved {
+        /// The number that was given to [`Offload::resolve`].
+        query: u32,
+        /// 1 to [`RESOLVED_ADDRESSES_MAX`](crate::limits::RESOLVED_ADDRESSES_MAX) addresses, in the resolver's order.
+        /// They are unchecked: an address may be absurd or repeated.
+        outcome: Result<Vec<SocketAddr>, ResolveFailure>,
+    },
+    /// The address book is durable up to a batch, or cannot be written.
+    Persisted(Persisted),
+}
+
+/// Runs jobs off the loop. No call blocks.
+pub trait Offload {
+    /// Starts to look up the addresses of `name`. A port behind a colon in `name` replaces `port`. The completion
+    /// carries `query`; it may never come, so the caller needs a timeout of its own.
+    ///
+    /// # Errors
+    ///
+    /// When [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) completions are outstanding, or no thread can be started. No
+    /// completion follows.
+    fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
+
+    /// Starts to make a batch of changes of the address book durable. Completions come in the order of the batches, and
+    /// one may cover several. Without a store, nothing is kept and the batch completes at once.
+    ///
+    /// # Errors
+    ///
+    /// The batch, when [`BOOK_QUEUE_MAX`](crate::limits::BOOK_QUEUE_MAX) are not durable yet or the writer has ended.
+    fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
+
+    /// Returns the next completion, if there is one. Each ends a [`Net::wait`](crate::net::Net::wait).
+    fn take_completion(&mut self) -> Option<Completion>;
+}
