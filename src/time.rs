@@ -68,6 +68,15 @@ impl UnixTime {
     }
 }
 
+/// The same moment by both clocks of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// By the monotonic clock, which drives every decision.
+    pub(crate) now: Instant,
+    /// By the wall clock, for stamps and for what outlives the process.
+    pub(crate) unix: UnixTime,
+}
+
 /// The seconds since 1970 of the years 0 to 9999, which are all that RFC 3339 can write.
 const CALENDAR_SECS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 

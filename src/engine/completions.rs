@@ -15,7 +15,7 @@ use std::time::Duration;
 impl Engine {
     /// The loop listens at `address` from now on.
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
-        self.state.counters.listeners_bound += 1;
+        self.state.telemetry.counters.listeners_bound += 1;
         self.state.outbox.tell(ControlEvent::ListenerBound { address });
         self.listens_at(address);
     }
@@ -29,7 +29,7 @@ impl Engine {
 
     /// The loop does not listen at `address`, and tries again after `retry_in`.
     pub(crate) fn listener_failed(&mut self, address: SocketAddr, error: &io::Error, retry_in: Duration) {
-        self.state.counters.listen_failures += 1;
+        self.state.telemetry.counters.listen_failures += 1;
         let failure = NetworkFailure::new(IoStep::Bind, error);
         self.state.outbox.tell(ControlEvent::ListenerBindFailed { address, failure, retry_in });
     }
@@ -45,11 +45,11 @@ impl Engine {
     pub(crate) fn job_completed(&mut self, completion: Completion) {
         match completion {
             Completion::Resolved { query, outcome: Ok(addresses) } => {
-                self.state.counters.names_resolved += 1;
+                self.state.telemetry.counters.names_resolved += 1;
                 self.resolved(query, &addresses, None);
             }
             Completion::Resolved { query, outcome: Err(failure) } => {
-                self.state.counters.resolve_failures += 1;
+                self.state.telemetry.counters.resolve_failures += 1;
                 self.resolved(query, &[], Some(failure));
             }
             Completion::Persisted(persisted) => self.persisted(&persisted),
@@ -58,13 +58,13 @@ impl Engine {
 
     /// Reports a socket option that the system refuses.
     pub(crate) fn option_refused(&mut self, refused: RefusedOption) {
-        self.state.counters.socket_options_refused += 1;
+        self.state.telemetry.counters.socket_options_refused += 1;
         self.state.outbox.tell(ControlEvent::SocketOptionRefused { refused });
     }
 
     /// Changes of the book are on the disk, or cannot be written yet.
     fn persisted(&mut self, answer: &Persisted) {
-        let LoopState { manager, outbox, counters, .. } = &mut self.state;
+        let LoopState { manager, outbox, telemetry, .. } = &mut self.state;
         let Some(manager) = manager else { return };
         let was_failing = manager.is_failing();
         for announced in manager.persisted(answer) {
@@ -72,13 +72,13 @@ impl Engine {
         }
         match &answer.result {
             Ok(()) => {
-                counters.batches_persisted += 1;
+                telemetry.counters.batches_persisted += 1;
                 if was_failing {
                     outbox.tell(ControlEvent::BookRecovered);
                 }
             }
             Err(error) => {
-                counters.persist_failures += 1;
+                telemetry.counters.persist_failures += 1;
                 outbox.tell(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
             }
         }
@@ -86,19 +86,19 @@ impl Engine {
 
     /// Tells of a disk that does not answer; also while the loop stops.
     pub(super) fn watch_disk(&mut self) {
-        let LoopState { manager, outbox, counters, now, .. } = &mut self.state;
-        if manager.as_mut().is_some_and(|manager| manager.note_late_disk(*now)) {
-            counters.persist_failures += 1;
+        let LoopState { manager, outbox, telemetry, clocks, .. } = &mut self.state;
+        if manager.as_mut().is_some_and(|manager| manager.note_late_disk(clocks.now())) {
+            telemetry.counters.persist_failures += 1;
             outbox.tell(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
         }
     }
 
     /// A name of the manager's was looked up.
     fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
-        let LoopState { manager, outbox, now, unix_time, rng, .. } = &mut self.state;
+        let LoopState { manager, outbox, clocks, rng, .. } = &mut self.state;
         let Some(manager) = manager else { return };
         let Some(name) = manager.name_of(query) else { return };
-        let (found, new) = manager.resolved(query, addresses, (*now, *unix_time), rng);
+        let (found, new) = manager.resolved(query, addresses, (clocks.now(), clocks.unix()), rng);
         outbox.tell(match failure {
             None => ControlEvent::SeedResolved { name, found, new },
             Some(failure) => ControlEvent::SeedFailed { name, cause: failure.cause },

@@ -54,7 +54,7 @@ impl Engine {
     }
 
     fn judge_sendhdrsen(&mut self, id: LinkId) {
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         if link.prefers_enriched_headers {
             return self.misbehaved(id, Misconduct::SecondSendHeaders);
         }
@@ -78,6 +78,6 @@ impl Engine {
         };
         self.send_reject(id, message, RejectCode::NONSTANDARD, reason);
         self.misbehaved(id, Misconduct::LateStreamSetup);
-        self.state.close(id, Misbehaviour::Intolerable.into());
+        self.state.links.close(id, Misbehaviour::Intolerable.into(), self.state.clocks.now());
     }
 }

@@ -17,61 +17,66 @@ impl Engine {
     /// The timer of the link in `slot` has gone off: either one of its deadlines has passed, or they have all moved
     /// and the timer is set again.
     pub(crate) fn timer_due(&mut self, slot: u32) {
-        let Some(id) = self.state.table.id_at(slot) else { return };
-        let now = self.state.now;
+        let Some(id) = self.state.links.table.id_at(slot) else { return };
+        let now = self.state.clocks.now();
         self.retry_if_due(id);
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         match link.ending.as_deref() {
             None => match self.overdue(id, self.heard_of(id)) {
                 Some(deadline) => {
-                    self.state.counters.timeouts += 1;
-                    self.state.abort(id, deadline.into());
+                    self.state.telemetry.counters.timeouts += 1;
+                    self.state.links.abort(id, deadline.into());
                 }
                 None => self.ping_if_due(id, now),
             },
-            Some(Ending::Draining(..)) if link.queue.is_empty() => self.state.table.mark_closing(id),
+            Some(Ending::Draining(..)) if link.queue.is_empty() => self.state.links.table.mark_closing(id),
             Some(&Ending::Draining(reason, since))
                 if now >= link.send_progress.plus(CLOSE_GRACE) || now >= since.plus(SEND_STALL_TIMEOUT) =>
             {
-                self.state.abort(id, reason)
+                self.state.links.abort(id, reason)
             }
-            Some(&Ending::Lingering(reason, since)) if now >= since.plus(CLOSE_GRACE) => self.state.abort(id, reason),
+            Some(&Ending::Lingering(reason, since)) if now >= since.plus(CLOSE_GRACE) => {
+                self.state.links.abort(id, reason)
+            }
             Some(Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_)) => {}
         }
-        self.state.rearm(id);
+        self.state.links.rearm(id, now);
     }
 
     /// The handler's own timer.
     pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
-        let Some(asked) = self.state.wake_at.filter(|asked| *asked <= self.state.now) else { return };
-        self.state.wake_at = None;
-        self.state.loop_lag.record(self.state.now.since(asked));
+        let Some(asked) = self.state.clocks.take_due_wake() else { return };
+        self.state.telemetry.loop_lag.record(self.state.clocks.now().since(asked));
         handler.on_timer(&mut Ctx::new(&mut self.state));
     }
 
     /// Reads and writes again where memory was short.
     fn retry_if_due(&mut self, id: LinkId) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id).filter(|link| link.retry_at <= now) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id).filter(|link| link.retry_at <= now) else { return };
         link.retry_at = Instant::MAX;
         link.readiness.readable = true;
         link.readiness.writable = true;
-        self.state.table.mark_ready(id);
-        self.state.table.mark_dirty(id);
+        self.state.links.table.mark_ready(id);
+        self.state.links.table.mark_dirty(id);
     }
 
     /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
     fn heard_of(&self, id: LinkId) -> Instant {
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
-        let heard = if self.state.table.get(id).is_some_and(is_behind) { Instant::ZERO } else { self.heard_until };
-        heard.max(self.state.now.minus(UNHEARD_GRACE))
+        let heard = if self.state.links.table.get(id).is_some_and(is_behind) {
+            Instant::ZERO
+        } else {
+            self.state.clocks.input_seen_until
+        };
+        heard.max(self.state.clocks.now().minus(UNHEARD_GRACE))
     }
 
     /// The first thing that the peer should have done by `now`.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let now = if bugs::is_planted(Bug::EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
-        let link = self.state.table.get_mut(id)?;
+        let link = self.state.links.table.get_mut(id)?;
         link.peer.ping_pong_mut().set_timeout(config.pong_timeout);
         match link.peer.state() {
             ConnectionState::Connecting if now >= link.peer.since().plus(config.connect_timeout) => {
@@ -104,9 +109,10 @@ impl Engine {
 
     /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.
     fn ping_if_due(&mut self, id: LinkId, now: Instant) {
-        let planned = self.state.table.get(id).map_or(Instant::MAX, |link| self.state.ping_due(link));
-        let Some(link) = self.state.table.get_mut(id).filter(|_| planned <= now) else {
-            self.state.counters.timers_rearmed += 1;
+        let planned =
+            self.state.links.table.get(id).map_or(Instant::MAX, |link| self.state.links.timeouts.ping_due(link));
+        let Some(link) = self.state.links.table.get_mut(id).filter(|_| planned <= now) else {
+            self.state.telemetry.counters.timers_rearmed += 1;
             return;
         };
         link.pinged_at = now;
@@ -114,7 +120,7 @@ impl Engine {
             // Nobody planned this ping: it counts from its sending, and the timer's lag by itself. A full queue means
             // that the peer takes nothing, which has a deadline of its own.
             let _ = self.state.ping(id, Instant::MAX);
-            self.state.keepalive_lag.record(now.since(planned));
+            self.state.telemetry.keepalive_lag.record(now.since(planned));
         }
     }
 }
@@ -150,16 +156,17 @@ mod tests {
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
         let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNHEARD_GRACE);
         while now < judged {
-            (engine.state.now, engine.heard_until) = (now, now);
+            engine.state.clocks.advance(now);
+            engine.state.clocks.input_seen_until = now;
             engine.stalled(id, IoStep::Read, &io::Error::from_raw_os_error(ENOMEM));
             let mut due = Vec::new();
-            engine.state.wheel.expire(tick_of(now), 1, &mut due);
+            engine.state.links.wheel.expire(tick_of(now), 1, &mut due);
             due.into_iter().for_each(|slot| engine.timer_due(slot));
             assert_eq!(engine.wait(), Wait::Until(now.plus(MEMORY_RETRY)));
             now = now.plus(MEMORY_RETRY);
         }
-        engine.state.now = now;
+        engine.state.clocks.advance(now);
         engine.timer_due(id.slot() as u32);
-        assert!(engine.state.table.get(id).is_some_and(Link::has_ended), "in the end");
+        assert!(engine.state.links.table.get(id).is_some_and(Link::has_ended), "in the end");
     }
 }

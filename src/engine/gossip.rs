@@ -18,10 +18,10 @@ use crate::wire::AddressesRef;
 impl Engine {
     /// Asks a peer for addresses whose handshake is complete, if it was dialled.
     pub(super) fn ask_for_addresses(&mut self, id: LinkId) {
-        let LoopState { table, manager, now, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
-        if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, *now) {
-            let payload = self.state.pool.take();
+        let LoopState { links, manager, clocks, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
+        if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, clocks.now()) {
+            let payload = self.state.links.pool.take();
             self.send(id, CommandName::GETADDR, payload);
         }
     }
@@ -29,8 +29,8 @@ impl Engine {
     /// Reads a message that the handler has had, or did not want.
     pub(super) fn overhear(&mut self, id: LinkId, frame: &Frame<'_>) {
         match frame.command() {
-            CommandName::ADDR if self.is_open(id) => self.on_addresses(id, frame),
-            CommandName::GETADDR if self.is_open(id) => self.on_getaddr(id),
+            CommandName::ADDR if self.state.links.is_open(id) => self.on_addresses(id, frame),
+            CommandName::GETADDR if self.state.links.is_open(id) => self.on_getaddr(id),
             _ => {}
         }
     }
@@ -39,7 +39,7 @@ impl Engine {
         let addresses = match AddressesRef::decode(frame.payload()) {
             Ok(addresses) => addresses,
             Err(error) => {
-                self.state.counters.undecodable += 1;
+                self.state.telemetry.counters.undecodable += 1;
                 return self.charge_overlong_size(id, b"addr", error);
             }
         };
@@ -49,22 +49,23 @@ impl Engine {
             }
             return;
         }
-        let LoopState { table, manager, now, unix_time, rng, counters, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let LoopState { links, manager, clocks, rng, telemetry, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
         let teller = Teller { id, address: link.peer.address() };
-        counters.addresses_learned += manager.told(teller, addresses, (*now, *unix_time), rng) as u64;
+        telemetry.counters.addresses_learned +=
+            manager.told(teller, addresses, (clocks.now(), clocks.unix()), rng) as u64;
     }
 
     fn on_getaddr(&mut self, id: LinkId) {
-        let LoopState { table, manager, now, unix_time, rng, pool, counters, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let LoopState { links, manager, clocks, rng, telemetry, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
         if link.peer.connection_type() != ConnectionType::Inbound {
             return;
         }
         let asker = Teller { id, address: link.peer.address() };
-        let Some(addresses) = manager.answer(asker, (*now, *unix_time), rng) else { return };
-        counters.addresses_told += addresses.as_ref().len() as u64;
-        let mut payload = pool.take();
+        let Some(addresses) = manager.answer(asker, (clocks.now(), clocks.unix()), rng) else { return };
+        telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
+        let mut payload = links.pool.take();
         addresses.as_ref().encode(&mut payload);
         self.send(id, CommandName::ADDR, payload);
     }

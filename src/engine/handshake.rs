@@ -57,25 +57,25 @@ impl HandshakeFrames {
 /// Appends a frame of the handshake to what goes out on a link.
 fn append_frame(state: &mut LoopState, id: LinkId, command: CommandName, frame: &[u8]) {
     state.append(id, frame.len(), |out| out.extend_from_slice(frame));
-    state.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
+    state.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
 }
 
 impl Engine {
     /// Sends our `version`.
     pub(super) fn send_version(&mut self, id: LinkId) {
-        let Some(link) = self.state.table.get(id) else { return };
+        let Some(link) = self.state.links.table.get(id) else { return };
         // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
         // take each other for themselves.
         let nonce = self.state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
         self.version_leaves(id, nonce);
-        let Some(link) = self.state.table.get(id) else { return };
+        let Some(link) = self.state.links.table.get(id) else { return };
         let config = &self.state.config;
         // A node tells our port by it; who we are it sees.
         let port = self.state.manager.as_ref().map_or(0, |manager| manager.listening_port());
         let version = Version {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
             services: config.services,
-            time: self.state.unix_time,
+            time: self.state.clocks.unix(),
             receiver: NetAddress::from_socket(0, link.peer.address()),
             sender: Some(Sender {
                 address: NetAddress { services: config.services, port, ..NetAddress::UNSPECIFIED },
@@ -86,11 +86,11 @@ impl Engine {
             relay: Some(config.relay),
             association_id: Some(AssociationId::Empty),
         };
-        let mut payload = self.state.pool.take();
+        let mut payload = self.state.links.pool.take();
         version.encode(&mut payload);
         self.send(id, CommandName::VERSION, payload);
         let claimed = self.state.config.protocol_version;
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             // An acceptor has compared both versions already.
             if !link.peer.handshake().version_received() {
                 link.negotiated_version = claimed;
@@ -100,9 +100,9 @@ impl Engine {
     }
 
     pub(super) fn on_version<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
-            self.state.counters.duplicate_handshakes += 1;
+            self.state.telemetry.counters.duplicate_handshakes += 1;
             self.say_reject(id, b"version", RejectCode::DUPLICATE, b"Duplicate version message");
             return self.misbehaved(id, Misconduct::SecondVersion);
         }
@@ -110,7 +110,7 @@ impl Engine {
             Ok(version) => version,
             Err(error) => {
                 self.send_reject(id, b"version", RejectCode::STREAM_SETUP, &Version::reject_reason(payload));
-                return self.state.close(id, error.into());
+                return self.state.links.close(id, error.into(), self.state.clocks.now());
             }
         };
         let config = &self.state.config;
@@ -139,7 +139,7 @@ impl Engine {
 
     /// Sends what follows the peer's version, all of it in the write that is being gathered.
     fn answer_version(&mut self, id: LinkId) {
-        let Some(link) = self.state.table.get(id) else { return };
+        let Some(link) = self.state.links.table.get(id) else { return };
         let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
         if !link.peer.handshake().version_sent() {
             self.send_version(id);
@@ -149,27 +149,27 @@ impl Engine {
         if !over_capacity {
             append_frame(&mut self.state, id, CommandName::PROTOCONF, protoconf);
         }
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.peer.handshake_mut().mark_verack_sent();
         }
     }
 
     pub(super) fn on_verack<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         let is_early = !link.peer.handshake().version_received();
         if !link.peer.handshake_mut().mark_verack_received() {
-            self.state.counters.duplicate_handshakes += 1;
+            self.state.telemetry.counters.duplicate_handshakes += 1;
             return;
         }
         if is_early {
-            self.state.counters.early_veracks += 1;
+            self.state.telemetry.counters.early_veracks += 1;
         }
         self.complete_handshake(id, handler);
     }
 
     fn complete_handshake<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.is_open();
         if !awaited || !link.peer.handshake().is_complete() {
             return;
@@ -182,19 +182,19 @@ impl Engine {
         if link.negotiated_version >= SENDHEADERS_VERSION {
             append_frame(&mut self.state, id, CommandName::SENDHEADERS, &self.frames.sendheaders);
         }
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         link.peer.transition_to_connected(now).expect("its handshake is complete");
         link.pinged_at = now;
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
-        self.state.census.moved(connection_type, before, ConnectionState::Connected);
-        self.state.handshake.record(handshake);
-        self.state.counters.handshakes += 1;
+        self.state.telemetry.census.moved(connection_type, before, ConnectionState::Connected);
+        self.state.telemetry.handshake.record(handshake);
+        self.state.telemetry.counters.handshakes += 1;
         self.nonces.remove(id);
         let peer = PeerId::of(id);
         self.state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
         self.settled(id);
         self.ask_for_addresses(id);
-        self.state.rearm(id);
+        self.state.links.rearm(id, now);
         self.tell(id, Event::Ready { handshake }, handler);
     }
 
@@ -209,23 +209,23 @@ impl Engine {
             Incompatibility::Network { .. } | Incompatibility::Blockchain | Incompatibility::BannedUserAgent => {}
         }
         let reason = CloseReason::Incompatible(cause);
-        self.state.close(id, reason);
+        self.state.links.close(id, reason, self.state.clocks.now());
         self.punish(id, reason);
     }
 
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.
     fn turn_away(&mut self, id: LinkId) {
         self.send_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
-        if let Some(link) = self.state.table.get(id) {
+        if let Some(link) = self.state.links.table.get(id) {
             let (peer, address) = (PeerId::of(id), link.peer.address());
             self.state.outbox.tell(ControlEvent::RejectedOverCapacity { peer, address });
         }
-        self.state.close(id, LocalCause::OverCapacity.into());
+        self.state.links.close(id, LocalCause::OverCapacity.into(), self.state.clocks.now());
     }
 
     /// Sends a `reject`, which the peer gets time to read before the connection ends.
     pub(super) fn send_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.said_reject = true;
         }
         self.say_reject(id, message, code, reason);
@@ -234,7 +234,7 @@ impl Engine {
     /// Sends a `reject` of `message`.
     pub(super) fn say_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         let reject = RejectRef { message, code, reason, hash: None };
-        let mut payload = self.state.pool.take();
+        let mut payload = self.state.links.pool.take();
         reject.encode(&mut payload);
         self.send(id, CommandName::REJECT, payload);
     }
@@ -244,8 +244,8 @@ impl Engine {
         let magic = self.state.magic;
         let len = HEADER_LEN_BYTES + payload.len();
         self.state.append(id, len, |out| put_frame(magic, command, &payload, out));
-        self.state.sent.add(command, payload.len() as u64);
-        self.state.pool.put(payload);
+        self.state.telemetry.sent.add(command, payload.len() as u64);
+        self.state.links.pool.put(payload);
     }
 
     // --- What follows the handshake ---------------------------------------------------------------------------------
@@ -253,17 +253,17 @@ impl Engine {
     pub(super) fn on_protoconf<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
         let ProtoconfRef { max_recv_payload_bytes, stream_policies } = match ProtoconfRef::decode(payload) {
             Ok(protoconf) => protoconf,
-            Err(error) => return self.state.abort(id, error.into()),
+            Err(error) => return self.state.links.abort(id, error.into()),
         };
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         if !link.peer.apply_protoconf(max_recv_payload_bytes) {
-            return self.state.abort(id, Misbehaviour::SecondProtoconf.into());
+            return self.state.links.abort(id, Misbehaviour::SecondProtoconf.into());
         }
         self.tell(id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, handler);
     }
 
     pub(super) fn on_sendheaders<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         if link.peer.send_headers_mode() {
             return self.misbehaved(id, Misconduct::SecondSendHeaders);
         }
@@ -273,10 +273,10 @@ impl Engine {
 
     pub(super) fn on_reject<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
         let Ok(reject) = RejectRef::decode(payload) else {
-            self.state.counters.undecodable += 1;
+            self.state.telemetry.counters.undecodable += 1;
             return;
         };
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.reject_code = NonZeroU8::new(reject.code.0);
         }
         self.tell(id, Event::Rejected(reject), handler);

@@ -23,52 +23,52 @@ use std::mem;
 impl Engine {
     /// The room for a link's next bytes if they belong into a buffer of its own.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
-        let link = self.state.table.get_mut(id)?;
+        let link = self.state.links.table.get_mut(id)?;
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
     /// `len` bytes have been received into [`Engine::direct_room`].
     pub(crate) fn received_directly<H: Handler>(&mut self, id: LinkId, len: usize, handler: &mut H) {
-        let now = self.state.now;
-        if let Some(link) = self.state.table.get_mut(id) {
+        let now = self.state.clocks.now();
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.framer.received_directly(len, now);
         }
-        self.state.counters.bytes_received += len as u64;
+        self.state.telemetry.counters.bytes_received += len as u64;
         self.parse(id, &Bytes::new(), 0, handler);
     }
 
     /// `len` bytes have been received into `block`.
     pub(crate) fn received<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
-        self.state.counters.bytes_received += len as u64;
+        self.state.telemetry.counters.bytes_received += len as u64;
         self.parse(id, block, len, handler);
     }
 
     /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do
     /// anything to any peer, this one included.
     fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         if !link.is_open() {
             return;
         }
         let mut framer = mem::take(&mut link.framer);
         let was_within_large_payload = framer.is_within_large_payload();
         let mut input = Input::new(&block[..len]);
-        while self.is_open(id) {
+        while self.state.links.is_open(id) {
             let state = &mut self.state;
             let admit = |header: &Header| admit(state, id, header, handler);
             match framer.next(&mut input, now, &self.rules, &mut self.memory, admit) {
                 Ok(None) => break,
-                Ok(Some(framed)) if self.is_open(id) => self.take(id, framed, block, handler),
+                Ok(Some(framed)) if self.state.links.is_open(id) => self.take(id, framed, block, handler),
                 // The handler has ended it at its header.
                 Ok(Some(_)) => break,
                 Err(error) => {
-                    self.state.abort(id, error.into());
+                    self.state.links.abort(id, error.into());
                     self.punish(id, error.into());
                 }
             }
         }
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
@@ -76,13 +76,9 @@ impl Engine {
                 link.peer.ping_pong_mut().resume_reading(now);
             }
             if was_within_large_payload || is_within_frame {
-                self.state.rearm(id);
+                self.state.links.rearm(id, now);
             }
         }
-    }
-
-    pub(super) fn is_open(&self, id: LinkId) -> bool {
-        self.state.table.get(id).is_some_and(|link| link.is_open())
     }
 
     fn take<H: Handler>(&mut self, id: LinkId, framed: Framed<'_>, block: &Bytes, handler: &mut H) {
@@ -117,7 +113,7 @@ impl Engine {
             Framed::Dropped { header, cause } => {
                 self.count_frame(id, &header);
                 self.end_declined(id);
-                let counters = &mut self.state.counters;
+                let counters = &mut self.state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return self.note_bad_checksum(id),
                     // No handler is asked about these.
@@ -134,25 +130,25 @@ impl Engine {
 
     /// Counts a message with a wrong checksum, dropped or streamed, and charges the peer for it.
     fn note_bad_checksum(&mut self, id: LinkId) {
-        self.state.counters.bad_checksums += 1;
+        self.state.telemetry.counters.bad_checksums += 1;
         self.had_bad_checksum(id);
     }
 
     /// Counts a frame, and ends a handshake that consists of too many.
     fn count_frame(&mut self, id: LinkId, header: &Header) {
-        self.state.counters.frames_received += 1;
-        self.state.received.add(header.command, header.payload_len);
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        self.state.telemetry.counters.frames_received += 1;
+        self.state.telemetry.received.add(header.command, header.payload_len);
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         // Only the last thing that a peer says can be its reason to leave.
         link.reject_code = None;
         let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
         if is_awaited && !link.peer.handshake_mut().count_message() {
-            self.state.abort(id, Misbehaviour::TooManyHandshakeMessages.into());
+            self.state.links.abort(id, Misbehaviour::TooManyHandshakeMessages.into());
         }
     }
 
     fn dispatch<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, handler: &mut H) {
-        let Some(link) = self.state.table.get(id) else { return };
+        let Some(link) = self.state.links.table.get(id) else { return };
         if !link.is_open() {
             return;
         }
@@ -174,7 +170,7 @@ impl Engine {
     /// Gives a message to the subscribers who want it, and to the handler unless it did not.
     fn deliver<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, is_declined: bool, handler: &mut H) {
         if self.state.outbox.wants(frame.command()) {
-            let (header, received) = (*frame.header(), self.state.now);
+            let (header, received) = (*frame.header(), self.state.clocks.now());
             let message = MessageEvent { peer: PeerId::of(id), header, payload: frame.to_bytes(), received };
             self.state.outbox.publish(&message);
         }
@@ -184,7 +180,7 @@ impl Engine {
         }
         if self.state.manager.is_some() {
             self.overhear(id, &frame);
-            if self.is_open(id) {
+            if self.state.links.is_open(id) {
                 self.judge(id, &frame, is_declined);
             }
         }
@@ -192,15 +188,15 @@ impl Engine {
 
     /// A message that the handler may have declined ends here; of the next one that is not known.
     fn end_declined(&mut self, id: LinkId) {
-        if let Some(link) = self.state.table.get_mut(id) {
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.declined = false;
         }
     }
 
     /// A message came that only a peer may send whose handshake is complete.
     fn spoke_too_early(&mut self, id: LinkId, command: CommandName) {
-        self.state.counters.before_handshake += 1;
-        let has_version = self.state.table.get(id).is_some_and(|link| link.peer.handshake().version_received());
+        self.state.telemetry.counters.before_handshake += 1;
+        let has_version = self.state.links.table.get(id).is_some_and(|link| link.peer.handshake().version_received());
         match command {
             CommandName::CREATESTRM | CommandName::STREAMACK if has_version && self.state.manager.is_some() => {
                 self.refuse_stream(id, command);
@@ -212,7 +208,7 @@ impl Engine {
 
     fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>, has_pongs: bool) {
         let Some(nonce) = frame.payload().first_chunk::<8>() else {
-            self.state.counters.undecodable += 1;
+            self.state.telemetry.counters.undecodable += 1;
             return;
         };
         if !has_pongs {
@@ -227,20 +223,20 @@ impl Engine {
                 put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
             }
         });
-        self.state.counters.pings_answered += 1;
-        self.state.sent.add(CommandName::PONG, nonce.len() as u64);
+        self.state.telemetry.counters.pings_answered += 1;
+        self.state.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
     }
 
     fn on_pong<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         let nonce = payload.first_chunk::<8>().map_or(0, |nonce| u64::from_le_bytes(*nonce));
         let Ok(answered) = link.peer.ping_pong_mut().settle(nonce, now) else {
-            self.state.counters.pongs_unmatched += 1;
+            self.state.telemetry.counters.pongs_unmatched += 1;
             return;
         };
-        self.state.counters.pongs_received += 1;
-        self.state.ping_rtt.record(answered.latency());
+        self.state.telemetry.counters.pongs_received += 1;
+        self.state.telemetry.ping_rtt.record(answered.latency());
         let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
         self.tell(id, event, handler);
     }
@@ -254,7 +250,7 @@ fn admit<H: Handler>(
     handler: &mut H,
 ) -> Result<Delivery, WireError> {
     let Header { command, payload_len: len_bytes, .. } = *header;
-    let is_connected = state.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
+    let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
     if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
         return Err(WireError::OverLimit { command, len_bytes });
     }
@@ -264,7 +260,7 @@ fn admit<H: Handler>(
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             let is_wanted = delivery == Delivery::Discard && is_for_others(state, header);
             // Nothing is delivered of a message whose header made the handler end its peer.
-            match state.table.get_mut(id).filter(|link| link.is_open()) {
+            match state.links.table.get_mut(id).filter(|link| link.is_open()) {
                 Some(link) if is_wanted => {
                     link.declined = true;
                     Delivery::Buffer

@@ -49,8 +49,6 @@ pub(crate) struct Engine {
     frames: HandshakeFrames,
     nonces: Nonces,
     logbook: LogBook,
-    /// All that had come before this moment stands in the lists of the table, or was looked at.
-    pub(crate) heard_until: Instant,
     /// The first slot whose timer may still be set for deadlines that a new configuration has moved.
     retime_from: Option<u32>,
 }
@@ -80,7 +78,7 @@ impl Engine {
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, heard_until: now, retime_from: None }
+        Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, retime_from: None }
     }
 
     /// Calls the handler about a peer.
@@ -95,7 +93,9 @@ impl Engine {
             Command::Connect { address, source, answer } => {
                 answer.give(self.state.connect(address, source).map(PeerId::of));
             }
-            Command::Close { peer } => self.state.close(peer.link(), LocalCause::Requested.into()),
+            Command::Close { peer } => {
+                self.state.links.close(peer.link(), LocalCause::Requested.into(), self.state.clocks.now())
+            }
             Command::Send { peer, frame } => {
                 // A command has nobody to tell: who needs to know sends from a handler.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
@@ -103,7 +103,7 @@ impl Engine {
             Command::SendMessage { peer, frame, answer } => {
                 answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
             }
-            Command::ConnectionCount { answer } => answer.give(self.state.ready_peers()),
+            Command::ConnectionCount { answer } => answer.give(self.state.telemetry.ready_count()),
             Command::Peers { after, answer } => answer.give(self.peers(after)),
             Command::SubscribeControl { outlet } => self.state.outbox.add_control(outlet),
             Command::SubscribeMessages { commands, outlet } => self.state.outbox.add_messages(commands, outlet),
@@ -112,7 +112,9 @@ impl Engine {
             Command::Bans { answer } => answer.give(self.bans()),
             Command::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
             Command::Stats { answer } => answer.give(self.stats()),
-            Command::TakeLatencies { latency, spare, answer } => answer.give(self.take_latencies(latency, spare)),
+            Command::TakeLatencies { latency, spare, answer } => {
+                answer.give(self.state.telemetry.swap_histogram(latency, spare))
+            }
             Command::Stop => self.state.stopping = true,
             Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
         }
@@ -120,8 +122,10 @@ impl Engine {
 
     fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
         let slot = after.map_or(0, |peer| peer.slot() + 1);
-        let peers = self.state.table.iter_from(slot).take(PEERS_PER_ANSWER);
-        peers.map(|(id, link)| PeerView::new(id, link, self.state.cost_of(id)).info()).collect()
+        let peers = self.state.links.table.iter_from(slot).take(PEERS_PER_ANSWER);
+        peers
+            .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.state.clocks.now())).info())
+            .collect()
     }
 
     #[cfg(feature = "sim")]
@@ -138,14 +142,14 @@ impl Engine {
             Ok(Admission::Peer) => PeerConnection::new_inbound(address, timeout),
             Ok(Admission::OverCapacity) => PeerConnection::new_over_capacity(address, timeout),
             Err(refusal) => {
-                self.state.counters.refused += 1;
+                self.state.telemetry.counters.refused += 1;
                 self.state.outbox.tell(ControlEvent::InboundRejected { address, refusal });
                 return None;
             }
         };
-        self.state.census.add(peer.connection_type(), peer.state());
-        self.state.counters.accepted += 1;
-        let id = self.state.table.insert(peer);
+        self.state.telemetry.census.add(peer.connection_type(), peer.state());
+        self.state.telemetry.counters.accepted += 1;
+        let id = self.state.links.table.insert(peer);
         self.entered(id, address);
         Some(id)
     }
@@ -155,12 +159,12 @@ impl Engine {
             return Err(Refusal::Stopping);
         }
         self.let_in(address)?;
-        let links = self.state.table.len();
+        let links = self.state.links.table.len();
         if links >= self.state.config.max_links {
             Err(Refusal::TableFull { links })
         } else if self.take_place() {
             Ok(Admission::Peer)
-        } else if self.state.census.of_type(ConnectionType::OverCapacity) < OVER_CAPACITY_MAX {
+        } else if self.state.telemetry.census.of_type(ConnectionType::OverCapacity) < OVER_CAPACITY_MAX {
             Ok(Admission::OverCapacity)
         } else {
             Err(Refusal::TableFull { links })
@@ -169,45 +173,45 @@ impl Engine {
 
     /// The TCP connection of a link is established.
     pub(crate) fn opened<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         let before = link.peer.state();
         let was_dialled = before == ConnectionState::Connecting;
         let connect = was_dialled.then(|| now.since(link.peer.since()));
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         let peer = PeerId::of(id);
-        self.state.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
+        self.state.telemetry.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
         if let Some(connect) = connect {
-            self.state.connect.record(connect);
+            self.state.telemetry.connect.record(connect);
         }
         self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
-        self.state.rearm(id);
+        self.state.links.rearm(id, now);
         self.tell(id, Event::Opened { connect }, handler);
-        if was_dialled && self.is_open(id) {
+        if was_dialled && self.state.links.is_open(id) {
             self.send_version(id);
         }
     }
 
     /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
     pub(crate) fn dialling(&mut self, id: LinkId) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         link.peer.restart_clock(now);
-        self.state.rearm(id);
+        self.state.links.rearm(id, now);
     }
 
     // --- Failing and closing ----------------------------------------------------------------------------------------
 
     /// The operating system reported a failure of a link.
     pub(crate) fn failed(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
-        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
+        let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         let reason = match reject_code {
             // Who rejects and closes at once may well reset the connection.
             Some(code) if !matches!(step, IoStep::Connect | IoStep::BindSource) => CloseReason::RejectedByPeer(code),
             Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
         };
-        self.state.abort(id, reason);
+        self.state.links.abort(id, reason);
     }
 
     /// A read or a write moved nothing: not at this moment, not for want of memory, or never again.
@@ -216,7 +220,7 @@ impl Engine {
         if error.kind() != io::ErrorKind::WouldBlock && !is_short {
             return self.failed(id, step, error);
         }
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         match step {
             IoStep::Read => link.readiness.readable = false,
             IoStep::Write => link.readiness.writable = false,
@@ -224,47 +228,47 @@ impl Engine {
         }
         if is_short {
             // No edge will come: as far as the kernel knows, nothing has changed.
-            link.retry_at = self.state.now.plus(MEMORY_RETRY);
-            self.state.counters.memory_pauses += 1;
-            self.state.rearm(id);
+            link.retry_at = self.state.clocks.now().plus(MEMORY_RETRY);
+            self.state.telemetry.counters.memory_pauses += 1;
+            self.state.links.rearm(id, self.state.clocks.now());
         }
     }
 
     /// The peer will send nothing more.
     pub(crate) fn ended_by_peer(&mut self, id: LinkId) {
-        let reject_code = self.state.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
-        self.state.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
+        let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
+        self.state.links.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
     }
 
     /// Begins the graceful end of all links.
     pub(crate) fn close_all(&mut self) {
-        let ids: Vec<LinkId> = self.state.table.iter().map(|(id, _)| id).collect();
+        let ids: Vec<LinkId> = self.state.links.table.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.state.close(id, LocalCause::Shutdown.into());
+            self.state.links.close(id, LocalCause::Shutdown.into(), self.state.clocks.now());
         }
     }
 
     /// Gives up on all links that are left.
     pub(crate) fn abort_all(&mut self) {
-        let ids: Vec<LinkId> = self.state.table.iter().map(|(id, _)| id).collect();
+        let ids: Vec<LinkId> = self.state.links.table.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.state.abort(id, LocalCause::Shutdown.into());
+            self.state.links.abort(id, LocalCause::Shutdown.into());
         }
     }
 
     /// Takes the next step of a link's end.
     pub(crate) fn close_step<H: Handler>(&mut self, id: LinkId, handler: &mut H) -> CloseStep {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return CloseStep::Wait };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return CloseStep::Wait };
         match link.ending.as_deref() {
             None | Some(Ending::Lingering(..)) => CloseStep::Wait,
             Some(Ending::Draining(..)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
-                self.state.rearm(id);
+                self.state.links.rearm(id, now);
                 CloseStep::Wait
             }
             Some(&Ending::Draining(reason, _)) => {
                 link.set_ending(Ending::Lingering(reason, now));
-                self.state.rearm(id);
+                self.state.links.rearm(id, now);
                 CloseStep::ShutDownWriting
             }
             Some(&Ending::Ended(reason)) => {
@@ -275,12 +279,12 @@ impl Engine {
     }
 
     fn reap<H: Handler>(&mut self, id: LinkId, reason: CloseReason, handler: &mut H) {
-        let now = self.state.now;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let now = self.state.clocks.now();
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         let state = link.peer.state();
         let kind = link.peer.connection_type();
-        self.state.census.remove(kind, state);
-        self.state.closes.add(&reason);
+        self.state.telemetry.census.remove(kind, state);
+        self.state.telemetry.closes.add(&reason);
         let end = end_of(state, reason);
         let ended = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
@@ -298,23 +302,23 @@ impl Engine {
         let cut = link.framer.streaming();
         self.nonces.remove(id);
         self.left(leaving);
-        self.state.counters.closed += 1;
+        self.state.telemetry.counters.closed += 1;
         if bugs::is_planted(Bug::NoDeferredFree) {
-            self.state.table.remove(id);
+            self.state.links.table.remove(id);
         }
         if let Some((header, received)) = cut {
             self.tell(id, Event::StreamCut { header, received, reason }, handler);
         }
         self.tell(id, Event::Closed { reason, state }, handler);
-        self.state.wheel.disarm(id.slot() as u32);
-        if let Some(link) = self.state.table.get_mut(id) {
+        self.state.links.wheel.disarm(id.slot() as u32);
+        if let Some(link) = self.state.links.table.get_mut(id) {
             link.framer.reset(&mut self.memory);
-            link.queue.clear(&mut self.state.pool);
+            link.queue.clear(&mut self.state.links.pool);
             if let Some(mut stream) = link.stream.take() {
-                stream.behind.clear(&mut self.state.pool);
+                stream.behind.clear(&mut self.state.links.pool);
             }
         }
-        self.state.table.remove(id);
+        self.state.links.table.remove(id);
     }
 
     // --- Sending ----------------------------------------------------------------------------------------------------
@@ -338,7 +342,7 @@ impl Engine {
     fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
         match next {
             AfterWrite::CallHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
-            AfterWrite::ContinueClosing => self.state.table.mark_closing(id),
+            AfterWrite::ContinueClosing => self.state.links.table.mark_closing(id),
             AfterWrite::Nothing => {}
         }
     }
@@ -347,13 +351,13 @@ impl Engine {
 
     /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.table.has_work() || self.state.outbox.has_events() || self.is_retiming() {
+        if self.state.links.table.has_work() || self.state.outbox.has_events() || self.is_retiming() {
             return Wait::Zero;
         }
-        let timers = self.state.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
+        let timers = self.state.links.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
         let timers = timers.or_sooner(self.manager_wait());
         match self.state.outbox.has_unsent() {
-            true => timers.or_sooner(Wait::Until(self.state.now.plus(TICK))),
+            true => timers.or_sooner(Wait::Until(self.state.clocks.now().plus(TICK))),
             false => timers,
         }
     }
@@ -408,7 +412,7 @@ mod tests {
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
         assert_eq!(engine.close_step(id, &mut Deaf), CloseStep::Close);
-        assert_eq!((engine.state.table.len(), engine.state.census), (0, Census::default()));
+        assert_eq!((engine.state.links.table.len(), engine.state.telemetry.census), (0, Census::default()));
     }
 
     #[test]
@@ -416,10 +420,10 @@ mod tests {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.opened(id, &mut Deaf);
-        let armed = engine.state.wheel.armed_tick(id.slot() as u32);
+        let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
         assert!(armed.is_some(), "for the handshake");
         engine.close_all();
-        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), armed);
+        assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), armed);
         assert_eq!(engine.wait(), Wait::Zero);
     }
 

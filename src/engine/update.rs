@@ -29,9 +29,11 @@ impl Engine {
         *limit = announced_max_bytes.max(*limit);
         self.memory.set_gathered_max_bytes(config.buffered_total_max_bytes);
         self.frames = HandshakeFrames::new(&config);
-        let before = std::mem::replace(&mut self.state.config, config);
-        self.follow_deadlines(&before);
-        self.follow_measuring();
+        if self.state.links.timeouts.update(&config, self.state.clocks.now()) {
+            self.retime_from = Some(0);
+        }
+        self.state.telemetry.measure_peers(config.measures_peers);
+        self.state.config = config;
         self.config_updated(&changes);
         Ok(changes)
     }
@@ -50,11 +52,11 @@ impl Engine {
     /// Sets the timers of links whose deadlines have moved, as many as one turn may.
     pub(crate) fn retime(&mut self) {
         let Some(first) = self.retime_from else { return };
-        let slots = self.state.table.slots();
+        let slots = self.state.links.table.slots();
         let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN) as u32;
         let end = slots.min(first.saturating_add(most));
         for slot in first..end {
-            if let Some(id) = self.state.table.id_at(slot) {
+            if let Some(id) = self.state.links.table.id_at(slot) {
                 self.retime_link(id);
             }
         }
@@ -63,34 +65,12 @@ impl Engine {
 
     fn retime_link(&mut self, id: LinkId) {
         let pong_timeout = self.state.config.pong_timeout;
-        let Some(link) = self.state.table.get_mut(id) else { return };
+        let Some(link) = self.state.links.table.get_mut(id) else { return };
         link.peer.ping_pong_mut().set_timeout(pong_timeout);
         // A connection that waits to be dialled has no deadline before that.
-        let is_to_be_dialled = link.is_connecting() && self.state.wheel.armed_tick(id.slot() as u32).is_none();
+        let is_to_be_dialled = link.is_connecting() && self.state.links.wheel.armed_tick(id.slot() as u32).is_none();
         if !is_to_be_dialled {
-            self.state.rearm(id);
-        }
-    }
-
-    /// Begins to set timers anew if a deadline may have moved to an earlier moment, or the time for a pong at all.
-    fn follow_deadlines(&mut self, before: &Config) {
-        let now = &self.state.config;
-        if now.ping_interval != before.ping_interval {
-            self.state.ping_interval_since = self.state.now;
-        }
-        let is_sooner = !now.ping_interval.is_zero()
-            && (before.ping_interval.is_zero() || now.ping_interval < before.ping_interval)
-            || now.connect_timeout < before.connect_timeout
-            || now.handshake_timeout < before.handshake_timeout;
-        if is_sooner || now.pong_timeout != before.pong_timeout {
-            self.retime_from = Some(0);
-        }
-    }
-
-    /// Begins to measure what peers cost, with nothing, or ends it and gives the memory back.
-    fn follow_measuring(&mut self) {
-        if self.state.config.measures_peers != self.state.costs.is_some() {
-            self.state.costs = self.state.config.measures_peers.then(Box::default);
+            self.state.links.rearm(id, self.state.clocks.now());
         }
     }
 
@@ -101,9 +81,9 @@ impl Engine {
         }
         let fields = changes.iter().map(|change| change.field).collect();
         self.state.outbox.tell(ControlEvent::ConfigUpdated { fields });
-        let LoopState { manager, config, now, unix_time, .. } = &mut self.state;
+        let LoopState { manager, config, clocks, .. } = &mut self.state;
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
-            manager.reconfigure(config, *now, *unix_time);
+            manager.reconfigure(config, clocks.now(), clocks.unix());
         }
         if changes.iter().any(|change| change.field == Field::Trusted) {
             self.trust_changed();
@@ -148,7 +128,7 @@ mod tests {
         let sooner = Duration::from_secs(3);
         let tick = tick_at_or_after(Instant::ZERO.plus(sooner));
         let followed = |engine: &Engine| {
-            ids.iter().filter(|id| engine.state.wheel.armed_tick(id.slot() as u32) == Some(tick)).count()
+            ids.iter().filter(|id| engine.state.links.wheel.armed_tick(id.slot() as u32) == Some(tick)).count()
         };
         let changes = engine.update_config(Config { handshake_timeout: sooner, ..config() }, false);
         assert_eq!(changes.map(|changes| changes.len()), Ok(1));
@@ -171,16 +151,17 @@ mod tests {
         );
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
         engine.opened(id, &mut Deaf);
-        let link = engine.state.table.get_mut(id).expect("it is live");
+        let link = engine.state.links.table.get_mut(id).expect("it is live");
         assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
         let late = Instant::ZERO.plus(Duration::from_secs(1));
-        (engine.state.now, engine.heard_until) = (late, late);
+        engine.state.clocks.advance(late);
+        engine.state.clocks.input_seen_until = late;
         engine.update_config(config(), false).expect("it may change");
         engine.timer_due(id.slot() as u32);
-        assert_eq!(engine.state.table.get(id).map(Link::is_open), Some(true));
+        assert_eq!(engine.state.links.table.get(id).map(Link::is_open), Some(true));
         engine.update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false).expect("and back");
         engine.timer_due(id.slot() as u32);
-        assert_eq!(engine.state.table.get(id).map(Link::is_open), Some(false));
+        assert_eq!(engine.state.links.table.get(id).map(Link::is_open), Some(false));
     }
 
     #[test]
@@ -210,11 +191,11 @@ mod tests {
         let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };
         engine.update_config(sooner, false).expect("it may change");
         engine.retime();
-        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), None);
-        engine.state.now = Instant::ZERO.plus(Duration::from_secs(9));
+        assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), None);
+        engine.state.clocks.advance(Instant::ZERO.plus(Duration::from_secs(9)));
         engine.dialling(id);
-        let tick = tick_at_or_after(engine.state.now.plus(Duration::from_millis(1)));
-        assert_eq!(engine.state.wheel.armed_tick(id.slot() as u32), Some(tick));
+        let tick = tick_at_or_after(engine.state.clocks.now().plus(Duration::from_millis(1)));
+        assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), Some(tick));
     }
 
     #[test]

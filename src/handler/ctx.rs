@@ -32,12 +32,12 @@ impl<'a> Ctx<'a> {
 
     /// The moment of what is being handled.
     pub fn now(&self) -> Instant {
-        self.state.now
+        self.state.clocks.now()
     }
 
     /// The wall time, for stamps.
     pub fn unix_time(&self) -> UnixTime {
-        self.state.unix_time
+        self.state.clocks.unix()
     }
 
     /// The loop's seeded randomness.
@@ -52,43 +52,47 @@ impl<'a> Ctx<'a> {
 
     /// What the loop has counted.
     pub fn counters(&self) -> &Counters {
-        &self.state.counters
+        &self.state.telemetry.counters
     }
 
     /// Time that the loop has spent at work, not waiting, up to the last turn.
     pub fn busy(&self) -> Duration {
-        self.state.busy
+        self.state.telemetry.busy
     }
 
     /// Returns the time that the loop has spent polling instead of sleeping, to meet [exact wake-ups](Self::wake_at).
     pub fn spinning(&self) -> Duration {
-        self.state.spinning
+        self.state.telemetry.spinning
     }
 
     /// Returns how many messages were queued for sending, by command.
     pub fn sent_messages(&self) -> &MessageCounts {
-        &self.state.sent
+        &self.state.telemetry.sent
     }
 
     /// Returns how many messages were received, delivered or not, by command.
     pub fn received_messages(&self) -> &MessageCounts {
-        &self.state.received
+        &self.state.telemetry.received
     }
 
     /// A peer, if it is not gone.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
-        let link = self.state.table.get(peer.link())?;
-        Some(PeerView::new(peer.link(), link, self.state.cost_of(peer.link())))
+        let link = self.state.links.table.get(peer.link())?;
+        Some(PeerView::new(peer.link(), link, self.state.telemetry.cost_of(peer.link(), self.now())))
     }
 
     /// All peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
-        self.state.table.iter().map(|(id, link)| PeerView::new(id, link, self.state.cost_of(id)))
+        self.state
+            .links
+            .table
+            .iter()
+            .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.now())))
     }
 
     /// Peers whose handshake is complete.
     pub fn ready_peers(&self) -> usize {
-        self.state.ready_peers()
+        self.state.telemetry.ready_count()
     }
 
     /// Opens a connection. The answer is an event of the peer: `Opened`, or `Closed` with the reason.
@@ -119,13 +123,13 @@ impl<'a> Ctx<'a> {
     /// [`Handle::ban`](crate::Handle::ban).
     pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
         self.note_end(peer);
-        self.state.close(peer.link(), reason);
+        self.state.links.close(peer.link(), reason, self.state.clocks.now());
     }
 
     /// Closes a peer at the end of this turn, whatever waits for it. `reason` is as with [`Ctx::close`].
     pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
         self.note_end(peer);
-        self.state.abort(peer.link(), reason);
+        self.state.links.abort(peer.link(), reason);
     }
 
     /// Charges a peer with a misconduct, as the engine does with the kinds that it recognises itself. The peer manager
@@ -213,25 +217,24 @@ impl<'a> Ctx<'a> {
     /// read already is still delivered, [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES) at the most: a handler
     /// that pauses within a message may be given the others of the same block.
     pub fn pause(&mut self, peer: PeerId) {
-        self.state.hold(peer.link(), |hold| hold.paused = true);
+        self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
     }
 
     /// Reads a paused peer again.
     pub fn resume(&mut self, peer: PeerId) {
-        self.state.release(peer.link(), |hold| hold.paused = false);
+        self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
     }
 
     /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it
     /// to spin. Of several moments asked for, the earliest is kept.
     pub fn wake_at(&mut self, moment: Instant) {
-        let earlier = self.state.wake_at.map_or(moment, |asked| asked.min(moment));
-        self.state.wake_at = Some(earlier);
+        self.state.clocks.ask_wake(moment);
     }
 
     /// The earliest moment that was asked for.
     #[cfg(feature = "sim")]
     pub(crate) fn asked_wake(&self) -> Option<Instant> {
-        self.state.wake_at
+        self.state.clocks.wake_at()
     }
 
     /// Closes all peers gracefully and ends the loop.
@@ -241,13 +244,13 @@ impl<'a> Ctx<'a> {
 
     /// Notes that the reason of a peer's end comes from the handler; of an end that has begun it is another's.
     fn note_end(&mut self, peer: PeerId) {
-        if let Some(link) = self.state.table.get_mut(peer.link()).filter(|link| link.is_open()) {
+        if let Some(link) = self.state.links.table.get_mut(peer.link()).filter(|link| link.is_open()) {
             link.ended_by_handler = true;
         }
     }
 
     fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {
-        let link = self.state.table.get(peer.link()).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.state.links.table.get(peer.link()).ok_or(CommandError::NoSuchPeer)?;
         if link.peer.state() != ConnectionState::Connected || !link.is_open() {
             return Err(CommandError::NotReady);
         }

@@ -9,7 +9,7 @@ use crate::manager::ban::Ban;
 use crate::manager::ban::list::Outcome;
 use crate::manager::dial::{Candidates, Standing};
 use crate::manager::store::{Batch, Change, KnownPeer, MemoryStore, PeerStatus, Persisted};
-use crate::time::{Instant, UnixTime, Wait};
+use crate::time::{Instant, Moment, UnixTime, Wait};
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::collections::btree_map::Entry;
@@ -28,7 +28,7 @@ impl Manager {
         &mut self,
         peers: Vec<KnownPeer>,
         bans: Vec<Ban>,
-        (now, unix): (Instant, UnixTime),
+        Moment { now, unix }: Moment,
         rng: &mut StdRng,
     ) {
         let mut inaccessible = Vec::new();

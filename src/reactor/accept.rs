@@ -44,7 +44,7 @@ impl Listener {
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn accept(&mut self) {
         self.bind_due();
-        let now = self.engine.state.now;
+        let now = self.engine.state.clocks.now();
         for position in 0..self.listeners.open.len() {
             let listener = &mut self.listeners.open[position];
             if listener.retry.is_some_and(|retry| retry.at <= now) {
@@ -79,7 +79,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     fn accept_failed(&mut self, position: usize, error: io::Error) -> bool {
-        let now = self.engine.state.now;
+        let now = self.engine.state.clocks.now();
         let listener = &mut self.listeners.open[position];
         if error.kind() == ErrorKind::WouldBlock {
             listener.ready = false;
@@ -89,7 +89,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let failure = NetworkFailure::new(IoStep::Connect, &error);
         // What no kernel says is that of a library which could make nothing of the connection's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
-            self.engine.state.counters.accept_failures += 1;
+            self.engine.state.telemetry.counters.accept_failures += 1;
             return true;
         }
         let has_paused_long = listener.retry.is_some_and(|retry| retry.pause >= ACCEPT_RETRY_MAX);

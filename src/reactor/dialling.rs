@@ -13,9 +13,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn dial(&mut self) {
         let mut left = bugs::shrunk(Budget::Dials, DIALS_PER_TURN);
         while left > 0
-            && let Some(dial) = self.engine.state.table.pop_dial()
+            && let Some(dial) = self.engine.state.links.table.pop_dial()
         {
-            if !self.engine.state.table.get(dial.link).is_some_and(|link| link.is_open()) {
+            if !self.engine.state.links.table.get(dial.link).is_some_and(|link| link.is_open()) {
                 continue;
             }
             left -= 1;
@@ -35,11 +35,11 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         match self.net.connected(id) {
             Ok(None) => {}
             Ok(Some(endpoints)) if endpoints.are_one() => {
-                self.engine.state.abort(id, LocalCause::SelfConnection.into());
+                self.engine.state.links.abort(id, LocalCause::SelfConnection.into());
             }
             Ok(Some(_)) => {
                 self.engine.opened(id, &mut self.handler);
-                self.engine.state.table.mark_ready(id);
+                self.engine.state.links.table.mark_ready(id);
             }
             Err(error) => self.engine.failed(id, IoStep::Connect, &error),
         }

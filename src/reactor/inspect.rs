@@ -213,22 +213,22 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub fn inspect_summary(&self) -> Summary {
         let state = &self.engine.state;
         Summary {
-            now: state.now,
+            now: state.clocks.now(),
             wait: self.next_deadline(),
-            links: state.table.len(),
-            connections: state.census,
-            inbound: state.census.of_type(ConnectionType::Inbound),
-            over_capacity: state.census.of_type(ConnectionType::OverCapacity),
-            ready_peers: state.ready_peers(),
-            send_queues: state.pool.queues_in_use(),
-            waiting_bytes: state.pool.waiting_bytes(),
-            ready: state.table.ready_len(),
-            dirty: state.table.dirty_len(),
-            closing: state.table.closing_len(),
-            dials: state.table.dials_len(),
-            next_ready: state.table.next_ready(),
-            timers: state.wheel.len(),
-            wake_at: state.wake_at,
+            links: state.links.table.len(),
+            connections: state.telemetry.census,
+            inbound: state.telemetry.census.of_type(ConnectionType::Inbound),
+            over_capacity: state.telemetry.census.of_type(ConnectionType::OverCapacity),
+            ready_peers: state.telemetry.ready_count(),
+            send_queues: state.links.pool.queues_in_use(),
+            waiting_bytes: state.links.pool.waiting_bytes(),
+            ready: state.links.table.ready_len(),
+            dirty: state.links.table.dirty_len(),
+            closing: state.links.table.closing_len(),
+            dials: state.links.table.dials_len(),
+            next_ready: state.links.table.next_ready(),
+            timers: state.links.wheel.len(),
+            wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
                 || self.commands_pending
@@ -238,39 +238,39 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.engine.manager_wait() == Wait::Zero
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
-            counters: state.counters.clone(),
+            counters: state.telemetry.counters.clone(),
             manager: state.manager.as_ref().map(|manager| manager.summary()),
         }
     }
 
     /// When the loop sent a ping, `None` inside if it is queued; `None` if it is not in flight.
     pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
-        self.engine.state.table.get(link)?.peer.ping_pong().sent_at(nonce)
+        self.engine.state.links.table.get(link)?.peer.ping_pong().sent_at(nonce)
     }
 
     /// Whether a link is that of a ready peer, and the kernel has taken all that may be sent to it.
     pub(crate) fn is_drained(&self, link: LinkId) -> bool {
-        let link = self.engine.state.table.get(link).filter(|link| link.is_open());
+        let link = self.engine.state.links.table.get(link).filter(|link| link.is_open());
         link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())
     }
 
     /// All that can be seen of the loop, at a cost that grows with its links and with what waits for them.
     pub fn inspect(&self) -> Inspection {
         let state = &self.engine.state;
-        let (slots, occupied_slots, retired_slots) = state.table.slot_counts();
-        let [ready, dirty, closing, dials] = state.table.lists();
-        let of_links: usize = state.table.iter().map(|(_, link)| held_bytes(link)).sum();
-        let of_loop = state.table.held_bytes()
-            + state.wheel.held_bytes()
-            + state.pool.held_bytes()
-            + state.costs.as_ref().map_or(0, |costs| costs.held_bytes())
+        let (slots, occupied_slots, retired_slots) = state.links.table.slot_counts();
+        let [ready, dirty, closing, dials] = state.links.table.lists();
+        let of_links: usize = state.links.table.iter().map(|(_, link)| held_bytes(link)).sum();
+        let of_loop = state.links.table.held_bytes()
+            + state.links.wheel.held_bytes()
+            + state.links.pool.held_bytes()
+            + state.telemetry.costs.as_ref().map_or(0, |costs| costs.held_bytes())
             + self.engine.memory().held_bytes();
         Inspection {
             summary: self.inspect_summary(),
             slots,
             occupied_slots,
             retired_slots,
-            links: state.table.iter().map(|(id, link)| self.report(id, link)).collect(),
+            links: state.links.table.iter().map(|(id, link)| self.report(id, link)).collect(),
             ready,
             dirty,
             closing,
@@ -278,7 +278,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
             unbound_addresses: self.listeners.waiting_len(),
             manager: state.manager.as_ref().map(|manager| manager.report()),
-            has_overdue_timers: state.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.now)),
+            has_overdue_timers: state.links.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.clocks.now())),
             accounted_bytes: (of_links + of_loop) as u64,
         }
     }
@@ -294,7 +294,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             id,
             address,
             counted: manager.map_or((0, 0), |manager| manager.counted(address.ip())),
-            is_banned: manager.is_some_and(|manager| manager.is_barred(address, state.now, state.unix_time)),
+            is_banned: manager
+                .is_some_and(|manager| manager.is_barred(address, state.clocks.now(), state.clocks.unix())),
             state: link.peer.state(),
             connection_type: link.peer.connection_type(),
             ending: EndingStep::of(link.ending.as_deref()),
@@ -308,11 +309,11 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             outgoing: OutgoingReport::of(link),
             frame_received_bytes,
             gathering_bytes,
-            armed_tick: state.wheel.armed_tick(id.slot() as u32),
-            deadline: state.due_at(link),
+            armed_tick: state.links.wheel.armed_tick(id.slot() as u32),
+            deadline: state.links.due_at(link, state.clocks.now()),
             has_new_deadlines: !self.engine.is_retimed(id),
             handshake_deadline: link.peer.handshake().deadline(state.config.handshake_timeout),
-            ping_due: state.ping_due(link),
+            ping_due: state.links.timeouts.ping_due(link),
             pings: link.peer.ping_pong().pending_count(),
             agreed: Agreed {
                 protocol_version: if version.is_some() { link.negotiated_version } else { 0 },

@@ -121,7 +121,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     /// Tries the addresses that have waited long enough.
     pub(super) fn bind_due(&mut self) {
-        let now = self.engine.state.now;
+        let now = self.engine.state.clocks.now();
         let due: Vec<Waiting> = self.listeners.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
         for Waiting { place, pause, .. } in due {
             self.bind_or_wait(place, (pause * 2).min(LISTEN_RETRY_MAX));
@@ -159,7 +159,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     fn wait_to_bind(&mut self, place: Place, pause: Duration, error: &io::Error) {
-        let retry_at = self.engine.state.now.plus(pause);
+        let retry_at = self.engine.state.clocks.now().plus(pause);
         self.listeners.waiting.push(Waiting { place, retry_at, pause });
         self.engine.listener_failed(place.asked, error, pause);
     }
@@ -241,7 +241,7 @@ mod tests {
         reconfigure(&mut reactor, &[here(1), here(2)]);
         assert_eq!((open(&reactor), reactor.listeners.waiting.len()), (vec![], 2));
         reconfigure(&mut reactor, &[here(2)]);
-        assert_eq!(reactor.engine.state.counters.listen_failures, 2, "who waits is not tried out of turn");
+        assert_eq!(reactor.engine.state.telemetry.counters.listen_failures, 2, "who waits is not tried out of turn");
         world.clear_faults();
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
@@ -270,7 +270,7 @@ mod tests {
             }
         }
         logged.dedup();
-        assert!(reactor.engine.state.counters.accept_pauses >= 75);
+        assert!(reactor.engine.state.telemetry.counters.accept_pauses >= 75);
         assert_eq!(logged.len(), 3);
         assert!(logged.windows(2).all(|two| two[1].since(two[0]) >= LOG_PAUSES_INTERVAL));
     }

@@ -192,7 +192,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Without a [manager](crate::config::ManagerConfig) it is dropped.
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.read_clock();
-        self.engine.state.unix_time = self.net.unix_time();
+        self.engine.state.clocks.set_unix(self.net.unix_time());
         self.engine.remember(peers, bans);
     }
 
@@ -256,7 +256,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             wait = Wait::Zero;
         }
         wait = wait.or_sooner(self.listeners.wait());
-        if let Some(moment) = self.engine.state.wake_at {
+        if let Some(moment) = self.engine.state.clocks.wake_at() {
             wait = wait.or_sooner(Wait::Until(moment));
         }
         if let Some(since) = self.stopping_since {
@@ -268,13 +268,13 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let spins = self.wait(timeout)?;
         self.read_clock();
-        self.engine.state.unix_time = self.net.unix_time();
-        let began = self.engine.state.now;
+        self.engine.state.clocks.set_unix(self.net.unix_time());
+        let began = self.engine.state.clocks.now();
         if spins {
-            self.engine.state.spinning += began.since(self.turn_ended);
+            self.engine.state.telemetry.spinning += began.since(self.turn_ended);
         }
         if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
-            self.engine.heard_until = began;
+            self.engine.state.clocks.input_seen_until = began;
         }
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
@@ -309,7 +309,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut wait = self.next_deadline();
         let mut spins = false;
-        if let Some(moment) = self.engine.state.wake_at
+        if let Some(moment) = self.engine.state.clocks.wake_at()
             && self.engine.state.config.spin
         {
             let sleep_until = moment.minus(EXACT_WAKE_SPIN);
@@ -337,8 +337,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     fn read_clock(&mut self) {
-        // A clock that stepped back would let deadlines come twice.
-        self.engine.state.now = self.net.now().max(self.engine.state.now);
+        self.engine.state.clocks.advance(self.net.now());
     }
 
     fn start(&mut self) {
@@ -369,8 +368,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     fn note_link(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) {
         let state = &mut self.engine.state;
-        let Some(link) = state.table.get_mut(id) else {
-            state.counters.stale_events += 1;
+        let Some(link) = state.links.table.get_mut(id) else {
+            state.telemetry.counters.stale_events += 1;
             return;
         };
         link.readiness.readable |= readable;
@@ -381,10 +380,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             self.finish_connect(id);
         } else {
             if readable {
-                state.table.mark_ready(id);
+                state.links.table.mark_ready(id);
             }
             if writable && has_queue {
-                state.table.mark_dirty(id);
+                state.links.table.mark_dirty(id);
             }
         }
     }
@@ -446,9 +445,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.read_clock();
         self.engine.retime();
         self.due.clear();
-        let tick = tick_of(self.engine.state.now) + u64::from(bugs::is_planted(Bug::EarlyTimer));
+        let tick = tick_of(self.engine.state.clocks.now()) + u64::from(bugs::is_planted(Bug::EarlyTimer));
         let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
-        self.engine.state.wheel.expire(tick, most, &mut self.due);
+        self.engine.state.links.wheel.expire(tick, most, &mut self.due);
         for index in 0..self.due.len() {
             self.engine.timer_due(self.due[index]);
         }
@@ -460,7 +459,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         if !self.engine.state.stopping {
             return true;
         }
-        let now = self.engine.state.now;
+        let now = self.engine.state.clocks.now();
         match self.stopping_since {
             None => {
                 self.stopping_since = Some(now);
@@ -470,21 +469,21 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             }
             Some(since) if now >= since.plus(SHUTDOWN_GRACE) => {
                 self.engine.abort_all();
-                return self.engine.state.table.len() > 0;
+                return self.engine.state.links.table.len() > 0;
             }
             Some(_) => {}
         }
-        self.engine.state.table.len() > 0 || !self.engine.is_durable()
+        self.engine.state.links.table.len() > 0 || !self.engine.is_durable()
     }
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {
-        self.engine.state.counters.turns += 1;
+        self.engine.state.telemetry.counters.turns += 1;
         self.turn_ended = began;
         if !was_idle {
             self.turn_ended = self.net.now();
             let took = self.turn_ended.since(began);
-            self.engine.state.turn.record(took);
-            self.engine.state.busy += took;
+            self.engine.state.telemetry.turn.record(took);
+            self.engine.state.telemetry.busy += took;
         }
     }
 }

@@ -11,27 +11,26 @@ use crate::limits::{
 };
 use crate::net::Net;
 use crate::offload::Offload;
-use crate::stats::Mark;
 use crate::time::Instant;
 use std::io::{self, ErrorKind, IoSlice};
 
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
         self.read_clock();
-        let until = self.engine.state.now.plus(READ_STEP_MAX);
-        let mut mark = self.mark();
-        for _ in 0..self.engine.state.table.ready_len() {
-            let Some(id) = self.engine.state.table.pop_ready() else { return };
+        let until = self.engine.state.clocks.now().plus(READ_STEP_MAX);
+        let mut mark = self.engine.state.telemetry.mark(|| self.net.now());
+        for _ in 0..self.engine.state.links.table.ready_len() {
+            let Some(id) = self.engine.state.links.table.pop_ready() else { return };
             self.read_link(id);
-            self.charge(id, &mut mark);
-            if self.engine.state.now >= until {
+            self.engine.state.telemetry.charge(id, &mut mark, || self.net.now());
+            if self.engine.state.clocks.now() >= until {
                 return;
             }
         }
     }
 
     fn read_link(&mut self, id: LinkId) {
-        let Some(link) = self.engine.state.table.get(id) else { return };
+        let Some(link) = self.engine.state.links.table.get(id) else { return };
         if link.hold.is_held() || link.has_ended() {
             return;
         }
@@ -57,10 +56,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn parse(&mut self, id: LinkId, parse: impl FnOnce(&mut Engine, &mut H)) {
         self.engine.state.begin_replies(id);
         parse(&mut self.engine, &mut self.handler);
-        let gathered = self.engine.state.write_block.gathered();
+        let gathered = self.engine.state.links.write_block.gathered();
         if !gathered.is_empty() {
-            let has_ping = self.engine.state.write_block.has_ping();
-            let at = if has_ping { self.net.now() } else { self.engine.state.now };
+            let has_ping = self.engine.state.links.write_block.has_ping();
+            let at = if has_ping { self.net.now() } else { self.engine.state.clocks.now() };
             let written = match self.net.write(id, gathered) {
                 Ok(0) => Err(ErrorKind::WriteZero.into()),
                 result => result,
@@ -88,10 +87,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             Ok(0) => self.engine.ended_by_peer(id),
             Ok(len) => {
                 let state = &mut self.engine.state;
-                if let Some(link) = state.table.get_mut(id) {
+                if let Some(link) = state.links.table.get_mut(id) {
                     let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
                     link.readiness.readable = is_full || link.readiness.hung_up;
-                    state.table.mark_ready(id);
+                    state.links.table.mark_ready(id);
                 }
             }
             Err(error) => self.engine.stalled(id, IoStep::Read, &error),
@@ -100,35 +99,15 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     pub(super) fn flush(&mut self) {
         let until = self.net.now().plus(FLUSH_STEP_MAX);
-        let mut mark = self.mark();
-        for _ in 0..self.engine.state.table.dirty_len() {
-            let Some(id) = self.engine.state.table.pop_dirty() else { return };
+        let mut mark = self.engine.state.telemetry.mark(|| self.net.now());
+        for _ in 0..self.engine.state.links.table.dirty_len() {
+            let Some(id) = self.engine.state.links.table.pop_dirty() else { return };
             let at = self.flush_link(id, until);
-            self.charge(id, &mut mark);
+            self.engine.state.telemetry.charge(id, &mut mark, || self.net.now());
             if at >= until {
                 return;
             }
         }
-    }
-
-    /// Where the loop is, if what each peer costs is measured.
-    fn mark(&self) -> Option<Mark> {
-        let state = &self.engine.state;
-        state.costs.as_ref().map(|_| Mark {
-            at: self.net.now(),
-            received_bytes: state.counters.bytes_received,
-            sent_bytes: state.counters.bytes_sent,
-        })
-    }
-
-    /// Charges a link with all that was done since the mark, and moves that on.
-    fn charge(&mut self, id: LinkId, mark: &mut Option<Mark>) {
-        let Some(from) = mark else { return };
-        let to = self.mark();
-        if let (Some(costs), Some(to)) = (&mut self.engine.state.costs, &to) {
-            costs.charge(id, from, to);
-        }
-        *mark = to;
     }
 
     /// Sends what waits, as much as one turn allows, and returns when the last write began. The kernel does not remind
@@ -136,7 +115,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
         let (mut at, mut left_bytes) = (Instant::ZERO, WRITTEN_PER_TURN_MAX_BYTES);
         for _ in 0..WRITES_PER_TURN {
-            let Some(link) = self.engine.state.table.get(id) else { return at };
+            let Some(link) = self.engine.state.links.table.get(id) else { return at };
             if link.queue.is_empty() || !link.readiness.writable || link.has_ended() {
                 return at;
             }
@@ -163,14 +142,14 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 Err(error) => self.engine.stalled(id, IoStep::Write, &error),
             }
         }
-        self.engine.state.table.mark_dirty(id);
+        self.engine.state.links.table.mark_dirty(id);
         at
     }
 
     pub(super) fn close(&mut self) {
         let most = bugs::shrunk(Budget::Closes, CLOSES_PER_TURN);
-        for _ in 0..self.engine.state.table.closing_len().min(most) {
-            let Some(id) = self.engine.state.table.pop_closing() else { return };
+        for _ in 0..self.engine.state.links.table.closing_len().min(most) {
+            let Some(id) = self.engine.state.links.table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {
                 CloseStep::Wait => {}
                 CloseStep::ShutDownWriting => self.net.shut_down_writing(id),

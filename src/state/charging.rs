@@ -14,7 +14,7 @@ impl LoopState {
     /// Charges an open link with a misconduct, and closes the link or bans its host if that is due. Does nothing for a
     /// trusted host or without a peer manager.
     pub(crate) fn charge(&mut self, id: LinkId, misconduct: Misconduct) {
-        let (Some(manager), Some(link)) = (&mut self.manager, self.table.get(id)) else { return };
+        let (Some(manager), Some(link)) = (&mut self.manager, self.links.table.get(id)) else { return };
         if !link.is_open() {
             return;
         }
@@ -26,10 +26,10 @@ impl LoopState {
         match punishment.verdict {
             Verdict::Tolerated => {}
             // The peer may read the `reject` that explains it.
-            Verdict::Disconnect => self.close(id, Misbehaviour::Intolerable.into()),
+            Verdict::Disconnect => self.links.close(id, Misbehaviour::Intolerable.into(), self.clocks.now()),
             Verdict::Ban => {
                 let reason = Misbehaviour::BanScore.into();
-                self.abort(id, reason);
+                self.links.abort(id, reason);
                 self.ban_for(id, reason, BanReason::Misbehaviour);
             }
         }
@@ -38,7 +38,7 @@ impl LoopState {
     /// Bans the host of a link that is being closed for `reason`, which earned it `earned`. The ban holds from now on:
     /// a graceful close takes seconds in which the host would connect again.
     pub(crate) fn ban_for(&mut self, id: LinkId, reason: CloseReason, earned: BanReason) {
-        let (Some(manager), Some(link)) = (&self.manager, self.table.get(id)) else { return };
+        let (Some(manager), Some(link)) = (&self.manager, self.links.table.get(id)) else { return };
         let is_verdict = link.ending.as_deref().is_some_and(|ending| ending.reason() == reason);
         let address = link.peer.address().ip();
         if is_verdict && !link.ended_by_handler && !manager.spares(address) {
@@ -51,13 +51,14 @@ impl LoopState {
     /// it did.
     pub(crate) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
         let Some(manager) = &mut self.manager else { return false };
-        let Some((ban, displaced)) = manager.ban(address, reason, length, (self.now, self.unix_time)) else {
+        let Some((ban, displaced)) = manager.ban(address, reason, length, (self.clocks.now(), self.clocks.unix()))
+        else {
             return false;
         };
         if let Some(Ban { host, .. }) = displaced {
             self.outbox.tell(ControlEvent::PeerUnbanned { host });
         }
-        self.counters.bans += 1;
+        self.telemetry.counters.bans += 1;
         let peers_closed = self.close_banned(&[ban]);
         if let Some(manager) = &mut self.manager {
             manager.announce(ban, peers_closed);
@@ -69,13 +70,13 @@ impl LoopState {
     pub(crate) fn close_banned(&mut self, bans: &[Ban]) -> usize {
         let Some(manager) = &self.manager else { return 0 };
         let is_affected = |id: &LinkId| {
-            let link = self.table.get(*id).filter(|link| link.is_open());
+            let link = self.links.table.get(*id).filter(|link| link.is_open());
             link.is_some_and(|link| !manager.is_trusted(link.peer.address().ip()))
         };
         let links = bans.iter().flat_map(|ban| manager.dialler.live.of_host(ban.host));
         let affected: BTreeSet<LinkId> = links.filter(is_affected).collect();
         for &id in &affected {
-            self.close(id, LocalCause::Banned.into());
+            self.links.close(id, LocalCause::Banned.into(), self.clocks.now());
         }
         affected.len()
     }

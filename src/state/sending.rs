@@ -16,8 +16,8 @@ use crate::bugs::{self, Bug};
 use crate::error::CommandError;
 use crate::id::LinkId;
 use crate::limits::{
-    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, SEND_LIMIT_FACTOR,
-    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
+    EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, SEND_LIMIT_FACTOR, SEND_QUEUE_PAUSE_BYTES,
+    STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
 };
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Ending, Link, OutgoingStream};
@@ -25,8 +25,7 @@ use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
 use crate::time::Instant;
-use crate::wire::header::payload_limit;
-use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, PayloadLimits};
+use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef};
 use bytes::Bytes;
 
 /// The next step once the kernel has taken so much that a link may be sent more.
@@ -54,33 +53,33 @@ impl AfterWrite {
 impl LoopState {
     /// From here on replies to `id` are gathered.
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
-        self.replying = Some(id);
+        self.links.replying = Some(id);
     }
 
     /// The gathered replies have been taken care of.
     pub(crate) fn end_replies(&mut self) {
-        self.replying = None;
-        self.write_block.clear();
+        self.links.replying = None;
+        self.links.write_block.clear();
     }
 
     /// Appends what `write` writes to the link's outgoing bytes and returns where in them it ends.
     ///
-    /// The link must be able to take it: see [`LoopState::check_room`].
+    /// The link must be able to take it: see [`Links::check_room`].
     pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        let Some(link) = self.table.get(id) else { return 0 };
-        let may_gather = self.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
-        if may_gather && self.write_block.has_room(len) {
-            write(self.write_block.bytes());
-            return link.bytes_written + self.write_block.gathered().len() as u64;
+        let Some(link) = self.links.table.get(id) else { return 0 };
+        let may_gather = self.links.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
+        if may_gather && self.links.write_block.has_room(len) {
+            write(self.links.write_block.bytes());
+            return link.bytes_written + self.links.write_block.gathered().len() as u64;
         }
         let is_handshake = link.peer.state() != ConnectionState::Connected;
-        let mut frame = self.pool.take();
+        let mut frame = self.links.pool.take();
         write(&mut frame);
         let end = match is_handshake || goes_ahead(&frame) {
             true => self.enqueue_ahead(id, &frame),
             false => self.enqueue(id, |queue, pool| queue.push_copy(&frame, pool)),
         };
-        self.pool.put(frame);
+        self.links.pool.put(frame);
         end
     }
 
@@ -114,13 +113,13 @@ impl LoopState {
             message(part).encode_frame(self.magic, &mut frames);
             ends.push(frames.len());
         }
-        self.check_room(id, frames.len())?;
+        self.links.check_room(id, frames.len())?;
         let frames = Bytes::from(frames);
         let command = message(inventory).command();
         let mut begin = 0;
         for end in ends {
             self.append_shared(id, frames.slice(begin..end));
-            self.sent.add(command, (end - begin - HEADER_LEN_BYTES) as u64);
+            self.telemetry.sent.add(command, (end - begin - HEADER_LEN_BYTES) as u64);
             begin = end;
         }
         Ok(())
@@ -128,15 +127,16 @@ impl LoopState {
 
     fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
         let magic = self.magic;
-        let mut frame = self.pool.take();
+        let mut frame = self.links.pool.take();
         message.encode_frame(magic, &mut frame);
         let (command, payload_len) = (message.command(), (frame.len() - HEADER_LEN_BYTES) as u64);
-        let verdict = self.check_size(id, command, payload_len).and_then(|()| self.check_room(id, frame.len()));
+        let verdict =
+            self.links.check_size(id, command, payload_len).and_then(|()| self.links.check_room(id, frame.len()));
         if verdict.is_ok() {
             self.append(id, frame.len(), |out| out.extend_from_slice(&frame));
-            self.sent.add(command, payload_len);
+            self.telemetry.sent.add(command, payload_len);
         }
-        self.pool.put(frame);
+        self.links.pool.put(frame);
         verdict
     }
 
@@ -144,54 +144,29 @@ impl LoopState {
     pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), CommandError> {
         let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
         if let Some(header) = header {
-            self.check_size(id, header.command, header.payload_len)?;
+            self.links.check_size(id, header.command, header.payload_len)?;
         }
-        self.check_room(id, frame.len())?;
+        self.links.check_room(id, frame.len())?;
         self.append_shared(id, frame.clone());
         if let Some(header) = header {
-            self.sent.add(header.command, (frame.len() - HEADER_LEN_BYTES) as u64);
-        }
-        Ok(())
-    }
-
-    /// Whether the peer takes a payload of `len_bytes`: by its `protoconf`, which is about everything but blocks and
-    /// transactions.
-    fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), CommandError> {
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
-        let limits = PayloadLimits {
-            message_max_bytes: u64::from(link.peer.max_recv_payload()),
-            block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES,
-        };
-        if len_bytes > payload_limit(command, &limits) {
-            return Err(CommandError::TooLargeForPeer);
+            self.telemetry.sent.add(header.command, (frame.len() - HEADER_LEN_BYTES) as u64);
         }
         Ok(())
     }
 
     /// Items of an inventory that the peer takes in one message (SV Node 1.2.2, net.cpp GetMaxInvElements).
     fn inventory_max_items(&self, id: LinkId) -> usize {
-        let theirs = self.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
+        let theirs = self.links.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
         let ours = self.config.message_max_bytes.saturating_mul(SEND_LIMIT_FACTOR);
         (theirs.min(ours).saturating_sub(8) / InventoryItem::LEN_BYTES as u64).max(1) as usize
-    }
-
-    /// Whether a message of `len` bytes fits the link's queue.
-    pub(crate) fn check_room(&self, id: LinkId, len: usize) -> Result<(), CommandError> {
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
-        let waiting_bytes = link.messages_waiting_bytes();
-        let is_full = waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0;
-        if is_full && !bugs::is_planted(Bug::UnboundedQueue) {
-            return Err(CommandError::QueueFull);
-        }
-        Ok(())
     }
 
     /// Sends a ping that was due at `planned`.
     pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, CommandError> {
         let frame_len = HEADER_LEN_BYTES + 8;
-        self.check_room(id, frame_len)?;
+        self.links.check_room(id, frame_len)?;
         let nonce = PingPongState::generate_nonce(&mut self.rng);
-        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         if !link.has_pongs() {
             return Err(CommandError::NoPongs);
         }
@@ -199,15 +174,15 @@ impl LoopState {
             return Err(CommandError::TooManyPings);
         }
         let magic = self.magic;
-        let gathered_bytes = self.write_block.gathered().len();
+        let gathered_bytes = self.links.write_block.gathered().len();
         let end = self.append(id, frame_len, |out| MessageRef::Ping { nonce }.encode_frame(magic, out));
-        if self.write_block.gathered().len() > gathered_bytes {
-            self.write_block.note_ping();
+        if self.links.write_block.gathered().len() > gathered_bytes {
+            self.links.write_block.note_ping();
         }
-        let link = self.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
-        self.counters.pings_sent += 1;
-        self.sent.add(CommandName::PING, 8);
+        self.telemetry.counters.pings_sent += 1;
+        self.telemetry.sent.add(CommandName::PING, 8);
         Ok(nonce)
     }
 
@@ -215,11 +190,11 @@ impl LoopState {
 
     /// Begins a message whose payload will be fed in parts.
     pub(crate) fn begin_stream(&mut self, id: LinkId, header: &Header) -> Result<(), CommandError> {
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         if link.stream.is_some() {
             return Err(CommandError::StreamOpen);
         }
-        self.check_size(id, header.command, header.payload_len)?;
+        self.links.check_size(id, header.command, header.payload_len)?;
         let needs_extension = header.payload_len > u64::from(u32::MAX);
         if needs_extension && link.negotiated_version < EXTENDED_PAYLOAD_VERSION {
             return Err(CommandError::TooLargeForPeer);
@@ -228,14 +203,14 @@ impl LoopState {
             return Err(CommandError::ChecksumMissing);
         }
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
-        self.check_room(id, len)?;
+        self.links.check_room(id, len)?;
         let magic = self.magic;
         self.append(id, len, |out| match needs_extension {
             true => out.extend_from_slice(&header.encode_extended(magic)),
             false => out.extend_from_slice(&header.encode(magic)),
         });
-        self.sent.add(header.command, header.payload_len);
-        if let Some(link) = self.table.get_mut(id)
+        self.telemetry.sent.add(header.command, header.payload_len);
+        if let Some(link) = self.links.table.get_mut(id)
             && header.payload_len > 0
         {
             link.stream = Some(Box::new(OutgoingStream { left: header.payload_len, behind: SendQueue::default() }));
@@ -249,21 +224,21 @@ impl LoopState {
         if part.is_empty() {
             return Ok(());
         }
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
         if part.len() as u64 > stream.left {
             return Err(CommandError::StreamOverrun);
         }
         self.queue_replies(id);
-        let Some(link) = self.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
+        let Some(link) = self.links.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
         let Some(stream) = &mut link.stream else { return Err(CommandError::NoStream) };
         let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(link.queue.waiting_bytes());
         let taken = part.split_to(part.len().min(room_bytes));
         stream.left -= taken.len() as u64;
-        link.queue.push_rest_shared(taken, &mut self.pool);
+        link.queue.push_rest_shared(taken, &mut self.links.pool);
         if stream.left == 0 {
             link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
-            link.queue.push_queue(&mut stream.behind, &mut self.pool);
+            link.queue.push_queue(&mut stream.behind, &mut self.links.pool);
             link.stream = None;
         }
         self.queue_grew(id);
@@ -274,22 +249,22 @@ impl LoopState {
 
     /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and queues the rest.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
-        let Some(link) = self.table.get_mut(id) else { return AfterWrite::Nothing };
+        let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.bytes_written += written as u64;
-        self.counters.bytes_sent += written as u64;
+        self.telemetry.counters.bytes_sent += written as u64;
         // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
-        let has_ping = self.write_block.has_ping();
+        let has_ping = self.links.write_block.has_ping();
         if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
-        if written < self.write_block.gathered().len() {
-            link.queue_gathered(&self.write_block, written, &mut self.pool);
+        if written < self.links.write_block.gathered().len() {
+            link.queue_gathered(&self.links.write_block, written, &mut self.links.pool);
             self.queue_grew(id);
             return AfterWrite::Nothing;
         }
         let next = AfterWrite::of(link);
         if has_ping {
-            self.rearm(id);
+            self.links.rearm(id, self.clocks.now());
         }
         next
     }
@@ -297,28 +272,28 @@ impl LoopState {
     /// Accounts for `written` of the link's queue, which the kernel has taken at `at`. Pings among it are stamped, and
     /// reading goes on if it had to stop.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
-        let Some(link) = self.table.get_mut(id) else { return AfterWrite::Nothing };
-        link.queue.advance(written, &mut self.pool);
+        let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
+        link.queue.advance(written, &mut self.links.pool);
         link.bytes_written += written as u64;
         link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
-        link.note_taken(self.now);
+        link.note_taken(self.clocks.now());
         let is_empty = link.queue.is_empty();
-        self.counters.bytes_sent += written as u64;
-        if let Some(costs) = self.costs.as_mut().filter(|_| is_empty) {
+        self.telemetry.counters.bytes_sent += written as u64;
+        if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| is_empty) {
             costs.waits_no_more(id, at);
         }
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
         let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
         if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
-            self.release(id, |hold| hold.queue_full = false);
+            self.links.release(id, self.clocks.now(), |hold| hold.queue_full = false);
         }
-        self.rearm(id);
+        self.links.rearm(id, self.clocks.now());
         next
     }
 
     /// The kernel took less than it was offered: it says when there is room again.
     pub(crate) fn not_writable(&mut self, id: LinkId) {
-        if let Some(link) = self.table.get_mut(id) {
+        if let Some(link) = self.links.table.get_mut(id) {
             link.readiness.writable = false;
         }
     }
@@ -326,15 +301,15 @@ impl LoopState {
     /// Puts something behind all that goes out before it, and returns where in the link's outgoing bytes it ends.
     fn enqueue(&mut self, id: LinkId, push: impl FnOnce(&mut SendQueue, &mut BufferPool)) -> u64 {
         self.queue_replies(id);
-        let Some(link) = self.table.get_mut(id) else { return 0 };
+        let Some(link) = self.links.table.get_mut(id) else { return 0 };
         let before = link.bytes_written + link.queue.waiting_bytes() as u64;
         let end = match &mut link.stream {
             Some(stream) => {
-                push(&mut stream.behind, &mut self.pool);
+                push(&mut stream.behind, &mut self.links.pool);
                 before + stream.left + stream.behind.waiting_bytes() as u64
             }
             None => {
-                push(&mut link.queue, &mut self.pool);
+                push(&mut link.queue, &mut self.links.pool);
                 link.bytes_written + link.queue.waiting_bytes() as u64
             }
         };
@@ -345,33 +320,33 @@ impl LoopState {
     /// Queues a frame as [`Link::queue_ahead`] does, behind what was gathered.
     fn enqueue_ahead(&mut self, id: LinkId, frame: &[u8]) -> u64 {
         self.queue_replies(id);
-        let Some(link) = self.table.get_mut(id) else { return 0 };
-        let end = link.queue_ahead(frame, &mut self.pool);
+        let Some(link) = self.links.table.get_mut(id) else { return 0 };
+        let end = link.queue_ahead(frame, &mut self.links.pool);
         self.queue_grew(id);
         end
     }
 
     /// Moves what was gathered for a link to its queue, because more is to come behind it.
     fn queue_replies(&mut self, id: LinkId) {
-        let is_replying = self.replying == Some(id);
-        let Some(link) = self.table.get_mut(id) else { return };
+        let is_replying = self.links.replying == Some(id);
+        let Some(link) = self.links.table.get_mut(id) else { return };
         if is_replying {
-            link.queue_gathered(&self.write_block, 0, &mut self.pool);
-            self.write_block.clear();
+            link.queue_gathered(&self.links.write_block, 0, &mut self.links.pool);
+            self.links.write_block.clear();
         }
     }
 
     fn queue_grew(&mut self, id: LinkId) {
-        self.table.mark_dirty(id);
-        let Some(link) = self.table.get_mut(id) else { return };
-        link.note_waiting(self.now);
-        if let Some(costs) = self.costs.as_mut().filter(|_| !link.queue.is_empty()) {
-            costs.waits(id, self.now);
+        self.links.table.mark_dirty(id);
+        let Some(link) = self.links.table.get_mut(id) else { return };
+        link.note_waiting(self.clocks.now());
+        if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| !link.queue.is_empty()) {
+            costs.waits(id, self.clocks.now());
         }
         if link.untaken_bytes() > SEND_QUEUE_PAUSE_BYTES {
-            self.hold(id, |hold| hold.queue_full = true);
+            self.links.hold(id, self.clocks.now(), |hold| hold.queue_full = true);
         }
-        self.rearm(id);
+        self.links.rearm(id, self.clocks.now());
     }
 }
 

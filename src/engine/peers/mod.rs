@@ -35,12 +35,12 @@ impl Engine {
             manager.begin_turn();
         }
         self.watch_disk();
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         if !self.has_row() {
             self.report_lack_of_rows();
         }
         let Some(manager) = &self.state.manager else { return };
-        let next_at = manager.next_at(self.has_row(), now, self.state.unix_time);
+        let next_at = manager.next_at(self.has_row(), now, self.state.clocks.unix());
         if self.state.stopping || next_at.is_none_or(|moment| moment > now) {
             return;
         }
@@ -52,7 +52,7 @@ impl Engine {
 
     /// Whether there is a row for one more link: those who are told that there is no place have rows, too.
     fn has_row(&self) -> bool {
-        self.state.table.len() < self.state.config.max_links
+        self.state.links.table.len() < self.state.config.max_links
     }
 
     fn dial_whom_it_wants(&mut self) {
@@ -62,14 +62,16 @@ impl Engine {
             }
             let state = &mut self.state;
             let Some(manager) = &mut state.manager else { return };
-            let Some(address) = manager.next_dial(state.now, state.unix_time, &mut state.rng) else { return };
+            let Some(address) = manager.next_dial(state.clocks.now(), state.clocks.unix(), &mut state.rng) else {
+                return;
+            };
             state.open(address, None);
         }
     }
 
     /// Reports a due dial for which the table has no row.
     fn report_lack_of_rows(&mut self) {
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         if let Some(manager) = self.state.manager.as_mut().filter(|_| !self.state.stopping) {
             manager.dialler.lacks_row(now);
             self.report_dial_holds();
@@ -78,31 +80,31 @@ impl Engine {
 
     /// Reports the causes for which wanted peers are not dialled, each once until they are connected.
     fn report_dial_holds(&mut self) {
-        let LoopState { manager, outbox, dial_holds, .. } = &mut self.state;
+        let LoopState { manager, outbox, telemetry, .. } = &mut self.state;
         let Some(manager) = manager else { return };
         while let Some(cause) = manager.dialler.take_hold() {
-            dial_holds.add(cause);
+            telemetry.dial_holds.add(cause);
             outbox.tell(ControlEvent::DialsHeldBack { cause });
         }
     }
 
     /// What to ask the network next for the manager.
     pub(crate) fn next_question(&mut self) -> Option<Resolve> {
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         self.state.manager.as_mut().filter(|_| !self.state.stopping)?.next_question(now)
     }
 
     /// The next changes of the book to write.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         self.state.manager.as_mut()?.next_batch(now)
     }
 
     /// Takes up what an earlier run has remembered.
     pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
-        let LoopState { manager, now, unix_time, rng, .. } = &mut self.state;
+        let LoopState { manager, clocks, rng, .. } = &mut self.state;
         if let Some(manager) = manager {
-            manager.remember(peers, bans, (*now, *unix_time), rng);
+            manager.remember(peers, bans, clocks.moment(), rng);
         }
     }
 
@@ -119,24 +121,24 @@ impl Engine {
     }
 
     fn give_up_seeds(&mut self) {
-        let LoopState { manager, outbox, counters, now, rng, .. } = &mut self.state;
+        let LoopState { manager, outbox, telemetry, clocks, rng, .. } = &mut self.state;
         let Some(manager) = manager else { return };
-        while let Some(name) = manager.give_up_query(*now, rng) {
-            counters.resolve_failures += 1;
+        while let Some(name) = manager.give_up_query(clocks.now(), rng) {
+            telemetry.counters.resolve_failures += 1;
             outbox.tell(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
         }
     }
 
     fn end_bans(&mut self) {
         let Some(manager) = &mut self.state.manager else { return };
-        for ban in manager.end_bans(self.state.now, self.state.unix_time) {
+        for ban in manager.end_bans(self.state.clocks.now(), self.state.clocks.unix()) {
             self.state.outbox.tell(ControlEvent::PeerUnbanned { host: ban.host });
         }
     }
 
     /// How long the manager has nothing to do.
     pub(crate) fn manager_wait(&self) -> Wait {
-        let (now, unix) = (self.state.now, self.state.unix_time);
+        let (now, unix) = (self.state.clocks.now(), self.state.clocks.unix());
         let next = self.state.manager.as_ref().and_then(|manager| match self.state.stopping {
             // All that is left is to write down what has changed.
             true => manager.write_at(now),
@@ -153,13 +155,13 @@ impl Engine {
 
     /// Whether the host of `address` may connect at all.
     pub(super) fn let_in(&mut self, address: SocketAddr) -> Result<(), Refusal> {
-        let (now, unix) = (self.state.now, self.state.unix_time);
+        let (now, unix) = (self.state.clocks.now(), self.state.clocks.unix());
         self.state.manager.as_mut().map_or(Ok(()), |manager| manager.let_in(address.ip(), now, unix))
     }
 
     /// Whether there is a place for one more accepted peer, which is taken.
     pub(super) fn take_place(&mut self) -> bool {
-        let is_below_max = self.state.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
+        let is_below_max = self.state.telemetry.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
         match &mut self.state.manager {
             Some(manager) => is_below_max && manager.dialler.places.try_take() || self.make_room(),
             None => is_below_max,
@@ -168,11 +170,12 @@ impl Engine {
 
     /// Closes an accepted peer for a new one, if that is wanted and one can be spared.
     fn make_room(&mut self) -> bool {
-        let LoopState { manager, table, rng, outbox, .. } = &mut self.state;
+        let LoopState { manager, links, rng, outbox, .. } = &mut self.state;
         let Some(manager) = manager else { return false };
         if !manager.may_weigh() {
             return false;
         }
+        let table = &links.table;
         let rows = evict::rows(table.slots() as usize, rng);
         let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
         let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
@@ -182,7 +185,7 @@ impl Engine {
         }
         // Its row goes at the end of this turn and gives its place back then.
         manager.dialler.places.take_beyond();
-        self.state.abort(peer.link(), LocalCause::Evicted.into());
+        self.state.links.abort(peer.link(), LocalCause::Evicted.into());
         true
     }
 
@@ -195,21 +198,21 @@ impl Engine {
 
     /// Says in the log that accepting has to wait.
     pub(crate) fn log_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error) {
-        self.logbook.note_accept_pause(listen_address, error, self.state.now);
+        self.logbook.note_accept_pause(listen_address, error, self.state.clocks.now());
     }
 
     /// Accepting has to wait; where descriptors are short, so does dialling.
     pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
-        self.state.counters.accept_pauses += 1;
+        self.state.telemetry.counters.accept_pauses += 1;
         let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
         if let Some(manager) = self.state.manager.as_mut().filter(|_| is_short) {
-            manager.dialler.short_of_descriptors(self.state.now);
+            manager.dialler.short_of_descriptors(self.state.clocks.now());
         }
     }
 
     /// The kernel has begun to connect a link that was dialled.
     pub(crate) fn dial_began(&mut self, id: LinkId) {
-        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        let (table, manager) = (&self.state.links.table, &mut self.state.manager);
         if let (Some(manager), Some(link)) = (manager, table.get(id)) {
             manager.dialler.dialled(link.peer.address());
         }
@@ -217,7 +220,7 @@ impl Engine {
 
     /// Remembers the nonce of the `version` that goes out on a dialled link.
     pub(super) fn version_leaves(&mut self, id: LinkId, nonce: u64) {
-        let Some(link) = self.state.table.get(id).filter(|link| !link.peer.is_inbound()) else { return };
+        let Some(link) = self.state.links.table.get(id).filter(|link| !link.peer.is_inbound()) else { return };
         self.nonces.insert(nonce, id);
         if let Some(manager) = &mut self.state.manager {
             manager.dialler.opened(link.peer.address());
@@ -229,7 +232,7 @@ impl Engine {
     /// Closes a link whose peer's `version` has a nonce of ours: the loop is connected to itself, or somebody repeats
     /// it. Returns whether it did.
     pub(super) fn close_if_own(&mut self, id: LinkId) -> bool {
-        let table = &self.state.table;
+        let table = &self.state.links.table;
         let Some(link) = table.get(id) else { return false };
         let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
         let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
@@ -238,17 +241,17 @@ impl Engine {
         let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
         let reason = LocalCause::SelfConnection.into();
         if is_proven {
-            self.state.close(dialled, reason);
+            self.state.links.close(dialled, reason, self.state.clocks.now());
         }
-        self.state.close(id, reason);
+        self.state.links.close(id, reason, self.state.clocks.now());
         true
     }
 
     /// Whether the connection whose `version` has come may go on.
     pub(super) fn identify(&mut self, id: LinkId) -> bool {
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         let patience = self.state.config.handshake_timeout;
-        let (table, manager) = (&self.state.table, &mut self.state.manager);
+        let (table, manager) = (&self.state.links.table, &mut self.state.manager);
         let (Some(manager), Some(link)) = (manager, table.get(id)) else { return true };
         let Some(version) = link.peer.handshake().peer_version() else { return true };
         let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
@@ -260,11 +263,11 @@ impl Engine {
         match manager.identify(id, link.peer.address(), opener, version, is_settled) {
             None => true,
             Some(Duplicate::This) => {
-                self.state.close(id, LocalCause::Duplicate.into());
+                self.state.links.close(id, LocalCause::Duplicate.into(), now);
                 false
             }
             Some(Duplicate::Other(other)) => {
-                self.state.close(other, LocalCause::Duplicate.into());
+                self.state.links.close(other, LocalCause::Duplicate.into(), now);
                 true
             }
         }
@@ -272,11 +275,11 @@ impl Engine {
 
     /// The handshake of a peer is complete.
     pub(super) fn settled(&mut self, id: LinkId) {
-        let LoopState { table, manager, now, unix_time, rng, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, table.get(id)) else { return };
+        let LoopState { links, manager, clocks, rng, .. } = &mut self.state;
+        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
         let Some(version) = link.peer.handshake().peer_version() else { return };
         let opener = if link.peer.is_inbound() { Side::Remote } else { Side::Local };
-        manager.settled(id, link.peer.address(), opener, version, (*now, *unix_time), rng);
+        manager.settled(id, link.peer.address(), opener, version, (clocks.now(), clocks.unix()), rng);
     }
 
     // --- Punishing --------------------------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ impl Engine {
 
     /// A message of a peer had a wrong checksum.
     pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
-        let now = self.state.now;
+        let now = self.state.clocks.now();
         let misconduct = self.state.manager.as_mut().and_then(|manager| manager.count_bad_checksum(id, now));
         if let Some(misconduct) = misconduct {
             self.misbehaved(id, misconduct);
@@ -324,10 +327,10 @@ impl Engine {
 
     /// Ends the ban of a host; says whether there was one.
     pub(crate) fn unban_as_asked(&mut self, address: IpAddr) -> Result<bool, CommandError> {
-        let LoopState { manager, outbox, now, unix_time, .. } = &mut self.state;
+        let LoopState { manager, outbox, clocks, .. } = &mut self.state;
         let manager = manager.as_mut().ok_or(CommandError::NoManager)?;
         let host = Host::of(address);
-        let was_banned = manager.unban(host, *now, *unix_time);
+        let was_banned = manager.unban(host, clocks.now(), clocks.unix());
         if was_banned {
             outbox.tell(ControlEvent::PeerUnbanned { host });
         }
@@ -337,22 +340,22 @@ impl Engine {
     /// The bans in force.
     pub(crate) fn bans(&self) -> Result<Vec<Ban>, CommandError> {
         let manager = self.state.manager.as_ref().ok_or(CommandError::NoManager)?;
-        Ok(manager.bans.list(self.state.now, self.state.unix_time))
+        Ok(manager.bans.list(self.state.clocks.now(), self.state.clocks.unix()))
     }
 
     // --- Leaving ----------------------------------------------------------------------------------------------------
 
     /// A row is about to be freed: gives back what it held and tells of the end.
     pub(super) fn left(&mut self, leaving: Leaving) {
-        let has_ready_peer = self.state.ready_peers() > 0;
-        let LoopState { manager, outbox, counters, now, unix_time, rng, .. } = &mut self.state;
-        let moment = (*now, *unix_time);
+        let has_ready_peer = self.state.telemetry.ready_count() > 0;
+        let LoopState { manager, outbox, telemetry, clocks, rng, .. } = &mut self.state;
+        let moment = (clocks.now(), clocks.unix());
         let departure = manager.as_mut().and_then(|manager| manager.left(leaving, has_ready_peer, moment, rng));
         let address = leaving.address;
         let is_barred = manager.as_ref().is_some_and(|manager| manager.is_barred(address, moment.0, moment.1));
         outbox.tell(end_told(leaving, departure, is_barred));
         if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
-            counters.restarts += 1;
+            telemetry.counters.restarts += 1;
             outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
         }
         if let Some(manager) = manager {

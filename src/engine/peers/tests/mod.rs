@@ -60,13 +60,13 @@ impl Stage {
     fn new(manager: ManagerConfig) -> Self {
         let config = Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) };
         let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
-        engine.state.unix_time = UnixTime::from_secs(1_000_000);
+        engine.state.clocks.set_unix(UnixTime::from_secs(1_000_000));
         Self { engine, fate: Fate::Undecided, batches: Vec::new(), questions: Vec::new(), turns: 0 }
     }
 
     fn remember(&mut self, addresses: &[SocketAddr], status: PeerStatus) {
         let peer = |address: &SocketAddr| {
-            let mut peer = KnownPeer::new(*address, self.engine.state.unix_time);
+            let mut peer = KnownPeer::new(*address, self.engine.state.clocks.unix());
             peer.status = status;
             peer
         };
@@ -80,22 +80,23 @@ impl Stage {
         engine.manage();
         self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
         self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
-        while let Some(dial) = engine.state.table.pop_dial() {
-            if engine.is_open(dial.link) {
+        while let Some(dial) = engine.state.links.table.pop_dial() {
+            if engine.state.links.is_open(dial.link) {
                 engine.dialling(dial.link);
                 dial_ends(engine, dial.link, self.fate);
             }
         }
-        while engine.state.table.pop_ready().is_some() {}
+        while engine.state.links.table.pop_ready().is_some() {}
         let mut due = Vec::new();
-        engine.state.wheel.expire(tick_of(engine.state.now), EXPIRIES_PER_TURN, &mut due);
+        engine.state.links.wheel.expire(tick_of(engine.state.clocks.now()), EXPIRIES_PER_TURN, &mut due);
         due.into_iter().for_each(|slot| engine.timer_due(slot));
-        while let Some(id) = engine.state.table.pop_dirty() {
-            let (now, waiting) = (engine.state.now, engine.state.table.get(id).map(|link| link.queue.waiting_bytes()));
+        while let Some(id) = engine.state.links.table.pop_dirty() {
+            let (now, waiting) =
+                (engine.state.clocks.now(), engine.state.links.table.get(id).map(|link| link.queue.waiting_bytes()));
             engine.wrote_queued(id, waiting.unwrap_or(0), now, &mut Deaf);
         }
-        for _ in 0..engine.state.table.closing_len() {
-            let id = engine.state.table.pop_closing().expect("it was counted");
+        for _ in 0..engine.state.links.table.closing_len() {
+            let id = engine.state.links.table.pop_closing().expect("it was counted");
             engine.close_step(id, &mut Deaf);
         }
         engine.tell_news(&mut Deaf);
@@ -107,7 +108,7 @@ impl Stage {
             self.turn();
             match self.engine.wait() {
                 Wait::Zero => {}
-                Wait::Until(moment) if moment <= self.engine.state.now => {}
+                Wait::Until(moment) if moment <= self.engine.state.clocks.now() => {}
                 wait @ (Wait::Until(_) | Wait::Forever) => return wait,
             }
         }
@@ -115,26 +116,27 @@ impl Stage {
     }
 
     fn pass(&mut self, time: Duration) {
-        let state = &mut self.engine.state;
-        state.now = state.now.plus(time);
-        state.unix_time = UnixTime::from_secs(1_000_000 + state.now.since(Instant::ZERO).as_secs() as i64);
-        self.engine.heard_until = self.engine.state.now;
+        let clocks = &mut self.engine.state.clocks;
+        let now = clocks.now().plus(time);
+        clocks.advance(now);
+        clocks.set_unix(UnixTime::from_secs(1_000_000 + now.since(Instant::ZERO).as_secs() as i64));
+        clocks.input_seen_until = now;
     }
 
     /// How long the manager has nothing to do.
     fn sleep(&self) -> Option<Duration> {
         match self.engine.manager_wait() {
             Wait::Zero => Some(Duration::ZERO),
-            Wait::Until(moment) => Some(moment.since(self.engine.state.now)),
+            Wait::Until(moment) => Some(moment.since(self.engine.state.clocks.now())),
             Wait::Forever => None,
         }
     }
 
     /// Sleeps whenever the loop would, until so much time has passed.
     fn sleep_for(&mut self, time: Duration) {
-        let until = self.engine.state.now.plus(time);
-        while self.engine.state.now < until {
-            let left = until.since(self.engine.state.now);
+        let until = self.engine.state.clocks.now().plus(time);
+        while self.engine.state.clocks.now() < until {
+            let left = until.since(self.engine.state.clocks.now());
             self.pass(self.sleep().map_or(left, |sleep| sleep.min(left)));
             self.settle();
         }
@@ -159,12 +161,12 @@ impl Stage {
     }
 
     fn links(&self) -> Vec<LinkId> {
-        self.engine.state.table.iter().map(|(id, _)| id).collect()
+        self.engine.state.links.table.iter().map(|(id, _)| id).collect()
     }
 
     /// Checks that the manager holds for its links what they hold, and nothing else.
     fn assert_accounts(&self) {
-        let table = &self.engine.state.table;
+        let table = &self.engine.state.links.table;
         let manager = self.engine.state.manager.as_deref().expect("it has one");
         let has_place = |connection_type| connection_type != ConnectionType::OverCapacity;
         let peers = table.iter().filter(|(_, link)| has_place(link.peer.connection_type())).count();
@@ -274,7 +276,7 @@ fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() 
     stage.sleep_for(SEED_INTERVAL_MIN - TICK);
     assert_eq!(stage.questions.len(), 2, "a failure is no reason to ask at once");
     stage.sleep_for(TICK);
-    let asked_at = stage.engine.state.now;
+    let asked_at = stage.engine.state.clocks.now();
     let peers: Vec<SocketAddr> = (0..20).map(host).collect();
     stage.answer_seed(stage.questions[2], &peers);
     stage.settle();
@@ -314,14 +316,14 @@ fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
         if stops {
             stage.stop();
         }
-        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.now.plus(BOOK_ANSWER_MAX)));
+        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.clocks.now().plus(BOOK_ANSWER_MAX)));
         stage.pass(BOOK_ANSWER_MAX);
         stage.engine.manage();
         let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
         assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
         assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
         stage.sleep_for(3 * BOOK_ANSWER_MAX);
-        assert_eq!(stage.engine.state.counters.persist_failures, 1, "it is told once");
+        assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "it is told once");
         stage.answer_batch(1, Ok(()));
         assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
     }
@@ -380,7 +382,7 @@ fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
-    stage.engine.state.abort(visitors[0], LocalCause::Requested.into());
+    stage.engine.state.links.abort(visitors[0], LocalCause::Requested.into());
     stage.settle();
     assert_eq!(stage.links().len(), 2, "the row is that of the peer that is dialled");
     stage.assert_accounts();
@@ -404,7 +406,7 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
         |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.places.taken());
     assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
     stage.settle();
-    assert_eq!((stage.links().len(), stage.engine.state.counters.refused), (PEERS.into(), 0));
+    assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));
     stage.assert_accounts();
 }
 
@@ -419,7 +421,7 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
             let id = stage.engine.accept(host(number)).expect("there are rows");
             stage.engine.opened(id, &mut Deaf);
         }
-        let census = &stage.engine.state.census;
+        let census = &stage.engine.state.telemetry.census;
         let counted = census.of_type(ConnectionType::OverCapacity);
         stage.settle();
         counted
@@ -440,7 +442,7 @@ impl Stage {
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.engine.state.table.iter().map(|(_, link)| link.peer.address()).collect()
+        self.engine.state.links.table.iter().map(|(_, link)| link.peer.address()).collect()
     }
 }
 
@@ -492,9 +494,9 @@ fn who_is_banned_and_not_trusted_any_more_is_closed() {
     stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();
-    assert!(links.iter().all(|id| stage.engine.is_open(*id)), "no ban is for who is trusted");
+    assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "no ban is for who is trusted");
     stage.reconfigure(manager());
-    assert_eq!(links.map(|id| stage.engine.is_open(id)), [false, true]);
+    assert_eq!(links.map(|id| stage.engine.state.links.is_open(id)), [false, true]);
     stage.settle();
     stage.assert_accounts();
 }

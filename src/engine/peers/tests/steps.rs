@@ -104,7 +104,7 @@ impl Stage {
             Step::Sleep => {
                 let time = match self.engine.wait() {
                     Wait::Zero => Duration::ZERO,
-                    Wait::Until(moment) => moment.since(self.engine.state.now),
+                    Wait::Until(moment) => moment.since(self.engine.state.clocks.now()),
                     Wait::Forever => Duration::from_secs(3_600),
                 };
                 self.pass(time);
@@ -135,7 +135,7 @@ impl Stage {
             Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
             Step::Close { index } => {
                 if let Some(&id) = self.links().get(index) {
-                    self.engine.state.close(id, LocalCause::Requested.into());
+                    self.engine.state.links.close(id, LocalCause::Requested.into(), self.engine.state.clocks.now());
                 }
             }
             Step::Reset { index } => {

@@ -1,0 +1,236 @@
+//! The links of a loop, with all that they share: table, timers, buffers, and the block that replies are gathered in.
+//!
+//! Here links are held, released, closed and timed. Deadlines are never stored: each is worked out from what it counts
+//! from, so a new configuration moves it by itself. No call here reaches a socket or a clock; the moment is a
+//! parameter.
+
+use crate::bugs::{self, Budget, Bug};
+use crate::config::Config;
+use crate::error::{CloseReason, CommandError};
+use crate::id::LinkId;
+use crate::limits::{BLOCK_PAYLOAD_MAX_BYTES, CLOSE_GRACE, SEND_QUEUE_MAX_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::link::blocks::WriteBlock;
+use crate::link::row::{Ending, Hold, Link};
+use crate::link::send_queue::BufferPool;
+use crate::link::table::Table;
+use crate::peer::ConnectionState;
+use crate::protocol::CommandName;
+use crate::time::Instant;
+use crate::wheel::{Wheel, tick_at_or_after, tick_of};
+use crate::wire::PayloadLimits;
+use crate::wire::header::payload_limit;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) table: Table,
+    pub(crate) wheel: Wheel,
+    pub(crate) pool: BufferPool,
+    /// The link that is being read, whose replies go to the write block.
+    pub(super) replying: Option<LinkId>,
+    pub(crate) write_block: WriteBlock,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// The times after which a peer is late or a ping is due, as they are configured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) handshake: Duration,
+    pub(crate) pong: Duration,
+    /// Zero for no pings of ours.
+    ping_interval: Duration,
+    /// Since when the ping interval is what it is: no ping was due by it before.
+    ping_interval_since: Instant,
+}
+
+impl Timeouts {
+    fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            connect: config.connect_timeout,
+            handshake: config.handshake_timeout,
+            pong: config.pong_timeout,
+            ping_interval: config.ping_interval,
+            ping_interval_since: now,
+        }
+    }
+
+    /// Takes over what is configured, and returns whether timers that are set may be too late by it, or rows have the
+    /// old time for a pong.
+    pub(crate) fn update(&mut self, config: &Config, now: Instant) -> bool {
+        let mut new = Self::new(config, now);
+        if new.ping_interval == self.ping_interval {
+            new.ping_interval_since = self.ping_interval_since;
+        }
+        let before = std::mem::replace(self, new);
+        let is_sooner = !new.ping_interval.is_zero()
+            && (before.ping_interval.is_zero() || new.ping_interval < before.ping_interval)
+            || new.connect < before.connect
+            || new.handshake < before.handshake;
+        is_sooner || new.pong != before.pong
+    }
+
+    /// Returns when the next ping of ours is due; [`Instant::MAX`] for never.
+    pub(crate) fn ping_due(&self, link: &Link) -> Instant {
+        if self.ping_interval.is_zero() || link.peer.state() != ConnectionState::Connected || !link.has_pongs() {
+            return Instant::MAX;
+        }
+        link.pinged_at.plus(self.ping_interval).max(self.ping_interval_since)
+    }
+
+    /// Returns the next moment at which something about the link is late or due.
+    fn earliest_deadline(&self, link: &Link) -> Instant {
+        let mut earliest = Instant::MAX;
+        let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
+        match link.ending.as_deref() {
+            Some(Ending::Lingering(_, since)) => return since.plus(CLOSE_GRACE),
+            // Its end goes on without a timer, which would go off in each turn until then.
+            Some(Ending::Draining(..)) if link.is_listed_closing() => return Instant::MAX,
+            Some(Ending::Draining(..)) if link.queue.is_empty() => return link.may_shut_down_at(),
+            Some(Ending::Draining(_, since)) => {
+                return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
+            }
+            Some(Ending::Ended(_)) => return Instant::MAX,
+            None => {}
+        }
+        match link.peer.state() {
+            ConnectionState::Connecting => consider(Some(link.peer.since().plus(self.connect))),
+            ConnectionState::AwaitingHandshake if link.hold.is_held() => {}
+            ConnectionState::AwaitingHandshake => consider(link.peer.handshake().deadline(self.handshake)),
+            ConnectionState::Connected => consider(Some(self.ping_due(link))),
+            ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => {}
+        }
+        if !link.queue.is_empty() {
+            consider(Some(link.send_progress.plus(SEND_STALL_TIMEOUT)));
+        }
+        if !link.hold.is_held() {
+            consider(link.framer.deadline());
+            if !link.framer.is_within_large_payload() {
+                consider(link.peer.ping_pong().next_deadline());
+            }
+        }
+        earliest
+    }
+}
+
+impl Links {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            table: Table::new(),
+            wheel: Wheel::new(bugs::shrunk(Budget::WheelSlots, WHEEL_SLOTS), tick_of(now)),
+            pool: BufferPool::default(),
+            replying: None,
+            write_block: WriteBlock::default(),
+            timeouts: Timeouts::new(config, now),
+        }
+    }
+
+    /// Returns whether the link exists and is not ending.
+    pub(crate) fn is_open(&self, id: LinkId) -> bool {
+        self.table.get(id).is_some_and(|link| link.is_open())
+    }
+
+    // --- Reading or not ---------------------------------------------------------------------------------------------
+
+    /// Adds a cause for not reading a link.
+    pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl FnOnce(&mut Hold)) {
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
+        if !link.hold.is_held() {
+            link.held_since = now;
+        }
+        add(&mut link.hold);
+    }
+
+    /// Lifts a cause for not reading; if it was the last, the time lost is charged to no deadline of the peer.
+    pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        let was_held = link.hold.is_held();
+        lift(&mut link.hold);
+        if was_held && !link.hold.is_held() {
+            let pause = now.since(link.held_since);
+            link.framer.excuse(pause);
+            link.peer.handshake_mut().excuse(pause);
+            link.peer.ping_pong_mut().resume_reading(now);
+            self.table.mark_ready(id);
+            self.rearm(id, now);
+        }
+    }
+
+    // --- Closing ----------------------------------------------------------------------------------------------------
+
+    /// Closes a link after all that waits for it is sent.
+    pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        if !link.is_open() {
+            return;
+        }
+        if link.peer.state() == ConnectionState::Connecting {
+            return self.abort(id, reason);
+        }
+        link.set_ending(Ending::Draining(reason, now));
+        link.send_progress = now;
+        self.release(id, now, |hold| *hold = Hold::default());
+        self.table.mark_closing(id);
+        self.rearm(id, now);
+    }
+
+    /// Closes a link at the end of this turn, whatever waits. The reason of an end that has begun stays.
+    pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        let first = link.ending.as_deref().map_or(reason, Ending::reason);
+        link.set_ending(Ending::Ended(first));
+        self.table.mark_closing(id);
+    }
+
+    // --- Timers -----------------------------------------------------------------------------------------------------
+
+    /// Makes the link's timer fire no later than its earliest deadline. A timer that is set too early stays, and is
+    /// set again when it fires.
+    pub(crate) fn rearm(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.table.get(id) else { return };
+        let due = self.due_at(link, now);
+        if due == Instant::MAX {
+            return;
+        }
+        let tick = tick_at_or_after(due);
+        let key = id.slot() as u32;
+        if self.wheel.armed_tick(key).is_none_or(|armed| armed > tick) {
+            self.wheel.arm(key, tick);
+        }
+    }
+
+    /// Returns when the link's timer has something to do. A peer that is late while its next read or write waits for
+    /// memory is judged after that: a timer for a past deadline would fire in each turn until then.
+    pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
+        let deadline = self.timeouts.earliest_deadline(link);
+        let is_put_off = deadline <= now && link.retry_at != Instant::MAX;
+        if is_put_off { link.retry_at } else { deadline.min(link.retry_at) }
+    }
+
+    // --- Room to send -----------------------------------------------------------------------------------------------
+
+    /// Checks that the peer takes a payload of `len_bytes`: by its `protoconf`, which is about everything but blocks
+    /// and transactions.
+    pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let limits = PayloadLimits {
+            message_max_bytes: u64::from(link.peer.max_recv_payload()),
+            block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES,
+        };
+        if len_bytes > payload_limit(command, &limits) {
+            return Err(CommandError::TooLargeForPeer);
+        }
+        Ok(())
+    }
+
+    /// Checks that a message of `len` bytes fits the link's queue.
+    pub(super) fn check_room(&self, id: LinkId, len: usize) -> Result<(), CommandError> {
+        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+        let waiting_bytes = link.messages_waiting_bytes();
+        let is_full = waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0;
+        if is_full && !bugs::is_planted(Bug::UnboundedQueue) {
+            return Err(CommandError::QueueFull);
+        }
+        Ok(())
+    }
+}

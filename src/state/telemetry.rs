@@ -1,0 +1,108 @@
+//! What the loop counts and measures of itself: gauges, counters, latencies, and what each peer costs.
+//!
+//! Nothing here decides anything, and no value is read back by the engine except to report it.
+
+use crate::api::Latency;
+use crate::id::LinkId;
+use crate::peer::ConnectionState;
+use crate::stats::histogram::{Counters, LatencyHistogram};
+use crate::stats::{Census, CloseCounts, Costs, DialHoldCounts, Mark, MessageCounts, PeerCost};
+use crate::time::Instant;
+use std::mem;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    /// The links by state and type.
+    pub(crate) census: Census,
+    pub(crate) counters: Counters,
+    pub(crate) closes: CloseCounts,
+    pub(crate) dial_holds: DialHoldCounts,
+    pub(crate) received: MessageCounts,
+    pub(crate) sent: MessageCounts,
+    /// What each peer costs, if that is measured.
+    pub(crate) costs: Option<Box<Costs>>,
+    pub(crate) connect: LatencyHistogram,
+    pub(crate) handshake: LatencyHistogram,
+    pub(crate) ping_rtt: LatencyHistogram,
+    pub(crate) turn: LatencyHistogram,
+    pub(crate) loop_lag: LatencyHistogram,
+    pub(crate) keepalive_lag: LatencyHistogram,
+    /// Time spent at work.
+    pub(crate) busy: Duration,
+    /// Time spent polling instead of sleeping.
+    pub(crate) spinning: Duration,
+}
+
+impl Telemetry {
+    pub(crate) fn new(measures_peers: bool) -> Self {
+        Self {
+            census: Census::default(),
+            counters: Counters::default(),
+            closes: CloseCounts::default(),
+            dial_holds: DialHoldCounts::default(),
+            received: MessageCounts::default(),
+            sent: MessageCounts::default(),
+            costs: measures_peers.then(Box::default),
+            connect: LatencyHistogram::new(),
+            handshake: LatencyHistogram::new(),
+            ping_rtt: LatencyHistogram::new(),
+            turn: LatencyHistogram::new(),
+            loop_lag: LatencyHistogram::new(),
+            keepalive_lag: LatencyHistogram::new(),
+            busy: Duration::ZERO,
+            spinning: Duration::ZERO,
+        }
+    }
+
+    /// Returns the number of peers whose handshake is complete.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.census.in_state(ConnectionState::Connected)
+    }
+
+    /// Returns a histogram with all that it holds, and goes on with `spare`.
+    pub(crate) fn swap_histogram(&mut self, latency: Latency, spare: LatencyHistogram) -> LatencyHistogram {
+        let histogram = match latency {
+            Latency::Connect => &mut self.connect,
+            Latency::Handshake => &mut self.handshake,
+            Latency::PingRtt => &mut self.ping_rtt,
+            Latency::Turn => &mut self.turn,
+            Latency::LoopLag => &mut self.loop_lag,
+            Latency::KeepaliveLag => &mut self.keepalive_lag,
+        };
+        mem::replace(histogram, spare)
+    }
+
+    // --- What peers cost --------------------------------------------------------------------------------------------
+
+    /// Begins to measure what peers cost, with nothing, or ends it and frees the memory. Idempotent.
+    pub(crate) fn measure_peers(&mut self, measures: bool) {
+        if measures != self.costs.is_some() {
+            self.costs = measures.then(Box::default);
+        }
+    }
+
+    /// Returns what a peer has cost up to `now`, if that is measured.
+    pub(crate) fn cost_of(&self, id: LinkId, now: Instant) -> Option<PeerCost> {
+        self.costs.as_ref().map(|costs| costs.of(id, now))
+    }
+
+    /// Returns where the loop is, if what each peer costs is measured; `clock` is read only then.
+    pub(crate) fn mark(&self, clock: impl FnOnce() -> Instant) -> Option<Mark> {
+        self.costs.as_ref().map(|_| Mark {
+            at: clock(),
+            received_bytes: self.counters.bytes_received,
+            sent_bytes: self.counters.bytes_sent,
+        })
+    }
+
+    /// Charges a link with all that was done since `mark`, and moves that on.
+    pub(crate) fn charge(&mut self, id: LinkId, mark: &mut Option<Mark>, clock: impl FnOnce() -> Instant) {
+        let Some(from) = mark else { return };
+        let to = self.mark(clock);
+        if let (Some(costs), Some(to)) = (&mut self.costs, &to) {
+            costs.charge(id, from, to);
+        }
+        *mark = to;
+    }
+}
