@@ -12,7 +12,7 @@
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
-    expect(unreachable_pub, reason = "who plants and who shrinks needs the feature")
+    expect(unreachable_pub, reason = "`internals` exports all of it with the feature")
 )]
 
 #[cfg(feature = "sim-bugs")]
@@ -94,7 +94,7 @@ pub(crate) const fn shrunk(_budget: Budget, full: usize) -> usize {
 
 /// Shrinks no budget, without the feature.
 #[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
-pub(crate) const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
+pub const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
     Shrunk
 }
 
@@ -102,7 +102,7 @@ pub(crate) const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
 #[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
 #[derive(Debug)]
 #[must_use = "with the feature, the budgets are whole again without it"]
-pub(crate) struct Shrunk;
+pub struct Shrunk;
 
 #[cfg(feature = "sim-bugs")]
 mod saboteur {

@@ -78,10 +78,7 @@
 
 pub mod address;
 pub mod api;
-#[cfg(not(feature = "sim-bugs"))]
 mod bugs;
-#[cfg(feature = "sim-bugs")]
-pub mod bugs;
 pub mod channel;
 pub mod config;
 mod engine;
@@ -91,6 +88,9 @@ pub mod error;
 pub mod handle;
 pub mod handler;
 pub mod id;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod internals;
 pub mod limits;
 mod link;
 pub mod load;

@@ -97,7 +97,6 @@ mod net;
 mod pipe;
 mod poller;
 mod ports;
-pub mod swarm;
 mod tape;
 mod trace;
 mod world;

@@ -1,8 +1,8 @@
 //! With budgets shrunk to almost nothing everything takes more turns, and nothing else changes.
 
 use crate::support::{Journal, Node, Player, RawPeer, config, frame, frames, ping, secs, verack, version};
-use peerloop::bugs::{self, Budget};
 use peerloop::error::CloseReason;
+use peerloop::internals::{self, Budget};
 use peerloop::limits::READ_BLOCK_BYTES;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
@@ -78,7 +78,7 @@ fn run() -> (Outcome, Course) {
 }
 
 fn run_with(budgets: &[(Budget, usize)]) -> (Outcome, Course) {
-    let _shrunk = bugs::shrink(budgets);
+    let _shrunk = internals::shrink(budgets);
     run()
 }
 
@@ -122,8 +122,8 @@ fn no_budget_changes_the_outcome_and_each_changes_the_course() {
 #[test]
 fn a_budget_is_whole_again_without_its_guard() {
     let whole = run().1;
-    let outer = bugs::shrink(&[(Budget::ReadBytes, READ_BLOCK_BYTES)]);
-    let inner = bugs::shrink(&[(Budget::ReadBytes, 1)]);
+    let outer = internals::shrink(&[(Budget::ReadBytes, READ_BLOCK_BYTES)]);
+    let inner = internals::shrink(&[(Budget::ReadBytes, 1)]);
     assert_ne!(run().1, whole);
     drop(inner);
     assert_eq!(run().1, whole);
@@ -134,5 +134,5 @@ fn a_budget_is_whole_again_without_its_guard() {
 #[test]
 #[should_panic(expected = "must leave something")]
 fn nothing_is_no_budget() {
-    let _shrunk = bugs::shrink(&[(Budget::Closes, 0)]);
+    let _shrunk = internals::shrink(&[(Budget::Closes, 0)]);
 }

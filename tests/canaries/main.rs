@@ -14,7 +14,7 @@ mod host;
 #[expect(dead_code, reason = "the simulator's tests use the rest")]
 mod support;
 
-use peerloop::bugs::{self, Bug};
+use peerloop::internals::{self, Bug};
 
 /// Whether the symptom of `bug` shows in its scenario, with whatever is planted.
 fn shows(bug: Bug) -> bool {
@@ -46,7 +46,7 @@ fn the_sound_loop_shows_no_symptom() {
 #[test]
 fn every_planted_bug_shows_its_symptom() {
     for bug in Bug::ALL {
-        let _planted = bugs::plant(Some(bug));
+        let _planted = internals::plant(Some(bug));
         support::judge(false);
         assert!(shows(bug), "{bug:?} is planted and does nothing");
         support::judge(true);
@@ -56,8 +56,8 @@ fn every_planted_bug_shows_its_symptom() {
 #[test]
 fn a_bug_is_gone_with_its_guard_and_the_one_before_is_back() {
     support::judge(false);
-    let outer = bugs::plant(Some(Bug::StalePongAccepted));
-    let inner = bugs::plant(None);
+    let outer = internals::plant(Some(Bug::StalePongAccepted));
+    let inner = internals::plant(None);
     assert!(!shows(Bug::StalePongAccepted));
     drop(inner);
     assert!(shows(Bug::StalePongAccepted));

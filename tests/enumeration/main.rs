@@ -247,12 +247,12 @@ fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
 #[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_behind_a_failing_call_is_found() {
-    use peerloop::bugs::{self, Bug};
+    use peerloop::internals::{Bug, plant};
     use peerloop::sim::errno::EMFILE;
     let fault = Fault { site: Site::Accept, errno: EMFILE, nth_call: 3 };
     let sound = live(Life::Busy, None, None).unwrap();
     live(Life::Busy, Some(fault), Some(&sound)).unwrap();
-    let _planted = bugs::plant(Some(Bug::NoAcceptRetry));
+    let _planted = plant(Some(Bug::NoAcceptRetry));
     live(Life::Busy, None, None).unwrap();
     let wrong = live(Life::Busy, Some(fault), Some(&sound)).unwrap_err();
     assert!(wrong.contains("accept") || wrong.contains("not served"), "{wrong}");

@@ -24,7 +24,7 @@ const ROWS: [&[&str]; 15] = [
     &["handle", "net::mio"],
     &["reactor"],
     // Documentation and tools for tests.
-    &["sim", "channel", "manual"],
+    &["sim", "channel", "internals", "manual"],
 ];
 
 /// What every embedder can do is all that these may do.

@@ -110,7 +110,7 @@ fn the_commands_are_executable() {
 #[test]
 fn the_rules_see_the_repository() {
     let sources = sources();
-    for path in ["src/lib.rs", "tests/house/main.rs", "tools/peerloop/src/main.rs", "tools/test", "Cargo.toml"] {
+    for path in ["src/lib.rs", "tests/house/main.rs", "tools/swarm/src/lib.rs", "tools/test", "Cargo.toml"] {
         assert!(sources.iter().any(|source| source.path == path), "{path} is not looked at");
     }
     assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "what is built is not ours to judge");

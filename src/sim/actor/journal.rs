@@ -87,7 +87,7 @@ pub enum Wrong {
 
 impl Wrong {
     /// Whether it is that something did not come, which may have causes outside of the loop.
-    pub(in crate::sim) const fn is_silence(self) -> bool {
+    pub const fn is_silence(self) -> bool {
         match self {
             Self::NoPong | Self::NoHandshake => true,
             Self::Magic

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::units::show_seconds;
 use peerloop::sim::Tape;
 use peerloop::sim::invariant::Violation;
-use peerloop::sim::swarm::Patience;
+use peerloop_swarm::Patience;
 use std::cell::Cell;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -16,8 +16,8 @@ use crate::units::show_seconds;
 use clap::ValueEnum;
 use hunt::Tally;
 use peerloop::sim::invariant::Violation;
-use peerloop::sim::swarm::{self, Patience, Profile};
 use peerloop::sim::{Minimised, Tape, minimise};
+use peerloop_swarm::{Outcome, Patience, Profile, run_with};
 use report::{Find, Origin, Smaller};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -254,7 +254,7 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
 }
 
 fn play(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Played> {
-    let swarm::Outcome { events, calls, virtual_time, violations, .. } = swarm::run_with(tape, profile, patience)?;
+    let Outcome { events, calls, virtual_time, violations, .. } = run_with(tape, profile, patience)?;
     Some(Played { events, calls, virtual_time, violations })
 }
 

@@ -7,7 +7,7 @@ use crate::output::json::{self, SCHEMA, Tool, nanos, pretty};
 use crate::units::show_bytes;
 use peerloop::sim::Tape;
 use peerloop::sim::invariant::Violation;
-use peerloop::sim::swarm::Scenario;
+use peerloop_swarm::Scenario;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
 //! The deeds of the drawn handler towards its peers: at drawn moments, and from inside callbacks.
 
-use super::super::heckler::NETWORK;
 use super::{Acquaintance, DEEDS_INSIDE_MAX, Juggler, Known, TALK, talk};
-use crate::error::{CommandError, LocalCause};
-use crate::handler::Ctx;
-use crate::id::PeerId;
-use crate::limits::HEADER_LEN_BYTES;
-use crate::protocol::CommandName;
-use crate::wire::{Header, MessageRef, put_frame};
+use crate::heckler::NETWORK;
 use bytes::Bytes;
+use peerloop::error::{CommandError, LocalCause};
+use peerloop::handler::Ctx;
+use peerloop::id::PeerId;
+use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Header, MessageRef, put_frame};
 
 impl Juggler {
     pub(super) fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {

@@ -4,13 +4,13 @@
 //! a bug and is mended.
 
 use peerloop::sim::Tape;
-use peerloop::sim::swarm::{self, Profile};
+use peerloop_swarm::{Profile, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every tape that is kept, in the order of their names.
 fn tapes() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/regressions");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
     let entries = fs::read_dir(folder).expect("the folder is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "tape"));
@@ -27,7 +27,7 @@ fn nothing_that_was_found_comes_back() {
         let found = found.unwrap_or_else(|| panic!("{name}: its first line says what it found, behind a `#`"));
         for profile in [Profile::Standard, Profile::WithoutHostile] {
             let tape = Tape::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let violations = swarm::run(&tape, profile).violations;
+            let violations = run(&tape, profile).violations;
             assert!(violations.is_empty(), "{name} ({found}) with {profile:?}: {violations:?}");
         }
     }

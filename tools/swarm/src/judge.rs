@@ -4,17 +4,17 @@
 //! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
 //! ended, whatever the conditions.
 
-use super::super::actor::Expectation;
-use super::super::connection::Conditions;
-use super::super::invariant::Checked;
-use super::super::pipe::Cuts;
 use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::juggler::{Ended, Juggler, Known};
 use super::scenario::{Kind, Troop, vice_at};
 use super::stage::{Cast, Stage};
-use crate::error::{CloseReason, Deadline, LocalCause};
-use crate::limits::{PING_INTERVAL, PONG_TIMEOUT};
-use crate::time::Instant;
+use peerloop::error::{CloseReason, Deadline, LocalCause};
+use peerloop::limits::{PING_INTERVAL, PONG_TIMEOUT};
+use peerloop::sim::Conditions;
+use peerloop::sim::Cuts;
+use peerloop::sim::actor::Expectation;
+use peerloop::sim::invariant::Checked;
+use peerloop::time::Instant;
 use std::time::Duration;
 
 /// What a deadline may be missed by.
@@ -88,11 +88,9 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     let is_environment = match reason {
         CloseReason::Network(_) | CloseReason::TimedOut(_) | CloseReason::ClosedByPeer => true,
         CloseReason::Local(LocalCause::OverCapacity) => true,
-        // Who is honest rejects nobody.
+        // An honest peer rejects nobody.
         CloseReason::RejectedByPeer(_) => cast.troop.kind.is_hostile(),
-        CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::Incompatible(_) | CloseReason::Local(_) => {
-            false
-        }
+        _ => false,
     };
     if !is_quiet && is_environment {
         return true;
@@ -192,7 +190,7 @@ pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
         let well = peers.iter().filter(|known| known.is_ready && known.is_well).count();
         if well < wanted {
             let ready = peers.iter().filter(|known| known.is_ready).count();
-            let there = cast.crowd.as_ref().map_or(0, super::super::actor::Crowd::len);
+            let there = cast.crowd.as_ref().map_or(0, peerloop::sim::actor::Crowd::len);
             waits.push(format!(
                 "{}: {wanted} are to be there, {there} are open on their side, {} on the loop's, {ready} ready, {well} \
                  have answered",

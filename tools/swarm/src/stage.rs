@@ -3,16 +3,6 @@
 //! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest
 //! has to be served before half an hour is over, and the end, after which nothing may be left.
 
-use super::super::actor::byzantine::Villain;
-use super::super::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
-use super::super::driver::Actor;
-use super::super::errno::EINTR;
-use super::super::invariant::Checked;
-use super::super::kernel::Route;
-use super::super::net::SimNet;
-use super::super::poller::Poller;
-use super::super::tape::{Chance, Tape};
-use super::super::world::World;
 use super::course::{Course, EVENTS_MAX, RECOVERY};
 use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
@@ -21,13 +11,24 @@ use super::marks::{Mark, Marks};
 use super::patience::Patience;
 use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
 use super::talker::{Heard, Talker};
-use crate::config::Config;
-use crate::id::PeerId;
-use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
-use crate::protocol::CommandName;
-use crate::time::Instant;
-use crate::wire::put_frame;
 use bytes::Bytes;
+use peerloop::config::Config;
+use peerloop::id::PeerId;
+use peerloop::internals::link_of;
+use peerloop::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use peerloop::protocol::CommandName;
+use peerloop::sim::Actor;
+use peerloop::sim::Poller;
+use peerloop::sim::Route;
+use peerloop::sim::SimNet;
+use peerloop::sim::World;
+use peerloop::sim::actor::byzantine::Villain;
+use peerloop::sim::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
+use peerloop::sim::errno::EINTR;
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Chance, Tape};
+use peerloop::time::Instant;
+use peerloop::wire::put_frame;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -235,7 +236,7 @@ impl Stage {
             Deed::Reset { pick: number } => {
                 self.marks.set(Mark::circumstance("a reset on"));
                 if let Some(peer) = pick(number) {
-                    self.world.reset(NODE, peer.link());
+                    self.world.reset(NODE, link_of(peer));
                 }
             }
             Deed::UserDial { troop } if !self.cast[troop].troop.dials && !judge::is_judged(&self.cast[troop].troop) => {

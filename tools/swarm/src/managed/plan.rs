@@ -1,11 +1,11 @@
 //! Everything about a managed world, as plain data that is drawn before it begins.
 
 use super::resident::Nature;
-use crate::config::{Config, DialMode, ManagerConfig};
-use crate::error::{CloseReason, Incompatibility, Misbehaviour};
-use crate::protocol::Network;
-use crate::sim::swarm::heckler::NETWORK;
-use crate::sim::tape::{Chance, Tape};
+use crate::heckler::NETWORK;
+use peerloop::config::{Config, DialMode, ManagerConfig};
+use peerloop::error::{CloseReason, Incompatibility, Misbehaviour};
+use peerloop::protocol::Network;
+use peerloop::sim::{Chance, Tape};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) const PORT: u16 = 18_444;
 const HOSTS_MAX: u32 = 12;
 
 /// The streams of a tape that a managed world draws from.
-pub(in crate::sim::swarm) mod stream {
+pub(crate) mod stream {
     pub(crate) const MANAGED: u32 = 500;
     pub(crate) const SETTINGS: u32 = 501;
     pub(crate) const RESIDENT: u32 = 520;
@@ -26,7 +26,7 @@ pub(in crate::sim::swarm) mod stream {
 
 /// A managed world.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::sim::swarm) struct Plan {
+pub(crate) struct Plan {
     pub(super) manager: ManagerConfig,
     /// Who listens at which host, from 1, and at how many ports.
     pub(super) residents: Vec<(Nature, u16)>,
@@ -110,7 +110,7 @@ pub(super) enum Deed {
 
 impl Plan {
     /// Draws a managed world, or none.
-    pub(in crate::sim::swarm) fn draw(tape: &Tape, length: Duration) -> Option<Self> {
+    pub(crate) fn draw(tape: &Tape, length: Duration) -> Option<Self> {
         let chance = tape.stream(stream::MANAGED);
         if !chance.one_in(8) {
             return None;

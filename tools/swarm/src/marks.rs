@@ -6,9 +6,9 @@
 use super::heckler::{MESSAGES, ROWS, STATES};
 use super::scenario::{VICES, vice_at};
 use super::trouble::{FAILURES, failures};
-use crate::api::{ControlEvent, NextDial};
-use crate::error::{CloseReason, CommandError};
-use crate::sim::faults::Site;
+use peerloop::api::{ControlEvent, NextDial};
+use peerloop::error::{CloseReason, CommandError};
+use peerloop::sim::Site;
 use std::fmt;
 
 /// Something that has to happen somewhere in a swarm.

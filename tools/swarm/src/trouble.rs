@@ -1,9 +1,9 @@
 //! What goes wrong by itself in a world: calls that fail, and budgets that are small.
 
-use super::super::errno;
-use super::super::faults::Site;
-use super::super::tape::Chance;
-use crate::bugs::Budget;
+use peerloop::internals::Budget;
+use peerloop::sim::Chance;
+use peerloop::sim::Site;
+use peerloop::sim::errno;
 
 /// What calls can fail with; what a loop does about it differs for each.
 pub(super) const FAILURES: [(Site, &[i32]); 7] = [

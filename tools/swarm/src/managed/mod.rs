@@ -15,27 +15,28 @@ use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
 use super::scenario::{NODE, Scenario};
-use crate::address::Host;
-use crate::api::{ControlEvent, Delivery, Event};
-use crate::config::{Config, DialMode};
-use crate::error::CloseReason;
-use crate::handler::{Ctx, Handler};
-use crate::id::PeerId;
-use crate::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
-use crate::manager::store::{KnownPeer, PeerStore};
-use crate::peer::{ConnectionState, ConnectionType};
-use crate::protocol::CommandName;
-use crate::sim::actor::{self, Crowd, Journal, Role};
-use crate::sim::driver::Actor;
-use crate::sim::errno::EADDRINUSE;
-use crate::sim::faults::Site;
-use crate::sim::invariant::{Checked, EndingStep, Inspection, LinkReport};
-use crate::sim::kernel::{Disk, Names, Route};
-use crate::sim::net::SimNet;
-use crate::sim::tape::Tape;
-use crate::sim::world::World;
-use crate::time::{Instant, UnixTime};
-use crate::wire::Header;
+use peerloop::address::Host;
+use peerloop::api::{ControlEvent, Delivery, Event};
+use peerloop::config::{Config, DialMode};
+use peerloop::error::CloseReason;
+use peerloop::handler::{Ctx, Handler};
+use peerloop::id::PeerId;
+use peerloop::internals::link_of;
+use peerloop::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
+use peerloop::peer::{ConnectionState, ConnectionType};
+use peerloop::protocol::CommandName;
+use peerloop::sim::Actor;
+use peerloop::sim::SimNet;
+use peerloop::sim::Site;
+use peerloop::sim::Tape;
+use peerloop::sim::World;
+use peerloop::sim::actor::{self, Crowd, Journal, Role};
+use peerloop::sim::errno::EADDRINUSE;
+use peerloop::sim::invariant::{Checked, EndingStep, Inspection, LinkReport};
+use peerloop::sim::{Disk, Names, Route};
+use peerloop::store::{KnownPeer, PeerStore};
+use peerloop::time::{Instant, UnixTime};
+use peerloop::wire::Header;
 use plan::{Deed, Flood, PORT, SEED_NAME, Spread, ip_of, stream};
 use resident::{Nature, Resident};
 use std::cell::RefCell;
@@ -293,7 +294,7 @@ impl Town {
             Deed::Cut { .. } => {}
             Deed::Reset { pick: number } => {
                 if let Some(peer) = pick(number) {
-                    self.world.reset(NODE, peer.link());
+                    self.world.reset(NODE, link_of(peer));
                 }
             }
         }
@@ -302,7 +303,7 @@ impl Town {
     /// The address of a peer is not the dialler's to dial any more.
     fn dismiss(&mut self, peer: PeerId) {
         let links = self.node().inspect().links;
-        let link = links.iter().find(|link| link.id == peer.link());
+        let link = links.iter().find(|link| link.id == link_of(peer));
         self.dismissed.extend(link.map(|link| link.address));
     }
 
@@ -500,13 +501,7 @@ impl Handler for Warden {
                 self.peers.remove(&peer);
                 self.marks.set(Mark::reason(&reason));
             }
-            Event::VersionReceived
-            | Event::Ready { .. }
-            | Event::Pong { .. }
-            | Event::LimitsAnnounced { .. }
-            | Event::SendHeaders
-            | Event::Rejected(_)
-            | Event::StreamCut { .. } => {}
+            _ => {}
         }
     }
 

@@ -1,12 +1,12 @@
 //! Who a managed loop meets: peers that it can keep, and those that it cannot.
 
 use super::plan::PORT;
-use crate::protocol::{CommandName, Network};
-use crate::sim::actor::{self, End, Honest, Line, Persona};
-use crate::sim::swarm::heckler::{NETWORK, frame, version};
-use crate::sim::tape::Chance;
-use crate::time::Instant;
-use crate::wire::{AddressEntry, Addresses, NetAddress, put_frame};
+use crate::heckler::{NETWORK, frame, version};
+use peerloop::protocol::{CommandName, Network};
+use peerloop::sim::Chance;
+use peerloop::sim::actor::{self, End, Honest, Line, Persona};
+use peerloop::time::Instant;
+use peerloop::wire::{AddressEntry, Addresses, NetAddress, put_frame};
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;

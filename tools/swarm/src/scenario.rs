@@ -4,20 +4,20 @@
 //! lack most things and some have a lot of one. What belongs together has a stream of its own, and in each of them a
 //! draw of 0 stands for the simplest: no troop, no fault, no cut.
 
-use super::super::actor::byzantine;
-use super::super::connection::Conditions;
-use super::super::errno;
-use super::super::faults::Site;
-use super::super::pipe::{Cut, Cuts};
-use super::super::poller::Poller;
-use super::super::tape::{Chance, Tape};
 use super::heckler::{self, MESSAGES, Manners, ROWS, STATES};
 use super::judge::is_judged;
 use super::managed::Plan;
 use super::talker::Manner;
 use super::trouble::{draw_budgets, draw_faults};
-use crate::bugs::Budget;
-use crate::time::Instant;
+use peerloop::internals::Budget;
+use peerloop::sim::Conditions;
+use peerloop::sim::Poller;
+use peerloop::sim::Site;
+use peerloop::sim::actor::byzantine;
+use peerloop::sim::errno;
+use peerloop::sim::{Chance, Tape};
+use peerloop::sim::{Cut, Cuts};
+use peerloop::time::Instant;
 use std::fmt;
 use std::time::Duration;
 

@@ -3,14 +3,14 @@
 //! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, what follows
 //! finds the loop in a known state of that handshake, whoever dialled. What the loop owes to each is written beside it.
 
-use super::super::actor::{Line, Persona};
-use super::super::tape::Chance;
 use super::juggler::LIE;
-use crate::config::Config;
-use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
-use crate::protocol::{CommandName, Network};
-use crate::time::UnixTime;
-use crate::wire::{Header, NetAddress, Sender, Version, put_frame};
+use peerloop::config::Config;
+use peerloop::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
+use peerloop::protocol::{CommandName, Network};
+use peerloop::sim::Chance;
+use peerloop::sim::actor::{Line, Persona};
+use peerloop::time::UnixTime;
+use peerloop::wire::{Header, NetAddress, Sender, Version, put_frame};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ const QUIET: &[&str] = &["pong_timeout"];
 const SILENT: &[&str] = &["handshake_timeout"];
 const STALLED: &[&str] = &["send_stalled", "pong_timeout"];
 
-/// What no vice of [`byzantine`](super::super::actor::byzantine) does: most of it goes together with what the handler
+/// What no vice of [`byzantine`](peerloop::sim::actor::byzantine) does: most of it goes together with what the handler
 /// does meanwhile.
 pub(super) const ROWS: [Row; 7] = {
     use Manners::{Full, None};

@@ -1,7 +1,7 @@
 //! Two runs that have to be equal: of the same seed, in two builds, and with and without those who do harm.
 
 use peerloop::sim::Tape;
-use peerloop::sim::swarm::{Outcome, Profile, run};
+use peerloop_swarm::{Outcome, Profile, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::Hasher;
@@ -53,8 +53,9 @@ fn every_build_makes_the_same_calls() {
 
 fn hash_of_sources() -> u64 {
     let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src")];
+    let swarm = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = swarm.join("../..");
+    let mut folders = vec![root.join("src"), swarm.join("src")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("the sources can be listed") {
             let path = entry.expect("the sources can be listed").path();

@@ -3,12 +3,12 @@
 //! It is the reference peer and an ear: whatever the loop says is also followed message by message, so that a message
 //! that is missing, doubled or out of order is noticed, and so that two runs can be compared by what was heard.
 
-use super::super::actor::{End, Honest, Line, Persona};
 use super::juggler::{TALK, talk};
-use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
-use crate::protocol::CommandName;
-use crate::time::Instant;
-use crate::wire::Header;
+use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
+use peerloop::protocol::CommandName;
+use peerloop::sim::actor::{End, Honest, Line, Persona};
+use peerloop::time::Instant;
+use peerloop::wire::Header;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A world that takes too long is given up, and nothing comes of it.
 
 use peerloop::sim::Tape;
-use peerloop::sim::swarm::{Patience, Profile, run, run_with};
+use peerloop_swarm::{Patience, Profile, run, run_with};
 
 const SEED: u64 = 7;
 

@@ -2,10 +2,10 @@
 //! is found on the way is kept.
 
 use super::patience::Patience;
-use crate::sim::driver::{Actor, Driver, RunOutcome};
-use crate::sim::invariant::Violation;
-use crate::sim::world::World;
-use crate::time::Instant;
+use peerloop::sim::World;
+use peerloop::sim::invariant::Violation;
+use peerloop::sim::{Actor, Driver, RunOutcome};
+use peerloop::time::Instant;
 use std::time::Duration;
 
 /// Time until all is as it should be when all is well.

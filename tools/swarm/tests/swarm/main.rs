@@ -3,8 +3,6 @@
 //! `PEERLOOP_SEEDS` says how many seeds are run and `PEERLOOP_FIRST_SEED` which is the first, so a run can be repeated.
 //! From five thousand on, everything that a swarm has to come across must have been come across.
 
-#[cfg(feature = "sim-bugs")]
-mod canaries;
 mod comparison;
 mod patience;
 mod regressions;

@@ -6,19 +6,19 @@
 
 mod deeds;
 
-use super::super::tape::Chance;
 use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::scenario::Habit;
-use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
-use crate::error::{CloseReason, CommandError, LocalCause};
-use crate::handler::{Ctx, Handler};
-use crate::id::PeerId;
-use crate::peer::ConnectionType;
-use crate::protocol::CommandName;
-use crate::time::Instant;
-use crate::wire::{Header, put_frame};
 use bytes::Bytes;
+use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
+use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::handler::{Ctx, Handler};
+use peerloop::id::PeerId;
+use peerloop::peer::ConnectionType;
+use peerloop::protocol::CommandName;
+use peerloop::sim::Chance;
+use peerloop::time::Instant;
+use peerloop::wire::{Header, put_frame};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ impl Juggler {
     }
 
     fn get(&mut self, peer: PeerId) -> Option<&mut Known> {
-        self.peers.get_mut(peer.link().slot())?.as_mut().filter(|known| known.id == peer)
+        self.peers.get_mut(peer.slot())?.as_mut().filter(|known| known.id == peer)
     }
 
     fn wrong(&mut self, invariant: u8, at: Instant, text: String) {
@@ -171,7 +171,7 @@ impl Juggler {
 
     /// Enters a peer that nobody has heard of.
     fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
-        let (slot, troop) = (peer.link().slot(), self.troop_of(address.ip()));
+        let (slot, troop) = (peer.slot(), self.troop_of(address.ip()));
         self.entered += 1;
         if self.peers.len() <= slot {
             self.peers.resize_with(slot + 1, || None);
@@ -275,7 +275,7 @@ impl Juggler {
 
     fn closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
         let now = ctx.now();
-        let slot = peer.link().slot();
+        let slot = peer.slot();
         let Some(known) = self.peers.get_mut(slot).and_then(|entry| entry.take_if(|known| known.id == peer)) else {
             return;
         };
@@ -367,11 +367,7 @@ impl Handler for Juggler {
                 }
             }
             Event::Closed { reason, .. } => self.closed(ctx, peer, reason),
-            Event::VersionReceived
-            | Event::LimitsAnnounced { .. }
-            | Event::SendHeaders
-            | Event::Rejected(_)
-            | Event::StreamCut { .. } => {}
+            _ => {}
         }
         self.act_inside(ctx, peer);
     }

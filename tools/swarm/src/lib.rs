@@ -1,8 +1,10 @@
 //! One seed, one hostile world: the loop under test among peers, faults and conditions that are drawn from a tape.
 //!
-//! A [`Scenario`] is drawn first, as plain data; then [`run`] brings it to life around a real loop whose every call is
-//! held to the [`INVARIANTS`](super::invariant::INVARIANTS). The same tape gives the same run, call by call. What a run
-//! has come across is told by its [`Marks`], so that a swarm of them can show that it got everywhere.
+//! [`Scenario::draw`] draws a world as plain data. [`run`] builds it around a real loop and holds each of the loop's
+//! calls to the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run, call by call.
+//! A run's [`Marks`] record what it came across, so that a swarm of runs can show that it reached everything.
+//!
+//! The crate is the project's own harness: it is not published, and the program has it behind the feature `sim` alone.
 
 mod course;
 mod heckler;
@@ -20,9 +22,9 @@ pub use marks::{Mark, Marks};
 pub use patience::Patience;
 pub use scenario::{Profile, Scenario};
 
-use super::invariant::Violation;
-use super::tape::Tape;
-use crate::bugs;
+use peerloop::internals;
+use peerloop::sim::Tape;
+use peerloop::sim::invariant::Violation;
 use stage::Stage;
 use std::time::Duration;
 
@@ -58,7 +60,7 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
     if profile == Profile::WholeBudgets {
         scenario.budgets.clear();
     }
-    let _shrunk = bugs::shrink(&scenario.budgets);
+    let _shrunk = internals::shrink(&scenario.budgets);
     if let Some(plan) = scenario.managed.clone() {
         return managed::run(tape, scenario, plan, patience);
     }

@@ -1,7 +1,7 @@
 //! Every world of the swarm, and what they came across together.
 
 use peerloop::sim::Tape;
-use peerloop::sim::swarm::{Marks, Outcome, Profile, run};
+use peerloop_swarm::{Marks, Outcome, Profile, run};
 use std::env;
 use std::fmt;
 use std::num::NonZero;

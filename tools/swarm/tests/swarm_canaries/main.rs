@@ -1,8 +1,8 @@
-//! A swarm that does not find a bug that was planted is broken itself.
+//! The swarm finds each planted bug, in bounded time and by an invariant that is meant for it.
 
-use peerloop::bugs::{Bug, plant};
+use peerloop::internals::{Bug, plant};
 use peerloop::sim::Tape;
-use peerloop::sim::swarm::{Profile, run};
+use peerloop_swarm::{Profile, run};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
