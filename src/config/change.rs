@@ -7,6 +7,7 @@
 
 use super::{Config, ConfigError, DialMode, Field, ManagerConfig, VersionRules};
 use std::fmt;
+use std::time::Duration;
 
 /// Elements of a list that its text shows: the whole list may have 100,000.
 const LISTED_MAX: usize = 8;
@@ -67,7 +68,7 @@ impl Config {
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let mut changes = Changes::default();
-        changes.of_config(self, new);
+        self.compare(new, &mut changes);
         match changes.fixed.is_empty() {
             true => Ok(changes.found),
             false => Err(UpdateError::Fixed { fields: changes.fixed }),
@@ -77,163 +78,89 @@ impl Config {
 
 /// The differences found so far.
 #[derive(Default)]
-struct Changes {
+pub(super) struct Changes {
     found: Vec<ConfigChange>,
     fixed: Vec<Field>,
 }
 
 impl Changes {
-    // Every field is bound by its name and none is left out, so that one that is new does not compile until it is here.
-
-    fn of_config(&mut self, old: &Config, new: &Config) {
-        use Effect::{NewConnections, NextHandshakes, NextMessages, Now};
-        let Config {
-            network,
-            magic,
-            protocol_version,
-            services,
-            user_agent,
-            start_height,
-            relay,
-            version_rules,
-            max_links,
-            max_inbound,
-            connect_timeout,
-            handshake_timeout,
-            ping_interval,
-            pong_timeout,
-            block_max_bytes,
-            message_max_bytes,
-            buffered_message_max_bytes,
-            buffered_command_max_bytes,
-            buffered_total_max_bytes,
-            body_min_bytes_per_second,
-            manager,
-            spin,
-            measures_peers,
-            seed,
-        } = old;
-        self.fixed(Field::Network, network == &new.network);
-        self.fixed(Field::Magic, magic == &new.magic);
-        self.value(Field::ProtocolVersion, NextHandshakes, protocol_version, &new.protocol_version);
-        self.value(Field::Services, NextHandshakes, services, &new.services);
-        self.value(Field::UserAgent, NextHandshakes, user_agent, &new.user_agent);
-        self.value(Field::StartHeight, NextHandshakes, start_height, &new.start_height);
-        self.value(Field::Relay, NextHandshakes, relay, &new.relay);
-        self.of_version_rules(version_rules, &new.version_rules);
-        self.value(Field::MaxLinks, NewConnections, max_links, &new.max_links);
-        self.change(Field::MaxInbound, NewConnections, max_inbound, &new.max_inbound, limit_text);
-        self.value(Field::ConnectTimeout, Now, connect_timeout, &new.connect_timeout);
-        self.value(Field::HandshakeTimeout, Now, handshake_timeout, &new.handshake_timeout);
-        self.value(Field::PingInterval, Now, ping_interval, &new.ping_interval);
-        self.value(Field::PongTimeout, Now, pong_timeout, &new.pong_timeout);
-        self.value(Field::BlockMaxBytes, NextMessages, block_max_bytes, &new.block_max_bytes);
-        self.value(Field::MessageMaxBytes, NextHandshakes, message_max_bytes, &new.message_max_bytes);
-        let field = Field::BufferedMessageMaxBytes;
-        self.value(field, NextMessages, buffered_message_max_bytes, &new.buffered_message_max_bytes);
-        let field = Field::BufferedCommandMaxBytes;
-        self.list(field, NextMessages, buffered_command_max_bytes, &new.buffered_command_max_bytes);
-        self.value(Field::BufferedTotalMaxBytes, Now, buffered_total_max_bytes, &new.buffered_total_max_bytes);
-        self.value(Field::BodyMinBytesPerSecond, Now, body_min_bytes_per_second, &new.body_min_bytes_per_second);
-        match (manager, &new.manager) {
-            (Some(old), Some(new)) => self.of_manager(old, new),
-            (old, new) => self.fixed(Field::Manager, old.is_some() == new.is_some()),
-        }
-        self.value(Field::Spin, Now, spin, &new.spin);
-        self.value(Field::MeasuresPeers, Now, measures_peers, &new.measures_peers);
-        self.fixed(Field::Seed, seed == &new.seed);
-    }
-
-    fn of_version_rules(&mut self, old: &VersionRules, new: &VersionRules) {
-        use Effect::NextHandshakes;
-        let VersionRules { protocol_version_min, banned_agents, bitcoin_sv_agents, other_chain_agents } = old;
-        self.value(Field::ProtocolVersionMin, NextHandshakes, protocol_version_min, &new.protocol_version_min);
-        self.list(Field::BannedAgents, NextHandshakes, banned_agents, &new.banned_agents);
-        self.list(Field::BitcoinSvAgents, NextHandshakes, bitcoin_sv_agents, &new.bitcoin_sv_agents);
-        self.list(Field::OtherChainAgents, NextHandshakes, other_chain_agents, &new.other_chain_agents);
-    }
-
-    fn of_manager(&mut self, old: &ManagerConfig, new: &ManagerConfig) {
-        use Effect::{Listeners, NewConnections, NextBans, NextDials, Now};
-        let ManagerConfig {
-            mode,
-            fixed_names,
-            target_peers,
-            max_peers,
-            listen,
-            dns_seeds,
-            default_port,
-            max_restarts,
-            restart_window,
-            initial_backoff,
-            backoff_multiplier,
-            backoff_max,
-            max_retries,
-            per_host_max,
-            per_group_max_percent,
-            accepts_per_host_per_second,
-            evicts_inbound,
-            ban_score,
-            ban_duration,
-            trusted,
-            learns_addresses,
-        } = old;
-        self.change(Field::Mode, NextDials, mode, &new.mode, mode_text);
-        self.value(Field::TargetPeers, NextDials, target_peers, &new.target_peers);
-        self.value(Field::MaxPeers, NewConnections, max_peers, &new.max_peers);
-        self.list(Field::Listen, Listeners, listen, &new.listen);
-        self.list(Field::FixedNames, NextDials, fixed_names, &new.fixed_names);
-        self.list(Field::DnsSeeds, NextDials, dns_seeds, &new.dns_seeds);
-        self.value(Field::DefaultPort, NextDials, default_port, &new.default_port);
-        self.value(Field::MaxRestarts, NextDials, max_restarts, &new.max_restarts);
-        self.value(Field::RestartWindow, NextDials, restart_window, &new.restart_window);
-        self.value(Field::InitialBackoff, NextDials, initial_backoff, &new.initial_backoff);
-        self.value(Field::BackoffMultiplier, NextDials, backoff_multiplier, &new.backoff_multiplier);
-        self.value(Field::BackoffMax, NextDials, backoff_max, &new.backoff_max);
-        self.value(Field::MaxRetries, NextDials, max_retries, &new.max_retries);
-        self.value(Field::PerHostMax, NewConnections, per_host_max, &new.per_host_max);
-        self.value(Field::PerGroupMaxPercent, NewConnections, per_group_max_percent, &new.per_group_max_percent);
-        let field = Field::AcceptsPerHostPerSecond;
-        self.value(field, NewConnections, accepts_per_host_per_second, &new.accepts_per_host_per_second);
-        self.value(Field::EvictsInbound, NewConnections, evicts_inbound, &new.evicts_inbound);
-        self.value(Field::BanScore, NextBans, ban_score, &new.ban_score);
-        self.value(Field::BanDuration, NextBans, ban_duration, &new.ban_duration);
-        self.list(Field::Trusted, Now, trusted, &new.trusted);
-        self.value(Field::LearnsAddresses, Now, learns_addresses, &new.learns_addresses);
-    }
-
-    fn fixed(&mut self, field: Field, is_equal: bool) {
+    pub(super) fn fixed(&mut self, field: Field, is_equal: bool) {
         if !is_equal {
             self.fixed.push(field);
         }
     }
 
-    fn value<T: PartialEq + fmt::Debug>(&mut self, field: Field, effect: Effect, old: &T, new: &T) {
-        self.change(field, effect, old, new, |value| format!("{value:?}"));
-    }
-
-    fn list<T: PartialEq + fmt::Debug>(&mut self, field: Field, effect: Effect, old: &Vec<T>, new: &Vec<T>) {
-        self.change(field, effect, old, new, |list| list_text(list));
-    }
-
-    fn change<T: PartialEq>(&mut self, field: Field, effect: Effect, old: &T, new: &T, text: impl Fn(&T) -> String) {
+    pub(super) fn value<T: Value>(&mut self, field: Field, effect: Effect, old: &T, new: &T) {
         if old != new {
-            self.found.push(ConfigChange { field, old: text(old), new: text(new), effect });
+            self.found.push(ConfigChange { field, old: old.text(), new: new.text(), effect });
+        }
+    }
+
+    pub(super) fn part<T: Part>(&mut self, field: Field, old: &T, new: &T) {
+        old.compare_as(field, new, self);
+    }
+}
+
+/// A field that is a struct of the table, or may be one.
+pub(super) trait Part {
+    /// Adds the differences of its fields, or `field` itself if only one of the two is there.
+    fn compare_as(&self, field: Field, new: &Self, changes: &mut Changes);
+}
+
+impl Part for VersionRules {
+    fn compare_as(&self, _: Field, new: &Self, changes: &mut Changes) {
+        self.compare(new, changes);
+    }
+}
+
+impl Part for Option<Box<ManagerConfig>> {
+    fn compare_as(&self, field: Field, new: &Self, changes: &mut Changes) {
+        match (self, new) {
+            (Some(old), Some(new)) => old.compare(new, changes),
+            (old, new) => changes.fixed(field, old.is_some() == new.is_some()),
         }
     }
 }
 
-fn limit_text(limit: &usize) -> String {
-    match *limit {
-        usize::MAX => "no limit".to_owned(),
-        limit => limit.to_string(),
+/// A value that a running loop can change.
+pub(super) trait Value: PartialEq {
+    /// Formats it for a [`ConfigChange`].
+    fn text(&self) -> String;
+}
+
+macro_rules! values_shown_by_debug {
+    ($($type:ty),+) => {
+        $(impl Value for $type {
+            fn text(&self) -> String {
+                format!("{self:?}")
+            }
+        })+
+    };
+}
+
+values_shown_by_debug!(bool, f64, i32, u16, u32, u64, Duration, String);
+
+impl Value for usize {
+    fn text(&self) -> String {
+        match *self {
+            Self::MAX => "no limit".to_owned(),
+            limit => limit.to_string(),
+        }
     }
 }
 
-fn mode_text(mode: &DialMode) -> String {
-    match mode {
-        DialMode::Normal => "normal".to_owned(),
-        DialMode::Fixed(peers) => format!("fixed {}", list_text(peers)),
+impl<T: PartialEq + fmt::Debug> Value for Vec<T> {
+    fn text(&self) -> String {
+        list_text(self)
+    }
+}
+
+impl Value for DialMode {
+    fn text(&self) -> String {
+        match self {
+            Self::Normal => "normal".to_owned(),
+            Self::Fixed(peers) => format!("fixed {}", list_text(peers)),
+        }
     }
 }
 
@@ -284,7 +211,6 @@ mod tests {
     use super::*;
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     /// A field, where its change is felt, and a change of it alone.
     type Case = (Field, Effect, fn(&mut Config));

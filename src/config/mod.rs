@@ -5,124 +5,17 @@
 //! the environment.
 
 mod change;
-mod field;
 mod manager;
+mod table;
 
 pub use change::{ConfigChange, Effect, UpdateError};
-pub use field::Field;
-pub use manager::{DialMode, ManagerConfig};
+pub use manager::DialMode;
+pub use table::{Config, Field, ManagerConfig, VersionRules};
 
-use crate::limits;
-use crate::protocol::{CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use crate::protocol::Network;
 use std::fmt;
-use std::time::Duration;
-
-/// How a loop behaves.
-///
-/// ```
-/// use peerloop::{Config, Network};
-/// use std::time::Duration;
-///
-/// let config = Config { ping_interval: Duration::from_secs(30), ..Config::new(Network::Regtest) };
-/// assert!(config.validate().is_ok());
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// The network whose magic every message carries. Default mainnet.
-    pub network: Network,
-    /// The magic to use instead of the network's own, for private networks. Default none.
-    pub magic: Option<[u8; 4]>,
-    /// The protocol version we claim. Default 70016; anything else is for testing what a peer does about it.
-    pub protocol_version: u32,
-    /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler that
-    /// answers `getheaders` and `getdata`: a node without a chain asks one peer that claims it for headers, and waits
-    /// for that one. With 0 an SV Node leaves our address out of its `addr` messages, and may refuse us with
-    /// `reject(version, 0x40)` where it dials us because another peer told it that we serve the chain.
-    pub services: u64,
-    /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
-    pub user_agent: String,
-    /// The chain height we claim. Default 0.
-    pub start_height: i32,
-    /// Whether peers may announce transactions to us. Default true.
-    pub relay: bool,
-    /// Whom we talk to.
-    pub version_rules: VersionRules,
-    /// The most connections at once, both directions, each [`ROW_MAX_BYTES`](limits::ROW_MAX_BYTES) at the most plus
-    /// its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
-    pub max_links: usize,
-    /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are closed.
-    /// Default no limit but [`Config::max_links`].
-    pub max_inbound: usize,
-    /// Time for a TCP connection. Over zero; default 5 s.
-    pub connect_timeout: Duration,
-    /// Time for a handshake. Over zero; default 10 s.
-    pub handshake_timeout: Duration,
-    /// Pause between two pings of a peer; the first comes one interval after the handshake. Default 120 s; zero sends
-    /// none.
-    pub ping_interval: Duration,
-    /// Time for a pong to a ping of ours. Over zero; default 30 s.
-    pub pong_timeout: Duration,
-    /// Largest payload of `block` and its kin; default 2^63 - 1.
-    pub block_max_bytes: u64,
-    /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A loop
-    /// that takes a lower one announces it and still takes what it has announced before.
-    pub message_max_bytes: u64,
-    /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they are
-    /// streamed. 2,048 to [`Config::buffered_total_max_bytes`]; default 2 MiB.
-    pub buffered_message_max_bytes: u64,
-    /// Commands with a limit of their own in place of [`Config::buffered_message_max_bytes`], smaller or larger, in the
-    /// same range. At most 64, each once, in any order; default none.
-    pub buffered_command_max_bytes: Vec<(CommandName, u64)>,
-    /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
-    pub buffered_total_max_bytes: u64,
-    /// Least rate of a payload that is arriving, in bytes per second over 60 s: below it the peer is closed, at it the
-    /// payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of it has
-    /// come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s in any case.
-    pub body_min_bytes_per_second: u64,
-    /// How the loop finds, keeps and refuses peers by itself. Default none: it connects to whom it is told to, and its
-    /// only caps are [`Config::max_links`] and [`Config::max_inbound`].
-    pub manager: Option<Box<ManagerConfig>>,
-    /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop uses
-    /// less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own lag.
-    pub spin: bool,
-    /// Whether the loop measures what [each peer costs](crate::stats::PeerCost): one more look at the clock for each
-    /// link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link. Default false.
-    pub measures_peers: bool,
-    /// The seed of all randomness. Default none: taken from the operating system.
-    pub seed: Option<u64>,
-}
 
 impl Config {
-    /// The defaults for `network`.
-    pub fn new(network: Network) -> Self {
-        Self {
-            network,
-            magic: None,
-            protocol_version: PROTOCOL_VERSION,
-            services: 0,
-            user_agent: concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
-            start_height: 0,
-            relay: true,
-            version_rules: VersionRules::default(),
-            max_links: 100_000,
-            max_inbound: usize::MAX,
-            connect_timeout: limits::CONNECT_TIMEOUT,
-            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-            ping_interval: limits::PING_INTERVAL,
-            pong_timeout: limits::PONG_TIMEOUT,
-            block_max_bytes: limits::BLOCK_PAYLOAD_MAX_BYTES,
-            message_max_bytes: limits::PAYLOAD_MAX_BYTES,
-            buffered_message_max_bytes: limits::BUFFERED_MESSAGE_MAX_BYTES,
-            buffered_command_max_bytes: Vec::new(),
-            buffered_total_max_bytes: limits::BUFFERED_TOTAL_MAX_BYTES,
-            body_min_bytes_per_second: limits::BODY_MIN_BYTES_PER_SECOND,
-            manager: None,
-            spin: true,
-            measures_peers: false,
-            seed: None,
-        }
-    }
-
     /// The defaults for `network` with a peer manager.
     pub fn managed(network: Network) -> Self {
         Self { manager: Some(Box::new(ManagerConfig::new(network))), ..Self::new(network) }
@@ -139,49 +32,17 @@ impl Config {
     ///
     /// The first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let rule = ConfigError::unless;
-        let over_zero = |field, value: Duration| rule(field, !value.is_zero(), "must be longer than zero");
-        over_zero(Field::ConnectTimeout, self.connect_timeout)?;
-        over_zero(Field::HandshakeTimeout, self.handshake_timeout)?;
-        over_zero(Field::PongTimeout, self.pong_timeout)?;
-        rule(Field::UserAgent, self.user_agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes")?;
-        rule(Field::MaxLinks, (1..=1 << 24).contains(&self.max_links), "must be 1 to 16,777,216")?;
-        rule(
-            Field::MessageMaxBytes,
-            (limits::LEGACY_PAYLOAD_MAX_BYTES..=1_000_000_000).contains(&self.message_max_bytes),
-            "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
-        )?;
-        rule(Field::BlockMaxBytes, self.block_max_bytes > 1_000_000, "must be above 1,000,000")?;
-        rule(
-            Field::BlockMaxBytes,
-            self.block_max_bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES,
-            "must be at most 2^63 - 1",
-        )?;
-        rule(Field::BodyMinBytesPerSecond, self.body_min_bytes_per_second <= 1_000_000_000, "is 0 to 1,000,000,000")?;
+        self.check_ranges()?;
+        self.version_rules.check_ranges()?;
         if let Some(manager) = &self.manager {
             manager.validate(self.max_links)?;
         }
-        self.validate_buffering()
-    }
-
-    fn validate_buffering(&self) -> Result<(), ConfigError> {
-        let rule = ConfigError::unless;
-        let by_command = &self.buffered_command_max_bytes;
-        let (field, least) = (Field::BufferedCommandMaxBytes, limits::HANDSHAKE_PAYLOAD_MAX_BYTES);
-        rule(field, by_command.len() <= limits::BUFFERED_COMMANDS_MAX, "has at most 64 entries")?;
-        for (index, &(command, max_bytes)) in by_command.iter().enumerate() {
-            let is_named_before = by_command[..index].iter().any(|&(named, _)| named == command);
-            rule(field, !is_named_before, "must have each command once")?;
-            rule(field, command.is_well_formed(), "must have commands of printable ASCII, for no other is delivered")?;
-            rule(field, max_bytes >= least, "must be 2,048 or more, which a handshake may need")?;
-            let fits = max_bytes <= self.buffered_total_max_bytes;
-            let others = &[Field::BufferedTotalMaxBytes];
-            ConfigError::unless_compared(field, fits, "must not be above buffered_total_max_bytes", others)?;
-        }
-        let general = self.buffered_message_max_bytes;
-        rule(Field::BufferedMessageMaxBytes, general >= least, "must be 2,048 or more, which a handshake may need")?;
+        let total = self.buffered_total_max_bytes;
+        let fits = self.buffered_command_max_bytes.iter().all(|&(_, bytes)| bytes <= total);
+        let (field, others) = (Field::BufferedCommandMaxBytes, &[Field::BufferedTotalMaxBytes]);
+        ConfigError::unless_compared(field, fits, "must not be above buffered_total_max_bytes", others)?;
         let (field, others) = (Field::BufferedTotalMaxBytes, &[Field::BufferedMessageMaxBytes]);
-        let fits = general <= self.buffered_total_max_bytes;
+        let fits = self.buffered_message_max_bytes <= total;
         ConfigError::unless_compared(field, fits, "must not be below buffered_message_max_bytes", others)
     }
 }
@@ -192,33 +53,9 @@ impl Default for Config {
     }
 }
 
-/// Which `version` messages are acceptable.
-///
-/// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
-/// any text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order of
-/// the fields, so an agent of Bitcoin SV is accepted although it names another chain, too. One that is in none of them
-/// is accepted, for no list of good nodes is ever complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VersionRules {
-    /// Lowest protocol version. Default 31800.
-    pub protocol_version_min: u32,
-    /// Agents that are refused whatever they are. Default none.
-    pub banned_agents: Vec<String>,
-    /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
-    pub bitcoin_sv_agents: Vec<String>,
-    /// Agents of other blockchains' nodes. Default satoshi, Bitcoin Core, btc, abc, cash and bch.
-    pub other_chain_agents: Vec<String>,
-}
-
 impl Default for VersionRules {
     fn default() -> Self {
-        let list = |agents: &[&str]| agents.iter().map(|&agent| agent.to_owned()).collect();
-        Self {
-            protocol_version_min: PROTOCOL_VERSION_MIN,
-            banned_agents: Vec::new(),
-            bitcoin_sv_agents: list(&["Bitcoin SV", "BitcoinSV", "bsv/", "/bsv", "Teranode", "peerloop"]),
-            other_chain_agents: list(&["satoshi", "Bitcoin Core", "btc", "abc", "cash", "bch"]),
-        }
+        Self::defaults(Network::Mainnet)
     }
 }
 
@@ -257,6 +94,9 @@ impl std::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
+    use crate::protocol::CommandName;
+    use std::time::Duration;
 
     #[test]
     fn the_defaults_are_valid_on_every_network() {

@@ -6,7 +6,7 @@
 
 use super::console::Console;
 use crate::exit::Failure;
-use crate::settings::{Effective, Node, setting_of};
+use crate::settings::{Effective, Node, name_of};
 use log::Level;
 use peerloop::Handle;
 use peerloop::config::{Config, ConfigChange};
@@ -49,7 +49,7 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
 /// What has changed, and what would have.
 fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
     let line = |ConfigChange { field, old, new, effect }: &ConfigChange| {
-        format!("{} from {old} to {new}, {effect}", setting_of(*field))
+        format!("{} from {old} to {new}, {effect}", name_of(*field))
     };
     let mut lines: Vec<String> = changes.iter().map(line).collect();
     if old.log_level != new.log_level {

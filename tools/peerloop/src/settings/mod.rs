@@ -150,14 +150,14 @@ impl Effective {
 
     fn check(&self) -> Result<(), Failure> {
         self.node.config.validate().map_err(|error| {
-            let name = setting_of(error.field);
+            let name = name_of(error.field);
             let given = match self.source(name) {
                 Some(Source::Default) | None => String::new(),
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
             // The given value may be right, and the one that it is compared with wrong.
-            let mut compared: Vec<&str> = error.others.iter().map(|&other| setting_of(other)).collect();
+            let mut compared: Vec<&str> = error.others.iter().map(|&other| name_of(other)).collect();
             compared.retain(|&other| other != name);
             let mut node = self.node.clone();
             for (setting, source) in SETTINGS.iter().zip(&self.sources) {
@@ -171,13 +171,9 @@ impl Effective {
     }
 }
 
-/// Returns the name of the setting that sets a field of the configuration.
-pub(crate) fn setting_of(field: Field) -> &'static str {
-    match field {
-        Field::Mode | Field::FixedNames => "fixed_peers",
-        // Every other setting has the name of its field.
-        _ => field.name(),
-    }
+/// Returns the name of the setting that sets a field of the configuration, or the field's own.
+pub(crate) fn name_of(field: Field) -> &'static str {
+    table::setting_of(field).map_or(field.name(), |setting| setting.name)
 }
 
 impl Default for Node {

@@ -1,14 +1,18 @@
-//! All settings, each once: its name, its help, and where it stands.
+//! The one table of the program's settings: key, the library's fields that it sets, kind of value, and help.
 //!
-//! The order is that of reading, and the network comes first, because the other defaults are its own.
+//! Key of a file, flag and variable all come from the first column. The order is that of reading, and the network comes
+//! first, because the other defaults are its own.
 
 use super::kind::{Kind, manager};
+use peerloop::config::Field;
 
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting {
     /// Its key in a file; flag and variable are made from it.
     pub(super) name: &'static str,
+    /// The fields of the library's configuration that it sets; none of those that are the program's own.
+    pub(super) fields: &'static [Field],
     pub(super) help: &'static str,
     pub(super) kind: Kind,
 }
@@ -19,190 +23,98 @@ pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
 /// Edits that a mistyped name may be away from the right one.
 const EDITS_MAX: usize = 2;
 
-const fn row(name: &'static str, help: &'static str, kind: Kind) -> Setting {
-    Setting { name, help, kind }
+/// Makes [`SETTINGS`] of rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of the same
+/// name. A kind that knows its place by itself has none.
+macro_rules! settings {
+    ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
+        pub(super) static SETTINGS: &[Setting] = &[$(
+            Setting {
+                name: stringify!($name),
+                fields: &[$(Field::$field),*],
+                help: $help,
+                kind: settings!(@kind $kind $name $($place)?),
+            },
+        )+];
+    };
+    (@kind $kind:ident $name:ident) => { Kind::$kind };
+    (@kind $kind:ident $name:ident config) => { Kind::$kind(|config| &mut config.$name) };
+    (@kind $kind:ident $name:ident rules) => { Kind::$kind(|config| &mut config.version_rules.$name) };
+    (@kind $kind:ident $name:ident manager) => { Kind::$kind(|config| &mut manager(config).$name) };
+    (@kind $kind:ident $name:ident node) => { Kind::$kind(|node| &mut node.$name) };
 }
 
-pub(super) static SETTINGS: [Setting; 48] = [
-    row("network", "Network; required with --fixed-peers at any port but 8333", Kind::Network),
-    row("magic", "First four bytes of every message, as 8 hexadecimal digits, for private networks", Kind::Magic),
-    // Whom to talk to.
-    row(
-        "fixed_peers",
+settings! {
+    network [Network]: Network, "Network; required with --fixed-peers at any port but 8333";
+    magic [Magic]: Magic, "First four bytes of every message, as 8 hexadecimal digits, for private networks";
+    // Peers.
+    fixed_peers [Mode FixedNames]: FixedPeers,
         "Dial these peers and no others: host, host:port or [ipv6]:port; names are resolved again when they fail; \
-         repeatable",
-        Kind::FixedPeers,
-    ),
-    row(
-        "target_peers",
-        "Peers to have: below it more are dialled",
-        Kind::Count(|config| &mut manager(config).target_peers),
-    ),
-    row("max_peers", "Most peers, both directions together", Kind::Count(|config| &mut manager(config).max_peers)),
-    row(
-        "listen",
-        "Address to accept connections at; repeatable",
-        Kind::Addresses(|config| &mut manager(config).listen),
-    ),
-    row(
-        "dns_seeds",
-        "Name whose addresses are peers; repeatable",
-        Kind::Texts(|config| &mut manager(config).dns_seeds),
-    ),
-    row(
-        "default_port",
-        "Port of an address that came without one",
-        Kind::Port(|config| &mut manager(config).default_port),
-    ),
-    row(
-        "learns_addresses",
-        "Ask peers for addresses and keep theirs",
-        Kind::Switch(|config| &mut manager(config).learns_addresses),
-    ),
-    row(
-        "trusted",
-        "Network to which no cap, rate or ban applies; repeatable",
-        Kind::Networks(|config| &mut manager(config).trusted),
-    ),
-    // How hard to try.
-    row(
-        "max_restarts",
-        "Restarts at once of a failed connection per window",
-        Kind::Number(|config| &mut manager(config).max_restarts),
-    ),
-    row(
-        "restart_window",
-        "The window in which restarts count",
-        Kind::Duration(|config| &mut manager(config).restart_window),
-    ),
-    row(
-        "initial_backoff",
-        "Pause after the first failed dial of an address",
-        Kind::Duration(|config| &mut manager(config).initial_backoff),
-    ),
-    row(
-        "backoff_multiplier",
-        "How much longer each further pause is",
-        Kind::Factor(|config| &mut manager(config).backoff_multiplier),
-    ),
-    row(
-        "backoff_max",
-        "Longest pause between two dials of an address",
-        Kind::Duration(|config| &mut manager(config).backoff_max),
-    ),
-    row(
-        "max_retries",
-        "Failed dials after which an address is given up",
-        Kind::Number(|config| &mut manager(config).max_retries),
-    ),
-    // Whom to keep out.
-    row("per_host_max", "Most peers of one host", Kind::Count(|config| &mut manager(config).per_host_max)),
-    row(
-        "per_group_max_percent",
-        "Most peers of one range of addresses, in percent of all",
-        Kind::Number(|config| &mut manager(config).per_group_max_percent),
-    ),
-    row(
-        "accepts_per_host_per_second",
-        "Connections of one host accepted per second",
-        Kind::Number(|config| &mut manager(config).accepts_per_host_per_second),
-    ),
-    row(
-        "evicts_inbound",
-        "Close an accepted peer for a new one if all places are taken",
-        Kind::Switch(|config| &mut manager(config).evicts_inbound),
-    ),
-    row("ban_score", "Misbehaviour at which a host is banned", Kind::Number(|config| &mut manager(config).ban_score)),
-    row(
-        "ban_duration",
-        "How long a ban for misbehaviour lasts",
-        Kind::Duration(|config| &mut manager(config).ban_duration),
-    ),
-    row(
-        "banned_agents",
-        "User agent that is refused, any part or a pattern with *; repeatable",
-        Kind::Texts(|config| &mut config.version_rules.banned_agents),
-    ),
-    row(
-        "bitcoin_sv_agents",
-        "User agent of Bitcoin SV nodes; repeatable",
-        Kind::Texts(|config| &mut config.version_rules.bitcoin_sv_agents),
-    ),
-    row(
-        "other_chain_agents",
-        "User agent of other blockchains' nodes; repeatable",
-        Kind::Texts(|config| &mut config.version_rules.other_chain_agents),
-    ),
-    row(
-        "protocol_version_min",
-        "Lowest protocol version of a peer",
-        Kind::Number(|config| &mut config.version_rules.protocol_version_min),
-    ),
-    // What to say.
-    row(
-        "protocol_version",
-        "The protocol version that is claimed",
-        Kind::Number(|config| &mut config.protocol_version),
-    ),
-    row(
-        "services",
-        "The services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain",
-        Kind::Bits(|config| &mut config.services),
-    ),
-    row("user_agent", "The user agent that is claimed", Kind::Text(|config| &mut config.user_agent)),
-    row("start_height", "The chain height that is claimed", Kind::Height(|config| &mut config.start_height)),
-    row("relay", "Let peers announce transactions", Kind::Switch(|config| &mut config.relay)),
+         repeatable";
+    target_peers [TargetPeers]: Count in manager, "Peers to have: below it more are dialled";
+    max_peers [MaxPeers]: Count in manager, "Most peers, both directions together";
+    listen [Listen]: Addresses in manager, "Address to accept connections at; repeatable";
+    dns_seeds [DnsSeeds]: Texts in manager, "Name whose addresses are peers; repeatable";
+    default_port [DefaultPort]: Port in manager, "Port of an address that came without one";
+    learns_addresses [LearnsAddresses]: Switch in manager, "Ask peers for addresses and keep theirs";
+    trusted [Trusted]: Networks in manager, "Network to which no cap, rate or ban applies; repeatable";
+    // Retries.
+    max_restarts [MaxRestarts]: Number in manager, "Restarts at once of a failed connection per window";
+    restart_window [RestartWindow]: Duration in manager, "The window in which restarts count";
+    initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
+    backoff_multiplier [BackoffMultiplier]: Factor in manager, "How much longer each further pause is";
+    backoff_max [BackoffMax]: Duration in manager, "Longest pause between two dials of an address";
+    max_retries [MaxRetries]: Number in manager, "Failed dials after which an address is given up";
+    // Caps, bans and user agents.
+    per_host_max [PerHostMax]: Count in manager, "Most peers of one host";
+    per_group_max_percent [PerGroupMaxPercent]: Number in manager,
+        "Most peers of one range of addresses, in percent of all";
+    accepts_per_host_per_second [AcceptsPerHostPerSecond]: Number in manager,
+        "Connections of one host accepted per second";
+    evicts_inbound [EvictsInbound]: Switch in manager, "Close an accepted peer for a new one if all places are taken";
+    ban_score [BanScore]: Number in manager, "Misbehaviour at which a host is banned";
+    ban_duration [BanDuration]: Duration in manager, "How long a ban for misbehaviour lasts";
+    banned_agents [BannedAgents]: Texts in rules,
+        "User agent that is refused, any part or a pattern with *; repeatable";
+    bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules, "User agent of Bitcoin SV nodes; repeatable";
+    other_chain_agents [OtherChainAgents]: Texts in rules, "User agent of other blockchains' nodes; repeatable";
+    protocol_version_min [ProtocolVersionMin]: Number in rules, "Lowest protocol version of a peer";
+    // Our `version`.
+    protocol_version [ProtocolVersion]: Number in config, "The protocol version that is claimed";
+    services [Services]: Bits in config,
+        "The services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain";
+    user_agent [UserAgent]: Text in config, "The user agent that is claimed";
+    start_height [StartHeight]: Height in config, "The chain height that is claimed";
+    relay [Relay]: Switch in config, "Let peers announce transactions";
     // Times.
-    row("connect_timeout", "Time for a TCP connection", Kind::Duration(|config| &mut config.connect_timeout)),
-    row("handshake_timeout", "Time for a handshake", Kind::Duration(|config| &mut config.handshake_timeout)),
-    row(
-        "ping_interval",
-        "Pause between two pings of a peer; 0s sends none",
-        Kind::Duration(|config| &mut config.ping_interval),
-    ),
-    row("pong_timeout", "Time for a pong", Kind::Duration(|config| &mut config.pong_timeout)),
+    connect_timeout [ConnectTimeout]: Duration in config, "Time for a TCP connection";
+    handshake_timeout [HandshakeTimeout]: Duration in config, "Time for a handshake";
+    ping_interval [PingInterval]: Duration in config, "Pause between two pings of a peer; 0s sends none";
+    pong_timeout [PongTimeout]: Duration in config, "Time for a pong";
     // Bounds.
-    row(
-        "max_links",
-        "Most connections, those on their way in or out among them",
-        Kind::Count(|config| &mut config.max_links),
-    ),
-    row("max_inbound", "Most accepted connections, or unlimited", Kind::Limit(|config| &mut config.max_inbound)),
-    row("block_max_bytes", "Largest block, or unlimited", Kind::BlockSize(|config| &mut config.block_max_bytes)),
-    row("message_max_bytes", "Largest other message", Kind::Size(|config| &mut config.message_max_bytes)),
-    row(
-        "buffered_message_max_bytes",
-        "Largest message that is gathered in memory",
-        Kind::Size(|config| &mut config.buffered_message_max_bytes),
-    ),
-    row("buffered_command_max_bytes", "The same for one command, as tx=4MiB; repeatable", Kind::CommandSizes),
-    row(
-        "buffered_total_max_bytes",
-        "Most bytes that are gathered at once",
-        Kind::Size(|config| &mut config.buffered_total_max_bytes),
-    ),
-    row(
-        "body_min_bytes_per_second",
-        "Least rate of a message that is arriving, per second",
-        Kind::Size(|config| &mut config.body_min_bytes_per_second),
-    ),
-    row("measures_peers", "Measure what each peer costs", Kind::Switch(|config| &mut config.measures_peers)),
-    row("spin", "Poll through the last millisecond before an exact wake-up", Kind::Switch(|config| &mut config.spin)),
-    // What is the program's own.
-    row(
-        "book",
-        "File that keeps peers and bans for the next run; without one they are forgotten at the end",
-        Kind::File(|node| &mut node.book),
-    ),
-    row(
-        "metrics_addr",
-        "Address at which /metrics is served as text for Prometheus",
-        Kind::Address(|node| &mut node.metrics_addr),
-    ),
-    row("log_level", "What is logged", Kind::Level(|node| &mut node.log_level)),
-];
+    max_links [MaxLinks]: Count in config, "Most connections, those on their way in or out among them";
+    max_inbound [MaxInbound]: Limit in config, "Most accepted connections, or unlimited";
+    block_max_bytes [BlockMaxBytes]: BlockSize in config, "Largest block, or unlimited";
+    message_max_bytes [MessageMaxBytes]: Size in config, "Largest other message";
+    buffered_message_max_bytes [BufferedMessageMaxBytes]: Size in config, "Largest message that is gathered in memory";
+    buffered_command_max_bytes [BufferedCommandMaxBytes]: CommandSizes,
+        "The same for one command, as tx=4MiB; repeatable";
+    buffered_total_max_bytes [BufferedTotalMaxBytes]: Size in config, "Most bytes that are gathered at once";
+    body_min_bytes_per_second [BodyMinBytesPerSecond]: Size in config,
+        "Least rate of a message that is arriving, per second";
+    measures_peers [MeasuresPeers]: Switch in config, "Measure what each peer costs";
+    spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
+    // The program itself.
+    book []: File in node, "File that keeps peers and bans for the next run; without one they are forgotten at the end";
+    metrics_addr []: Address in node, "Address at which /metrics is served as text for Prometheus";
+    log_level []: Level in node, "What is logged";
+}
 
-/// The setting whose name is almost this one.
+/// Finds the setting that sets a field of the configuration.
+pub(super) fn setting_of(field: Field) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.fields.contains(&field))
+}
+
+/// Finds the setting whose name is almost this one.
 pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     let distances = SETTINGS.iter().map(|setting| (edits(name, setting.name), setting));
     distances.filter(|(distance, _)| *distance <= EDITS_MAX).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
@@ -225,27 +137,33 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Node, setting_of};
-    use peerloop::config::Field;
+    use crate::settings::Node;
     use peerloop::{Config, Network};
     use std::collections::BTreeSet;
 
     #[test]
     fn seed_e43_every_field_is_a_setting_and_every_setting_a_field() {
-        let mut fields: BTreeSet<&str> = Field::ALL.iter().map(|&field| setting_of(field)).collect();
         // What contains others, and what a node that goes on for weeks has no use for.
-        for name in ["manager", "version_rules", "seed"] {
-            assert!(fields.remove(name), "{name}");
+        let without = [Field::Manager, Field::VersionRules, Field::Seed];
+        for &field in Field::ALL {
+            let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();
+            let expected = usize::from(!without.contains(&field));
+            assert_eq!(settings, expected, "`{field}` needs one row in {}, or to be listed here", file!());
         }
-        fields.extend(["book", "metrics_addr", "log_level"]);
-        let settings: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-        assert_eq!(settings, fields);
-        assert_eq!(settings.len(), SETTINGS.len(), "no name is there twice");
+        let own: Vec<&str> = SETTINGS.iter().filter(|one| one.fields.is_empty()).map(|one| one.name).collect();
+        assert_eq!(own, ["book", "metrics_addr", "log_level"]);
+        for setting in SETTINGS {
+            let name = setting.name;
+            assert!(setting.fields.len() != 1 || setting.fields[0].name() == name, "`{name}` has not its field's name");
+            assert!(!setting.help.is_empty(), "`{name}` has no help");
+        }
+        let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len(), "no name is there twice");
     }
 
     #[test]
     fn the_defaults_of_a_network_are_those_that_differ_between_networks() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             let shown = Network::ALL.map(|network| {
                 let mut node = Node { config: Config::managed(network), ..Node::default() };
                 setting.kind.show(&mut node)

@@ -78,7 +78,7 @@ fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
 #[test]
 fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let shown = setting.kind.show(&mut example.node).expect("the example has it");
         let line = format!("{} = {shown}", setting.name);
         let texts = file(&line).given().unwrap().remove(0).texts;
@@ -153,7 +153,7 @@ fn the_example_says_every_setting_otherwise_than_its_default() {
     let mut effective = loaded(&[], &[], EXAMPLE);
     assert!(effective.sources.iter().all(|source| *source != Source::Default));
     let mut defaults = Node::default();
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         assert_ne!(setting.kind.show(&mut effective.node), setting.kind.show(&mut defaults), "{}", setting.name);
     }
     assert_eq!(effective.node.config.magic, Some([10, 11, 12, 13]));
@@ -293,7 +293,7 @@ fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
 #[test]
 fn an_empty_variable_is_as_if_it_were_not_set() {
     let text = "max_peers = 9";
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let effective = loaded(&[], &[(&setting.variable(), "")], text);
         assert_eq!(effective.node, loaded(&[], &[], text).node, "{}", setting.name);
         assert!(!effective.sources.iter().any(|source| matches!(source, Source::Variable(_))), "{}", setting.name);

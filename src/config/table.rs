@@ -1,0 +1,329 @@
+//! The one table of settings: name, type, default, what a change does to a running loop, and range.
+//!
+//! A row makes a field of its struct, a [`Field`], the default, the checks of its range, and the comparison of two
+//! configurations. What compares several fields is checked in the struct's own `validate`.
+
+use super::change::{Changes, Effect};
+use super::{ConfigError, DialMode};
+use crate::limits;
+use crate::protocol::{CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A condition on one value, and how it is put in words behind the field's name.
+type Rule<T> = (fn(&T) -> bool, &'static str);
+
+/// Makes the structs and [`Field`] of rows `Variant name: Type = default, effect, rules..;`.
+///
+/// The effect is one of [`Effect`], `fixed` for what no running loop can change, or `part` for a struct of this table.
+macro_rules! settings {
+    ($(
+        $(#[$attribute:meta])*
+        struct $owner:ident, $visible:vis $new:ident($network:ident) {
+            $(
+                $(#[$doc:meta])*
+                $variant:ident $field:ident: $type:ty = $default:expr, $effect:ident $(, $rule:expr)*;
+            )+
+        }
+    )+) => {
+        $(
+            $(#[$attribute])*
+            pub struct $owner {
+                $($(#[$doc])* pub $field: $type,)+
+            }
+
+            impl $owner {
+                /// Returns the defaults for a network.
+                $visible fn $new($network: Network) -> Self {
+                    Self { $($field: $default,)+ }
+                }
+
+                /// Checks each field against its own range.
+                pub(super) fn check_ranges(&self) -> Result<(), ConfigError> {
+                    $($(
+                        let (holds, rule): Rule<$type> = $rule;
+                        ConfigError::unless(Field::$variant, holds(&self.$field), rule)?;
+                    )*)+
+                    Ok(())
+                }
+
+                /// Adds the differences to `changes`.
+                pub(super) fn compare(&self, new: &Self, changes: &mut Changes) {
+                    $(settings!(@compare $effect, changes, Field::$variant, &self.$field, &new.$field);)+
+                }
+            }
+        )+
+
+        /// A field of [`Config`], [`VersionRules`] or [`ManagerConfig`]. No two of them have the same name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Field {
+            $($(
+                #[doc = concat!(
+                    "[`", stringify!($field), "`](crate::config::", stringify!($owner), "::", stringify!($field), ")."
+                )]
+                $variant,
+            )+)+
+        }
+
+        impl Field {
+            /// All fields.
+            pub const ALL: &'static [Self] = &[$($(Self::$variant,)+)+];
+
+            /// Returns the field's name in its Rust struct, such as `ping_interval`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($(Self::$variant => stringify!($field),)+)+
+                }
+            }
+        }
+    };
+    (@compare fixed, $changes:ident, $field:expr, $old:expr, $new:expr) => {
+        $changes.fixed($field, $old == $new)
+    };
+    (@compare part, $changes:ident, $field:expr, $old:expr, $new:expr) => {
+        $changes.part($field, $old, $new)
+    };
+    (@compare $effect:ident, $changes:ident, $field:expr, $old:expr, $new:expr) => {
+        $changes.value($field, Effect::$effect, $old, $new)
+    };
+}
+
+const LONGER_THAN_ZERO: Rule<Duration> = (|time| !time.is_zero(), "must be longer than zero");
+const ENOUGH_FOR_A_HANDSHAKE: &str = "must be 2,048 or more, which a handshake may need";
+const AT_MOST_64_NAMES: &str = "has at most 64 names";
+const ARE_NAMES: Rule<Vec<String>> =
+    (|names| names.iter().all(|name| is_name(name)), "must have names of 1 to 253 printable ASCII characters");
+
+fn is_enough_for_a_handshake(bytes: u64) -> bool {
+    bytes >= limits::HANDSHAKE_PAYLOAD_MAX_BYTES
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_network(&(address, bits): &(IpAddr, u8)) -> bool {
+    bits <= if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn is_each_once<T: PartialEq>(mut list: impl Iterator<Item = T> + Clone) -> bool {
+    while let Some(one) = list.next() {
+        if list.clone().any(|other| other == one) {
+            return false;
+        }
+    }
+    true
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+settings! {
+    /// How a loop behaves.
+    ///
+    /// ```
+    /// use peerloop::{Config, Network};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config { ping_interval: Duration::from_secs(30), ..Config::new(Network::Regtest) };
+    /// assert!(config.validate().is_ok());
+    /// ```
+    #[derive(Clone, Debug, PartialEq)]
+    struct Config, pub new(network) {
+        /// The network whose magic every message carries. Default mainnet.
+        Network network: Network = network, fixed;
+        /// The magic to use instead of the network's own, for private networks. Default none.
+        Magic magic: Option<[u8; 4]> = None, fixed;
+        /// The protocol version we claim. Default 70016; anything else is for testing what a peer does about it.
+        ProtocolVersion protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
+        /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
+        /// that answers `getheaders` and `getdata`: a node without a chain asks one peer that claims it for headers,
+        /// and waits for that one. With 0 an SV Node leaves our address out of its `addr` messages, and may refuse us
+        /// with `reject(version, 0x40)` where it dials us because another peer told it that we serve the chain.
+        Services services: u64 = 0, NextHandshakes;
+        /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
+        UserAgent user_agent: String = concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
+            (|agent| agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes");
+        /// The chain height we claim. Default 0.
+        StartHeight start_height: i32 = 0, NextHandshakes;
+        /// Whether peers may announce transactions to us. Default true.
+        Relay relay: bool = true, NextHandshakes;
+        /// Which `version` messages are acceptable.
+        VersionRules version_rules: VersionRules = VersionRules::default(), part;
+        /// The most connections at once, both directions, each [`ROW_MAX_BYTES`](limits::ROW_MAX_BYTES) at the most
+        /// plus its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
+        MaxLinks max_links: usize = 100_000, NewConnections,
+            (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
+        /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are closed.
+        /// Default no limit but [`Config::max_links`].
+        MaxInbound max_inbound: usize = usize::MAX, NewConnections;
+        /// Time for a TCP connection. Over zero; default 5 s.
+        ConnectTimeout connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
+        /// Time for a handshake. Over zero; default 10 s.
+        HandshakeTimeout handshake_timeout: Duration = limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
+        /// Pause between two pings of a peer; the first comes one interval after the handshake. Default 120 s; zero
+        /// sends none.
+        PingInterval ping_interval: Duration = limits::PING_INTERVAL, Now;
+        /// Time for a pong to a ping of ours. Over zero; default 30 s.
+        PongTimeout pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
+        /// Largest payload of `block` and its kin; default 2^63 - 1.
+        BlockMaxBytes block_max_bytes: u64 = limits::BLOCK_PAYLOAD_MAX_BYTES, NextMessages,
+            (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
+            (|bytes| *bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1");
+        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A loop
+        /// that takes a lower one announces it and still takes what it has announced before.
+        MessageMaxBytes message_max_bytes: u64 = limits::PAYLOAD_MAX_BYTES, NextHandshakes,
+            (
+                |bytes| (limits::LEGACY_PAYLOAD_MAX_BYTES..=1_000_000_000).contains(bytes),
+                "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
+            );
+        /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they
+        /// are streamed. 2,048 to [`Config::buffered_total_max_bytes`]; default 2 MiB.
+        BufferedMessageMaxBytes buffered_message_max_bytes: u64 = limits::BUFFERED_MESSAGE_MAX_BYTES, NextMessages,
+            (|bytes| is_enough_for_a_handshake(*bytes), ENOUGH_FOR_A_HANDSHAKE);
+        /// Commands with a limit of their own in place of [`Config::buffered_message_max_bytes`], smaller or larger, in
+        /// the same range. At most 64, each once, in any order; default none.
+        BufferedCommandMaxBytes buffered_command_max_bytes: Vec<(CommandName, u64)> = Vec::new(), NextMessages,
+            (|list| list.len() <= limits::BUFFERED_COMMANDS_MAX, "has at most 64 entries"),
+            (|list| is_each_once(list.iter().map(|(command, _)| command)), "must have each command once"),
+            (
+                |list| list.iter().all(|(command, _)| command.is_well_formed()),
+                "must have commands of printable ASCII, for no other is delivered",
+            ),
+            (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
+        /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
+        BufferedTotalMaxBytes buffered_total_max_bytes: u64 = limits::BUFFERED_TOTAL_MAX_BYTES, Now;
+        /// Least rate of a payload that is arriving, in bytes per second over 60 s: below it the peer is closed, at it
+        /// the payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of
+        /// it has come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s
+        /// in any case.
+        BodyMinBytesPerSecond body_min_bytes_per_second: u64 = limits::BODY_MIN_BYTES_PER_SECOND, Now,
+            (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
+        /// How the loop finds, keeps and refuses peers by itself. Default none: it connects to whom it is told to, and
+        /// its only caps are [`Config::max_links`] and [`Config::max_inbound`].
+        Manager manager: Option<Box<ManagerConfig>> = None, part;
+        /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop
+        /// uses less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own
+        /// lag.
+        Spin spin: bool = true, Now;
+        /// Whether the loop measures what [each peer costs](crate::stats::PeerCost): one more look at the clock for
+        /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
+        /// Default false.
+        MeasuresPeers measures_peers: bool = false, Now;
+        /// The seed of all randomness. Default none: taken from the operating system.
+        Seed seed: Option<u64> = None, fixed;
+    }
+
+    /// Which `version` messages are acceptable.
+    ///
+    /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
+    /// any text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order
+    /// of the fields, so an agent of Bitcoin SV is accepted although it names another chain, too. One that is in none
+    /// of them is accepted, for no list of good nodes is ever complete.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct VersionRules, pub(super) defaults(_network) {
+        /// Lowest protocol version. Default 31800.
+        ProtocolVersionMin protocol_version_min: u32 = PROTOCOL_VERSION_MIN, NextHandshakes;
+        /// Agents that are refused whatever they are. Default none.
+        BannedAgents banned_agents: Vec<String> = Vec::new(), NextHandshakes;
+        /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
+        BitcoinSvAgents bitcoin_sv_agents: Vec<String> =
+            owned(&["Bitcoin SV", "BitcoinSV", "bsv/", "/bsv", "Teranode", "peerloop"]), NextHandshakes;
+        /// Agents of other blockchains' nodes. Default satoshi, Bitcoin Core, btc, abc, cash and bch.
+        OtherChainAgents other_chain_agents: Vec<String> =
+            owned(&["satoshi", "Bitcoin Core", "btc", "abc", "cash", "bch"]), NextHandshakes;
+    }
+
+    /// How a loop finds, keeps and refuses peers by itself.
+    #[derive(Clone, Debug, PartialEq)]
+    struct ManagerConfig, pub new(network) {
+        /// Which peers the manager dials. Default [`DialMode::Normal`].
+        Mode mode: DialMode = DialMode::Normal, NextDials,
+            (|mode| mode.is_dialable(), "fixed peers need an address and a port");
+        /// Fixed peers that are known by name, each dialled at one of its addresses beside those of
+        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`, with [`ManagerConfig::default_port`] if there is
+        /// none. The next address is tried when one fails, and after the last the name is resolved again. At most 64;
+        /// default none; without effect in [`DialMode::Normal`].
+        FixedNames fixed_names: Vec<String> = Vec::new(), NextDials,
+            (|names| names.len() <= limits::FIXED_NAMES_MAX, AT_MOST_64_NAMES),
+            ARE_NAMES;
+        /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
+        TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
+        /// Most peers, both directions and those being dialled together; who comes above it is told so by a `reject`. 1
+        /// to [`Config::max_links`](crate::Config::max_links); default 20.
+        MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
+        /// Addresses to accept connections at; one that cannot be bound is tried again. At most 64; default none.
+        Listen listen: Vec<SocketAddr> = Vec::new(), Listeners,
+            (|list| list.len() <= limits::LISTENERS_MAX, "has at most 64 addresses"),
+            (|list| is_each_once(list.iter()), "must have each address once");
+        /// Names whose addresses are peers, asked at the start and every hour in [`DialMode::Normal`]. At most 64;
+        /// default the network's own.
+        DnsSeeds dns_seeds: Vec<String> = network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
+            (|names| names.len() <= limits::DNS_SEEDS_MAX, AT_MOST_64_NAMES),
+            ARE_NAMES;
+        /// The port of an address that came without one. 1 to 65,535; default the network's own.
+        DefaultPort default_port: u16 = network.default_port(), NextDials,
+            (|port| *port != 0, "must be 1 to 65,535");
+        /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for
+        /// none.
+        MaxRestarts max_restarts: u32 = limits::RESTARTS_MAX, NextDials;
+        /// The window in which restarts are counted. Over zero; default an hour.
+        RestartWindow restart_window: Duration = limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
+        /// Pause after the first dial of an address that failed. Over zero; default 5 s.
+        InitialBackoff initial_backoff: Duration = limits::INITIAL_BACKOFF, NextDials, LONGER_THAN_ZERO;
+        /// Factor by which each further pause grows. Above 1, at most 100; default 2.
+        BackoffMultiplier backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
+            (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
+        /// Longest pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10 min.
+        BackoffMax backoff_max: Duration = limits::BACKOFF_MAX, NextDials;
+        /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
+        MaxRetries max_retries: u32 = limits::RETRIES_MAX, NextDials,
+            (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
+        /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; no bound for the dials
+        /// of a fixed list. Over zero; default 8.
+        PerHostMax per_host_max: usize = limits::PER_HOST_MAX, NewConnections,
+            (|peers| *peers > 0, "must be above zero");
+        /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at least
+        /// [`ManagerConfig::per_host_max`]. 1 to 100; default 100, for all loopback and private addresses are one
+        /// range.
+        PerGroupMaxPercent per_group_max_percent: u32 = 100, NewConnections,
+            (|percent| (1..=100).contains(percent), "must be 1 to 100");
+        /// Connections of one host that are accepted per second once its burst of twice as many is used up. Over zero;
+        /// default 10.
+        AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
+            (|rate| *rate > 0, "must be above zero");
+        /// Whether an accepted peer is closed for a new one if all places are taken. Default false.
+        EvictsInbound evicts_inbound: bool = false, NewConnections;
+        /// Misbehaviour at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
+        BanScore ban_score: u32 = limits::BAN_SCORE, NextBans,
+            (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
+        /// How long a ban for misbehaviour lasts. Over zero; default 24 h.
+        BanDuration ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
+        /// Hosts to which no cap, rate or ban applies, each with the length of its prefix in bits. At most 1,024;
+        /// default none.
+        Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
+            (|list| list.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks"),
+            (|list| list.iter().all(is_network), "has prefixes of at most 32 or 128 bits");
+        /// Whether peers are asked for addresses, what they say is taken into the book, and those who ask are answered.
+        /// The handler gets `addr` and `getaddr` as if nobody else read them; one that answers by itself turns this
+        /// off. Default true; without effect in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
+        /// peer.
+        LearnsAddresses learns_addresses: bool = true, Now;
+    }
+}
+
+impl Field {
+    /// Lists the names of `fields`, separated by commas.
+    pub(crate) fn names(fields: &[Self]) -> String {
+        fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
