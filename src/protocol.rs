@@ -149,126 +149,65 @@ pub struct CommandName {
     tail: u32,
 }
 
+/// Declares a constant for each command, and the list of all.
+macro_rules! commands {
+    ($($(#[$doc:meta])* $NAME:ident = $name:literal,)*) => {
+        impl CommandName {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $(#[doc = ""] #[$doc])*
+                pub const $NAME: Self = Self::new($name);
+            )*
+
+            /// All names of the protocol (SV Node 1.2.2, protocol.cpp NetMsgType).
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$NAME),*];
+        }
+    };
+}
+
+commands! {
+    VERSION = "version",
+    VERACK = "verack",
+    PROTOCONF = "protoconf",
+    AUTHCH = "authch",
+    AUTHRESP = "authresp",
+    CREATESTRM = "createstrm",
+    STREAMACK = "streamack",
+    SENDHEADERS = "sendheaders",
+    SENDHDRSEN = "sendhdrsen",
+    SENDCMPCT = "sendcmpct",
+    FEEFILTER = "feefilter",
+    PING = "ping",
+    PONG = "pong",
+    GETADDR = "getaddr",
+    ADDR = "addr",
+    INV = "inv",
+    GETDATA = "getdata",
+    NOTFOUND = "notfound",
+    GETBLOCKS = "getblocks",
+    GETHEADERS = "getheaders",
+    HEADERS = "headers",
+    GETHDRSEN = "gethdrsen",
+    HDRSEN = "hdrsen",
+    TX = "tx",
+    BLOCK = "block",
+    MERKLEBLOCK = "merkleblock",
+    CMPCTBLOCK = "cmpctblock",
+    GETBLOCKTXN = "getblocktxn",
+    BLOCKTXN = "blocktxn",
+    MEMPOOL = "mempool",
+    FILTERLOAD = "filterload",
+    FILTERADD = "filteradd",
+    FILTERCLEAR = "filterclear",
+    REJECT = "reject",
+    DSDETECTED = "dsdetected",
+    REVOKEMID = "revokemid",
+    DATAREFTX = "datareftx",
+    /// It is a form of the header and no command.
+    EXTMSG = "extmsg",
+}
+
 impl CommandName {
-    /// `version`
-    pub const VERSION: Self = Self::new("version");
-    /// `verack`
-    pub const VERACK: Self = Self::new("verack");
-    /// `protoconf`
-    pub const PROTOCONF: Self = Self::new("protoconf");
-    /// `authch`
-    pub const AUTHCH: Self = Self::new("authch");
-    /// `authresp`
-    pub const AUTHRESP: Self = Self::new("authresp");
-    /// `createstrm`
-    pub const CREATESTRM: Self = Self::new("createstrm");
-    /// `streamack`
-    pub const STREAMACK: Self = Self::new("streamack");
-    /// `sendheaders`
-    pub const SENDHEADERS: Self = Self::new("sendheaders");
-    /// `sendhdrsen`
-    pub const SENDHDRSEN: Self = Self::new("sendhdrsen");
-    /// `sendcmpct`
-    pub const SENDCMPCT: Self = Self::new("sendcmpct");
-    /// `feefilter`
-    pub const FEEFILTER: Self = Self::new("feefilter");
-    /// `ping`
-    pub const PING: Self = Self::new("ping");
-    /// `pong`
-    pub const PONG: Self = Self::new("pong");
-    /// `getaddr`
-    pub const GETADDR: Self = Self::new("getaddr");
-    /// `addr`
-    pub const ADDR: Self = Self::new("addr");
-    /// `inv`
-    pub const INV: Self = Self::new("inv");
-    /// `getdata`
-    pub const GETDATA: Self = Self::new("getdata");
-    /// `notfound`
-    pub const NOTFOUND: Self = Self::new("notfound");
-    /// `getblocks`
-    pub const GETBLOCKS: Self = Self::new("getblocks");
-    /// `getheaders`
-    pub const GETHEADERS: Self = Self::new("getheaders");
-    /// `headers`
-    pub const HEADERS: Self = Self::new("headers");
-    /// `gethdrsen`
-    pub const GETHDRSEN: Self = Self::new("gethdrsen");
-    /// `hdrsen`
-    pub const HDRSEN: Self = Self::new("hdrsen");
-    /// `tx`
-    pub const TX: Self = Self::new("tx");
-    /// `block`
-    pub const BLOCK: Self = Self::new("block");
-    /// `merkleblock`
-    pub const MERKLEBLOCK: Self = Self::new("merkleblock");
-    /// `cmpctblock`
-    pub const CMPCTBLOCK: Self = Self::new("cmpctblock");
-    /// `getblocktxn`
-    pub const GETBLOCKTXN: Self = Self::new("getblocktxn");
-    /// `blocktxn`
-    pub const BLOCKTXN: Self = Self::new("blocktxn");
-    /// `mempool`
-    pub const MEMPOOL: Self = Self::new("mempool");
-    /// `filterload`
-    pub const FILTERLOAD: Self = Self::new("filterload");
-    /// `filteradd`
-    pub const FILTERADD: Self = Self::new("filteradd");
-    /// `filterclear`
-    pub const FILTERCLEAR: Self = Self::new("filterclear");
-    /// `reject`
-    pub const REJECT: Self = Self::new("reject");
-    /// `dsdetected`
-    pub const DSDETECTED: Self = Self::new("dsdetected");
-    /// `revokemid`
-    pub const REVOKEMID: Self = Self::new("revokemid");
-    /// `datareftx`
-    pub const DATAREFTX: Self = Self::new("datareftx");
-    /// `extmsg`, which is a form of the header and no command
-    pub const EXTMSG: Self = Self::new("extmsg");
-
-    /// All names of the protocol (SV Node 1.2.2, protocol.cpp NetMsgType).
-    pub const ALL: [Self; 38] = [
-        Self::VERSION,
-        Self::VERACK,
-        Self::PROTOCONF,
-        Self::AUTHCH,
-        Self::AUTHRESP,
-        Self::CREATESTRM,
-        Self::STREAMACK,
-        Self::SENDHEADERS,
-        Self::SENDHDRSEN,
-        Self::SENDCMPCT,
-        Self::FEEFILTER,
-        Self::PING,
-        Self::PONG,
-        Self::GETADDR,
-        Self::ADDR,
-        Self::INV,
-        Self::GETDATA,
-        Self::NOTFOUND,
-        Self::GETBLOCKS,
-        Self::GETHEADERS,
-        Self::HEADERS,
-        Self::GETHDRSEN,
-        Self::HDRSEN,
-        Self::TX,
-        Self::BLOCK,
-        Self::MERKLEBLOCK,
-        Self::CMPCTBLOCK,
-        Self::GETBLOCKTXN,
-        Self::BLOCKTXN,
-        Self::MEMPOOL,
-        Self::FILTERLOAD,
-        Self::FILTERADD,
-        Self::FILTERCLEAR,
-        Self::REJECT,
-        Self::DSDETECTED,
-        Self::REVOKEMID,
-        Self::DATAREFTX,
-        Self::EXTMSG,
-    ];
-
     /// Its place in [`CommandName::ALL`]; their number for any other name.
     // It is asked for every message, so it is a hash without collisions and one comparison.
     #[inline]

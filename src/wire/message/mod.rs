@@ -1,0 +1,136 @@
+//! Messages: a payload and its command, decoded, and back into a frame.
+//!
+//! A [`MessageRef`] borrows what it can from the payload and is what handlers see; a [`Message`] is the same on its
+//! own. Every command that is not understood is `Opaque` and passes through unchanged. Frames are appended to a buffer
+//! of the caller's, in one pass and without another allocation. All commands stand in one table: a new one needs its
+//! row here, its name in [`CommandName`], and its file.
+
+mod table;
+
+use self::table::messages;
+use super::codec::Reader;
+use super::header::Header;
+use super::*;
+use crate::error::WireError;
+use crate::limits::HEADER_LEN_BYTES;
+use crate::protocol::CommandName;
+use std::borrow::Cow;
+
+messages! {
+    /// `version`: describes the peer.
+    VERSION Version(Cow<Version>);
+    /// `verack`: accepts the `version`.
+    VERACK Verack;
+    /// `protoconf`: states what the peer can receive.
+    PROTOCONF Protoconf(ProtoconfRef => Protoconf);
+    /// `authch`: asks a miner to prove its identity.
+    AUTHCH AuthCh(AuthChallenge);
+    /// `authresp`: answers an `authch`.
+    AUTHRESP AuthResp(AuthResponseRef => AuthResponse);
+    /// `createstrm`: makes the connection a further one of a known peer.
+    CREATESTRM CreateStrm(CreateStreamRef => CreateStream);
+    /// `streamack`: accepts a `createstrm`.
+    STREAMACK StreamAck(StreamAck);
+    /// `sendheaders`: asks that blocks be announced by their headers.
+    SENDHEADERS SendHeaders;
+    /// `sendhdrsen`: asks that blocks be announced by enriched headers. A node honours it only if the same peer has not
+    /// sent `sendheaders` (seen at SV Node 1.0.13), as a loop does to each.
+    SENDHDRSEN SendHdrsEn;
+    /// `sendcmpct`: states that the peer understands compact blocks.
+    SENDCMPCT SendCmpct(SendCmpct);
+    /// `feefilter`: states the least fee rate that the peer wants announced.
+    FEEFILTER FeeFilter(FeeFilter);
+    /// `ping`: asks for a `pong`.
+    PING Ping {
+        /// The number that the `pong` repeats.
+        nonce
+    };
+    /// `pong`: answers a `ping`.
+    PONG Pong {
+        /// The number of the `ping`.
+        nonce
+    };
+    /// `getaddr`: asks for an `addr`.
+    GETADDR GetAddr;
+    /// `addr`: lists addresses of other nodes.
+    ADDR Addr(AddressesRef => Addresses);
+    /// `inv`: lists what the peer has.
+    INV Inv(InventoryRef[..] => Inventory);
+    /// `getdata`: lists what the peer wants.
+    GETDATA GetData(InventoryRef[..] => Inventory);
+    /// `notfound`: lists what the peer was asked for and does not have.
+    NOTFOUND NotFound(InventoryRef[..] => Inventory);
+    /// `getblocks`: asks for an `inv` of the blocks behind a locator.
+    GETBLOCKS GetBlocks(LocatorRef[..] => Locator);
+    /// `getheaders`: asks for the `headers` behind a locator.
+    GETHEADERS GetHeaders(LocatorRef[..] => Locator);
+    /// `headers`: lists the headers of a chain, or announces a block by its header.
+    HEADERS Headers(HeadersRef => Headers);
+    /// `gethdrsen`: asks for the `hdrsen` behind a locator.
+    GETHDRSEN GetHdrsEn(LocatorRef[..] => Locator);
+    /// `hdrsen`: lists headers with the proof of how many transactions there are.
+    HDRSEN HdrsEn(EnrichedHeadersRef => EnrichedHeaders);
+    /// `tx`: a transaction.
+    TX Tx(TxRef => Tx);
+    /// `block`: a block.
+    BLOCK Block(BlockRef => Block);
+    /// `merkleblock`: the part of a block that matches a filter.
+    MERKLEBLOCK MerkleBlock(MerkleBlockRef => MerkleBlock);
+    /// `cmpctblock`: a block for a receiver that has most of its transactions.
+    CMPCTBLOCK CmpctBlock(CompactBlockRef => CompactBlock);
+    /// `getblocktxn`: asks for transactions of a `cmpctblock`.
+    GETBLOCKTXN GetBlockTxn(GetBlockTxnRef => GetBlockTxn);
+    /// `blocktxn`: answers a `getblocktxn`.
+    BLOCKTXN BlockTxn(BlockTxnRef => BlockTxn);
+    /// `mempool`: asks for an `inv` of unconfirmed transactions.
+    MEMPOOL Mempool(Mempool);
+    /// `filterload`: asks for matching transactions alone.
+    FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
+    /// `filteradd`: adds an element to the filter.
+    FILTERADD FilterAdd(FilterAddRef => FilterAdd);
+    /// `filterclear`: asks for all transactions again.
+    FILTERCLEAR FilterClear;
+    /// `reject`: reports that the peer refused a message.
+    REJECT Reject(RejectRef => Reject);
+    /// `dsdetected`: reports branches of the chain that spend the same output.
+    DSDETECTED DsDetected(DoubleSpendRef => DoubleSpend);
+    /// `revokemid`: revokes a miner's id.
+    REVOKEMID RevokeMid(RevokeMidRef => Box<RevokeMid>);
+    /// `datareftx`: a transaction and the proof that it is in a block.
+    DATAREFTX DataRefTx(ProvenTxRef => Box<ProvenTx>);
+}
+
+impl MessageRef<'_> {
+    /// Appends header and payload.
+    ///
+    /// # Panics
+    ///
+    /// If the payload has more than 4 GiB - 1 bytes.
+    pub fn encode_frame(&self, magic: [u8; 4], out: &mut Vec<u8>) {
+        let header_at = out.len();
+        let payload_at = header_at + HEADER_LEN_BYTES;
+        out.extend_from_slice(&[0; HEADER_LEN_BYTES]);
+        self.encode_payload(out);
+        let header = Header::of(self.command(), &out[payload_at..]);
+        out[header_at..payload_at].copy_from_slice(&header.encode(magic));
+    }
+}
+
+/// Appends header and payload of a message whose payload is already encoded.
+///
+/// # Panics
+///
+/// If the payload has more than 4 GiB - 1 bytes.
+pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&Header::of(command, payload).encode(magic));
+    out.extend_from_slice(payload);
+}
+
+/// Appends the `pong` that answers a `ping` whose checksum was verified: both have the same payload, so both have the
+/// same checksum.
+pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
+    let payload_len = ping_payload.len() as u64;
+    let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };
+    out.extend_from_slice(&header.encode(magic));
+    out.extend_from_slice(ping_payload);
+}
