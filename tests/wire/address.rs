@@ -1,4 +1,4 @@
-//! Addresses: `addr`, and an address as a socket.
+//! Addresses: `addr`, and conversion to and from a socket address.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::frames::{COMPUTED, RECORDED};
@@ -45,7 +45,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_count_is_believed_only_as_far_as_there_are_bytes() {
+fn a_count_beyond_the_payload_is_an_error() {
     for count in ["02", "fde903", "feffffffff"] {
         assert_eq!(AddressesRef::decode(&[hex(count), vec![0; 59]].concat()), Err(TRUNCATED), "{count}");
     }
@@ -55,7 +55,7 @@ fn a_count_is_believed_only_as_far_as_there_are_bytes() {
 }
 
 #[test]
-fn an_address_is_a_socket_and_back() {
+fn an_address_converts_to_a_socket_and_back() {
     for text in ["1.2.3.4:8333", "[2001:db8::1]:18444", "0.0.0.0:0", "[::]:1"] {
         let socket: SocketAddr = text.parse().unwrap();
         assert_eq!(NetAddress::from_socket(0x21, socket).to_socket(), socket);
@@ -68,7 +68,7 @@ fn an_address_is_a_socket_and_back() {
 
 proptest! {
     #[test]
-    fn entries_come_back_in_order(raw in proptest::collection::vec(any::<(u32, u64, [u8; 16], u16)>(), 0..40)) {
+    fn entries_decode_in_order(raw in proptest::collection::vec(any::<(u32, u64, [u8; 16], u16)>(), 0..40)) {
         let mut naive = vec![raw.len() as u8];
         let mut entries = Vec::new();
         for (time, services, ip, port) in raw {

@@ -1,4 +1,4 @@
-//! Blocks: the header at once, the transactions one by one, and nothing after the first that is broken.
+//! Blocks: the header is read at once, the transactions one by one, up to the first broken one.
 
 use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};
@@ -29,21 +29,21 @@ fn the_block_of_a_live_node_is_exact() {
 }
 
 #[test]
-fn a_cut_block_is_found_by_walking_it() {
+fn iterating_a_truncated_block_reports_the_truncation() {
     let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
-        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count is not believed");
+        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count is not trusted");
     }
     for len in 81 + TxRef::MIN_BYTES..payload.len() {
         let block = BlockRef::decode(&payload[..len]).unwrap();
         assert_eq!(block.merkle_tree(), Err(TRUNCATED));
-        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "what is broken stays as it is");
+        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "a broken tail is encoded unchanged");
     }
 }
 
 #[test]
-fn an_error_is_the_last_transaction() {
+fn iteration_ends_with_the_first_error() {
     let header = any_block_header();
     let mut payload = header.encode().to_vec();
     payload.push(3);
@@ -97,14 +97,14 @@ fn a_repeated_transaction_is_seen_as_a_mutation() {
     let good = block_of(any_block_header(), &transactions);
     let repeated: Vec<Tx> = [0, 1, 2, 2].map(numbered_tx).to_vec();
     let bad = block_of(any_block_header(), &repeated);
-    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "both have the same name");
+    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "both have the same hash");
     let verdict = |block: &Block| block.as_ref().merkle_tree().unwrap().verdict(block.as_ref().header.merkle_root);
     assert_eq!(verdict(&good), MerkleVerdict::Valid);
     assert_eq!(verdict(&bad), MerkleVerdict::Mutated);
 }
 
 #[test]
-fn the_answer_to_getblocktxn_is_exact() {
+fn the_reply_to_getblocktxn_is_exact() {
     let compact = known_payload("cmpctblock");
     let block_hash = Hash256::of(&compact[..80]);
     let transactions = [numbered_tx(1), numbered_tx(3)];
@@ -126,7 +126,7 @@ fn any_block_header() -> BlockHeader {
 
 proptest! {
     #[test]
-    fn what_is_built_is_read(header in any_header(), transactions in vec(any_tx(), 0..8)) {
+    fn built_values_decode_unchanged(header in any_header(), transactions in vec(any_tx(), 0..8)) {
         let built = block_of(header, &transactions);
         let payload = encoded(|out| built.as_ref().encode(out));
         let block = BlockRef::decode(&payload).unwrap();
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(block in any_block(), (at, byte) in any::<(proptest::sample::Index, u8)>()) {
+    fn any_bytes_decode_or_are_refused(block in any_block(), (at, byte) in any::<(proptest::sample::Index, u8)>()) {
         let mut payload = encoded(|out| block.as_ref().encode(out));
         let at = at.index(payload.len());
         payload[at] = byte;

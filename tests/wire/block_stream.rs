@@ -1,4 +1,4 @@
-//! Blocks in pieces: whatever the pieces are, what comes out is what the whole would have given.
+//! Blocks in pieces: the parser emits the same for any pieces as for the whole block.
 
 use crate::chain::{any_block, any_tx, block_of, encoded, numbered_tx};
 use crate::{hex, known_payload};
@@ -12,7 +12,7 @@ use peerloop::wire::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// What comes out of a parser that is fed with `pieces`, up to an error.
+/// A parser's events when it is fed with `pieces`, up to an error.
 fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEvent>, Result<bool, WireError>) {
     let mut parser = BlockStreamParser::new();
     let mut events = Vec::new();
@@ -22,18 +22,18 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(parser.advance(&mut &b"more"[..]), Err(error), "an error stays");
+                    assert_eq!(parser.advance(&mut &b"more"[..]), Err(error), "the error is final");
                     assert!(!parser.is_complete());
                     return (events, Err(error));
                 }
             }
         }
-        assert!(piece.is_empty(), "a piece is always taken whole");
+        assert!(piece.is_empty(), "a piece is always consumed whole");
     }
     (events, Ok(parser.is_complete()))
 }
 
-/// What the parser of whole blocks makes of `payload`, in the words of the other.
+/// The whole-block parser's result for `payload`, as stream events.
 fn whole(payload: &[u8]) -> Option<Vec<BlockStreamEvent>> {
     let block = BlockRef::decode(payload).ok()?;
     let tx_count = block.transactions.len() as u64;
@@ -59,7 +59,7 @@ fn streamed(tx: TxRef<'_>) -> StreamedTx {
     }
 }
 
-/// Transactions whose counts and sizes take one and three bytes.
+/// A transaction whose counts and sizes are encoded in one and three bytes.
 fn wide_tx() -> Tx {
     let script = [0x6a; 300];
     let input = TxInRef { prev_txid: Hash256::of(b"wide"), prev_index: 7, script: &script, sequence: 8 };
@@ -87,7 +87,7 @@ fn every_split_into_two_gives_the_whole() {
 }
 
 #[test]
-fn every_cut_is_known_to_be_one() {
+fn every_truncation_is_detected() {
     let payload = block_payload(&[wide_tx(), numbered_tx(1)]);
     for len in 0..payload.len() {
         let (events, end) = stream([&payload[..len]]);
@@ -106,7 +106,7 @@ fn bytes_behind_the_end_are_ignored() {
 }
 
 #[test]
-fn the_verdict_is_that_of_the_tree() {
+fn the_merkle_verdict_is_that_of_the_tree() {
     let verdict = |payload: &[u8]| match stream([payload]).0.last() {
         Some(BlockStreamEvent::End(block)) => block.verdict,
         other => panic!("{other:?}"),
@@ -172,12 +172,12 @@ fn a_script_of_any_size_passes_in_constant_memory() {
 }
 
 #[test]
-fn the_parser_keeps_its_promise_of_memory() {
+fn the_parser_stays_within_its_memory_bound() {
     assert!(size_of::<BlockStreamParser>() + 64 * 32 <= 3 * 1024);
 }
 
 #[test]
-fn counts_without_end_cost_nothing() {
+fn endless_counts_allocate_nothing() {
     let mut parser = BlockStreamParser::new();
     let payload = [&[0; 80][..], &hex("feffffffff"), &hex("01000000feffffffff")].concat();
     let mut unread = &payload[..];
@@ -227,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_blocks_are_judged_alike(
+    fn damaged_blocks_give_the_same_result_in_pieces(
         block in any_block(),
         damage in any::<[(proptest::sample::Index, u8); 2]>(),
         piece_len in 1..300_usize,
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_transactions_are_judged_alike(
+    fn damaged_transactions_give_the_same_result_in_pieces(
         tx in any_tx(),
         at in any::<proptest::sample::Index>(),
         byte in any::<u8>(),

@@ -1,4 +1,4 @@
-//! The reader and the writers against naive ones.
+//! The reader and the writers, compared with naive ones.
 
 use crate::hex;
 use peerloop::error::WireError;
@@ -102,7 +102,7 @@ fn numbers_are_little_endian_and_ports_are_not() {
 }
 
 #[test]
-fn every_number_knows_when_it_is_cut() {
+fn a_truncated_number_is_an_error() {
     let zeros = [0; 8];
     for len in 0..8 {
         let reader = Reader::new(COMMAND, &zeros[..len]);
@@ -128,14 +128,14 @@ fn only_zero_is_false() {
 }
 
 #[test]
-fn a_field_is_optional_only_where_the_payload_ends() {
+fn a_field_is_optional_only_at_the_end_of_the_payload() {
     assert_eq!(Reader::new(COMMAND, &[]).optional(Reader::u32), Ok(None));
     assert_eq!(Reader::new(COMMAND, &[1]).optional(Reader::u32), Err(TRUNCATED));
     assert_eq!(Reader::new(COMMAND, &[1, 0, 0, 0]).optional(Reader::u32), Ok(Some(1)));
 }
 
 #[test]
-fn a_length_is_judged_before_the_bytes_are_there() {
+fn a_length_is_checked_before_its_bytes_arrive() {
     let read = |bytes: &[u8], max_bytes| Reader::new(COMMAND, bytes).var_bytes(max_bytes).map(<[u8]>::to_vec);
     assert_eq!(read(&[], 8), Err(TRUNCATED));
     assert_eq!(read(&[0], 0), Ok(vec![]));
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_takes_slices_as_a_naive_one_does(
+    fn the_reader_returns_the_slices_of_a_naive_one(
         payload in proptest::collection::vec(any::<u8>(), 0..64),
         lens in proptest::collection::vec(0..20_usize, 0..8),
     ) {
@@ -193,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn p20_a_count_is_believed_up_to_what_the_rest_can_hold() {
+fn p20_a_count_is_accepted_up_to_what_the_rest_can_hold() {
     let count = |text: &str, rest: usize, element_min_bytes: usize| {
         Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(element_min_bytes)
     };
@@ -212,7 +212,7 @@ fn items_are_the_slices_that_they_were_read_from() {
     let payload = hex("02aabbccddee");
     let mut reader = Reader::new(COMMAND, &payload);
     assert_eq!(reader.items::<2>(), Ok(&[[0xaa, 0xbb], [0xcc, 0xdd]][..]));
-    assert_eq!(reader.remaining(), 1, "what follows is not theirs");
+    assert_eq!(reader.remaining(), 1, "the items end where their bytes end");
     let mut out = Vec::new();
     put_items(&[[0xaa, 0xbb], [0xcc, 0xdd]], &mut out);
     assert_eq!(out, payload[..5]);

@@ -1,4 +1,4 @@
-//! Blocks in short: the vector of a live node, positions that add up, and those that do not.
+//! Compact blocks: a live node's vector, positions that add up, and positions that do not.
 
 use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::{hex, known_payload};
@@ -40,7 +40,7 @@ mod cmpctblock {
         assert_eq!(CompactBlockRef::decode(&[&payload[..], b"more"].concat()), Ok(block));
     }
 
-    /// A block of `short_ids` short ids and the transactions in `prefilled`, each behind its distance.
+    /// A block of `short_ids` short ids and the transactions in `prefilled`, each preceded by its distance.
     fn block(short_ids: u8, prefilled: &[&str]) -> Vec<u8> {
         let mut payload = known_payload("cmpctblock")[..88].to_vec();
         payload.push(short_ids);
@@ -58,17 +58,17 @@ mod cmpctblock {
     }
 
     #[test]
-    fn positions_are_counted_from_behind_the_one_before() {
+    fn positions_are_counted_from_after_the_previous_one() {
         assert_eq!(indexes(&block(0, &["00"])), Ok(vec![0]));
         assert_eq!(indexes(&block(0, &["00", "00", "00"])), Ok(vec![0, 1, 2]));
         assert_eq!(indexes(&block(4, &["00", "02", "00"])), Ok(vec![0, 3, 4]));
         assert_eq!(indexes(&block(4, &["04", "00"])), Ok(vec![4, 5]));
-        assert_eq!(indexes(&block(4, &["00", "04"])), Ok(vec![0, 5]), "the last");
+        assert_eq!(indexes(&block(4, &["00", "04"])), Ok(vec![0, 5]), "the last position");
         assert_eq!(indexes(&block(4, &[])), Ok(vec![]));
     }
 
     #[test]
-    fn what_a_node_takes_for_nonsense_is_refused() {
+    fn messages_that_the_reference_node_rejects_are_refused() {
         assert_eq!(indexes(&block(0, &[])), Err(BAD_VALUE), "no transactions");
         assert_eq!(indexes(&block(0, &["01"])), Err(BAD_VALUE), "nothing for position 0");
         assert_eq!(indexes(&block(4, &["05"])), Err(BAD_VALUE), "nothing for position 4");
@@ -80,7 +80,7 @@ mod cmpctblock {
     }
 
     #[test]
-    fn counts_are_not_believed() {
+    fn counts_are_not_trusted() {
         let mut short_ids = block(0, &[]);
         short_ids.truncate(88);
         let mut prefilled = short_ids.clone();
@@ -95,7 +95,7 @@ mod cmpctblock {
 
     proptest! {
         #[test]
-        fn what_is_built_is_read(
+        fn built_values_decode_unchanged(
             header in any_header(),
             nonce in any::<u64>(),
             transactions in vec(any_tx(), 1..10),
@@ -109,7 +109,7 @@ mod cmpctblock {
             let read = CompactBlockRef::decode(&payload).unwrap();
             prop_assert_eq!(read.into_owned(), built);
 
-            // Put together again, the block is the one that it was made of.
+            // Reassembled, the block is the original one.
             let key = ShortIds::new(&header, nonce);
             let (mut short_ids, mut prefilled) = (read.short_ids.iter(), read.prefilled().peekable());
             for (index, tx) in transactions.iter().enumerate() {
@@ -163,21 +163,21 @@ mod getblocktxn {
     }
 
     #[test]
-    fn a_count_is_not_believed() {
+    fn a_count_is_not_trusted() {
         let payload = [&[9; 32][..], &hex("feffffffff000000")].concat();
         let used = measure(|| assert_eq!(GetBlockTxnRef::decode(&payload), Err(TRUNCATED)));
         assert_eq!(used.count_total, 0);
     }
 
     #[test]
-    fn positions_are_asked_for_once_and_in_order() {
+    fn positions_are_requested_once_and_in_order() {
         let message = GetBlockTxn::from_indexes(Hash256::ZERO, [7, 3, 7, u32::MAX, 0, 3]);
         assert_eq!(message.as_ref().indexes().collect::<Vec<_>>(), [0, 3, 7, u32::MAX]);
     }
 
     proptest! {
         #[test]
-        fn what_is_built_is_read(indexes in btree_set(prop_oneof![any::<u32>(), 0..300_u32], 0..50)) {
+        fn built_values_decode_unchanged(indexes in btree_set(prop_oneof![any::<u32>(), 0..300_u32], 0..50)) {
             let message = GetBlockTxn::from_indexes(Hash256::ZERO, indexes.iter().copied());
             let payload = encoded(|out| message.as_ref().encode(out));
             let read = GetBlockTxnRef::decode(&payload).unwrap();
@@ -186,7 +186,7 @@ mod getblocktxn {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(payload in vec(any::<u8>(), 33..80)) {
+        fn any_bytes_decode_or_are_refused(payload in vec(any::<u8>(), 33..80)) {
             if let Ok(message) = GetBlockTxnRef::decode(&payload) {
                 let indexes: Vec<u32> = message.indexes().collect();
                 prop_assert!(indexes.is_sorted_by(|a, b| a < b));

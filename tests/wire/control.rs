@@ -1,4 +1,4 @@
-//! The small messages: what a node tolerates in them and what it does not.
+//! The small messages: which deviations a node tolerates in them and which it does not.
 
 use crate::{frames, payload};
 use peerloop::error::WireError;
@@ -14,7 +14,7 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn a_nonce_is_whole_or_the_message_is_cut() {
+fn a_nonce_is_complete_or_the_message_is_truncated() {
     let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     for command in [CommandName::PING, CommandName::PONG] {
         for len in 0..8 {
@@ -192,7 +192,7 @@ mod reject {
     }
 
     #[test]
-    fn every_code_can_be_held_and_some_have_names() {
+    fn every_code_is_representable_and_some_have_names() {
         let names = [
             (0x01, "malformed"),
             (0x10, "invalid"),

@@ -1,4 +1,4 @@
-//! Double spends: a message that shows one, and every way not to.
+//! Double spends: a message that proves one, and every way to fail.
 
 use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
 use crate::hex;
@@ -12,14 +12,14 @@ use peerloop::wire::{
 
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
 
-/// A branch: its headers, the first of which holds the transaction, and the proof.
+/// A branch: its headers and a Merkle proof; the first header's block contains the transaction.
 #[derive(Clone)]
 struct Fork {
     headers: Vec<BlockHeader>,
     proof: MerkleProof,
 }
 
-/// A transaction that spends these outputs and pays `value`, which makes it different from others.
+/// A transaction that spends these outputs and pays `value`, which makes it unique.
 fn spending(outputs: &[u32], value: i64) -> Tx {
     let input = |&number: &u32| TxInRef {
         prev_txid: Hash256::of(&number.to_le_bytes()),
@@ -36,7 +36,7 @@ fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerklePr
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
 }
 
-/// `blocks` blocks upon `ancestor`, in the last of which `tx` stands behind the coinbase.
+/// `blocks` blocks on top of `ancestor`; in the last one, `tx` follows the coinbase.
 fn fork(ancestor: Hash256, blocks: usize, tx: &Tx) -> Fork {
     let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
     let tree: MerkleFrontier = txids.into_iter().collect();
@@ -56,9 +56,9 @@ fn message(forks: &[Fork]) -> Option<DoubleSpend> {
 }
 
 fn verdict(forks: &[Fork]) -> Result<(), DoubleSpendFault> {
-    let message = message(forks).expect("its form is good");
+    let message = message(forks).expect("it is well formed");
     let payload = encoded(|out| message.as_ref().encode(out));
-    let read = DoubleSpendRef::decode(&payload).expect("what is built is read");
+    let read = DoubleSpendRef::decode(&payload).expect("a built message decodes");
     assert_eq!(read.into_owned(), message);
     read.validate()
 }
@@ -67,7 +67,7 @@ fn ancestor() -> Hash256 {
     Hash256::of(b"ancestor")
 }
 
-/// Two branches of two blocks and one, which spend output 1.
+/// Two branches, of two blocks and of one, that spend output 1.
 fn double_spend() -> [Fork; 2] {
     [fork(ancestor(), 2, &spending(&[1, 2], 10)), fork(ancestor(), 1, &spending(&[3, 1], 20))]
 }
@@ -116,7 +116,7 @@ fn a_transaction_that_spends_twice_by_itself_is_no_double_spend() {
 }
 
 #[test]
-fn the_output_spent_is_told_by_id_and_index() {
+fn the_spent_output_is_identified_by_id_and_index() {
     let tx = |prev_index| {
         let input = TxInRef { prev_txid: Hash256::of(b"same"), prev_index, script: &[], sequence: 0 };
         Tx::from_parts(1, &[input], &[], prev_index)
@@ -129,13 +129,13 @@ fn the_output_spent_is_told_by_id_and_index() {
 fn headers_must_be_a_chain() {
     let mut forks = double_spend();
     forks[0].headers[1].nonce ^= 1;
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first names another parent");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first has another parent");
     let mut forks = double_spend();
     forks[0].headers.reverse();
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the wrong way round");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "in reverse order");
     let mut forks = double_spend();
     forks[0].headers[1] = forks[0].headers[0];
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the same twice");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the same header twice");
     let mut forks = double_spend();
     forks[1].headers.clear();
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "none");
@@ -202,7 +202,7 @@ fn other_versions_and_single_branches_are_refused() {
 }
 
 #[test]
-fn counts_are_not_believed() {
+fn counts_are_not_trusted() {
     let truncated = WireError::Truncated { command: CommandName::DSDETECTED };
     let forks = hex(&format!("0100feffffff7f{}", "00".repeat(200)));
     let headers = hex(&format!("010002feffffff7f{}", "00".repeat(400)));

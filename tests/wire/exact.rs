@@ -1,4 +1,4 @@
-//! Known frames are read to known fields, and those fields are written to the same bytes.
+//! Known frames decode to known fields, and those fields encode to the same bytes.
 
 use crate::frames::{self, COMPUTED, RECORDED};
 use crate::hex;
@@ -18,13 +18,13 @@ const GENESIS_COINBASE: [u8; 32] = [
     0x3b, 0xa3, 0xed, 0xfd, 0x7a, 0x7b, 0x12, 0xb2, 0x7a, 0xc7, 0x2c, 0x3e, 0x67, 0x76, 0x8f, 0x61, 0x7f, 0xc8, 0x1b,
     0xc3, 0x88, 0x8a, 0x51, 0x32, 0x3a, 0x9f, 0xb8, 0xaa, 0x4b, 0x1e, 0x5e, 0x4a,
 ];
-/// The transaction that a live node refused, in wire order.
+/// The transaction that a live node rejected, in wire order.
 const LOOSE_COINBASE: [u8; 32] = [
     0xab, 0x52, 0xcc, 0x1d, 0x2e, 0x72, 0x32, 0xf1, 0x9d, 0x5a, 0x34, 0x34, 0x5e, 0xd0, 0x08, 0xb8, 0x56, 0x3f, 0xb4,
     0x57, 0x0c, 0xc8, 0x85, 0x45, 0x78, 0x1a, 0x36, 0x85, 0x37, 0x7e, 0x45, 0x6a,
 ];
 
-/// Reads the header as a node would: magic, fields and checksum.
+/// Decodes the header of `frame`, whose magic is `magic`, and checks its checksum.
 fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
     assert_eq!(frame[..4], magic);
     let header = Header::decode(frame[..24].try_into().expect("24 bytes"));
@@ -33,7 +33,7 @@ fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
     header
 }
 
-/// Holds `text` and `message` to be the same frame, both ways.
+/// Asserts that `text` decodes to `message` and that `message` encodes to `text`.
 pub(crate) fn assert_same(text: &str, magic: [u8; 4], command: &str, message: Message) {
     let frame = hex(text);
     let header = header_of(&frame, magic);

@@ -55,7 +55,7 @@ fn the_filters_of_the_reference_node_are_exact() {
 
 #[test]
 fn elements_longer_than_520_bytes_are_never_in_a_filter() {
-    // Filters that hold 520 and 521 bytes of 0xab, the second made by a node without that limit.
+    // Filters that contain 520 and 521 bytes of 0xab; a node without that limit built the second.
     let with_520 = hex("2300080000000000000121200004400001020400100200000400000000100000a000000c130000000000000001");
     let with_521 = hex("232020000080000100088000800000000008000804000000880002000800820028000080130000000000000001");
     assert!(FilterLoadRef::decode(&with_520).unwrap().contains(&[0xab; 520]));
@@ -87,7 +87,7 @@ fn sizes_are_limited_where_they_are_read() {
 }
 
 #[test]
-fn no_wish_exceeds_the_limits() {
+fn requested_sizes_are_capped_at_the_limits() {
     for (count, rate) in [(u32::MAX, 1e-300), (1_000_000, 0.0), (1, 0.0), (u32::MAX, f64::NEG_INFINITY)] {
         let filter = BloomFilter::new(count, rate, 0, 0);
         assert_eq!(filter.as_ref().bits.len(), 36_000, "{count} {rate}");
@@ -140,7 +140,7 @@ fn filteradd_is_exact_and_limited() {
     let bytes = encoded(|out| longest.as_ref().encode(out));
     assert_eq!(FilterAddRef::decode(&bytes), Ok(longest.as_ref()));
     let longer = FilterAdd { element: vec![7; 521].into() };
-    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "it is cut");
+    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "the element is cut");
     let refused = WireError::TooLong { command: CommandName::FILTERADD };
     assert_eq!(FilterAddRef::decode(&[&hex("fd0902")[..], &[7; 521]].concat()), Err(refused));
 }
@@ -157,7 +157,7 @@ fn reading_a_filter_allocates_nothing() {
 
 proptest! {
     #[test]
-    fn what_was_put_in_is_never_missed(
+    fn inserted_elements_always_match(
         elements in vec(vec(any::<u8>(), 0..=520), 1..20),
         rate in 1e-9..1.0_f64,
         tweak in any::<u32>(),
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(payload in vec(any::<u8>(), 0..60), element in vec(any::<u8>(), 0..40)) {
+    fn any_bytes_decode_or_are_refused(payload in vec(any::<u8>(), 0..60), element in vec(any::<u8>(), 0..40)) {
         if let Ok(filter) = FilterLoadRef::decode(&payload) {
             let mut owned = filter.into_owned();
             owned.insert(&element);

@@ -1,6 +1,6 @@
-//! Frames of the protocol as hexadecimal text: computed ones of the main network with the time 1700000000, the nonce
-//! bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f, and those
-//! that an SV Node 1.0.13 sent on a regtest network. The first line of each is the header.
+//! Protocol frames as hexadecimal text. Computed frames are of the main network and have time 1700000000, nonce bytes
+//! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f. Recorded frames
+//! are those that an SV Node 1.0.13 sent on a regtest network. Each frame's first line is its header.
 
 use peerloop::protocol::CommandName;
 
@@ -50,40 +50,40 @@ pub(crate) const EXTENDED_BLOCK_HEADER: &str = "e3e1f3e86578746d7367000000000000
 pub(crate) const EXTENDED_PING: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
     70696e67000000000000000008000000000000000102030405060708";
 
-/// What a node says first.
+/// A node's first message.
 pub(crate) const NODE_VERSION: &str = "dab5bffa76657273696f6e00000000006a0000004cc028f6\
     801101002100000000000000ff98026b0000000000000000000000000000000000000000000000000000000000002100\
     000000000000000000000000000000000000000000000000b1f231a98bdc038b132f426974636f696e2053563a312e30\
     2e31332f000000000100";
 
-/// How it accepts our version.
+/// The node's reply to our version.
 pub(crate) const NODE_VERACK: &str = "dab5bffa76657261636b000000000000000000005df6e0e2";
 
-/// What it can take.
+/// The node's `protoconf`.
 pub(crate) const NODE_PROTOCONF: &str = "dab5bffa70726f746f636f6e660000001b00000030d5edd0\
     020000200015426c6f636b5072696f726974792c44656661756c74";
 
-/// How it wants blocks.
+/// The node's `sendheaders`.
 pub(crate) const NODE_SENDHEADERS: &str = "dab5bffa73656e646865616465727300000000005df6e0e2";
 
-/// Its first ping.
+/// The node's first ping.
 pub(crate) const NODE_PING: &str = "dab5bffa70696e6700000000000000000800000076408747\
     ac78259a5c4c5a84";
 
-/// Its answer to a ping of three bytes.
+/// The node's reply to a ping of three bytes.
 pub(crate) const NODE_REJECT_PING: &str = "dab5bffa72656a6563740000000000001c000000b349e677\
     0470696e6701156572726f722070617273696e67206d657373616765";
 
-/// Its answer to a second version.
+/// The node's reply to a second version.
 pub(crate) const NODE_REJECT_VERSION: &str = "dab5bffa72656a656374000000000000230000009134b3bc\
     0776657273696f6e12194475706c69636174652076657273696f6e206d657373616765";
 
-/// Its answer to a loose coinbase transaction.
+/// The node's reply to a loose coinbase transaction.
 pub(crate) const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297eb2\
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
-/// Frames that stand outside the lists because tests name them, one of each command.
+/// Frames that are constants of their own because tests name them, one of each command.
 const NAMED: [(&str, &str); 7] = [
     ("version", VERSION_WITH_ASSOCIATION),
     ("verack", VERACK),
@@ -244,7 +244,7 @@ pub(crate) const COMPUTED: [(&str, &str); 27] = [
     ),
 ];
 
-/// What a node sent of such messages.
+/// Recorded frames of such messages.
 pub(crate) const RECORDED: [(&str, &str); 14] = [
     (
         "authch",
@@ -349,7 +349,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-/// The payload of a frame, which stands behind 24 bytes of header.
+/// A frame's payload, which begins after 24 bytes of header.
 pub(crate) fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
 }

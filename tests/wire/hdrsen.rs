@@ -25,7 +25,11 @@ fn the_header_of_a_live_node_is_exact() {
     assert_eq!(entry.header.merkle_root, entry.coinbase.unwrap().tx.txid());
     assert!(entry.coinbase.unwrap().tx.is_coinbase());
     assert!(entry.miner_info.is_none());
-    assert_eq!(entry.header.hash(), Hash256::from_bytes(payload[207..239].try_into().unwrap()), "it is the target");
+    assert_eq!(
+        entry.header.hash(),
+        Hash256::from_bytes(payload[207..239].try_into().unwrap()),
+        "the proof's target is this block"
+    );
     assert_eq!(encoded(|out| message.encode(out)), payload);
     assert_eq!(EnrichedHeaders::from_headers(message.iter()), message.into_owned());
     assert_eq!(encoded(|out| message.into_owned().as_ref().encode(out)), payload);
@@ -66,7 +70,7 @@ fn datareftx_is_a_transaction_and_a_proof() {
 }
 
 #[test]
-fn no_headers_are_a_message() {
+fn a_message_without_headers_is_valid() {
     let message = EnrichedHeadersRef::decode(&[0]).unwrap();
     assert!(message.is_empty() && message.iter().next().is_none());
     assert_eq!(message.into_owned(), EnrichedHeaders::default());
@@ -74,7 +78,7 @@ fn no_headers_are_a_message() {
 }
 
 #[test]
-fn anything_but_zero_is_yes() {
+fn any_byte_but_zero_is_true() {
     let mut payload = known_payload("hdrsen");
     payload[1 + 80 + 1] = 0x7f;
     payload[1 + 80 + 2] = 0x80;
@@ -86,7 +90,7 @@ fn anything_but_zero_is_yes() {
 }
 
 #[test]
-fn nested_counts_are_not_believed() {
+fn nested_counts_are_not_trusted() {
     let headers = hex(&format!("feffffff7f{}", "00".repeat(200)));
     let nodes = hex(&format!(
         "01{}01000102000000000000000000{}{}{}feffffff7f{}",
@@ -127,7 +131,7 @@ fn any_proven_tx() -> impl Strategy<Value = ProvenTx> {
 
 proptest! {
     #[test]
-    fn what_is_built_is_read(
+    fn built_values_decode_unchanged(
         entries in vec(
             (
                 any_header(),
@@ -157,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_are_read_or_refused(
+    fn damaged_messages_decode_or_are_refused(
         proven_tx in any_proven_tx(),
         damage in any::<[(proptest::sample::Index, u8); 2]>(),
     ) {

@@ -1,4 +1,4 @@
-//! Block headers, and the `headers` message, whose items are of one size only by custom.
+//! Block headers, and the `headers` message, whose items have one size only by convention.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::frames::{COMPUTED, RECORDED};
@@ -30,7 +30,7 @@ fn encode(headers: HeadersRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_blocks_have_their_names() {
+fn the_first_blocks_have_their_known_hashes() {
     let main = genesis(1_231_006_505, 0x1d00_ffff, 2_083_236_893);
     assert_eq!(main.encode()[..], hex(GENESIS));
     assert_eq!(BlockHeader::decode(hex(GENESIS)[..].try_into().unwrap()), main);
@@ -82,15 +82,15 @@ fn a_header_without_its_count_is_an_error() {
 }
 
 #[test]
-fn a_long_count_takes_its_bytes_from_the_next_header() {
-    // There are bytes for two shortest items, but the first one is longer.
+fn a_long_count_uses_bytes_of_the_next_header() {
+    // There are bytes for two items of the least size, but the first one is longer.
     let payload = [&[2][..], &[0; 80], &hex("fdfd00"), &[0; 79]].concat();
     assert_eq!(payload.len(), 1 + 2 * 81);
     assert_eq!(HeadersRef::decode(&payload), Err(TRUNCATED));
 }
 
 #[test]
-fn counts_are_judged_as_everywhere() {
+fn transaction_counts_follow_the_rules_of_all_counts() {
     let item = |count: &str| [&[1][..], &[0; 80], &hex(count)].concat();
     let decode = |count: &str| HeadersRef::decode(&item(count)).map(|headers| headers.iter().next().unwrap().tx_count);
     assert_eq!(decode("fc"), Ok(0xfc));
@@ -103,7 +103,7 @@ fn counts_are_judged_as_everywhere() {
 }
 
 #[test]
-fn an_iterator_that_is_done_stays_so() {
+fn a_finished_iterator_yields_nothing_more() {
     let payload = known_payload("headers");
     assert_eq!(HeadersRef::decode(&payload).unwrap().iter().next(), None);
     let headers = Headers::from_headers([genesis(1, 2, 3)]);
@@ -115,7 +115,7 @@ fn an_iterator_that_is_done_stays_so() {
 
 proptest! {
     #[test]
-    fn headers_come_back_in_order(raw in proptest::collection::vec(any::<([[u8; 16]; 5], u32)>(), 0..20)) {
+    fn headers_decode_in_order(raw in proptest::collection::vec(any::<([[u8; 16]; 5], u32)>(), 0..20)) {
         let mut naive = vec![raw.len() as u8];
         let mut items = Vec::new();
         for (bytes, tx_count) in &raw {

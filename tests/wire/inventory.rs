@@ -62,7 +62,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_count_is_believed_only_as_far_as_there_are_bytes() {
+fn a_count_beyond_the_payload_is_an_error() {
     let truncated = Err(WireError::Truncated { command: CommandName::INV });
     for count in ["02", "fc", "fdfd00", "fdffff", "fe00000100", "feffffffff"] {
         let payload = [hex(count), vec![0; 2 * 36 - 1]].concat();
@@ -77,7 +77,7 @@ fn a_count_is_believed_only_as_far_as_there_are_bytes() {
 }
 
 #[test]
-fn what_follows_the_last_item_is_neither_kept_nor_sent() {
+fn bytes_behind_the_last_item_are_neither_kept_nor_sent() {
     let payload = [hex("01"), vec![7; 36], vec![9; 40]].concat();
     let inventory = InventoryRef::decode(CommandName::INV, &payload).unwrap();
     assert_eq!(encode(inventory), payload[..37]);
@@ -86,7 +86,7 @@ fn what_follows_the_last_item_is_neither_kept_nor_sent() {
 }
 
 #[test]
-fn nothing_is_an_inventory_too() {
+fn an_empty_inventory_is_valid() {
     let empty = InventoryRef::decode(CommandName::GETDATA, &[0]).unwrap();
     assert!(empty.is_empty());
     assert_eq!(empty.iter().next(), None);
@@ -95,13 +95,13 @@ fn nothing_is_an_inventory_too() {
 }
 
 #[test]
-fn any_type_can_be_held_and_some_have_names() {
+fn every_type_is_representable_and_some_have_names() {
     let names = ["undefined", "tx", "block", "filtered block", "compact block", "dataref tx"];
     for (kind, name) in (0..).zip(names) {
         assert_eq!(InventoryKind(kind).to_string(), name);
     }
     for kind in [6, 0x4000_0001, u32::MAX] {
-        assert_eq!(InventoryKind(kind).name(), None, "no flag is taken off {kind:#x}");
+        assert_eq!(InventoryKind(kind).name(), None, "no flag of {kind:#x} is ignored");
         let item = InventoryItem { kind: InventoryKind(kind), hash: Hash256::ZERO };
         let payload = encode(Inventory::from_items([item]).as_ref());
         assert_eq!(payload[1..5], kind.to_le_bytes());
@@ -112,7 +112,7 @@ fn any_type_can_be_held_and_some_have_names() {
 
 proptest! {
     #[test]
-    fn items_come_back_in_order(raw in proptest::collection::vec(any::<(u32, [u8; 32])>(), 0..300)) {
+    fn items_decode_in_order(raw in proptest::collection::vec(any::<(u32, [u8; 32])>(), 0..300)) {
         let item = |&(kind, hash): &(u32, [u8; 32])| InventoryItem {
             kind: InventoryKind(kind),
             hash: Hash256::from_bytes(hash),

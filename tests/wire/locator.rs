@@ -1,4 +1,4 @@
-//! Requests with a locator: `getblocks`, `getheaders` and `gethdrsen`; and which heights a locator names.
+//! Requests with a locator: `getblocks`, `getheaders` and `gethdrsen`; and a locator's heights.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::frames::{COMPUTED, RECORDED};
@@ -52,7 +52,7 @@ fn every_cut_is_an_error() {
 
 #[test]
 fn the_stop_is_no_part_of_the_locator() {
-    // Two hashes are there, and a count of two leaves none for the stop.
+    // There are two hashes; a count of two uses both, so that the stop is missing.
     let payload = [&70_016_i32.to_le_bytes()[..], &[2], &[0xaa; 64]].concat();
     let truncated = Err(WireError::Truncated { command: CommandName::GETHEADERS });
     assert_eq!(LocatorRef::decode(CommandName::GETHEADERS, &payload), truncated);
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn hashes_come_back_in_order(
+    fn hashes_decode_in_order(
         protocol_version: i32,
         hashes in proptest::collection::vec(any::<[u8; 32]>(), 0..300),
         stop: [u8; 32],

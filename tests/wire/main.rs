@@ -1,5 +1,5 @@
-//! The wire, byte for byte: frames of the specification and of a live node, every boundary and every cut, and
-//! properties that hold for any bytes.
+//! The wire format, byte for byte: frames of the specification and of a live node, every boundary, every truncation,
+//! and properties that hold for any bytes.
 
 mod address;
 mod auth;

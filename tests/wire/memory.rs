@@ -1,4 +1,4 @@
-//! What decoding costs in memory, whatever the bytes claim.
+//! Memory that decoding uses, also for bytes that claim more than there is.
 
 use crate::exact::MAIN;
 use crate::frames::payloads;
@@ -13,7 +13,7 @@ use peerloop::wire::{
 use std::collections::BTreeSet;
 use std::hint::black_box;
 
-/// The most that may be allocated at one time for a payload of this length.
+/// The most bytes that may be allocated at one time for this payload.
 fn allowed(payload: &[u8]) -> u64 {
     2 * payload.len() as u64 + 4_096
 }
@@ -52,8 +52,8 @@ fn p21_no_count_or_length_within_a_message_reserves_anything() {
 }
 
 #[test]
-fn looking_at_all_of_a_message_and_writing_it_again_allocates_nothing() {
-    // It owns its user agent: a peer says it once and it is kept as long as the peer.
+fn walking_and_encoding_a_message_allocates_nothing() {
+    // A decoded `version` owns its user agent: a peer sends it once, and it is kept as long as the peer.
     let allocations_of_a_version = 1;
     let mut out = Vec::with_capacity(4_096);
     let mut walked = BTreeSet::new();
@@ -78,7 +78,7 @@ fn looking_at_all_of_a_message_and_writing_it_again_allocates_nothing() {
     assert!(walked.iter().eq(lists.split(' ')), "{walked:?} have items");
 }
 
-/// Looks at every item of a message, and at every item of those, and says how many there were.
+/// Visits every item of a message, and every item of those, and returns how many there were.
 fn walk(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Addr(addresses) => look_at(addresses.iter()),

@@ -1,4 +1,4 @@
-//! Merkle trees against the plain definition, proofs against the trees, and partial trees against both.
+//! Merkle trees compared with the plain definition, proofs with the trees, and partial trees with both.
 
 use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::{hex, known_payload};
@@ -190,7 +190,7 @@ mod proof {
     }
 
     #[test]
-    fn a_count_of_nodes_is_not_believed() {
+    fn a_count_of_nodes_is_not_trusted() {
         let bytes = hex(&format!("0000{}{}feffffff7f{}", "00".repeat(32), "00".repeat(32), "00".repeat(32)));
         let used = measure(|| assert_eq!(decode(&bytes), Err(WireError::Truncated { command: COMMAND })));
         assert_eq!(used.count_total, 0);
@@ -242,15 +242,18 @@ mod partial_tree {
             assert_eq!(MerkleBlockRef::decode(payload).unwrap().matches(), None, "{why}");
         };
         let hash = [9; 32];
-        refused(&[&payload[..84], &[hash_count as u8 + 1], &hash, &payload[85..]].concat(), "a hash too many in front");
+        refused(
+            &[&payload[..84], &[hash_count as u8 + 1], &hash, &payload[85..]].concat(),
+            "an extra hash at the front",
+        );
         let behind = [&payload[..84], &[hash_count as u8 + 1], &payload[85..flags_at], &hash, &payload[flags_at..]];
-        refused(&behind.concat(), "a hash too many behind");
-        refused(&[&payload[..84], &[hash_count as u8 - 1], &payload[117..]].concat(), "a hash too few");
-        refused(&[&payload[..flags_at], &[2, payload[flags_at + 1], 0]].concat(), "a byte of flags too many");
+        refused(&behind.concat(), "an extra hash at the end");
+        refused(&[&payload[..84], &[hash_count as u8 - 1], &payload[117..]].concat(), "a missing hash");
+        refused(&[&payload[..flags_at], &[2, payload[flags_at + 1], 0]].concat(), "an extra byte of flags");
         refused(&[&payload[..flags_at], &[0]].concat(), "no flags");
         refused(&[&payload[..80], &[0; 4], &payload[84..]].concat(), "no transactions");
-        refused(&[&payload[..80], &[0xff; 4], &payload[84..]].concat(), "as many as can be said");
-        refused(&[&payload[..80], &[3, 0, 0, 0], &payload[84..]].concat(), "fewer than there are hashes");
+        refused(&[&payload[..80], &[0xff; 4], &payload[84..]].concat(), "the largest number of transactions");
+        refused(&[&payload[..80], &[3, 0, 0, 0], &payload[84..]].concat(), "fewer transactions than hashes");
         refused(&[&payload[..40], &[0xff], &payload[41..]].concat(), "another root");
     }
 
@@ -269,7 +272,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn counts_are_not_believed() {
+    fn counts_are_not_trusted() {
         let head = [&header_over(&[]).encode()[..], &[0xff; 4]].concat();
         let hashes = [&head[..], &hex("feffffff7f"), &[0; 64]].concat();
         let flags = [&head[..], &hex("00feffffff7f"), &[0; 64]].concat();
@@ -292,7 +295,7 @@ mod partial_tree {
 
     proptest! {
         #[test]
-        fn any_tree_is_read_or_refused(
+        fn any_tree_decodes_or_is_refused(
             header in any_header(),
             tx_count in prop_oneof![0..20_u32, any::<u32>()],
             hashes in vec(any_hash(), 0..20),
@@ -304,7 +307,7 @@ mod partial_tree {
             payload.extend_from_slice(&flags);
             let message = MerkleBlockRef::decode(&payload).unwrap();
             prop_assert_eq!(message.hashes().collect::<Vec<_>>(), hashes);
-            prop_assert_eq!(message.matches(), None, "nobody finds the root of an arbitrary header");
+            prop_assert_eq!(message.matches(), None, "no tree matches the root of an arbitrary header");
             prop_assert_eq!(encoded(|out| message.encode(out)), payload);
         }
 

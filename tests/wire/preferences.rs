@@ -32,7 +32,7 @@ fn known_messages_are_exact() {
 fn every_cut_is_an_error() {
     for command in [CommandName::SENDCMPCT, CommandName::FEEFILTER, MEMPOOL] {
         let whole = known_payload(&command.to_string());
-        // Nothing at all asks for the whole pool.
+        // An empty payload requests the whole pool.
         let first = usize::from(command == MEMPOOL);
         for cut in first..whole.len() {
             let decoded = MessageRef::decode(command, &whole[..cut]);
@@ -47,18 +47,18 @@ fn every_cut_is_an_error() {
 fn any_byte_but_zero_is_true() {
     let decode = |byte: u8| SendCmpct::decode(&[byte, 1, 0, 0, 0, 0, 0, 0, 0x80]);
     let version = 0x8000_0000_0000_0001;
-    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "other versions are for others to ignore");
+    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "the caller ignores other versions");
     for byte in 1..=u8::MAX {
         let message = decode(byte).unwrap();
         assert_eq!(message, SendCmpct { announce: true, version });
         let mut encoded = Vec::new();
         message.encode(&mut encoded);
-        assert_eq!(encoded, [1, 1, 0, 0, 0, 0, 0, 0, 0x80], "written as one");
+        assert_eq!(encoded, [1, 1, 0, 0, 0, 0, 0, 0, 0x80], "true is written as 1");
     }
 }
 
 #[test]
-fn a_fee_is_read_whatever_it_is() {
+fn any_fee_rate_is_accepted() {
     for satoshis_per_1000_bytes in [i64::MIN, -1, 0, 9_577_383, 2_100_000_000_000_001, i64::MAX] {
         let decoded = FeeFilter::decode(&satoshis_per_1000_bytes.to_le_bytes());
         assert_eq!(decoded, Ok(FeeFilter { satoshis_per_1000_bytes }));
@@ -66,9 +66,9 @@ fn a_fee_is_read_whatever_it_is() {
 }
 
 #[test]
-fn an_age_is_there_if_the_first_byte_says_so() {
+fn an_age_is_present_unless_the_first_byte_is_0() {
     let age = |first: u8| Mempool::decode(&[first, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-    assert_eq!(age(0), Ok(Mempool { age_secs: None }), "what follows is ignored");
+    assert_eq!(age(0), Ok(Mempool { age_secs: None }), "the remaining bytes are ignored");
     assert_eq!(age(1), Ok(Mempool { age_secs: Some(-1) }));
     assert_eq!(age(0xff), Ok(Mempool { age_secs: Some(-1) }));
     assert_eq!(Mempool::decode(&[0]), Ok(Mempool { age_secs: None }));

@@ -1,4 +1,4 @@
-//! What holds for any message and for any bytes.
+//! Properties of any message and of any bytes.
 
 use crate::{frames, payload};
 use peerloop::protocol::CommandName;
@@ -28,7 +28,7 @@ fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// A version whose tail is cut behind any field.
+/// A version whose optional tail ends after any field.
 fn any_version() -> impl Strategy<Value = Version> {
     let head = (any::<(i32, u64, i64)>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -99,7 +99,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Messages by which connections and peers are set up.
+/// Messages that set up connections and peers.
 fn any_setting() -> impl Strategy<Value = Message> {
     use StreamType::{Data1, Data2, Data3, Data4, General, Unknown};
     let id = || option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));
@@ -141,7 +141,7 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Messages whose parts have rules among each other.
+/// Messages whose parts must fit each other.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = frames::COMPUTED.iter().chain(&frames::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
@@ -152,7 +152,7 @@ fn any_known() -> impl Strategy<Value = Message> {
 fn any_message() -> impl Strategy<Value = Message> {
     let opaque = ("[ -~]{0,12}", any_bytes(300))
         .prop_map(|(name, payload)| (CommandName::new(&name), payload))
-        .prop_filter("the command is understood", |(command, _)| !CommandName::ALL.contains(command))
+        .prop_filter("the command is known", |(command, _)| !CommandName::ALL.contains(command))
         .prop_map(|(command, payload)| Message::Opaque { command, payload });
     prop_oneof![
         any_version().prop_map(|version| Message::Version(Box::new(version))),
@@ -175,7 +175,7 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
     out
 }
 
-/// Fills in the fields that may be left out at the end of a message, so that no bytes behind it can be one of them.
+/// Fills in the optional fields at the end of a message, so that no bytes after it can be read as one of them.
 fn with_optional_fields(mut message: Message) -> Message {
     if let Message::Version(version) = &mut message {
         let address = NetAddress { services: 1, ip: [2; 16], port: 3 };
@@ -197,18 +197,18 @@ fn with_optional_fields(mut message: Message) -> Message {
     message
 }
 
-/// Decodes, and if that works holds the message to survive writing and reading.
+/// Decodes, and if that succeeds asserts that the message survives encoding and decoding.
 fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
     prop_assert_eq!(message.command(), command);
     let encoded = encode(&message);
-    prop_assert!(encoded.len() <= payload.len(), "nothing is added");
+    prop_assert!(encoded.len() <= payload.len(), "encoding adds nothing");
     let again = MessageRef::decode(command, &encoded);
-    // Lists of transactions do not know yet where they end, so these may hold what is never sent.
+    // A list of transactions is validated only when it is iterated, so it may hold more than is ever sent.
     if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {
         prop_assert_eq!(again.clone(), Ok(message.clone()));
     }
-    let again = again.expect("what is written is read");
+    let again = again.expect("an encoded message decodes");
     prop_assert_eq!(encode(&again), encoded.clone());
     let owned = again.clone().into_owned();
     prop_assert_eq!(owned.as_ref(), again);
@@ -218,7 +218,7 @@ fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseErr
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(message in any_message(), magic: [u8; 4]) {
+    fn encoded_messages_decode_unchanged(message in any_message(), magic: [u8; 4]) {
         let mut frame = Vec::new();
         message.as_ref().encode_frame(magic, &mut frame);
         let (header, payload) = frame.split_first_chunk::<24>().unwrap();
@@ -238,12 +238,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_judged_without_a_panic(command in any_command(), payload in vec(any::<u8>(), 0..700)) {
+    fn any_bytes_decode_or_are_refused_without_a_panic(command in any_command(), payload in vec(any::<u8>(), 0..700)) {
         assert_stable(command, &payload)?;
     }
 
     #[test]
-    fn a_damaged_message_is_judged_without_a_panic(
+    fn a_damaged_message_decodes_or_is_refused_without_a_panic(
         message in any_message(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         len in any::<prop::sample::Index>(),
@@ -267,7 +267,7 @@ proptest! {
         let whole = encode(&message.as_ref());
         let longer = [whole.clone(), tail].concat();
         let decoded = MessageRef::decode(message.as_ref().command(), &longer).unwrap();
-        // Nobody knows where a message ends that is not understood.
+        // The end of an unknown message is unknown.
         let expected = if matches!(message, Message::Opaque { .. }) { longer.clone() } else { whole };
         prop_assert_eq!(encode(&decoded), expected);
     }

@@ -16,7 +16,7 @@ fn key(fill: u8) -> [u8; 33] {
     key
 }
 
-/// A payload whose signatures are these bytes, with the length that is given.
+/// A payload with these signature bytes and the given length.
 fn payload(len: &[u8], signatures: &[u8]) -> Vec<u8> {
     [&known_payload("revokemid")[..KEYS_END], len, signatures].concat()
 }
@@ -45,7 +45,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn there_is_no_version_but_0() {
+fn versions_other_than_0_are_refused() {
     for version in [1_u32, 0x0100_0000, u32::MAX] {
         let mut payload = known_payload("revokemid");
         payload[..4].copy_from_slice(&version.to_le_bytes());
@@ -87,7 +87,7 @@ fn a_signature_has_at_most_255_bytes() {
 }
 
 #[test]
-fn the_id_to_revoke_is_what_is_signed() {
+fn the_signed_bytes_are_the_id_to_revoke() {
     let whole = known_payload("revokemid");
     let digest = RevokeMidRef::decode(&whole).unwrap().signed_digest();
     assert_eq!(digest[..], hex("6ccd1474422d54512963962243caae4879b016f64b927c92f949a4b895e01246"));

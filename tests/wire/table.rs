@@ -1,4 +1,4 @@
-//! The table in the documentation of `wire`, held against the code.
+//! The table in the documentation of `wire`, compared with the code.
 
 use crate::frames::payloads;
 use peerloop::protocol::CommandName;
@@ -49,7 +49,7 @@ fn every_limit_is_that_of_the_code() {
                 "indexes" => indexes + 24,
                 "1 MiB" => 1 << 20,
                 "1 GB" => 1_000_000_000,
-                limit => panic!("{}: what is {limit}?", row.command),
+                limit => panic!("{}: unknown limit {limit}", row.command),
             };
             assert_eq!(payload_limit(row.command, &limits), expected, "{}", row.command);
         }
@@ -57,11 +57,11 @@ fn every_limit_is_that_of_the_code() {
 }
 
 #[test]
-fn every_message_is_decoded_as_the_table_says() {
+fn every_message_decodes_to_the_type_in_the_table() {
     for row in rows().iter().filter(|row| row.command != CommandName::EXTMSG) {
         let vectors: Vec<_> = payloads().filter(|(command, _)| *command == row.command).collect();
         assert!(!vectors.is_empty(), "there is no vector of {}", row.command);
-        // The debug form of a message begins with its variant and goes on with its type.
+        // The debug form of a message is its variant followed by its type.
         let name = row.decoded_as.trim_matches(['[', '`', ']']).trim_start_matches("MessageRef::");
         for (_, payload) in vectors {
             let shown = format!("{:?}", MessageRef::decode(row.command, &payload).expect("a vector"));

@@ -1,4 +1,4 @@
-//! Transactions: every part read where it lies, and nothing believed that is not there.
+//! Transactions: every part is read in place, and no count beyond the bytes is trusted.
 
 use crate::chain::{any_tx, any_tx_parts, assert_every_cut_fails, encoded, numbered_tx};
 use crate::{hex, known_payload};
@@ -12,14 +12,14 @@ const TRUNCATED: WireError = WireError::Truncated { command: CommandName::TX };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::TX };
 const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::TX };
 
-/// The coinbase of the first block of the main network.
+/// The coinbase of the main network's first block.
 const GENESIS_COINBASE: &str = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d\
     04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f\
     6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e0\
     3909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000";
 
 #[test]
-fn the_first_transaction_of_all_is_read_to_its_parts() {
+fn the_first_transaction_decodes_to_its_parts() {
     let bytes = hex(GENESIS_COINBASE);
     let tx = TxRef::decode(&bytes).unwrap();
     assert_eq!(tx.txid().to_string(), "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b");
@@ -69,7 +69,7 @@ fn a_transaction_without_inputs_or_outputs_is_one() {
 }
 
 #[test]
-fn counts_are_not_believed_beyond_the_bytes() {
+fn counts_are_not_trusted_beyond_the_bytes() {
     for count in ["fdfd00", "feffffffff", "02"] {
         let inputs = hex(&format!("01000000{count}{}", "00".repeat(41 + 41 - 1)));
         assert_eq!(TxRef::decode(&inputs), Err(TRUNCATED), "{count} inputs");
@@ -82,7 +82,7 @@ fn counts_are_not_believed_beyond_the_bytes() {
 }
 
 #[test]
-fn script_sizes_are_not_believed_beyond_the_bytes() {
+fn script_sizes_are_not_trusted_beyond_the_bytes() {
     let input = |size: &str| hex(&format!("0100000001{}{size}{}", "00".repeat(36), "00".repeat(60)));
     assert_eq!(TxRef::decode(&input("fc")), Err(TRUNCATED));
     assert_eq!(TxRef::decode(&input("fdfd00")), Err(TRUNCATED));
@@ -128,7 +128,7 @@ fn the_transaction_of_a_block_ends_where_the_block_does() {
 
 proptest! {
     #[test]
-    fn what_is_built_is_read(parts in any_tx_parts()) {
+    fn built_values_decode_unchanged(parts in any_tx_parts()) {
         let tx = parts.to_tx();
         let read = TxRef::decode(tx.as_ref().encoded()).unwrap();
         prop_assert_eq!(read, tx.as_ref());
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(tx in any_tx(), damage in any::<[(proptest::sample::Index, u8); 3]>()) {
+    fn any_bytes_decode_or_are_refused(tx in any_tx(), damage in any::<[(proptest::sample::Index, u8); 3]>()) {
         let mut bytes = tx.as_ref().encoded().to_vec();
         for (at, byte) in damage {
             let at = at.index(bytes.len());

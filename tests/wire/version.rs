@@ -1,4 +1,4 @@
-//! `version`: every tail, every cut, every limit, and claims that are absurd but legal.
+//! `version`: every tail, every truncation, every limit, and claims that are absurd but legal.
 
 use crate::{frames, hex, payload};
 use peerloop::error::WireError;
@@ -11,7 +11,8 @@ const TOO_LONG: WireError = WireError::TooLong { command: CommandName::VERSION }
 const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::VERSION };
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::VERSION };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::VERSION };
-/// Where the example with an association id may end: behind receiver, sender, agent, height, relay and id.
+/// The offsets at which the example with an association id may end: after receiver, sender, agent, height, relay and
+/// id.
 const BOUNDARIES: [usize; 6] = [46, 80, 94, 98, 99, 117];
 
 fn encode(version: &Version) -> Vec<u8> {
@@ -90,7 +91,7 @@ fn an_address_is_in_network_order_with_its_port_big_endian() {
 }
 
 #[test]
-fn an_ipv6_address_is_taken_as_it_is() {
+fn an_ipv6_address_is_stored_unchanged() {
     let address = NetAddress::from_socket(5, "[2001:db8::1]:443".parse().unwrap());
     let mut ip = [0; 16];
     ip[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
@@ -111,14 +112,14 @@ fn a_user_agent_has_at_most_256_bytes() {
     assert_eq!(version.user_agent.as_deref(), Some(&[0xff; 256][..]));
     assert_eq!(encode(&version)[80..], longest);
     assert_eq!(with_tail(80, &[&[0xfd, 1, 1][..], &[b'a'; 257]].concat()), Err(TOO_LONG));
-    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is judged before the bytes");
+    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is checked before the bytes arrive");
     assert_eq!(with_tail(80, &longest[..258]), Err(TRUNCATED));
     assert_eq!(with_tail(80, &[0xfd, 2, 0, b'a', b'a']), Err(NON_CANONICAL));
     assert_eq!(with_tail(80, &[0xff; 9]), Err(OVERLONG));
 }
 
 #[test]
-fn every_cut_of_a_version_with_the_longest_user_agent_is_judged() {
+fn every_truncation_of_a_version_with_the_longest_user_agent_is_an_error_or_valid() {
     let example = payload(frames::VERSION_WITH_ASSOCIATION);
     let whole = [&example[..80], &[0xfd, 0, 1], &[b'a'; 256], &example[94..]].concat();
     for cut in 0..=whole.len() {
@@ -145,7 +146,7 @@ fn an_association_id_is_a_uuid_or_nothing() {
     let decode = |tail: &[u8]| with_tail(99, tail).map(|version| version.association_id.unwrap());
     assert_eq!(decode(&[0]), Ok(AssociationId::Empty));
     assert_eq!(decode(&[1, 0]), Ok(AssociationId::Empty));
-    assert_eq!(decode(&[1, 9]), Ok(AssociationId::Empty), "a type alone names nothing");
+    assert_eq!(decode(&[1, 9]), Ok(AssociationId::Empty), "a type alone is the empty id");
     assert_eq!(decode(&[&[17, 0][..], &uuid].concat()), Ok(AssociationId::Uuid(uuid)));
     assert_eq!(decode(&[&[17, 1][..], &uuid].concat()), Err(BAD_VALUE));
     assert_eq!(decode(&[2, 1, 7]), Err(BAD_VALUE));
@@ -170,7 +171,7 @@ fn relay_is_wanted_unless_it_is_refused() {
 }
 
 #[test]
-fn absurd_claims_are_stored_as_they_came() {
+fn absurd_claims_are_stored_unchanged() {
     for protocol_version in [i32::MIN, -1, 0, i32::MAX] {
         for time in [i64::MIN, -1, 0, i64::MAX] {
             for height in [i32::MIN, -1, 0, i32::MAX] {
@@ -193,7 +194,7 @@ fn absurd_claims_are_stored_as_they_came() {
 }
 
 #[test]
-fn the_smaller_protocol_version_is_spoken() {
+fn the_smaller_protocol_version_is_used() {
     for (protocol_version, claimed, negotiated) in [
         (i32::MIN, 0, 0),
         (-1, 0, 0),
@@ -210,7 +211,7 @@ fn the_smaller_protocol_version_is_spoken() {
 }
 
 #[test]
-fn a_user_agent_is_printed_without_what_the_node_removes() {
+fn a_user_agent_is_printed_without_the_characters_that_the_node_removes() {
     let kept = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,;-_/:?@()";
     for byte in 0..=u8::MAX {
         let version = Version { user_agent: Some(Box::new([b'<', byte, b'>'])), ..shortest() };
