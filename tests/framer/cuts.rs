@@ -1,4 +1,4 @@
-//! What comes out does not depend on how the bytes were cut.
+//! The framer's output does not depend on how the network cut the bytes.
 
 use crate::frames::specified;
 use crate::model::{Arrival, Choice, command, frame, head, payload, read_arriving, read_whole, rules, sha256_twice};
@@ -13,7 +13,7 @@ fn tight() -> FramerRules {
     FramerRules { buffer_limits: BufferLimits::new(60_000, &own), ..rules() }
 }
 
-/// Checks that the framer tells the model's story in both halves of every cut, and byte by byte.
+/// Asserts that the framer's story equals the model's for both halves of every cut, and byte by byte.
 pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
     let expected = read_whole(stream, &tight(), choices);
     for cut in 0..=stream.len() {
@@ -41,7 +41,7 @@ fn seed_e22_every_delivery_may_be_cut_anywhere() {
 }
 
 #[test]
-fn every_error_comes_after_the_same_frames_wherever_the_cut() {
+fn every_error_follows_the_same_frames_at_every_cut() {
     let good = [frame("ping", b"12345678"), frame("tx", &payload(40))].concat();
     let over = head(command(b"protoconf"), 1_048_577, [0; 4]);
     let choices = [Choice::BUFFER, Choice::STREAM, Choice::Refuse];
@@ -69,7 +69,7 @@ fn a_stream_may_end_anywhere() {
 
 const NAMES: [&[u8]; 8] = [b"ping", b"tx", b"block", b"protoconf", b"twelve bytes", b"", b"in\0v", b"\x7f"];
 
-/// A stretch of a stream: mostly a frame, sometimes something that no correct peer sends.
+/// A stretch of a stream: mostly a frame, sometimes bytes that no correct peer sends.
 fn stretch() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![3 => Just(0), 6 => 1..100usize, 3 => 3_000..5_000usize, 2 => 10_000..150_000usize];
     let correct = prop::bool::weighted(0.9);
@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
-    fn any_stream_in_any_pieces_tells_the_story_of_the_whole(
+    fn any_stream_has_the_same_story_in_pieces_as_whole(
         stretches in prop::collection::vec(stretch(), 0..12),
         cut_off in 0..200usize,
         choices in choices(),

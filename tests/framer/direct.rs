@@ -1,4 +1,4 @@
-//! Receiving straight into a frame: never beyond it, never with a hole, whatever the kernel fills.
+//! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
 
 use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules};
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
@@ -6,7 +6,7 @@ use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES};
 use peerloop::time::Instant;
 use proptest::prelude::*;
 
-/// The least rest of a frame that is worth a read of its own.
+/// The smallest rest of a frame that gets a read of its own.
 const DIRECT_MIN: usize = 16 * 1_024;
 const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const BUFFERED_MAX: usize = 3 * GROWTH + 100;
@@ -23,7 +23,7 @@ fn edges() -> Vec<usize> {
         .collect()
 }
 
-/// Starts a frame of `len` bytes of which `received` are in, and returns it with the bytes to come.
+/// Starts a frame of `len` bytes whose first `received` have arrived, and returns it with its remaining bytes.
 fn begun(len: usize, received: usize, memory: &mut FramerMemory) -> (MessageFramer, Vec<u8>) {
     let mut bytes = frame("tx", &payload(len));
     let rest = bytes.split_off(24 + received);
@@ -34,7 +34,8 @@ fn begun(len: usize, received: usize, memory: &mut FramerMemory) -> (MessageFram
 }
 
 fn finish(framer: &mut MessageFramer, bytes: &[u8], memory: &mut FramerMemory) -> Option<Vec<u8>> {
-    let next = framer.next(&mut Input::new(bytes), Instant::ZERO, &bounded(), memory, |_| panic!("it was asked"));
+    let next = framer
+        .next(&mut Input::new(bytes), Instant::ZERO, &bounded(), memory, |_| panic!("the framer asked about a header"));
     match next {
         Ok(Some(Framed::Frame { payload, .. })) => Some(payload.as_slice().to_vec()),
         Ok(Some(Framed::Chunk { .. } | Framed::Dropped { .. }) | None) | Err(_) => None,
@@ -48,7 +49,7 @@ fn every_size_at_an_edge_arrives_in_every_step() {
         let stream = [frame("tx", &payload(len)), frame("ping", b"12345678"), frame("tx", &payload(len))].concat();
         let expected = read_whole(&stream, &bounded(), &choices);
         for step in [1_460, DIRECT_MIN - 1, DIRECT_MIN, GROWTH - 1, GROWTH, GROWTH + 1, usize::MAX] {
-            // The first block ends with the header, so that the payload has to come by the room.
+            // The first block contains the whole header, so that direct reads receive the payload.
             for first in [24, 25, 24 + len / 2] {
                 let arrivals = [&[Arrival::Block(first)][..], &[Arrival::Direct(step); 1_000]].concat();
                 assert_eq!(read_arriving(&stream, &arrivals, &bounded(), &choices), expected, "{len} by {step}");
@@ -68,8 +69,11 @@ fn there_is_room_only_while_enough_is_missing() {
                 None => assert!(rest.len() < DIRECT_MIN),
                 Some(room) => {
                     assert!(rest.len() >= DIRECT_MIN && room <= rest.len().min(GROWTH));
-                    assert!(room >= DIRECT_MIN, "a read into {room} bytes is not worth it");
-                    assert!(room <= received.max(DIRECT_MIN), "{room} bytes are zeroed for one that sent {received}");
+                    assert!(room >= DIRECT_MIN, "a read into {room} bytes is too small");
+                    assert!(
+                        room <= received.max(DIRECT_MIN),
+                        "{room} bytes are zeroed for a peer that sent {received}"
+                    );
                 }
             }
         }
@@ -77,7 +81,7 @@ fn there_is_room_only_while_enough_is_missing() {
 }
 
 #[test]
-fn there_is_no_room_for_what_is_not_gathered() {
+fn there_is_no_room_for_frames_that_are_not_gathered() {
     for choice in [Choice::STREAM, Choice::DISCARD] {
         let (rules, choices, mut memory) = (rules(), [choice], memory());
         let stream = frame("tx", &payload(100_000));
@@ -94,7 +98,7 @@ fn there_is_no_room_for_what_is_not_gathered() {
 }
 
 #[test]
-fn a_frame_that_a_direct_read_completes_comes_out_of_the_next_call() {
+fn the_next_call_returns_a_frame_that_a_direct_read_completed() {
     let mut memory = memory();
     let (mut framer, rest) = begun(DIRECT_MIN, 0, &mut memory);
     framer.direct_room(&mut memory).unwrap().copy_from_slice(&rest);
@@ -102,14 +106,15 @@ fn a_frame_that_a_direct_read_completes_comes_out_of_the_next_call() {
     assert!(framer.direct_room(&mut memory).is_none());
     let next_frame = frame("ping", b"12345678");
     let mut input = Input::new(&next_frame);
-    let next = framer.next(&mut input, Instant::ZERO, &bounded(), &mut memory, |_| panic!("it was asked"));
+    let next =
+        framer.next(&mut input, Instant::ZERO, &bounded(), &mut memory, |_| panic!("the framer asked about a header"));
     assert!(matches!(next, Ok(Some(Framed::Frame { payload: Payload::Gathered(_), .. }))));
-    assert_eq!(input.rest(), next_frame, "the next frame is not touched");
+    assert_eq!(input.rest(), next_frame, "the next frame is not consumed");
     assert!(!framer.is_within_frame());
 }
 
 #[test]
-fn a_read_that_fails_leaves_no_hole() {
+fn a_failed_read_makes_no_hole() {
     for fills_room in [false, true] {
         let mut memory = memory();
         let (mut framer, rest) = begun(100_000, 1_000, &mut memory);
@@ -123,7 +128,7 @@ fn a_read_that_fails_leaves_no_hole() {
         let room = framer.direct_room(&mut memory).unwrap();
         room[..500].copy_from_slice(&rest[..500]);
         framer.received_directly(500, Instant::ZERO);
-        // The caller had room, and then took the block after all.
+        // The caller got room, and then read into a block after all.
         assert!(framer.direct_room(&mut memory).is_some());
         assert_eq!(finish(&mut framer, &rest[500..], &mut memory), Some(payload(100_000)));
         assert_eq!(memory.gathered_bytes(), 0);
@@ -136,18 +141,18 @@ fn room_is_prepared_once() {
     let (mut framer, rest) = begun(BUFFERED_MAX, 0, &mut memory);
     framer.direct_room(&mut memory).unwrap().fill(0xee);
     framer.received_directly(1_448, Instant::ZERO);
-    // The caller looks for a whole frame between any two reads.
+    // The caller looks for a whole frame between two reads.
     assert_eq!(finish(&mut framer, &[], &mut memory), None);
     let room = framer.direct_room(&mut memory).unwrap();
     let (prepared, new) = room.split_at(DIRECT_MIN - 1_448);
     assert!(prepared.iter().all(|&byte| byte == 0xee), "zeroed again after a small read");
-    assert_eq!(new, [0; 1_448], "as much is new as has come");
+    assert_eq!(new, [0; 1_448], "as many bytes are new as were received");
     assert!(rest.len() > room.len());
 }
 
 #[test]
 #[should_panic(expected = "no more is filled than there was room")]
-fn more_than_the_room_is_never_said_to_be_received() {
+fn receiving_more_than_the_room_panics() {
     let mut memory = memory();
     let (mut framer, _) = begun(2 * GROWTH, 0, &mut memory);
     let room = framer.direct_room(&mut memory).unwrap().len();
@@ -155,7 +160,7 @@ fn more_than_the_room_is_never_said_to_be_received() {
 }
 
 #[test]
-fn receiving_nothing_without_room_is_nothing() {
+fn receiving_zero_bytes_without_room_does_nothing() {
     let (mut framer, mut memory) = (MessageFramer::default(), memory());
     framer.received_directly(0, Instant::ZERO);
     assert!(!framer.is_within_frame());
@@ -168,7 +173,7 @@ fn receiving_nothing_without_room_is_nothing() {
 }
 
 #[test]
-fn room_that_the_total_bound_refuses_drops_the_frame_and_keeps_the_link() {
+fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays() {
     for bound in [0, 1_000, GROWTH as u64 - 1, GROWTH as u64, 2 * GROWTH as u64] {
         let (rules, choices, mut memory) = (bounded(), [Choice::BUFFER], FramerMemory::new(bound));
         let stream = [frame("tx", &payload(3 * GROWTH)), frame("ping", b"12345678")].concat();
@@ -189,11 +194,11 @@ fn room_that_the_total_bound_refuses_drops_the_frame_and_keeps_the_link() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Room is taken and this much of it filled.
+    /// Gets room and fills this much of it.
     Direct(usize),
-    /// Room is taken and then not used.
+    /// Gets room and does not use it.
     Unused,
-    /// A block of this many bytes.
+    /// Receives a block of this many bytes.
     Block(usize),
 }
 

@@ -9,10 +9,10 @@ use peerloop::framer::{ChecksumVerdict, Delivery, DropCause, Input, MessageFrame
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 
-/// The extended ping of the specification, which a node takes though it never sends one.
+/// The specification's extended ping. A node accepts one but never sends one.
 const PING: &str =
     "e3e1f3e86578746d7367000000000000ffffffff0000000070696e67000000000000000008000000000000000102030405060708";
-/// The extended header of the specification: a block of 4 GiB.
+/// The specification's extended header: a block of 4 GiB.
 const BLOCK: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000626c6f636b000000000000000000000001000000";
 
 #[test]
@@ -41,7 +41,7 @@ fn extended_frames_may_be_cut_anywhere() {
 }
 
 #[test]
-fn no_checksum_is_neither_right_nor_wrong() {
+fn a_missing_checksum_is_neither_correct_nor_wrong() {
     let stream = extended(b"extmsg", b"block", 3, b"abc");
     let story = read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules(), &[Choice::STREAM]);
     let verdict = ChecksumVerdict::Absent;
@@ -49,7 +49,7 @@ fn no_checksum_is_neither_right_nor_wrong() {
 }
 
 #[test]
-fn the_limit_is_that_of_the_real_command_and_decided_with_the_header() {
+fn the_limit_is_that_of_the_inner_command_and_checked_with_the_header() {
     for (name, len_bytes, is_taken) in [
         ("block", u64::MAX >> 1, true),
         ("block", 1 << 63, false),
@@ -89,9 +89,10 @@ fn a_block_of_more_than_four_gib_streams_in_constant_memory() {
     while last.is_none() {
         let len = (total - offset).min(PIECE as u64) as usize;
         let mut input = Input::new(&piece[..len]);
-        let framed = framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit).expect("it is a block");
+        let framed =
+            framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit).expect("a chunk of the block");
         let Some(peerloop::framer::Framed::Chunk { offset: at, bytes, last: verdict, .. }) = framed else {
-            panic!("{framed:?} is no chunk");
+            panic!("{framed:?} is not a chunk");
         };
         assert_eq!((at, bytes.len()), (offset, len));
         (offset, last) = (offset + len as u64, verdict);

@@ -1,4 +1,4 @@
-//! Frames of the specification, byte for byte, and frames at the edges of what a frame may be.
+//! Frames of the specification, byte for byte, and frames at the limits of every field.
 
 use crate::model::{
     Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, hex, memory, payload, read_arriving, read_whole,
@@ -33,7 +33,7 @@ const FRAMES: [(&str, &str, &str); 9] = [
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2", ""),
 ];
 
-/// All frames of the specification one behind the other, and what they are.
+/// All frames of the specification, concatenated, and their outcomes.
 pub(crate) fn specified() -> (Vec<u8>, Vec<Outcome>) {
     let mut stream = Vec::new();
     let mut outcomes = Vec::new();
@@ -50,15 +50,15 @@ fn read(stream: &[u8], choice: Choice) -> Story {
 }
 
 #[test]
-fn the_frames_of_the_specification_come_out_as_they_are_written_there() {
+fn the_frames_of_the_specification_are_read_exactly() {
     let (stream, outcomes) = specified();
     let expected = Story { asked: outcomes.len(), outcomes, ..Story::default() };
     assert_eq!(read(&stream, Choice::BUFFER), expected);
-    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model reads them too");
+    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model reads them as well");
 }
 
 #[test]
-fn seed_e49_a_frame_that_lies_whole_in_the_input_is_not_copied() {
+fn seed_e49_a_frame_that_is_whole_in_the_input_is_not_copied() {
     let block = [frame("ping", b"12345678"), frame("inv", &payload(1_000))].concat();
     let (mut framer, mut memory, mut input) = (MessageFramer::default(), memory(), Input::new(&block));
     for (start, len) in [(24, 8), (24 + 8 + 24, 1_000)] {
@@ -69,7 +69,7 @@ fn seed_e49_a_frame_that_lies_whole_in_the_input_is_not_copied() {
 }
 
 #[test]
-fn only_the_part_that_is_missing_from_a_header_decides_where_a_payload_begins() {
+fn a_payload_in_one_piece_is_not_copied_after_a_cut_header() {
     let stream = frame("ping", b"12345678");
     for cut in 1..24 {
         let (mut framer, mut memory) = (MessageFramer::default(), memory());
@@ -84,7 +84,7 @@ fn only_the_part_that_is_missing_from_a_header_decides_where_a_payload_begins() 
 }
 
 #[test]
-fn nothing_is_a_payload_however_it_is_delivered() {
+fn an_empty_payload_is_delivered_in_every_way() {
     let stream = [frame("verack", b""), frame("verack", b"")].concat();
     let verack = command(b"verack");
     let nothing = Outcome::Frame { command: verack, payload: vec![] };
@@ -96,7 +96,7 @@ fn nothing_is_a_payload_however_it_is_delivered() {
 }
 
 #[test]
-fn seed_e50_a_wrong_checksum_drops_a_gathered_frame_and_condemns_a_streamed_one() {
+fn seed_e50_a_wrong_checksum_drops_a_gathered_frame_and_marks_a_streamed_one() {
     let body = payload(300);
     for wrong_bit in 0..32 {
         let mut checksum = sha256_twice(&body);
@@ -118,14 +118,14 @@ fn seed_e50_a_wrong_checksum_drops_a_gathered_frame_and_condemns_a_streamed_one(
 }
 
 #[test]
-fn nothing_with_the_checksum_of_something_is_wrong() {
+fn an_empty_payload_with_another_checksum_is_dropped() {
     let stream = head(command(b"verack"), 0, [0; 4]);
     let dropped = Outcome::Dropped { command: command(b"verack"), payload_len: 0, cause: DropCause::BadChecksum };
     assert_eq!(read(&stream, Choice::BUFFER).outcomes, [dropped]);
 }
 
 #[test]
-fn a_malformed_command_is_dropped_without_a_question() {
+fn a_malformed_command_is_dropped_without_asking_the_caller() {
     for malformed in [*b"ping\0x\0\0\0\0\0\0", *b"pi\x1fng\0\0\0\0\0\0\0", *b"\0inv\0\0\0\0\0\0\0\0", [0xff; 12]] {
         let body = payload(100);
         let stream = [head(malformed, 100, sha256_twice(&body)), body, frame("ping", b"12345678")].concat();
@@ -151,7 +151,7 @@ fn unknown_and_nameless_commands_are_frames_like_any_other() {
 }
 
 #[test]
-fn more_than_may_be_gathered_is_dropped_and_exactly_that_is_not() {
+fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
     let rules = FramerRules { buffer_limits: BufferLimits::uniform(5_000), ..rules() };
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
         let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();
@@ -163,11 +163,11 @@ fn more_than_may_be_gathered_is_dropped_and_exactly_that_is_not() {
         assert_eq!(story.outcomes.len(), 3);
     }
     let story = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
-    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "what is streamed is not gathered");
+    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not gathered");
 }
 
 #[test]
-fn a_command_with_a_limit_of_its_own_has_that_one_smaller_or_larger() {
+fn a_command_may_have_a_smaller_or_larger_limit_of_its_own() {
     let own = [(CommandName::TX, 9_000), (CommandName::INV, 3_000)];
     let rules = FramerRules { buffer_limits: BufferLimits::new(5_000, &own), ..rules() };
     for (name, max_bytes) in [("inv", 3_000), ("tx", 9_000), ("headers", 5_000)] {
@@ -183,12 +183,12 @@ fn a_command_with_a_limit_of_its_own_has_that_one_smaller_or_larger() {
 }
 
 #[test]
-fn a_framer_takes_two_words() {
+fn a_framer_is_two_words() {
     assert!(size_of::<MessageFramer>() <= 16);
 }
 
 #[test]
-fn the_magic_of_the_rules_is_the_only_one() {
+fn only_the_magic_of_the_rules_is_accepted() {
     let rules = FramerRules { magic: *b"mine", ..rules() };
     let mut stream = frame("verack", b"");
     stream[..4].copy_from_slice(b"mine");

@@ -1,4 +1,4 @@
-//! Bytes that no correct peer sends: what they decide, how early, and what they cost.
+//! Bytes that no correct peer sends: the error, how early it is reported, and how much memory it uses.
 
 use crate::model::{
     Arrival, Choice, MAGIC, Outcome, command, frame, head, memory, payload, read_arriving, rules, sha256_twice,
@@ -11,7 +11,7 @@ use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::PayloadLimits;
 
-/// The one allocation that an error costs: the error itself, in a box, so that a healthy framer stays small.
+/// The error's only allocation: the error itself, in a box, so that a healthy framer stays small.
 const ERROR_BOX_MAX_BYTES: i64 = 48;
 
 type Next<'a> = Result<Option<Framed<'a>>, WireError>;
@@ -43,7 +43,7 @@ fn the_first_wrong_byte_of_the_magic_is_the_error() {
 }
 
 #[test]
-fn garbage_costs_no_memory_but_its_error() {
+fn garbage_allocates_only_its_error() {
     let garbage = [b"GET / HTTP/1.1\r\n".repeat(4_000), vec![0; 10], vec![0xff; 65_536]];
     let rules = rules();
     for garbage in garbage {
@@ -59,9 +59,9 @@ fn garbage_costs_no_memory_but_its_error() {
 }
 
 #[test]
-fn garbage_behind_a_part_of_the_magic_costs_no_memory_but_its_error() {
+fn garbage_behind_a_part_of_the_magic_allocates_only_its_error() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
-    // The record of a partial frame is made once and used again by every link.
+    // The record of a partial frame is allocated once and reused by every link.
     assert_eq!(next(&mut framer, &MAGIC[..1], &rules, &mut memory), Ok(None));
     framer.reset(&mut memory);
     let cost = measure(|| {
@@ -104,7 +104,7 @@ fn a_known_magic_is_an_error_between_frames_too() {
     assert_eq!(next(), Err(WireError::BadMagic { found, network: Some(Network::Regtest) }));
 }
 
-/// (command, its limit); the block size is set so that every limit fits a basic header.
+/// (command, its limit); the block size is chosen so that every limit fits a basic header.
 const LIMITS: [(&str, u32); 11] = [
     ("protoconf", 1_048_576),
     ("tx", 1_000_000_000),
@@ -133,7 +133,7 @@ fn seed_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_comple
             let (mut framer, mut memory) = (MessageFramer::default(), memory());
             assert_eq!(next(&mut framer, &bytes[..cut], &limited(), &mut memory), Ok(None));
             let mut input = Input::new(&bytes[cut..]);
-            let asked = |_: &_| panic!("nobody is asked about a header above its limit");
+            let asked = |_: &_| panic!("the framer asked about a header above its limit");
             assert_eq!(framer.next(&mut input, Instant::ZERO, &limited(), &mut memory, asked), Err(expected));
             assert_eq!(memory.gathered_bytes(), 0);
         }
@@ -141,7 +141,7 @@ fn seed_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_comple
 }
 
 #[test]
-fn a_length_equal_to_the_limit_is_taken() {
+fn a_length_equal_to_the_limit_is_accepted() {
     for (name, limit) in LIMITS {
         let bytes = head(command(name.as_bytes()), limit, [0; 4]);
         for cut in 0..24 {
@@ -155,7 +155,7 @@ fn a_length_equal_to_the_limit_is_taken() {
 }
 
 #[test]
-fn a_wrong_checksum_in_the_midst_leaves_the_neighbours_alone() {
+fn a_wrong_checksum_does_not_affect_the_neighbouring_frames() {
     let wrong = [head(command(b"inv"), 37, [1, 2, 3, 4]), payload(37)].concat();
     let stream = [frame("ping", b"12345678"), wrong, frame("pong", b"12345678")].concat();
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(1), Arrival::Block(33)] {

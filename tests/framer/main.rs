@@ -1,8 +1,8 @@
-//! The framer against everything a peer may send and every way a network may cut it.
+//! The framer, against everything that a peer may send and every way that a network may cut it.
 //!
-//! [`model`] reads a whole stream at once in the most naive way and drives the framer over the same stream in pieces;
-//! both must tell the same story. The modules beside it take one promise each. Time here is virtual, memory is counted
-//! per thread by an allocator that only this crate uses.
+//! [`model`] reads a whole stream at once in the most naive way and feeds the same stream to the framer in pieces;
+//! both must produce the same story. Each module beside it tests one promise. Time is virtual here; an allocator that
+//! only this crate uses counts memory per thread.
 
 mod cuts;
 mod direct;

@@ -1,4 +1,4 @@
-//! What framing costs: nothing in the steady state, and never more than the bounds.
+//! Memory that framing uses: none in the steady state, and never more than the bounds.
 
 use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use allocation_counter::measure;
@@ -10,7 +10,7 @@ use peerloop::limits::{
 use peerloop::time::Instant;
 use proptest::prelude::*;
 
-/// Frames of every kind that a buffer of the pool can hold.
+/// Frames of every kind that a buffer of the pool can store.
 fn small_stream() -> Vec<u8> {
     [
         frame("verack", b""),
@@ -24,11 +24,11 @@ fn small_stream() -> Vec<u8> {
     .concat()
 }
 
-/// Feeds one block and returns how many frames came out; gathered ones go back to the memory.
+/// Feeds one block and returns the number of completed frames; the memory gets gathered payloads back.
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
     while let Some(framed) =
-        framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).expect("good bytes")
+        framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).expect("correct bytes")
     {
         match framed {
             Framed::Frame { payload: Payload::Gathered(payload), .. } => memory.recycle(payload),
@@ -52,7 +52,7 @@ fn frames_in_place_allocate_nothing_from_the_first_on() {
 }
 
 #[test]
-fn a_read_block_that_goes_round_allocates_nothing() {
+fn a_recycled_read_block_allocates_nothing() {
     let mut block = ReadBlock::new();
     let cost = measure(|| {
         for _ in 0..10 {
@@ -65,7 +65,7 @@ fn a_read_block_that_goes_round_allocates_nothing() {
 }
 
 #[test]
-fn the_pool_survives_more_frames_than_it_has_places() {
+fn the_pool_serves_more_frames_than_it_has_buffers() {
     let (mut framer, mut memory) = (MessageFramer::default(), memory());
     let bytes = frame("ping", b"12345678");
     let mut cut_once = |at: usize| {
@@ -92,7 +92,7 @@ proptest! {
     ) {
         let (stream, mut memory) = (small_stream(), memory());
         let mut framers: Vec<MessageFramer> = (0..links).map(|_| MessageFramer::default()).collect();
-        // Warm is when all links have gathered a frame at the same time, however small.
+        // The pool is warm once all links have gathered a frame at the same time, however small.
         for bytes in [&stream[..24 + 24 + 1], &stream[24 + 24 + 1..24 + 24 + 8]] {
             for framer in &mut framers {
                 feed(framer, bytes, &mut memory, Delivery::Buffer);
@@ -113,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn small_frames_are_kept_whatever_the_large_ones_take() {
+fn small_frames_are_gathered_even_without_room_for_large_ones() {
     let (rules, choices, mut memory) = (rules(), [Choice::BUFFER], FramerMemory::new(0));
     for len in [1, 100, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFER_MAX_BYTES + 1, 100_000] {
         let stream = frame("tx", &payload(len));
@@ -121,7 +121,7 @@ fn small_frames_are_kept_whatever_the_large_ones_take() {
             let mut link = Link::new(&rules, &choices);
             let mut rest = &stream[..];
             while !rest.is_empty() {
-                // At least two pieces: what lies whole in the input needs no memory.
+                // At least two pieces: a frame that is whole in the input needs no memory.
                 let step = step.min(stream.len() - 1);
                 rest = &rest[link.arrive(rest, Arrival::Block(step), &mut memory)..];
                 assert_eq!(memory.gathered_bytes(), 0);
@@ -129,19 +129,19 @@ fn small_frames_are_kept_whatever_the_large_ones_take() {
             let outcome = &link.story.outcomes[..];
             let is_kept = matches!(outcome, [Outcome::Frame { .. }]);
             let is_dropped = matches!(outcome, [Outcome::Dropped { cause: DropCause::NoBufferRoom, .. }]);
-            // The first bytes of a large frame may find room in a buffer of the pool; all of it does not.
+            // The first bytes of a large frame may fit into a buffer of the pool; the whole frame does not.
             assert_eq!((is_kept, is_dropped), (len <= POOLED_BUFFER_MAX_BYTES, len > POOLED_BUFFER_MAX_BYTES));
         }
     }
 }
 
 #[test]
-fn a_drop_for_want_of_room_allocates_nothing() {
+fn dropping_a_frame_for_lack_of_room_allocates_nothing() {
     let mut memory = FramerMemory::new(0);
     let (mut framer, bytes) = (MessageFramer::default(), frame("tx", &payload(100_000)));
     let small = frame("ping", b"12345678");
     let mut drop_one = || {
-        // A large frame begins in a buffer of the pool, which has to go back there.
+        // A large frame begins in a buffer of the pool, which must be returned to the pool.
         assert_eq!(feed(&mut framer, &small[..30], &mut memory, Delivery::Buffer), 0);
         assert_eq!(feed(&mut framer, &small[30..], &mut memory, Delivery::Buffer), 1);
         assert_eq!(feed(&mut framer, &bytes[..1_000], &mut memory, Delivery::Buffer), 0);
@@ -155,7 +155,7 @@ fn a_drop_for_want_of_room_allocates_nothing() {
 }
 
 #[test]
-fn everything_is_given_back_however_a_frame_ends() {
+fn all_memory_is_returned_however_a_frame_ends() {
     let large = frame("tx", &payload(200_000));
     let mut wrong = large.clone();
     wrong[20] ^= 1;
@@ -168,7 +168,7 @@ fn everything_is_given_back_however_a_frame_ends() {
         while !rest.is_empty() && link.story.error.is_none() {
             rest = &rest[link.arrive(rest, Arrival::Direct(10_000), &mut memory)..];
         }
-        assert_eq!(memory.gathered_bytes() > 0, end == 150_000, "only an unfinished frame holds memory");
+        assert_eq!(memory.gathered_bytes() > 0, end == 150_000, "only an unfinished frame uses memory");
         link.framer.reset(&mut memory);
         assert_eq!(memory.gathered_bytes(), 0);
         assert!(!link.framer.is_within_frame());
@@ -183,11 +183,12 @@ fn after_a_reset_a_framer_is_as_new() {
         for end in (0..stream.len()).step_by(7) {
             feed(&mut framer, &stream[..end], &mut memory, delivery);
             framer.reset(&mut memory);
-            // A streamed frame in two pieces shows whether the hash was begun anew.
+            // A streamed frame in two pieces shows whether the hash was restarted.
             let (first, second) = stream[24..56].split_at(28);
             assert_eq!(feed(&mut framer, first, &mut memory, Delivery::Stream), 0);
             let mut input = Input::new(second);
-            let next = framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("it was asked"));
+            let next = framer
+                .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked about a header"));
             let correct = Some(peerloop::framer::ChecksumVerdict::Correct);
             assert!(matches!(next, Ok(Some(Framed::Chunk { last, .. })) if last == correct), "{next:?}");
         }
@@ -229,7 +230,7 @@ proptest! {
 }
 
 #[test]
-fn the_bound_is_used_to_its_last_byte() {
+fn the_bound_can_be_used_to_its_last_byte() {
     let bound = 2 * BUFFER_GROWTH_BYTES as u64;
     let mut memory = FramerMemory::new(bound);
     let bytes = frame("tx", &payload(BUFFER_GROWTH_BYTES));
@@ -237,7 +238,7 @@ fn the_bound_is_used_to_its_last_byte() {
     for framer in &mut framers {
         feed(framer, &bytes[..5_024], &mut memory, Delivery::Buffer);
     }
-    assert_eq!(memory.gathered_bytes(), bound, "two found room and the third did not");
+    assert_eq!(memory.gathered_bytes(), bound, "two frames fitted and the third did not");
     let rest = &bytes[5_024..];
     let is_delivered = framers.map(|mut framer| {
         let next = framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("asked"));
@@ -267,12 +268,12 @@ fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are()
         assert_eq!(memory.gathered_bytes(), 0);
     };
     round();
-    // The frames themselves are made anew in each round.
+    // The frames themselves are allocated anew in each round.
     let warm = measure(&mut round);
     let frames_alone = measure(|| {
         (0..LARGE_BUFFERS_MAX).for_each(|index| {
             drop(frame("tx", &payload(POOLED_BUFFER_MAX_BYTES + 1 + index * 4_000)));
         });
     });
-    assert_eq!(warm.count_total, frames_alone.count_total, "buffers are used again");
+    assert_eq!(warm.count_total, frames_alone.count_total, "buffers are reused");
 }

@@ -1,4 +1,4 @@
-//! A reader that has the whole stream, and a driver that gives it to a framer in pieces.
+//! A reader that has the whole stream, and a driver that feeds it to a framer in pieces.
 
 use peerloop::error::WireError;
 use peerloop::framer::{
@@ -28,7 +28,7 @@ pub(crate) fn memory() -> FramerMemory {
     FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES)
 }
 
-/// What the caller of the framer decides when it is asked about a header.
+/// The decision of the framer's caller about a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     Deliver(Delivery),
@@ -48,7 +48,7 @@ impl Choice {
     }
 }
 
-/// What became of one frame.
+/// The outcome of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Frame { command: [u8; 12], payload: Vec<u8> },
@@ -56,11 +56,11 @@ pub(crate) enum Outcome {
     Dropped { command: [u8; 12], payload_len: u64, cause: DropCause },
 }
 
-/// What became of one stream.
+/// The outcome of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Story {
     pub(crate) outcomes: Vec<Outcome>,
-    /// What was delivered of a streamed frame whose end did not come.
+    /// The bytes delivered of a streamed frame whose end did not arrive.
     pub(crate) unfinished: Vec<u8>,
     pub(crate) error: Option<WireError>,
     /// How often the caller was asked about a header.
@@ -87,7 +87,7 @@ pub(crate) fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A frame with an extended header, whose outer length and checksum nobody looks at.
+/// A frame with an extended header, whose outer length and checksum are ignored.
 pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(outer), 7, [9; 4]);
     bytes.extend_from_slice(&command(inner));
@@ -96,7 +96,7 @@ pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> 
     bytes
 }
 
-/// A payload that no shift or repetition leaves unchanged.
+/// A payload that changes under any shift or repetition.
 pub(crate) fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
@@ -107,7 +107,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
 }
 
-/// The limits once more, in the words of the specification.
+/// The limits once more, in the specification's words.
 pub(crate) fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
@@ -133,14 +133,14 @@ pub(crate) fn is_well_formed(command: [u8; 12]) -> bool {
     })
 }
 
-/// The error for bytes whose first wrong one stands at `wrong`; what follows it in the magic is left open.
+/// The error for bytes whose first wrong one is at index `wrong`; the magic's bytes after it are zero.
 fn bad_magic(found: &[u8], wrong: usize) -> WireError {
     let mut decided = [0; 4];
     decided[..=wrong].copy_from_slice(&found[..=wrong]);
     WireError::BadMagic { found: decided, network: None }
 }
 
-/// An error without what depends on how much had arrived: the part of a wrong magic behind its first wrong byte.
+/// The error without its part that depends on how much had arrived: a wrong magic's bytes after the first wrong one.
 pub(crate) fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
@@ -151,7 +151,7 @@ pub(crate) fn decided(error: WireError) -> WireError {
     }
 }
 
-/// Reads the whole stream. The n-th question about a header is answered with the n-th choice, over and over.
+/// Reads the whole stream. The n-th question about a header is answered with the n-th choice, cyclically.
 pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Story {
     let mut story = Story::default();
     let mut rest = stream;
@@ -231,20 +231,20 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
 pub(crate) enum Arrival {
     /// In a block of at most this many bytes.
     Block(usize),
-    /// At most this many straight into the framer's room, or as a block if it offers none.
+    /// At most this many directly into the framer's room, or as a block if it offers none.
     Direct(usize),
 }
 
-/// One link: a framer and what it has told so far.
+/// One link: a framer and its story so far.
 pub(crate) struct Link<'a> {
     pub(crate) framer: MessageFramer,
     pub(crate) story: Story,
     rules: &'a FramerRules,
     choices: &'a [Choice],
     fed_bytes: u64,
-    /// Bytes of all frames that came out whole.
+    /// Bytes of all completed frames.
     finished_bytes: u64,
-    /// What the last header that was asked about claims, and its own length.
+    /// The payload length that the last header claims, and that header's own length.
     payload_len: u64,
     head_len: u64,
     /// How often there was room to receive into.
@@ -266,7 +266,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Lets the beginning of `rest` arrive and returns how much of it did.
+    /// Makes the beginning of `rest` arrive and returns its length.
     pub(crate) fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
         let taken = match arrival {
             Arrival::Direct(most) => self.arrive_directly(&rest[..most.min(rest.len())], memory),
@@ -315,7 +315,7 @@ impl<'a> Link<'a> {
             }
         }
         if self.story.error.is_none() {
-            assert!(input.rest().is_empty(), "all of the input is taken in");
+            assert!(input.rest().is_empty(), "all of the input is consumed");
             assert_eq!(self.framer.is_within_frame(), self.fed_bytes > self.finished_bytes);
             assert_eq!(self.framer.deadline().is_some(), self.framer.is_within_frame());
         }
@@ -334,10 +334,10 @@ impl<'a> Link<'a> {
             }
             Framed::Chunk { header, offset, bytes, last } => {
                 assert_eq!(offset, self.story.unfinished.len() as u64, "chunks follow each other");
-                assert!(!bytes.is_empty() || header.payload_len == 0, "only nothing is an empty chunk");
+                assert!(!bytes.is_empty() || header.payload_len == 0, "only an empty payload has an empty chunk");
                 self.story.unfinished.extend_from_slice(bytes);
                 let is_whole = self.story.unfinished.len() as u64 == header.payload_len;
-                assert_eq!(last.is_some(), is_whole, "the verdict comes with the last byte");
+                assert_eq!(last.is_some(), is_whole, "the last chunk has the verdict");
                 let Some(verdict) = last else { return };
                 let payload = std::mem::take(&mut self.story.unfinished);
                 (header, Outcome::Streamed { command: header.command.to_bytes(), payload, verdict })
@@ -352,15 +352,17 @@ impl<'a> Link<'a> {
         self.story.outcomes.push(outcome);
     }
 
-    /// Notes the error and makes sure that it stays the only thing to be had.
+    /// Records the error and checks that the framer returns only this error from now on.
     fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
         self.story.error = Some(decided(error));
         let good = frame("verack", b"");
         for block in [&good[..], &good[..1], &[]] {
             let mut input = Input::new(block);
-            let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |_| panic!("it is not asked"));
+            let next = self
+                .framer
+                .next(&mut input, Instant::ZERO, self.rules, memory, |_| panic!("the framer asked about a header"));
             assert_eq!(next, Err(error));
-            assert_eq!(input.rest(), block, "nothing is taken in after an error");
+            assert_eq!(input.rest(), block, "nothing is consumed after an error");
         }
         assert!(!self.framer.is_within_frame());
         assert!(self.framer.direct_room(memory).is_none());
@@ -369,7 +371,7 @@ impl<'a> Link<'a> {
     }
 }
 
-/// Reads the stream through a framer, with the arrivals repeated over and over; they must not all be empty.
+/// Reads the stream through a framer, with the arrivals repeated cyclically; at least one must not be empty.
 pub(crate) fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> Story {
     let mut memory = memory();
     let mut link = Link::new(rules, choices);
@@ -380,9 +382,9 @@ pub(crate) fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerR
         }
         rest = &rest[link.arrive(rest, *arrival, &mut memory)..];
         let within = link.fed_bytes - link.finished_bytes;
-        assert!(memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64, "memory follows what was received");
+        assert!(memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64, "memory follows the bytes received");
         if !link.framer.is_within_frame() {
-            assert_eq!(memory.gathered_bytes(), 0, "between frames nothing is owned");
+            assert_eq!(memory.gathered_bytes(), 0, "no memory is used between frames");
         }
     }
     link.framer.reset(&mut memory);

@@ -9,7 +9,7 @@ use peerloop::time::Instant;
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// What the framer may own beside the payload: the record of the frame, and the list that takes it back.
+/// Memory that the framer may use beside the payload: the frame's record, and the list to which it returns.
 const RECORD_MAX_BYTES: u64 = 1_024;
 
 fn at(secs: u64) -> Instant {
@@ -36,7 +36,7 @@ impl Link {
             match self
                 .framer
                 .next(&mut input, now, &self.rules, &mut self.memory, |_| Ok(delivery))
-                .expect("good bytes")
+                .expect("correct bytes")
             {
                 Some(Framed::Frame { .. } | Framed::Chunk { .. } | Framed::Dropped { .. }) => parts += 1,
                 None => return parts,
@@ -49,7 +49,7 @@ impl Link {
     }
 }
 
-/// Every delivery: none of them excuses slowness.
+/// Every delivery: slowness has the same limits in each.
 const DELIVERIES: [Delivery; 3] = [Delivery::Buffer, Delivery::Stream, Delivery::Discard];
 
 #[test]
@@ -71,14 +71,14 @@ fn a_dripping_header_is_overdue_twenty_seconds_after_its_first_byte() {
     link.feed(&MAGIC[..1], at(100));
     assert_eq!(link.framer.deadline(), Some(at(120)));
     link.feed(&MAGIC[1..2], at(119));
-    assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte buys no time");
+    assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte does not move the deadline");
     assert_eq!(link.overdue(Instant::from_nanos(at(120).as_nanos() - 1)), None);
     assert_eq!(link.overdue(at(120)), Some(Deadline::Header));
     assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "it stays overdue");
 }
 
 #[test]
-fn a_header_in_time_gives_its_body_a_window_of_its_own() {
+fn a_header_in_time_starts_the_window_of_its_body() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
         let bytes = frame("inv", &payload(1_000));
@@ -103,7 +103,7 @@ fn the_time_of_one_frame_is_not_charged_to_the_next() {
 }
 
 #[test]
-fn a_body_that_never_comes_costs_next_to_nothing_and_ends() {
+fn a_body_that_never_arrives_uses_little_memory_and_expires() {
     let header = head(command(b"inv"), BUFFERED_MESSAGE_MAX_BYTES as u32, [0; 4]);
     let mut link = Link::new(Delivery::Buffer);
     let cost = measure(|| assert_eq!(link.feed(&header, at(10)), 0));
@@ -111,20 +111,20 @@ fn a_body_that_never_comes_costs_next_to_nothing_and_ends() {
     let cost = measure(|| assert!(link.framer.direct_room(&mut link.memory).is_some()));
     assert!(cost.bytes_max <= BUFFER_GROWTH_BYTES as u64, "{cost:?}");
     link.framer.received_directly(0, at(69));
-    assert_eq!(link.framer.deadline(), Some(at(70)), "nothing is no progress");
+    assert_eq!(link.framer.deadline(), Some(at(70)), "zero bytes are no progress");
     assert_eq!(link.overdue(at(69)), None);
     assert_eq!(link.overdue(at(70)), Some(Deadline::Body));
 }
 
 #[test]
-fn memory_follows_what_was_received_and_not_what_was_claimed() {
+fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
     let body = payload(BUFFERED_MESSAGE_MAX_BYTES as usize);
     let bytes = frame("tx", &body);
     for (step, is_direct) in [(1, false), (1_460, false), (1_460, true), (65_536, false), (65_536, true)] {
         let mut link = Link::new(Delivery::Buffer);
         let (mut owned, mut received) = (0, 0);
         let mut blocks = bytes.chunks(24).take(1).chain(bytes[24..].chunks(step));
-        // Single bytes take long; the first steps of growth are what matters.
+        // Single bytes would need a long time; the first steps of growth are enough.
         let most = if step == 1 { 3 * BUFFER_GROWTH_BYTES } else { body.len() - 1 };
         while received < most {
             let block = blocks.next().unwrap();
@@ -134,7 +134,7 @@ fn memory_follows_what_was_received_and_not_what_was_claimed() {
                     link.feed(block, at(0));
                     return;
                 };
-                // What does not fit is left out: the payload is not looked at here.
+                // Bytes beyond the room are skipped: the payload's contents do not matter here.
                 let taken = block.len().min(room.len());
                 room[..taken].copy_from_slice(&block[..taken]);
                 link.framer.received_directly(taken, at(0));
@@ -182,7 +182,7 @@ fn the_least_rate_is_that_of_the_rules() {
 }
 
 #[test]
-fn without_a_least_rate_a_drip_is_alive_and_what_stands_still_is_not() {
+fn without_a_least_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
     let mut link = Link::new(Delivery::Discard);
     link.rules.body_min_bytes_per_second = 0;
     link.feed(&MAGIC[..1], at(0));
@@ -197,7 +197,7 @@ fn without_a_least_rate_a_drip_is_alive_and_what_stands_still_is_not() {
 }
 
 #[test]
-fn a_fast_beginning_does_not_excuse_a_slow_rest() {
+fn a_slow_rest_is_overdue_despite_a_fast_beginning() {
     let mut link = Link::new(Delivery::Discard);
     link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
     link.feed(&payload(10_000_000), at(1));
@@ -224,7 +224,7 @@ fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
 }
 
 #[test]
-fn a_body_that_moves_may_take_an_hour() {
+fn a_body_that_progresses_may_last_an_hour() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
         link.rules.buffer_limits = BufferLimits::uniform(u64::MAX);
@@ -235,14 +235,14 @@ fn a_body_that_moves_may_take_an_hour() {
             if link.framer.deadline().is_some_and(|deadline| deadline <= at(sec)) {
                 assert_eq!(link.overdue(at(sec)), None, "second {sec}");
             }
-            assert!(link.framer.deadline() > Some(at(sec)), "a deadline that was met moves on");
+            assert!(link.framer.deadline() > Some(at(sec)), "a deadline that was met is replaced by a later one");
         }
         assert!(link.framer.is_within_frame());
     }
 }
 
 #[test]
-fn what_is_received_directly_is_progress() {
+fn bytes_received_directly_are_progress() {
     let mut link = Link::new(Delivery::Buffer);
     link.feed(&head(command(b"tx"), 2_000_000, [0; 4]), at(0));
     for sec in 1..=600 {
@@ -275,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn an_excuse_moves_the_window_and_keeps_what_it_has_seen(kept_kib in 0..200usize) {
+    fn an_excuse_moves_the_window_and_keeps_its_byte_count(kept_kib in 0..200usize) {
         let mut link = Link::new(Delivery::Discard);
         link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
         link.feed(&payload(kept_kib * 1_024), at(1));
@@ -287,7 +287,7 @@ proptest! {
 }
 
 #[test]
-fn an_excuse_between_frames_is_nothing() {
+fn an_excuse_between_frames_does_nothing() {
     let mut link = Link::new(Delivery::Buffer);
     link.framer.excuse(Duration::from_secs(9));
     assert_eq!(link.framer.deadline(), None);

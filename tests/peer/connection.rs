@@ -1,4 +1,4 @@
-//! Every transition that exists, every one that does not, and what a connection remembers.
+//! Every legal transition, every illegal one, and the state that a connection keeps.
 
 use super::{address, at, version};
 use peerloop::peer::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
@@ -10,7 +10,7 @@ use ConnectionType::{Inbound, Outbound, OverCapacity};
 
 const PING_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Every transition that is legal, written out.
+/// Every legal transition.
 const LEGAL: [(ConnectionType, ConnectionState, ConnectionState); 30] = [
     (Outbound, Disconnected, Connecting),
     (Outbound, Connecting, AwaitingHandshake),
@@ -71,7 +71,7 @@ fn complete_handshake(conn: &mut PeerConnection) {
     handshake.mark_verack_received();
 }
 
-/// A connection in `state` with a complete handshake, if its type ever gets there.
+/// A connection in `state` with a complete handshake, or `None` if its type never reaches that state.
 fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option<PeerConnection> {
     let mut conn = new(connection_type);
     let path: &[ConnectionState] = match (state, connection_type) {
@@ -177,7 +177,7 @@ fn an_illegal_connect_is_called_illegal_whatever_the_handshake() {
 }
 
 #[test]
-fn seed_e16_each_kind_knows_where_it_came_from() {
+fn seed_e16_each_connection_type_has_its_origin() {
     for (connection_type, is_inbound) in [(Outbound, false), (Inbound, true), (OverCapacity, true)] {
         let conn = new(connection_type);
         assert_eq!((conn.connection_type(), conn.is_inbound()), (connection_type, is_inbound));
@@ -189,18 +189,18 @@ fn seed_e16_each_kind_knows_where_it_came_from() {
 }
 
 #[test]
-fn seed_e17_an_accepted_connection_goes_straight_to_its_handshake() {
+fn seed_e17_an_accepted_connection_starts_with_its_handshake() {
     let mut conn = new(Inbound);
     conn.transition_to_awaiting_handshake(at(3)).unwrap();
     assert_eq!(conn.handshake().deadline(Duration::from_secs(10)), Some(at(13)));
     complete_handshake(&mut conn);
     conn.transition_to_connected(at(4)).unwrap();
     assert_eq!(conn.state(), Connected);
-    assert!(conn.handshake().is_complete(), "the handshake outlives itself");
+    assert!(conn.handshake().is_complete(), "the handshake's state is kept");
 }
 
 #[test]
-fn an_accepted_connection_has_one_life() {
+fn an_accepted_connection_cannot_be_restarted() {
     for connection_type in [Inbound, OverCapacity] {
         let mut conn = new(connection_type);
         conn.transition_to_awaiting_handshake(at(1)).unwrap();
@@ -211,14 +211,14 @@ fn an_accepted_connection_has_one_life() {
 }
 
 #[test]
-fn a_second_life_remembers_nothing_of_the_first_but_the_restarts() {
+fn a_restart_resets_everything_but_the_restarts() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     conn.set_send_headers_mode();
     assert!(conn.apply_protoconf(2_097_152));
     assert!(conn.restart_mut().unwrap().try_restart(at(2)));
     conn.transition_to_failed(at(2)).unwrap();
-    assert!(conn.handshake().is_complete() && conn.protoconf_received(), "a failed connection can still be asked");
+    assert!(conn.handshake().is_complete() && conn.protoconf_received(), "a failed connection keeps its state");
 
     conn.transition_to_connecting(at(3)).unwrap();
     assert_eq!(conn.handshake().deadline(PING_TIMEOUT), None);
@@ -234,7 +234,7 @@ fn a_second_life_remembers_nothing_of_the_first_but_the_restarts() {
 }
 
 #[test]
-fn a_refused_restart_forgets_nothing() {
+fn a_refused_restart_changes_nothing() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     assert!(conn.transition_to_connecting(at(2)).is_err());
@@ -260,7 +260,7 @@ fn seed_e11_sendheaders_is_remembered() {
 }
 
 #[test]
-fn refusals_say_what_was_attempted_on_what() {
+fn transition_errors_name_the_connection_and_both_states() {
     let illegal = new(Inbound).transition_to_connecting(at(1)).unwrap_err();
     assert_eq!(illegal.to_string(), "a connection of type Inbound that is Disconnected cannot become Connecting");
     assert_eq!(TransitionError::HandshakeIncomplete.to_string(), "the handshake is not complete");

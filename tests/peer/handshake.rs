@@ -1,4 +1,4 @@
-//! The handshake is complete with all four marks, in whatever order, and nothing a peer repeats changes it.
+//! The handshake is complete with all four marks, in any order, and a peer's repetitions do not change it.
 
 use super::{at, version};
 use peerloop::config::VersionRules;
@@ -105,7 +105,7 @@ fn seed_e03_the_clock_starts_once_with_awaiting_the_handshake() {
 #[test]
 fn seed_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     let mut handshake = HandshakeState::new();
-    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "not begun");
+    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "it has not begun");
     handshake.start(at(5));
     assert!(!handshake.is_timed_out(at(15).minus(Duration::from_nanos(1)), TIMEOUT));
     assert!(handshake.is_timed_out(at(15), TIMEOUT), "the deadline itself is too late");
@@ -163,10 +163,10 @@ fn seed_e02_a_verack_before_the_version_holds_and_is_counted() {
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (1, 0));
-    assert!(!handshake.mark_verack_received(), "it is early and a second one");
+    assert!(!handshake.mark_verack_received(), "it is early and repeated");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 1));
     handshake.mark_version_received(version(None));
-    assert!(!handshake.mark_verack_received(), "it is a second one, and early no more");
+    assert!(!handshake.mark_verack_received(), "it is repeated, and no longer early");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 2));
 }
 
@@ -180,7 +180,7 @@ fn repeated_veracks_saturate_their_counters() {
 }
 
 #[test]
-fn messages_are_counted_up_to_the_limit_and_beyond_it_for_ever_refused() {
+fn messages_are_counted_up_to_the_limit_and_refused_beyond_it() {
     let mut handshake = HandshakeState::new();
     for _ in 0..HANDSHAKE_MESSAGES_MAX {
         assert!(handshake.count_message());
@@ -204,10 +204,10 @@ fn messages_behind_the_handshake_are_not_counted() {
 }
 
 #[test]
-fn the_network_is_judged_by_the_magic_that_was_seen() {
+fn the_network_is_checked_by_the_magic_received() {
     let (version, rules) = (version(None), VersionRules::default());
     for expected in Network::ALL {
-        assert_eq!(validate_version(&version, None, expected, &rules), Ok(()), "an unknown magic says nothing");
+        assert_eq!(validate_version(&version, None, expected, &rules), Ok(()), "an unknown magic is no evidence");
         for found in Network::ALL {
             let verdict = if found == expected { Ok(()) } else { Err(Incompatibility::Network { found }) };
             assert_eq!(validate_version(&version, Some(found), expected, &rules), verdict);
@@ -232,7 +232,7 @@ fn a_protocol_version_below_the_least_is_refused_and_named() {
 }
 
 #[test]
-fn seed_e06_a_version_is_judged_in_the_order_network_protocol_ban_chain() {
+fn seed_e06_a_version_is_checked_in_the_order_network_protocol_ban_chain() {
     let rules = VersionRules { banned_agents: vec!["satoshi".to_owned()], ..VersionRules::default() };
     let mut version = version(Some(b"/Satoshi:0.1/"));
     version.protocol_version = 1;

@@ -1,4 +1,4 @@
-//! The state of one peer: connection, handshake, pings, restarts and user agents. Nothing here opens a socket.
+//! The state of one peer: connection, handshake, pings, restarts and user agents, without any socket.
 
 mod connection;
 mod handshake;

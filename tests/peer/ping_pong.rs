@@ -1,4 +1,4 @@
-//! Pings in flight against a map that does the same without a bound on effort, and the promises one by one.
+//! Pings in flight compared with a simple map, and each promise by itself.
 
 use super::at;
 use peerloop::limits::PINGS_OUTSTANDING_MAX;
@@ -30,7 +30,7 @@ fn a_queued_ping_that_overtakes_others_is_sent_with_the_bytes_of_its_new_positio
     assert_eq!(pings.settle(2, at(3)), Err(PongError::BeforePing));
     pings.mark_written(64, at(4));
     pings.move_ping(64, 900);
-    assert_eq!(pings.settle(2, at(5)).map(|answered| answered.sent), Ok(at(4)), "what is sent moves no more");
+    assert_eq!(pings.settle(2, at(5)).map(|answered| answered.sent), Ok(at(4)), "a sent ping does not move");
 }
 
 #[test]
@@ -132,10 +132,10 @@ fn seed_e14_a_ping_is_overdue_by_the_clock_alone() {
     assert_eq!(overdue(&pings, deadline.minus(Duration::from_nanos(1))), BTreeSet::new());
     assert_eq!(overdue(&pings, deadline), BTreeSet::from([1]), "a timer at the deadline finds it");
     assert_eq!(overdue(&pings, at(45)), BTreeSet::from([1, 2]));
-    assert_eq!(pings.pending_count(), 2, "a look changes nothing");
+    assert_eq!(pings.pending_count(), 2, "listing them changes nothing");
     assert_eq!(pings.remove_timed_out(deadline), 1);
     assert_eq!(pings.next_deadline(), Some(at(45)));
-    assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "a pong for what was given up");
+    assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "its ping was abandoned");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn seed_e14_the_timeout_can_be_set_for_pings_in_flight() {
 }
 
 #[test]
-fn pings_get_their_full_time_again_when_reading_resumes() {
+fn pings_get_their_full_timeout_again_when_reading_resumes() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     pings.queue_ping(2, at(10), 32);
@@ -158,13 +158,13 @@ fn pings_get_their_full_time_again_when_reading_resumes() {
     assert_eq!((overdue(&pings, at(68)), pings.remove_timed_out(at(68))), (BTreeSet::new(), 0));
     pings.mark_written(32, at(50));
     pings.record_ping(3, at(45));
-    assert_eq!(overdue(&pings, at(69)), BTreeSet::from([1]), "a ping sent since has its own time");
-    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the time sent is what it was");
+    assert_eq!(overdue(&pings, at(69)), BTreeSet::from([1]), "a ping sent since then has a timeout of its own");
+    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the time sent is unchanged");
     assert_eq!(pings.next_deadline(), Some(at(75)));
 }
 
 #[test]
-fn a_late_pong_counts_until_its_ping_is_given_up() {
+fn a_late_pong_counts_until_its_ping_is_abandoned() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(0));
     assert_eq!(pings.validate_pong(1, at(100)), Ok(Duration::from_secs(100)));
@@ -207,7 +207,7 @@ fn the_sent_time_is_that_of_the_first_write_that_covers_the_ping() {
 }
 
 #[test]
-fn a_ping_too_many_is_refused_and_recorded_nowhere() {
+fn a_ping_beyond_the_bound_is_refused_and_not_recorded() {
     let mut pings = PingPongState::new(TIMEOUT);
     let most = PINGS_OUTSTANDING_MAX as u64;
     for nonce in 1..=most {
@@ -229,11 +229,11 @@ fn zero_and_a_nonce_in_flight_are_refused() {
         assert!(pings.record_ping(nonce, at(1)));
         assert!(!pings.record_ping(nonce, at(2)) && !pings.queue_ping(nonce, at(2), 8));
     }
-    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first one stands");
+    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first one is kept");
 }
 
 #[test]
-fn a_clock_that_runs_back_gives_no_negative_times() {
+fn a_backward_clock_gives_no_negative_times() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     assert_eq!(pings.validate_pong(1, at(9)), Ok(Duration::ZERO));

@@ -1,4 +1,4 @@
-//! Restarts are granted by number and window, and only to connections that this side dialled.
+//! Restarts are limited by number and window, and only for connections that this side dialled.
 
 use super::{address, at};
 use peerloop::CloseReason;
@@ -19,9 +19,9 @@ fn seed_e18_three_restarts_per_hour_counted_from_the_first() {
     assert!(restarts.try_restart(at(100)));
     assert!(restarts.try_restart(at(200)));
     assert!(restarts.try_restart(at(3_000)));
-    assert!(!restarts.try_restart(at(3_001)), "the window has none left");
+    assert!(!restarts.try_restart(at(3_001)), "the window's restarts are used up");
     assert!(!restarts.try_restart(at(100 + 3_600).minus(Duration::from_nanos(1))), "the window is not over");
-    assert_eq!(restarts.restarts(), 3, "a refusal takes nothing");
+    assert_eq!(restarts.restarts(), 3, "a refusal is not counted");
     assert!(restarts.try_restart(at(100 + 3_600)), "a new window begins");
     assert_eq!(restarts.restarts(), 1);
 }
@@ -33,7 +33,7 @@ fn seed_e18_success_resets_the_count_and_the_window() {
     restarts.reset();
     assert_eq!(restarts.restarts(), 0);
     assert!(restarts.try_restart(at(3_000)) && restarts.try_restart(at(3_001)));
-    assert!(!restarts.try_restart(at(3_700)), "the new window began at the first restart behind the reset");
+    assert!(!restarts.try_restart(at(3_700)), "the new window began at the first restart after the reset");
 }
 
 #[test]
@@ -48,20 +48,20 @@ fn seed_e18_an_accepted_connection_has_no_restarts() {
 }
 
 #[test]
-fn seed_e19_a_restart_goes_from_failed_to_connecting_at_once() {
+fn seed_e19_a_restart_moves_from_failed_to_connecting_at_once() {
     let mut conn = PeerConnection::new_outbound(address(), (1, HOUR), Duration::from_secs(30));
     conn.transition_to_connecting(at(1)).unwrap();
     conn.transition_to_failed(at(2)).unwrap();
     assert!(conn.restart_mut().unwrap().try_restart(at(2)));
     conn.transition_to_connecting(at(2)).unwrap();
     assert_eq!((conn.state(), conn.since()), (ConnectionState::Connecting, at(2)));
-    assert_eq!(conn.restart().unwrap().restarts(), 1, "the count outlives the restart");
+    assert_eq!(conn.restart().unwrap().restarts(), 1, "the restart keeps the count");
     conn.transition_to_failed(at(3)).unwrap();
     assert!(!conn.restart_mut().unwrap().try_restart(at(3)));
 }
 
 #[test]
-fn seed_e51_an_error_says_whose_it_is_and_whether_to_try_again() {
+fn seed_e51_an_error_names_its_origin_and_whether_to_retry() {
     let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Connect, &kind.into()));
     let no_descriptors = NetworkFailure::new(IoStep::Connect, &std::io::Error::from_raw_os_error(24));
     assert_eq!(no_descriptors.shortage(), Some(Shortage::Descriptors));
@@ -98,7 +98,7 @@ fn a_clock_that_stands_still_or_runs_back_ends_no_window() {
 }
 
 proptest! {
-    /// The model keeps every granted restart and looks for the windows anew each time.
+    /// The model keeps every granted restart and computes the windows anew each time.
     #[test]
     fn grants_are_those_of_a_list_of_windows(
         max_restarts in 0u32..4,

@@ -1,4 +1,4 @@
-//! Which user agents are those of peers for us: by default, by pattern, and against a naive matcher.
+//! User agents that are accepted or refused: by default, by pattern, and compared with a naive matcher.
 
 use super::version;
 use peerloop::config::VersionRules;
@@ -74,18 +74,18 @@ fn seed_e07_agents_of_other_chains_are_refused() {
 }
 
 #[test]
-fn seed_e07_bitcoin_sv_is_looked_for_before_other_chains() {
+fn seed_e07_bitcoin_sv_is_matched_before_other_chains() {
     assert_eq!(judge(b"/Bitcoin SV:1.2.2/btc-bridge:1/", &VersionRules::default()), Ok(()));
     assert_eq!(judge(b"/peerloop:0.1.0(not satoshi)/", &VersionRules::default()), Ok(()));
 }
 
 #[test]
-fn seed_e08_a_ban_comes_before_every_other_list() {
+fn seed_e08_a_ban_precedes_every_other_list() {
     let rules = VersionRules { banned_agents: vec!["/Bitcoin SV:1.0.*/".to_owned()], ..VersionRules::default() };
     assert_eq!(judge(b"/Bitcoin SV:1.0.13/", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/bitcoin sv:1.0./", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/Bitcoin SV:1.2.2/", &rules), Ok(()));
-    assert_eq!(judge(b"x/Bitcoin SV:1.0.13/", &rules), Ok(()), "a pattern with a star names the whole agent");
+    assert_eq!(judge(b"x/Bitcoin SV:1.0.13/", &rules), Ok(()), "a pattern with a star matches the whole agent");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn seed_e08_patterns_with_stars_match_the_whole_agent_and_others_any_part() {
 }
 
 #[test]
-fn an_empty_pattern_names_nobody() {
+fn an_empty_pattern_matches_no_agent() {
     assert!(!is_banned("", "anything") && !is_banned("", ""));
 }
 
@@ -141,13 +141,13 @@ fn bytes_that_do_not_print_cannot_hide_an_agent() {
 }
 
 #[test]
-fn a_star_of_the_peer_is_no_wildcard() {
+fn a_star_in_an_agent_is_not_a_wildcard() {
     assert!(!is_banned("/abc/", "/*/"));
-    assert!(is_banned("/abc/", "/a*bc/"), "it does not print");
+    assert!(is_banned("/abc/", "/a*bc/"), "the star is not printable");
 }
 
 #[test]
-fn the_longest_agent_meets_the_worst_patterns() {
+fn the_longest_agent_is_matched_against_the_worst_patterns() {
     let agent = "a".repeat(256);
     let worst = format!("{}b", "*a".repeat(200));
     assert!(!is_banned(&worst, &agent));
@@ -159,7 +159,7 @@ fn the_longest_agent_meets_the_worst_patterns() {
     assert!(!is_banned("\u{e9}*\u{1f600}", &agent), "patterns need not be ASCII");
 }
 
-/// A matcher that tries everything.
+/// A matcher that tries every possibility.
 fn names(pattern: &[u8], agent: &[u8]) -> bool {
     match (pattern, agent) {
         ([], []) => true,

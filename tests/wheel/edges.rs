@@ -1,4 +1,4 @@
-//! What a random run is unlikely to meet, and the promises one by one.
+//! Edge cases that a random run is unlikely to reach, and each promise by itself.
 
 use peerloop::limits::WHEEL_SLOTS;
 use peerloop::wheel::Wheel;
@@ -7,7 +7,7 @@ const ALL: usize = usize::MAX;
 
 fn expired(wheel: &mut Wheel, now_tick: u64) -> Vec<u32> {
     let mut due = Vec::new();
-    assert!(!wheel.expire(now_tick, ALL, &mut due), "without a limit nothing is left over");
+    assert!(!wheel.expire(now_tick, ALL, &mut due), "nothing remains without a limit");
     due
 }
 
@@ -52,7 +52,7 @@ fn every_slot_of_the_real_wheel_fires_in_its_own_tick() {
 }
 
 #[test]
-fn a_tick_that_was_passed_is_due_at_once() {
+fn a_tick_in_the_past_is_due_at_once() {
     let mut wheel = Wheel::new(64, 1_000);
     wheel.arm(0, 1_000);
     wheel.arm(1, 3);
@@ -78,7 +78,7 @@ fn the_last_tick_of_all_fires() {
 }
 
 #[test]
-fn a_key_of_a_later_round_is_looked_at_and_stays() {
+fn a_key_of_a_later_round_stays_when_its_slot_is_visited() {
     let mut wheel = Wheel::new(64, 0);
     wheel.arm(0, 10 + 3 * 64);
     for round in 0..3 {
@@ -92,7 +92,7 @@ fn a_key_of_a_later_round_is_looked_at_and_stays() {
 }
 
 #[test]
-fn a_sleep_of_ages_passes_each_occupied_slot_once() {
+fn a_very_long_sleep_visits_each_occupied_slot_once() {
     let mut wheel = Wheel::new(WHEEL_SLOTS, 0);
     wheel.arm(0, u64::MAX);
     wheel.arm(1, (1 << 40) + 3);
@@ -104,13 +104,13 @@ fn a_sleep_of_ages_passes_each_occupied_slot_once() {
 }
 
 #[test]
-fn a_limit_leaves_the_rest_for_now() {
+fn keys_beyond_the_limit_stay_due() {
     let mut wheel = Wheel::new(64, 0);
     for key in 0..10 {
         wheel.arm(key, u64::from(key / 4) + 1);
     }
     let mut due = Vec::new();
-    assert!(wheel.expire(50, 0, &mut due), "a limit of none still tells that there are some");
+    assert!(wheel.expire(50, 0, &mut due), "a limit of 0 still reports that keys are due");
     assert!(wheel.expire(50, 6, &mut due));
     assert_eq!(due, [0, 1, 2, 3, 4, 5]);
     assert_eq!((wheel.len(), wheel.next_tick()), (4, Some(2)));
@@ -118,12 +118,12 @@ fn a_limit_leaves_the_rest_for_now() {
     assert!(wheel.disarm(6));
     wheel.arm(10, 2);
     wheel.arm(11, 1);
-    assert!(!wheel.expire(50, 5, &mut due), "a limit that is just enough leaves nothing");
+    assert!(!wheel.expire(50, 5, &mut due), "nothing remains if the limit is just enough");
     assert_eq!(due[6..], [11, 7, 10, 8, 9]);
 }
 
 #[test]
-fn what_is_armed_while_the_due_are_served_waits_for_the_next_call() {
+fn keys_armed_while_due_keys_are_served_wait_for_the_next_call() {
     let mut wheel = Wheel::new(64, 0);
     wheel.arm(0, 1);
     wheel.arm(1, 1);
@@ -152,7 +152,7 @@ fn arming_again_moves_to_the_end_of_the_tick() {
 }
 
 #[test]
-fn a_key_leaves_from_every_place_of_its_list() {
+fn a_key_can_be_removed_from_every_position_of_its_list() {
     for gone in 0..4_u32 {
         let mut wheel = Wheel::new(64, 0);
         for key in 0..4 {
@@ -189,6 +189,6 @@ fn a_wheel_that_cannot_be_masked_is_refused() {
 
 #[test]
 #[should_panic(expected = "fewer than u32::MAX")]
-fn the_one_key_without_a_place_is_refused_before_memory_is_taken() {
+fn the_largest_key_is_refused_before_any_allocation() {
     Wheel::new(64, 0).arm(u32::MAX, 0);
 }

@@ -1,4 +1,4 @@
-//! The timer wheel beside a model that sorts, and at the edges of its numbers.
+//! The timer wheel: compared with a model that sorts, and at the edges of its numbers.
 
 mod edges;
 mod model;

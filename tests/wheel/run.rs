@@ -1,9 +1,9 @@
-//! The wheel beside a map that is sorted anew for every question, step by step.
+//! The wheel compared step by step with a map that is sorted anew for every question.
 
 use peerloop::wheel::Wheel;
 use std::collections::BTreeMap;
 
-/// What a key is armed for, and the place in the order of arming.
+/// A key's tick, and its position in the order of arming.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
     tick: u64,
@@ -11,7 +11,7 @@ struct Armed {
     overdue: bool,
 }
 
-/// The wheel as its documentation tells it, without a list or a bitmap.
+/// The wheel as its documentation describes it, without a list or a bitmap.
 #[derive(Debug)]
 struct Model {
     slots: u64,
@@ -30,7 +30,7 @@ impl Model {
         self.armed.insert(key, Armed { tick, order: self.armings, overdue: tick <= self.cursor });
     }
 
-    /// The tick at which the slot of `armed` is next come to, or the last one passed if it is overdue.
+    /// The tick at which the wheel next visits the slot of `armed`, or the last one passed if it is overdue.
     fn visit(&self, armed: Armed) -> u64 {
         if armed.overdue { self.cursor } else { self.cursor + 1 + (armed.tick - self.cursor - 1) % self.slots }
     }
@@ -43,7 +43,7 @@ impl Model {
         self.armed.values().map(|armed| armed.tick).min()
     }
 
-    /// Every key due by `now_tick`, in the order of handing out.
+    /// Every key due by `now_tick`, in the order in which the wheel returns them.
     fn due(&self, now_tick: u64) -> Vec<u32> {
         let mut due: Vec<u32> = self.armed.keys().copied().filter(|key| self.armed[key].tick <= now_tick).collect();
         due.sort_by_key(|key| {
@@ -81,7 +81,7 @@ pub(crate) enum Step {
         now: Moment,
         limit: usize,
     },
-    /// Expires, and arms what was handed out again this many ticks later.
+    /// Expires, and arms the returned keys again this many ticks later.
     ExpireAndRearm {
         now: Moment,
         limit: usize,
@@ -93,7 +93,7 @@ pub(crate) enum Step {
     },
 }
 
-/// A tick as seen from the present one.
+/// A tick relative to the present one.
 #[derive(Clone, Debug)]
 pub(crate) enum Moment {
     Ahead(u64),
@@ -115,7 +115,7 @@ impl Moment {
     }
 }
 
-/// Both sides of a run, driven in step and compared after each.
+/// The wheel and the model of a run, driven in step and compared after each step.
 pub(crate) struct Run {
     wheel: Wheel,
     model: Model,
@@ -138,17 +138,17 @@ impl Run {
         let cursor = self.model.cursor;
         let mut due = vec![BEFORE];
         let more = self.wheel.expire(now_tick, limit, &mut due);
-        assert_eq!(due.remove(0), BEFORE, "what the vector held stays");
+        assert_eq!(due.remove(0), BEFORE, "the vector keeps its contents");
         assert_eq!((due.clone(), more), self.model.expire(now_tick, limit));
 
         assert!(due.len() <= limit);
         assert!(due.iter().all(|key| before[key].tick <= now_tick), "early");
         let ticks: Vec<u64> = due.iter().map(|key| before[key]).filter(|a| !a.overdue).map(|a| a.tick).collect();
         if now_tick.saturating_sub(cursor) <= self.model.slots {
-            assert!(ticks.is_sorted(), "within one round the ticks come in order");
+            assert!(ticks.is_sorted(), "within one round the ticks are in order");
         }
         if !more {
-            assert!(self.model.armed.values().all(|armed| armed.tick > now_tick), "kept back");
+            assert!(self.model.armed.values().all(|armed| armed.tick > now_tick), "a due key was not returned");
         } else if now_tick >= cursor {
             assert!(self.wheel.next_tick().is_some_and(|next| next <= now_tick), "the next call is now");
         }
@@ -180,7 +180,8 @@ impl Run {
         self.compare()
     }
 
-    /// Expires at `next_tick`, then at the earliest armed tick, which may be many rounds on, until nothing is armed.
+    /// Expires at `next_tick`, then at the earliest armed tick, which may be many rounds later, until nothing is
+    /// armed.
     pub(crate) fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
             let next = self.wheel.next_tick().expect("something is armed");
