@@ -1,14 +1,12 @@
-//! Bugs that can be planted in the loop, and budgets that can be shrunk: how a simulator shows that it would find
-//! something.
+//! Bugs that can be planted in the loop, and budgets that can be shrunk, to show that a simulation finds errors.
 //!
-//! A planted [`Bug`] changes one decision of the very code that is shipped; a simulation that still finds nothing is
-//! broken itself. A shrunk [`Budget`] changes nothing but how often the loop has to go on where it stopped, so that the
-//! rare paths behind a full budget become the common ones; whatever a run promises, it promises with every budget at
-//! its smallest.
+//! A planted [`Bug`] changes one decision of the shipped code; a simulation that still finds nothing is itself
+//! broken. A shrunk [`Budget`] only changes how often the loop has to resume where it stopped, so that the rare paths
+//! behind a full budget become common. A run promises the same with every budget at its smallest.
 //!
-//! The loop asks `is_planted` and `shrunk` and never knows who answers. Without the feature `sim-bugs` both are
-//! constants that the compiler takes out, and nothing of this module is left. With it, and never in anything that is
-//! shipped, the answers belong to the calling thread, and are given to it by guards that take them back.
+//! The loop calls `is_planted` and `shrunk`. Without the feature `sim-bugs` both are constants that the compiler
+//! removes. With it, which is never shipped, their results belong to the calling thread and are set by guards, which
+//! restore them when they are dropped.
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
@@ -23,50 +21,50 @@ pub(crate) use saboteur::{is_planted, shrunk};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An id, of an event or of a handler's note, reaches whoever now uses its slot, whatever its generation.
+    /// An id, of an event or of a handler's note, reaches the present user of its slot, regardless of its generation.
     NoGenerationCheck,
-    /// A timer goes off up to one tick before its deadline.
+    /// A timer fires up to one tick before its deadline.
     EarlyTimer,
-    /// A read that fills its room is taken for the last.
+    /// A read that fills its room counts as the last.
     LostEdge,
-    /// A slot is free, and is used again, while the end of its link is still being told.
+    /// A slot is free, and is used again, while its link's end is still being reported.
     NoDeferredFree,
     /// A shortage at accept arms no timer: the listener waits for ever.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,
-    /// A second `version` is taken like the first.
+    /// A second `version` is accepted like the first.
     SecondVersionAccepted,
-    /// The limit of the send queue is not looked at.
+    /// The send queue's limit is ignored.
     UnboundedQueue,
-    /// A turn that brought events leaves the timers out.
+    /// A turn with events skips the timers.
     TimerStarvedByTraffic,
-    /// While a ping is in flight, a pong with any nonce is told as its answer.
+    /// While a ping is in flight, a pong with any nonce is reported as its answer.
     StalePongAccepted,
-    /// An address whose dial this machine had no descriptor or memory for is never dialled again.
+    /// An address whose dial failed for want of a descriptor or memory is never dialled again.
     DialForgotten,
     /// An inaccessible address is never dialled again.
     InaccessibleForgotten,
-    /// A ping that overtakes the replies that were gathered before it keeps its old position.
+    /// A ping that overtakes the replies gathered before it keeps its old position.
     PingPositionLost,
-    /// Replies that left in one write are not followed by a call of `on_writable`.
+    /// Replies sent in one write are not followed by a call of `on_writable`.
     RepliesTellNobody,
 }
 
-/// A budget of the loop that can be shrunk. It is never larger than the loop's own.
+/// A budget of the loop that can be shrunk, but never enlarged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
     /// Bytes that one read may fill.
     ReadBytes,
-    /// Bytes of replies that are gathered for one write; more goes through the link's queue.
+    /// Bytes of replies that are gathered for one write; more replies use the link's queue.
     ReplyBytes,
     /// Bytes of small frames that are copied together in the link's queue.
     SegmentBytes,
     /// Slices of one gathered write.
     WriteSlices,
-    /// Slots of the timer wheel, a power of two; looked at when a loop is made.
+    /// Slots of the timer wheel, a power of two; read when a loop is made.
     WheelSlots,
-    /// Readiness events taken from the kernel per turn.
+    /// Readiness events received from the kernel per turn.
     Events,
     /// Commands per turn.
     Commands,
@@ -76,7 +74,7 @@ pub enum Budget {
     Dials,
     /// Timers fired per turn.
     Expiries,
-    /// Ends of links taken a step further per turn.
+    /// Closing links advanced by one step per turn.
     Closes,
 }
 
@@ -86,7 +84,7 @@ pub(crate) const fn is_planted(_bug: Bug) -> bool {
     false
 }
 
-/// What is left of `budget`, which is `full` by right: all of it, without the feature.
+/// Returns `budget` as shrunk from `full`: all of it, without the feature.
 #[cfg(not(feature = "sim-bugs"))]
 pub(crate) const fn shrunk(_budget: Budget, full: usize) -> usize {
     full
@@ -98,10 +96,10 @@ pub const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
     Shrunk
 }
 
-/// What would keep budgets shrunk.
+/// A guard for shrunk budgets, which does nothing without the feature.
 #[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
 #[derive(Debug)]
-#[must_use = "with the feature, the budgets are whole again without it"]
+#[must_use = "with the feature, dropping it restores the budgets"]
 pub struct Shrunk;
 
 #[cfg(feature = "sim-bugs")]
@@ -151,7 +149,7 @@ mod saboteur {
             Self::Closes,
         ];
 
-        /// The least that is worth trying.
+        /// Returns the smallest size worth trying.
         pub const fn smallest(self) -> usize {
             match self {
                 Self::ReplyBytes | Self::SegmentBytes => 16,
@@ -168,15 +166,15 @@ mod saboteur {
         }
     }
 
-    /// Keeps a bug planted in this thread until it is dropped.
+    /// A guard that keeps a bug planted in this thread until it is dropped.
     #[derive(Debug)]
-    #[must_use = "the bug is gone with it"]
+    #[must_use = "dropping it removes the bug"]
     pub struct Planted {
         before: Option<Bug>,
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Plants `bug`, or none, in all loops of this thread, in place of what was planted.
+    /// Plants `bug`, or none, in all loops of this thread, in place of the one planted before.
     pub fn plant(bug: Option<Bug>) -> Planted {
         Planted { before: PLANTED.replace(bug), _of_this_thread: PhantomData }
     }
@@ -187,15 +185,15 @@ mod saboteur {
         }
     }
 
-    /// Keeps budgets shrunk in this thread until it is dropped.
+    /// A guard that keeps budgets shrunk in this thread until it is dropped.
     #[derive(Debug)]
-    #[must_use = "the budgets are whole again without it"]
+    #[must_use = "dropping it restores the budgets"]
     pub struct Shrunk {
         before: [usize; Budget::ALL.len()],
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Shrinks the budgets of all loops of this thread, each to at most its number, and leaves the others as they are.
+    /// Shrinks the budgets of all loops of this thread, each to at most its number. Other budgets stay as they are.
     ///
     /// # Panics
     ///
@@ -203,7 +201,7 @@ mod saboteur {
     pub fn shrink(budgets: &[(Budget, usize)]) -> Shrunk {
         let before = MOST.with(|most| most.each_ref().map(Cell::get));
         for &(budget, size) in budgets {
-            assert!(size > 0, "{budget:?} must leave something");
+            assert!(size > 0, "{budget:?} must not be 0");
             MOST.with(|most| most[budget as usize].set(size));
         }
         Shrunk { before, _of_this_thread: PhantomData }

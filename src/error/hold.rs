@@ -1,10 +1,10 @@
-//! Why a wanted peer is not dialled.
+//! Reasons why a wanted peer is not dialled.
 
 use std::fmt;
 
-/// Why the peer manager dials nobody although a peer is wanted.
+/// The reason why the peer manager dials no address although it wants a peer.
 ///
-/// Pauses that end by themselves are none of these: a backoff, the rest of a range after a dial, and the slower pace
+/// Pauses that end by themselves are not among these: a backoff, a range's pause after a dial, and the slower pace
 /// while this machine is short of descriptors, ports or a network. The failed dials before them are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DialHold {
@@ -14,15 +14,15 @@ pub enum DialHold {
     Banned,
     /// The fixed list has an address at which this loop listens.
     OwnAddress,
-    /// The host has as many connections as one may have.
+    /// The host has its maximum of connections.
     HostFull,
-    /// The range of addresses has as many connections as one may have.
+    /// The range of addresses has its maximum of connections.
     GroupFull,
-    /// The range of addresses has a peer that was dialled, and the book is drawn from for one of each.
+    /// The range of addresses already has a dialled peer, and the book gives each range one.
     GroupTaken,
-    /// The maximum of peers is reached before all peers of the fixed list are connected.
+    /// The maximum of peers is reached before all fixed peers are connected.
     MaxPeers,
-    /// The maximum of connections is reached, those being closed or rejected among them.
+    /// The maximum of connections is reached, including those being closed or rejected.
     MaxLinks,
 }
 
@@ -39,7 +39,7 @@ impl DialHold {
         Self::MaxLinks,
     ];
 
-    /// A short name of the cause, from a closed list.
+    /// Returns the cause's short name, from a closed list.
     pub const fn label(self) -> &'static str {
         match self {
             Self::NoCandidates => "no_candidates",
@@ -62,7 +62,9 @@ impl fmt::Display for DialHold {
             Self::OwnAddress => "this loop listens at an address of the fixed list; remove it from the list",
             Self::HostFull => "the host has its maximum of connections; raise per_host_max",
             Self::GroupFull => "the range of addresses has its maximum of connections; raise per_group_max_percent",
-            Self::GroupTaken => "each range of addresses left in the book has a dialled peer, and one is the maximum",
+            Self::GroupTaken => {
+                "each remaining range of addresses in the book has a dialled peer, and one is the maximum"
+            }
             Self::MaxPeers => "max_peers is reached before all fixed peers are connected; raise max_peers",
             Self::MaxLinks => "max_links is reached; raise max_links",
         })

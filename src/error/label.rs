@@ -1,7 +1,7 @@
 //! The closed list of names for why a connection ended.
 //!
-//! Reasons that differ only in the numbers within them share a name. Each name has a place in the list, so that a
-//! counter of each is an element of an array.
+//! Reasons that differ only in their numbers share a name. Each name has an index in the list, so that counters of
+//! reasons fit an array.
 
 /// Makes the labels and their names one list, in which neither can be missing.
 macro_rules! labels {
@@ -13,7 +13,7 @@ macro_rules! labels {
         }
 
         impl Label {
-            /// The names of all labels, each at the place of its label.
+            /// The names of all labels, each at its label's index.
             pub(super) const NAMES: &[&'static str] = &[$($name),+];
         }
     };
@@ -148,7 +148,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn seed_e47_every_reason_has_a_label_of_the_closed_list_and_a_place_in_it() {
+    fn seed_e47_every_reason_has_a_label_of_the_closed_list_and_an_index_in_it() {
         let reasons = one_of_each();
         let places: Vec<usize> = reasons.iter().map(CloseReason::place).collect();
         assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());

@@ -1,11 +1,11 @@
-//! What can go wrong, typed by who is to blame.
+//! Errors and the reasons of closed connections, typed by the side at fault.
 //!
-//! A [`CloseReason`] says why a connection ended and is `Copy`, free of text, and never made from anything but facts:
-//! [`WireError`] if the peer's bytes are wrong, [`Misbehaviour`] if they are right but the moment is not,
-//! [`Incompatibility`] if the peer is honest but not for us, [`Deadline`] if it was too slow, [`NetworkFailure`] if
-//! the operating system gave up on it, [`LocalCause`] if we wanted it so. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text says what was attempted, on what, why
-//! it failed and, where one can do something, what to do.
+//! A [`CloseReason`] is `Copy`, free of text, and built from facts alone: [`WireError`] if the peer's bytes are
+//! wrong, [`Misbehaviour`] if they are right but the moment is not, [`Incompatibility`] if the peer is honest but
+//! useless to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
+//! [`LocalCause`] if this side wanted the end. Mistakes of the embedder are
+//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text names the attempt, its object, the
+//! cause and, where there is one, the remedy.
 
 mod hold;
 mod label;
@@ -29,29 +29,29 @@ use label::Label;
 pub(crate) use label::tests::one_of_each;
 use std::fmt;
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The peer sent bytes that cannot be right.
     Wire(WireError),
-    /// The peer sent something legal at a moment when it is not.
+    /// The peer sent something legal at the wrong moment.
     Misbehaved(Misbehaviour),
-    /// The peer is not one that we talk to.
+    /// The peer's version, network or software is not one that we accept.
     Incompatible(Incompatibility),
-    /// The peer did not do in time what it had to.
+    /// The peer missed a deadline.
     TimedOut(Deadline),
     /// The operating system reported a failure.
     Network(NetworkFailure),
     /// The peer closed the connection in an orderly way.
     ClosedByPeer,
-    /// The peer closed the connection, and the last message it sent before was a `reject` with this code.
+    /// The peer closed the connection, and its last message was a `reject` with this code.
     RejectedByPeer(u8),
     /// This side closed the connection.
     Local(LocalCause),
 }
 
-/// Which side ended a connection, or failed to open it.
+/// The side that ended a connection, or failed to open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// This process or this machine.
@@ -61,7 +61,7 @@ pub enum Side {
 }
 
 impl CloseReason {
-    /// Whether the cause lies on this side: our own wish, or a shortage of this machine.
+    /// Returns the side of the cause: this one, if it wanted the end or this machine was short of something.
     pub const fn side(&self) -> Side {
         match self {
             Self::Local(_) => Side::Local,
@@ -76,15 +76,15 @@ impl CloseReason {
         }
     }
 
-    /// The labels of all reasons there can be.
+    /// The labels of all possible reasons.
     pub const LABELS: &[&'static str] = Label::NAMES;
 
-    /// A short name of the cause, from the closed list of [`CloseReason::LABELS`], for counters and result files.
+    /// Returns the cause's short name, from the closed list [`CloseReason::LABELS`], for counters and result files.
     pub const fn label(&self) -> &'static str {
         self.cause().name()
     }
 
-    /// The place of its label in [`CloseReason::LABELS`].
+    /// Returns its label's index in [`CloseReason::LABELS`].
     pub(crate) const fn place(&self) -> usize {
         self.cause() as usize
     }
@@ -126,7 +126,7 @@ impl CloseReason {
 pub enum WireError {
     /// A message does not begin with the network's magic.
     BadMagic {
-        /// The bytes that came, zero where the first wrong one already decided.
+        /// The bytes received, 0 for those that had not arrived yet.
         found: [u8; 4],
         /// The network they belong to, if all four are known.
         network: Option<Network>,
@@ -189,21 +189,21 @@ impl WireError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misbehaviour {
-    /// More messages than any handshake needs, and still no end of it.
+    /// More messages than any handshake needs, before its end.
     TooManyHandshakeMessages,
-    /// `protoconf` is sent once.
+    /// A second `protoconf`; one is allowed.
     SecondProtoconf,
-    /// Something that ends the connection and is not worth a ban.
+    /// A violation that ends the connection and is not worth a ban.
     Intolerable,
-    /// The points of all that it did wrong reach those of a ban.
+    /// Violations whose points together reach those of a ban.
     BanScore,
 }
 
-/// A peer that is honest, but not for us.
+/// The reason why an honest peer is useless to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incompatibility {
-    /// It speaks a protocol older than we accept.
+    /// Its protocol version is older than we accept.
     ProtocolVersion {
         /// The version it claims.
         claimed: u32,
@@ -219,7 +219,7 @@ pub enum Incompatibility {
     BannedUserAgent,
 }
 
-/// Something that has to happen in time.
+/// An event that must happen in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
@@ -233,11 +233,11 @@ pub enum Deadline {
     Header,
     /// A payload that has begun makes progress.
     Body,
-    /// The peer takes what we send.
+    /// The peer reads our data.
     Send,
 }
 
-/// Why this side closed a connection.
+/// The reason why this side closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalCause {
@@ -249,13 +249,13 @@ pub enum LocalCause {
     OverCapacity,
     /// Its host is banned.
     Banned,
-    /// Its place was given to another one.
+    /// It was evicted for another peer.
     Evicted,
     /// There is another connection to the same peer.
     Duplicate,
-    /// The loop is connected to itself: the peer's `version` has a nonce of ours, or, with the state
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens at the port and the kernel picked that
-    /// very port as the source.
+    /// The loop is connected to itself. Either the peer's `version` has a nonce of ours, or, in the state
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens at the port and the kernel picked
+    /// that very port as the source.
     SelfConnection,
 }
 
@@ -263,39 +263,38 @@ pub enum LocalCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The peer is gone.
+    /// The peer is no longer connected.
     NoSuchPeer,
     /// The peer's send queue has no room for the message; try again when it is writable.
     QueueFull,
     /// The peer's handshake is not complete, or the peer is being closed.
     NotReady,
-    /// The peer has as many pings in flight as it may.
+    /// The peer has its maximum of pings in flight.
     TooManyPings,
-    /// The peer's protocol version is one without pongs.
+    /// The peer's protocol version has no pongs.
     NoPongs,
-    /// The message is larger than the peer takes, by its `protoconf` or its protocol version.
+    /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
     TooLargeForPeer,
-    /// A message is being fed to the peer in parts; another can be begun when it is complete.
+    /// A message is being fed to the peer in parts; another can begin when it is complete.
     StreamOpen,
     /// No message is being fed to the peer.
     NoStream,
-    /// The part is longer than what is left of the message.
+    /// The part is longer than the rest of the message.
     StreamOverrun,
     /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
     ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
-    /// The address is that of a banned host.
+    /// The address belongs to a banned host.
     Banned,
     /// There is a connection to the address, or one is being opened.
     AddressTaken,
-    /// There are as many peers as there may be; see
-    /// [`ManagerConfig::max_peers`](crate::config::ManagerConfig::max_peers).
+    /// The maximum of peers is reached; see [`ManagerConfig::max_peers`](crate::config::ManagerConfig::max_peers).
     MaxPeers,
-    /// The loop has no peer manager, which alone knows bans; see [`Config::manager`](crate::Config::manager).
+    /// The loop has no peer manager, and so no bans; see [`Config::manager`](crate::Config::manager).
     NoManager,
-    /// All bans that there is room for, [`BANS_MAX`](crate::limits::BANS_MAX), were asked for and end no sooner than
-    /// this one would.
+    /// The maximum of bans, [`BANS_MAX`](crate::limits::BANS_MAX), is reached, and all were requested and end no
+    /// sooner than this one would.
     BansFull,
     /// The loop has stopped.
     Stopped,
@@ -309,9 +308,9 @@ impl fmt::Display for CloseReason {
                 f.write_str("the peer sent too many messages without completing the handshake")
             }
             Self::Misbehaved(Misbehaviour::SecondProtoconf) => f.write_str("the peer sent a second protoconf"),
-            Self::Misbehaved(Misbehaviour::Intolerable) => f.write_str("the peer did what ends a connection"),
+            Self::Misbehaved(Misbehaviour::Intolerable) => f.write_str("the peer violated the protocol"),
             Self::Misbehaved(Misbehaviour::BanScore) => f.write_str("the peer misbehaved too often"),
-            Self::Incompatible(cause) => write!(f, "the peer is not for us: {cause}"),
+            Self::Incompatible(cause) => write!(f, "the peer is incompatible: {cause}"),
             Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
             Self::Network(failure) => write!(f, "{failure}"),
             Self::ClosedByPeer => f.write_str("closed by the peer"),
@@ -366,7 +365,7 @@ impl fmt::Display for Deadline {
             Self::Pong => "a ping was not answered",
             Self::Header => "a message header was not completed",
             Self::Body => "a message made no progress",
-            Self::Send => "the peer took too little of what waits for it",
+            Self::Send => "the peer read too little of its queue",
         })
     }
 }
@@ -374,11 +373,11 @@ impl fmt::Display for Deadline {
 impl fmt::Display for LocalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Requested => "as asked",
+            Self::Requested => "as requested",
             Self::Shutdown => "shutting down",
             Self::OverCapacity => "the maximum of peers is reached",
             Self::Banned => "its host is banned",
-            Self::Evicted => "its place was given to another",
+            Self::Evicted => "evicted for another peer",
             Self::Duplicate => "there is another connection to it",
             Self::SelfConnection => "connected to itself",
         })
@@ -388,22 +387,22 @@ impl fmt::Display for LocalCause {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoSuchPeer => "the peer is gone",
+            Self::NoSuchPeer => "the peer is no longer connected",
             Self::QueueFull => "the peer's send queue is full; wait until it is writable",
             Self::NotReady => "the peer is not ready: its handshake is not complete, or it is being closed",
-            Self::TooManyPings => "the peer has as many pings in flight as it may",
+            Self::TooManyPings => "the peer has its maximum of pings in flight; wait for a pong",
             Self::NoPongs => "the peer's protocol version has no pongs",
-            Self::TooLargeForPeer => "the message is larger than the peer takes",
+            Self::TooLargeForPeer => "the message is larger than the peer accepts",
             Self::StreamOpen => "a message is being fed to the peer; complete it first",
             Self::NoStream => "no message is being fed to the peer; begin one first",
-            Self::StreamOverrun => "the part is longer than what is left of the message",
+            Self::StreamOverrun => "the part is longer than the rest of the message",
             Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Banned => "the host of the address is banned; unban it first",
             Self::AddressTaken => "there is a connection to the address already",
-            Self::MaxPeers => "there are as many peers as there may be; raise max_peers",
+            Self::MaxPeers => "the maximum of peers is reached; raise max_peers",
             Self::NoManager => "the loop has no peer manager; set Config::manager",
-            Self::BansFull => "there are as many bans as there may be; end some that are not needed",
+            Self::BansFull => "the maximum of bans is reached; end some that are not needed",
             Self::Stopped => "the loop has stopped",
         })
     }
@@ -444,13 +443,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_for_another_network_is_told_without_the_words_of_a_program() {
+    fn a_message_for_another_network_names_the_network_and_no_program() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(foreign.to_string(), "the message is for testnet");
     }
 
     #[test]
-    fn the_code_of_a_reject_has_its_name() {
+    fn a_reject_code_is_shown_with_its_name() {
         let told = |code| CloseReason::RejectedByPeer(code).to_string();
         assert_eq!(told(0x44), "closed by the peer after a reject with code 0x44 (too busy)");
         assert_eq!(told(0x99), "closed by the peer after a reject with code 0x99");

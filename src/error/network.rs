@@ -1,16 +1,16 @@
-//! Failures of the operating system, and the side that each one blames.
+//! Failures of the operating system, and the side at fault for each.
 
 use super::label::Label;
 use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
 use std::fmt;
 use std::io;
 
-/// A failure of the operating system.
+/// The step at which the operating system failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoStep {
     /// Opening a socket and connecting it.
     Connect,
-    /// Binding a socket to the source address that was asked for, before it connects.
+    /// Binding a socket to the requested source address, before it connects.
     BindSource,
     /// Registering the socket for readiness.
     Register,
@@ -24,14 +24,14 @@ pub enum IoStep {
     Resolve,
 }
 
-/// A shortage of this machine, which is no fault of any peer.
+/// A shortage of this machine, for which no peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// No file descriptor is left (EMFILE, ENFILE).
+    /// No file descriptor is free (EMFILE, ENFILE).
     Descriptors,
-    /// No local port is left for the address (EADDRNOTAVAIL, or EADDRINUSE for a source address).
+    /// No local port is free for the address (EADDRNOTAVAIL, or EADDRINUSE for a source address).
     Ports,
-    /// The source address is none of this machine (EADDRNOTAVAIL when it is bound).
+    /// The source address does not belong to this machine (EADDRNOTAVAIL when it is bound).
     SourceAddress,
     /// The kernel has no memory for the socket (ENOBUFS, ENOMEM).
     Memory,
@@ -40,11 +40,11 @@ pub enum Shortage {
 /// A failure that the operating system reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkFailure {
-    /// The step that was attempted.
+    /// The failed step.
     pub step: IoStep,
-    /// The kind of the error.
+    /// The error's kind.
     pub kind: io::ErrorKind,
-    /// The system's number of the error, 0 if there is none.
+    /// The system's error number, 0 if there is none.
     pub code: i32,
 }
 
@@ -54,7 +54,7 @@ impl NetworkFailure {
         Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
     }
 
-    /// The shortage behind the failure, if it is one.
+    /// Returns the shortage behind the failure, if there is one.
     pub const fn shortage(&self) -> Option<Shortage> {
         match self.code {
             EMFILE | ENFILE => Some(Shortage::Descriptors),
@@ -69,8 +69,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns the step that a dial failed at. Connecting never says that an address is in use or is none of ours once
-    /// a socket has a source address: binding that says both.
+    /// Returns the step at which a dial failed. Once a socket has a source address, only binding reports an address
+    /// in use or not available; connecting does not.
     pub(crate) fn step_of_dial(has_source: bool, error: &io::Error) -> IoStep {
         match error.kind() {
             io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable if has_source => IoStep::BindSource,
@@ -78,8 +78,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Whether it is a failed accept that concerns the one connection that was to be accepted: Linux reports there what
-    /// had befallen it before (accept(2), "Error handling").
+    /// Whether a failed accept concerns the accepted connection alone: Linux reports errors there that the connection
+    /// had before (accept(2), "Error handling").
     pub(crate) const fn is_of_one_connection(&self) -> bool {
         match self.kind {
             io::ErrorKind::ConnectionAborted
@@ -89,7 +89,7 @@ impl NetworkFailure {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable => true,
-            // Two of them may be one number, so this is no pattern.
+            // Two of these may be the same number, so they cannot be patterns.
             _ => self.code == EPROTO || self.code == ENOPROTOOPT || self.code == EHOSTDOWN || self.code == ENONET,
         }
     }
@@ -127,7 +127,7 @@ impl fmt::Display for NetworkFailure {
         };
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
-            Some(Shortage::Ports) => "; no local port is left: add source addresses",
+            Some(Shortage::Ports) => "; no local port is free: add source addresses",
             Some(Shortage::SourceAddress) => "; use an address of this machine",
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
             None => match (self.step, self.kind) {
@@ -151,7 +151,7 @@ mod tests {
     use crate::error::{CloseReason, Side};
 
     #[test]
-    fn what_binding_a_source_address_says_is_told_from_what_connecting_says() {
+    fn a_failed_bind_of_a_source_address_differs_from_a_failed_connect() {
         let failed = |has_source: bool, code: i32| {
             let error = io::Error::from_raw_os_error(code);
             let failure = NetworkFailure::new(NetworkFailure::step_of_dial(has_source, &error), &error);
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(failed(true, EADDRNOTAVAIL), (Some(Shortage::SourceAddress), Side::Local, "local_source_address"));
         assert_eq!(failed(true, ECONNREFUSED), (None, Side::Remote, "refused"));
         let listening = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
-        assert_eq!(listening.shortage(), None, "an address to listen at has nothing to do with source addresses");
+        assert_eq!(listening.shortage(), None, "a listener's address is not a source address");
         assert!(listening.to_string().ends_with("; use an address of this machine"), "{listening}");
     }
 }

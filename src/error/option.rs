@@ -22,12 +22,12 @@ pub enum SocketOption {
 pub struct RefusedOption {
     /// The option.
     pub option: SocketOption,
-    /// The system's number of the error, 0 if there is none.
+    /// The system's error number, 0 if there is none.
     pub code: i32,
 }
 
 impl SocketOption {
-    /// The option's name in the manuals of the system.
+    /// Returns the option's name in the system's manuals.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoDelay => "TCP_NODELAY",
@@ -37,19 +37,19 @@ impl SocketOption {
         }
     }
 
-    /// Returns what a connection or a listener lacks without the option.
+    /// Returns the drawback of a connection or listener without the option.
     const fn loss(self) -> &'static str {
         match self {
             Self::NoDelay => "latencies may include waits of up to 40 ms for acknowledgements",
-            Self::UserTimeout => "a peer that vanishes is noticed by its missing pong or by its full queue alone",
-            Self::OnlyV6 => "an IPv6 listener may take IPv4 connections too",
+            Self::UserTimeout => "a vanished peer is noticed only by its missing pong or its full queue",
+            Self::OnlyV6 => "an IPv6 listener may accept IPv4 connections too",
             Self::ReuseAddress => "listening again right after a restart may fail for some minutes",
         }
     }
 }
 
 impl RefusedOption {
-    /// Says that setting `option` failed with `error`.
+    /// Records that setting `option` failed with `error`.
     pub fn new(option: SocketOption, error: &io::Error) -> Self {
         Self { option, code: error.raw_os_error().unwrap_or(0) }
     }
@@ -59,10 +59,10 @@ impl fmt::Display for RefusedOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, loss) = (self.option.name(), self.option.loss());
         match self.code {
-            0 => write!(f, "the system refuses the socket option {name}; going on without it: {loss}"),
+            0 => write!(f, "the system refuses the socket option {name}; continuing without it: {loss}"),
             code => {
                 let error = io::Error::from_raw_os_error(code);
-                write!(f, "the system refuses the socket option {name} ({error}); going on without it: {loss}")
+                write!(f, "the system refuses the socket option {name} ({error}); continuing without it: {loss}")
             }
         }
     }

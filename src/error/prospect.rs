@@ -1,5 +1,4 @@
-//! The prospect of a later connection to the same address, judged by how the last one ended. Embedders and the dialler
-//! use the same judgement.
+//! The prospect of a later connection to the same address, by how the last one ended, for embedders and the dialler.
 
 use super::{CloseReason, Deadline, LocalCause, NetworkFailure};
 
@@ -14,22 +13,22 @@ pub(crate) enum Prospect {
     Failed(NetworkFailure),
     /// The peer closed the connection.
     Closed,
-    /// The peer said in a `reject` that it does not want us, as one that is full does.
+    /// The peer refused us with a `reject`, as a full one does.
     TurnedAway,
-    /// The peer is not for us, or broke the protocol.
+    /// The peer is incompatible, or violated the protocol.
     Unfit,
     /// The loop is connected to itself.
     Itself,
-    /// The address is not to be dialled as things are.
+    /// The address must not be dialled now.
     Barred,
     /// This side wanted the end.
     Dismissed,
 }
 
 impl CloseReason {
-    /// Tells whether a later connection to the same address may well succeed. The peer manager dials an address again
-    /// after the usual pauses exactly for these reasons, and for a [`LocalCause::SelfConnection`] that ended while it
-    /// was [`Connecting`](crate::peer::ConnectionState::Connecting).
+    /// Whether a later connection to the same address may well succeed. The peer manager retries an address after its
+    /// usual pauses for exactly these reasons, and for a [`LocalCause::SelfConnection`] that ended while it was
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting).
     pub const fn is_transient(&self) -> bool {
         match self.prospect() {
             Prospect::Unanswered | Prospect::Late | Prospect::Failed(_) | Prospect::Closed | Prospect::TurnedAway => {
@@ -39,7 +38,7 @@ impl CloseReason {
         }
     }
 
-    /// Tells what the reason says of a later connection to the same address: the one place that decides it.
+    /// Returns the prospect of a later connection to the same address, which is decided here alone.
     pub(crate) const fn prospect(&self) -> Prospect {
         match self {
             Self::Wire(_) | Self::Misbehaved(_) | Self::Incompatible(_) => Prospect::Unfit,
@@ -49,7 +48,7 @@ impl CloseReason {
             ) => Prospect::Late,
             Self::Network(failure) => Prospect::Failed(*failure),
             Self::ClosedByPeer => Prospect::Closed,
-            // One that is full has room later.
+            // A full peer has room later.
             Self::RejectedByPeer(_) => Prospect::TurnedAway,
             Self::Local(LocalCause::SelfConnection) => Prospect::Itself,
             Self::Local(LocalCause::Banned | LocalCause::Duplicate) => Prospect::Barred,

@@ -1,43 +1,43 @@
-//! Why a connection that came was not let in.
+//! Reasons why an accepted connection is refused.
 
 use super::NetworkFailure;
 use crate::text::Counted;
 use std::fmt;
 
-/// Why an accepted connection got no row, or no place among the peers.
+/// The reason why an accepted connection got no row, or no peer slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Its host is banned.
     Banned,
-    /// Its host has as many connections as one may have.
+    /// Its host has its maximum of connections.
     HostFull {
-        /// How many.
+        /// Connections of the host.
         count: usize,
     },
-    /// Its range of addresses has as many connections as one may have.
+    /// Its range of addresses has its maximum of connections.
     GroupFull {
-        /// How many.
+        /// Connections of the range.
         count: usize,
     },
-    /// Its host connects more often than one may.
+    /// Its host connects too often.
     TooFast {
-        /// How often it may, per second.
+        /// Connections allowed per second.
         per_second: u32,
     },
-    /// The table, or the room for those who are told politely that there is none, is full.
+    /// The table is full, or all slots for polite rejections are in use.
     TableFull {
-        /// Connections there are.
+        /// Connections in the loop.
         links: usize,
     },
     /// The loop is stopping.
     Stopping,
-    /// The operating system let its registration fail.
+    /// The operating system refused its registration.
     Failed(NetworkFailure),
 }
 
 impl Refusal {
-    /// A short name of the cause, from a closed list.
+    /// Returns the cause's short name, from a closed list.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Banned => "banned",

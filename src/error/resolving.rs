@@ -1,4 +1,4 @@
-//! Why a name gave no address.
+//! Reasons why a name gave no address.
 
 use std::fmt;
 use std::io;
@@ -6,25 +6,25 @@ use std::io;
 /// A name without addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolveFailure {
-    /// The name as it was asked for.
+    /// The name as requested.
     pub name: String,
-    /// Why it has none.
+    /// The reason.
     pub cause: ResolveCause,
 }
 
-/// Why a name could not be looked up.
+/// The reason why a name gave no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResolveCause {
-    /// The operating system's resolver has failed, in its own words; a name that does not exist is told so.
+    /// The operating system's resolver failed, with this text. A name that does not exist is reported so.
     System(String),
     /// The name exists and has no address.
     NoAddress,
     /// [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names are being looked up already.
     TooMany,
-    /// There is no thread to look it up.
+    /// No thread could be started to look it up.
     NoThread(io::ErrorKind),
-    /// Nothing came within [`RESOLVE_TIMEOUT`](crate::limits::RESOLVE_TIMEOUT).
+    /// No answer arrived within [`RESOLVE_TIMEOUT`](crate::limits::RESOLVE_TIMEOUT).
     TimedOut,
 }
 

@@ -1,6 +1,6 @@
-//! Programs of other protocols, told by the first bytes that they send.
+//! Programs of other protocols, recognised by the first bytes that they send.
 
-/// Names the program that begins a connection with these bytes, if it is well known.
+/// Returns the well-known program whose connections begin with these bytes.
 pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {
     Some(match &first_bytes {
         b"HTTP" => "HTTP, this looks like a web server",
@@ -19,7 +19,7 @@ mod tests {
     use crate::error::WireError;
 
     #[test]
-    fn bytes_of_a_well_known_protocol_are_named() {
+    fn the_first_bytes_of_a_well_known_protocol_name_its_program() {
         for (found, told) in [
             (*b"HTTP", "48545450 begins no message of this network: HTTP, this looks like a web server"),
             (*b"GET ", "47455420 begins no message of this network: HTTP, this looks like a web client"),

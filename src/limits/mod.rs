@@ -1,8 +1,8 @@
 //! Every bound of the library, in one place.
 //!
-//! Each constant names its unit, its reason and the most memory it can cost. Those that an embedder may change are
+//! Each constant names its unit, its reason and the most memory it can cost. Bounds that an embedder may change are
 //! the defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
-//! depends on anything else in the crate. The assertions at the end tie together the bounds that only make sense as a
+//! depends on the rest of the crate. The assertions at the end hold together the bounds that only make sense as a
 //! pair.
 
 mod link;
@@ -31,8 +31,8 @@ const _: () = {
         "the kernel gives up on no peer that the loop still waits for"
     );
     assert!(SEND_QUEUE_PAUSE_BYTES < SEND_QUEUE_MAX_BYTES, "reading stops before sending is refused");
-    assert!(SEND_STALL_MIN_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must be told from one that moves");
-    assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "who is told to feed more must be able to");
+    assert!(SEND_STALL_MIN_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must differ from one that moves");
+    assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
     assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
@@ -42,10 +42,7 @@ const _: () = {
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= BOOK_PEERS_MAX,
         "one source reaches a 64th of the book"
     );
-    assert!(
-        (GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= BOOK_PEERS_MAX,
-        "hearsay alone never overfills the book"
-    );
+    assert!((GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= BOOK_PEERS_MAX, "gossip alone never overfills the book");
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
     assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
 };

@@ -4,24 +4,25 @@ use std::time::Duration;
 
 /// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const BOOK_PEERS_MAX: usize = 65_536;
-/// Largest file of the book; none that is larger is opened, and it never grows beyond this. With the most and longest
-/// records, all rewritten again and again, half of it is used.
+/// Largest file of the book. A larger file is not opened, and the file never grows beyond this. The most and longest
+/// records, rewritten again and again, use half of it.
 pub const BOOK_FILE_MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory of the database for pages of the book's file.
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
-/// Files set aside because they are no book, beside the one in use; with so many no further one is begun.
+/// Files set aside because they are not a book, beside the one in use. With this many, no further one is created.
 pub const BOOK_SET_ASIDE_MAX: u32 = 16;
-/// Changes that are written to the book at once, about 1 MB.
+/// Changes written to the book at once, about 1 MB.
 pub const BOOK_BATCH_MAX: usize = 4_096;
 /// Batches that wait for the thread that writes the book.
 pub const BOOK_QUEUE_MAX: usize = 4;
-/// Time for which a change that is no ban waits for others to be written with it: they are on the disk within a second.
+/// Time for which a change other than a ban waits for others to be written with it. It is on the disk within a
+/// second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 /// First pause after the book could not be written; it doubles up to [`BOOK_RETRY_MAX`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to write the book.
 pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Time after which a disk that says nothing of the changes it was given counts as failing.
+/// Time without an answer to a write after which the disk counts as failing.
 pub const BOOK_ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Time for which the end of a loop waits for a disk that says nothing; what it was given last may be lost then.
+/// Time for which a stopping loop waits for a silent disk; the last changes may be lost then.
 pub const BOOK_END_MAX: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
-//! What a message may hold: sizes that the protocol or the reference node sets.
+//! Bounds of messages: sizes that the protocol or the reference node sets.
 
 /// Bytes of the basic message header.
 pub const HEADER_LEN_BYTES: usize = 24;
 /// Bytes of the extended message header: the basic one, then the real command and a 64-bit length.
 pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
-/// Largest payload of a `protoconf`, and what a peer is assumed to accept before its own `protoconf` (SV Node 1.2.2,
+/// Largest payload of a `protoconf`, and the limit assumed of a peer before its own `protoconf` (SV Node 1.2.2,
 /// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
 pub const LEGACY_PAYLOAD_MAX_BYTES: u64 = 1_048_576;
 /// Default limit of every command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
@@ -17,7 +17,7 @@ pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
-/// What we send may be this many times what we accept, if the peer takes it (SV Node 1.2.2, `4 * own limit`).
+/// Factor by which our messages may exceed our own limit, if the peer accepts them (SV Node 1.2.2, `4 * own limit`).
 pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Bytes of a user agent in `version`.
 pub const USER_AGENT_MAX_BYTES: usize = 256;
@@ -33,7 +33,7 @@ pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
 pub const AUTH_SIGNATURE_MIN_BYTES: usize = 70;
 /// Most bytes of the signature in `authresp`.
 pub const AUTH_SIGNATURE_MAX_BYTES: usize = 72;
-/// Most bytes of each of the two signatures in `revokemid`: what one byte of length can say.
+/// Most bytes of each of the two signatures in `revokemid`, as many as a length of one byte can express.
 pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
 /// Bytes of the message name in `reject`.
 pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
@@ -46,10 +46,11 @@ pub const BLOOM_HASHES_MAX: u32 = 50;
 /// Bytes of an element of a bloom filter, and so of `filteradd`.
 pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
 /// Addresses of one `addr`; a message with more is ignored and punished (SV Node 1.2.2, net_processing.cpp
-/// ProcessAddrMessage). As many may a peer bring at once that was asked for them, and as many is it told if it asks.
+/// ProcessAddrMessage). Also the addresses that a peer may send at once after our `getaddr`, and the most that we
+/// send after its `getaddr`.
 pub const ADDRESSES_PER_MESSAGE_MAX: usize = 1_000;
-/// Payload of an `addr` with the most addresses that are no misbehaviour: the count in 3 bytes, 30 bytes for each.
+/// Payload of the longest `addr` that is no misbehaviour: the count in 3 bytes, 30 bytes for each address.
 pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as u64;
-/// Headers of one `headers`; a message that claims more is a misconduct (SV Node 1.2.2, net_processing.cpp
+/// Headers of one `headers`; a message that claims more is misbehaviour (SV Node 1.2.2, net_processing.cpp
 /// ProcessHeadersMessage).
 pub const HEADERS_PER_MESSAGE_MAX: u64 = 2_000;
