@@ -1,8 +1,9 @@
-//! Asks nodes for the nodes that they know, and those in turn, up to a thousand; prints each and what it says it is.
+//! Crawls nodes: asks each for the addresses that it knows, up to a thousand nodes, and prints each with its user
+//! agent.
 //!
-//! `cargo run --example crawler`, or with nodes to begin at: `.. mainnet 192.0.2.1:8333`. Without an argument it crawls
-//! four nodes of its own. A peer's word bounds nothing here: how many addresses are kept, how many connections are
-//! open at once and how long each may take are constants.
+//! `cargo run --example crawler`, or with nodes to begin at: `.. mainnet 192.0.2.1:8333`. Without an argument it
+//! crawls four nodes of its own. Constants bound all that peers can make it do: the addresses it keeps, the
+//! connections open at once, and the time of each.
 
 mod setting;
 
@@ -29,7 +30,7 @@ struct Crawler {
     waiting: VecDeque<SocketAddr>,
     open: usize,
     reached: usize,
-    /// Who was asked, and until when an answer is waited for; the oldest in front.
+    /// The peers asked, each with its deadline for the answer; the oldest in front.
     asked: VecDeque<(Instant, PeerId)>,
 }
 
@@ -43,7 +44,7 @@ impl Crawler {
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
         while self.open < AT_ONCE {
             let Some(node) = self.waiting.pop_front() else { break };
-            // `max_links` is above `AT_ONCE`, so there is room; each dial ends with a `Closed`, whatever becomes of it.
+            // `max_links` is above `AT_ONCE`, so there is room. Each dial ends with a `Closed`.
             if ctx.connect(node).is_ok() {
                 self.open += 1;
             }
@@ -93,7 +94,7 @@ impl Handler for Crawler {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let Ok(MessageRef::Addr(addresses)) = frame.decode() else { return };
         addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
-        // Nodes also tell their own address unasked; the answer to a question is longer, or empty.
+        // Nodes also announce their own address unasked. The answer to `getaddr` is longer, or empty.
         if addresses.len() != 1 {
             ctx.close(peer, CloseReason::Local(LocalCause::Requested));
         }
@@ -101,7 +102,7 @@ impl Handler for Crawler {
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
         while self.asked.front().is_some_and(|&(until, _)| until <= ctx.now()) {
-            // An id of a peer that is gone names nobody, so it does no harm to close it again.
+            // The peer may be closed already: its id then names no peer, and closing it again is harmless.
             let Some((_, peer)) = self.asked.pop_front() else { break };
             ctx.close(peer, CloseReason::Local(LocalCause::Requested));
         }
@@ -111,7 +112,7 @@ impl Handler for Crawler {
     }
 }
 
-/// Nodes of which the first knows two, and one of these the last.
+/// Starts four nodes: the first knows two, one of which knows the fourth.
 fn start_nodes(network: Network) -> Result<SocketAddr, Box<dyn std::error::Error>> {
     let last = Node::start(network, &[])?.address;
     let third = Node::start(network, &[])?.address;

@@ -1,4 +1,4 @@
-//! Prints what becomes of connections and what peers send, from a thread beside the loop.
+//! Prints the events of connections and the messages of peers, from a thread beside the loop.
 //!
 //! `cargo run --example event_monitor`, or with nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it watches a
 //! node of its own, asks it for addresses and ends with the connection.
@@ -22,8 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         channel.handle.connect(node, None)?;
     }
 
-    // Each subscription has a queue of its own, so messages are for a thread of their own. Who wants only some of
-    // them says so in the filter, and the loop does not even copy the others.
+    // Each subscription has a queue of its own, so messages have a thread of their own. A filter for certain commands
+    // spares the loop the copies of all others.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {
         for heard in messages {
@@ -65,6 +65,6 @@ fn tell(message: &MessageEvent) {
     let len_bytes = message.payload.len();
     match message.decode() {
         Ok(_) => println!("message: {} of {len_bytes} bytes from {}", message.header.command, message.peer),
-        Err(error) => println!("message: {} that cannot be read: {error}", message.header.command),
+        Err(error) => println!("message: {} is malformed: {error}", message.header.command),
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps connections to a list of nodes and to no others; the manager dials, restarts and backs off by itself.
 //!
 //! `cargo run --example fixed_peers`, or with nodes: `.. mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument
-//! it starts three nodes, stops one of them once all are connected, and ends when its dial was refused.
+//! it starts three nodes, stops one of them once all are connected, and ends when a dial of that one has failed.
 
 mod setting;
 
@@ -41,12 +41,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ControlEvent::HandshakeComplete { .. } => {
                 ready += 1;
                 if ready == wanted && !own.is_empty() {
-                    println!("all {wanted} peers are ready; one of them goes");
+                    println!("all {wanted} peers are ready; stopping one of them");
                     own.pop().expect("it is not empty").handle.stop()?;
                 }
             }
             ControlEvent::ConnectionLost { .. } => ready -= 1,
-            // The event says when it is dialled again, so there is nothing to do but to end this example.
+            // The event says when the next dial is due. Only this example ends here.
             ControlEvent::ConnectionFailed { .. } if !own.is_empty() => break,
             _ => {}
         }

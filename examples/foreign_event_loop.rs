@@ -1,7 +1,7 @@
-//! A loop inside another one: the outer loop waits for both, and turns the inner one only when it asks for that.
+//! Runs a loop inside another one: the outer loop waits for both, and turns the inner one only when that is due.
 //!
 //! `cargo run --example foreign_event_loop`, or with a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is a
-//! poller of mio with a tick of its own; it could be any that waits for descriptors.
+//! poller of mio with a tick of its own; any loop that waits for descriptors will do.
 
 mod setting;
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("there are descriptors to wait for on Unix only; elsewhere call `poll_once` from a loop of your own");
+    println!("only Unix has descriptors to wait for; elsewhere call `poll_once` from a loop of your own");
 }
 
 #[cfg(unix)]
@@ -57,7 +57,7 @@ mod nested {
 
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let (network, node) = setting::network_and_node()?;
-        // Without `spin` an exact wake-up of the inner loop never holds the outer one up.
+        // Without `spin` an exact wake-up of the inner loop never delays the outer one.
         let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);
@@ -67,7 +67,7 @@ mod nested {
         let mut next_tick = inner.net().now().plus(TICK);
         loop {
             let now = inner.net().now();
-            // The deadline changes with every turn, so it is asked for before every wait.
+            // The deadline changes with every turn, so it is read before every wait.
             let inner_due = match inner.next_deadline() {
                 Wait::Zero => Some(now),
                 Wait::Until(moment) => Some(moment),
@@ -78,7 +78,7 @@ mod nested {
 
             let now = inner.net().now();
             if !events.is_empty() || inner_due.is_some_and(|due| due <= now) {
-                // The outer loop has waited; the inner one only works.
+                // The outer loop has waited already; the inner one must not wait.
                 if !inner.poll_once(Duration::ZERO)? {
                     println!("the inner loop has ended after {ticks} ticks of the outer one");
                     return Ok(());
@@ -93,13 +93,13 @@ mod nested {
         }
     }
 
-    /// The outer loop's own work, and when it is due again.
+    /// Does the outer loop's own work, and returns when it is due again.
     fn tick(now: Instant, ticks: &mut u32) -> Instant {
         *ticks += 1;
         now.plus(TICK)
     }
 
-    /// Pollers count in milliseconds; one that wakes a little early would turn for nothing until it is time.
+    /// Rounds up to milliseconds, in which pollers count: a poller that wakes a little early would turn for nothing.
     fn round_up(wait: Duration) -> Duration {
         Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }

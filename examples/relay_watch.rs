@@ -29,7 +29,7 @@ impl Handler for Watch {
         let Some(view) = ctx.peer(peer) else { return };
         match event {
             Event::Ready { handshake } => println!("{} is ready after {handshake:?}", view.address()),
-            Event::Closed { reason, .. } => println!("{} is gone: {reason}", view.address()),
+            Event::Closed { reason, .. } => println!("{} is closed: {reason}", view.address()),
             _ => {}
         }
     }
@@ -46,7 +46,7 @@ impl Handler for Watch {
                 }
             }
             Ok(_) => {}
-            Err(error) => println!("{peer} sent what it should not: {error}"),
+            Err(error) => println!("{peer} sent an invalid message: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Connects to one node, measures three pings and leaves: the least that a handler does.
+//! Connects to one node, measures three pings and closes the connection: about the least that a handler can do.
 //!
 //! `cargo run --example simple_client`, or with a node: `.. mainnet 192.0.2.1:8333`.
 
@@ -28,7 +28,7 @@ impl Handler for Client {
             Event::Ready { handshake } => {
                 let agent = ctx.peer(peer).and_then(|view| view.info().user_agent).unwrap_or_default();
                 println!("ready: {agent} after {handshake:?}");
-                // Planned now: whatever delays it from here on counts.
+                // Planned now, so that every delay from here on counts.
                 let _ = ctx.ping(peer, ctx.now());
             }
             Event::Pong { planned, received, .. } => {

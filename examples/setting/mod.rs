@@ -1,7 +1,7 @@
-//! What the examples have in common: their arguments, and nodes on loopback for when there are none.
+//! Parts shared by the examples: their arguments, and nodes on loopback for when none is given.
 //!
-//! A built-in node is a loop of its own on a thread of its own, as any program would have it; it accepts everybody, and
-//! answers a `getaddr` with the addresses that it was given.
+//! A built-in node is a loop on a thread of its own, as in any program. It accepts everybody, and answers a `getaddr`
+//! with the addresses given at its start.
 
 #![allow(dead_code, reason = "no example needs all of it")]
 
@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::thread;
 
-/// Something that was asked for and cannot be done, in the words of this example: `main` shows errors by `Debug`.
+/// An error with a text of the example's own: `main` shows errors by `Debug`.
 pub(crate) struct Trouble(pub(crate) String);
 
 impl fmt::Debug for Trouble {
@@ -30,7 +30,7 @@ impl fmt::Display for Trouble {
 
 impl Error for Trouble {}
 
-/// The network and the nodes named on the command line, `[NETWORK] [ADDRESS:PORT]..`; regtest and nobody by default.
+/// Reads the network and the nodes from the command line, `[NETWORK] [ADDRESS:PORT]..`; regtest and none by default.
 pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let network = match arguments.first().map(|first| first.parse()) {
@@ -47,7 +47,7 @@ pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> 
     Ok((network, arguments.iter().map(node).collect::<Result<_, _>>()?))
 }
 
-/// The network and the first node named, or a node of this process if none is.
+/// Returns the network and the first node of the command line, or a node of this process if there is none.
 pub(crate) fn network_and_node() -> Result<(Network, SocketAddr), Box<dyn Error>> {
     let (network, nodes) = arguments()?;
     match nodes.first() {
@@ -63,7 +63,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node that knows of these others.
+    /// Starts a node that knows these addresses.
     pub(crate) fn start(network: Network, known: &[SocketAddr]) -> Result<Self, Box<dyn Error>> {
         let mut reactor = Reactor::new(Config::new(network), Answering { known: known.to_vec() })?;
         let address = reactor.listen("127.0.0.1:0".parse()?)?;
@@ -89,7 +89,7 @@ impl Handler for Answering {
         let entries =
             self.known.iter().map(|&node| AddressEntry { time, address: NetAddress::from_socket(0x21, node) });
         let answer = Message::Addr(Addresses::from_entries(entries));
-        // Who does not take its answers is closed by the loop soon enough.
+        // The loop closes a peer that does not read its answers.
         let _ = ctx.send(peer, &answer.as_ref());
     }
 }

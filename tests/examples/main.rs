@@ -1,6 +1,6 @@
 //! The examples as a reader runs them: built, without an argument, against nodes of their own, within a time limit.
 //!
-//! What is compared is what each of them is about, and no address, time or order that a run may choose.
+//! The tests compare the purpose of each example, and no address, time or order that a run may choose.
 
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
 
@@ -12,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The features of `tools/test`'s build with or without planted bugs: for others, or without the rest of the workspace,
-/// every dependency would be built once more.
+/// The features of `tools/test`'s build, with or without planted bugs. With other features, or without the rest of
+/// the workspace, every dependency would be built once more.
 const FEATURES: &str =
     if cfg!(feature = "sim-bugs") { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
 
-/// Where the examples of this very build are, built if they were not.
+/// Returns the folder of this very build's examples, and builds them first.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -32,13 +32,13 @@ fn folder() -> &'static PathBuf {
             .arg(profile.parent().expect("profiles lie in the folder of what is built"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
-            .expect("who builds tests has cargo");
+            .expect("a build of tests has cargo");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         profile.join("examples")
     })
 }
 
-/// What the example prints.
+/// Runs the example and returns its output.
 fn output_of(name: &str) -> String {
     let mut example = Command::new(folder().join(name))
         .stdout(Stdio::piped())
@@ -46,7 +46,7 @@ fn output_of(name: &str) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let began = Instant::now();
-    // What they print fits a pipe, so nobody has to read it meanwhile.
+    // Their output fits a pipe, so it need not be read meanwhile.
     while example.try_wait().expect("it is our child").is_none() {
         if began.elapsed() > PATIENCE {
             example.kill().expect("it is our child");
@@ -75,15 +75,15 @@ fn seed_e54_a_simple_client_measures_three_pings() {
 }
 
 #[test]
-fn seed_e54_fixed_peers_are_all_connected_and_dialled_again_when_they_go() {
+fn seed_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
     let printed = output_of("fixed_peers");
-    let (before, behind) = printed.split_once("all 3 peers are ready; one of them goes\n").expect(&printed);
+    let (before, behind) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
     assert!(before.lines().count() >= 6, "three connections and three handshakes:\n{printed}");
     assert!(behind.lines().count() >= 2, "a loss and a failed dial:\n{printed}");
 }
 
 #[test]
-fn seed_e54_an_event_monitor_tells_events_and_messages() {
+fn seed_e54_an_event_monitor_prints_events_and_messages() {
     let printed = output_of("event_monitor");
     for label in ["connection_established: ", "handshake_complete: ", "connection_lost: ", "message: addr of 31 bytes"]
     {
@@ -92,7 +92,7 @@ fn seed_e54_an_event_monitor_tells_events_and_messages() {
 }
 
 #[test]
-fn seed_e54_a_crawler_finds_nodes_that_it_was_not_told_of() {
+fn seed_e54_a_crawler_finds_nodes_that_it_was_not_given() {
     let printed = output_of("crawler");
     assert_eq!(count(&printed, " is /peerloop:"), 4, "{printed}");
     assert_eq!(printed.lines().last(), Some("4 nodes known, 4 reached"), "{printed}");
@@ -107,7 +107,7 @@ fn seed_e54_a_loop_runs_within_another_one() {
     }
 }
 
-/// What the example says on stderr when it fails, and what it has printed.
+/// Runs an example that fails, and returns its texts on stderr and on stdout.
 fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
     let ended = Command::new(folder().join(name)).args(arguments).output().expect("it is built");
     assert!(!ended.status.success(), "{name} {arguments:?}");
@@ -117,13 +117,13 @@ fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn seed_e54_a_watcher_of_announcements_says_what_it_needs() {
+fn seed_e54_a_watcher_of_announcements_asks_for_a_node() {
     let (complaint, _) = complaint_of("relay_watch", &[]);
     assert_eq!(complaint, "Error: name at least one node: write [NETWORK] ADDRESS:PORT..\n");
 }
 
 #[test]
-fn an_address_that_is_none_is_named_with_the_form_that_is_wanted() {
+fn an_invalid_address_is_shown_with_the_expected_form() {
     for name in ["simple_client", "crawler", "relay_watch"] {
         let (complaint, _) = complaint_of(name, &["mainnet", "localhost"]);
         assert!(complaint.starts_with("Error: `localhost` is no address with a port: write [NETWORK]"), "{complaint}");
@@ -131,8 +131,8 @@ fn an_address_that_is_none_is_named_with_the_form_that_is_wanted() {
 }
 
 #[test]
-fn a_node_that_refuses_is_told_with_the_reason() {
-    // Nobody listens at a port that was just given back.
+fn a_refusing_node_is_reported_with_the_reason() {
+    // Nobody listens at a port that was just released.
     let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
     let node = node.to_string();
     let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);

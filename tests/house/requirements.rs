@@ -1,21 +1,21 @@
-//! The table of requirements against the tests: every row is there and is shown by a test, and no test shows a row that
-//! is not there.
+//! Checks the table of requirements against the tests: every row exists and has a test, and every numbered test has a
+//! row.
 //!
-//! A test carries the number of its row in its name: `seed_e07_...` for row E7 of the table, `fault_e07_...` for row
-//! `fault 7`. A row names the files or folders where its tests are. Whether a test shows what the row says is for a
-//! reader to judge; that the files exist is checked for every page.
+//! A test has the number of its row in its name: `seed_e07_...` for row E7 of the table, `fault_e07_...` for row
+//! `fault 7`. A row names the files or folders of its tests. Only a reader can judge whether a test shows what its
+//! row says. That the files exist is checked for every page.
 
 use crate::source::{Source, Violation, is_word_char, words};
 
 const PAGE: &str = "src/manual/requirements.md";
-/// Rows that have to be there and shown by a test.
+/// Rows that must exist and have a test.
 const SHOWN: std::ops::RangeInclusive<u32> = 1..=51;
-/// Rows that have to be there: plans, whose outcome is to be named.
+/// Rows that must exist: plans whose outcome is stated.
 const PLANNED: std::ops::RangeInclusive<u32> = 52..=54;
-/// Questions that the design had to answer, numbered from one; each answer names the rows that show it.
+/// Questions that the design had to answer, numbered from one. Each answer names the rows that show it.
 const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
 
-/// What a row is of, which is also what its tests are called.
+/// The kind of a row, and so the prefix of its tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Seed,
@@ -27,7 +27,7 @@ enum Kind {
 struct Row {
     kind: Kind,
     number: u32,
-    /// Where the page has it.
+    /// The row's position in the page.
     offset: usize,
     /// Files and folders, or the rows that answer an issue.
     places: Vec<String>,
@@ -48,7 +48,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     for row in &rows {
         let violation = match row.kind {
             Kind::Issue => row.places.iter().find(|place| !has_row(&rows, place)).map(|place| {
-                page.violation(row.offset, format!("there is no row `{place}`; name one that shows the answer"))
+                page.violation(row.offset, format!("there is no row `{place}`; name a row that shows the answer"))
             }),
             Kind::Seed if PLANNED.contains(&row.number) => None,
             Kind::Seed | Kind::Fault => {
@@ -63,7 +63,8 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     }
     for (source, offset, kind, number) in tests {
         if !rows.iter().any(|row| (row.kind, row.number) == (kind, number)) {
-            let remedy = format!("{PAGE} has no row for `{}`; number the test rightly", name_of(kind, number));
+            let remedy =
+                format!("{PAGE} has no row for `{}`; correct the number in the test's name", name_of(kind, number));
             violations.push(source.violation(offset, remedy));
         }
     }
@@ -79,7 +80,7 @@ fn missing_rows(page: &Source, rows: &[Row]) -> Vec<Violation> {
     wrong.map(|(name, count)| page.violation(0, format!("`{name}` has {count} rows; write one"))).collect()
 }
 
-/// The rows of all tables whose first cell is a number of ours.
+/// Returns the rows of all tables whose first cell is a numbered one.
 fn rows(page: &Source) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut offset = 0;
@@ -100,13 +101,13 @@ fn rows(page: &Source) -> Vec<Row> {
     rows
 }
 
-/// The tests of a file that carry the number of a row, and where they are.
+/// Returns the file's tests with the number of a row, and their positions.
 fn tests(source: &Source) -> Vec<(&Source, usize, Kind, u32)> {
     let named = words(&source.code, "fn").filter_map(|at| {
         let name: String = source.code[at + 2..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
         let kinds = [("seed_e", Kind::Seed), ("fault_e", Kind::Fault)];
         let (kind, rest) = kinds.into_iter().find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?)))?;
-        // A number that cannot be read is one that no row has.
+        // An unreadable number counts as 0, which no row has.
         let number = rest.split('_').next().filter(|digits| digits.len() == 2).and_then(|digits| digits.parse().ok());
         Some((source, at, kind, number.unwrap_or(0)))
     });
@@ -130,7 +131,7 @@ fn name_of(kind: Kind, number: u32) -> String {
     }
 }
 
-/// A page on which nothing is missing, and the file that shows all of it.
+/// Returns a page on which nothing is missing, and the file with all its tests.
 fn complete() -> (String, String) {
     let mut page = "# Requirements\n".to_owned();
     let mut tests = String::new();
@@ -151,14 +152,14 @@ fn remedies(page: &str, tests: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_complete_table_passes_and_none_at_all_does_not() {
+fn a_complete_table_passes_and_a_missing_one_does_not() {
     let (page, tests) = complete();
     assert_eq!(remedies(&page, &tests), Vec::<String>::new());
     assert_eq!(check(&[Source::new("tests/a.rs", &tests)]).len(), 1);
 }
 
 #[test]
-fn a_row_that_is_missing_or_there_twice_is_found() {
+fn a_missing_or_repeated_row_is_found() {
     let (page, tests) = complete();
     for row in ["| E7 | it holds | `tests/a.rs` |\n", "| issue 5 | a question | an answer | E1, E2 |\n"] {
         assert!(!remedies(&page.replace(row, ""), &tests).is_empty(), "{row}");
@@ -190,7 +191,7 @@ fn a_test_without_a_row_is_found() {
 }
 
 #[test]
-fn an_answer_that_no_row_shows_is_found() {
+fn an_answer_without_a_row_is_found() {
     let (page, tests) = complete();
     for answer in ["E1, E55", "", "the tests"] {
         let row = "| issue 5 | a question | an answer | E1, E2 |";

@@ -1,12 +1,12 @@
-//! A file of this repository as the house rules look at it: its text, and its code without what only looks like code.
+//! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
-//! [`Source::code`] is the text with comments, strings and characters blanked and every line and column kept, so that
-//! an offset means the same in both. This is a reader of tokens, not of Rust: it never judges whether code is correct.
+//! [`Source::code`] is the text with comments, strings and characters blanked. Every line and column is kept, so an
+//! offset means the same in both. This reads tokens, not Rust: it never judges whether code is correct.
 
 use std::fmt;
 use std::ops::Range;
 
-/// One breach of a rule, and what to do about it.
+/// A breach of a rule, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) path: String,
@@ -52,7 +52,7 @@ impl Source {
         Violation { path: self.path.clone(), line: self.line_of(offset), remedy: remedy.into() }
     }
 
-    /// The code without the items that exist in tests only.
+    /// Returns the code without the items that exist in tests only.
     pub(crate) fn shipped_code(&self) -> String {
         let mut code = self.code.clone().into_bytes();
         for item in test_items(&self.code) {
@@ -61,7 +61,7 @@ impl Source {
         String::from_utf8(code).expect("whole characters were blanked")
     }
 
-    /// The modules that are declared here, live in files of their own and exist in tests only.
+    /// Returns the modules that are declared here, have files of their own and exist in tests only.
     pub(crate) fn test_module_files(&self) -> Vec<String> {
         let item_code = test_items(&self.code).into_iter().map(|item| &self.code[item]);
         let declared = item_code.filter_map(|code| {
@@ -77,7 +77,7 @@ pub(crate) fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Where `word` stands in `text` with no letter, digit or underscore beside it.
+/// Returns the positions of `word` in `text` that have no letter, digit or underscore beside them.
 pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let free_before = !text[..at].ends_with(is_word_char) || !word.starts_with(is_word_char);
@@ -85,7 +85,7 @@ pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = us
     })
 }
 
-/// The place after the bracket that closes the one at `open`, or the end of unbalanced code.
+/// Returns the position after the bracket that closes the one at `open`, or the end of unbalanced code.
 pub(crate) fn after_matching(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in code.bytes().enumerate().skip(open) {
@@ -101,7 +101,7 @@ pub(crate) fn after_matching(code: &str, open: usize) -> usize {
     code.len()
 }
 
-/// Every attribute of the code, from its `#` to its `]`.
+/// Returns every attribute of the code, from its `#` to its `]`.
 pub(crate) fn attributes(code: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     code.match_indices('#').filter_map(|(at, _)| {
         let open = at + 1 + usize::from(code[at + 1..].starts_with('!'));
@@ -117,7 +117,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     attributes(code).filter(is_test).filter_map(|found| Some(found.start..item_end(code, found.end)?)).collect()
 }
 
-/// Where the item ends whose attributes go on at `at`; `None` if what follows is not an item.
+/// Returns the end of the item whose attributes continue at `at`, or `None` if they precede no item.
 fn item_end(code: &str, at: usize) -> Option<usize> {
     const ITEMS: [&str; 11] =
         ["mod", "use", "fn", "impl", "const", "static", "struct", "enum", "trait", "type", "async"];
@@ -135,7 +135,7 @@ fn item_end(code: &str, at: usize) -> Option<usize> {
     let keyword: String = rest.chars().take_while(|&c| is_word_char(c)).collect();
     ITEMS.contains(&keyword.as_str()).then(|| {
         let end = body_or_semicolon(code, start);
-        // The braces of a `use` are a list and not its end.
+        // The braces of a `use` are a list and do not end it.
         if keyword == "use" {
             start + code[start..].find(';').map_or(end - start, |at| at + 1)
         } else {
@@ -144,7 +144,7 @@ fn item_end(code: &str, at: usize) -> Option<usize> {
     })
 }
 
-/// The first `{` or `;` from `at` on that is in no other bracket, or the end of the code.
+/// Returns the position of the first `{` or `;` from `at` on outside other brackets, or the end of the code.
 pub(crate) fn body_or_semicolon(code: &str, at: usize) -> usize {
     let mut position = at;
     while let Some(byte) = code.as_bytes().get(position) {
@@ -157,7 +157,7 @@ pub(crate) fn body_or_semicolon(code: &str, at: usize) -> usize {
     code.len()
 }
 
-/// The place after the `{...}` or `;` at `at`.
+/// Returns the position after the `{...}` or `;` at `at`.
 pub(crate) fn after_body(code: &str, at: usize) -> usize {
     if code[at..].starts_with('{') { after_matching(code, at) } else { (at + 1).min(code.len()) }
 }
@@ -180,7 +180,7 @@ fn blank_literals(text: &str) -> String {
     String::from_utf8(code).expect("whole characters were blanked")
 }
 
-/// Bytes of the comment, string or character that begins at `at`; zero if there is none.
+/// Returns the bytes of the comment, string or character that begins at `at`, or zero if there is none.
 fn literal_len(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let is_prefix = rest.starts_with(['r', 'b', 'c']) && !text[..at].ends_with(is_word_char);
@@ -222,7 +222,7 @@ fn quoted_len(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// A character is closed by a second quote; a lifetime is not.
+/// Returns the bytes of a character, which a second quote closes, or zero for a lifetime.
 fn character_len(rest: &str) -> usize {
     let mut following = rest.chars().skip(1);
     match (following.next(), following.next()) {
@@ -276,7 +276,7 @@ fn comments_strings_and_characters_are_not_code() {
 }
 
 #[test]
-fn items_for_tests_are_left_out_of_shipped_code() {
+fn shipped_code_has_no_items_for_tests() {
     let shipped = |text: &str| Source::new("a.rs", text).shipped_code().split_whitespace().collect::<String>();
     assert_eq!(shipped("#[cfg(test)] mod tests { fn a() { b } } fn c() {}"), "fnc(){}");
     assert_eq!(shipped("#[cfg(test)] #[allow(x)] pub(crate) fn a() -> [u8; 4] { b } c"), "c");
@@ -288,7 +288,7 @@ fn items_for_tests_are_left_out_of_shipped_code() {
 }
 
 #[test]
-fn words_stand_alone() {
+fn only_whole_words_are_found() {
     assert_eq!(words("forbid(unsafe_code) unsafe {} not_unsafe", "unsafe").collect::<Vec<_>>(), [20]);
     assert_eq!(words("x.todo!() todo!()", "todo!").collect::<Vec<_>>(), [2, 10]);
 }

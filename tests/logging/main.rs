@@ -1,4 +1,4 @@
-//! What a program with a logger sees of a loop. There is one logger for a whole process, so this is one of its own.
+//! Log lines of a loop. A process has only one logger, so these tests have a process of their own.
 
 #![allow(clippy::disallowed_methods, reason = "the test bounds its waiting by the clock")]
 
@@ -25,7 +25,7 @@ impl log::Log for Recorder {
     fn flush(&self) {}
 }
 
-/// Dials all at the start.
+/// A handler that dials all addresses at the start.
 struct Dialler(Vec<SocketAddr>);
 
 impl Handler for Dialler {
@@ -48,14 +48,14 @@ fn lines_of(event: &str) -> Vec<(Level, String)> {
         .collect()
 }
 
-/// Records from here on; another test of this process may have begun before.
+/// Starts recording; another test of this process may have done so before.
 fn record() {
     let _ = log::set_logger(&Recorder);
     log::set_max_level(LevelFilter::Debug);
 }
 
 #[test]
-fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
+fn seed_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     const FAILURES: usize = 200;
     record();
     let config = || Config { seed: Some(7), ..Config::new(Network::Regtest) };
@@ -70,7 +70,7 @@ fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
         dialler.stats().counters.closed == FAILURES as u64 && dialler.stats().ready + node.stats().ready == 2
     };
     while !is_done(&dialler, &node) {
-        assert!(began.elapsed() < Duration::from_secs(60), "it never came that all is decided");
+        assert!(began.elapsed() < Duration::from_secs(60), "not all dials have ended in time");
         dialler.poll_once(Duration::ZERO).expect("the poller works");
         node.poll_once(Duration::ZERO).expect("the poller works");
     }
@@ -85,7 +85,10 @@ fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
     for (level, line) in &failed {
         assert_eq!(*level, Level::Warn);
         assert!(line.contains("state=connecting error=\"connecting failed: "), "{line}");
-        assert!(line.contains(" next_dial=never network=regtest"), "without a manager nobody dials it: {line}");
+        assert!(
+            line.contains(" next_dial=never network=regtest"),
+            "without a manager the address is not dialled again: {line}"
+        );
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));
 
@@ -94,15 +97,19 @@ fn seed_e46_the_life_of_a_peer_is_logged_and_a_flood_of_failures_is_not() {
     let suppressed = |(_, line): &(Level, String)| line.split_once(" suppressed=")?.1.parse::<usize>().ok();
     let (level, last) = all.last().expect("there are some");
     assert!(*level == Level::Warn && last.starts_with("event=connection_failed network=regtest suppressed="), "{last}");
-    assert_eq!(all.len(), failed.len() + 1, "what was not logged is told at the end");
-    assert_eq!(failed.len() + all.iter().filter_map(suppressed).sum::<usize>(), FAILURES, "each is told or counted");
+    assert_eq!(all.len(), failed.len() + 1, "the suppressed lines are counted at the end");
+    assert_eq!(
+        failed.len() + all.iter().filter_map(suppressed).sum::<usize>(),
+        FAILURES,
+        "each failure is logged or counted"
+    );
     assert!(LINES.lock().expect("no test panics with it").iter().all(|(_, target, _)| target == "peerloop"));
 }
 
-/// The first pause may be hours before the one that matters.
+/// Pauses hours apart are logged too: the first one may be long before the one that matters.
 #[cfg(feature = "sim")]
 #[test]
-fn pauses_of_accepting_are_logged_every_minute_with_its_listener_and_its_error() {
+fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {
     use peerloop::limits::LOG_PAUSES_INTERVAL;
     use peerloop::sim::{Site, World, errno::EMFILE};
 
@@ -110,7 +117,7 @@ fn pauses_of_accepting_are_logged_every_minute_with_its_listener_and_its_error()
     let world = World::new(1, peerloop::time::Instant::ZERO);
     let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
     let mut reactor = Reactor::with_net(config, world.host(), Dialler(Vec::new())).expect("it is valid");
-    reactor.listen(([10, 0, 0, 1], 18_444).into()).expect("nobody else listens there");
+    reactor.listen(([10, 0, 0, 1], 18_444).into()).expect("no other socket listens there");
     world.fail_sometimes(0, Site::Accept, EMFILE, 1);
     for _ in 0..3 {
         reactor.poll_once(Duration::ZERO).expect("the poller works");
