@@ -1,4 +1,4 @@
-//! What other threads can ask a loop about its peers, and have it do to them.
+//! Requests of other threads: to list a loop's peers, and to act on them.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
@@ -7,7 +7,7 @@ use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{CloseReason, Config, Message, Network};
 
-/// The answer to a question that one turn suffices for.
+/// Turns the node until it has answered.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -15,12 +15,12 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
         if let Some(answer) = pending.try_take().expect("the loop runs") {
             return answer;
         }
-        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer comes");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer arrives");
     }
 }
 
 #[test]
-fn seed_e30_peers_are_listed_with_what_they_said_of_themselves() {
+fn seed_e30_peers_are_listed_with_their_own_claims() {
     let (mut one, mut two) = (Node::with(Config { user_agent: "/a\n\"b\u{1b}/".into(), ..regtest() }), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
@@ -46,7 +46,7 @@ fn seed_e30_peers_are_listed_with_what_they_said_of_themselves() {
 }
 
 #[test]
-fn seed_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_is_told() {
+fn seed_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
     let config = || Config { magic: Some(*b"TEST"), ..Config::new(Network::Mainnet) };
     let (mut one, mut two) = (Node::with(config()), Node::with(config()));
     let there = one.dial(two.address);
@@ -61,7 +61,7 @@ fn seed_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_is_told() {
 }
 
 #[test]
-fn a_loop_without_a_manager_says_that_it_knows_no_bans() {
+fn a_loop_without_a_manager_refuses_requests_about_bans() {
     let mut node = Node::new();
     let (handle, host) = (node.reactor.handle(), [192, 0, 2, 1].into());
     let ban = handle.ban(host, None).expect("the queue has room");
@@ -73,11 +73,11 @@ fn a_loop_without_a_manager_says_that_it_knows_no_bans() {
 }
 
 #[test]
-fn seed_e47_a_loop_tells_what_it_has_counted() {
+fn seed_e47_a_loop_reports_its_counters() {
     let (mut nodes, [there, _]) = Node::pair();
     nodes[0].act(move |ctx| ctx.close(there, CloseReason::Local(LocalCause::Requested)));
     let [one, two] = &mut nodes;
-    until([one, two], "both are alone", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
+    until([one, two], "both connections are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
     for (node, dialled) in nodes.iter_mut().zip([1, 0]) {
         let handle = node.reactor.handle();
         let stats = answer(node, handle.stats().expect("the queue has room"));

@@ -1,4 +1,4 @@
-//! As many peers as there is room for, all at once, and one more.
+//! The maximum of peers, all at once, and one more.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::Config;
@@ -6,11 +6,11 @@ use peerloop::error::{CloseReason, LocalCause};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
 
-/// Raises this process's limit of open files as far as it goes.
+/// Raises this process's limit of open files as far as possible.
 ///
 /// # Panics
 ///
-/// If that is not as far as `needed`.
+/// If the limit stays below `needed`.
 pub(crate) fn allow_descriptors(needed: u64) {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
     assert!(
@@ -20,7 +20,7 @@ pub(crate) fn allow_descriptors(needed: u64) {
 }
 
 #[test]
-fn one_peer_too_many_is_told_so() {
+fn one_peer_too_many_is_rejected() {
     let mut node = Node::with(Config { max_inbound: 2, ..regtest() });
     let mut visitors = Node::new();
     let address = node.address;
@@ -31,7 +31,7 @@ fn one_peer_too_many_is_told_so() {
         nodes.iter().all(|node| node.ready().len() == 2)
     });
     let third = visitors.dial(address);
-    until([&mut node, &mut visitors], "the third is gone", |[node, visitors]| {
+    until([&mut node, &mut visitors], "the third is closed", |[node, visitors]| {
         visitors.end_of(third).is_some() && node.reactor.stats().links == 2
     });
     let code = RejectCode::TOO_BUSY.0;
@@ -47,12 +47,12 @@ fn one_peer_too_many_is_told_so() {
     let turned_away = CloseReason::Local(LocalCause::OverCapacity);
     let (peer, last) = node.seen().last().expect("it has seen peers").clone();
     assert_eq!(last, Seen::Closed(turned_away, ConnectionState::AwaitingHandshake));
-    assert_eq!(node.seen_of(peer).len(), 2, "it never was ready");
+    assert_eq!(node.seen_of(peer).len(), 2, "it was never ready");
 
-    // A place that becomes free is given to the next.
+    // A slot that becomes free serves the next peer.
     let first = visitors.ready()[0];
     visitors.act(move |ctx| ctx.close(first, LocalCause::Requested.into()));
-    until([&mut node, &mut visitors], "one has left", |[node, _]| node.reactor.stats().links == 1);
+    until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let fourth = visitors.dial(address);
     until([&mut node, &mut visitors], "the fourth is ready", |[node, _]| node.reactor.stats().ready == 2);
     assert_eq!(visitors.end_of(fourth), None);
@@ -114,6 +114,6 @@ fn two_thousand_peers_get_every_answer() {
     }
     visitors.act(|ctx| ctx.stop());
     let is_end = |seen: &Seen| matches!(seen, Seen::Closed(CloseReason::ClosedByPeer, _));
-    until([&mut node, &mut visitors], "all have left", |[node, _]| node.count(is_end) == PEERS);
+    until([&mut node, &mut visitors], "all are closed", |[node, _]| node.count(is_end) == PEERS);
     assert_eq!(node.reactor.stats().links, 0);
 }

@@ -46,6 +46,6 @@ fn seed_e30_two_programs_talk_through_their_channels() {
     one_thread.join().expect("it ends");
     two_thread.join().expect("it ends");
     let mut ends = two.control.filter(|heard| matches!(heard, Heard::Item(ControlEvent::ConnectionLost { .. })));
-    assert!(ends.next().is_some() && ends.next().is_none(), "one end, and then that of the loop");
+    assert!(ends.next().is_some() && ends.next().is_none(), "one loss, then the end of the loop");
     assert!(two.messages.recv().is_err());
 }

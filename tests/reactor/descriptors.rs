@@ -1,4 +1,4 @@
-//! A process that has run out of descriptors: it waits, says so, and goes on by itself once there are some again.
+//! A process without free descriptors waits, reports the shortage, and resumes by itself once some are free.
 
 use crate::probe::{BareSocket, Node, Seen, in_a_child, until};
 use peerloop::error::{CloseReason, Shortage, Side};
@@ -11,7 +11,7 @@ const LIMIT: u64 = 128;
 const WAITING: usize = 20;
 const SPARE: usize = 5;
 
-/// Takes every descriptor that is left.
+/// Opens a descriptor for each that is free.
 fn hoard() -> Vec<OwnedFd> {
     let any = || File::open(std::env::current_exe().expect("this program has a path")).map(OwnedFd::from);
     std::iter::from_fn(|| any().ok()).collect()
@@ -36,10 +36,10 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
             until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
             drop(hoard);
-            // Nobody connects any more, so the kernel has nothing to announce.
+            // No peer connects any more, so the kernel has nothing to announce.
             let is_opened = |seen: &Seen| *seen == Seen::Opened;
             until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
-            assert_eq!(node.reactor.stats().links, WAITING, "nobody was lost");
+            assert_eq!(node.reactor.stats().links, WAITING, "no connection was lost");
             drop(sockets);
         });
     assert!(ended.success(), "{ended}");
@@ -75,7 +75,7 @@ fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
             }
             other => panic!("it ended by {other:?}"),
         }
-        assert_eq!(node.seen_of(peer).len(), 1, "it never was opened");
+        assert_eq!(node.seen_of(peer).len(), 1, "it was never opened");
         drop(hoard);
         let peer = node.dial(two.address);
         until([&mut node], "the next dial succeeds", |[node]| node.seen_of(peer) == [Seen::Opened]);

@@ -1,4 +1,4 @@
-//! Dials that come to nothing, and what the embedder hears of each.
+//! Unsuccessful dials, and the event of each.
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::Config;
@@ -17,7 +17,7 @@ fn deserted() -> SocketAddr {
 }
 
 #[test]
-fn fault_e05_a_refused_connection_is_the_peers_doing() {
+fn fault_e05_a_refused_connection_is_the_peers_fault() {
     let mut node = Node::new();
     let peer = node.dial(deserted());
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
@@ -26,12 +26,12 @@ fn fault_e05_a_refused_connection_is_the_peers_doing() {
     };
     assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::ConnectionRefused));
     assert_eq!((state, reason.side(), reason.is_transient()), (ConnectionState::Connecting, Side::Remote, true));
-    assert_eq!(node.seen_of(peer).len(), 1, "it never was opened");
+    assert_eq!(node.seen_of(peer).len(), 1, "it was never opened");
     assert_eq!(node.reactor.stats().links, 0);
 }
 
 #[test]
-fn a_source_address_that_is_not_ours_is_this_sides_doing() {
+fn a_foreign_source_address_is_this_sides_fault() {
     let mut node = Node::new();
     let target = Node::new();
     // Reserved for documentation, so no machine has it.
@@ -48,7 +48,7 @@ fn a_source_address_that_is_not_ours_is_this_sides_doing() {
 }
 
 #[test]
-fn a_source_address_of_ours_is_what_the_peer_sees() {
+fn a_peer_sees_the_requested_source_address() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
     let address = two.address;
@@ -59,23 +59,23 @@ fn a_source_address_of_ours_is_what_the_peer_sees() {
 }
 
 #[test]
-fn a_dial_that_nobody_answers_times_out() {
+fn an_unanswered_dial_times_out() {
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the kernel gives a socket");
     full.bind(&ANY_PORT.into()).expect("a loopback port is free");
     full.listen(0).expect("it is bound");
     let address = full.local_addr().expect("it is bound").as_socket().expect("it is an IP address");
-    // The kernel holds one connection more than the backlog; further ones it does not answer.
+    // The kernel holds one connection more than the backlog, and does not answer further ones.
     let _holds = TcpStream::connect(address).expect("the backlog has room");
     let mut node = Node::with(Config { connect_timeout: Duration::from_millis(50), ..regtest() });
     let peer = node.dial(address);
-    until([&mut node], "the dial is given up", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the dial has timed out", |[node]| node.end_of(peer).is_some());
     let timed_out = CloseReason::TimedOut(Deadline::Connect);
     assert_eq!(node.seen_of(peer), [Seen::Closed(timed_out, ConnectionState::Connecting)]);
     assert_eq!(node.reactor.stats().links, 0);
 }
 
 #[test]
-fn a_dial_that_is_closed_before_it_is_decided_ends_as_asked() {
+fn a_dial_that_is_closed_before_its_outcome_ends_as_requested() {
     let mut node = Node::new();
     let address = node.address;
     let peer = node.act(move |ctx| {
@@ -89,7 +89,7 @@ fn a_dial_that_is_closed_before_it_is_decided_ends_as_asked() {
 }
 
 #[test]
-fn a_dial_ends_for_any_reason_that_an_embedder_may_have() {
+fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
     for reason in [
         CloseReason::Incompatible(Incompatibility::Blockchain),
         CloseReason::RejectedByPeer(0x10),
@@ -111,7 +111,7 @@ fn a_dial_ends_for_any_reason_that_an_embedder_may_have() {
 }
 
 #[test]
-fn a_full_table_refuses_a_dial_and_a_stopping_loop_does_too() {
+fn a_full_table_and_a_stopping_loop_refuse_a_dial() {
     let mut node = Node::with(Config { max_links: 1, ..regtest() });
     let target = Node::new();
     node.dial(target.address);

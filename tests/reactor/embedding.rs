@@ -1,4 +1,4 @@
-//! A loop nested in somebody else's, which turns it only when it asks for that: by its descriptor or by its deadline.
+//! A loop nested in another loop, which turns it only when it is due: by its descriptor or by its deadline.
 
 use crate::greeting::greeting;
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
@@ -12,7 +12,7 @@ use peerloop::time::Wait;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// The embedder's own loop; like the loop inside, it hears each edge once.
+/// The embedder's own loop; like the loop inside, it receives each edge once.
 struct Outer {
     poll: Poll,
     events: Events,
@@ -27,13 +27,13 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Whether the node is to be turned now.
+    /// Whether the node must be turned now.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()
     }
 
-    /// Turns the node when it is due, and never otherwise, until `done`.
+    /// Turns the node when it is due, and only then, until `done`.
     fn run(&mut self, node: &mut Node, what: &str, done: impl Fn(&Node) -> bool) {
         let began = std::time::Instant::now();
         while !done(node) {
@@ -44,7 +44,7 @@ impl Outer {
             };
             let is_due = timeout.is_zero();
             self.poll.poll(&mut self.events, Some(timeout.min(PATIENCE))).expect("the poller works");
-            assert!(began.elapsed() < PATIENCE, "it never came that {what}");
+            assert!(began.elapsed() < PATIENCE, "timed out before {what}");
             if is_due || !self.events.is_empty() {
                 node.turn();
             }
@@ -74,11 +74,11 @@ fn a_command_wakes_the_outer_loop() {
     outer.run(&mut node, "it sleeps", |node| node.reactor.next_deadline() == Wait::Forever);
     let handle = node.reactor.handle();
     let pending = std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("it is sent");
-    outer.run(&mut node, "the command is taken", |_| pending.try_take().expect("it runs").is_some());
+    outer.run(&mut node, "the command is carried out", |_| pending.try_take().expect("it runs").is_some());
 }
 
 #[test]
-fn a_deadline_turns_the_loop_though_nothing_comes() {
+fn a_deadline_turns_the_loop_without_any_input() {
     let mut node = Node::with(Config { handshake_timeout: Duration::from_millis(20), ..regtest() });
     let mut outer = Outer::around(&node);
     let _socket = BareSocket::connect(node.address);
@@ -87,7 +87,7 @@ fn a_deadline_turns_the_loop_though_nothing_comes() {
 }
 
 #[test]
-fn more_events_than_one_turn_takes_are_not_forgotten() {
+fn events_beyond_the_limit_of_one_turn_are_not_lost() {
     const ROUNDS: usize = 12;
     const EACH: usize = 100;
     const PEERS: usize = ROUNDS * EACH;
@@ -115,5 +115,5 @@ fn more_events_than_one_turn_takes_are_not_forgotten() {
     while outer.is_due(&node) {
         node.turn();
     }
-    assert!(!Outer::around(&node).is_due(&node), "events are left, and nobody will be told of them again");
+    assert!(!Outer::around(&node).is_due(&node), "events are lost: no further edge will report them");
 }

@@ -1,4 +1,4 @@
-//! Peers that end one direction only, or say their last word and the end of it in one go.
+//! Peers that close one direction only, or send their last message together with their end.
 
 use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, ping, regtest, until};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const INV: CommandName = CommandName::new("inv");
 
 #[test]
-fn what_comes_with_the_end_is_delivered_before_it() {
+fn messages_that_arrive_with_the_end_are_delivered_before_it() {
     let mut node = Node::new();
     // Less than one read, exactly one, several, and one that is received into a buffer of its own.
     for len_bytes in [0, 36, 65_536 - 24, 65_536, 300_000, 1_500_000] {
@@ -43,7 +43,7 @@ fn what_comes_with_the_end_is_delivered_before_it() {
 }
 
 #[test]
-fn a_message_that_the_end_cuts_short_is_not_delivered() {
+fn a_message_cut_by_the_end_is_not_delivered() {
     let mut node = Node::new();
     let whole = frame(&MessageRef::Opaque { command: INV, payload: &pattern(100_000) });
     for cut in [1, 23, 24, 25, 65_536, whole.len() - 1] {
@@ -53,11 +53,11 @@ fn a_message_that_the_end_cuts_short_is_not_delivered() {
         until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
         assert_eq!(node.seen_of(peer)[2..], [Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]);
     }
-    assert_eq!(node.reactor.stats().gathered_bytes, 0, "what was gathered is freed");
+    assert_eq!(node.reactor.stats().gathered_bytes, 0, "the gathered bytes are freed");
 }
 
 #[test]
-fn an_end_that_is_alone_is_heard_at_once() {
+fn an_end_without_input_is_noticed_at_once() {
     let mut node = Node::new();
     let (socket, peer) = BareSocket::ready(&mut node);
     until([&mut node], "it sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);
@@ -67,7 +67,7 @@ fn an_end_that_is_alone_is_heard_at_once() {
 }
 
 #[test]
-fn a_paused_peer_that_ends_is_heard_to_the_end_when_it_is_resumed() {
+fn a_closed_peer_is_read_to_its_end_once_it_is_resumed() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     node.act(move |ctx| ctx.pause(peer));
@@ -76,20 +76,20 @@ fn a_paused_peer_that_ends_is_heard_to_the_end_when_it_is_resumed() {
     for _ in 0..5 {
         node.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
-    assert_eq!(node.seen_of(peer).len(), 2, "who is paused is not read");
+    assert_eq!(node.seen_of(peer).len(), 2, "a paused peer is not read");
     node.act(move |ctx| ctx.resume(peer));
     until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.seen_of(peer)[2], Seen::Message(INV, b"last".as_slice().into()));
 }
 
 #[test]
-fn a_peer_that_does_not_listen_any_more_misses_its_pong() {
+fn a_peer_that_reads_no_more_fails_to_answer_a_ping() {
     let mut node = Node::with(Config { pong_timeout: Duration::from_millis(50), ..regtest() });
     let (mut socket, peer) = BareSocket::ready(&mut node);
     socket.shut_down(Shutdown::Read);
     socket.write(&ping(1));
     until([&mut node], "its ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
     node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
-    until([&mut node], "it is given up", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "it has timed out", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.end_of(peer), Some((CloseReason::TimedOut(Deadline::Pong), ConnectionState::Connected)));
 }

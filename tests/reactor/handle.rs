@@ -15,7 +15,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Runs a node on a thread of its own, which gives back what it has seen.
+/// Runs a node on a thread of its own, which returns its handler.
 fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
     let (sender, receiver) = channel();
     let thread = thread::spawn(move || {
@@ -38,7 +38,7 @@ fn ask<T: Send + 'static>(handle: &Handle<Task>, act: impl FnOnce(&mut Ctx<'_>) 
 fn wait_for(what: &str, done: impl Fn() -> bool) {
     let began = std::time::Instant::now();
     while !done() {
-        assert!(began.elapsed() < PATIENCE, "it never came that {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out before {what}");
         thread::yield_now();
     }
 }
@@ -59,7 +59,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     assert_eq!((stats(&one).links, stats(&one).ready, stats(&one).counters.dialled), (1, 1, 1));
 
     one.close(there).expect("the queue has room");
-    wait_for("both have parted", || stats(&one).links + stats(&two).links == 0);
+    wait_for("both are closed", || stats(&one).links + stats(&two).links == 0);
     one.stop().expect("the queue has room");
     two.stop().expect("the queue has room");
     let (one_probe, two_probe) = (one_thread.join().expect("it ends"), two_thread.join().expect("it ends"));
@@ -71,7 +71,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
 }
 
 #[test]
-fn seed_e45_a_sleeping_loop_takes_another_configuration_from_another_thread() {
+fn seed_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let (_, handle, thread) = spawn();
     let (old, new) = (regtest(), Config { ping_interval: Duration::from_secs(7), ..regtest() });
     let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);
@@ -88,7 +88,7 @@ fn seed_e45_a_sleeping_loop_takes_another_configuration_from_another_thread() {
 }
 
 #[test]
-fn seed_e36_a_full_queue_gives_the_command_back() {
+fn seed_e36_a_full_queue_returns_the_command() {
     let ([mut one, mut two], [there, _]) = Node::pair();
     let handle = one.reactor.handle();
     for _ in 0..HANDLE_QUEUE_MAX {
@@ -105,7 +105,7 @@ fn seed_e36_a_full_queue_gives_the_command_back() {
 }
 
 #[test]
-fn seed_e36_commands_of_many_threads_are_all_taken() {
+fn seed_e36_commands_of_many_threads_are_all_carried_out() {
     const THREADS: usize = 8;
     const EACH: usize = 2_000;
     let (_, handle, thread) = spawn();
@@ -135,7 +135,7 @@ fn seed_e36_commands_of_many_threads_are_all_taken() {
 }
 
 #[test]
-fn who_waits_for_an_answer_hears_that_the_loop_is_gone() {
+fn a_pending_answer_ends_when_the_loop_is_dropped() {
     let node = Node::new();
     let handle = node.reactor.handle();
     let pending = handle.stats().expect("the queue has room");
@@ -145,12 +145,12 @@ fn who_waits_for_an_answer_hears_that_the_loop_is_gone() {
 }
 
 #[test]
-fn a_loop_that_has_ended_but_is_kept_takes_no_more_commands() {
+fn a_loop_that_has_ended_but_is_kept_accepts_no_more_commands() {
     let mut node = Node::new();
     let handle = node.reactor.handle();
     handle.stop().expect("the queue has room");
     let unheard = handle.stats().expect("the queue has room");
     while node.turn() {}
     assert!(matches!(handle.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
-    assert!(unheard.wait().is_ok(), "what was asked before the end is answered");
+    assert!(unheard.wait().is_ok(), "a request before the end is answered");
 }

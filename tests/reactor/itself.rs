@@ -21,7 +21,7 @@ use std::time::Duration;
 
 const TO_ITSELF: CloseReason = CloseReason::Local(LocalCause::SelfConnection);
 
-/// The real kernel as it is when it picks the dialled port as the source port: TCP then connects the socket to itself.
+/// The real kernel when it picks the dialled port as the source port: TCP then connects the socket to itself.
 struct SamePort(MioNet);
 
 impl Layer for SamePort {
@@ -43,7 +43,7 @@ impl Layer for SamePort {
     }
 }
 
-/// A port of this machine at which nobody listens.
+/// Returns a port of this machine at which nobody listens.
 fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
     listener.local_addr().expect("it is bound")
@@ -75,14 +75,14 @@ fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
         turn_until_closed(&mut reactor);
         let peer = dial.try_take().expect("the loop runs").expect("it is dialled").expect("the table has room");
         let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
-        assert_eq!(reactor.handler().seen, [(peer, end)], "it never was open");
+        assert_eq!(reactor.handler().seen, [(peer, end)], "it was never open");
         let stats = reactor.stats();
         assert_eq!((stats.links, stats.connect.count, stats.counters.handshakes), (0, 0, 0));
     }
 }
 
 #[test]
-fn a_fixed_peer_that_the_kernel_connects_to_itself_is_tried_again_like_one_that_is_down() {
+fn a_fixed_peer_that_the_kernel_connects_to_itself_is_retried_like_one_that_is_down() {
     let address = deserted(Ipv4Addr::LOCALHOST);
     let mut reactor = on_one_port(fixed(address));
     turn_until_closed(&mut reactor);
@@ -94,7 +94,7 @@ fn a_fixed_peer_that_the_kernel_connects_to_itself_is_tried_again_like_one_that_
     assert_eq!((of, reason, failures), (address, TO_ITSELF, 1));
     let longest = ManagerConfig::new(Network::Regtest).initial_backoff * 2;
     let moment = Net::now(reactor.net());
-    assert!(at.since(moment) <= longest, "it is tried again after {:?}", at.since(moment));
+    assert!(at.since(moment) <= longest, "it is retried after {:?}", at.since(moment));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
         until([&mut node], "it is dialled", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
         let (mut socket, _) = echo.accept().expect("it is dialled");
         let version = read_bytes_of_frame(&mut socket);
-        // An acceptor that repeats all it reads would complete the handshake with our own `verack`.
+        // A peer that repeats all its input would complete the handshake with our own `verack`.
         socket.write_all(&version).expect("the node reads");
         until([&mut node], "it has ended", |[node]| node.count(|seen| matches!(seen, Seen::Closed(..))) == 1);
         let end = Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);
@@ -127,13 +127,13 @@ fn threat_p17_a_loop_that_dials_its_own_listener_closes_both_ends() {
     assert_eq!((node.ready(), node.reactor.stats().links), (vec![], 0));
 }
 
-/// The bytes of the next frame, header and payload.
+/// Reads the bytes of the next frame, header and payload.
 fn read_bytes_of_frame(socket: &mut TcpStream) -> Vec<u8> {
     let mut frame = vec![0; HEADER_LEN_BYTES];
-    socket.read_exact(&mut frame).expect("a header comes");
+    socket.read_exact(&mut frame).expect("a header arrives");
     assert_eq!(frame[..4], MAGIC);
     let header = Header::decode(frame.first_chunk().expect("it is as long"));
     frame.resize(HEADER_LEN_BYTES + header.payload_len as usize, 0);
-    socket.read_exact(&mut frame[HEADER_LEN_BYTES..]).expect("a payload comes");
+    socket.read_exact(&mut frame[HEADER_LEN_BYTES..]).expect("a payload arrives");
     frame
 }

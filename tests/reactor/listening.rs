@@ -1,4 +1,4 @@
-//! Listeners that the configuration asks for.
+//! Listeners set by the configuration.
 
 use crate::probe::{ANY_PORT, BareSocket, PATIENCE, Probe, regtest};
 use mio::net::TcpStream;
@@ -26,7 +26,7 @@ fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: im
 }
 
 #[test]
-fn seed_e32_listening_is_for_the_configuration_to_say() {
+fn seed_e32_the_configuration_alone_decides_whether_a_loop_listens() {
     let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
     quiet.poll_once(Duration::ZERO).expect("the poller works");
     assert_eq!(quiet.listening_at().count(), 0);
@@ -43,7 +43,7 @@ fn seed_e32_listening_is_for_the_configuration_to_say() {
 }
 
 #[test]
-fn fault_e17_a_port_that_is_taken_is_not_fatal_and_is_had_once_it_is_free() {
+fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     let occupant = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let taken = occupant.local_addr().expect("it is bound");
     let mut reactor =
@@ -56,7 +56,7 @@ fn fault_e17_a_port_that_is_taken_is_not_fatal_and_is_had_once_it_is_free() {
     until(&mut reactor, "it accepts", |reactor| reactor.stats().counters.accepted == 1);
 }
 
-/// The real kernel, but for the first connections, whose addresses it cannot tell.
+/// The real kernel, except that the addresses of the first connections cannot be read.
 struct Nameless {
     net: MioNet,
     left: u32,
@@ -84,7 +84,7 @@ impl Layer for Nameless {
 }
 
 #[test]
-fn fault_e18_a_connection_of_an_odd_family_is_closed_and_counted_and_holds_no_other_up() {
+fn fault_e18_a_connection_of_an_odd_family_is_closed_and_counted_and_delays_no_other() {
     let net = Nameless { net: MioNet::new().expect("the kernel gives a poller"), left: 2 };
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");

@@ -1,6 +1,6 @@
-//! The loop over the real kernel, on loopback: whole nodes on both ends, bare sockets where a peer has to misbehave.
+//! The loop over the real kernel, on loopback: whole nodes on both ends, or bare sockets as misbehaving peers.
 //!
-//! No test asserts a duration. Whatever has to happen is waited for, with one generous deadline for all of it.
+//! No test asserts a duration. Each waits for its events, with one generous deadline for all of them.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
@@ -20,7 +20,6 @@ mod itself;
 mod listening;
 mod manager;
 mod messages;
-mod overhearing;
 mod persisting;
 mod probe;
 mod registration;
@@ -31,4 +30,5 @@ mod sigpipe;
 mod spinning;
 mod storm;
 mod streams;
+mod subscriptions;
 mod version;

@@ -1,5 +1,5 @@
-//! The peer manager on real sockets: peers that are lost and come back, hosts that are banned, a book that outlives its
-//! loop, and more peers than places.
+//! The peer manager on real sockets: lost peers that return, banned hosts, a book that outlives its loop, and more
+//! peers than slots.
 
 use crate::probe::{Node, PATIENCE, Probe, regtest, until};
 use peerloop::address::Host;
@@ -20,7 +20,7 @@ use std::time::Duration;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(80);
 
-/// A free port of a host on this machine that no other test has.
+/// Returns a free port of a host on this machine that no other test uses.
 fn own_address(host: u8) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 5, host), 0)).expect("all of 127.0.0.0/8 is loopback");
     listener.local_addr().expect("it is bound")
@@ -30,7 +30,7 @@ fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
     patient(ManagerConfig::with_fixed_peers(Network::Regtest, peers.to_vec()))
 }
 
-/// `manager` with short pauses and without an end of trying.
+/// Returns `manager` with short pauses and practically endless retries.
 fn patient(manager: ManagerConfig) -> ManagerConfig {
     ManagerConfig { initial_backoff: INITIAL_BACKOFF, backoff_max: BACKOFF_MAX, max_retries: 1_000, ..manager }
 }
@@ -61,29 +61,29 @@ fn unban(node: &mut Node, address: SocketAddr) -> bool {
     answer(node, &pending).expect("it has a manager")
 }
 
-fn told(node: &Node) -> &[ControlEvent] {
+fn events_of(node: &Node) -> &[ControlEvent] {
     &node.reactor.handler().control
 }
 
-/// How often a dial of `address` came to nothing.
+/// Counts the unsuccessful dials of `address`.
 fn failures_of(node: &Node, address: SocketAddr) -> usize {
     let is_one =
         |event: &&ControlEvent| matches!(event, ControlEvent::ConnectionFailed { address: of, .. } if *of == address);
-    told(node).iter().filter(is_one).count()
+    events_of(node).iter().filter(is_one).count()
 }
 
-/// How often a handshake with `address` was completed.
+/// Counts the completed handshakes with `address`.
 fn handshakes_with(node: &Node, address: SocketAddr) -> usize {
     let is_one =
         |event: &&ControlEvent| matches!(event, ControlEvent::HandshakeComplete { address: of, .. } if *of == address);
-    told(node).iter().filter(is_one).count()
+    events_of(node).iter().filter(is_one).count()
 }
 
 fn accepted(node: &Node) -> u64 {
     node.reactor.stats().counters.accepted
 }
 
-/// Checks that dials of `address` failed one after another, counted from `first`, each not before it was due.
+/// Checks that dials of `address` failed one after another, counted from `first`, and none before it was due.
 fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
     let mut due = None;
     for (event, count) in events.iter().zip(first..) {
@@ -100,7 +100,7 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
 }
 
 #[test]
-fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_is_back() {
+fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_returns() {
     const RESTARTS: u32 = 2;
     const FAILURES: usize = 5;
     let address = own_address(1);
@@ -110,11 +110,11 @@ fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_is
         until([&mut node, &mut peer], "it is ready", |[node, peer]| {
             peer.ready().len() == 1 && handshakes_with(node, address) == loss as usize
         });
-        let before = told(&node).len();
+        let before = events_of(&node).len();
         drop(peer);
         let failures = failures_of(&node, address) + FAILURES;
         until([&mut node], "dials fail", |[node]| failures_of(node, address) >= failures);
-        let (lost, rest) = told(&node)[before..].split_first().expect("much has happened");
+        let (lost, rest) = events_of(&node)[before..].split_first().expect("there are events");
         let ControlEvent::ConnectionLost { address: of, connection_type, state, reason, .. } = lost else {
             panic!("{lost} is no loss")
         };
@@ -129,12 +129,12 @@ fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_is
         }
         peer = Node::listening_at(regtest(), address);
     }
-    until([&mut node, &mut peer], "it is back", |[_, peer]| peer.ready().len() == 1);
+    until([&mut node, &mut peer], "it has returned", |[_, peer]| peer.ready().len() == 1);
     assert_eq!(node.reactor.stats().links, 1);
 }
 
 #[test]
-fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_let_in() {
+fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     let [bad, good, deserted] = [2, 3, 4].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
     let mut node = Node::with(managed(fixed(&[bad, good, deserted])));
@@ -148,34 +148,34 @@ fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_let_in() {
         matches!(event, ControlEvent::ConnectionLost { address, reason: CloseReason::Local(LocalCause::Banned), .. }
             if *address == bad)
     };
-    until([&mut node, &mut bad_node], "it is told", |[node, _]| {
-        told(node).contains(&banned) && told(node).iter().any(is_the_end)
+    until([&mut node, &mut bad_node], "both are reported", |[node, _]| {
+        events_of(node).contains(&banned) && events_of(node).iter().any(is_the_end)
     });
 
     let failures = failures_of(&node, deserted) + 10;
     until([&mut node, &mut bad_node, &mut good_node], "others are dialled", |[node, ..]| {
         failures_of(node, deserted) >= failures
     });
-    assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "who is banned is not dialled");
+    assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "a banned peer is not dialled");
     assert_eq!(node.act(move |ctx| ctx.connect(bad)), Err(CommandError::Banned));
 
     let address = node.address;
     let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
     until([&mut node, &mut bad_node], "it is turned away", |[_, bad]| bad.end_of(visit).is_some());
-    let refused = told(&node).iter().filter_map(|event| match event {
+    let refused = events_of(&node).iter().filter_map(|event| match event {
         ControlEvent::InboundRejected { address, refusal } => Some((address.ip(), *refusal)),
         _ => None,
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
-    assert!(!bad_node.ready().contains(&visit), "it was not even greeted");
-    assert_eq!(node.reactor.stats().ready, 1, "the other one stays");
+    assert!(!bad_node.ready().contains(&visit), "it got no handshake");
+    assert_eq!(node.reactor.stats().ready, 1, "the other one stays connected");
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
     node.dial(bad);
     until([&mut node, &mut bad_node], "it is a peer again", |[node, _]| node.reactor.stats().ready == 2);
 }
 
-/// A file that goes with the value, and all that stands beside it.
+/// A folder of the book's own, removed when the value is dropped.
 struct BookFile(PathBuf);
 
 impl BookFile {
@@ -185,12 +185,12 @@ impl BookFile {
         Self(folder)
     }
 
-    /// A loop that goes on from the book, and the bans that it begins with.
+    /// Starts a loop from the book, and returns it with its initial bans.
     fn open(&self, manager: ManagerConfig) -> (Node, Vec<Ban>) {
         let (store, opened) = RedbStore::open(self.0.join("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
-        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives what a loop needs");
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
         let mut reactor = Reactor::with_net(managed(manager), net, Probe::default()).expect("it is valid");
         reactor.remember(peers, bans.clone());
         (Node { reactor, address: crate::probe::ANY_PORT }, bans)
@@ -208,7 +208,7 @@ impl Drop for BookFile {
     }
 }
 
-/// Ends the loop as a program does that is asked to.
+/// Stops the loop as a program does on request.
 fn stop(mut node: Node, others: &mut [&mut Node]) {
     node.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
@@ -218,8 +218,8 @@ fn stop(mut node: Node, others: &mut [&mut Node]) {
     }
 }
 
-/// Checks that nobody dials `address` in many turns.
-fn assert_leaves_alone(node: &mut Node, address: SocketAddr) {
+/// Checks that `address` is not dialled in many turns.
+fn assert_never_dials(node: &mut Node, address: SocketAddr) {
     let turns = node.reactor.stats().counters.turns + 1_000;
     while node.reactor.stats().counters.turns < turns {
         let is_dialled = node.act(move |ctx| ctx.peers().any(|peer| peer.address() == address));
@@ -228,7 +228,7 @@ fn assert_leaves_alone(node: &mut Node, address: SocketAddr) {
 }
 
 #[test]
-fn seed_e38_a_ban_outlives_the_loop_and_who_is_unbanned_is_dialled() {
+fn seed_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     let book = BookFile::new("a-ban-outlives-the-loop");
     let [bad, good] = [5, 6].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
@@ -240,9 +240,9 @@ fn seed_e38_a_ban_outlives_the_loop_and_who_is_unbanned_is_dialled() {
     let _ = [bad, good].map(|address| node.dial(address));
     until([&mut node, &mut bad_node, &mut good_node], "both are ready", |[node, ..]| node.ready().len() == 2);
     ban(&mut node, bad);
-    let is_told = |event: &ControlEvent| matches!(event, ControlEvent::PeerBanned { .. });
+    let is_ban = |event: &ControlEvent| matches!(event, ControlEvent::PeerBanned { .. });
     until([&mut node, &mut bad_node, &mut good_node], "the ban is durable", |[node, ..]| {
-        told(node).iter().any(is_told) && node.reactor.stats().links == 1
+        events_of(node).iter().any(is_ban) && node.reactor.stats().links == 1
     });
     stop(node, &mut [&mut bad_node, &mut good_node]);
     assert_eq!(book.status(bad), Some(PeerStatus::Banned(BanReason::Manual)));
@@ -252,13 +252,13 @@ fn seed_e38_a_ban_outlives_the_loop_and_who_is_unbanned_is_dialled() {
     until([&mut node, &mut good_node], "the other one of the list is dialled", |[node, _]| {
         handshakes_with(node, good) == 1
     });
-    assert_leaves_alone(&mut node, bad);
+    assert_never_dials(&mut node, bad);
     stop(node, &mut [&mut good_node]);
 
     let (mut node, bans) = book.open(normal());
     assert_eq!(bans.iter().map(|ban| ban.host).collect::<Vec<_>>(), [Host::of(bad.ip())]);
     until([&mut node, &mut good_node], "the valid one is dialled", |[node, _]| handshakes_with(node, good) == 1);
-    assert_leaves_alone(&mut node, bad);
+    assert_never_dials(&mut node, bad);
     bad_node.turn();
     assert_eq!(accepted(&bad_node), 1);
     assert!(unban(&mut node, bad));
@@ -272,7 +272,7 @@ fn seed_e38_a_ban_outlives_the_loop_and_who_is_unbanned_is_dialled() {
 }
 
 #[test]
-fn seed_e26_a_list_that_is_longer_than_the_maximum_waits_for_a_place() {
+fn seed_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
     let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
     let mut node = Node::with(managed(ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&addresses) }));
@@ -282,14 +282,14 @@ fn seed_e26_a_list_that_is_longer_than_the_maximum_waits_for_a_place() {
     }
     assert_eq!([&one, &two, &three].map(accepted), [1, 1, 0]);
     ban(&mut node, addresses[0]);
-    until([&mut node, &mut one, &mut two, &mut three], "the third has the place", |[.., three]| {
+    until([&mut node, &mut one, &mut two, &mut three], "the third has the slot", |[.., three]| {
         three.ready().len() == 1
     });
     assert_eq!(node.reactor.stats().links, 2);
 }
 
 #[test]
-fn seed_e24_beyond_the_maximum_a_visitor_is_told_so_and_never_counted() {
+fn seed_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     let address = own_address(10);
     let mut peer = Node::listening_at(regtest(), address);
     let manager = ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&[address]) };
@@ -301,18 +301,18 @@ fn seed_e24_beyond_the_maximum_a_visitor_is_told_so_and_never_counted() {
     until([&mut node, &mut visitors], "a visitor is ready", |[node, _]| node.ready().len() == 2);
 
     let second = visitors.dial(door);
-    until([&mut node, &mut visitors], "one too many is gone", |[node, visitors]| {
+    until([&mut node, &mut visitors], "the one too many is closed", |[node, visitors]| {
         visitors.end_of(second).is_some() && node.reactor.stats().links == 2
     });
     let busy = CloseReason::RejectedByPeer(RejectCode::TOO_BUSY.0);
-    assert_eq!(visitors.end_of(second), Some((busy, ConnectionState::Connected)), "its handshake was finished");
-    let rejections = told(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
+    assert_eq!(visitors.end_of(second), Some((busy, ConnectionState::Connected)), "its handshake was complete");
+    let rejections = events_of(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
     assert_eq!(rejections.count(), 1);
-    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "it never counted");
+    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "it was never counted");
 
-    // Whoever leaves makes room for one, also the peer that was dialled: it is dialled again only if there is a place.
+    // Each closed peer frees a slot, the dialled one too: it is dialled again only if there is a slot.
     visitors.act(move |ctx| ctx.close(first, LocalCause::Requested.into()));
-    until([&mut node, &mut visitors], "one has left", |[node, _]| node.reactor.stats().links == 1);
+    until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let third = visitors.dial(door);
     until([&mut node, &mut visitors], "another is ready", |[node, _]| node.reactor.stats().ready == 2);
     assert_eq!(visitors.end_of(third), None);

@@ -1,4 +1,4 @@
-//! Messages of an embedder's own: small and large, whole, streamed and skipped, to one peer and to many.
+//! An embedder's own messages: small and large, whole, streamed and skipped, to one peer and to many.
 
 use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
@@ -38,7 +38,7 @@ fn a_message_of_a_mebibyte_is_gathered() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payload = pattern(1 << 20);
     let sent = payload.clone();
-    one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue takes it"));
+    one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue accepts it"));
     until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3);
     assert_eq!(two.seen_of(here)[2], Seen::Message(INV, payload.into()));
     assert_eq!(two.reactor.stats().gathered_bytes, 0, "it was delivered");
@@ -56,12 +56,12 @@ fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_judged() {
     {
         let block = Bytes::from(block);
         let sent = block.clone();
-        one.act(move |ctx| ctx.send_shared(there, &sent).expect("an empty queue takes it"));
+        one.act(move |ctx| ctx.send_shared(there, &sent).expect("an empty queue accepts it"));
         until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3 + index);
         assert_eq!(two.seen_of(here)[2 + index], Seen::Streamed { len_bytes: 16 << 20, verdict });
         assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the bytes are the same");
     }
-    assert_eq!(two.end_of(here), None, "what a wrong checksum means is the handler's affair");
+    assert_eq!(two.end_of(here), None, "the handler decides on a wrong checksum");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn one_frame_reaches_many_peers() {
 }
 
 #[test]
-fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_then_gets_all_of_it() {
+fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_all_of_it() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(frame(&opaque(INV, &pattern(256 << 10))));

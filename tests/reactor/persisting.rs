@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-/// A store that a test can look into while another thread has it.
+/// A store that a test can read while another thread owns it.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<MemoryStore>>);
 
@@ -38,7 +38,7 @@ fn batch(id: u64) -> Batch {
     Batch { id, changes: vec![Change::PutBan(ban)] }
 }
 
-/// Waits until the network says that a batch is durable.
+/// Waits until the network reports the batch as durable.
 fn persisted(net: &mut MioNet, batch_id: u64) {
     let until = net.now().plus(PATIENCE);
     while net.now() < until {
@@ -55,7 +55,7 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
 }
 
 #[test]
-fn seed_e29_a_batch_is_durable_when_the_answer_comes_and_the_rest_when_the_network_is_dropped() {
+fn seed_e29_a_batch_is_durable_with_its_answer_and_the_rest_once_the_network_is_dropped() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
     let net = MioNet::new().expect("the kernel gives a poller");
     let mut net = net.with_store(shared.clone()).expect("the system gives a thread");
@@ -68,7 +68,7 @@ fn seed_e29_a_batch_is_durable_when_the_answer_comes_and_the_rest_when_the_netwo
 }
 
 #[test]
-fn a_network_without_a_store_is_done_at_once() {
+fn a_network_without_a_store_answers_at_once() {
     let mut net = MioNet::new().expect("the kernel gives a poller");
     for id in 1..100 {
         net.persist(batch(id)).expect("it keeps nothing");

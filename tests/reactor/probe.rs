@@ -1,4 +1,4 @@
-//! Both ends of a test: a [`Node`] whose handler remembers all it hears, and a [`BareSocket`] that does as it likes.
+//! Both ends of a test: a [`Node`] whose handler records all its events, and a [`BareSocket`] without an engine.
 
 use crate::greeting::{MAGIC, frame, greeting};
 use bytes::Bytes;
@@ -20,13 +20,13 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// Longer than anything takes, so that a test fails instead of hanging.
+/// A deadline beyond any test's duration, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port of this machine's own choice.
+/// A loopback address whose port the kernel chooses.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What a handler hears of a peer.
+/// An event that a handler received from a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Opened,
@@ -39,16 +39,16 @@ pub(crate) enum Seen {
     Closed(CloseReason, ConnectionState),
 }
 
-/// A handler that remembers. It streams blocks, discards `addr` and takes everything else whole.
+/// A handler that records its events. It streams blocks, discards `addr` and receives everything else whole.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub(crate) seen: Vec<(PeerId, Seen)>,
-    /// The payload that is being streamed, or was last.
+    /// The payload of the present or last streamed message.
     pub(crate) streamed: Vec<u8>,
     pub(crate) control: Vec<ControlEvent>,
 }
 
-/// Something to be done inside the loop.
+/// A piece of work to do inside the loop.
 pub(crate) struct Task(Box<dyn FnOnce(&mut Ctx<'_>) + Send>);
 
 impl Task {
@@ -95,7 +95,7 @@ impl Handler for Probe {
         if chunk.offset() == 0 {
             self.streamed.clear();
         }
-        assert_eq!(chunk.offset(), self.streamed.len() as u64, "chunks come in order and without gaps");
+        assert_eq!(chunk.offset(), self.streamed.len() as u64, "chunks arrive in order and without gaps");
         self.streamed.extend_from_slice(chunk.bytes());
         if let Some(verdict) = chunk.last() {
             self.seen.push((peer, Seen::Streamed { len_bytes: chunk.total(), verdict }));
@@ -119,7 +119,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node that listens on loopback.
+    /// Returns a node that listens on loopback.
     pub(crate) fn new() -> Self {
         Self::with(regtest())
     }
@@ -134,7 +134,7 @@ impl Node {
         Self { reactor, address }
     }
 
-    /// Two nodes, and the id under which each of them knows the other; the first has dialled.
+    /// Returns two nodes, and the id under which each of them knows the other. The first one has dialled.
     pub(crate) fn pair() -> ([Self; 2], [PeerId; 2]) {
         let (mut one, mut two) = (Self::new(), Self::new());
         let there = one.dial(two.address);
@@ -145,12 +145,12 @@ impl Node {
         ([one, two], [there, here])
     }
 
-    /// One turn that does not wait; returns whether the loop goes on.
+    /// Makes one turn that does not wait; returns whether the loop continues.
     pub(crate) fn turn(&mut self) -> bool {
         self.reactor.poll_once(Duration::ZERO).expect("the poller works")
     }
 
-    /// Does something inside the loop.
+    /// Runs `act` inside the loop and returns its result.
     pub(crate) fn act<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (answer, pending) = Pending::new();
         let task = Task::new(move |ctx| answer.give(act(ctx)));
@@ -160,8 +160,8 @@ impl Node {
             self.turn();
             match pending.try_take().expect("the loop has not ended") {
                 Some(answer) => return answer,
-                // A turn that is full of events hears of commands in a later one.
-                None => assert!(began.elapsed() < PATIENCE, "the command is not taken"),
+                // A turn that is full of events receives commands in a later one.
+                None => assert!(began.elapsed() < PATIENCE, "the command is not carried out"),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Node {
         &self.reactor.handler().seen
     }
 
-    /// All that was heard of `peer`, in order.
+    /// Returns all events of `peer`, in order.
     pub(crate) fn seen_of(&self, peer: PeerId) -> Vec<Seen> {
         self.seen().iter().filter(|(of, _)| *of == peer).map(|(_, seen)| seen.clone()).collect()
     }
@@ -183,12 +183,12 @@ impl Node {
         self.seen().iter().filter(|(_, seen)| matches(seen)).count()
     }
 
-    /// All peers that ever were ready.
+    /// Returns all peers that were ever ready.
     pub(crate) fn ready(&self) -> Vec<PeerId> {
         self.seen().iter().filter(|(_, seen)| *seen == Seen::Ready).map(|(peer, _)| *peer).collect()
     }
 
-    /// How `peer` ended, if it has.
+    /// Returns the end of `peer`, if it has ended.
     pub(crate) fn end_of(&self, peer: PeerId) -> Option<(CloseReason, ConnectionState)> {
         self.seen_of(peer).into_iter().find_map(|seen| match seen {
             Seen::Closed(reason, state) => Some((reason, state)),
@@ -211,14 +211,14 @@ pub(crate) fn until<const N: usize>(mut nodes: [&mut Node; N], what: &str, done:
     let wait = if N == 1 { Duration::from_millis(1) } else { Duration::ZERO };
     while !done(nodes.each_ref().map(|node| &**node)) {
         let heard = nodes.each_ref().map(|node| node.seen().last());
-        assert!(began.elapsed() < PATIENCE, "it never came that {what}; last heard: {heard:?}");
+        assert!(began.elapsed() < PATIENCE, "timed out before {what}; last seen: {heard:?}");
         for node in &mut nodes {
             node.reactor.poll_once(wait).expect("the poller works");
         }
     }
 }
 
-/// A peer without an engine. Its calls block, so a node must have been turned before something is read.
+/// A peer without an engine. Its calls block, so turn the node before you read.
 #[derive(Debug)]
 pub(crate) struct BareSocket(pub(crate) TcpStream);
 
@@ -230,7 +230,7 @@ impl BareSocket {
         Self(socket)
     }
 
-    /// A connection to `node` whose handshake is complete and whose input is read up to there.
+    /// Connects to `node`, completes the handshake and reads its answers.
     pub(crate) fn ready(node: &mut Node) -> (Self, PeerId) {
         let before = node.ready().len();
         let mut socket = Self::connect(node.address);
@@ -241,22 +241,22 @@ impl BareSocket {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("the kernel takes it");
+        self.0.write_all(bytes).expect("the kernel accepts it");
     }
 
     pub(crate) fn read_frame(&mut self) -> (CommandName, Vec<u8>) {
         let mut header = [0; HEADER_LEN_BYTES];
-        self.0.read_exact(&mut header).expect("a header comes");
+        self.0.read_exact(&mut header).expect("a header arrives");
         assert_eq!(header[..4], MAGIC);
         let header = Header::decode(&header);
         let mut payload = vec![0; header.payload_len as usize];
-        self.0.read_exact(&mut payload).expect("a payload comes");
+        self.0.read_exact(&mut payload).expect("a payload arrives");
         (header.command, payload)
     }
 
     /// Whether the node has closed its side and sent nothing more.
     pub(crate) fn is_at_end(&mut self) -> bool {
-        self.0.read(&mut [0]).expect("an end comes") == 0
+        self.0.read(&mut [0]).expect("an end arrives") == 0
     }
 
     pub(crate) fn shut_down(&self, which: Shutdown) {
@@ -273,13 +273,13 @@ pub(crate) fn ping(nonce: u64) -> Vec<u8> {
     frame(&MessageRef::Ping { nonce })
 }
 
-/// Bytes without a short period, so that no part can stand for another.
+/// Returns bytes without a short period, so that no part equals another.
 pub(crate) fn pattern(len_bytes: usize) -> Vec<u8> {
     (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-/// Runs `body` in a child process, because it changes what the whole process shares; `name` is the path of the calling
-/// test. Returns how the child ended, and inside the child does not return.
+/// Runs `body` in a child process, because it changes state that the whole process shares. `name` is the path of the
+/// calling test. Returns the child's exit status; does not return inside the child.
 pub(crate) fn in_a_child(name: &str, body: impl FnOnce()) -> ExitStatus {
     const VARIABLE: &str = "PEERLOOP_TEST_CHILD";
     if env::var(VARIABLE).is_ok_and(|child| child == name) {

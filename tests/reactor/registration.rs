@@ -1,4 +1,4 @@
-//! A kernel that gives connections but takes no registration, as one does that has run out of memory for it.
+//! A kernel that accepts connections but refuses to register them, as when it is out of memory.
 
 use crate::probe::{ANY_PORT, Probe, Seen, regtest};
 use mio::net::TcpStream;
@@ -11,7 +11,7 @@ use peerloop::sim::Layer;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// The real kernel, but for registrations.
+/// The real kernel, except for registrations.
 struct Stingy(MioNet);
 
 impl Layer for Stingy {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why the connection ended, once it has.
+/// A handler that keeps the reason of the connection's end.
 #[derive(Default)]
 struct Ended(Option<CloseReason>);
 
@@ -25,7 +25,7 @@ impl Handler for Ended {
     }
 }
 
-/// The reason that is given for the end of a peer that shakes hands, says `last` and leaves.
+/// Returns the reported reason after a peer completes the handshake, sends `last` and closes.
 fn reason_after(last: &[MessageRef<'_>]) -> CloseReason {
     let network = Network::Regtest;
     let mut reactor = Reactor::new(Config::new(network), Ended::default()).expect("the defaults are valid");
@@ -63,7 +63,7 @@ const REJECT: MessageRef<'_> =
 const PING: MessageRef<'_> = MessageRef::Ping { nonce: 1 };
 
 #[test]
-fn a_reject_that_is_the_last_word_is_the_reason() {
+fn a_reject_that_is_the_last_message_is_the_reason() {
     assert_eq!(reason_after(&[REJECT]), CloseReason::RejectedByPeer(0x11));
     assert_eq!(reason_after(&[REJECT, PING, REJECT]), CloseReason::RejectedByPeer(0x11));
 }

@@ -1,4 +1,4 @@
-//! Names that the operating system looks up, and a loop that does not wait for it.
+//! Names that the operating system looks up, and a loop that does not wait for that.
 
 use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::Reactor;
@@ -14,10 +14,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// What the system makes of a name.
+/// Looks a name up with the system's resolver.
 fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
     let mut net = MioNet::new().expect("the kernel gives a poller");
-    net.resolve(7, name, port).expect("nothing else is asked");
+    net.resolve(7, name, port).expect("no other look-up is running");
     let until = net.now().plus(PATIENCE);
     while net.now() < until {
         net.wait(Wait::Until(until), &mut Vec::new()).expect("the poller works");
@@ -39,7 +39,7 @@ fn localhost_is_this_machine() {
 }
 
 #[test]
-fn an_address_is_its_own_name() {
+fn an_address_resolves_to_itself() {
     for (name, expected) in [
         ("192.0.2.7", "192.0.2.7:18333"),
         ("192.0.2.7:5", "192.0.2.7:5"),
@@ -52,8 +52,8 @@ fn an_address_is_its_own_name() {
 }
 
 #[test]
-fn a_name_that_cannot_exist_fails_by_name() {
-    // Reserved for this purpose (RFC 6761); the other cannot even be asked for.
+fn a_failure_of_a_name_that_cannot_exist_names_it() {
+    // The first is reserved for this purpose (RFC 6761); the second cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
         let failure = resolved(name, 1).expect_err("it has no address");
         assert_eq!(failure.name, name);
@@ -62,7 +62,7 @@ fn a_name_that_cannot_exist_fails_by_name() {
     }
 }
 
-/// A network that asks for names when it is first waited for.
+/// A network that starts look-ups when it is first waited for.
 struct Curious {
     net: MioNet,
     questions: u32,
@@ -91,8 +91,8 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 }
 
 #[test]
-fn answers_wake_the_loop_which_takes_all_of_them() {
-    // More than are taken in a turn.
+fn answers_wake_the_loop_which_processes_all_of_them() {
+    // More than one turn processes.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {
         1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
@@ -107,7 +107,7 @@ fn answers_wake_the_loop_which_takes_all_of_them() {
     }
     assert_eq!(reactor.stats().counters.resolve_failures, 0);
     reactor.poll_once(Duration::ZERO).expect("the poller works");
-    assert_eq!(reactor.next_deadline(), Wait::Forever, "nothing is left to take");
+    assert_eq!(reactor.next_deadline(), Wait::Forever, "no answer is pending");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
     let (reached, may_go) = (Mutex::new(reached), Mutex::new(may_go));
     let hang = move |_: &str, _| {
         reached.lock().expect("no look-up panics").send(()).expect("the test waits for it");
-        // It ends when the test does.
+        // The look-up ends when the test does.
         let _ = may_go.lock().expect("no look-up panics").recv();
         Err(io::Error::other("too late"))
     };
@@ -137,5 +137,5 @@ fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
     drop(reactor);
     drop(go);
     let gone = has_reached.recv_timeout(PATIENCE);
-    assert_eq!(gone, Err(RecvTimeoutError::Disconnected), "nothing is left of the look-ups");
+    assert_eq!(gone, Err(RecvTimeoutError::Disconnected), "all look-ups have ended");
 }

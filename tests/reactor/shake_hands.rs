@@ -1,4 +1,4 @@
-//! Two nodes become peers, ask each other for life signs and part, over IPv4 and IPv6.
+//! Two nodes complete a handshake, ping each other and close, over IPv4 and IPv6.
 
 use crate::probe::{ANY_PORT, BareSocket, Node, Seen, regtest, until};
 use peerloop::Config;
@@ -60,17 +60,17 @@ fn each_ping_is_answered_once_with_its_own_nonce() {
 }
 
 #[test]
-fn a_quiet_peer_is_pinged_by_itself() {
+fn a_quiet_peer_is_pinged_without_a_request() {
     let mut one = Node::with(Config { ping_interval: Duration::from_millis(5), ..regtest() });
     let mut two = Node::new();
     one.dial(two.address);
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { .. });
     until([&mut one, &mut two], "three pings are answered", |[one, _]| one.count(is_pong) >= 3);
-    assert_eq!(two.reactor.stats().counters.pings_sent, 0, "only one side was told to");
+    assert_eq!(two.reactor.stats().counters.pings_sent, 0, "only one side is configured to ping");
 }
 
 #[test]
-fn a_graceful_close_is_seen_as_one_by_both_ends() {
+fn both_ends_report_a_graceful_close_as_one() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     one.act(move |ctx| ctx.close(there, LocalCause::Requested.into()));
     until([&mut one, &mut two], "both ends are closed", |[one, two]| {
@@ -92,11 +92,11 @@ fn a_stopped_node_closes_its_peers_and_its_listener() {
     while two.turn() {
         one.turn();
     }
-    until([&mut one], "the other end has heard", |[one]| one.end_of(there).is_some());
+    until([&mut one], "the other end has noticed", |[one]| one.end_of(there).is_some());
     assert_eq!(two.end_of(here).map(|(reason, _)| reason), Some(CloseReason::Local(LocalCause::Shutdown)));
     assert_eq!(one.end_of(there).map(|(reason, _)| reason), Some(CloseReason::ClosedByPeer));
     assert_eq!(two.reactor.listening_at().count(), 0);
-    std::net::TcpStream::connect(two.address).expect_err("nobody listens any more");
+    std::net::TcpStream::connect(two.address).expect_err("the listener is closed");
     assert!(!two.turn(), "a loop that has ended stays ended");
 }
 
@@ -109,7 +109,7 @@ fn nodes_meet_over_ipv6() {
     one.dial(two.address);
     until([&mut one, &mut two], "they are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, two.address.port()))
-        .expect_err("a listener of IPv6 does not take the same port of IPv4");
+        .expect_err("a listener of IPv6 does not occupy the same port of IPv4");
 }
 
 #[test]

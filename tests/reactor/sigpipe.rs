@@ -1,4 +1,4 @@
-//! Writing to a connection that is gone is an error and never a signal, even where that signal would kill.
+//! Writing to a closed connection is an error and never a signal, even where that signal would kill.
 
 use crate::probe::{BareSocket, Node, in_a_child, until};
 use bytes::Bytes;
@@ -14,10 +14,10 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
     let ended = in_a_child("sigpipe::fault_e13_writing_to_a_dead_peer_does_not_kill_the_process", || {
         sigpipe::reset();
         let mut node = Node::new();
-        // One frame leaves by a plain write, two by a gathered one.
+        // One frame is sent by a plain write, two by a gathered one.
         for frames in [1, 2] {
             let (socket, peer) = BareSocket::ready(&mut node);
-            // Who reads would hear of the end before writing.
+            // A loop that reads this peer would notice the end before it writes.
             node.act(move |ctx| ctx.pause(peer));
             // After an orderly end a reset makes the next write a broken pipe.
             socket.shut_down(Shutdown::Write);
@@ -45,7 +45,7 @@ fn the_signal_would_kill_a_process_that_raises_it() {
         sigpipe::reset();
         let (reader, mut writer) = std::io::pipe().expect("the kernel gives a pipe");
         drop(reader);
-        writer.write_all(b"x").expect_err("nobody reads");
+        writer.write_all(b"x").expect_err("the reading end is closed");
     });
     assert_eq!(ended.signal(), Some(SIGPIPE), "{ended}");
 }

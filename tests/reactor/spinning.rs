@@ -1,4 +1,4 @@
-//! A loop counts the time it polls for an exact wake-up apart from the time it works or sleeps.
+//! A loop counts its polling for an exact wake-up apart from its work and its sleep.
 
 use peerloop::api::{Event, Stats};
 use peerloop::handler::Ctx;
@@ -7,7 +7,7 @@ use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};
 use std::time::Duration;
 
-/// Asks for one wake-up that is too soon to sleep until then, and stops the loop at it.
+/// A handler that requests one wake-up too close to sleep until then, and stops the loop at it.
 #[derive(Debug)]
 struct WakesSoon;
 

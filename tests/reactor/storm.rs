@@ -1,4 +1,4 @@
-//! Peers that go as soon as they have come, by the thousand.
+//! Thousands of peers that close right after they have connected.
 
 use crate::greeting::greeting;
 use crate::probe::{BareSocket, Node, PATIENCE, Seen};
@@ -15,7 +15,7 @@ thread_local! {
     static LINES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts the lines that each thread logs, so that other tests do not count.
+/// Counts log lines by thread, so that other tests do not count.
 struct LineCounter;
 
 impl Log for LineCounter {
@@ -30,7 +30,7 @@ impl Log for LineCounter {
     fn flush(&self) {}
 }
 
-/// Lets sockets come in hundreds; `go` ends each hundred, some before and some after it was accepted.
+/// Connects sockets in hundreds; `go` ends each hundred, some before and some after they were accepted.
 fn storm(node: &mut Node, go: impl Fn(BareSocket)) {
     let began = std::time::Instant::now();
     for round in 0..CYCLES / AT_ONCE {
@@ -51,7 +51,7 @@ fn storm(node: &mut Node, go: impl Fn(BareSocket)) {
     }
 }
 
-/// Checks that every peer came and went in order, in few rows, with few lines in the log.
+/// Checks that every peer opened and closed in order, in few rows, with few lines in the log.
 fn check(node: &Node) {
     let stats = node.reactor.stats();
     assert_eq!((stats.links, stats.ready), (0, 0));
@@ -60,9 +60,9 @@ fn check(node: &Node) {
     assert_eq!((node.count(|seen| *seen == Seen::Opened), node.count(is_end)), (CYCLES, CYCLES));
     let slots = node.seen().iter().map(|(peer, _)| peer.slot()).max().expect("peers were seen") + 1;
     assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows for {AT_ONCE} peers at once");
-    // Opened, ready, closed, and closed before it was ready; a second may begin between any two.
+    // Lines for opened, ready, closed, and closed before ready; a second may begin between any two.
     let most = 4 * (LOG_BURST_LINES as usize + stats.uptime.as_secs() as usize + 1);
-    assert!(LINES.get() <= most, "{} lines for {CYCLES} peers are no news", LINES.get());
+    assert!(LINES.get() <= most, "{} log lines for {CYCLES} peers", LINES.get());
 }
 
 fn count_lines() {
@@ -73,7 +73,7 @@ fn count_lines() {
 }
 
 #[test]
-fn a_storm_of_resets_leaves_nothing_behind() {
+fn a_storm_of_resets_keeps_no_row_and_no_memory() {
     count_lines();
     let mut node = Node::new();
     storm(&mut node, BareSocket::reset);
@@ -89,7 +89,7 @@ fn a_storm_of_resets_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_storm_of_hasty_visitors_leaves_nothing_behind() {
+fn a_storm_of_hasty_visitors_keeps_no_row_and_no_memory() {
     count_lines();
     let mut node = Node::new();
     storm(&mut node, drop);

@@ -1,4 +1,4 @@
-//! Messages that are fed in parts, over the real kernel: whole and in order beside others, extended, and cut.
+//! Messages that are fed in parts, over the real kernel: whole and in order among others, extended, and cut.
 
 use crate::greeting::{MAGIC, frame};
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
@@ -13,10 +13,10 @@ use std::io::Read;
 use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
-/// What the tests send at most behind a message that is being fed.
+/// Most bytes that the tests send behind a message that is being fed.
 const BEHIND_MAX_BYTES: usize = 1_000;
 
-/// Feeds `payload` from `fed` on as far as there is room, and returns how far it came.
+/// Feeds `payload` from `fed` on as far as there is room, and returns the new offset.
 fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
     let mut rest = payload.slice(fed..);
     let left = node.act(move |ctx| {
@@ -34,13 +34,13 @@ fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
 }
 
 #[test]
-fn a_bare_socket_reads_a_block_in_parts_whole_and_what_was_sent_meanwhile_behind_it() {
+fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_later_messages_behind_it() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(16 << 20));
     begin(&mut node, peer, &payload);
     let mut fed = feed(&mut node, peer, &payload, 0);
-    assert!(fed < payload.len(), "the kernel does not take all of it");
+    assert!(fed < payload.len(), "the kernel does not accept all of it");
     let nonce = node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("it is ready");
     let opaque = MessageRef::Opaque { command: INV, payload: &[1; 36] };
     let shared = Bytes::from(frame(&opaque));
@@ -51,24 +51,28 @@ fn a_bare_socket_reads_a_block_in_parts_whole_and_what_was_sent_meanwhile_behind
         assert!(socket.read_frame() == (CommandName::BLOCK, expected.to_vec()));
         let frames = [socket.read_frame(), socket.read_frame(), socket.read_frame()];
         assert_eq!(frames[0], (CommandName::PING, nonce.to_le_bytes().to_vec()));
-        assert_eq!(frames[1], (CommandName::PONG, 7_u64.to_le_bytes().to_vec()), "it overtakes what was sent before");
+        assert_eq!(
+            frames[1],
+            (CommandName::PONG, 7_u64.to_le_bytes().to_vec()),
+            "it overtakes the message sent before"
+        );
         assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));
         socket
     });
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the reader takes nothing");
+        assert!(began.elapsed() < PATIENCE, "the reader reads nothing");
         fed = feed(&mut node, peer, &payload, fed);
     }
     let is_pong =
         |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, planned, sent, .. } if *of == nonce && sent > planned);
-    until([&mut node], "the pong comes", |[node]| node.count(is_pong) == 1);
+    until([&mut node], "the pong arrives", |[node]| node.count(is_pong) == 1);
     reader.join().expect("the bytes are right");
 }
 
 #[test]
-fn an_extended_header_is_read_by_the_other_end_and_the_cut_is_told() {
+fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let header = Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None };
     let mut part = Bytes::from(pattern(300_000));
@@ -90,7 +94,7 @@ fn an_extended_header_is_read_by_the_other_end_and_the_cut_is_told() {
 }
 
 #[test]
-fn a_graceful_close_sends_what_was_fed_and_the_end() {
+fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(200_000));
@@ -104,7 +108,7 @@ fn a_graceful_close_sends_what_was_fed_and_the_end() {
     });
     let reader = std::thread::spawn(move || {
         let mut received = Vec::new();
-        socket.0.read_to_end(&mut received).expect("an orderly end comes");
+        socket.0.read_to_end(&mut received).expect("an orderly end arrives");
         socket.shut_down(Shutdown::Both);
         received
     });
@@ -124,12 +128,12 @@ fn a_receiver_that_pauses_gets_all_of_it_later() {
         fed = feed(&mut one, there, &payload, fed);
         two.turn();
     }
-    assert!(fed < payload.len(), "nobody reads");
+    assert!(fed < payload.len(), "the receiver is paused");
     assert!(two.reactor.handler().streamed.is_empty());
     two.act(move |ctx| ctx.resume(here));
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the receiver takes nothing");
+        assert!(began.elapsed() < PATIENCE, "the receiver reads nothing");
         fed = feed(&mut one, there, &payload, fed);
         two.turn();
     }

@@ -1,4 +1,4 @@
-//! What the loop says of itself when it dials.
+//! The loop's own `version` when it dials.
 
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::wire::Version;
@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Connects to one address and does nothing else.
+/// A handler that connects to one address and does nothing else.
 struct Dialler(SocketAddr);
 
 impl Handler for Dialler {

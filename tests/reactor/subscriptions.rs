@@ -1,4 +1,4 @@
-//! Subscriptions to messages: what they get beside the handler, and what they change for it, which is nothing.
+//! Subscriptions to messages: they receive messages beside the handler and change nothing for it.
 
 use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
@@ -9,14 +9,14 @@ use peerloop::wire::{Message, MessageRef};
 use peerloop::{Heard, Subscription};
 
 const INV: CommandName = CommandName::new("inv");
-/// The handler discards it.
+/// A command that the handler discards.
 const ADDR: CommandName = CommandName::new("addr");
 
 fn opaque(command: CommandName, payload: &[u8]) -> Vec<u8> {
     frame(&MessageRef::Opaque { command, payload })
 }
 
-/// The same with a checksum that is wrong.
+/// Returns the same frame with a wrong checksum.
 fn damaged(command: CommandName, payload: &[u8]) -> Vec<u8> {
     let mut bytes = opaque(command, payload);
     bytes[20] ^= 1;
@@ -37,22 +37,22 @@ fn drain(subscription: &Subscription<MessageEvent>) -> Vec<(CommandName, Bytes)>
         .collect()
 }
 
-/// What the handler got as whole messages.
+/// Returns the whole messages that the handler received.
 fn delivered(node: &Node) -> Vec<(CommandName, Bytes)> {
     let of =
         |seen: &Seen| if let Seen::Message(command, bytes) = seen { Some((*command, bytes.clone())) } else { None };
     node.seen().iter().filter_map(|(_, seen)| of(seen)).collect()
 }
 
-/// Sends `frames` and waits until the node has looked at all of them.
+/// Sends `frames` and waits until the node has received all of them.
 fn send(node: &mut Node, socket: &mut BareSocket, frames: &[Vec<u8>]) {
     let target = node.reactor.stats().counters.frames_received + frames.len() as u64;
     socket.write(&frames.concat());
-    until([node], "all frames have come", |[node]| node.reactor.stats().counters.frames_received == target);
+    until([node], "all frames have arrived", |[node]| node.reactor.stats().counters.frames_received == target);
 }
 
 #[test]
-fn seed_e35_subscribers_get_what_they_asked_for_and_the_handler_what_it_wants() {
+fn seed_e35_subscribers_and_the_handler_each_receive_the_commands_of_their_choice() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
@@ -66,54 +66,56 @@ fn seed_e35_subscribers_get_what_they_asked_for_and_the_handler_what_it_wants() 
     assert_eq!(drain(&all), both);
     assert_eq!(drain(&some), only(ADDR));
     assert_eq!(delivered(&node), only(INV));
-    assert_eq!(node.reactor.stats().counters.discarded, 0, "nothing was discarded that somebody wanted");
+    assert_eq!(node.reactor.stats().counters.discarded, 0, "no wanted message was discarded");
     assert_eq!((node.reactor.stats().gathered_bytes, node.end_of(peer)), (0, None));
 }
 
 #[test]
-fn seed_e35_what_the_engine_answers_is_nobodys_message() {
+fn seed_e35_messages_answered_by_the_engine_are_not_published() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
     send(&mut node, &mut socket, &[frame(&MessageRef::Ping { nonce: 7 }), frame(&MessageRef::GetAddr)]);
-    let Ok(Some(Heard::Item(message))) = all.try_recv() else { panic!("getaddr is passed on") };
+    let Ok(Some(Heard::Item(message))) = all.try_recv() else { panic!("getaddr is published") };
     assert_eq!((message.peer, message.to_message()), (peer, Ok(Message::GetAddr)));
     assert_eq!(all.try_recv(), Ok(None));
 }
 
 #[test]
-fn only_whole_and_checked_messages_are_passed_on() {
+fn only_whole_and_checked_messages_are_published() {
     let mut node = Node::new();
     let (mut socket, _) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
     let block = pattern(1_000);
     send(&mut node, &mut socket, &[damaged(ADDR, b"a"), opaque(CommandName::BLOCK, &block), opaque(INV, b"b")]);
-    assert_eq!(drain(&all), [(INV, Bytes::from_static(b"b"))], "a streamed message is the handler's alone");
+    assert_eq!(drain(&all), [(INV, Bytes::from_static(b"b"))], "a streamed message is for the handler alone");
     assert_eq!(delivered(&node), [(INV, Bytes::from_static(b"b"))]);
     assert_eq!(node.reactor.handler().streamed, block);
     let half = opaque(ADDR, &pattern(100));
     socket.write(&half[..60]);
     drop(socket);
-    until([&mut node], "the peer is gone", |[node]| node.reactor.stats().links == 0);
+    until([&mut node], "the peer is closed", |[node]| node.reactor.stats().links == 0);
     assert_eq!(drain(&all), []);
 }
 
 #[test]
-fn fault_e20_a_subscription_that_is_dropped_changes_nothing_for_the_handler() {
+fn fault_e20_a_dropped_subscription_changes_nothing_for_the_handler() {
     let mut node = Node::new();
     let (mut socket, _) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
-    // Begun for a subscriber alone, ended when there is none any more, in each way that there is to end.
+    // These messages begin for a subscriber alone and end without one, in each way in which they can end.
     for unwanted in [opaque(ADDR, &pattern(9_000)), damaged(ADDR, &pattern(9_000))] {
         socket.write(&unwanted[..5_000]);
         let received = node.reactor.stats().counters.bytes_received + 5_000;
-        until([&mut node], "a part has come", |[node]| node.reactor.stats().counters.bytes_received == received);
+        until([&mut node], "a part has arrived", |[node]| node.reactor.stats().counters.bytes_received == received);
         let before = node.reactor.stats().counters.frames_received;
         socket.write(&unwanted[5_000..]);
-        until([&mut node], "the rest has come", |[node]| node.reactor.stats().counters.frames_received == before + 1);
+        until([&mut node], "the rest has arrived", |[node]| {
+            node.reactor.stats().counters.frames_received == before + 1
+        });
         assert_eq!(delivered(&node), []);
     }
     drop(all);
@@ -121,5 +123,5 @@ fn fault_e20_a_subscription_that_is_dropped_changes_nothing_for_the_handler() {
     send(&mut node, &mut socket, &[opaque(ADDR, b"third"), opaque(INV, b"fourth")]);
     let wanted = [(INV, Bytes::from_static(b"first")), (INV, Bytes::from_static(b"fourth"))];
     assert_eq!(delivered(&node), wanted);
-    assert!(node.reactor.stats().counters.discarded >= 1, "the loop has forgotten who is gone");
+    assert!(node.reactor.stats().counters.discarded >= 1, "the loop has dropped the subscription");
 }
