@@ -21,18 +21,18 @@ impl Client {
         Self(socket)
     }
 
-    /// A connection that may not be established yet; what is written waits for that.
+    /// Begins a connection, which may not be established yet; writes wait for that.
     pub(crate) fn begin(address: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is left");
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
         socket.set_nonblocking(true).expect("the socket is open");
-        // It would block: the kernel goes on by itself.
+        // The call would block, and the kernel continues by itself.
         let _ = socket.connect(&address.into());
         socket.set_nonblocking(false).expect("the socket is open");
         socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
         Self(socket.into())
     }
 
-    /// Many connections that are ready for pings.
+    /// Opens many connections and completes their handshakes.
     pub(crate) fn ready(address: SocketAddr, count: usize) -> Vec<Self> {
         let mut clients: Vec<Self> = (0..count).map(|_| Self::connect(address)).collect();
         clients.iter_mut().for_each(Self::greet);
@@ -46,7 +46,7 @@ impl Client {
         self.write(&greeting());
     }
 
-    /// Greets a node that may have closed the connection already, and returns whether it has not.
+    /// Greets a node that may have closed the connection already; returns whether it is still open.
     pub(crate) fn try_greet(&mut self) -> bool {
         self.0.write_all(&greeting()).is_ok()
     }
@@ -61,29 +61,29 @@ impl Client {
         self.write(&frame(&MessageRef::Ping { nonce }));
     }
 
-    /// Reads up to the pong to `nonce`, and no other pong may come before it.
+    /// Reads up to the pong to `nonce`, and accepts no other pong before it.
     pub(crate) fn await_pong(&mut self, nonce: u64) {
         loop {
-            let (command, payload) = self.read_frame().expect("a pong comes");
+            let (command, payload) = self.read_frame().expect("a pong arrives");
             if command == CommandName::PONG {
-                assert_eq!(payload, nonce.to_le_bytes(), "pongs come in the order of their pings");
+                assert_eq!(payload, nonce.to_le_bytes(), "pongs arrive in the order of their pings");
                 return;
             }
         }
     }
 
-    /// Reads so many inventories and returns the bytes of their payloads.
+    /// Reads `count` inventories and returns the bytes of their payloads.
     pub(crate) fn read_inventories(&mut self, count: usize) -> usize {
         let mut len = 0;
         for _ in 0..count {
-            let (command, payload) = self.read_frame().expect("an inventory comes");
+            let (command, payload) = self.read_frame().expect("an inventory arrives");
             assert_eq!(command, CommandName::INV);
             len += payload.len();
         }
         len
     }
 
-    /// The next message.
+    /// Reads the next message.
     pub(crate) fn read_frame(&mut self) -> io::Result<(CommandName, Vec<u8>)> {
         let mut header = [0; HEADER_LEN_BYTES];
         self.0.read_exact(&mut header)?;
@@ -94,7 +94,7 @@ impl Client {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("the kernel takes it");
+        self.0.write_all(bytes).expect("the kernel accepts it");
     }
 
     /// Closes the connection with a reset.
@@ -103,7 +103,7 @@ impl Client {
     }
 }
 
-/// Lets every client send so many pings, all before the first pong is read, and read all pongs.
+/// Lets every client send `rounds` pings, each round before the first pong of it is read, and reads all pongs.
 pub(crate) fn ping_all(clients: &mut [Client], rounds: u64) {
     for nonce in 0..rounds {
         clients.iter_mut().for_each(|client| client.ping(nonce));

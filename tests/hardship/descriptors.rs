@@ -1,4 +1,4 @@
-//! A node with few descriptors and many visitors: it sleeps while it has none, and accepts by itself once it has.
+//! A node with few descriptors and many visitors: it sleeps while none is free, and accepts by itself once some are.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node, PATIENCE, raise_descriptors};
@@ -16,7 +16,7 @@ fn lower_the_limit(_: &mut Config) {
     rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("a limit may be lowered");
 }
 
-/// Checks that the node, which is starved, does next to nothing.
+/// Checks that the starved node does next to nothing.
 fn assert_is_quiet(node: &mut Node) {
     let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
     thread::sleep(STARVED);
@@ -37,7 +37,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     let served = account.of("accepted") as usize;
     assert!(served > LIMIT as usize / 2 && served < LIMIT as usize, "{account:?}");
 
-    // The kernel hands connections out in the order in which they came.
+    // The kernel accepts connections in the order in which they arrived.
     let mut inside: Vec<Client> = waiting.drain(..served).collect();
     inside.iter_mut().for_each(|client| client.await_ready().expect("the node shakes hands"));
     ping_all(&mut inside, 1);
@@ -48,7 +48,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         let gone = inside.len() as u64;
         let closed = node.account().of("closed") + gone;
         inside.drain(..).for_each(drop);
-        node.until("they are gone", |account| account.of("closed") >= closed);
+        node.until("they are closed", |account| account.of("closed") >= closed);
         let freed = Instant::now();
         let account = node.until("it accepts again", |account| account.of("accepted") > before);
         println!("descriptors are free: accepting again after {:?}", freed.elapsed());
@@ -60,10 +60,10 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         inside = waiting.drain(..now_inside).collect();
         ping_all(&mut inside, 1);
     }
-    assert_eq!(node.account().of("handshakes"), VISITORS as u64, "nobody was lost");
+    assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
 }
 
-/// Addresses of this machine at which nobody listens.
+/// Returns addresses of this machine at which nobody listens.
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");
@@ -73,10 +73,9 @@ fn deserted(count: u8) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_goes_on_with_both() {
+fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_resumes_both() {
     const DESERTED: u8 = 20;
-    let test =
-        "descriptors::fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_goes_on_with_both";
+    let test = "descriptors::fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_resumes_both";
     let mut node = Node::start(test, |config| {
         lower_the_limit(config);
         let pause = Duration::from_millis(20);
@@ -99,5 +98,5 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_goe
     let account = node.until("it accepts all", |account| account.of("accepted") >= VISITORS as u64);
     let before = dials(&account);
     let account = node.until("it dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
-    assert_eq!(account.of("refused"), 0, "nobody was turned away");
+    assert_eq!(account.of("refused"), 0, "no visitor was refused");
 }

@@ -1,4 +1,4 @@
-//! System calls that fail now and then, or always: the loop goes on, nobody is lost, everything is answered.
+//! System calls that fail now and then, or always: the loop continues, no peer is lost, and everything is answered.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node};
@@ -7,7 +7,7 @@ const PEERS: usize = 16;
 const ROUNDS: u64 = 20;
 const INVENTORIES: usize = 8;
 
-/// Lets peers come and be served by a node whose calls fail, and returns what the node counted.
+/// Connects peers to a node whose calls fail, lets them be served, and returns the node's account.
 fn serve_through(test: &str, inject: &str) -> Option<Account> {
     let mut node = Node::with_fault(test, inject)?;
     let mut clients = Client::ready(node.address, PEERS);
@@ -27,8 +27,8 @@ fn serve_through(test: &str, inject: &str) -> Option<Account> {
 }
 
 #[test]
-fn an_accept_that_wants_something_is_tried_again() {
-    let test = "injected::an_accept_that_wants_something_is_tried_again";
+fn an_accept_for_want_of_something_is_retried() {
+    let test = "injected::an_accept_for_want_of_something_is_retried";
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
         assert_eq!(account.of("accept_pauses"), 2, "{error} is a shortage");
@@ -36,8 +36,8 @@ fn an_accept_that_wants_something_is_tried_again() {
 }
 
 #[test]
-fn an_accept_of_a_connection_that_is_gone_does_not_pause_the_others() {
-    let test = "injected::an_accept_of_a_connection_that_is_gone_does_not_pause_the_others";
+fn an_accept_of_an_aborted_connection_does_not_pause_the_others() {
+    let test = "injected::an_accept_of_an_aborted_connection_does_not_pause_the_others";
     let Some(account) = serve_through(test, "accept4:error=ECONNABORTED:when=1+3") else { return };
     assert_eq!(account.of("accept_pauses"), 0);
     assert!(account.of("accept_failures") > 0);
@@ -53,8 +53,8 @@ fn fault_e14_interrupted_calls_are_made_again() {
 }
 
 #[test]
-fn fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
-    let test = "injected::fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection";
+fn fault_e03_a_short_lack_of_memory_closes_no_connection() {
+    let test = "injected::fault_e03_a_short_lack_of_memory_closes_no_connection";
     for (calls, error) in [("sendto", "ENOBUFS"), ("sendmsg", "ENOBUFS"), ("sendmsg", "ENOMEM"), ("recvfrom", "ENOMEM")]
     {
         if serve_through(test, &format!("{calls}:error={error}:when=2+7")).is_none() {
@@ -64,9 +64,9 @@ fn fault_e03_memory_that_is_short_for_a_moment_costs_nobody_the_connection() {
 }
 
 #[test]
-fn socket_options_that_the_system_refuses_are_done_without_and_reported_once() {
+fn refused_socket_options_are_done_without_and_reported_once() {
     const DIALS: u64 = 4;
-    let test = "injected::socket_options_that_the_system_refuses_are_done_without_and_reported_once";
+    let test = "injected::refused_socket_options_are_done_without_and_reported_once";
     for error in ["ENOPROTOOPT", "EPERM", "ENOSYS"] {
         let mut other = Node::start(test, |_| {});
         let Some(mut node) = Node::with_fault(test, &format!("setsockopt:error={error}")) else { return };

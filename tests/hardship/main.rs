@@ -1,12 +1,12 @@
-//! The loop in a process of its own while the kernel itself gives the fault: no descriptors, no ports, no memory,
-//! interrupted calls, a stopped process, resets under way, more connects than the backlog.
+//! The loop in a process of its own under faults of the real kernel: no descriptors, no ports, no memory, interrupted
+//! calls, a stopped process, resets under way, more connects than the backlog.
 //!
-//! Faults that cannot be had otherwise are injected with strace. Where it is missing, or a network namespace cannot be
-//! made, a test says loudly that it did not run and passes. No test asserts a duration but by a bound that is many
-//! times what it should be; the exact figures are printed.
+//! strace injects the faults that cannot be produced otherwise. Where it is missing, or where no network namespace
+//! can be made, a test prints that it did not run, and passes. Tests assert durations only by bounds far beyond the
+//! expected ones, and print the exact figures.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::disallowed_methods, reason = "waiting for another process takes a sleep and a clock")]
+#![allow(clippy::disallowed_methods, reason = "waiting for another process needs a sleep and a clock")]
 
 mod client;
 mod descriptors;

@@ -1,7 +1,7 @@
-//! A [`Node`]: the loop in a child process that does as its standard input says, and ends with it.
+//! A [`Node`]: a loop in a child process that obeys its standard input, and ends with it.
 //!
-//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node; so
-//! what a test does before that, the child does too. It dies with its [`Node`], however the test ends.
+//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node. So
+//! the child repeats everything that a test does before that. It is killed with its [`Node`], however the test ends.
 
 use peerloop::api::{Answer, ControlEvent, Pending};
 use peerloop::error::{CloseReason, Side};
@@ -18,43 +18,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes, so that a test fails instead of hanging.
+/// A deadline beyond any test's duration, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Says which test's node a process is.
+/// The variable that names the test whose node a process is.
 const VARIABLE: &str = "PEERLOOP_HARDSHIP_NODE";
 
-/// The child process, seen from the test.
+/// The child process, as the test sees it.
 #[derive(Debug)]
 pub(crate) struct Node {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
-    /// What strace has to say, if it is there.
+    /// strace's log, if the node runs under strace.
     strace_log: Option<PathBuf>,
 }
 
-/// What a node has counted, by name. Ends of connections count under `end` and the label of their reason.
+/// A node's counters by name. Closed connections count under `end` and their reason's label.
 #[derive(Debug)]
 pub(crate) struct Account(BTreeMap<String, u64>);
 
 impl Account {
-    /// How many; what never happened has no name and counts as zero.
+    /// Returns the counter `name`; one without a name has never counted and is zero.
     pub(crate) fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
 }
 
 impl Node {
-    /// A node in a process as it is; `test` is the path of the calling test, and `prepare` is called in the child.
+    /// Starts a node in an ordinary process. `test` is the path of the calling test; `prepare` is called in the
+    /// child.
     pub(crate) fn start(test: &str, prepare: impl FnOnce(&mut Config)) -> Self {
         become_node(test, prepare);
         Self::spawn(itself(test), None)
     }
 
-    /// A node whose system calls fail as strace's option `inject` says, such as `accept4:error=EMFILE:when=1..3`; none
-    /// where strace does not work.
+    /// Starts a node whose system calls fail as strace's option `inject` says, such as
+    /// `accept4:error=EMFILE:when=1..3`. Returns `None` where strace does not work.
     pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
         become_node(test, |_| {});
         if !has_strace() {
@@ -63,15 +64,15 @@ impl Node {
         let calls = inject.split(':').next().unwrap_or(inject);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}-{number}", std::process::id()));
-        // With -D the tracer is the grandchild, so that the process we know and can end is the node.
+        // With -D the tracer is the grandchild, so the process that we know and can kill is the node.
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-qq", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "-o"]);
         command.arg(&log);
         Some(Self::spawn(behind(command, itself(test)), Some(log)))
     }
 
-    /// A node in a network of its own, where only loopback and the ports from `first` to `last` can be had; none where
-    /// such a network cannot be made.
+    /// Starts a node in a network of its own, with only loopback and the ports from `first` to `last`. Returns `None`
+    /// where no such network can be made.
     pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
         become_node(test, prepare);
         if !has_namespaces() {
@@ -93,7 +94,7 @@ impl Node {
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let address = SocketAddr::from(([0; 4], 0));
-        // Whole before it can fail, so that the process is ended in any case.
+        // The value is complete before anything can fail, so the process is killed in any case.
         let mut node = Self { child, input, output, address, strace_log };
         node.address = node.answer("listening at ").parse().expect("it is an address");
         node
@@ -103,19 +104,19 @@ impl Node {
         self.child.id()
     }
 
-    /// Lets the node dial `address` so many times.
+    /// Lets the node dial `address` `times` times.
     pub(crate) fn dial(&mut self, address: SocketAddr, times: usize) {
         self.ask(&format!("dial {address} {times}"));
         self.answer("dialled");
     }
 
-    /// Lets the node dial `address` so many times from `source`.
+    /// Lets the node dial `address` `times` times from `source`.
     pub(crate) fn dial_from(&mut self, source: IpAddr, address: SocketAddr, times: usize) {
         self.ask(&format!("dial {address} {times} {source}"));
         self.answer("dialled");
     }
 
-    /// Lets the node send every ready peer so many inventories of 36,000 bytes, from a queue.
+    /// Lets the node queue for every ready peer this many inventories of 36,000 bytes.
     pub(crate) fn say(&mut self, inventories: usize) {
         self.ask(&format!("say {inventories}"));
         self.answer("said");
@@ -128,7 +129,7 @@ impl Node {
         Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("it is a number"))).collect())
     }
 
-    /// Asks for accounts until one is as it should be.
+    /// Asks for accounts until one satisfies `done`.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Account) -> bool) -> Account {
         let began = Instant::now();
         loop {
@@ -136,20 +137,20 @@ impl Node {
             if done(&account) {
                 return account;
             }
-            assert!(began.elapsed() < PATIENCE, "it never came that {what}: {account:?}");
+            assert!(began.elapsed() < PATIENCE, "timed out before {what}: {account:?}");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// How many system calls strace has let fail.
+    /// Returns the number of system calls that strace made fail.
     pub(crate) fn injected(&self) -> usize {
         let log = self.strace_log.as_ref().expect("the node runs under strace");
         fs::read_to_string(log).expect("strace writes a log").matches("(INJECTED)").count()
     }
 
-    /// CPU time that the process has used, in all its threads.
+    /// Returns the CPU time that the process has used, in all its threads.
     pub(crate) fn cpu_time(&self) -> Duration {
-        // The kernel counts in hundredths of a second here, whatever its own tick is.
+        // The kernel always counts in hundredths of a second here, regardless of its own tick.
         const TICKS_PER_SEC: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
         let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
@@ -159,7 +160,7 @@ impl Node {
         Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SEC)
     }
 
-    /// A line of `/proc/PID/status`, without its name.
+    /// Returns a line of `/proc/PID/status`, without its name.
     pub(crate) fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -176,7 +177,7 @@ impl Node {
         writeln!(self.input, "{request}").expect("the node is alive");
     }
 
-    /// The rest of the next line that begins so.
+    /// Returns the rest of the next line that begins with `beginning`.
     fn answer(&mut self, beginning: &str) -> String {
         loop {
             let mut line = String::new();
@@ -202,14 +203,14 @@ impl Drop for Node {
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// This program, about to run `test` and become its node.
+/// Returns a command that runs this program again, to run `test` and become its node.
 fn itself(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(VARIABLE, test);
     command
 }
 
-/// Lets `wrapper` run `command`.
+/// Returns a command in which `wrapper` runs `command`.
 fn behind(mut wrapper: Command, command: Command) -> Command {
     wrapper.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -218,9 +219,9 @@ fn behind(mut wrapper: Command, command: Command) -> Command {
     wrapper
 }
 
-// --- What a machine can do ------------------------------------------------------------------------------------------
+// --- Abilities of the machine ---------------------------------------------------------------------------------------
 
-/// Whether strace can inject faults here; says loudly if not.
+/// Whether strace can inject faults here; prints a notice if not.
 fn has_strace() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let works = *WORKS.get_or_init(|| {
@@ -229,14 +230,14 @@ fn has_strace() -> bool {
     works || skipped("strace is missing or may not trace")
 }
 
-/// Whether a network namespace can be made here; says loudly if not.
+/// Whether a network namespace can be made here; prints a notice if not.
 fn has_namespaces() -> bool {
     let script = "ip link set lo up && test -w /proc/sys/net/ipv4/ip_local_port_range";
     works(Command::new("unshare").args(["--user", "--map-root-user", "--net", "sh", "-c", script]))
         || skipped("no network namespace can be made")
 }
 
-/// Raises the limit of descriptors as far as it goes, and returns it.
+/// Raises the limit of descriptors as far as possible, and returns it.
 pub(crate) fn raise_descriptors() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one")
 }
@@ -248,7 +249,7 @@ fn works(command: &mut Command) -> bool {
 fn skipped(why: &str) -> bool {
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // Written past the test harness, which keeps back what passing tests print.
+    // Written past the test harness, which captures the output of passing tests.
     let _ = writeln!(io::stderr(), "!!! SKIPPED: a test did NOT run ({why}); {number} in tests/hardship so far");
     false
 }
@@ -272,7 +273,7 @@ fn serve(config: Config) {
     thread::spawn(move || {
         reactor.run().expect("the poller works");
     });
-    // The test harness has left its own line open.
+    // The test harness has not ended its own line yet.
     println!("\nlistening at {address}");
     for line in io::stdin().lines() {
         let line = line.expect("requests are text");
@@ -291,14 +292,14 @@ fn serve(config: Config) {
                     )
                 }
                 ["say", times] => Request::Say(times.parse().expect("a number"), answer),
-                _ => panic!("what is `{line}`?"),
+                _ => panic!("unknown request: {line}"),
             })
             .expect("the queue has room");
         println!("{}", pending.wait().expect("the loop runs"));
     }
 }
 
-/// What the node's input asks of its loop; answered with a line.
+/// A request of the node's input to its loop, answered with a line.
 #[derive(Debug)]
 enum Request {
     Account(Answer<String>),
@@ -306,7 +307,7 @@ enum Request {
     Say(usize, Answer<String>),
 }
 
-/// A handler that counts how connections end.
+/// A handler that counts the reasons of closed connections.
 #[derive(Debug, Default)]
 struct Tally {
     ends: BTreeMap<&'static str, u64>,

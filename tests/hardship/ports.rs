@@ -1,4 +1,4 @@
-//! Dials that find no local port: the reason lies on this side, and the dials that find one succeed.
+//! Dials without a free local port: the fault lies on this side, and the dials that find a port succeed.
 
 use crate::node::Node;
 use std::net::{SocketAddr, TcpListener};
@@ -11,45 +11,45 @@ fn fault_e04_a_dial_without_a_port_is_a_shortage_of_this_side() {
     let Some(mut node) = Node::with_fault(test, "connect:error=EADDRNOTAVAIL:when=1..5") else { return };
     let far = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     node.dial(far.local_addr().expect("it is bound"), DIALS);
-    let account = node.until("the dials are decided", |account| account.of("closed") == 5);
+    let account = node.until("the dials have ended", |account| account.of("closed") == 5);
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (5, 5), "{account:?}");
     for _ in 5..DIALS {
-        far.accept().expect("the other dials come through");
+        far.accept().expect("the other dials succeed");
     }
 }
 
 #[test]
-fn fault_e04_ports_that_are_used_up_are_a_shortage_of_this_side() {
-    let test = "ports::fault_e04_ports_that_are_used_up_are_a_shortage_of_this_side";
+fn fault_e04_exhausted_ports_are_a_shortage_of_this_side() {
+    let test = "ports::fault_e04_exhausted_ports_are_a_shortage_of_this_side";
     let far: SocketAddr = ([127, 0, 0, 2], 7).into();
     let node = Node::with_ports(test, (40_000, 40_009), |_| {
-        // Connections wait there, established by the kernel, as long as the node lives.
+        // The kernel establishes connections and keeps them there as long as the node lives.
         Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
     });
     let Some(mut node) = node else { return };
     node.dial(far, DIALS);
-    let account = node.until("the dials are decided", |account| account.of("closed") >= DIALS as u64 - 10);
+    let account = node.until("the dials have ended", |account| account.of("closed") >= DIALS as u64 - 10);
     let failed = account.of("closed");
     println!("{DIALS} dials from ten ports: {failed} failed");
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, failed), "{account:?}");
-    assert_eq!(account.of("links"), DIALS as u64 - failed, "who got a port is connected");
+    assert_eq!(account.of("links"), DIALS as u64 - failed, "each that got a port is connected");
     assert!(failed < DIALS as u64);
 }
 
 #[test]
-fn fault_e04_a_source_address_without_ports_is_told_from_one_that_is_none_of_ours() {
-    let test = "ports::fault_e04_a_source_address_without_ports_is_told_from_one_that_is_none_of_ours";
+fn fault_e04_a_source_address_without_ports_differs_from_a_foreign_one() {
+    let test = "ports::fault_e04_a_source_address_without_ports_differs_from_a_foreign_one";
     let far: SocketAddr = ([127, 0, 0, 2], 7).into();
     let node = Node::with_ports(test, (40_000, 40_009), |_| {
-        // Connections wait there, established by the kernel, as long as the node lives.
+        // The kernel establishes connections and keeps them there as long as the node lives.
         Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
     });
     let Some(mut node) = node else { return };
     node.dial_from([203, 0, 113, 7].into(), far, 3);
-    let account = node.until("the dials are decided", |account| account.of("closed") == 3);
+    let account = node.until("the dials have ended", |account| account.of("closed") == 3);
     assert_eq!((account.of("end:local_source_address"), account.of("local_ends")), (3, 3), "{account:?}");
     node.dial_from([127, 0, 0, 3].into(), far, DIALS);
-    let account = node.until("the dials are decided", |account| account.of("closed") >= 3 + DIALS as u64 - 10);
+    let account = node.until("the dials have ended", |account| account.of("closed") >= 3 + DIALS as u64 - 10);
     let failed = account.of("closed") - 3;
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, 3 + failed), "{account:?}");
     assert_eq!(account.of("links"), DIALS as u64 - failed, "each that got a port is connected");

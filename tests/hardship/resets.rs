@@ -1,16 +1,16 @@
-//! Peers that reset while they are written to, with SIGPIPE as the system sets it: that ends them and nobody else.
+//! Peers that reset while the node writes to them, with SIGPIPE at its default action: no other peer is affected.
 
 use crate::client::{Client, ping_all};
 use crate::node::Node;
 
 const PEERS: usize = 60;
-/// More than the kernel takes for a peer that does not read, and less than the node's queue takes.
+/// More than the kernel accepts for a peer that does not read, and less than the node's queue accepts.
 const INVENTORIES: usize = 50;
 const SIGPIPE: u64 = 13;
 
 #[test]
-fn a_peer_that_resets_while_it_is_written_to_ends_itself_only() {
-    let test = "resets::a_peer_that_resets_while_it_is_written_to_ends_itself_only";
+fn a_peer_that_resets_while_it_is_written_to_affects_no_other() {
+    let test = "resets::a_peer_that_resets_while_it_is_written_to_affects_no_other";
     let mut node = Node::start(test, |_| sigpipe::reset());
     let ignored = u64::from_str_radix(&node.status("SigIgn"), 16).expect("the mask is hexadecimal");
     assert_eq!(ignored >> (SIGPIPE - 1) & 1, 0, "the signal would kill");
@@ -31,11 +31,11 @@ fn a_peer_that_resets_while_it_is_written_to_ends_itself_only() {
         }
         ping_all(&mut staying, 1);
         if leaving.is_empty() {
-            println!("all who leave are gone after {} rounds", round + 1);
+            println!("all resetting peers are closed after {} rounds", round + 1);
             break;
         }
     }
-    let account = node.until("all resets are heard", |account| account.of("closed") == left as u64);
+    let account = node.until("all resets are noticed", |account| account.of("closed") == left as u64);
     assert_eq!(account.of("ready"), staying.len() as u64, "{account:?}");
     assert_eq!(account.of("end:reset") + account.of("end:broken_pipe"), left as u64, "{account:?}");
     ping_all(&mut staying, 3);

@@ -1,4 +1,4 @@
-//! More connects within a second than any backlog holds: everyone is served or told so, and nobody waits for ever.
+//! More connects within a second than any backlog holds: each is served or refused, and none waits for ever.
 
 use crate::client::Client;
 use crate::node::{Node, raise_descriptors};
@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 
 const THREADS: usize = 8;
 
-/// How one connection went.
+/// The outcome of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Ready,
     /// Closed or reset, with a `reject` or without.
     Refused,
-    /// Nothing came in a minute.
+    /// Nothing arrived in a minute.
     Lost,
 }
 
-/// Opens all connections at once and keeps them; returns how many of each kind there were, and how long that took.
+/// Opens all connections at once and keeps them. Returns the number of each outcome, and the time that opening
+/// needed.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {
@@ -30,7 +31,7 @@ fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
         let took = began.elapsed();
         let greeted: Vec<bool> = clients.iter_mut().map(Client::try_greet).collect();
         let outcomes = clients.iter_mut().zip(greeted).map(|(client, greeted)| outcome(client, greeted)).collect();
-        // Nobody may be refused for want of room that another has left.
+        // Connections stay open until here, so that none is served only because another one has closed.
         barrier.wait();
         (outcomes, took)
     };
@@ -69,15 +70,15 @@ fn ten_thousand_at_once_are_all_served() {
     let ([ready, refused, lost], took) = rush(&node, connects);
     println!("{connects} connects within {took:?}: {ready} ready, {refused} refused, {lost} lost");
     assert_eq!([ready, refused, lost], [connects, 0, 0]);
-    let account = node.until("all are gone", |account| account.of("links") == 0);
+    let account = node.until("all are closed", |account| account.of("links") == 0);
     assert_eq!((account.of("accepted"), account.of("handshakes")), (connects as u64, connects as u64));
 }
 
 #[test]
-fn those_above_the_maximum_are_told_so() {
+fn connections_above_the_maximum_are_refused() {
     const MAX: usize = 500;
     const CONNECTS: usize = 2_000;
-    let test = "rush::those_above_the_maximum_are_told_so";
+    let test = "rush::connections_above_the_maximum_are_refused";
     let mut node = Node::start(test, |config| {
         raise_descriptors();
         config.max_inbound = MAX;
@@ -87,6 +88,6 @@ fn those_above_the_maximum_are_told_so() {
     let ([ready, refused, lost], took) = rush(&node, CONNECTS);
     println!("{CONNECTS} connects within {took:?}: {ready} ready, {refused} refused, {lost} lost");
     assert_eq!([ready, refused, lost], [MAX, CONNECTS - MAX, 0]);
-    let account = node.until("all are gone", |account| account.of("links") == 0);
+    let account = node.until("all are closed", |account| account.of("links") == 0);
     assert_eq!(account.of("accepted") + account.of("refused"), CONNECTS as u64, "{account:?}");
 }

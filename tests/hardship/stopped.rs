@@ -1,4 +1,4 @@
-//! A process that is stopped for longer than any deadline: who was honest meanwhile is still there afterwards.
+//! A process that is stopped for longer than any deadline: honest peers are still connected afterwards.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Node, PATIENCE};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 const HONEST: usize = 50;
 const SILENT: usize = 5;
 
-/// Answers pings and asks nothing.
+/// A handler that answers pings and sends nothing else.
 struct Answers;
 
 impl Handler for Answers {
     type Command = ();
 }
 
-/// Peers with an engine, on a thread of their own, who wait for the node as long as it takes.
+/// Peers with an engine, on a thread of their own, which wait for the node without a deadline.
 struct HonestPeers {
     handle: peerloop::Handle<()>,
     thread: Option<JoinHandle<()>>,
@@ -46,8 +46,8 @@ impl Drop for HonestPeers {
 }
 
 #[test]
-fn fault_e06_a_stop_of_the_process_costs_honest_peers_nothing() {
-    let test = "stopped::fault_e06_a_stop_of_the_process_costs_honest_peers_nothing";
+fn fault_e06_a_stop_of_the_process_closes_no_honest_peer() {
+    let test = "stopped::fault_e06_a_stop_of_the_process_closes_no_honest_peer";
     let mut node = Node::start(test, |config| {
         config.ping_interval = Duration::from_millis(100);
         config.pong_timeout = Duration::from_millis(1_000);
@@ -55,22 +55,22 @@ fn fault_e06_a_stop_of_the_process_costs_honest_peers_nothing() {
     let stop_secs = if std::env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 3 };
     let _honest = HonestPeers::dial(node.address, HONEST);
     node.until("the honest are ready", |account| account.of("ready") == HONEST as u64);
-    // These never answer, so that deadlines are known to be kept.
+    // These never answer, which shows that deadlines do hold.
     let mut silent: Vec<Client> = (0..SILENT).map(|_| Client::connect(node.address)).collect();
     silent.iter_mut().for_each(Client::greet);
     node.until("the silent are ready", |account| account.of("handshakes") == (HONEST + SILENT) as u64);
 
     node.signal("STOP");
-    // They come while nobody is awake, and greet.
+    // They connect while the process is stopped, and greet.
     let mut late: Vec<Client> = (0..SILENT).map(|_| Client::connect(node.address)).collect();
     late.iter_mut().for_each(Client::greet);
     thread::sleep(Duration::from_secs(stop_secs));
     node.signal("CONT");
-    late.iter_mut().for_each(|client| client.await_ready().expect("who came meanwhile is welcome"));
+    late.iter_mut().for_each(|client| client.await_ready().expect("a peer that connected meanwhile is served"));
     ping_all(&mut late, 1);
     drop(late);
     let gone = 2 * SILENT as u64;
-    let account = node.until("those who never answer are gone", |account| account.of("closed") == gone);
+    let account = node.until("the silent are closed", |account| account.of("closed") == gone);
     assert_eq!(account.of("end:pong_timeout"), SILENT as u64, "{account:?}");
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_500) {

@@ -92,9 +92,8 @@ fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
     let _third = BareSocket::connect(address);
     until([&mut node], "the third is turned away", |[node]| node.reactor.stats().counters.refused == 1);
     let refusal = Refusal::TableFull { links: 2 };
-    assert!(
-        matches!(events_of(&node).last(), Some(ControlEvent::InboundRejected { refusal: found, .. }) if *found == refusal)
-    );
+    let last = events_of(&node).last();
+    assert!(matches!(last, Some(ControlEvent::InboundRejected { refusal: found, .. }) if *found == refusal));
 
     let mut node = Node::with(Config { max_inbound: 0, ..regtest() });
     visitors.dial(node.address);

@@ -1,4 +1,4 @@
-//! What both sides tell each other once, right after the handshake: `protoconf`, `sendheaders` and the rest.
+//! Announcements that both sides make once, right after the handshake: `protoconf`, `sendheaders` and the rest.
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
@@ -7,7 +7,7 @@ use peerloop::protocol::{CommandName, SERVICE_NETWORK};
 use serde_json::json;
 
 #[test]
-fn protoconf_tells_each_side_the_others_limit() {
+fn protoconf_announces_each_sides_limit_to_the_other() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(Config { message_max_bytes: 3_456_789, ..config() });
     let peer = observer.ready(node.address());
@@ -23,7 +23,7 @@ fn protoconf_tells_each_side_the_others_limit() {
 }
 
 #[test]
-fn the_limit_that_another_node_sets_is_the_one_we_hear() {
+fn a_limit_set_on_the_node_is_the_one_that_it_announces() {
     let Some(node) = Node::start_with(&["-maxprotocolrecvpayloadlength=5000001"]) else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -33,14 +33,14 @@ fn the_limit_that_another_node_sets_is_the_one_we_hear() {
 #[test]
 fn seed_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
     let Some(node) = Node::start() else { return };
-    // A node whose newest block is old answers no getheaders.
+    // A node whose newest block is old does not answer getheaders.
     node.cli(&["generate", "1"]);
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
     assert_eq!(observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().send_headers_mode())), Some(true));
     node.peer_once(|peer| peer["bytesrecv_per_msg"]["sendheaders"] == json!(24));
 
-    // It announces a block by its headers only to a peer that is known to have the block before it.
+    // The node announces a block by its headers only to a peer that is known to have the block before it.
     observer.send(peer, "getheaders", getheaders_behind(&node.cli(&["getblockhash", "0"])));
     let is_headers = |happened: &Happened| *happened == Happened::Message(CommandName::new("headers"));
     observer.until("headers in answer to getheaders", peer, is_headers);
@@ -51,14 +51,14 @@ fn seed_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
 }
 
 #[test]
-fn seed_e35_what_the_engine_does_not_answer_reaches_the_handler() {
+fn seed_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     let Some(node) = Node::start() else { return };
-    // The node asks only a peer that claims the chain for it.
+    // The node sends getheaders only to a peer that claims to have the chain.
     let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
     let peer = observer.ready(node.address());
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
-    // In the order in which the node says it.
+    // In the order in which the node sends them.
     let expected = [
         Happened::Opened { accepted: false },
         Happened::Ready,
@@ -70,10 +70,10 @@ fn seed_e35_what_the_engine_does_not_answer_reaches_the_handler() {
     ];
     assert_eq!(observer.happened(peer), expected);
     let undecodable = observer.ask(|ctx| ctx.counters().undecodable + ctx.counters().bad_checksums);
-    assert_eq!(undecodable, 0, "all of it could be read");
+    assert_eq!(undecodable, 0, "every message could be decoded");
 }
 
-/// A `getheaders` for all that follows the block with this hash, which is written as RPC writes it.
+/// Returns a `getheaders` for all blocks after the one with this hash, which is written as RPC writes it.
 fn getheaders_behind(hash: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hash[at..at + 2], 16).expect("a hash is hexadecimal");
     let mut payload = 70_016_u32.to_le_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! A chain that the node mines, and what it tells of it in every form it has, judged by what it says over RPC.
+//! A chain that the node mines, as it sends it in every form, checked against its own RPC.
 
 use crate::mined::{Chain, MATURITY, payload};
 use crate::node::Node;
@@ -26,7 +26,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
     assert_eq!(previous, best);
 
     chain.ask_for(InventoryKind::BLOCK, best);
-    let block = chain.hear("block", |message| matches!(message, Message::Block(_)).then(|| message.clone()));
+    let block = chain.receive("block", |message| matches!(message, Message::Block(_)).then(|| message.clone()));
     assert_eq!(payload(&block), chain.bytes(&["getblock", &best.to_string(), "0"]));
     let Message::Block(block) = &block else { panic!("{block:?} is no block") };
     assert_eq!(block.as_ref().hash(), best);
@@ -38,7 +38,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
     assert_eq!(tree.verdict(block.as_ref().header.merkle_root), MerkleVerdict::Valid);
 
     chain.say(Message::GetBlocks(chain.locator()));
-    let items: Vec<InventoryItem> = chain.hear("inv of blocks", |message| match message {
+    let items: Vec<InventoryItem> = chain.receive("inv of blocks", |message| match message {
         Message::Inv(inventory) => Some(inventory.as_ref().iter().collect()),
         _ => None,
     });
@@ -48,7 +48,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
 }
 
 #[test]
-fn a_compact_block_names_the_transactions_and_the_rest_is_had_by_asking() {
+fn a_compact_block_names_its_transactions_and_the_node_sends_the_rest_on_request() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     chain.headers();
     chain.say(Message::SendCmpct(SendCmpct { announce: true, version: SendCmpct::VERSION }));
@@ -59,9 +59,9 @@ fn a_compact_block_names_the_transactions_and_the_rest_is_had_by_asking() {
         Message::CmpctBlock(block) => Some(block.clone()),
         _ => None,
     };
-    let announced = chain.hear("compact block that is announced", find_compact);
+    let announced = chain.receive("compact block that is announced", find_compact);
     chain.ask_for(InventoryKind::COMPACT_BLOCK, mined);
-    let asked_for = chain.hear("compact block that is asked for", find_compact);
+    let asked_for = chain.receive("compact block that is asked for", find_compact);
 
     let txids = chain.txids(mined);
     assert_eq!(txids.len(), 6);
@@ -75,7 +75,7 @@ fn a_compact_block_names_the_transactions_and_the_rest_is_had_by_asking() {
     }
 
     chain.say(Message::GetBlockTxn(GetBlockTxn::from_indexes(mined, [1, 3, 4])));
-    let answer = chain.hear("transactions of the block", |message| match message {
+    let answer = chain.receive("transactions of the block", |message| match message {
         Message::BlockTxn(answer) => Some(answer.clone()),
         _ => None,
     });
@@ -86,18 +86,18 @@ fn a_compact_block_names_the_transactions_and_the_rest_is_had_by_asking() {
 }
 
 #[test]
-fn a_merkleblock_proves_what_the_filter_matches_and_nothing_else() {
+fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
     let Some(mut chain) = Chain::start_with(&["-peerbloomfilters=1"]) else { return };
     let best = chain.best_block();
     let txids = chain.txids(best);
     for chosen in [vec![1], vec![0, 4], vec![0, 1, 2, 3, 4], vec![]] {
-        // So few false positives that there is none among five.
+        // So few false positives that none of the five is one.
         let mut filter = BloomFilter::new(10, 1e-9, 0x5eed, BloomFilter::UPDATE_NONE);
         chosen.iter().for_each(|&index: &usize| filter.insert(txids[index].as_bytes()));
         chain.say(Message::FilterLoad(filter));
         chain.ask_for(InventoryKind::FILTERED_BLOCK, best);
         let block =
-            chain.hear("merkleblock", |message| matches!(message, Message::MerkleBlock(_)).then(|| message.clone()));
+            chain.receive("merkleblock", |message| matches!(message, Message::MerkleBlock(_)).then(|| message.clone()));
         if !chosen.is_empty() {
             let wanted: Vec<_> = chosen.iter().map(|&index| format!("\"{}\"", txids[index])).collect();
             let proof = chain.bytes(&["gettxoutproof", &format!("[{}]", wanted.join(",")), &best.to_string()]);
@@ -110,7 +110,7 @@ fn a_merkleblock_proves_what_the_filter_matches_and_nothing_else() {
         let expected: Vec<_> = chosen.iter().map(|&index| (index as u32, txids[index])).collect();
         assert_eq!(matches.iter().map(|found| (found.index, found.txid)).collect::<Vec<_>>(), expected);
         for &index in &chosen {
-            let txid = chain.hear("transaction that matches", |message| match message {
+            let txid = chain.receive("transaction that matches", |message| match message {
                 Message::Tx(tx) => Some(tx.as_ref().txid()),
                 _ => None,
             });
@@ -129,7 +129,7 @@ fn an_enriched_header_proves_the_coinbase_and_the_count() {
     };
     let locator = chain.locator();
     chain.say(Message::GetHdrsEn(locator));
-    let all = chain.hear("enriched headers", find);
+    let all = chain.receive("enriched headers", find);
     assert_eq!(all.as_ref().len(), MATURITY + 5);
     let plain = chain.headers();
     assert!(all.as_ref().iter().map(|item| item.header).eq(plain));
@@ -151,7 +151,7 @@ fn an_enriched_header_proves_the_coinbase_and_the_count() {
 }
 
 #[test]
-fn what_waits_is_listed_and_given_and_what_is_unknown_is_not_found() {
+fn waiting_transactions_are_listed_and_sent_and_unknown_ones_not_found() {
     let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0"];
     let Some(mut chain) = Chain::start_with(&options) else { return };
     let mut waiting = chain.pay(3);
@@ -168,11 +168,11 @@ fn what_waits_is_listed_and_given_and_what_is_unknown_is_not_found() {
         _ => None,
     };
     let expected: Vec<_> = waiting.iter().copied().map(InventoryItem::tx).collect();
-    chain.hear("inv of all that waits", |message| listed(message).filter(|items| *items == expected));
+    chain.receive("inv of all waiting transactions", |message| listed(message).filter(|items| *items == expected));
 
     for txid in waiting {
         chain.ask_for(InventoryKind::TX, txid);
-        let tx = chain.hear("transaction", |message| match message {
+        let tx = chain.receive("transaction", |message| match message {
             Message::Tx(tx) => Some(tx.clone()),
             _ => None,
         });
@@ -183,7 +183,7 @@ fn what_waits_is_listed_and_given_and_what_is_unknown_is_not_found() {
     let unknown = Hash256::from_bytes([0x11; 32]);
     for kind in [InventoryKind::TX, InventoryKind::DATAREF_TX] {
         chain.ask_for(kind, unknown);
-        let items: Vec<_> = chain.hear("notfound", |message| match message {
+        let items: Vec<_> = chain.receive("notfound", |message| match message {
             Message::NotFound(inventory) => Some(inventory.as_ref().iter().collect()),
             _ => None,
         });
@@ -193,13 +193,13 @@ fn what_waits_is_listed_and_given_and_what_is_unknown_is_not_found() {
 }
 
 #[test]
-fn it_tells_its_own_address() {
+fn it_announces_its_own_address() {
     let Some(node) = Node::start_with(&["-externalip=44.55.66.77"]) else { return };
-    // A node whose newest block is old has more pressing things to do.
+    // A node whose newest block is old does not announce its address.
     node.cli(&["generate", "1"]);
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
-    let entries: Vec<_> = observer.hear("addr", peer, |message| match message {
+    let entries: Vec<_> = observer.receive("addr", peer, |message| match message {
         Message::Addr(addresses) => Some(addresses.as_ref().iter().collect()),
         _ => None,
     });

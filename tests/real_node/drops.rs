@@ -1,4 +1,4 @@
-//! Peers that go, by the node's wish or by ours, and the reason that is given for each.
+//! Peers that the node or we disconnect, and the reason that is reported for each.
 
 use crate::handshake::is_end_or_reset;
 use crate::node::Node;
@@ -11,7 +11,7 @@ use peerloop::wire::{Reject, RejectCode};
 use serde_json::json;
 
 #[test]
-fn a_version_that_the_node_rejects_is_reported_in_its_words() {
+fn a_version_that_the_node_rejects_is_reported_with_its_text() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(Config { protocol_version: 31_799, ..config() });
     let peer = observer.connect(node.address());
@@ -22,7 +22,7 @@ fn a_version_that_the_node_rejects_is_reported_in_its_words() {
         reason: b"Version must be 31800 or greater".as_slice().into(),
         hash: None,
     };
-    let [opened, rejected, _closed] = observer.happened(peer).try_into().expect("three things happen");
+    let [opened, rejected, _closed] = observer.happened(peer).try_into().expect("there are three events");
     assert_eq!((opened, rejected), (Happened::Opened { accepted: false }, Happened::Rejected(reject)));
 
     let mut observer = Observer::new(Config { protocol_version: 31_800, ..config() });
@@ -31,7 +31,7 @@ fn a_version_that_the_node_rejects_is_reported_in_its_words() {
 }
 
 #[test]
-fn a_user_agent_that_the_node_bans_is_an_end_without_a_word() {
+fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(Config { user_agent: "/cash:1/".to_owned(), ..config() });
     let peer = observer.connect(node.address());
@@ -43,7 +43,7 @@ fn a_user_agent_that_the_node_bans_is_an_end_without_a_word() {
 }
 
 #[test]
-fn seed_e19_a_node_that_stops_is_an_end_after_which_one_may_try_again() {
+fn seed_e19_a_node_that_stops_is_a_transient_end() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -68,7 +68,7 @@ fn a_node_that_is_killed_is_an_end_too() {
     let again = observer.connect(address);
     let (reason, state) = observer.closed(again);
     assert_eq!((reason.label(), state), ("refused", ConnectionState::Connecting));
-    assert_eq!(observer.happened(again).len(), 1, "what never opened is only closed");
+    assert_eq!(observer.happened(again).len(), 1, "a failed dial is only closed");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
     let reject = observer.until("reject", peer, |happened| matches!(happened, Happened::Rejected(_)));
     let Happened::Rejected(reject) = reject else { panic!("{reject:?} is no reject") };
     assert_eq!((&*reject.message, reject.code), (b"ping".as_slice(), RejectCode::MALFORMED));
-    observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("it is ready, whatever it rejected");
+    observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("it is still ready after its reject");
     observer.until("pong", peer, |happened| matches!(happened, Happened::Pong { .. }));
 
     node.cli(&["disconnectnode", node.peer_once(|_| true)["addr"].as_str().expect("it has an address")]);
@@ -89,7 +89,7 @@ fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
 }
 
 #[test]
-fn the_one_peer_that_the_node_disconnects_is_the_one_that_ends() {
+fn only_the_peer_that_the_node_disconnects_ends() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let staying = observer.ready(node.address());
@@ -106,8 +106,8 @@ fn the_one_peer_that_the_node_disconnects_is_the_one_that_ends() {
 }
 
 #[test]
-fn a_full_node_closes_before_it_says_who_it_is() {
-    // Nine of its places are for peers that it dials itself.
+fn a_full_node_closes_before_it_sends_its_version() {
+    // The node reserves nine of its slots for peers that it dials itself.
     let Some(node) = Node::start_with(&["-maxconnections=10"]) else { return };
     let mut observer = Observer::new(config());
     let first = observer.ready(node.address());
@@ -116,7 +116,10 @@ fn a_full_node_closes_before_it_says_who_it_is() {
     assert_eq!(state, ConnectionState::AwaitingHandshake);
     assert!(is_end_or_reset(reason), "{reason:?}");
     assert!(!observer.happened(second).contains(&Happened::Ready));
-    assert!(observer.ask(move |ctx| ctx.peer(first).is_some_and(|view| view.is_ready())), "the first one stays");
+    assert!(
+        observer.ask(move |ctx| ctx.peer(first).is_some_and(|view| view.is_ready())),
+        "the first one stays connected"
+    );
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn seed_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
 }
 
 #[test]
-fn seed_e24_a_node_beyond_our_maximum_is_turned_away_after_its_handshake() {
+fn seed_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(Config { max_inbound: 0, ..config() });
     let address = observer.listen().to_string();
@@ -139,7 +142,7 @@ fn seed_e24_a_node_beyond_our_maximum_is_turned_away_after_its_handshake() {
     let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
     assert_eq!(observer.closed(peer), (over_capacity, ConnectionState::AwaitingHandshake));
     assert!(!observer.happened(peer).contains(&Happened::Ready), "it never counts as a peer");
-    // A node throws away what it has not read when the end comes, so our reject may not show in its log.
+    // A node drops unread input when the connection ends, so our reject may not show in its log.
     let log = node.log_once_it_says("Removing peer=0");
     assert!(log.contains("stream socket gracefully closed by peer=0"), "it was not reset: {log}");
     assert_eq!(node.json(&["getconnectioncount"]), json!(0));

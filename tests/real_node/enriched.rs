@@ -1,7 +1,8 @@
 //! New blocks that the node announces by their enriched headers.
 //!
-//! It does so for who says `sendhdrsen` and not `sendheaders`, which it prefers (SV Node 1.2.2, net_processing.cpp
-//! SendBlockHeaders). The engine says `sendheaders` to every peer, so this speaks to the node over a plain connection.
+//! It does so for a peer that sends `sendhdrsen` and not `sendheaders`, which it prefers (SV Node 1.2.2,
+//! net_processing.cpp SendBlockHeaders). The engine sends `sendheaders` to every peer, so this test uses a plain
+//! connection.
 
 use crate::mined::hash;
 use crate::node::Node;
@@ -12,24 +13,24 @@ use peerloop::wire::{AssociationId, Hash256, Locator, Message};
 #[test]
 fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     let Some(node) = Node::start() else { return };
-    // A node whose newest block is old answers no getheaders.
+    // A node whose newest block is old does not answer getheaders.
     node.cli(&["generate", "1"]);
     let mut wire = Wire::dial(node.address());
     wire.say(&version(AssociationId::Empty));
-    wire.hear_of(CommandName::VERACK);
+    wire.receive_command(CommandName::VERACK);
     wire.say(&Message::Verack);
-    // Without a limit of ours it takes any enriched header for too large, and announces by inv.
+    // Without a limit of ours the node treats any enriched header as too large, and announces the block by inv.
     wire.say(&protoconf());
-    // It announces a block by its header only to a peer that is known to have the block before it.
+    // The node announces a block by its header only to a peer that is known to have the block before it.
     let genesis = hash(&node.cli(&["getblockhash", "0"]));
     wire.say(&Message::GetHeaders(Locator::from_hashes(70_016, [genesis], Hash256::ZERO)));
-    wire.hear_of(CommandName::HEADERS);
+    wire.receive_command(CommandName::HEADERS);
     wire.say(&Message::SendHdrsEn);
     wire.say(&Message::Ping { nonce: 7 });
-    wire.hear_of(CommandName::PONG);
+    wire.receive_command(CommandName::PONG);
 
     let mined = node.json(&["generate", "1"])[0].as_str().map(hash).expect("it mines one");
-    let Message::HdrsEn(announced) = wire.hear_of(CommandName::HDRSEN) else { panic!("it is a hdrsen") };
+    let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else { panic!("it is a hdrsen") };
     let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one") };
     assert_eq!((item.header.hash(), item.tx_count, item.no_more_headers), (mined, 1, true));
     let coinbase = item.coinbase.expect("it carries the coinbase");

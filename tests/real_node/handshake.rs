@@ -1,7 +1,7 @@
-//! The handshake in both directions, judged by what each side then says of the other.
+//! The handshake in both directions, checked by each side's view of the other.
 //!
-//! Whatever we write, the node reads back to us by RPC: a field in the wrong byte order, and be it wrong in the same
-//! way on our reading side, cannot pass.
+//! The node reports by RPC all that we write. So a field in the wrong byte order cannot pass, even if our reading
+//! side is wrong in the same way.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};
@@ -11,7 +11,7 @@ use peerloop::wire::{AssociationId, NetAddress};
 use peerloop::{Config, Network, PeerId};
 use serde_json::json;
 
-/// No field of it reads the same backwards.
+/// Returns a configuration in which no field reads the same backwards.
 fn unmistakable() -> Config {
     Config {
         protocol_version: 70_015,
@@ -23,7 +23,7 @@ fn unmistakable() -> Config {
     }
 }
 
-/// Compares what the node says of us with [`unmistakable`].
+/// Compares the node's view of us with [`unmistakable`].
 fn assert_the_node_knows_us(seen: &serde_json::Value) {
     let claimed = unmistakable();
     assert_eq!(seen["version"], json!(claimed.protocol_version));
@@ -32,11 +32,11 @@ fn assert_the_node_knows_us(seen: &serde_json::Value) {
     assert_eq!(seen["startingheight"], json!(claimed.start_height));
     assert_eq!(seen["relaytxes"], json!(claimed.relay));
     assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our clock arrived: {seen}");
-    assert_eq!(seen["banscore"], json!(0), "nothing that we sent offended it");
+    assert_eq!(seen["banscore"], json!(0), "the node accepts all that we sent");
     assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
 }
 
-/// Checks what the node said of itself, and that all four steps of the handshake are marked.
+/// Checks the node's `version`, and that all four steps of the handshake are marked.
 fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     let version = observer.version(peer);
     assert_eq!(version.user_agent.as_deref(), Some(b"/Bitcoin SV:1.0.13/".as_slice()));
@@ -44,9 +44,9 @@ fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     assert_eq!(version.services, 0x21);
     assert_eq!(version.start_height, Some(height));
     assert_eq!(version.relay, Some(true));
-    let sender = version.sender.expect("it says so much");
+    let sender = version.sender.expect("its version is complete");
     assert_eq!(sender.address, NetAddress { services: 0x21, ..NetAddress::UNSPECIFIED });
-    assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "a loopback address is not told");
+    assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "a loopback address is not sent");
     let marks = observer.ask(move |ctx| {
         let handshake = ctx.peer(peer).expect("it is there").connection().handshake();
         [
@@ -100,14 +100,14 @@ fn seed_e52_the_node_dials_us_and_each_knows_the_other() {
     assert_eq!(seen["inbound"], json!(false));
     assert_eq!(seen["addr"], json!(address));
     let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("it is there").address());
-    assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "we tell it where we see it");
+    assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "our version has the address at which we see the node");
     let streams = seen["streams"].as_array().expect("it lists them");
     assert_eq!(streams.len(), 1, "our empty answer to its association id keeps it from opening more");
     assert_eq!(observer.ask(|ctx| ctx.peers().count()), 1);
 }
 
 #[test]
-fn seed_e05_what_we_say_comes_in_the_order_that_the_node_wants() {
+fn seed_e05_our_messages_arrive_in_the_order_that_the_node_expects() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(config());
     let address = observer.listen().to_string();
@@ -131,7 +131,7 @@ fn seed_e05_what_we_say_comes_in_the_order_that_the_node_wants() {
 }
 
 #[test]
-fn seed_e09_the_magic_is_taken_in_wire_order_and_not_reversed() {
+fn seed_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
     let Some(node) = Node::start() else { return };
     let mut reversed = Network::Regtest.magic();
     reversed.reverse();
@@ -140,7 +140,11 @@ fn seed_e09_the_magic_is_taken_in_wire_order_and_not_reversed() {
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::AwaitingHandshake);
     assert!(is_end_or_reset(reason), "{reason:?}");
-    assert_eq!(node.json(&["listbanned"])[0]["address"], json!("127.0.0.1/32"), "so it answers a wrong magic");
+    assert_eq!(
+        node.json(&["listbanned"])[0]["address"],
+        json!("127.0.0.1/32"),
+        "the node bans a host for a wrong magic"
+    );
 
     node.cli(&["clearbanned"]);
     let mut observer = Observer::new(config());
@@ -169,7 +173,7 @@ fn seed_e10_address_and_port_arrive_as_they_are() {
     node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
 }
 
-/// Whether the connection ended by the other side's doing: orderly, or by a reset if it had not read all.
+/// Whether the other side ended the connection: orderly, or by a reset if it had not read everything.
 pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

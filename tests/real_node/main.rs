@@ -1,12 +1,12 @@
-//! Tests against a real Bitcoin SV node, which each of them starts for itself.
+//! Tests against a real Bitcoin SV node, which each test starts for itself.
 //!
 //! They run where `PEERLOOP_REAL_NODE` names the folder of the node's programs, as under `tools/test real-node`, and
-//! there they fail if the node does not start. Without it they say loudly that they did not run and pass, but never if
-//! `CI` is set.
+//! fail there if the node does not start. Without it they print that they did not run, and pass; if `CI` is set, they
+//! fail.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the node is a process of its own; waiting for it takes a sleep and a clock"
+    reason = "the node is a process of its own; waiting for it needs a sleep and a clock"
 )]
 
 mod announcements;
@@ -34,12 +34,12 @@ fn the_node_starts_and_answers_rpc() {
     assert_eq!(node.cli(&["getblockcount"]), "0");
     assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "another node answers");
     let (command, address) = (["getpeerinfo"], node.address());
-    assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "nobody is connected to {address}");
+    assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "no peer is connected to {address}");
     std::net::TcpStream::connect(address).expect("it listens for peers");
 }
 
 #[test]
-fn nodes_live_side_by_side_and_leave_nothing_behind() {
+fn nodes_run_side_by_side_and_remove_their_data() {
     let Some(one) = Node::start() else { return };
     let Some(two) = Node::start() else { return };
     assert_ne!(one.address(), two.address());
@@ -54,5 +54,5 @@ fn nodes_live_side_by_side_and_leave_nothing_behind() {
     });
     ended.join().expect_err("the thread panicked");
     assert!(!folder.exists());
-    std::net::TcpStream::connect(address).expect_err("the node is gone");
+    std::net::TcpStream::connect(address).expect_err("the node has ended");
 }

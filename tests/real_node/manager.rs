@@ -1,5 +1,5 @@
-//! The peer manager and a real node: one that is killed and comes back, one that is banned, one that comes when there
-//! is no place.
+//! The peer manager and a real node: one that is killed and returns, one that is banned, and one that connects when
+//! no slot is free.
 
 use crate::node::Node;
 use peerloop::address::Host;
@@ -17,21 +17,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-/// Far beyond anything that a test waits for.
+/// A deadline far beyond any wait of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TURN_MAX: Duration = Duration::from_millis(20);
 const INITIAL_BACKOFF: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(160);
 
-/// A loop with a manager, and all that it was told.
+/// A loop with a manager, and a handler that records its control events.
 struct Managed {
-    reactor: Reactor<MioNet, Told>,
+    reactor: Reactor<MioNet, Recorder>,
 }
 
 #[derive(Debug, Default)]
-struct Told(Vec<ControlEvent>);
+struct Recorder(Vec<ControlEvent>);
 
-impl Handler for Told {
+impl Handler for Recorder {
     type Command = ();
 
     fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
@@ -39,7 +39,7 @@ impl Handler for Told {
     }
 }
 
-/// `manager` with short pauses and without an end of trying; no other peers than those a test names.
+/// Returns a configuration with `manager`, short pauses, practically endless retries, and no peers but the test's.
 fn config(manager: ManagerConfig) -> Config {
     let (initial_backoff, backoff_max, max_retries) = (INITIAL_BACKOFF, BACKOFF_MAX, 1_000);
     let manager = ManagerConfig { initial_backoff, backoff_max, max_retries, dns_seeds: vec![], ..manager };
@@ -48,28 +48,29 @@ fn config(manager: ManagerConfig) -> Config {
 
 impl Managed {
     fn new(manager: ManagerConfig) -> Self {
-        Self { reactor: Reactor::new(config(manager), Told::default()).expect("the configuration is valid") }
+        Self { reactor: Reactor::new(config(manager), Recorder::default()).expect("the configuration is valid") }
     }
 
-    /// A loop that goes on from a book, and the bans of the book.
+    /// Starts a loop from a book, and returns it with the book's bans.
     fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
         let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
-        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives what a loop needs");
-        let mut reactor = Reactor::with_net(config(manager), net, Told::default()).expect("the configuration is valid");
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
+        let mut reactor =
+            Reactor::with_net(config(manager), net, Recorder::default()).expect("the configuration is valid");
         reactor.remember(peers, bans.clone());
         (Self { reactor }, bans)
     }
 
-    fn told(&self) -> &[ControlEvent] {
+    fn events(&self) -> &[ControlEvent] {
         &self.reactor.handler().0
     }
 
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let began = std::time::Instant::now();
         while !done(self) {
-            assert!(began.elapsed() < PATIENCE, "it never came that {what}: {:#?}", self.told());
+            assert!(began.elapsed() < PATIENCE, "timed out before {what}: {:#?}", self.events());
             self.reactor.poll_once(TURN_MAX).expect("the poller works");
         }
     }
@@ -101,10 +102,10 @@ impl Managed {
     }
 
     fn count(&self, label: &str) -> usize {
-        self.told().iter().filter(|event| event.label() == label).count()
+        self.events().iter().filter(|event| event.label() == label).count()
     }
 
-    /// Turns for so long, whatever happens.
+    /// Turns for `time`, regardless of events.
     fn wait(&mut self, time: Duration) {
         let began = std::time::Instant::now();
         while began.elapsed() < time {
@@ -112,7 +113,7 @@ impl Managed {
         }
     }
 
-    /// Ends the loop as a program does that is asked to.
+    /// Stops the loop as a program does on request.
     fn stop(mut self) {
         self.reactor.handle().stop().expect("the queue has room");
         let began = std::time::Instant::now();
@@ -122,24 +123,24 @@ impl Managed {
     }
 }
 
-/// How often the log has lines with `text`.
+/// Counts the occurrences of `text` in the node's log.
 fn log_count(node: &Node, text: &str) -> usize {
     let log = std::fs::read(node.data_folder().join("regtest").join("bitcoind.log")).expect("it keeps a log");
     String::from_utf8_lossy(&log).matches(text).count()
 }
 
 #[test]
-fn seed_e19_a_node_that_was_killed_is_dialled_until_it_is_back() {
+fn seed_e19_a_killed_node_is_dialled_until_it_returns() {
     const FAILURES: usize = 6;
     let Some(mut node) = Node::start() else { return };
     let address = node.address();
     let mut managed = Managed::new(ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]));
     for life in 1..=2 {
         managed.until("it is ready", |managed| managed.count("handshake_complete") == life);
-        let before = managed.told().len();
+        let before = managed.events().len();
         node.kill();
         managed.until("dials fail", |managed| managed.count("connection_failed") >= FAILURES * life);
-        let [lost, restarting, failed @ ..] = &managed.told()[before..] else { panic!("much has happened") };
+        let [lost, restarting, failed @ ..] = &managed.events()[before..] else { panic!("there are events") };
         let ControlEvent::ConnectionLost { connection_type, state, reason, .. } = lost else { panic!("{lost}") };
         assert_eq!((*connection_type, *state), (ConnectionType::Outbound, ConnectionState::Connected));
         assert!(reason.is_transient(), "{reason}");
@@ -152,7 +153,7 @@ fn seed_e19_a_node_that_was_killed_is_dialled_until_it_is_back() {
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
 
-/// Checks that dials failed one after another, each not before it was due.
+/// Checks that dials failed one after another, and none before it was due.
 fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
     let mut due = None;
     for (event, count) in failed.iter().zip(1..) {
@@ -169,7 +170,7 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
 }
 
 #[test]
-fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run_until_it_is_unbanned() {
+fn seed_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it_is_unbanned() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let (address, host) = (node.address(), Host::of(node.address().ip()));
     let folder = node.data_folder().join("book");
@@ -177,16 +178,16 @@ fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run
 
     let (mut managed, bans) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
     assert_eq!(bans, []);
-    managed.connect(address).expect("there is a place");
+    managed.connect(address).expect("there is a free slot");
     managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
     managed.ban(address);
     let banned = ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 1 };
-    managed.until("the ban is told", |managed| managed.told().contains(&banned));
+    managed.until("the ban is reported", |managed| managed.events().contains(&banned));
     managed.until("it is closed", |managed| managed.count("connection_lost") == 1);
     let is_closed = |event: &ControlEvent| {
         matches!(event, ControlEvent::ConnectionLost { reason: CloseReason::Local(LocalCause::Banned), .. })
     };
-    assert!(managed.told().iter().any(is_closed));
+    assert!(managed.events().iter().any(is_closed));
     node.log_once_it_says("Removing peer=0");
     managed.wait(BACKOFF_MAX * 10);
     assert_eq!(managed.connect(address), Err(CommandError::Banned));
@@ -198,7 +199,7 @@ fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run
         let (mut managed, bans) = Managed::with_book(&folder, manager);
         assert_eq!(bans.iter().map(|ban| (ban.host, ban.reason)).collect::<Vec<_>>(), [(host, BanReason::Manual)]);
         managed.wait(BACKOFF_MAX * 10);
-        assert_eq!((managed.told(), log_count(&node, "Added connection")), (&told[..], 1), "the node saw us once");
+        assert_eq!((managed.events(), log_count(&node, "Added connection")), (&told[..], 1), "the node saw us once");
         managed.stop();
     }
 
@@ -210,7 +211,7 @@ fn seed_e38_a_node_that_is_banned_is_closed_and_not_dialled_also_by_the_next_run
 }
 
 #[test]
-fn seed_e24_a_node_that_comes_when_all_places_are_taken_gets_a_handshake_and_a_reject_and_is_never_counted() {
+fn seed_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_counted() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
     let mut managed = Managed::new(ManagerConfig { target_peers: 1, max_peers: 1, ..fixed });
@@ -218,18 +219,18 @@ fn seed_e24_a_node_that_comes_when_all_places_are_taken_gets_a_handshake_and_a_r
     managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
 
     node.cli(&["addnode", &listening.to_string(), "onetry"]);
-    managed.until("one too many is gone", |managed| managed.count("connection_failed") == 1);
+    managed.until("the one too many is closed", |managed| managed.count("connection_failed") == 1);
     let rejected: Vec<PeerId> = managed
-        .told()
+        .events()
         .iter()
         .filter_map(|event| match event {
             ControlEvent::RejectedOverCapacity { peer, .. } => Some(*peer),
             _ => None,
         })
         .collect();
-    let [rejected] = rejected[..] else { panic!("{:#?}", managed.told()) };
+    let [rejected] = rejected[..] else { panic!("{:#?}", managed.events()) };
     let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
-    assert!(managed.told().iter().any(|event| matches!(event, ControlEvent::ConnectionLost {
+    assert!(managed.events().iter().any(|event| matches!(event, ControlEvent::ConnectionLost {
         peer, connection_type: ConnectionType::OverCapacity, state: ConnectionState::AwaitingHandshake, reason, ..
     } if (*peer, *reason) == (rejected, over_capacity))));
     assert_eq!(managed.count("handshake_complete"), 1, "it was never counted");
@@ -238,7 +239,7 @@ fn seed_e24_a_node_that_comes_when_all_places_are_taken_gets_a_handshake_and_a_r
     let log = node.log_once_it_says("Removing peer=1");
     assert!(log.contains("received: verack (0 bytes) peer=1"), "it had its handshake: {log}");
     let is_reject = |line: &str| line.contains("received: reject") && line.contains("peer=1");
-    assert!(log.lines().any(is_reject), "it was told why: {log}");
+    assert!(log.lines().any(is_reject), "it received a reject: {log}");
     assert!(log.contains("stream socket gracefully closed by peer=1"), "it was not reset: {log}");
-    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection stays");
+    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection stays open");
 }

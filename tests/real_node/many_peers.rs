@@ -1,4 +1,4 @@
-//! As many peers as one node takes with room to spare, all at once, by the load generator.
+//! The load generator with nearly as many peers at once as one node accepts.
 
 use crate::node::Node;
 use crate::observer::config;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const PEERS: usize = 800;
 const HOLD: Duration = Duration::from_secs(10);
-/// A node that has not done with them by then never will.
+/// A deadline beyond which a node would never finish.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
@@ -24,7 +24,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
         duration: HOLD,
         drain: Duration::from_secs(30),
     };
-    // Whether an answer comes is judged; that it comes late on a busy machine is not.
+    // Every answer must arrive; on a busy machine it may be late.
     let config = Config { pong_timeout: PATIENCE, handshake_timeout: PATIENCE, ..config() };
     let mut reactor = Reactor::new(config, Generator::new(plan)).expect("the configuration is valid");
     let began = Instant::now();
@@ -33,7 +33,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
         if reactor.handler().phase() == Phase::Run && held_by_the_node.is_none() {
             held_by_the_node = Some(node.cli(&["getconnectioncount"]));
         }
-        assert!(began.elapsed() < PATIENCE, "it does not come to its end: {:?}", reactor.handler());
+        assert!(began.elapsed() < PATIENCE, "it does not end: {:?}", reactor.handler());
     }
 
     assert_eq!(held_by_the_node.as_deref(), Some("800"));

@@ -1,4 +1,4 @@
-//! A chain that a node mines for a test, and the one peer that it has.
+//! A chain that a node mines for a test, and the node's only peer.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};
@@ -7,7 +7,7 @@ use peerloop::error::{CloseReason, LocalCause};
 use peerloop::wire::{BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxRef};
 use serde_json::Value;
 
-/// A coinbase may be spent behind so many blocks.
+/// Number of blocks after which a coinbase may be spent.
 pub(crate) const MATURITY: usize = 100;
 
 /// A node with a chain whose last block has transactions beside the coinbase.
@@ -36,12 +36,12 @@ impl Chain {
         (0..count).map(|_| hash(&self.node.cli(&["sendtoaddress", &self.address, "1"]))).collect()
     }
 
-    /// Mines a block of all that waits and returns its hash.
+    /// Mines a block with all waiting transactions and returns its hash.
     pub(crate) fn mine(&self) -> Hash256 {
         hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("it is a hash"))
     }
 
-    /// Goes and comes again, as a peer that nothing has been announced to.
+    /// Connects anew, as a peer to which nothing has been announced.
     pub(crate) fn reconnect(&mut self) {
         let peer = self.peer;
         self.observer.ask(move |ctx| ctx.close(peer, CloseReason::Local(LocalCause::Requested)));
@@ -53,19 +53,19 @@ impl Chain {
         hash(&self.node.cli(&["getbestblockhash"]))
     }
 
-    /// The ids of all transactions of a block, as RPC has them.
+    /// Returns the ids of all transactions of a block, as RPC reports them.
     pub(crate) fn txids(&self, block: Hash256) -> Vec<Hash256> {
         let block = self.node.json(&["getblock", &block.to_string()]);
         let txids = block["tx"].as_array().expect("it has transactions");
         txids.iter().map(|txid| hash(txid.as_str().expect("it is a hash"))).collect()
     }
 
-    /// What RPC prints as hexadecimal.
+    /// Returns the bytes that RPC prints as hexadecimal.
     pub(crate) fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
         from_hex(&self.node.cli(arguments))
     }
 
-    /// A transaction that the node has signed and not kept; it spends the output of the wallet at this position.
+    /// Returns a transaction that the node has signed and not kept. It spends the wallet's output at this position.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
@@ -76,7 +76,7 @@ impl Chain {
         assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
         let bytes = from_hex(signed["hex"].as_str().expect("it is a transaction"));
         let tx = TxRef::decode(&bytes).expect("it is a transaction");
-        // Put together anew, so that all of it is written by us.
+        // Put together anew, so that we write all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
         Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())
     }
@@ -89,14 +89,14 @@ impl Chain {
         self.say(Message::GetData(Inventory::from_items([InventoryItem { kind, hash }])));
     }
 
-    pub(crate) fn hear<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
-        self.observer.hear(what, self.peer, find)
+    pub(crate) fn receive<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
+        self.observer.receive(what, self.peer, find)
     }
 
-    /// Asks for all headers, behind which the node knows that we have these blocks.
+    /// Asks for all headers; afterwards the node knows that we have these blocks.
     pub(crate) fn headers(&mut self) -> Vec<BlockHeader> {
         self.say(Message::GetHeaders(self.locator()));
-        self.hear("headers", |message| match message {
+        self.receive("headers", |message| match message {
             Message::Headers(headers) => Some(headers.as_ref().iter().map(|listed| listed.header).collect()),
             _ => None,
         })
@@ -106,12 +106,12 @@ impl Chain {
         hash(&self.node.cli(&["getblockhash", "0"]))
     }
 
-    /// Asks for all that there is.
+    /// Returns a locator that asks for the whole chain.
     pub(crate) fn locator(&self) -> Locator {
         Locator::from_hashes(70_016, [self.genesis()], Hash256::ZERO)
     }
 
-    /// Holds that nothing we said offended the node.
+    /// Checks that the node charged us for nothing.
     pub(crate) fn assert_in_good_standing(mut self) {
         self.observer.settle(self.peer);
         let seen = self.node.peer_once(|_| true);
@@ -119,7 +119,7 @@ impl Chain {
     }
 }
 
-/// A hash as RPC prints it.
+/// Parses a hash as RPC prints it.
 pub(crate) fn hash(text: &str) -> Hash256 {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -128,7 +128,7 @@ fn from_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-/// The payload that we write.
+/// Returns the payload as we write it.
 pub(crate) fn payload(message: &Message) -> Vec<u8> {
     let mut payload = Vec::new();
     message.as_ref().encode_payload(&mut payload);

@@ -1,7 +1,7 @@
-//! A real Bitcoin SV node on regtest, for as long as a test needs it.
+//! A real Bitcoin SV node on regtest, which runs as long as a test needs it.
 //!
-//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own; killed, it can be started again
-//! with both. It is killed by its process id and its folder removed when the value is dropped, also by a panic. Nothing
+//! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. A killed node can be started
+//! again with both. Dropping the value, also by a panic, kills the process by its id and removes the folder. Nothing
 //! outside that folder is written.
 
 use serde_json::Value;
@@ -18,10 +18,10 @@ use std::time::Duration;
 
 /// The variable that names the folder of `bitcoind` and `bitcoin-cli`.
 const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
-/// Starts attempted: a free port may be taken between finding it and the node's use of it.
+/// Attempts to start: another process may bind a free port before the node does.
 const STARTS_MAX: usize = 3;
 const ANSWER_POLL: Duration = Duration::from_millis(50);
-/// Asking for an answer this often takes a minute at least.
+/// Number of polls for an answer: a minute at least.
 const ANSWER_POLLS_MAX: usize = 1_200;
 
 /// A running node; dropping it kills it.
@@ -36,16 +36,16 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers; `None` if this machine was not given one.
+    /// Starts a node and waits until it answers. Returns `None` if this machine has no node.
     ///
     /// # Panics
     ///
-    /// When the node does not start, or none was given although `CI` is set.
+    /// When the node does not start, or when there is none although `CI` is set.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// [`Node::start`] with more options, which override those that every node gets.
+    /// Starts a node like [`Node::start`], with more options, which override those of every node.
     pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let start = || Self::try_start(&programs, options);
@@ -59,12 +59,12 @@ impl Node {
 
     /// Kills the node as a power failure would; its data stays.
     pub(crate) fn kill(&mut self) {
-        // Errors mean that it is gone already.
+        // An error means that it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Starts a node that was killed again, where it was, and waits until it answers.
+    /// Starts a killed node again at the same address, and waits until it answers.
     ///
     /// # Panics
     ///
@@ -74,7 +74,7 @@ impl Node {
         self.wait_until_it_answers().unwrap_or_else(|problem| panic!("the node does not start again: {problem}"));
     }
 
-    /// What `bitcoin-cli` prints for a command, without the line's end.
+    /// Returns the output of `bitcoin-cli` for a command, without the line's end.
     ///
     /// # Panics
     ///
@@ -83,7 +83,7 @@ impl Node {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("bitcoin-cli {arguments:?}: {problem}"))
     }
 
-    /// What `bitcoin-cli` prints for a command whose answer is JSON.
+    /// Returns the output of `bitcoin-cli` for a command that answers in JSON.
     ///
     /// # Panics
     ///
@@ -92,11 +92,11 @@ impl Node {
         serde_json::from_str(&self.cli(arguments)).expect("the answer is JSON")
     }
 
-    /// What it says of its one peer, once `holds` holds for that.
+    /// Returns the node's view of its one peer, once `holds` is true for that.
     ///
     /// # Panics
     ///
-    /// When it has more than one, or when it takes a minute.
+    /// When the node has more than one peer, or after a minute.
     pub(crate) fn peer_once(&self, holds: impl Fn(&Value) -> bool) -> Value {
         let mut peers = Value::Null;
         for _ in 0..ANSWER_POLLS_MAX {
@@ -108,14 +108,14 @@ impl Node {
             }
             thread::sleep(ANSWER_POLL);
         }
-        panic!("in vain waited for in the node's view of its peer: {peers:#}");
+        panic!("timed out waiting for a view of the node's peer: {peers:#}");
     }
 
-    /// Waits until its log, of which `-debug=net` makes it say more, has a line with `text`, and returns the log.
+    /// Waits until the log has a line with `text`, and returns the log; `-debug=net` makes the node log more.
     ///
     /// # Panics
     ///
-    /// When it takes a minute.
+    /// After a minute.
     pub(crate) fn log_once_it_says(&self, text: &str) -> String {
         let mut log = String::new();
         for _ in 0..ANSWER_POLLS_MAX {
@@ -129,12 +129,12 @@ impl Node {
         panic!("the node's log does not say {text:?}: {log}");
     }
 
-    /// Where it listens for peers.
+    /// Returns the address at which the node listens for peers.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder of its data, which holds its log in `regtest/bitcoind.log`.
+    /// Returns the node's data folder, which holds its log in `regtest/bitcoind.log`.
     pub(crate) fn data_folder(&self) -> &Path {
         &self.data.0
     }
@@ -169,7 +169,7 @@ impl Node {
         let program = self.programs.join("bitcoin-cli");
         let output = Command::new(&program)
             .args(["-regtest", "-rpcclienttimeout=60"])
-            // The node leaves a password in its folder: another node that got hold of the port would not know it.
+            // The node writes a password into its folder; another node on the same port would not know it.
             .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.0.display())])
             .args(arguments)
             .stdin(Stdio::null())
@@ -185,7 +185,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // The folder goes after the process: fields are dropped after this.
+        // Fields are dropped after this, so the folder is removed after the process has ended.
         self.kill();
     }
 }
@@ -200,9 +200,9 @@ fn spawn(programs: &Path, data: &DataFolder, address: SocketAddr, rpc_port: u16,
         // The node does not start without these three.
         .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
         .arg("-minminingtxfee=0.00000001")
-        // Making the 2,000 keys that it keeps by default takes most of its start.
+        // Making the 2,000 keys of the default would be most of its start.
         .arg("-keypool=1")
-        // It lowers this to 865 itself, of which 856 places are for inbound peers.
+        // The node itself lowers this to 865, of which 856 are for inbound peers.
         .arg("-maxconnections=1000")
         .args(options)
         .stdin(Stdio::null())
@@ -232,7 +232,7 @@ impl Drop for DataFolder {
     }
 }
 
-/// The folder of the node's programs, or `None` after saying loudly that there is none.
+/// Returns the folder of the node's programs, or prints a notice and returns `None`.
 fn programs() -> Option<PathBuf> {
     static SAID: Once = Once::new();
     if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {
@@ -241,7 +241,7 @@ fn programs() -> Option<PathBuf> {
     let ci = env::var("CI").unwrap_or_default();
     assert!(["", "0", "false"].contains(&ci.as_str()), "CI is set, but {PROGRAMS_VARIABLE} is not: run tools/test");
     SAID.call_once(|| {
-        // Written past the test harness, which would keep the line of a test that passes to itself.
+        // Written past the test harness, which captures the output of passing tests.
         let line = "!!! SKIPPED: the tests against a real node did NOT run; run them with: tools/test real-node\n";
         io::stderr().write_all(line.as_bytes()).expect("standard error is open");
     });

@@ -1,9 +1,9 @@
-//! A loop whose handler writes down what its peers do, for a test to wait for and to judge.
+//! A loop whose handler records the events of its peers, for a test to wait for and to check.
 //!
-//! The test's own thread turns the loop, and only while it waits for something; whoever waits too long panics with all
-//! that happened instead. So no test hangs, and none depends on how fast the node is.
+//! The test's own thread turns the loop, and only while it waits for something. A wait that lasts too long panics
+//! with the whole record. So no test hangs, and none depends on the node's speed.
 //!
-//! Whatever the node says to it must be readable to its last byte, and written by us it must be the same bytes again.
+//! Every message of the node must be readable to its last byte, and written by us it must have the same bytes again.
 
 use peerloop::api::{Delivery, Frame, Pending};
 use peerloop::error::CloseReason;
@@ -15,25 +15,25 @@ use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor, time};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Far beyond anything that a test waits for.
+/// A deadline far beyond any wait of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TURN_MAX: Duration = Duration::from_millis(100);
 
-/// A loop and the record of what happened in it.
+/// A loop and the record of its events.
 pub(crate) struct Observer {
     reactor: Reactor<MioNet, Record>,
-    /// Messages that the test has heard of, or that came before one that it has.
+    /// Messages up to the last one that the test has received.
     heard: usize,
 }
 
-/// Who did what, in order, and the messages among it.
+/// The events of peers, in order, and the messages among them.
 #[derive(Debug, Default)]
 struct Record {
     happened: Vec<(PeerId, Happened)>,
     messages: Vec<(PeerId, Message)>,
 }
 
-/// An [`Event`] to keep, or a message that the engine left to the handler.
+/// An [`Event`] to keep, or a message that the engine passed to the handler.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Happened {
     Opened { accepted: bool },
@@ -46,7 +46,7 @@ pub(crate) enum Happened {
     Closed { reason: CloseReason, state: ConnectionState },
 }
 
-/// Our configuration on the node's network, without pings of the engine's own.
+/// Returns our configuration on the node's network, without pings of the engine's own.
 pub(crate) fn config() -> Config {
     Config { ping_interval: Duration::ZERO, ..Config::new(Network::Regtest) }
 }
@@ -72,13 +72,13 @@ impl Observer {
         peer
     }
 
-    /// Waits until `peer` is ready and knows that we are: on our `verack` the node says `sendheaders`.
+    /// Waits until `peer` is ready and knows that we are: after our `verack` the node sends `sendheaders`.
     pub(crate) fn until_ready(&mut self, peer: PeerId) {
         self.until("completed handshake", peer, |happened| *happened == Happened::Ready);
         self.until("sendheaders", peer, |happened| *happened == Happened::SendHeaders);
     }
 
-    /// Runs `question` between two messages of the loop and brings its answer.
+    /// Runs `question` inside the loop and returns its answer.
     pub(crate) fn ask<T: Send + 'static>(&mut self, question: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (answer, pending) = Pending::new();
         let command: <Record as Handler>::Command = Box::new(move |ctx| answer.give(question(ctx)));
@@ -86,7 +86,7 @@ impl Observer {
         self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
     }
 
-    /// Sends a message of the test's making.
+    /// Sends a message with a payload of the test's own.
     pub(crate) fn send(&mut self, peer: PeerId, command: &str, payload: Vec<u8>) {
         let command = CommandName::new(command);
         let message = move |ctx: &mut Ctx<'_>| ctx.send(peer, &MessageRef::Opaque { command, payload: &payload });
@@ -98,8 +98,9 @@ impl Observer {
         self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
     }
 
-    /// Waits for a message of `peer` that `find` finds something in, behind the last one that this returned for.
-    pub(crate) fn hear<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
+    /// Waits for a message of `peer` for which `find` returns something, after the last one that this method
+    /// returned.
+    pub(crate) fn receive<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
         let heard = self.heard;
         let (at, found) = self.turn_until(what, |record| {
             let unheard = record.messages.iter().enumerate().skip(heard).filter(|(_, (who, _))| *who == peer);
@@ -109,13 +110,13 @@ impl Observer {
         found
     }
 
-    /// The first message of `peer` so far that `find` finds something in.
+    /// Returns the result of `find` for the first message of `peer` so far that has one.
     pub(crate) fn first<T>(&self, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> Option<T> {
         let messages = self.reactor.handler().messages.iter();
         messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))
     }
 
-    /// Waits until the node has dealt with all that was said to it: it answers in order.
+    /// Waits until the node has processed all that we sent: it answers in order.
     pub(crate) fn settle(&mut self, peer: PeerId) {
         let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
         self.until("pong", peer, |happened| matches!(*happened, Happened::Pong { nonce: of, .. } if of == nonce));
@@ -130,12 +131,12 @@ impl Observer {
         })
     }
 
-    /// Waits for something that `peer` does.
+    /// Waits for an event of `peer`.
     pub(crate) fn until(&mut self, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) -> Happened {
         self.turn_until(what, |record| record.of(peer).find(|happened| is_it(happened)).cloned())
     }
 
-    /// Waits until `peer` has done it `count` times.
+    /// Waits for `count` such events of `peer`.
     pub(crate) fn until_times(&mut self, count: usize, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) {
         self.turn_until(what, |record| {
             let times = record.of(peer).filter(|happened| is_it(happened)).count();
@@ -143,7 +144,7 @@ impl Observer {
         });
     }
 
-    /// Waits for the end of `peer`: why it ended, and how far it had come.
+    /// Waits for the end of `peer`; returns the reason and the state before.
     pub(crate) fn closed(&mut self, peer: PeerId) -> (CloseReason, ConnectionState) {
         self.turn_until("closed connection", |record| {
             record.of(peer).find_map(|happened| match *happened {
@@ -153,14 +154,14 @@ impl Observer {
         })
     }
 
-    /// What `peer` has done so far.
+    /// Returns the events of `peer` so far.
     pub(crate) fn happened(&self, peer: PeerId) -> Vec<Happened> {
         self.reactor.handler().of(peer).cloned().collect()
     }
 
-    /// What `peer` said of itself.
+    /// Returns the `version` of `peer`.
     pub(crate) fn version(&mut self, peer: PeerId) -> Version {
-        self.ask(move |ctx| ctx.peer(peer).and_then(|view| view.version().cloned())).expect("it said who it is")
+        self.ask(move |ctx| ctx.peer(peer).and_then(|view| view.version().cloned())).expect("its version has arrived")
     }
 
     fn turn_until<T>(&mut self, what: &str, find: impl Fn(&Record) -> Option<T>) -> T {
@@ -169,7 +170,7 @@ impl Observer {
             if let Some(found) = find(self.reactor.handler()) {
                 return found;
             }
-            assert!(began.elapsed() < PATIENCE, "no {what}; what happened: {:#?}", self.reactor.handler());
+            assert!(began.elapsed() < PATIENCE, "no {what}; the record: {:#?}", self.reactor.handler());
             self.reactor.poll_once(TURN_MAX).expect("the poller works");
         }
     }
@@ -197,7 +198,7 @@ impl Handler for Record {
                 other => panic!("{other:?} is no reject"),
             },
             Event::Closed { reason, state } => Happened::Closed { reason, state },
-            other => panic!("an event that is not judged here: {other:?}"),
+            other => panic!("an unexpected event: {other:?}"),
         };
         self.happened.push((peer, happened));
     }

@@ -8,9 +8,9 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Pings that are in flight at once.
+/// Pings in flight at once.
 const VOLLEY: usize = 64;
-/// Header and nonce.
+/// Bytes of header and nonce.
 const PING_BYTES: usize = 32;
 
 fn is_pong(happened: &Happened) -> bool {
@@ -48,7 +48,7 @@ fn seed_e12_a_hundred_pings_are_each_answered_once() {
         }
     }
     assert_eq!(answered, nonces, "the node answers in order");
-    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 100, "no nonce comes twice");
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 100, "no nonce is used twice");
     assert_eq!(
         observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().ping_pong().pending_count())),
         Some(0)
@@ -61,11 +61,11 @@ fn seed_e12_a_hundred_pings_are_each_answered_once() {
 }
 
 #[test]
-fn seed_e13_the_nodes_own_ping_gets_the_nonce_that_it_sent() {
+fn seed_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
     let peer = observer.ready(node.address());
-    // The node pings us as soon as it knows us, and before it asks one that claims the chain for it.
+    // The node pings us as soon as it knows us, before it sends getheaders to a peer that claims to have the chain.
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
     assert_eq!(observer.ask(|ctx| ctx.counters().pings_answered), 1);
@@ -86,6 +86,6 @@ fn seed_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
         _ => None,
     });
     for (planned, sent) in pongs {
-        assert_eq!(planned, sent, "nobody planned it");
+        assert_eq!(planned, sent, "the engine plans no ping in advance");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to the node without the engine: it says what the test tells it to, and nothing by itself.
+//! A connection to the node without the engine: it sends only the test's messages.
 
 use peerloop::Network;
 use peerloop::protocol::CommandName;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const MAGIC: [u8; 4] = Network::Regtest.magic();
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One connection.
+/// A connection.
 pub(crate) struct Wire(TcpStream);
 
 impl Wire {
@@ -31,12 +31,12 @@ impl Wire {
         self.0.write_all(&frame).expect("the node listens");
     }
 
-    /// The next message, which we must be able to write as it came.
-    pub(crate) fn hear(&mut self) -> Message {
+    /// Receives the next message, and checks that we write it with the same bytes.
+    pub(crate) fn receive(&mut self) -> Message {
         let mut header = [0; 24];
-        self.0.read_exact(&mut header).expect("the node speaks");
+        self.0.read_exact(&mut header).expect("the node answers");
         let mut payload = vec![0; Header::decode(&header).payload_len as usize];
-        self.0.read_exact(&mut payload).expect("the node speaks");
+        self.0.read_exact(&mut payload).expect("the node answers");
         assert_eq!(header[..4], MAGIC);
         assert_eq!(Header::decode(&header).checksum, Some(checksum(&payload)));
         let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("it can be read");
@@ -46,10 +46,10 @@ impl Wire {
         message.into_owned()
     }
 
-    /// The next message of this command.
-    pub(crate) fn hear_of(&mut self, command: CommandName) -> Message {
+    /// Receives messages up to the next one of this command, and returns that one.
+    pub(crate) fn receive_command(&mut self, command: CommandName) -> Message {
         loop {
-            let message = self.hear();
+            let message = self.receive();
             if message.as_ref().command() == command {
                 return message;
             }

@@ -1,5 +1,5 @@
-//! Everything that we can say, said to the node: it counts each payload in full, rejects none, finds nothing in any to
-//! punish, and acts on what it is meant to act on.
+//! Every message that we can send, sent to the node: it counts each payload in full, rejects and punishes none, and
+//! acts on those that it should act on.
 
 use crate::mined::{Chain, payload};
 use crate::observer::Happened;
@@ -13,7 +13,7 @@ use peerloop::wire::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the engine says by itself while the peers get to know each other.
+/// Commands that the engine sends by itself during the handshake.
 const BY_THE_ENGINE: [CommandName; 6] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -22,26 +22,26 @@ const BY_THE_ENGINE: [CommandName; 6] = [
     CommandName::PING,
     CommandName::PONG,
 ];
-/// What is said in tests of its own.
+/// Commands that have tests of their own.
 const ELSEWHERE: [CommandName; 4] =
     [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
 const HEADER_BYTES: usize = 24;
-/// Asking the node so often takes many seconds.
+/// Number of polls, which need many seconds.
 const POLLS_MAX: usize = 2_000;
 
-/// What was said, in bytes by command.
-struct Speaker {
+/// A peer of the node, with the bytes sent by command.
+struct Session {
     chain: Chain,
     said_bytes: BTreeMap<String, usize>,
 }
 
-impl Speaker {
+impl Session {
     fn start() -> Option<Self> {
         let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0", "-debug=net"];
         Chain::start_with(&options).map(|chain| Self { chain, said_bytes: BTreeMap::new() })
     }
 
-    /// Says it, and waits until the node has dealt with it.
+    /// Sends `message`, and waits until the node has processed it.
     fn say(&mut self, message: Message) {
         let command = message.as_ref().command();
         *self.said_bytes.entry(command.to_string()).or_default() += HEADER_BYTES + payload(&message).len();
@@ -53,11 +53,11 @@ impl Speaker {
             .happened(self.chain.peer)
             .into_iter()
             .find(|happened| matches!(happened, Happened::Rejected(_) | Happened::Closed { .. }));
-        assert_eq!(rejected, None, "{command} is not taken");
+        assert_eq!(rejected, None, "{command} is rejected");
     }
 
-    /// Holds that all of it arrived, and that nothing in it was wrong.
-    fn assert_all_was_taken(self) -> BTreeSet<String> {
+    /// Checks that all of it arrived, and that the node found no fault in it.
+    fn assert_all_was_accepted(self) -> BTreeSet<String> {
         let seen = self.chain.node.peer_once(|_| true);
         let heard = &seen["bytesrecv_per_msg"];
         for (command, bytes) in &self.said_bytes {
@@ -72,7 +72,7 @@ impl Speaker {
         self.said_bytes.into_keys().collect()
     }
 
-    /// A header behind the best block for these transactions, with the work in it.
+    /// Returns a header after the best block for these transactions, with the work in it.
     fn mined_header(&self, transactions: &[Tx]) -> BlockHeader {
         let best = self.chain.best_block();
         let parent = self.chain.bytes(&["getblockheader", &best.to_string(), "false"]);
@@ -84,7 +84,7 @@ impl Speaker {
         (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("every other one has")
     }
 
-    /// The coinbase of a block behind the best one; `mark` tells those of the same height apart.
+    /// Returns the coinbase of a block after the best one; `mark` distinguishes those of the same height.
     fn coinbase(&self, mark: u8) -> Tx {
         let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("it is a small number");
         let script = [1, height + 1, 1, mark];
@@ -108,9 +108,9 @@ fn tx_proof(transactions: &[Tx], index: usize, target: ProofTarget) -> MerklePro
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(transactions[index].clone()), target, nodes)
 }
 
-/// Requests, wishes and announcements, which change nothing.
-fn small_talk(speaker: &mut Speaker) -> Vec<Message> {
-    let chain = &mut speaker.chain;
+/// Returns requests, wishes and announcements, which change nothing.
+fn small_talk(session: &mut Session) -> Vec<Message> {
+    let chain = &mut session.chain;
     let best = chain.best_block();
     let headers = chain.headers();
     let now = u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("it fits for a while");
@@ -145,10 +145,10 @@ fn small_talk(speaker: &mut Speaker) -> Vec<Message> {
     ]
 }
 
-/// Messages that a node sends and does not act on.
-fn unheeded(speaker: &Speaker) -> Vec<Message> {
-    let transactions = [speaker.coinbase(1), speaker.chain.unsent_tx(0, "0.001")];
-    let header = speaker.mined_header(&transactions);
+/// Returns messages that a node sends and does not act on.
+fn unheeded(session: &Session) -> Vec<Message> {
+    let transactions = [session.coinbase(1), session.chain.unsent_tx(0, "0.001")];
+    let header = session.mined_header(&transactions);
     let txids: Vec<Hash256> = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
     let proof = tx_proof(&transactions, 1, ProofTarget::BlockHash(header.hash()));
     let proven = ProvenTx { tx: transactions[1].clone(), proof };
@@ -167,73 +167,73 @@ fn unheeded(speaker: &Speaker) -> Vec<Message> {
 }
 
 #[test]
-fn every_message_is_taken_and_none_is_held_against_us() {
-    let Some(mut speaker) = Speaker::start() else { return };
-    // This one is said while they are put together.
-    let locator = speaker.chain.locator();
-    speaker.say(Message::GetHeaders(locator));
-    let small_talk = small_talk(&mut speaker);
-    *speaker.said_bytes.get_mut("getheaders").expect("it was said") *= 2;
-    small_talk.into_iter().for_each(|message| speaker.say(message));
-    unheeded(&speaker).into_iter().for_each(|message| speaker.say(message));
+fn every_message_is_accepted_and_none_is_punished() {
+    let Some(mut session) = Session::start() else { return };
+    // This message is sent once more while the others are put together.
+    let locator = session.chain.locator();
+    session.say(Message::GetHeaders(locator));
+    let small_talk = small_talk(&mut session);
+    *session.said_bytes.get_mut("getheaders").expect("it was said") *= 2;
+    small_talk.into_iter().for_each(|message| session.say(message));
+    unheeded(&session).into_iter().for_each(|message| session.say(message));
 
-    say_transactions_and_blocks(&mut speaker);
-    say_a_double_spend(&mut speaker);
+    say_transactions_and_blocks(&mut session);
+    say_a_double_spend(&mut session);
 
-    let said = speaker.assert_all_was_taken();
+    let said = session.assert_all_was_accepted();
     let all: BTreeSet<String> = CommandName::ALL.iter().map(CommandName::to_string).collect();
     let unsaid: BTreeSet<String> = all.difference(&said).cloned().collect();
     let elsewhere = BY_THE_ENGINE.iter().chain(&ELSEWHERE).chain(&[CommandName::EXTMSG]);
     assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was said");
 }
 
-/// A transaction that the node keeps, and blocks that it builds upon, in each of the three ways to send one.
-fn say_transactions_and_blocks(speaker: &mut Speaker) {
-    let waiting = speaker.chain.unsent_tx(0, "0.001");
-    speaker.say(Message::Tx(waiting.clone()));
+/// Sends a transaction that the node keeps, and blocks that it builds upon, in each of the three ways to send one.
+fn say_transactions_and_blocks(session: &mut Session) {
+    let waiting = session.chain.unsent_tx(0, "0.001");
+    session.say(Message::Tx(waiting.clone()));
     let kept = json!([waiting.as_ref().txid().to_string()]);
-    // It is judged while other messages are answered.
-    assert!((0..POLLS_MAX).any(|_| speaker.mempool() == kept), "it does not keep {kept}");
+    // The node checks it while it answers other messages.
+    assert!((0..POLLS_MAX).any(|_| session.mempool() == kept), "it does not keep {kept}");
 
-    let whole = [speaker.coinbase(2)];
-    let header = speaker.mined_header(&whole);
-    speaker.say(Message::Block(Block::from_parts(header, whole.iter().map(Tx::as_ref))));
-    speaker.assert_best(&header);
+    let whole = [session.coinbase(2)];
+    let header = session.mined_header(&whole);
+    session.say(Message::Block(Block::from_parts(header, whole.iter().map(Tx::as_ref))));
+    session.assert_best(&header);
 
-    let known = [speaker.coinbase(3), waiting];
-    let header = speaker.mined_header(&known);
+    let known = [session.coinbase(3), waiting];
+    let header = session.mined_header(&known);
     let compact = CompactBlock::from_transactions(header, 0x5eed, known.iter().map(Tx::as_ref), |index| index == 0);
-    speaker.say(Message::CmpctBlock(compact));
-    speaker.assert_best(&header);
-    assert_eq!(speaker.mempool(), json!([]), "it found by its short id what it had");
+    session.say(Message::CmpctBlock(compact));
+    session.assert_best(&header);
+    assert_eq!(session.mempool(), json!([]), "it found a waiting transaction by its short id");
 
-    let unknown = [speaker.coinbase(4), speaker.chain.unsent_tx(0, "0.001"), speaker.chain.unsent_tx(1, "0.001")];
-    let header = speaker.mined_header(&unknown);
+    let unknown = [session.coinbase(4), session.chain.unsent_tx(0, "0.001"), session.chain.unsent_tx(1, "0.001")];
+    let header = session.mined_header(&unknown);
     let compact = CompactBlock::from_transactions(header, 0x5eed, unknown.iter().map(Tx::as_ref), |index| index == 0);
-    speaker.say(Message::CmpctBlock(compact));
-    let indexes: Vec<u32> = speaker.chain.hear("request for what it lacks", |message| match message {
+    session.say(Message::CmpctBlock(compact));
+    let indexes: Vec<u32> = session.chain.receive("request for the missing transactions", |message| match message {
         Message::GetBlockTxn(request) if request.as_ref().block_hash == header.hash() => {
             Some(request.as_ref().indexes().collect())
         }
         _ => None,
     });
     assert_eq!(indexes, [1, 2]);
-    speaker.say(Message::BlockTxn(BlockTxn::from_transactions(header.hash(), unknown[1..].iter().map(Tx::as_ref))));
-    speaker.assert_best(&header);
+    session.say(Message::BlockTxn(BlockTxn::from_transactions(header.hash(), unknown[1..].iter().map(Tx::as_ref))));
+    session.assert_best(&header);
 }
 
-/// Two branches behind the best block, each with a transaction that spends the same output.
-fn say_a_double_spend(speaker: &mut Speaker) {
-    let fork = |speaker: &Speaker, mark: u8, fee: &str| {
-        let transactions = [speaker.coinbase(mark), speaker.chain.unsent_tx(0, fee)];
-        let header = speaker.mined_header(&transactions);
+/// Sends two branches after the best block, each with a transaction that spends the same output.
+fn say_a_double_spend(session: &mut Session) {
+    let fork = |session: &Session, mark: u8, fee: &str| {
+        let transactions = [session.coinbase(mark), session.chain.unsent_tx(0, fee)];
+        let header = session.mined_header(&transactions);
         (header, tx_proof(&transactions, 1, ProofTarget::MerkleRoot(header.merkle_root)))
     };
-    let forks = [fork(speaker, 5, "0.001"), fork(speaker, 6, "0.002")];
+    let forks = [fork(session, 5, "0.001"), fork(session, 6, "0.002")];
     let message =
         DoubleSpend::from_forks(forks.iter().map(|(header, proof)| (std::slice::from_ref(header), proof.as_ref())))
             .expect("its proofs are of the right kind");
     assert_eq!(message.as_ref().validate(), Ok(()));
-    speaker.say(Message::DsDetected(message));
-    speaker.chain.node.log_once_it_says("Valid double-spend detected message from peer=0");
+    session.say(Message::DsDetected(message));
+    session.chain.node.log_once_it_says("Valid double-spend detected message from peer=0");
 }

@@ -1,7 +1,7 @@
-//! The messages that miners sign, signed by us.
+//! Messages of miners, signed by us.
 //!
-//! The node checks their form and, where it gets so far, the signatures, and refuses them only because it knows of no
-//! such miner.
+//! The node checks their form and, where it reaches them, the signatures. It refuses them only because it does not
+//! know the miner.
 
 use crate::mined::Chain;
 use crate::observer::Happened;
@@ -21,13 +21,13 @@ fn sign(digest: [u8; 32], secret: &SecretKey) -> Box<[u8]> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a text takes all");
+        write!(text, "{byte:02x}").expect("writing to a text does not fail");
         text
     })
 }
 
 #[test]
-fn an_id_is_taken_back_by_two_signatures_that_the_node_checks() {
+fn an_id_is_revoked_by_two_signatures_that_the_node_checks() {
     let Some(mut chain) = Chain::start_with(&["-debug=net"]) else { return };
     let ((revocation_secret, revocation_key), (miner_secret, miner_id)) = (key(2), key(3));
     let mut message = RevokeMid {
@@ -51,7 +51,7 @@ fn an_id_is_taken_back_by_two_signatures_that_the_node_checks() {
 }
 
 #[test]
-fn the_answer_to_a_challenge_is_refused_for_what_we_are_and_not_for_its_form() {
+fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let peer = chain.peer;
     let find = |message: &Message| match message {
@@ -77,7 +77,7 @@ fn the_answer_to_a_challenge_is_refused_for_what_we_are_and_not_for_its_form() {
         });
         rejected.expect("we are no miner")
     });
-    // It asks for the miner's address before it checks the signature.
+    // The node looks for the miner's address before it checks the signature.
     let no_miner = "Public ip address does not match the one advertised in the miner info document.";
     assert_eq!(reasons[0], (RejectCode::AUTH_CONNECTION_SETUP, no_miner.to_owned()));
     assert_eq!(reasons[1], (RejectCode::AUTH_CONNECTION_SETUP, "Incorrect vSign.size()=69".to_owned()));

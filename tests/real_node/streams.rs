@@ -1,6 +1,6 @@
-//! A second connection of one peer, asked for by either side: what opens it and what accepts it.
+//! A second connection of one peer, opened and accepted by either side.
 //!
-//! The engine keeps one connection for each peer, so these speak to the node over plain ones.
+//! The engine keeps one connection for each peer, so these tests use plain ones.
 
 use crate::node::Node;
 use crate::plain::{Wire, protoconf, version};
@@ -9,13 +9,13 @@ use peerloop::wire::{AssociationId, CreateStream, Message, StreamAck, StreamType
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Asking the node so often takes many seconds.
+/// Number of polls, which need many seconds.
 const POLLS_MAX: usize = 2_000;
 const POLICY: &[u8] = b"BlockPriority";
 
 /// Waits until the node sees one peer with two connections.
 fn assert_joined(node: &Node) {
-    // For a moment, the second one is a peer of its own.
+    // For a moment, the second connection is a peer of its own.
     let is_joined = |peers: &Value| peers[1].is_null() && !peers[0]["streams"][1].is_null();
     let peers = (0..POLLS_MAX).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("they become one peer");
     let [general, data] = [0, 1].map(|index| &peers[0]["streams"][index]["streamtype"]);
@@ -29,19 +29,19 @@ fn the_node_accepts_our_second_connection() {
     let association_id = AssociationId::Uuid(std::array::from_fn(|at| 0x10 + at as u8));
     let mut general = Wire::dial(node.address());
     general.say(&version(association_id));
-    let Message::Version(theirs) = general.hear_of(CommandName::VERSION) else { panic!("it is a version") };
-    assert_eq!(theirs.association_id, Some(association_id), "it says ours back");
+    let Message::Version(theirs) = general.receive_command(CommandName::VERSION) else { panic!("it is a version") };
+    assert_eq!(theirs.association_id, Some(association_id), "it answers with ours");
     general.say(&Message::Verack);
     general.say(&protoconf());
-    general.hear_of(CommandName::SENDCMPCT);
+    general.receive_command(CommandName::SENDCMPCT);
 
     let mut data = Wire::dial(node.address());
     let stream_type = StreamType::Data1;
     data.say(&Message::CreateStrm(CreateStream { association_id, stream_type, policy: POLICY.into() }));
-    assert_eq!(data.hear(), Message::StreamAck(StreamAck { association_id, stream_type }));
+    assert_eq!(data.receive(), Message::StreamAck(StreamAck { association_id, stream_type }));
     assert_joined(&node);
     data.say(&Message::Ping { nonce: 7 });
-    assert_eq!(data.hear_of(CommandName::PONG), Message::Pong { nonce: 7 });
+    assert_eq!(data.receive_command(CommandName::PONG), Message::Pong { nonce: 7 });
 }
 
 #[test]
@@ -51,18 +51,21 @@ fn we_accept_a_second_connection_of_the_node() {
     let address = listener.local_addr().expect("it is bound");
     node.cli(&["addnode", &address.to_string(), "onetry"]);
     let mut general = Wire::new(listener.accept().expect("the node dials").0);
-    let Message::Version(theirs) = general.hear() else { panic!("it begins with its version") };
+    let Message::Version(theirs) = general.receive() else { panic!("it begins with its version") };
     let Some(association_id @ AssociationId::Uuid(_)) = theirs.association_id else {
         panic!("{theirs:?} names no association")
     };
     general.say(&version(association_id));
-    general.hear_of(CommandName::VERACK);
+    general.receive_command(CommandName::VERACK);
     general.say(&Message::Verack);
     general.say(&protoconf());
 
     let mut data = Wire::new(listener.accept().expect("the node dials again").0);
     let stream_type = StreamType::Data1;
-    assert_eq!(data.hear(), Message::CreateStrm(CreateStream { association_id, stream_type, policy: POLICY.into() }));
+    assert_eq!(
+        data.receive(),
+        Message::CreateStrm(CreateStream { association_id, stream_type, policy: POLICY.into() })
+    );
     data.say(&Message::StreamAck(StreamAck { association_id, stream_type }));
     assert_joined(&node);
 }

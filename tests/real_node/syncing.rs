@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const BLOCKS: &str = "10";
-/// Far beyond the second that it takes.
+/// A deadline far beyond the second that a sync needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connects a fresh node to our loop by `meet`, then to a node with a chain, and waits until it has that.
+/// Connects a fresh node to our loop by `meet`, then to a node with a chain, and waits until it has that chain.
 fn assert_syncs(meet: impl FnOnce(&Node, &mut Observer)) {
     let Some(source) = Node::start() else { return };
     let Some(fresh) = Node::start() else { return };
