@@ -4,7 +4,8 @@
 //! row than the wing. Checked is every path that begins at
 //! `crate` or `super`, in an import or in the midst of code; documentation, tests and `lib.rs` may name anything.
 
-use crate::source::{Source, Violation, after_matching, is_word_char, words};
+use crate::paths::{WrittenPath, absolute, is_under, module_path, test_files, written_paths};
+use crate::source::{Source, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
@@ -83,80 +84,11 @@ struct Import {
 
 fn imports(source: &Source, module: &[String]) -> Vec<Import> {
     let code = source.shipped_code();
-    let mut found = Vec::new();
-    for start in words(&code, "crate").filter(|&at| code[at + 5..].trim_start().starts_with("::")) {
-        let path = code[start + 5..].trim_start();
-        add_targets(&code, code.len() - path.len() + 2, &[], start, &mut found);
-    }
-    for start in words(&code, "super").filter(|&at| !code[..at].trim_end().ends_with("super::")) {
-        let mut base = [module, &inline_modules(&code, start)].concat();
-        let mut rest = &code[start..];
-        let mut is_path = false;
-        while let Some(after) = rest.strip_prefix("super").and_then(|after| after.trim_start().strip_prefix("::")) {
-            base.pop();
-            rest = after.trim_start();
-            is_path = true;
-        }
-        if is_path {
-            add_targets(&code, code.len() - rest.len(), &base, start, &mut found);
-        }
-    }
-    found
-}
-
-/// Adds the module of each path of the tree at `at`, which goes on from `base`; what follows a path is not looked at.
-fn add_targets(code: &str, at: usize, base: &[String], offset: usize, found: &mut Vec<Import>) {
-    let rest = code[at..].trim_start();
-    let at = code.len() - rest.len();
-    if rest.starts_with('{') {
-        let end = after_matching(code, at) - 1;
-        let mut branch = at + 1;
-        while branch < end {
-            let name = code.len() - code[branch..].trim_start().len();
-            add_targets(code, name, base, name, found);
-            branch = next_branch(code, branch, end);
-        }
-        return;
-    }
-    let name: String = rest.chars().take_while(|&c| is_word_char(c)).collect();
-    if name.is_empty() && rest.starts_with('}') {
-        return;
-    }
-    let path = [base, std::slice::from_ref(&name)].concat();
-    let after = rest[name.len()..].trim_start();
-    // Two names tell a module, and a path may end before.
-    match after.strip_prefix("::").filter(|_| path.len() < 2) {
-        Some(after) if !after.starts_with('<') => add_targets(code, code.len() - after.len(), &path, offset, found),
-        _ => found.push(Import { offset, target: module_name(&path) }),
-    }
-}
-
-/// The place after the next comma that belongs to the list itself.
-fn next_branch(code: &str, mut at: usize, end: usize) -> usize {
-    while at < end {
-        match code.as_bytes()[at] {
-            b'{' => at = after_matching(code, at),
-            b',' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    end
-}
-
-/// The inline modules around `offset`, outermost first.
-fn inline_modules(code: &str, offset: usize) -> Vec<String> {
-    let around = words(&code[..offset], "mod").filter_map(|at| {
-        let name: String = code[at + 3..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
-        let open = at + code[at..].find(['{', ';'])?;
-        (code[open..].starts_with('{') && after_matching(code, open) > offset).then_some(name)
-    });
-    around.collect()
-}
-
-/// The module of a file: `src/wire/header.rs` is `wire::header`.
-fn module_path(path: &str) -> Vec<String> {
-    let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
-    inner.split('/').map(str::to_owned).collect()
+    let import = |path: &WrittenPath| {
+        let target = absolute(&code, module, path)?;
+        (path.names[0] != "self").then(|| Import { offset: path.offset, target: module_name(&target) })
+    };
+    written_paths(&code).iter().filter_map(import).collect()
 }
 
 /// The name in [`ROWS`] of what stands at `path`.
@@ -168,22 +100,6 @@ fn module_name(path: &[String]) -> Option<String> {
 
 fn row_of(module: &str) -> Option<usize> {
     ROWS.iter().position(|row| row.contains(&module))
-}
-
-/// The modules in files of their own that exist in tests only, as paths without an extension.
-fn test_files(sources: &[Source]) -> Vec<String> {
-    let of_file = |source: &Source| {
-        let folder = match source.path.strip_suffix("lib.rs").or_else(|| source.path.strip_suffix("mod.rs")) {
-            Some(folder) => folder.to_owned(),
-            None => format!("{}/", source.path.trim_end_matches(".rs")),
-        };
-        source.test_module_files().into_iter().map(move |name| format!("{folder}{name}")).collect::<Vec<_>>()
-    };
-    sources.iter().filter(|source| source.is_library()).flat_map(of_file).collect()
-}
-
-fn is_under(path: &str, module_file: &str) -> bool {
-    path.strip_prefix(module_file).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {

@@ -3,18 +3,38 @@
 //! A breach fails with `file:line: what to do`. There are no exceptions to switch on; a rule that is wrong is changed
 //! here, for everybody.
 
+mod chains;
+mod circles;
 mod imports;
+mod paths;
 mod requirements;
 mod rules;
 mod source;
+mod spread;
 
 use source::{Source, Violation};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
 fn imports_go_downwards() {
     assert_none(imports::check(&sources()));
+}
+
+#[test]
+fn files_use_each_other_in_no_circle() {
+    assert_only_known(circles::check(&sources()), circles::KNOWN, "circles.rs");
+}
+
+#[test]
+fn the_methods_of_a_type_stand_together() {
+    assert_only_known(spread::check(&sources()), spread::KNOWN, "spread.rs");
+}
+
+#[test]
+fn no_chain_reaches_through_an_object() {
+    assert_only_known(chains::check(&sources()), chains::KNOWN, "chains.rs");
 }
 
 #[test]
@@ -119,6 +139,18 @@ fn the_rules_see_the_repository() {
 #[track_caller]
 fn check_each(rule: fn(&Source) -> Vec<Violation>) {
     assert_none(sources().iter().flat_map(rule).collect());
+}
+
+/// Checks that breaches are those of `known`, which stands in `list`: no other one, and none that is gone.
+#[track_caller]
+fn assert_only_known(mut breaches: BTreeMap<String, Violation>, known: &[&str], list: &str) {
+    let gone: Vec<&str> = known.iter().copied().filter(|key| breaches.remove(*key).is_none()).collect();
+    let remove = |key| Violation {
+        path: format!("tests/house/{list}"),
+        line: 0,
+        remedy: format!("remove the line \"{key}\", which is no breach any more"),
+    };
+    assert_none(breaches.into_values().chain(gone.into_iter().map(remove)).collect());
 }
 
 #[track_caller]

@@ -1,0 +1,60 @@
+//! No chain of fields reaches through an object: a caller asks the object, so that its insides can change.
+//!
+//! A chain that begins at `self` goes through at most [`FIELDS_MAX`] fields, and never into the `state` of a field.
+
+use crate::paths::Library;
+use crate::source::{Source, Violation, is_word_char, words};
+use std::collections::BTreeMap;
+
+/// One field of its own, two of other objects, and the value.
+const FIELDS_MAX: usize = 4;
+
+/// The files with such chains today. Only ever take lines away.
+pub(crate) const KNOWN: &[&str] = &[
+    "src/reactor/accept.rs",
+    "src/reactor/dialling.rs",
+    "src/reactor/inspect.rs",
+    "src/reactor/listening.rs",
+    "src/reactor/mod.rs",
+    "src/reactor/transfer.rs",
+];
+
+/// Returns the last such chain of each file, by file.
+pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
+    let library = Library::new(sources);
+    let breaches = library.modules().flat_map(|(_, file)| {
+        let breach = |at: usize| {
+            let (fields, is_called) = chain_at(&file.code, at);
+            let is_through_state = fields.get(1) == Some(&"state") && (fields.len() > 2 || is_called);
+            let remedy = || format!("ask `self.{}` for what `{}` is needed for", fields[0], fields[1..].join("."));
+            (is_through_state || fields.len() > FIELDS_MAX).then(|| file.source.violation(at, remedy()))
+        };
+        words(&file.code, "self").filter_map(breach).map(|found| (found.path.clone(), found)).collect::<Vec<_>>()
+    });
+    breaches.collect()
+}
+
+/// Returns the fields behind the `self` at `at`, and whether a method of the last one is called.
+fn chain_at(code: &str, at: usize) -> (Vec<&str>, bool) {
+    let (mut rest, mut fields) = (code[at + 4..].trim_start(), Vec::new());
+    while let Some(after) = rest.strip_prefix('.').map(str::trim_start) {
+        let len = after.find(|c| !is_word_char(c)).unwrap_or(after.len());
+        rest = after[len..].trim_start();
+        if len == 0 || rest.starts_with(['(', ':']) {
+            return (fields, len > 0);
+        }
+        fields.push(&after[..len]);
+    }
+    (fields, false)
+}
+
+#[test]
+fn a_chain_through_an_object_is_found() {
+    let found = |text| check(&[Source::new("src/a.rs", text)]).into_values().map(|found| found.line).next();
+    assert_eq!(found("a;\nself.engine.state.now"), Some(2));
+    assert_eq!(found("self\n.engine\n.state.len()"), Some(1));
+    assert_eq!(found("self.a.b.c.d.e = 1"), Some(1));
+    assert_eq!(found("self.a.b.c.d.e(); self.a.b.c.d = 1"), None);
+    assert_eq!(found("self.state.links.table.len(); self.engine.state(); self.engine.state; myself.a.state.b"), None);
+    assert_eq!(found("#[cfg(test)] fn a() { self.engine.state.now }"), None);
+}
