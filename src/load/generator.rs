@@ -5,9 +5,11 @@
 //! those before it; one that cannot be sent is counted as unsent and not caught up. A load whose peers are all gone
 //! ends early, and what they still had to do counts as planned and unsent.
 
-use super::ending::{EarlyEnd, EndCause, FIRST_DIALS};
+use super::accounts::Accounts;
+use super::counts::{Fate, PeerCounts};
+use super::phase::{EarlyEnd, EndCause, Phase};
 use super::plan::Plan;
-use super::report::{Accounts, Fate, PeerCounts, Report};
+use super::report::Report;
 use super::roster::Roster;
 use super::schedule::Schedule;
 use super::timeline::Interval;
@@ -21,20 +23,8 @@ use std::time::Duration;
 /// Pings or dials started in one call of the timer; what else is due follows in the next turn.
 const BURST_MAX: usize = 256;
 
-/// What a generator is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Opening connections.
-    Ramp,
-    /// Pinging without counting.
-    Warmup,
-    /// Pinging and counting.
-    Run,
-    /// Waiting for the last answers.
-    Drain,
-    /// Closing the connections.
-    Done,
-}
+/// Dials that must all fail in the same way for the ramp to end at once.
+const FIRST_DIALS: usize = 100;
 
 /// What other threads can ask of a generator.
 #[derive(Debug)]
@@ -125,7 +115,7 @@ impl Generator {
     /// Returns the account of a load that never began: everything is planned and nothing was sent, unless it was asked
     /// to finish.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
-        self.accounts.early_end = Some(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
+        self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);
         self.accounts.into_report()
     }
@@ -137,7 +127,7 @@ impl Generator {
         self.phase = phase;
         self.phase_began = ctx.now();
         if before == Phase::Ramp {
-            self.end_ramp(ctx);
+            self.accounts.end_ramp(ctx.now().since(self.ramp_began));
         }
         match phase {
             Phase::Ramp => {}
@@ -162,20 +152,14 @@ impl Generator {
         self.wake(ctx);
     }
 
-    fn end_ramp(&mut self, ctx: &Ctx<'_>) {
-        if self.accounts.peers.is_decided() {
-            self.accounts.ramp.time = Some(ctx.now().since(self.ramp_began));
-        }
-    }
-
     /// Counts the operations of the run that were not sent: those until its planned end, or, where the load was asked
     /// to finish, those that fell due in `elapsed`.
     fn count_rest(&mut self, elapsed: Duration) {
-        let time = match self.accounts.early_end {
+        let time = match self.accounts.early_end() {
             Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
             Some(_) | None => self.plan.duration,
         };
-        self.accounts.scheduled_time = time;
+        self.accounts.set_scheduled_time(time);
         for (connection, count, is_ready) in self.roster.shares(self.next_index..self.plan.rate.count_in(time)) {
             self.accounts.note_planned(connection, count, if is_ready { Fate::Unsent } else { Fate::Absent });
         }
@@ -184,7 +168,7 @@ impl Generator {
     /// Goes to the end, or to the drain from a run, and notes why.
     fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: EndCause) {
         let elapsed = self.phase_elapsed(ctx);
-        self.accounts.early_end = Some(EarlyEnd { cause, phase: self.phase, elapsed });
+        self.accounts.set_early_end(EarlyEnd { cause, phase: self.phase, elapsed });
         self.enter(ctx, if self.phase == Phase::Run { Phase::Drain } else { Phase::Done });
     }
 
@@ -229,7 +213,7 @@ impl Generator {
 
     /// Returns why the load ends in this phase for want of peers, if it does.
     fn early_end(&self) -> Option<EndCause> {
-        let peers = self.accounts.peers;
+        let peers = self.accounts.peers();
         let all_lost = self.roster.is_empty().then_some(EndCause::AllLost);
         match self.phase {
             Phase::Ramp if peers.is_decided() && peers.ready == 0 => Some(EndCause::NoneReady),
@@ -250,11 +234,11 @@ impl Generator {
     fn next_phase(&self, now: Instant) -> Option<Phase> {
         let is_over = now >= self.phase_end();
         match self.phase {
-            Phase::Ramp => self.accounts.peers.is_decided().then_some(Phase::Warmup),
+            Phase::Ramp => self.accounts.peers().is_decided().then_some(Phase::Warmup),
             Phase::Warmup => is_over.then_some(Phase::Run),
             Phase::Run => is_over.then_some(Phase::Drain),
             Phase::Drain => {
-                let is_settled = self.accounts.work.is_settled() || self.roster.is_empty();
+                let is_settled = self.accounts.work().is_settled() || self.roster.is_empty();
                 (is_over || is_settled).then_some(Phase::Done)
             }
             Phase::Done => None,
@@ -291,9 +275,7 @@ impl Generator {
             let (index, planned) = (self.next_index as usize, self.schedule.moment(self.next_index));
             let (target, source) = self.plan.endpoints(index);
             self.next_index += 1;
-            self.accounts.ramp.planned_time = planned.since(self.ramp_began);
-            self.accounts.ramp.dial_time = ctx.now().since(self.ramp_began);
-            self.accounts.ramp.dialled += 1;
+            self.accounts.note_dial(planned.since(self.ramp_began), ctx.now().since(self.ramp_began));
             let dialled = match source {
                 Some(source) => ctx.connect_from(source, target),
                 None => ctx.connect(target),
@@ -329,11 +311,11 @@ impl Generator {
         Progress {
             phase: self.phase,
             phase_elapsed: ctx.now().since(self.phase_began),
-            peers: self.accounts.peers,
-            planned: self.accounts.work.planned,
-            sent: self.accounts.work.sent,
-            answered: self.accounts.work.answered,
-            interval: self.accounts.timeline.latest(ctx.now()),
+            peers: self.accounts.peers(),
+            planned: self.accounts.work().planned,
+            sent: self.accounts.work().sent,
+            answered: self.accounts.work().answered,
+            interval: self.accounts.latest_interval(ctx.now()),
         }
     }
 }

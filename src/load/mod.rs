@@ -6,8 +6,10 @@
 //! delayed, and beside it from the moment it was sent. It measures its own lag and says whether its numbers can be
 //! trusted.
 
-mod ending;
+mod accounts;
+mod counts;
 mod generator;
+mod phase;
 mod plan;
 mod report;
 mod responder;
@@ -19,14 +21,15 @@ mod traffic;
 mod unanswered;
 mod verdict;
 
-pub use ending::{EarlyEnd, EndCause, Limit, Ramp};
-pub use generator::{Generator, GeneratorCommand, Phase, Progress};
+pub use counts::{PeerCounts, WorkCounts};
+pub use generator::{Generator, GeneratorCommand, Progress};
+pub use phase::{EarlyEnd, EndCause, Phase};
 pub use plan::Plan;
-pub use report::{Agent, Failure, PeerCounts, Report, WorkCounts};
+pub use report::{Agent, Failure, Ramp, Report};
 pub use responder::{Responder, ResponderCommand, Snapshot};
 pub use schedule::Rate;
 pub use targets::TargetReport;
 pub use timeline::Interval;
 pub use traffic::Traffic;
 pub use unanswered::UnansweredWaits;
-pub use verdict::{Doubt, Verdict};
+pub use verdict::{Doubt, Limit, Verdict};

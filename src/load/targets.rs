@@ -1,6 +1,6 @@
 //! The account of each target, beside that of all together.
 
-use super::report::{PeerCounts, WorkCounts};
+use super::counts::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;
 use crate::stats::histogram::LatencyHistogram;
 use std::net::SocketAddr;

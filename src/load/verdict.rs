@@ -1,4 +1,4 @@
-//! Whether the numbers of a load can be trusted, and why not.
+//! Whether the numbers of a load can be trusted, why not, and what limited them.
 
 use std::fmt;
 use std::time::Duration;
@@ -45,6 +45,28 @@ pub enum Verdict {
     Trusted,
     /// It did not.
     NotTrusted(Vec<Doubt>),
+}
+
+/// The cause that kept a load from being done as planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing: everything planned was sent in time and answered.
+    None,
+    /// The target: it refused or lost peers, left pings unanswered, or fell behind.
+    Node,
+    /// The generator: it was late, at its limit, or left pings unsent. What it says of the target is in doubt.
+    Generator,
+}
+
+impl Limit {
+    /// Returns its name: `none`, `node` or `generator`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Node => "node",
+            Self::Generator => "generator",
+        }
+    }
 }
 
 impl fmt::Display for Doubt {

@@ -1,0 +1,85 @@
+//! Counts of connections and of pings, of one target or of all together.
+
+/// What became of the connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCounts {
+    /// Planned.
+    pub asked: usize,
+    /// TCP connections established.
+    pub opened: usize,
+    /// Handshakes completed.
+    pub ready: usize,
+    /// Closed after their handshake, before the end.
+    pub lost: usize,
+    /// Closed before their handshake was complete, or never opened.
+    pub failed: usize,
+}
+
+impl PeerCounts {
+    /// Counts the peers that are ready and not lost.
+    pub fn left(&self) -> usize {
+        self.ready.saturating_sub(self.lost)
+    }
+
+    /// Whether every connection has become ready or has failed.
+    pub fn is_decided(&self) -> bool {
+        self.ready + self.failed >= self.asked
+    }
+}
+
+/// What became of the pings of the counted part of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkCounts {
+    /// Due by the schedule: `sent + unsent`.
+    ///
+    /// The schedule is that of all planned connections until the planned end, whatever became of them: peers that never
+    /// were ready or were lost keep their share. Only [`GeneratorCommand::Finish`](super::GeneratorCommand::Finish)
+    /// ends it sooner.
+    pub planned: u64,
+    /// Sent: `answered + timed_out`, once the run has ended.
+    pub sent: u64,
+    /// Due and not sent.
+    pub unsent: u64,
+    /// Those of the unsent whose peer could take none: it never was ready, was lost, or left too many unanswered.
+    pub absent: u64,
+    /// Answered before the end of the drain.
+    pub answered: u64,
+    /// Not answered by then, those of lost peers among them.
+    pub timed_out: u64,
+}
+
+impl WorkCounts {
+    /// Counts operations that were due and what became of them.
+    pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
+        self.planned += count;
+        match fate {
+            Fate::Sent => self.sent += count,
+            Fate::Absent => (self.unsent, self.absent) = (self.unsent + count, self.absent + count),
+            Fate::Unsent => self.unsent += count,
+        }
+    }
+
+    /// Closes the account: what is not answered by now has timed out.
+    pub(super) fn end(&mut self) {
+        self.timed_out = self.sent.saturating_sub(self.answered);
+    }
+
+    /// Counts the pings that were sent and have no answer yet.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.sent.saturating_sub(self.answered)
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.answered >= self.sent
+    }
+}
+
+/// The outcome of an operation that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Sent,
+    /// Its peer could not take it.
+    Absent,
+    /// Its turn never came.
+    Unsent,
+}
