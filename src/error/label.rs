@@ -84,7 +84,7 @@ pub(super) mod tests {
     use std::collections::BTreeSet;
     use std::io;
 
-    /// One reason with each label.
+    /// Returns one reason with each label.
     pub(crate) fn one_of_each() -> Vec<CloseReason> {
         let command = CommandName::TX;
         let wire = [

@@ -67,7 +67,8 @@ pub const RESOLVES_MAX: usize = 64;
 pub const RESOLVED_ADDRESSES_MAX: usize = 256;
 /// Time for a name to be looked up; a later answer is dropped.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Answers received from [`Net`](crate::net::Net) per turn, each with up to [`RESOLVED_ADDRESSES_MAX`] addresses.
+/// Completions received from [`Offload`](crate::offload::Offload) per turn, each with up to
+/// [`RESOLVED_ADDRESSES_MAX`] addresses.
 pub const ANSWERS_PER_TURN: usize = 16;
 /// First pause before a failed listener is tried again; it doubles up to [`LISTEN_RETRY_MAX`].
 pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);

@@ -90,7 +90,7 @@ fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
     let _second = BareSocket::connect(address);
     until([&mut node], "the second has a row", |[node]| node.reactor.stats().links == 2);
     let _third = BareSocket::connect(address);
-    until([&mut node], "the third is turned away", |[node]| node.reactor.stats().counters.refused == 1);
+    until([&mut node], "the third is refused", |[node]| node.reactor.stats().counters.refused == 1);
     let refusal = Refusal::TableFull { links: 2 };
     let last = events_of(&node).last();
     assert!(matches!(last, Some(ControlEvent::InboundRejected { refusal: found, .. }) if *found == refusal));

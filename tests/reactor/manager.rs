@@ -161,7 +161,7 @@ fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
 
     let address = node.address;
     let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
-    until([&mut node, &mut bad_node], "it is turned away", |[_, bad]| bad.end_of(visit).is_some());
+    until([&mut node, &mut bad_node], "it is refused", |[_, bad]| bad.end_of(visit).is_some());
     let refused = events_of(&node).iter().filter_map(|event| match event {
         ControlEvent::InboundRejected { address, refusal } => Some((address.ip(), *refusal)),
         _ => None,

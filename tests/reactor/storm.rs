@@ -15,7 +15,7 @@ thread_local! {
     static LINES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts log lines by thread, so that other tests do not count.
+/// A counter of log lines by thread, so that other tests do not count.
 struct LineCounter;
 
 impl Log for LineCounter {
@@ -73,7 +73,7 @@ fn count_lines() {
 }
 
 #[test]
-fn a_storm_of_resets_keeps_no_row_and_no_memory() {
+fn a_storm_of_resets_closes_every_peer_and_reuses_rows() {
     count_lines();
     let mut node = Node::new();
     storm(&mut node, BareSocket::reset);
@@ -89,7 +89,7 @@ fn a_storm_of_resets_keeps_no_row_and_no_memory() {
 }
 
 #[test]
-fn a_storm_of_hasty_visitors_keeps_no_row_and_no_memory() {
+fn a_storm_of_hasty_visitors_closes_every_peer_and_reuses_rows() {
     count_lines();
     let mut node = Node::new();
     storm(&mut node, drop);
