@@ -7,7 +7,6 @@
 //! those that none came after. Without a logger nothing is formatted.
 
 use crate::api::{ControlEvent, NextDial};
-use crate::error::CloseReason;
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, LOG_TEXT_MAX_CHARS};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
@@ -119,15 +118,9 @@ fn level_of(event: &ControlEvent) -> Level {
         | ControlEvent::SeedResolved { .. }
         | ControlEvent::BookRecovered
         | ControlEvent::ConfigUpdated { .. } => Level::Info,
-        ControlEvent::ConnectionFailed { reason, .. } | ControlEvent::ConnectionLost { reason, .. } => match reason {
-            CloseReason::ClosedByPeer | CloseReason::Local(_) => Level::Info,
-            CloseReason::Wire(_)
-            | CloseReason::Misbehaved(_)
-            | CloseReason::Incompatible(_)
-            | CloseReason::TimedOut(_)
-            | CloseReason::Network(_)
-            | CloseReason::RejectedByPeer(_) => Level::Warn,
-        },
+        ControlEvent::ConnectionFailed { reason, .. } | ControlEvent::ConnectionLost { reason, .. } => {
+            reason.consequences().level
+        }
         ControlEvent::PeerMisbehaved { .. }
         | ControlEvent::PeerBanned { .. }
         | ControlEvent::DialsHeldBack { .. }

@@ -21,7 +21,7 @@ use crate::api::{Command, ControlEvent, Event, PeerInfo};
 use crate::bugs::{self, Bug};
 use crate::config::Config;
 use crate::engine::log::LogBook;
-use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
+use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
@@ -285,7 +285,7 @@ impl Engine {
         let kind = link.peer.connection_type();
         self.state.telemetry.census.remove(kind, state);
         self.state.telemetry.closes.add(&reason);
-        let end = end_of(state, reason);
+        let end = end_of(state, reason.consequences().end_state);
         let ended = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
@@ -372,22 +372,16 @@ fn framer_rules(config: &Config) -> FramerRules {
     }
 }
 
-/// The state in which a connection ends that was in `state`. The embedder may give any reason at any time, so a dial
-/// that is not decided can have one that supposes a peer.
-fn end_of(state: ConnectionState, reason: CloseReason) -> ConnectionState {
-    let refused_in_state = match state {
-        ConnectionState::AwaitingHandshake | ConnectionState::Connected => ConnectionState::Rejected,
-        ConnectionState::Connecting => ConnectionState::Failed,
-        ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => return state,
-    };
-    match reason {
-        CloseReason::Incompatible(_)
-        | CloseReason::RejectedByPeer(_)
-        | CloseReason::Local(LocalCause::OverCapacity) => refused_in_state,
-        CloseReason::ClosedByPeer | CloseReason::Local(_) => ConnectionState::Disconnected,
-        CloseReason::Wire(_) | CloseReason::Misbehaved(_) | CloseReason::TimedOut(_) | CloseReason::Network(_) => {
-            ConnectionState::Failed
+/// Returns the state in which a connection ends that was in `state`. The handler may give any reason at any time, so an
+/// undecided dial can have one that supposes a peer: it fails.
+fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
+    match (state, end_state) {
+        (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,
+        (_, EndState::Disconnected) => ConnectionState::Disconnected,
+        (ConnectionState::AwaitingHandshake | ConnectionState::Connected, EndState::Rejected) => {
+            ConnectionState::Rejected
         }
+        (_, EndState::Rejected | EndState::Failed) => ConnectionState::Failed,
     }
 }
 
@@ -443,10 +437,10 @@ mod tests {
         ];
         for reason in reasons {
             for state in [Connecting, AwaitingHandshake, Connected] {
-                let end = end_of(state, reason);
+                let end = end_of(state, reason.consequences().end_state);
                 assert!(state.may_become(end, ConnectionType::Outbound), "{state:?} {reason:?}");
             }
-            let end = end_of(AwaitingHandshake, reason);
+            let end = end_of(AwaitingHandshake, reason.consequences().end_state);
             assert!(AwaitingHandshake.may_become(end, ConnectionType::OverCapacity), "{reason:?}");
         }
     }

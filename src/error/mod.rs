@@ -7,19 +7,20 @@
 //! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text names the attempt, its object, the
 //! cause and, where there is one, the remedy.
 
+pub(crate) mod ban_reason;
+mod consequences;
 mod hold;
 mod label;
 mod network;
 mod option;
-mod prospect;
 mod refusal;
 mod resolving;
 mod speaker;
 
+pub(crate) use consequences::{EndState, Ended};
 pub use hold::DialHold;
 pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};
-pub(crate) use prospect::Prospect;
 pub use refusal::Refusal;
 pub use resolving::{ResolveCause, ResolveFailure};
 

@@ -50,7 +50,7 @@ impl Manager {
         if connection_type != ConnectionType::Outbound {
             return None;
         }
-        let mut ended = if by_handler { Ended::of_handler(reason, state) } else { Ended::of(reason, state) };
+        let mut ended = if by_handler { Ended::of_handler(reason) } else { Ended::of(reason, state) };
         if has_ready_peer {
             self.outage.end();
         } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
 use crate::error::{
-    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
+    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side, WireError,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
@@ -291,7 +291,10 @@ impl Engine {
 
     /// Bans the host of a link that is being closed for `reason`, if that earns a ban.
     pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
-        if let Some(earned) = BanReason::earned_by(reason, &self.rules.limits) {
+        // The lower limit of a handshake is our own; a peer cannot know it.
+        let is_own_limit = matches!(reason, CloseReason::Wire(WireError::OverLimit { command, len_bytes })
+            if self.rules.limits.allow(command, len_bytes));
+        if let Some(earned) = reason.consequences().ban.filter(|_| !is_own_limit) {
             self.state.ban_for(id, reason, earned);
         }
     }

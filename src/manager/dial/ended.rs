@@ -1,39 +1,13 @@
 //! What the end of a dialled connection says about its address, and what is done about it.
 //!
-//! [`CloseReason::prospect`] judges the reason, for the dialler as for [`CloseReason::is_transient`]; [`Ended`] adds
-//! how far the connection had come. Both are pure functions.
+//! [`CloseReason::consequences`] judges the reason; [`Ended::of`] adds how far the connection had come. Both are pure
+//! functions.
 
-use crate::error::{CloseReason, NetworkFailure, Prospect, Shortage};
+pub(crate) use crate::error::Ended;
+
+use crate::error::CloseReason;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
-use std::io::ErrorKind;
-
-/// The end of a dialled connection, as far as the dialler cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Nobody answered at the address.
-    Unreached,
-    /// An open connection was closed by the peer or lost on the way: it may well be had again at once.
-    Lost,
-    /// The peer said in a `reject` that it does not want us, as one that is full does.
-    TurnedAway,
-    /// The peer missed a deadline once its connection was open.
-    Late,
-    /// The dial failed during a local outage, so it says nothing of the address.
-    Offline,
-    /// The peer is not for us, or broke the protocol.
-    Unfit,
-    /// The address is that of this very loop.
-    Ourselves,
-    /// This side wanted the end.
-    Dismissed,
-    /// Nobody is to be dialled there as things are: the host is banned, or there is another connection to it.
-    Barred,
-    /// This machine had not what a connection needs.
-    Short(Shortage),
-    /// This machine has no network, or no way to where the address is.
-    NoNetwork,
-}
 
 /// What becomes of an address whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,70 +35,64 @@ pub(crate) struct Departure {
 }
 
 impl Ended {
-    /// What it means that a connection that was in `state` ended for `reason`.
-    pub(crate) fn of(reason: CloseReason, state: ConnectionState) -> Self {
-        match reason.prospect() {
-            Prospect::Unfit => Self::Unfit,
-            Prospect::Unanswered => Self::Unreached,
-            Prospect::Late => Self::Late,
-            Prospect::Failed(failure) => Self::of_failure(failure, state),
-            Prospect::Closed if was_open(state) => Self::Lost,
-            Prospect::Closed => Self::Unreached,
-            Prospect::TurnedAway => Self::TurnedAway,
-            // The kernel connected the socket to itself, so nobody listens there yet.
-            Prospect::Itself if !was_open(state) => Self::Unreached,
-            Prospect::Itself => Self::Ourselves,
-            Prospect::Barred => Self::Barred,
-            Prospect::Dismissed => Self::Dismissed,
+    /// Judges the end of a connection that was in `state`.
+    pub(crate) const fn of(reason: CloseReason, state: ConnectionState) -> Self {
+        match reason.consequences().ended {
+            Self::Lost if !was_open(state) => Self::Unreached,
+            Self::NoNetwork if was_open(state) => Self::Lost,
+            // The kernel connected the socket to itself, so no peer listens there yet.
+            Self::SelfConnection if !was_open(state) => Self::Unreached,
+            ended @ (Self::Unreached
+            | Self::Lost
+            | Self::TurnedAway
+            | Self::MissedDeadline
+            | Self::Offline
+            | Self::Incompatible
+            | Self::SelfConnection
+            | Self::ClosedByUs
+            | Self::NotAllowed
+            | Self::Short(_)
+            | Self::NoNetwork) => ended,
         }
     }
 
-    /// Judges an end for which the handler gave the reason. What it claims of the peer costs the address no more than a
-    /// pause.
-    pub(crate) fn of_handler(reason: CloseReason, state: ConnectionState) -> Self {
-        match Self::of(reason, state) {
-            Self::Dismissed => Self::Dismissed,
+    /// Judges an end for which the handler gave the reason: one that blames the peer costs the address only a pause.
+    pub(crate) const fn of_handler(reason: CloseReason) -> Self {
+        match reason.consequences().ended {
+            Self::ClosedByUs => Self::ClosedByUs,
             Self::Unreached
             | Self::Lost
             | Self::TurnedAway
-            | Self::Late
-            | Self::Unfit
-            | Self::Ourselves
-            | Self::Barred
+            | Self::MissedDeadline
             | Self::Offline
+            | Self::Incompatible
+            | Self::SelfConnection
+            | Self::NotAllowed
             | Self::Short(_)
-            | Self::NoNetwork => Self::Late,
+            | Self::NoNetwork => Self::MissedDeadline,
         }
     }
 
     /// Whether the address has to wait for it ever longer; after a lost connection only if it cannot be restarted.
     pub(super) const fn is_failure(self) -> bool {
         match self {
-            Self::Unreached | Self::Lost | Self::TurnedAway | Self::Late | Self::Offline => true,
-            Self::Unfit | Self::Ourselves | Self::Dismissed | Self::Barred | Self::Short(_) | Self::NoNetwork => false,
+            Self::Unreached | Self::Lost | Self::TurnedAway | Self::MissedDeadline | Self::Offline => true,
+            Self::Incompatible
+            | Self::SelfConnection
+            | Self::ClosedByUs
+            | Self::NotAllowed
+            | Self::Short(_)
+            | Self::NoNetwork => false,
         }
     }
 
     /// Whether a connection that ended so in `state` was a dial that nobody answered with a whole handshake.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
-            Self::Unreached | Self::Lost | Self::Late | Self::Offline => state != ConnectionState::Connected,
+            Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
             // A node has answered.
-            Self::TurnedAway | Self::Unfit | Self::Ourselves => false,
-            Self::Dismissed | Self::Barred | Self::Short(_) | Self::NoNetwork => false,
-        }
-    }
-
-    fn of_failure(failure: NetworkFailure, state: ConnectionState) -> Self {
-        if let Some(shortage) = failure.shortage() {
-            return Self::Short(shortage);
-        }
-        if was_open(state) {
-            return Self::Lost;
-        }
-        match failure.kind {
-            ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Self::NoNetwork,
-            _ => Self::Unreached,
+            Self::TurnedAway | Self::Incompatible | Self::SelfConnection => false,
+            Self::ClosedByUs | Self::NotAllowed | Self::Short(_) | Self::NoNetwork => false,
         }
     }
 }
@@ -142,9 +110,11 @@ const fn was_open(state: ConnectionState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, WireError, one_of_each};
+    use crate::error::{
+        Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError, one_of_each,
+    };
     use ConnectionState::{AwaitingHandshake, Connected, Connecting};
-    use std::io;
+    use std::io::{self, ErrorKind};
 
     const LIVE: [ConnectionState; 3] = [Connecting, AwaitingHandshake, Connected];
 
@@ -180,11 +150,11 @@ mod tests {
     #[test]
     fn seed_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
         assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Connect), Connecting), Ended::Unreached);
-        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::Late);
+        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::MissedDeadline);
         for deadline in [Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send] {
             let reason = CloseReason::TimedOut(deadline);
-            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::Late, "{deadline}");
-            assert_eq!(Ended::of(reason, Connected), Ended::Late, "{deadline}");
+            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::MissedDeadline, "{deadline}");
+            assert_eq!(Ended::of(reason, Connected), Ended::MissedDeadline, "{deadline}");
         }
     }
 
@@ -195,14 +165,14 @@ mod tests {
             CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),
             CloseReason::Incompatible(Incompatibility::Blockchain),
         ] {
-            assert_eq!(ends(reason), [Ended::Unfit; 3], "{reason}");
+            assert_eq!(ends(reason), [Ended::Incompatible; 3], "{reason}");
         }
         assert_eq!(ends(CloseReason::RejectedByPeer(0x11)), [Ended::TurnedAway; 3]);
         for cause in [LocalCause::Requested, LocalCause::Shutdown, LocalCause::OverCapacity] {
-            assert_eq!(ends(cause.into()), [Ended::Dismissed; 3], "{cause:?}");
+            assert_eq!(ends(cause.into()), [Ended::ClosedByUs; 3], "{cause:?}");
         }
         for cause in [LocalCause::Banned, LocalCause::Duplicate] {
-            assert_eq!(ends(cause.into()), [Ended::Barred; 3], "{cause:?}");
+            assert_eq!(ends(cause.into()), [Ended::NotAllowed; 3], "{cause:?}");
         }
     }
 
@@ -220,15 +190,15 @@ mod tests {
     #[test]
     fn no_reason_that_a_handler_gives_costs_an_address_more_than_a_pause() {
         for reason in one_of_each() {
-            let is_wish = reason.prospect() == Prospect::Dismissed;
-            let expected = if is_wish { Ended::Dismissed } else { Ended::Late };
-            assert_eq!(LIVE.map(|state| Ended::of_handler(reason, state)), [expected; 3], "{reason}");
+            let is_wish = reason.consequences().ended == Ended::ClosedByUs;
+            let expected = if is_wish { Ended::ClosedByUs } else { Ended::MissedDeadline };
+            assert_eq!(Ended::of_handler(reason), expected, "{reason}");
         }
     }
 
     #[test]
     fn threat_p17_an_address_is_that_of_the_loop_if_its_version_says_so_and_deserted_if_the_kernel_does() {
         let ends = ends(LocalCause::SelfConnection.into());
-        assert_eq!(ends, [Ended::Unreached, Ended::Ourselves, Ended::Ourselves]);
+        assert_eq!(ends, [Ended::Unreached, Ended::SelfConnection, Ended::SelfConnection]);
     }
 }

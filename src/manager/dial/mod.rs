@@ -441,34 +441,34 @@ impl Dialler {
         let paused_until = record.paused_until();
         let after = |pause: Duration| now.plus(pause).max(paused_until);
         match ended {
-            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late | Ended::Offline => {
+            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::MissedDeadline | Ended::Offline => {
                 let is_given_up = ended != Ended::Offline && record.strikes >= self.settings.max_retries;
                 self.back_off(address, record, is_given_up, now, rng)
             }
-            Ended::Unfit if record.kind == Kind::Fixed => {
+            Ended::Incompatible if record.kind == Kind::Fixed => {
                 let until = now.plus(self.settings.backoff.longest(rng));
                 self.records.wait_for_pardon(address, record, until, now);
                 Verdict::WaitUntil(until)
             }
-            Ended::Unfit => {
+            Ended::Incompatible => {
                 self.records.wait_for_pardon(address, record, now.plus(INACCESSIBLE_RECHECK), now);
                 Verdict::Inaccessible
             }
-            Ended::Dismissed if record.kind == Kind::Fixed => {
+            Ended::ClosedByUs if record.kind == Kind::Fixed => {
                 self.records.hold(address, record);
                 Verdict::Nothing
             }
-            Ended::Dismissed => {
+            Ended::ClosedByUs => {
                 let until = after(self.settings.backoff.longest(rng));
                 self.pause(address, record, until, now)
             }
-            Ended::Barred if record.kind == Kind::Fixed => self.pause(address, record, after(BARRED_RECHECK), now),
-            Ended::Barred | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
+            Ended::NotAllowed if record.kind == Kind::Fixed => self.pause(address, record, after(BARRED_RECHECK), now),
+            Ended::NotAllowed | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
                 self.pause(address, record, paused_until, now)
             }
             // Who is drawn from the book is kept from being dialled by whoever has it barred.
-            Ended::Barred => Verdict::Nothing,
-            Ended::Ourselves => self.pause(address, record, now.plus(SELF_BACKOFF), now),
+            Ended::NotAllowed => Verdict::Nothing,
+            Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 match bugs::is_planted(Bug::DialForgotten) {
                     true => self.records.hold(address, record),
@@ -490,10 +490,13 @@ impl Dialler {
         match ended {
             Ended::Short(shortage) => self.pace.short_of(shortage, family, now),
             Ended::NoNetwork => self.pace.no_network(family, now),
-            Ended::Dismissed | Ended::Barred | Ended::Offline => {}
-            Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late | Ended::Unfit | Ended::Ourselves => {
-                self.pace.answered(family)
-            }
+            Ended::ClosedByUs | Ended::NotAllowed | Ended::Offline => {}
+            Ended::Unreached
+            | Ended::Lost
+            | Ended::TurnedAway
+            | Ended::MissedDeadline
+            | Ended::Incompatible
+            | Ended::SelfConnection => self.pace.answered(family),
         }
     }
 

@@ -270,7 +270,7 @@ impl World {
         }
         facts.forget(ready_since, ended, now, config.restart_window);
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
-        let is_counted = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::Late);
+        let is_counted = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::MissedDeadline);
         let is_failure = is_counted || ended == Ended::Offline;
         let least_pause = |failures: u32| Duration::from_secs(5 << (failures - 1).min(10)).min(config.backoff_max);
         let paused_until = facts.paused_until(was_open, now);
@@ -292,7 +292,7 @@ impl World {
                 Next::NotBefore(until)
             }
             Verdict::WaitUntil(until) => after_no_failure(ended, until, paused_until, is_fixed),
-            Verdict::Inaccessible if ended == Ended::Unfit => {
+            Verdict::Inaccessible if ended == Ended::Incompatible => {
                 assert!(!is_fixed);
                 Next::NotBeforePardonOr(now.plus(INACCESSIBLE_RECHECK))
             }
@@ -302,13 +302,13 @@ impl World {
                 assert!(!is_fixed && is_counted && facts.strikes >= config.max_retries);
                 Next::NotBefore(now.plus(least_pause(facts.failures)))
             }
-            Verdict::Nothing if ended == Ended::Barred => {
+            Verdict::Nothing if ended == Ended::NotAllowed => {
                 assert!(!is_fixed && paused_until.is_none());
                 (facts.failures, facts.strikes, facts.restarts) = (0, 0, Vec::new());
                 Next::Free
             }
             Verdict::Nothing | Verdict::NextAddress => {
-                assert!(verdict == Verdict::Nothing && ended == Ended::Dismissed && is_fixed);
+                assert!(verdict == Verdict::Nothing && ended == Ended::ClosedByUs && is_fixed);
                 Next::Never
             }
         };
@@ -353,7 +353,7 @@ impl World {
 
     fn leave(&mut self) {
         for peer in self.live() {
-            self.end(peer, Ended::Dismissed);
+            self.end(peer, Ended::ClosedByUs);
         }
         while self.inbound > 0 {
             self.step(Step::Inbound(false));
@@ -365,13 +365,14 @@ impl World {
 /// When an address may be dialled next that waits for what was no failure.
 fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>, is_fixed: bool) -> Next {
     let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
-    let is_kept = if is_fixed { matches!(ended, Ended::Barred | Ended::Unfit) } else { ended == Ended::Dismissed };
-    assert!(is_local || is_kept || ended == Ended::Ourselves || paused_until.is_some());
+    let is_kept =
+        if is_fixed { matches!(ended, Ended::NotAllowed | Ended::Incompatible) } else { ended == Ended::ClosedByUs };
+    assert!(is_local || is_kept || ended == Ended::SelfConnection || paused_until.is_some());
     let is_long = paused_until.is_none_or(|paused_until| paused_until <= until);
-    assert!(is_long || ended == Ended::Unfit, "not as long as before");
+    assert!(is_long || ended == Ended::Incompatible, "not as long as before");
     let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
     match ended {
-        Ended::Unfit => Next::NotBeforePardonOr(until),
+        Ended::Incompatible => Next::NotBeforePardonOr(until),
         _ if may_be_over_before && paused_until.is_none() => Next::Free,
         _ => Next::NotBefore(until),
     }
@@ -400,12 +401,12 @@ pub(super) fn any_end() -> impl Strategy<Value = Ended> {
         6 => Just(Ended::Unreached),
         6 => Just(Ended::Lost),
         2 => Just(Ended::TurnedAway),
-        2 => Just(Ended::Late),
+        2 => Just(Ended::MissedDeadline),
         2 => Just(Ended::Offline),
-        1 => Just(Ended::Unfit),
-        1 => Just(Ended::Ourselves),
-        1 => Just(Ended::Dismissed),
-        1 => Just(Ended::Barred),
+        1 => Just(Ended::Incompatible),
+        1 => Just(Ended::SelfConnection),
+        1 => Just(Ended::ClosedByUs),
+        1 => Just(Ended::NotAllowed),
         1 => Just(Ended::Short(Shortage::Descriptors)),
         1 => Just(Ended::Short(Shortage::Memory)),
         1 => Just(Ended::Short(Shortage::Ports)),

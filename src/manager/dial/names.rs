@@ -180,7 +180,7 @@ impl FixedNames {
             if verdict == Verdict::Restart || !is_of_address(ended) {
                 continue;
             }
-            named.has_met_unfit |= ended == Ended::Unfit;
+            named.has_met_unfit |= ended == Ended::Incompatible;
             named.go_on(self.backoff, now, rng);
             is_changed = true;
         }
@@ -244,12 +244,12 @@ fn is_of_address(ended: Ended) -> bool {
         Ended::Unreached
         | Ended::Lost
         | Ended::TurnedAway
-        | Ended::Late
+        | Ended::MissedDeadline
         | Ended::Offline
-        | Ended::Unfit
+        | Ended::Incompatible
         | Ended::NoNetwork
-        | Ended::Ourselves => true,
-        Ended::Dismissed | Ended::Barred | Ended::Short(_) => false,
+        | Ended::SelfConnection => true,
+        Ended::ClosedByUs | Ended::NotAllowed | Ended::Short(_) => false,
     }
 }
 
@@ -321,8 +321,8 @@ mod tests {
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, verdict) in [
             (Ended::Lost, Verdict::Restart),
-            (Ended::Dismissed, Verdict::Nothing),
-            (Ended::Barred, Verdict::Nothing),
+            (Ended::ClosedByUs, Verdict::Nothing),
+            (Ended::NotAllowed, Verdict::Nothing),
             (Ended::Short(crate::error::Shortage::Descriptors), Verdict::Nothing),
         ] {
             assert!(!stage.ends("192.0.2.1:1", ended, verdict, START), "{ended:?}");
@@ -357,7 +357,7 @@ mod tests {
     fn a_round_that_met_a_peer_which_is_not_for_us_is_followed_by_the_longest_pause() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
-        assert!(stage.ends("192.0.2.1:1", Ended::Unfit, Verdict::Nothing, START));
+        assert!(stage.ends("192.0.2.1:1", Ended::Incompatible, Verdict::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.2:1"]);
         assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Verdict::Nothing, START));
         let again_at = stage.names.next_at().unwrap();

@@ -93,15 +93,15 @@ fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
     let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next_all(), peers);
-    for (peer, ended) in peers.into_iter().zip([Ended::Unfit, Ended::Dismissed, Ended::Unfit]) {
+    for (peer, ended) in peers.into_iter().zip([Ended::Incompatible, Ended::ClosedByUs, Ended::Incompatible]) {
         let _ = scene.end(peer, ended);
     }
     assert_eq!(scene.next(), None, "both wait for the longest pause");
     scene.dialler.pardoned(Host::of(peers[0].ip()));
     assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
-    assert!(matches!(scene.end(peers[0], Ended::Unfit), Verdict::WaitUntil(_)));
+    assert!(matches!(scene.end(peers[0], Ended::Incompatible), Verdict::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-    let _ = scene.end(peers[0], Ended::Dismissed);
+    let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.pardoned(Host::of(peers[0].ip()));
     assert_eq!(scene.next(), None, "it was dismissed since");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
@@ -148,7 +148,8 @@ fn seed_e31_who_has_connected_to_us_is_not_dialled() {
 fn a_dial_on_command_is_a_single_one() {
     let peers = private(30);
     let mut scene = Scene::normal(&[]);
-    for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Unfit, Ended::Dismissed] {
+    for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Incompatible, Ended::ClosedByUs]
+    {
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
         assert_eq!(scene.end(peers[0], ended), Verdict::Nothing);
         assert_eq!(scene.dialler.records.len(), 0);
@@ -185,7 +186,7 @@ fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
         Ended::Short(Shortage::Memory),
         Ended::Short(Shortage::Ports),
         Ended::NoNetwork,
-        Ended::Barred,
+        Ended::NotAllowed,
     ] {
         for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
             scene.config.initial_backoff = secs(60);
@@ -229,7 +230,7 @@ fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
     scene.dialler.reconfigure(&scene.config);
     assert_eq!(scene.next_all().len(), 1);
     scene.dialler.opened(peers[0]);
-    let verdict = scene.end(peers[0], Ended::Ourselves);
+    let verdict = scene.end(peers[0], Ended::SelfConnection);
     assert_eq!(verdict, Verdict::WaitUntil(START.plus(SELF_BACKOFF)));
     scene.now = START.plus(SELF_BACKOFF - NANO);
     assert_eq!(scene.next(), None);

@@ -147,7 +147,7 @@ fn secs(secs: u64) -> Duration {
 #[test]
 fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
     let peers = private(1);
-    for ended in [Ended::Unreached, Ended::Late, Ended::TurnedAway] {
+    for ended in [Ended::Unreached, Ended::MissedDeadline, Ended::TurnedAway] {
         for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
             let is_fixed = scene.dialler.settings.is_fixed;
             for (failures, pause) in (1..=30).zip([5, 10, 20, 40, 80, 160, 320].into_iter().chain([600; 23])) {
@@ -218,7 +218,7 @@ fn seed_e20_a_success_begins_the_count_anew() {
     }
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    let verdict = scene.end(peers[0], Ended::Late);
+    let verdict = scene.end(peers[0], Ended::MissedDeadline);
     scene.assert_waits(verdict, secs(5));
 }
 
@@ -295,7 +295,7 @@ fn seed_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_th
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unfit), Verdict::Inaccessible);
+    assert_eq!(scene.end(peers[0], Ended::Incompatible), Verdict::Inaccessible);
     scene.pass(INACCESSIBLE_RECHECK - NANO);
     assert_eq!(scene.next(), None);
     scene.pass(NANO);
@@ -303,7 +303,7 @@ fn seed_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_th
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Unfit);
+    let verdict = scene.end(peers[0], Ended::Incompatible);
     scene.assert_waits(verdict, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
 }
@@ -314,14 +314,14 @@ fn seed_e19_who_was_dismissed_is_left_alone() {
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    let verdict = scene.end(peers[0], Ended::Dismissed);
+    let verdict = scene.end(peers[0], Ended::ClosedByUs);
     scene.assert_waits(verdict, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    assert_eq!(scene.end(peers[0], Ended::Dismissed), Verdict::Nothing);
+    assert_eq!(scene.end(peers[0], Ended::ClosedByUs), Verdict::Nothing);
     scene.pass(secs(1_000_000));
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
@@ -336,12 +336,12 @@ fn who_is_barred_is_not_given_up() {
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    assert_eq!(scene.end(peers[0], Ended::Barred), Verdict::Nothing);
+    assert_eq!(scene.end(peers[0], Ended::NotAllowed), Verdict::Nothing);
     assert_eq!(scene.next(), Some(peers[0]), "nobody bars it any more");
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Barred);
+    let verdict = scene.end(peers[0], Ended::NotAllowed);
     assert_eq!(verdict, Verdict::WaitUntil(scene.now.plus(BARRED_RECHECK)));
     scene.pass(BARRED_RECHECK - NANO);
     assert_eq!(scene.next(), None);

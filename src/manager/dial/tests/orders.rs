@@ -115,7 +115,7 @@ proptest! {
             }
         }
         while !live.is_empty() {
-            take(&mut scene, Step::End(0, Ended::Dismissed), &mut live);
+            take(&mut scene, Step::End(0, Ended::ClosedByUs), &mut live);
         }
         scene.dialler.records.assert_in_order();
         prop_assert_eq!(scene.dialler.places.taken(), 0);

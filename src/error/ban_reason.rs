@@ -1,0 +1,66 @@
+//! What a host is banned for.
+
+use std::fmt;
+
+/// What a host is banned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BanReason {
+    /// Its messages are those of another network.
+    NetworkMismatch,
+    /// Its user agent is that of another blockchain's node.
+    BlockchainMismatch,
+    /// Its user agent is banned by configuration.
+    BannedUserAgent,
+    /// It broke the protocol, at once badly or too often.
+    Misbehaviour,
+    /// The embedder asked for it.
+    Manual,
+}
+
+impl BanReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] =
+        [Self::NetworkMismatch, Self::BlockchainMismatch, Self::BannedUserAgent, Self::Misbehaviour, Self::Manual];
+
+    /// A short name from a closed list, for counters, result files and the book.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NetworkMismatch => "network_mismatch",
+            Self::BlockchainMismatch => "blockchain_mismatch",
+            Self::BannedUserAgent => "banned_user_agent",
+            Self::Misbehaviour => "misbehaviour",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+impl fmt::Display for BanReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetworkMismatch => "it is on another network",
+            Self::BlockchainMismatch => "its user agent is that of another blockchain's node",
+            Self::BannedUserAgent => "its user agent is banned",
+            Self::Misbehaviour => "it misbehaved",
+            Self::Manual => "by hand",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_ban_has_the_label_manual_and_the_text_by_hand() {
+        assert_eq!((BanReason::Manual.label(), BanReason::Manual.to_string().as_str()), ("manual", "by hand"));
+    }
+
+    #[test]
+    fn no_two_reasons_have_one_label() {
+        let mut labels = BanReason::ALL.map(BanReason::label).to_vec();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), BanReason::ALL.len());
+    }
+}

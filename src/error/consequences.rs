@@ -1,0 +1,220 @@
+//! What follows from the end of a connection: the only place that maps a reason to the treatment of its address, to the
+//! ban that it earns, to the connection's final state and to the level of its line in the log.
+//!
+//! It judges the reason alone. Callers add how far the connection had come and whether the host is trusted.
+
+use super::ban_reason::BanReason;
+use super::{CloseReason, Deadline, Incompatibility, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError};
+use log::Level;
+use std::io::ErrorKind;
+
+/// What follows from a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Consequences {
+    /// How the dialler treats the address, if this side had dialled it.
+    pub(crate) ended: Ended,
+    /// What the host is banned for, if it has earned a ban.
+    pub(crate) ban: Option<BanReason>,
+    pub(crate) end_state: EndState,
+    pub(crate) level: Level,
+}
+
+/// The end of a dialled connection, as far as the dialler cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// No peer answered at the address.
+    Unreached,
+    /// The peer closed an open connection, or the network lost it: a restart at once may well succeed.
+    Lost,
+    /// The peer rejected the connection with a `reject`, as a full one does.
+    TurnedAway,
+    /// The peer missed a deadline once its connection was open.
+    MissedDeadline,
+    /// The dial failed during a local outage, so it says nothing of the address.
+    Offline,
+    /// The peer is not for us, or violated the protocol.
+    Incompatible,
+    /// The address is that of this very loop.
+    SelfConnection,
+    /// This side wanted the end.
+    ClosedByUs,
+    /// The address must not be dialled as things are: the host is banned, or has another connection.
+    NotAllowed,
+    /// This machine lacked what a connection needs.
+    Short(Shortage),
+    /// This machine has no network, or no route to the address.
+    NoNetwork,
+}
+
+/// The state in which a connection ends, if it was open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndState {
+    Disconnected,
+    Rejected,
+    Failed,
+}
+
+impl CloseReason {
+    /// Returns whether a later connection to the same address may well succeed.
+    ///
+    /// The peer manager dials an address again after the usual pauses exactly for these reasons, and in two other
+    /// cases: a [`LocalCause::SelfConnection`] ended while it was
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), or the handler gave a reason that blames the peer.
+    pub const fn is_transient(&self) -> bool {
+        match self.consequences().ended {
+            Ended::Unreached
+            | Ended::Lost
+            | Ended::TurnedAway
+            | Ended::MissedDeadline
+            | Ended::Offline
+            | Ended::Short(_)
+            | Ended::NoNetwork => true,
+            Ended::Incompatible | Ended::SelfConnection | Ended::ClosedByUs | Ended::NotAllowed => false,
+        }
+    }
+
+    /// Returns what follows from the reason.
+    ///
+    /// A slow, outdated or lost peer earns no ban, nor does one whose payload is malformed (SV Node 1.2.2).
+    pub(crate) const fn consequences(&self) -> Consequences {
+        use EndState::{Disconnected, Failed, Rejected};
+        use Level::{Info, Warn};
+        let (ended, end_state, level) = match self {
+            Self::Wire(_) | Self::Misbehaved(_) => (Ended::Incompatible, Failed, Warn),
+            Self::Incompatible(_) => (Ended::Incompatible, Rejected, Warn),
+            Self::TimedOut(Deadline::Connect) => (Ended::Unreached, Failed, Warn),
+            Self::TimedOut(
+                Deadline::Handshake | Deadline::Pong | Deadline::Header | Deadline::Body | Deadline::Send,
+            ) => (Ended::MissedDeadline, Failed, Warn),
+            Self::Network(failure) => (Ended::of_failure(failure), Failed, Warn),
+            Self::ClosedByPeer => (Ended::Lost, Disconnected, Info),
+            Self::RejectedByPeer(_) => (Ended::TurnedAway, Rejected, Warn),
+            Self::Local(LocalCause::SelfConnection) => (Ended::SelfConnection, Disconnected, Info),
+            Self::Local(LocalCause::Banned | LocalCause::Duplicate) => (Ended::NotAllowed, Disconnected, Info),
+            Self::Local(LocalCause::OverCapacity) => (Ended::ClosedByUs, Rejected, Info),
+            Self::Local(LocalCause::Requested | LocalCause::Shutdown | LocalCause::Evicted) => {
+                (Ended::ClosedByUs, Disconnected, Info)
+            }
+        };
+        let ban = match self {
+            // SV Node 1.2.2, net_processing.cpp ProcessMessages and net.cpp ReceiveMsgBytes: banned without a score
+            Self::Wire(WireError::BadMagic { network: None, .. } | WireError::OverLimit { .. })
+            | Self::Misbehaved(Misbehaviour::BanScore) => Some(BanReason::Misbehaviour),
+            Self::Wire(WireError::BadMagic { network: Some(_), .. })
+            | Self::Incompatible(Incompatibility::Network { .. }) => Some(BanReason::NetworkMismatch),
+            Self::Incompatible(Incompatibility::Blockchain) => Some(BanReason::BlockchainMismatch),
+            Self::Incompatible(Incompatibility::BannedUserAgent) => Some(BanReason::BannedUserAgent),
+            Self::Wire(
+                WireError::Truncated { .. }
+                | WireError::NonCanonicalSize { .. }
+                | WireError::OverlongSize { .. }
+                | WireError::TooLong { .. }
+                | WireError::BadValue { .. }
+                | WireError::BadChecksum { .. },
+            )
+            | Self::Misbehaved(
+                Misbehaviour::TooManyHandshakeMessages | Misbehaviour::SecondProtoconf | Misbehaviour::Intolerable,
+            )
+            | Self::Incompatible(Incompatibility::ProtocolVersion { .. })
+            | Self::TimedOut(_)
+            | Self::Network(_)
+            | Self::ClosedByPeer
+            | Self::RejectedByPeer(_)
+            | Self::Local(_) => None,
+        };
+        Consequences { ended, ban, end_state, level }
+    }
+}
+
+impl Ended {
+    const fn of_failure(failure: &NetworkFailure) -> Self {
+        match (failure.shortage(), failure.kind) {
+            (Some(shortage), _) => Self::Short(shortage),
+            (None, ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown) => Self::NoNetwork,
+            (None, _) => Self::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{IoStep, one_of_each};
+    use crate::protocol::Network;
+
+    /// The label of each reason in the closed list's order, how the dialler treats the address, the ban, the end state
+    /// and the level.
+    const TABLE: &str = "
+        bad_magic              Incompatible          misbehaviour         Failed       WARN
+        over_limit             Incompatible          misbehaviour         Failed       WARN
+        truncated_message      Incompatible          -                    Failed       WARN
+        non_canonical_size     Incompatible          -                    Failed       WARN
+        overlong_size          Incompatible          -                    Failed       WARN
+        field_too_long         Incompatible          -                    Failed       WARN
+        bad_value              Incompatible          -                    Failed       WARN
+        bad_checksum           Incompatible          -                    Failed       WARN
+        handshake_flood        Incompatible          -                    Failed       WARN
+        second_protoconf       Incompatible          -                    Failed       WARN
+        intolerable            Incompatible          -                    Failed       WARN
+        ban_score              Incompatible          misbehaviour         Failed       WARN
+        protocol_version       Incompatible          -                    Rejected     WARN
+        wrong_network          Incompatible          network_mismatch     Rejected     WARN
+        wrong_blockchain       Incompatible          blockchain_mismatch  Rejected     WARN
+        banned_user_agent      Incompatible          banned_user_agent    Rejected     WARN
+        connect_timeout        Unreached             -                    Failed       WARN
+        handshake_timeout      MissedDeadline        -                    Failed       WARN
+        pong_timeout           MissedDeadline        -                    Failed       WARN
+        header_timeout         MissedDeadline        -                    Failed       WARN
+        body_timeout           MissedDeadline        -                    Failed       WARN
+        send_stalled           MissedDeadline        -                    Failed       WARN
+        local_emfile           Short(Descriptors)    -                    Failed       WARN
+        local_eaddrnotavail    Short(Ports)          -                    Failed       WARN
+        local_source_address   Short(SourceAddress)  -                    Failed       WARN
+        local_enobufs          Short(Memory)         -                    Failed       WARN
+        refused                Lost                  -                    Failed       WARN
+        reset                  Lost                  -                    Failed       WARN
+        aborted                Lost                  -                    Failed       WARN
+        broken_pipe            Lost                  -                    Failed       WARN
+        network_timeout        Lost                  -                    Failed       WARN
+        host_unreachable       Lost                  -                    Failed       WARN
+        network_unreachable    NoNetwork             -                    Failed       WARN
+        io_error               Lost                  -                    Failed       WARN
+        closed_by_peer         Lost                  -                    Disconnected INFO
+        rejected_by_peer       TurnedAway            -                    Rejected     WARN
+        requested              ClosedByUs            -                    Disconnected INFO
+        shutdown               ClosedByUs            -                    Disconnected INFO
+        over_capacity          ClosedByUs            -                    Rejected     INFO
+        banned                 NotAllowed            -                    Disconnected INFO
+        evicted                ClosedByUs            -                    Disconnected INFO
+        duplicate              NotAllowed            -                    Disconnected INFO
+        self_connection        SelfConnection        -                    Disconnected INFO
+    ";
+
+    #[test]
+    fn every_reason_has_the_treatment_the_ban_the_state_and_the_level_of_its_line_in_the_table() {
+        let expected: Vec<Vec<&str>> =
+            TABLE.trim().lines().map(|line| line.split_ascii_whitespace().collect()).collect();
+        let reasons = one_of_each();
+        assert_eq!(reasons.len(), expected.len());
+        for (reason, expected) in reasons.iter().zip(expected) {
+            let Consequences { ended, ban, end_state, level } = reason.consequences();
+            let ban = ban.map_or("-", BanReason::label);
+            let found = [reason.label(), &format!("{ended:?}"), ban, &format!("{end_state:?}"), level.as_str()];
+            assert_eq!(found, *expected);
+        }
+    }
+
+    #[test]
+    fn seed_e06_the_magic_of_another_network_earns_another_ban_than_that_of_none() {
+        let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
+        assert_eq!(CloseReason::Wire(foreign).consequences().ban, Some(BanReason::NetworkMismatch));
+    }
+
+    #[test]
+    fn a_network_that_is_down_is_none_whatever_the_step() {
+        for step in [IoStep::Connect, IoStep::Read, IoStep::Write] {
+            let reason = CloseReason::Network(NetworkFailure::new(step, &ErrorKind::NetworkDown.into()));
+            assert_eq!(reason.consequences().ended, Ended::NoNetwork);
+        }
+    }
+}
