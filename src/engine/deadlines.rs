@@ -9,7 +9,7 @@ use crate::error::Deadline;
 use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
-use crate::link::row::{Ending, Link};
+use crate::link::row::{Link, Phase};
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 
@@ -21,7 +21,7 @@ impl Engine {
         let now = self.state.clocks.now();
         self.retry_if_due(id);
         let Some(link) = self.state.links.table.get_mut(id) else { return };
-        match link.ending.as_deref() {
+        match link.phase() {
             None => match self.overdue(id, self.heard_of(id)) {
                 Some(deadline) => {
                     self.state.telemetry.counters.timeouts += 1;
@@ -29,16 +29,14 @@ impl Engine {
                 }
                 None => self.ping_if_due(id, now),
             },
-            Some(Ending::Draining(..)) if link.queue.is_empty() => self.state.links.table.mark_closing(id),
-            Some(&Ending::Draining(reason, since))
+            Some(Phase::Draining(_)) if link.queue.is_empty() => self.state.links.table.mark_closing(id),
+            Some(Phase::Draining(since))
                 if now >= link.send_progress.plus(CLOSE_GRACE) || now >= since.plus(SEND_STALL_TIMEOUT) =>
             {
-                self.state.links.abort(id, reason)
+                self.state.links.finish(id)
             }
-            Some(&Ending::Lingering(reason, since)) if now >= since.plus(CLOSE_GRACE) => {
-                self.state.links.abort(id, reason)
-            }
-            Some(Ending::Draining(..) | Ending::Lingering(..) | Ending::Ended(_)) => {}
+            Some(Phase::Lingering(since)) if now >= since.plus(CLOSE_GRACE) => self.state.links.finish(id),
+            Some(Phase::Draining(_) | Phase::Lingering(_) | Phase::Ended) => {}
         }
         self.state.links.rearm(id, now);
     }

@@ -208,9 +208,8 @@ impl Engine {
             }
             Incompatibility::Network { .. } | Incompatibility::Blockchain | Incompatibility::BannedUserAgent => {}
         }
-        let reason = CloseReason::Incompatible(cause);
-        self.state.links.close(id, reason, self.state.clocks.now());
-        self.punish(id, reason);
+        self.state.links.close(id, CloseReason::Incompatible(cause), self.state.clocks.now());
+        self.state.ban_if_earned(id);
     }
 
     /// Tells a peer beyond the maximum that there is no room, once it can understand that.

@@ -2,7 +2,7 @@
 
 use super::{Engine, conduct};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
-use crate::error::{Misbehaviour, WireError};
+use crate::error::{CloseReason, Misbehaviour, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
@@ -64,7 +64,7 @@ impl Engine {
                 Ok(Some(_)) => break,
                 Err(error) => {
                     self.state.links.abort(id, error.into());
-                    self.punish(id, error.into());
+                    self.state.ban_if_earned(id);
                 }
             }
         }
@@ -252,7 +252,11 @@ fn admit<H: Handler>(
     let Header { command, payload_len: len_bytes, .. } = *header;
     let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
     if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
-        return Err(WireError::OverLimit { command, len_bytes });
+        let error = WireError::OverLimit { command, len_bytes };
+        // The lower limit of a handshake is our own, and a peer cannot know it.
+        let reason = CloseReason::from(error);
+        state.links.abort_with(id, reason, reason.consequences().without_ban());
+        return Err(error);
     }
     Ok(match own_limit(command) {
         Some(max_bytes) if len_bytes > max_bytes => Delivery::Discard,

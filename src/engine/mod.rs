@@ -26,7 +26,7 @@ use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
 use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
-use crate::link::row::Ending;
+use crate::link::row::{Ending, Phase};
 use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
 use crate::state::{AfterWrite, LoopState};
@@ -260,33 +260,34 @@ impl Engine {
     pub(crate) fn close_step<H: Handler>(&mut self, id: LinkId, handler: &mut H) -> CloseStep {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return CloseStep::Wait };
-        match link.ending.as_deref() {
-            None | Some(Ending::Lingering(..)) => CloseStep::Wait,
-            Some(Ending::Draining(..)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+        match link.phase() {
+            None | Some(Phase::Lingering(_)) => CloseStep::Wait,
+            Some(Phase::Draining(_)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
                 self.state.links.rearm(id, now);
                 CloseStep::Wait
             }
-            Some(&Ending::Draining(reason, _)) => {
-                link.set_ending(Ending::Lingering(reason, now));
+            Some(Phase::Draining(_)) => {
+                link.set_phase(Phase::Lingering(now));
                 self.state.links.rearm(id, now);
                 CloseStep::ShutDownWriting
             }
-            Some(&Ending::Ended(reason)) => {
-                self.reap(id, reason, handler);
+            Some(Phase::Ended) => {
+                self.reap(id, handler);
                 CloseStep::Close
             }
         }
     }
 
-    fn reap<H: Handler>(&mut self, id: LinkId, reason: CloseReason, handler: &mut H) {
+    fn reap<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
+        let Some(Ending { reason, consequences, .. }) = link.ending.as_deref().copied() else { return };
         let state = link.peer.state();
         let kind = link.peer.connection_type();
         self.state.telemetry.census.remove(kind, state);
         self.state.telemetry.closes.add(&reason);
-        let end = end_of(state, reason.consequences().end_state);
-        let ended = match end {
+        let end = end_of(state, consequences.end_state);
+        let transition = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
             // A connection that could not be registered was never anything else.
@@ -296,9 +297,9 @@ impl Engine {
             | ConnectionState::AwaitingHandshake
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
-        debug_assert!(ended.is_ok(), "{state:?} cannot end by {reason:?}");
-        let by_handler = link.ended_by_handler;
-        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason, by_handler };
+        debug_assert!(transition.is_ok(), "{state:?} cannot end by {reason:?}");
+        let ended = consequences.ended.while_in(state);
+        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason, ended };
         let cut = link.framer.streaming();
         self.nonces.remove(id);
         self.left(leaving);
@@ -388,7 +389,7 @@ fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Deadline, Incompatibility, Misbehaviour, WireError};
+    use crate::error::one_of_each;
     use crate::protocol::Network;
     use crate::stats::Census;
     use rand::SeedableRng;
@@ -424,18 +425,7 @@ mod tests {
     #[test]
     fn every_connection_can_end_for_every_reason() {
         use ConnectionState::{AwaitingHandshake, Connected, Connecting};
-        let reasons = [
-            CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
-            CloseReason::Misbehaved(Misbehaviour::SecondProtoconf),
-            CloseReason::Incompatible(Incompatibility::Blockchain),
-            CloseReason::TimedOut(Deadline::Connect),
-            CloseReason::Network(NetworkFailure::new(IoStep::Read, &io::ErrorKind::Other.into())),
-            CloseReason::ClosedByPeer,
-            CloseReason::RejectedByPeer(0x44),
-            CloseReason::Local(LocalCause::OverCapacity),
-            CloseReason::Local(LocalCause::Requested),
-        ];
-        for reason in reasons {
+        for reason in one_of_each() {
             for state in [Connecting, AwaitingHandshake, Connected] {
                 let end = end_of(state, reason.consequences().end_state);
                 assert!(state.may_become(end, ConnectionType::Outbound), "{state:?} {reason:?}");

@@ -126,6 +126,32 @@ impl CloseReason {
     }
 }
 
+impl Consequences {
+    /// Returns the consequences of a reason that the handler gave. One that blames the peer costs the address only a
+    /// pause, and none earns a ban: it is no finding of the loop.
+    pub(crate) const fn given_by_handler(self) -> Self {
+        let ended = match self.ended {
+            Ended::ClosedByUs => Ended::ClosedByUs,
+            Ended::Unreached
+            | Ended::Lost
+            | Ended::TurnedAway
+            | Ended::MissedDeadline
+            | Ended::Offline
+            | Ended::Incompatible
+            | Ended::SelfConnection
+            | Ended::NotAllowed
+            | Ended::Short(_)
+            | Ended::NoNetwork => Ended::MissedDeadline,
+        };
+        Self { ended, ban: None, ..self }
+    }
+
+    /// Returns the same consequences without the ban.
+    pub(crate) const fn without_ban(self) -> Self {
+        Self { ban: None, ..self }
+    }
+}
+
 impl Ended {
     const fn of_failure(failure: &NetworkFailure) -> Self {
         match (failure.shortage(), failure.kind) {
@@ -201,6 +227,16 @@ mod tests {
             let ban = ban.map_or("-", BanReason::label);
             let found = [reason.label(), &format!("{ended:?}"), ban, &format!("{end_state:?}"), level.as_str()];
             assert_eq!(found, *expected);
+        }
+    }
+
+    #[test]
+    fn no_reason_that_a_handler_gives_bans_or_costs_an_address_more_than_a_pause() {
+        for reason in one_of_each() {
+            let by_loop = reason.consequences();
+            let is_wish = by_loop.ended == Ended::ClosedByUs;
+            let ended = if is_wish { Ended::ClosedByUs } else { Ended::MissedDeadline };
+            assert_eq!(by_loop.given_by_handler(), Consequences { ended, ban: None, ..by_loop }, "{reason}");
         }
     }
 

@@ -17,7 +17,7 @@ mod refusal;
 mod resolving;
 mod speaker;
 
-pub(crate) use consequences::{EndState, Ended};
+pub(crate) use consequences::{Consequences, EndState, Ended};
 pub use hold::DialHold;
 pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};

@@ -122,14 +122,13 @@ impl<'a> Ctx<'a> {
     /// any other reason it dials the address again like one that missed a deadline. To ban a host, use
     /// [`Handle::ban`](crate::Handle::ban).
     pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
-        self.note_end(peer);
-        self.state.links.close(peer.link(), reason, self.state.clocks.now());
+        let consequences = reason.consequences().given_by_handler();
+        self.state.links.close_with(peer.link(), reason, consequences, self.state.clocks.now());
     }
 
     /// Closes a peer at the end of this turn, whatever waits for it. `reason` is as with [`Ctx::close`].
     pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
-        self.note_end(peer);
-        self.state.links.abort(peer.link(), reason);
+        self.state.links.abort_with(peer.link(), reason, reason.consequences().given_by_handler());
     }
 
     /// Charges a peer with a misconduct, as the engine does with the kinds that it recognises itself. The peer manager
@@ -240,13 +239,6 @@ impl<'a> Ctx<'a> {
     /// Closes all peers gracefully and ends the loop.
     pub fn stop(&mut self) {
         self.state.stopping = true;
-    }
-
-    /// Notes that the reason of a peer's end comes from the handler; of an end that has begun it is another's.
-    fn note_end(&mut self, peer: PeerId) {
-        if let Some(link) = self.state.links.table.get_mut(peer.link()).filter(|link| link.is_open()) {
-            link.ended_by_handler = true;
-        }
     }
 
     fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {

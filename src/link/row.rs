@@ -6,7 +6,7 @@
 use super::framer::MessageFramer;
 use super::send_queue::SendQueue;
 use crate::bugs::{self, Bug};
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Consequences};
 use crate::id::LinkId;
 use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT};
 use crate::peer::{ConnectionState, PeerConnection};
@@ -29,7 +29,7 @@ pub(crate) struct Link {
     pub(super) generation: u32,
     pub(crate) readiness: LinkReadiness,
     pub(super) listed: Listed,
-    /// How far its end has come; nothing while it is open. Boxed, for few of many links are ending.
+    /// Its end, if that has begun. Boxed, for few of many links are ending.
     pub(crate) ending: Option<Box<Ending>>,
     pub(crate) hold: Hold,
     /// Whether the message that is arriving is only for subscribers or the peer manager: the handler did not want it.
@@ -60,8 +60,6 @@ pub(crate) struct Link {
     pub(crate) retry_at: Instant,
     /// Whether the last that the peer hears is a `reject`.
     pub(crate) said_reject: bool,
-    /// Whether the reason of its end is one that the handler gave.
-    pub(crate) ended_by_handler: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
 }
@@ -74,14 +72,18 @@ impl Link {
 
     /// Whether it is freed at the end of this turn.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.ending.as_deref(), Some(Ending::Ended(_)))
+        self.phase() == Some(Phase::Ended)
     }
 
-    /// Its end goes on, or begins.
-    pub(crate) fn set_ending(&mut self, ending: Ending) {
-        match &mut self.ending {
-            Some(before) => **before = ending,
-            None => self.ending = Some(Box::new(ending)),
+    /// Returns how far its end has come; `None` while it is open.
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        self.ending.as_deref().map(|ending| ending.phase)
+    }
+
+    /// Moves an end that has begun to `phase`.
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        if let Some(ending) = &mut self.ending {
+            ending.phase = phase;
         }
     }
 
@@ -171,24 +173,23 @@ pub(crate) struct OutgoingStream {
     pub(crate) behind: SendQueue,
 }
 
-/// How far the end of a link has come.
+/// The end of a link. Its reason and consequences are decided once, when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
-    Draining(CloseReason, Instant),
-    /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
-    Lingering(CloseReason, Instant),
-    /// It is freed at the end of this turn.
-    Ended(CloseReason),
+pub(crate) struct Ending {
+    pub(crate) reason: CloseReason,
+    pub(crate) consequences: Consequences,
+    pub(crate) phase: Phase,
 }
 
-impl Ending {
-    /// Why it ends.
-    pub(crate) fn reason(&self) -> CloseReason {
-        match *self {
-            Self::Draining(reason, _) | Self::Lingering(reason, _) | Self::Ended(reason) => reason,
-        }
-    }
+/// How far the end of a link has come, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
+    Draining(Instant),
+    /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
+    Lingering(Instant),
+    /// It is freed at the end of this turn.
+    Ended,
 }
 
 /// What the kernel last said, and no call has contradicted since.

@@ -76,7 +76,6 @@ impl Table {
             readiness: LinkReadiness::default(),
             hold: Hold::default(),
             said_reject: false,
-            ended_by_handler: false,
             prefers_enriched_headers: false,
             declined: false,
             negotiated_version: 0,

@@ -19,8 +19,8 @@ pub(crate) struct Leaving {
     /// How far it had come.
     pub(crate) state: ConnectionState,
     pub(crate) reason: CloseReason,
-    /// Whether the handler gave the reason: what it says of the peer is then no finding of the loop.
-    pub(crate) by_handler: bool,
+    /// How the dialler treats the address.
+    pub(crate) ended: Ended,
 }
 
 impl Manager {
@@ -34,7 +34,7 @@ impl Manager {
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> Option<Departure> {
-        let Leaving { id, address, connection_type, state, reason, by_handler } = leaving;
+        let Leaving { id, address, connection_type, state, reason: _, mut ended } = leaving;
         self.admission.left(address.ip());
         self.dialler.live.release(address, id);
         if let Some(listening) = self.said_listening.remove(&id) {
@@ -50,7 +50,6 @@ impl Manager {
         if connection_type != ConnectionType::Outbound {
             return None;
         }
-        let mut ended = if by_handler { Ended::of_handler(reason) } else { Ended::of(reason, state) };
         if has_ready_peer {
             self.outage.end();
         } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {

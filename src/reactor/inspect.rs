@@ -9,7 +9,7 @@ use crate::bugs::{self, Budget};
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
-use crate::link::row::{Ending, Link};
+use crate::link::row::{Link, Phase};
 pub use crate::manager::inspect::{Draw, ManagerReport, ManagerSummary};
 use crate::net::Net;
 use crate::offload::Offload;
@@ -298,7 +298,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 .is_some_and(|manager| manager.is_barred(address, state.clocks.now(), state.clocks.unix())),
             state: link.peer.state(),
             connection_type: link.peer.connection_type(),
-            ending: EndingStep::of(link.ending.as_deref()),
+            ending: EndingStep::of(link.phase()),
             is_ready,
             is_dirty,
             is_closing,
@@ -326,12 +326,12 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 }
 
 impl EndingStep {
-    fn of(ending: Option<&Ending>) -> Self {
-        match ending {
+    fn of(phase: Option<Phase>) -> Self {
+        match phase {
             None => Self::Open,
-            Some(Ending::Draining(..)) => Self::Draining,
-            Some(Ending::Lingering(..)) => Self::Lingering,
-            Some(Ending::Ended(_)) => Self::Ended,
+            Some(Phase::Draining(_)) => Self::Draining,
+            Some(Phase::Lingering(_)) => Self::Lingering,
+            Some(Phase::Ended) => Self::Ended,
         }
     }
 }

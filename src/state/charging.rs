@@ -2,7 +2,7 @@
 
 use super::LoopState;
 use crate::api::ControlEvent;
-use crate::error::{CloseReason, LocalCause, Misbehaviour};
+use crate::error::{LocalCause, Misbehaviour};
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::score::Verdict;
 use crate::manager::ban::{Ban, BanReason, Misconduct};
@@ -28,22 +28,21 @@ impl LoopState {
             // The peer may read the `reject` that explains it.
             Verdict::Disconnect => self.links.close(id, Misbehaviour::Intolerable.into(), self.clocks.now()),
             Verdict::Ban => {
-                let reason = Misbehaviour::BanScore.into();
-                self.links.abort(id, reason);
-                self.ban_for(id, reason, BanReason::Misbehaviour);
+                self.links.abort(id, Misbehaviour::BanScore.into());
+                self.ban_if_earned(id);
             }
         }
     }
 
-    /// Bans the host of a link that is being closed for `reason`, which earned it `earned`. The ban holds from now on:
-    /// a graceful close takes seconds in which the host would connect again.
-    pub(crate) fn ban_for(&mut self, id: LinkId, reason: CloseReason, earned: BanReason) {
-        let (Some(manager), Some(link)) = (&self.manager, self.links.table.get(id)) else { return };
-        let is_verdict = link.ending.as_deref().is_some_and(|ending| ending.reason() == reason);
+    /// Bans the host of a link if its end has just begun and earned a ban, unless the manager spares the host. The ban
+    /// holds from now on: a graceful close takes seconds in which the host would connect again.
+    pub(crate) fn ban_if_earned(&mut self, id: LinkId) {
+        let (Some(manager), Some(link)) = (&self.manager, self.links.table.get_mut(id)) else { return };
+        let Some(reason) = link.ending.as_deref_mut().and_then(|ending| ending.consequences.ban.take()) else { return };
         let address = link.peer.address().ip();
-        if is_verdict && !link.ended_by_handler && !manager.spares(address) {
+        if !manager.spares(address) {
             let duration = manager.config.ban_duration;
-            self.ban(address, earned, Some(duration));
+            self.ban(address, reason, Some(duration));
         }
     }
 

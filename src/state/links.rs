@@ -6,11 +6,11 @@
 
 use crate::bugs::{self, Budget, Bug};
 use crate::config::Config;
-use crate::error::{CloseReason, CommandError};
+use crate::error::{CloseReason, CommandError, Consequences};
 use crate::id::LinkId;
 use crate::limits::{BLOCK_PAYLOAD_MAX_BYTES, CLOSE_GRACE, SEND_QUEUE_MAX_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
 use crate::link::blocks::WriteBlock;
-use crate::link::row::{Ending, Hold, Link};
+use crate::link::row::{Ending, Hold, Link, Phase};
 use crate::link::send_queue::BufferPool;
 use crate::link::table::Table;
 use crate::peer::ConnectionState;
@@ -82,15 +82,15 @@ impl Timeouts {
     fn earliest_deadline(&self, link: &Link) -> Instant {
         let mut earliest = Instant::MAX;
         let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
-        match link.ending.as_deref() {
-            Some(Ending::Lingering(_, since)) => return since.plus(CLOSE_GRACE),
+        match link.phase() {
+            Some(Phase::Lingering(since)) => return since.plus(CLOSE_GRACE),
             // Its end goes on without a timer, which would go off in each turn until then.
-            Some(Ending::Draining(..)) if link.is_listed_closing() => return Instant::MAX,
-            Some(Ending::Draining(..)) if link.queue.is_empty() => return link.may_shut_down_at(),
-            Some(Ending::Draining(_, since)) => {
+            Some(Phase::Draining(_)) if link.is_listed_closing() => return Instant::MAX,
+            Some(Phase::Draining(_)) if link.queue.is_empty() => return link.may_shut_down_at(),
+            Some(Phase::Draining(since)) => {
                 return link.send_progress.plus(CLOSE_GRACE).min(since.plus(SEND_STALL_TIMEOUT));
             }
-            Some(Ending::Ended(_)) => return Instant::MAX,
+            Some(Phase::Ended) => return Instant::MAX,
             None => {}
         }
         match link.peer.state() {
@@ -158,27 +158,45 @@ impl Links {
 
     // --- Closing ----------------------------------------------------------------------------------------------------
 
-    /// Closes a link after all that waits for it is sent.
+    /// Closes a link after all that waits for it is sent. The reason and consequences of an end that has begun stay.
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
+        self.close_with(id, reason, reason.consequences(), now);
+    }
+
+    /// Closes a link like [`Links::close`], with other consequences than those of the reason.
+    pub(crate) fn close_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences, now: Instant) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !link.is_open() {
             return;
         }
         if link.peer.state() == ConnectionState::Connecting {
-            return self.abort(id, reason);
+            return self.abort_with(id, reason, consequences);
         }
-        link.set_ending(Ending::Draining(reason, now));
+        link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Draining(now) }));
         link.send_progress = now;
         self.release(id, now, |hold| *hold = Hold::default());
         self.table.mark_closing(id);
         self.rearm(id, now);
     }
 
-    /// Closes a link at the end of this turn, whatever waits. The reason of an end that has begun stays.
+    /// Closes a link at the end of this turn, whatever waits. The reason and consequences of an end that has begun
+    /// stay.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
+        self.abort_with(id, reason, reason.consequences());
+    }
+
+    /// Closes a link like [`Links::abort`], with other consequences than those of the reason.
+    pub(crate) fn abort_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences) {
+        if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
+            link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Ended }));
+        }
+        self.finish(id);
+    }
+
+    /// Frees a link whose end has begun at the end of this turn, whatever waits.
+    pub(crate) fn finish(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
-        let first = link.ending.as_deref().map_or(reason, Ending::reason);
-        link.set_ending(Ending::Ended(first));
+        link.set_phase(Phase::Ended);
         self.table.mark_closing(id);
     }
 

@@ -20,7 +20,7 @@ use crate::limits::{
     STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
 };
 use crate::link::blocks::WriteBlock;
-use crate::link::row::{Ending, Link, OutgoingStream};
+use crate::link::row::{Link, OutgoingStream, Phase};
 use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
@@ -42,10 +42,10 @@ pub(crate) enum AfterWrite {
 impl AfterWrite {
     /// Returns the next step on a link that may be sent more.
     fn of(link: &Link) -> Self {
-        match link.ending.as_deref() {
+        match link.phase() {
             None if link.peer.state() == ConnectionState::Connected => Self::CallHandler,
-            Some(Ending::Draining(..)) => Self::ContinueClosing,
-            None | Some(Ending::Lingering(..) | Ending::Ended(_)) => Self::Nothing,
+            Some(Phase::Draining(_)) => Self::ContinueClosing,
+            None | Some(Phase::Lingering(_) | Phase::Ended) => Self::Nothing,
         }
     }
 }

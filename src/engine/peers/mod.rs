@@ -7,7 +7,7 @@ use super::Engine;
 use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
 use crate::error::{
-    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side, WireError,
+    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
@@ -289,16 +289,6 @@ impl Engine {
         self.state.charge(id, misconduct);
     }
 
-    /// Bans the host of a link that is being closed for `reason`, if that earns a ban.
-    pub(super) fn punish(&mut self, id: LinkId, reason: CloseReason) {
-        // The lower limit of a handshake is our own; a peer cannot know it.
-        let is_own_limit = matches!(reason, CloseReason::Wire(WireError::OverLimit { command, len_bytes })
-            if self.rules.limits.allow(command, len_bytes));
-        if let Some(earned) = reason.consequences().ban.filter(|_| !is_own_limit) {
-            self.state.ban_for(id, reason, earned);
-        }
-    }
-
     /// A message of a peer had a wrong checksum.
     pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
@@ -390,7 +380,7 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
 
 /// Builds the event of a connection's end; for a banned address no dial is planned.
 fn end_told(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
-    let Leaving { id, address, connection_type, state, reason, by_handler: _ } = leaving;
+    let Leaving { id, address, connection_type, state, reason, ended: _ } = leaving;
     let peer = PeerId::of(id);
     if let (ConnectionState::Disconnected, CloseReason::Network(failure)) = (state, reason) {
         return ControlEvent::InboundRejected { address, refusal: Refusal::Failed(failure) };

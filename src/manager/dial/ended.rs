@@ -1,11 +1,10 @@
 //! What the end of a dialled connection says about its address, and what is done about it.
 //!
-//! [`CloseReason::consequences`] judges the reason; [`Ended::of`] adds how far the connection had come. Both are pure
-//! functions.
+//! [`CloseReason::consequences`](crate::error::CloseReason) judges the reason; [`Ended::while_in`] adds how far the
+//! connection had come. Both are pure functions.
 
 pub(crate) use crate::error::Ended;
 
-use crate::error::CloseReason;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 
@@ -35,9 +34,9 @@ pub(crate) struct Departure {
 }
 
 impl Ended {
-    /// Judges the end of a connection that was in `state`.
-    pub(crate) const fn of(reason: CloseReason, state: ConnectionState) -> Self {
-        match reason.consequences().ended {
+    /// Returns what the end means for a connection that was in `state`.
+    pub(crate) const fn while_in(self, state: ConnectionState) -> Self {
+        match self {
             Self::Lost if !was_open(state) => Self::Unreached,
             Self::NoNetwork if was_open(state) => Self::Lost,
             // The kernel connected the socket to itself, so no peer listens there yet.
@@ -53,23 +52,6 @@ impl Ended {
             | Self::NotAllowed
             | Self::Short(_)
             | Self::NoNetwork) => ended,
-        }
-    }
-
-    /// Judges an end for which the handler gave the reason: one that blames the peer costs the address only a pause.
-    pub(crate) const fn of_handler(reason: CloseReason) -> Self {
-        match reason.consequences().ended {
-            Self::ClosedByUs => Self::ClosedByUs,
-            Self::Unreached
-            | Self::Lost
-            | Self::TurnedAway
-            | Self::MissedDeadline
-            | Self::Offline
-            | Self::Incompatible
-            | Self::SelfConnection
-            | Self::NotAllowed
-            | Self::Short(_)
-            | Self::NoNetwork => Self::MissedDeadline,
         }
     }
 
@@ -111,7 +93,8 @@ const fn was_open(state: ConnectionState) -> bool {
 mod tests {
     use super::*;
     use crate::error::{
-        Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError, one_of_each,
+        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError,
+        one_of_each,
     };
     use ConnectionState::{AwaitingHandshake, Connected, Connecting};
     use std::io::{self, ErrorKind};
@@ -123,7 +106,7 @@ mod tests {
     }
 
     fn ends(reason: CloseReason) -> [Ended; 3] {
-        LIVE.map(|state| Ended::of(reason, state))
+        LIVE.map(|state| reason.consequences().ended.while_in(state))
     }
 
     #[test]
@@ -149,12 +132,18 @@ mod tests {
 
     #[test]
     fn seed_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
-        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Connect), Connecting), Ended::Unreached);
-        assert_eq!(Ended::of(CloseReason::TimedOut(Deadline::Handshake), AwaitingHandshake), Ended::MissedDeadline);
+        assert_eq!(
+            CloseReason::TimedOut(Deadline::Connect).consequences().ended.while_in(Connecting),
+            Ended::Unreached
+        );
+        assert_eq!(
+            CloseReason::TimedOut(Deadline::Handshake).consequences().ended.while_in(AwaitingHandshake),
+            Ended::MissedDeadline
+        );
         for deadline in [Deadline::Pong, Deadline::Header, Deadline::Body, Deadline::Send] {
             let reason = CloseReason::TimedOut(deadline);
-            assert_eq!(Ended::of(reason, AwaitingHandshake), Ended::MissedDeadline, "{deadline}");
-            assert_eq!(Ended::of(reason, Connected), Ended::MissedDeadline, "{deadline}");
+            assert_eq!(reason.consequences().ended.while_in(AwaitingHandshake), Ended::MissedDeadline, "{deadline}");
+            assert_eq!(reason.consequences().ended.while_in(Connected), Ended::MissedDeadline, "{deadline}");
         }
     }
 
@@ -184,15 +173,6 @@ mod tests {
                 let is_deserted = reason == LocalCause::SelfConnection.into() && state == Connecting;
                 assert_eq!(reason.is_transient() || is_deserted, is_tried_again, "{reason} while {state}");
             }
-        }
-    }
-
-    #[test]
-    fn no_reason_that_a_handler_gives_costs_an_address_more_than_a_pause() {
-        for reason in one_of_each() {
-            let is_wish = reason.consequences().ended == Ended::ClosedByUs;
-            let expected = if is_wish { Ended::ClosedByUs } else { Ended::MissedDeadline };
-            assert_eq!(Ended::of_handler(reason), expected, "{reason}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
     BANS_MAX, BARRED_RECHECK, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN,
-    EXPIRIES_PER_TURN, NO_CANDIDATES_DELAY, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+    EXPIRIES_PER_TURN, HANDSHAKE_PAYLOAD_MAX_BYTES, NO_CANDIDATES_DELAY, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
 };
 use crate::manager::ban::BanReason;
 use crate::manager::store::{KnownPeer, PeerStatus, Persisted, StoreError};
@@ -214,6 +214,22 @@ fn asking() -> ManagerConfig {
 
 fn trusting(address: SocketAddr) -> ManagerConfig {
     ManagerConfig { trusted: vec![(address.ip(), 32)], ..manager() }
+}
+
+// --- Bans -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_handshake_refuses() {
+    for (len_bytes, bans) in [(HANDSHAKE_PAYLOAD_MAX_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
+        let mut stage = Stage::new(idle());
+        let id = stage.engine.accept(host(1)).expect("there is room");
+        stage.engine.opened(id, &mut Deaf);
+        let magic = stage.engine.state.magic;
+        let header = [&magic[..], b"headers\0\0\0\0\0", &len_bytes.to_le_bytes(), &[0; 4]].concat();
+        stage.engine.received(id, &header.clone().into(), header.len(), &mut Deaf);
+        assert!(!stage.engine.state.links.is_open(id));
+        assert_eq!(stage.engine.stats().banned_hosts, bans, "{len_bytes} bytes");
+    }
 }
 
 // --- When it sleeps -------------------------------------------------------------------------------------------------
