@@ -1,5 +1,5 @@
-//! Everything that fuzzing kept, replayed on any machine: each file of `tools/fuzz/corpus` against the law of its
-//! folder. A file that once broke a law stays there under a name that says how.
+//! All inputs that fuzzing kept, replayed on any machine: each file of `tools/fuzz/corpus` against the law of its
+//! folder. A file that once broke a law keeps a name that says how.
 
 mod laws;
 
@@ -22,7 +22,7 @@ fn no_kept_input_breaks_its_law() {
 }
 
 #[test]
-fn no_law_minds_an_empty_input() {
+fn every_law_accepts_an_empty_input() {
     for law in LAWS {
         (law.check)(&[]);
     }
@@ -34,13 +34,13 @@ fn every_corpus_has_a_law_and_all_are_small() {
     let mut len_bytes = 0;
     for folder in fs::read_dir(corpus()).expect("the corpus") {
         let name = folder.expect("a folder").file_name().into_string().expect("a name in ASCII");
-        assert!(LAWS.iter().any(|law| law.name == name), "{name} is no law");
+        assert!(LAWS.iter().any(|law| law.name == name), "{name} is not a law");
         len_bytes += inputs(&name).iter().map(|input| input.metadata().map_or(0, |file| file.len())).sum::<u64>();
     }
     assert!(len_bytes <= CORPUS_MAX_BYTES, "the corpus has {len_bytes} bytes; merge it");
 }
 
-/// Decoding faults that were disclosed elsewhere; each must have a seed that tells its story.
+/// Decoding faults that were disclosed elsewhere; each must have a seed named after it.
 #[test]
 fn every_known_fault_is_a_named_seed() {
     for seed in [
@@ -59,11 +59,11 @@ fn every_known_fault_is_a_named_seed() {
         "msg_decode/core-22.0-addr-count",
         "varint/bitcoinsv-truncated",
     ] {
-        assert!(corpus().join(seed).is_file(), "{seed} is gone");
+        assert!(corpus().join(seed).is_file(), "{seed} is missing");
     }
 }
 
-/// The lengths around which an extended header is read wrongly, if it is.
+/// The lengths around which a faulty reader misreads an extended header.
 #[test]
 fn every_edge_of_an_extended_length_is_a_named_seed() {
     for edge in [
@@ -76,7 +76,7 @@ fn every_edge_of_an_extended_length_is_a_named_seed() {
         "most-that-can-be-claimed",
     ] {
         let seed = format!("framer_stream/extended-{edge}");
-        assert!(corpus().join(&seed).is_file(), "{seed} is gone");
+        assert!(corpus().join(&seed).is_file(), "{seed} is missing");
     }
 }
 

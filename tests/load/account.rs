@@ -1,4 +1,4 @@
-//! Every connection and every ping is accounted for, whatever becomes of it.
+//! Every connection and every ping is accounted for, however it ends.
 
 use crate::stage::{Stage, config};
 use peerloop::Config;
@@ -11,7 +11,7 @@ use peerloop::peer::ConnectionState;
 use std::time::Duration;
 
 #[test]
-fn a_refused_connection_is_a_failure_of_the_other_side() {
+fn a_refused_connection_counts_as_a_failure_of_the_other_side() {
     let nobody = "10.0.0.1:1".parse().unwrap();
     let stage = Stage::with(|plan| Plan { targets: vec![nobody], ..plan });
     let report = stage.finish();
@@ -34,7 +34,7 @@ fn some_targets_may_be_dead() {
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.failed), (5, 5));
     let work = report.work;
-    assert_eq!((work.planned, work.answered), (1_000, 500), "what the dead were to do is not moved to the living");
+    assert_eq!((work.planned, work.answered), (1_000, 500), "the pings of dead targets are not moved to the others");
     assert_eq!((work.unsent, work.absent), (500, 500));
     assert_eq!(report.limit, Limit::Node);
     let rows: Vec<_> = report.targets.iter().map(|target| (target.peers, target.work)).collect();
@@ -50,7 +50,7 @@ fn some_targets_may_be_dead() {
 }
 
 #[test]
-fn who_is_turned_away_after_the_handshake_is_lost() {
+fn a_peer_refused_after_the_handshake_is_lost() {
     let full = Config { max_inbound: 4, ..config() };
     let report = Stage::on(full, |plan| plan).finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 6));
@@ -62,14 +62,14 @@ fn who_is_turned_away_after_the_handshake_is_lost() {
 }
 
 #[test]
-fn when_the_node_goes_all_is_accounted_for() {
+fn all_is_accounted_for_when_the_node_stops() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.node.handle().stop().unwrap();
     let report = stage.finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 10));
     let work = report.work;
-    assert_eq!(work.planned, 1_000, "what was lost with the node was planned all the same");
+    assert_eq!(work.planned, 1_000, "the pings lost with the node are still counted as planned");
     assert!(work.sent > 300 && work.sent < 400, "{work:?}: the run ended 3.5 s after it began");
     assert_eq!(work.absent, work.unsent);
     let end = report.early_end.unwrap();
@@ -84,7 +84,7 @@ fn when_the_node_goes_all_is_accounted_for() {
 }
 
 #[test]
-fn peers_lost_before_the_run_leave_nothing_to_trust() {
+fn a_run_without_peers_is_not_trusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(1));
     stage.node.handle().stop().unwrap();
@@ -122,7 +122,7 @@ fn one_good_peer_keeps_the_ramp_going() {
 }
 
 #[test]
-fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
+fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(10));
     stage.stall_node(Duration::from_secs(5));
@@ -134,8 +134,8 @@ fn pings_that_are_not_answered_by_the_end_of_the_drain_have_timed_out() {
 }
 
 #[test]
-fn what_was_due_while_the_generator_stalled_is_accounted_for_even_at_the_end_of_the_run() {
-    // The run ends 11.45 s after the beginning: a stall across it, and one that is over with it.
+fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_the_run() {
+    // The run ends 11.45 s after the beginning: one stall lasts beyond its end, the other ends just after it.
     for (rate, at, stall) in [(2_000_u64, 10_000, 3_000), (10_000, 11_405, 50)] {
         let mut stage = Stage::with(|plan| Plan { rate: Rate::per_second(rate), ..plan });
         stage.run_for(Duration::from_millis(at));
@@ -153,7 +153,7 @@ fn an_unanswered_ping_is_known_to_have_waited_at_least_so_long() {
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();
-    // The last ping was due 10 ms before the end of the run, and the drain takes 2 s.
+    // The last ping was due 10 ms before the end of the run, and the drain lasts 2 s.
     let least = Some(Duration::from_millis(2_010));
     assert_eq!((report.unanswered_waits.planned, report.unanswered_waits.sent), (least, least));
     assert_eq!(report.targets[0].unanswered_waits, report.unanswered_waits);
@@ -171,8 +171,8 @@ fn a_ping_of_a_lost_peer_is_waited_for_until_the_loss() {
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();
     assert_eq!((report.peers.lost, report.failures[0].label), (10, "pong_timeout"));
-    // Each peer is pinged every 100 ms and lost one second after the first ping that it did not answer. The last of its
-    // pings was due at the same moment as its loss, or 100 ms before.
+    // Each peer is pinged every 100 ms and lost one second after the first ping that it did not answer. Its last ping
+    // was due at the moment of the loss, or 100 ms before.
     assert_eq!(report.work.timed_out, report.work.sent - report.work.answered);
     assert!((100..=110).contains(&report.work.timed_out), "{:?}", report.work);
     let waited = report.unanswered_waits.planned.unwrap();
@@ -190,7 +190,7 @@ fn a_run_without_a_warm_up_counts_no_byte_of_the_handshakes() {
 }
 
 #[test]
-fn nothing_answered_is_nothing_to_be_trusted() {
+fn a_run_without_answers_is_not_trusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
@@ -213,7 +213,7 @@ fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
 }
 
 #[test]
-fn pings_that_a_silent_node_leaves_no_room_for_are_its_own_fault() {
+fn pings_without_room_beside_unanswered_ones_are_the_nodes_fault() {
     let mut stage = Stage::with(|plan| Plan { rate: Rate::per_second(1_000), ..plan });
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
@@ -224,7 +224,7 @@ fn pings_that_a_silent_node_leaves_no_room_for_are_its_own_fault() {
 }
 
 #[test]
-fn finishing_early_is_said() {
+fn an_early_finish_is_reported() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.command(GeneratorCommand::Finish);

@@ -1,4 +1,4 @@
-//! Who waited, and on whose account it goes.
+//! Waiting times, and the side that is charged with them.
 
 use crate::stage::Stage;
 use peerloop::load::{Doubt, Limit, Verdict};
@@ -11,7 +11,7 @@ fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
     stage.stall_node(Duration::from_secs(1));
     let report = stage.finish();
     assert_eq!(report.work.timed_out, 0);
-    // A hundred pings wait from a second down to nothing, in both views: they were sent when they were due.
+    // A hundred pings wait from one second down to zero, in both views: they were sent when they were due.
     for histogram in [&report.ping_rtt_planned, &report.ping_rtt_sent] {
         assert_eq!(histogram.count(), 1_000);
         assert!(histogram.percentile(89.9).unwrap() < Duration::from_millis(1));
@@ -23,7 +23,7 @@ fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
 }
 
 #[test]
-fn a_generator_that_stalls_still_counts_from_the_plan_and_says_that_it_stalled() {
+fn a_generator_that_stalls_still_counts_from_the_plan_and_reports_the_stall() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.stall_generator(Duration::from_secs(1));
@@ -53,7 +53,7 @@ fn a_loop_that_always_wakes_late_is_not_trusted() {
 }
 
 #[test]
-fn a_node_that_falls_behind_is_the_limit_even_if_it_answers_all_in_the_end() {
+fn a_node_that_falls_behind_is_the_limit_even_if_it_finally_answers_all() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(9));
     stage.stall_node(Duration::from_secs(3));

@@ -1,11 +1,11 @@
-//! Connections and pings come when they are planned.
+//! Connections and pings start at their planned times.
 
 use crate::stage::{RATE, Stage};
 use peerloop::load::{Doubt, Limit, Phase, Plan, Rate, Verdict};
 use std::time::Duration;
 
 #[test]
-fn connections_are_opened_at_the_rate_that_was_asked() {
+fn connections_are_opened_at_the_requested_rate() {
     let mut stage = Stage::new();
     for opened in 1..=9 {
         stage.run_for(Duration::from_millis(if opened == 1 { 0 } else { 50 }));
@@ -42,7 +42,7 @@ fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
 }
 
 #[test]
-fn pings_are_evenly_spaced_and_go_round_the_peers() {
+fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
     let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
     stage.run_for(Duration::from_millis(450));
     assert_eq!(stage.progress().planned, 1, "the first is due at once");
@@ -84,7 +84,7 @@ fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
 }
 
 #[test]
-fn no_rate_sends_no_pings_and_holds_the_peers() {
+fn a_rate_of_zero_sends_no_pings_and_keeps_the_peers() {
     let mut stage = Stage::with(|plan| Plan { rate: Rate::ZERO, ..plan });
     stage.run_for(Duration::from_secs(11));
     assert_eq!(stage.node.stats().ready, 10);

@@ -39,12 +39,12 @@ impl Stage {
         Self::on(Config { max_links: 1_000, ..config() }, change)
     }
 
-    /// A stage whose node is configured by the test.
+    /// A stage whose node has this configuration.
     pub(crate) fn on(node_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
         Self::between(node_config, config(), change)
     }
 
-    /// A stage on which the test configures both sides.
+    /// A stage with these configurations of both sides.
     pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
@@ -60,12 +60,12 @@ impl Stage {
         Driver::new(&self.world).run_until(self.world.now().plus(time), actors).unwrap()
     }
 
-    /// Lets time pass without the generator's loop, as when its thread gets no CPU.
+    /// Advances the time without the generator's loop, as if its thread got no CPU.
     pub(crate) fn stall_generator(&self, time: Duration) {
         self.world.advance(time);
     }
 
-    /// Lets time pass without the node's loop.
+    /// Advances the time without the node's loop.
     pub(crate) fn stall_node(&mut self, time: Duration) {
         let until = self.world.now().plus(time);
         Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
@@ -82,7 +82,7 @@ impl Stage {
         pending.wait().unwrap()
     }
 
-    /// Runs to the end, which must come within a minute.
+    /// Runs to the end, which must be reached within a minute.
     pub(crate) fn finish(mut self) -> Report {
         let driver = Driver::new(&self.world);
         let until = self.world.now().plus(Duration::from_secs(60));

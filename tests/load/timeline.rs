@@ -1,4 +1,4 @@
-//! The course of a run: exact intervals that hold every answer.
+//! The course of a run: exact intervals that contain every answer.
 
 use crate::stage::Stage;
 use peerloop::load::{Interval, Phase, Plan};
@@ -9,7 +9,7 @@ fn whole_seconds(timeline: &[Interval]) -> Vec<u64> {
 }
 
 #[test]
-fn intervals_end_on_the_grid_and_add_up_to_the_whole_whoever_asks_and_when() {
+fn intervals_end_on_the_grid_and_add_up_to_the_whole_whenever_progress_is_read() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(2_777));
     let progress = stage.progress();
@@ -62,7 +62,7 @@ fn asking_for_the_progress_changes_no_interval() {
 }
 
 #[test]
-fn lost_peers_are_lost_in_their_second_and_the_schedule_goes_on_to_its_end() {
+fn lost_peers_are_counted_in_their_second_and_the_schedule_runs_to_its_end() {
     let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
     stage.run_for(Duration::from_millis(450 + 4_500));
     stage.node.handle().stop().unwrap();

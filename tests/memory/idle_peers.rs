@@ -1,9 +1,9 @@
-//! What an accepted, handshaked, idle peer costs beyond its socket.
+//! Memory of an accepted, handshaked, idle peer beyond its socket.
 
 use crate::node::{FarEnd, Node, Pings, Request};
 use allocation_counter::{AllocationInfo, measure};
 
-/// The most that a peer may cost, the growth of every table included.
+/// The most bytes per peer, the growth of every table included.
 const PEER_MAX_BYTES: u64 = 1_024;
 
 fn allow_descriptors(needed: u64) {
@@ -14,17 +14,17 @@ fn allow_descriptors(needed: u64) {
     );
 }
 
-/// Lets peers come until `total` are settled.
+/// Connects `peers` peers and waits until `total` are ready.
 fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
     far_end.ask(Request::Dial { address: node.address, peers });
     measure(|| node.until(|tally| tally.settled == total))
 }
 
 #[test]
-fn an_idle_peer_costs_less_than_a_kibibyte() {
+fn an_idle_peer_uses_less_than_a_kibibyte() {
     allow_descriptors(5_000);
     let (mut node, far_end) = (Node::new(Pings::Never), FarEnd::start());
-    // The tables double at powers of two: a thousand is just before that, and one more than 1,024 just behind it.
+    // The tables double at powers of two: one thousand is just before a doubling, 1,025 just after it.
     let mut total = 0;
     let mut held_bytes = 0;
     for peers in [24, 976, 25, 975] {
@@ -38,15 +38,15 @@ fn an_idle_peer_costs_less_than_a_kibibyte() {
             held_bytes / total as i64,
         );
         if total >= 1_000 {
-            let each = u64::try_from(held_bytes).expect("peers cost memory") / total as u64;
-            assert!(each <= PEER_MAX_BYTES, "{total} peers cost {each} bytes each");
+            let each = u64::try_from(held_bytes).expect("peers use memory") / total as u64;
+            assert!(each <= PEER_MAX_BYTES, "{total} peers use {each} bytes each");
         }
     }
     far_end.stop(&mut node);
 }
 
 #[test]
-fn peers_that_come_after_others_have_gone_cost_nothing_new() {
+fn peers_that_replace_closed_ones_use_no_new_memory() {
     const PEERS: usize = 300;
     allow_descriptors(2_000);
     let (mut node, far_end) = (Node::new(Pings::Never), FarEnd::start());
@@ -56,10 +56,10 @@ fn peers_that_come_after_others_have_gone_cost_nothing_new() {
         let went = measure(|| node.until(|tally| tally.closed == number * PEERS));
         came.bytes_current + went.bytes_current
     };
-    // The first waves leave tables and pooled buffers behind, whose sizes depend on how many came in one turn.
+    // The first waves grow tables and pooled buffers, whose sizes depend on how many peers connected in one turn.
     let warm_up: i64 = (1..=5).map(&mut wave).sum();
     let later: i64 = (6..=15).map(&mut wave).sum();
-    println!("{PEERS} peers leave {warm_up} bytes behind, and ten times as many after them {later}");
-    assert!(later <= 16_384, "ten waves of {PEERS} peers left {later} bytes behind");
+    println!("{PEERS} peers retain {warm_up} bytes, and ten times as many after them {later}");
+    assert!(later <= 16_384, "ten waves of {PEERS} peers retain {later} bytes");
     far_end.stop(&mut node);
 }

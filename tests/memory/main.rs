@@ -1,8 +1,8 @@
-//! What peers and their messages cost in heap memory, counted on the thread of a whole loop over the real kernel.
+//! Heap memory of peers and their messages, counted on the thread of a whole loop over the real kernel.
 //!
-//! An idle peer costs its row, its boxed version and its share of the tables; a message that fits the blocks costs no
-//! allocation at all. Far ends are on other threads, whose allocations do not count. What the simulator's connections
-//! cost is counted beside it.
+//! An idle peer uses its row, its boxed version and its share of the tables; a message that fits the blocks allocates
+//! nothing at all. Far ends are on other threads, whose allocations do not count. The memory of the simulator's
+//! connections is counted beside it.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]

@@ -1,4 +1,4 @@
-//! A node that allocates nothing by itself, so that what is counted is the loop's own.
+//! A node whose handler allocates nothing, so that only the loop's own allocations are counted.
 
 use peerloop::limits::SHUTDOWN_GRACE;
 use peerloop::net::mio::MioNet;
@@ -9,14 +9,14 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Longer than anything takes, so that a test fails instead of hanging.
+/// Longer than any step, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When a node pings its peers.
+/// The moments at which a node pings its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pings {
     Never,
-    /// Each time a peer has answered, from within the reading of that answer.
+    /// After each pong, from within the reading of that pong.
     AfterEachPong,
     /// Every millisecond, each peer that has answered, from the timer.
     ByTimer,
@@ -27,7 +27,7 @@ pub(crate) enum Pings {
 pub(crate) struct Tally {
     pings: Pings,
     peers: Vec<PeerId>,
-    /// Peers whose handshake is complete with all that belongs to it.
+    /// Peers whose handshake is complete, with all messages that follow it.
     pub(crate) settled: usize,
     pub(crate) pongs: u64,
     pub(crate) messages: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Tally {
     pub(crate) closed: usize,
 }
 
-/// What a test asks of a node on another thread.
+/// A request to a node on another thread.
 #[derive(Debug)]
 pub(crate) enum Request {
     Dial { address: SocketAddr, peers: usize },
@@ -93,7 +93,7 @@ impl Handler for Tally {
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
         for &peer in &self.peers {
-            // More than a few pings in flight cost a peer some memory of its own.
+            // More than a few pings in flight allocate memory for a peer.
             let is_free = ctx.peer(peer).is_some_and(|view| view.connection().ping_pong().pending_count() == 0);
             if is_free {
                 ctx.ping(peer, ctx.now()).expect("it is ready");
@@ -137,11 +137,11 @@ impl Node {
         self.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
 
-    /// Turns until `done`, and allocates nothing for that.
+    /// Turns until `done`, without allocating anything itself.
     pub(crate) fn until(&mut self, done: impl Fn(&Tally) -> bool) {
         let began = std::time::Instant::now();
         while !done(self.reactor.handler()) {
-            assert!(began.elapsed() < PATIENCE, "it never came: {:?}", self.reactor.handler());
+            assert!(began.elapsed() < PATIENCE, "the condition was never met: {:?}", self.reactor.handler());
             self.turn();
         }
     }
@@ -169,7 +169,7 @@ impl FarEnd {
         self.handle.command(request).expect("the queue has room");
     }
 
-    /// Ends the far end while `node` sees its own peers off.
+    /// Stops the far end while `node` closes its own peers.
     pub(crate) fn stop(mut self, node: &mut Node) {
         self.handle.stop().expect("the queue has room");
         let thread = self.thread.take().expect("it is stopped once");

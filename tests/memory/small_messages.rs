@@ -1,4 +1,4 @@
-//! What small messages cost once a loop is warm: no allocation.
+//! Allocations of small messages once a loop is warm: none.
 
 use crate::frames::payloads;
 use crate::greeting::{frame, greeting};
@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// A `ping`, a `pong` and a `reject` are for the engine.
+/// The engine consumes `ping`, `pong` and `reject` itself.
 const BY_THE_ENGINE: usize = 3;
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
@@ -24,7 +24,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
     let run = move |mut node: Node| {
         node.until(|tally| tally.settled == PEERS && tally.pongs >= 1_000);
-        // A turn's lists learn once how much can come at a time, which is all that is in flight.
+        // A turn's lists grow once to the number of messages in one turn, which is at most the number in flight.
         for round in 1..=5 {
             thread::sleep(Duration::from_millis(20));
             node.until(|tally| tally.pongs >= 1_000 + round * 100);
@@ -33,7 +33,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
         let info = measure(|| node.until(|tally| tally.pongs >= warm + PONGS));
         assert_eq!(node.reactor.handler().closed, 0);
         measured.fetch_add(1, Ordering::SeqCst);
-        // The other end may still need answers.
+        // The other end may still need pongs.
         while measured.load(Ordering::SeqCst) < 2 {
             node.turn();
         }
@@ -58,9 +58,9 @@ fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
 }
 
 #[test]
-fn pings_from_the_timer_allocate_nothing_but_what_the_pool_keeps() {
-    // How many queues are in use at once depends on when the answers come. The pool learns that once: a queue, its list
-    // and a buffer for each peer at the most, whatever the number of pings.
+fn pings_from_the_timer_allocate_only_pooled_buffers() {
+    // The number of queues in use at once depends on when the pongs arrive. The pool grows to it once: a queue, its
+    // list and a buffer for each peer at most, for any number of pings.
     for allocations in allocations_of_both_ends(Pings::ByTimer) {
         assert!(allocations <= 3 * PEERS as u64, "{allocations} allocations in {PONGS} pings");
     }
@@ -87,7 +87,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
             for cut in 1..message.len() {
                 for part in [&message[..cut], &message[cut..]] {
                     socket.write_all(part).expect("the kernel takes it");
-                    // On loopback what is written can be read at once.
+                    // On loopback, written bytes can be read at once.
                     node.turn();
                 }
             }
@@ -102,7 +102,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     assert_ne!(socket.read(&mut answers).expect("it is connected"), 0);
 }
 
-/// Every known payload as a frame of this network, but those that only belong into a handshake.
+/// Every known payload as a frame of this network, except those that only belong to a handshake.
 fn known_frames() -> Vec<Vec<u8>> {
     let is_said_later = |command: &CommandName| {
         ![CommandName::VERSION, CommandName::VERACK, CommandName::PROTOCONF, CommandName::SENDHEADERS].contains(command)

@@ -1,5 +1,5 @@
-//! What a message in parts costs, however large: a block from one loop to another on loopback, made and hashed on the
-//! way, and a handler that keeps a little of each message.
+//! Memory of a message in parts, however large: a block from one loop to another on loopback, generated and hashed on
+//! the way, and a handler that keeps a little of each message.
 
 use crate::greeting::{frame, greeting};
 use allocation_counter::measure;
@@ -14,11 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The most that either end may hold more than before.
+/// The most that either end's heap may grow.
 const GROWTH_MAX_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
-/// A payload that is made word by word and hashed on the way, at both ends.
+/// A payload that is generated word by word and hashed on the way, at both ends.
 #[derive(Debug, Default)]
 struct Rolling {
     bytes: u64,
@@ -39,7 +39,7 @@ impl Rolling {
         part.into()
     }
 
-    /// The same whatever parts the bytes come in.
+    /// Gives the same hash for any parts.
     fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -48,12 +48,12 @@ impl Rolling {
     }
 }
 
-/// Sends one block of a given length to the first peer that it has, or receives one.
+/// Sends one block of a given length to its first peer, or receives one.
 #[derive(Debug, Default)]
 struct End {
     dials: Option<std::net::SocketAddr>,
     sends_bytes: u64,
-    /// What the peer did not take yet of a part.
+    /// The rest of a part that the peer has not accepted yet.
     kept: Option<Bytes>,
     rolling: Rolling,
     peer: Option<PeerId>,
@@ -124,7 +124,7 @@ fn end(handler: End) -> Reactor<MioNet, End> {
     Reactor::new(Config { seed: Some(7), ..Config::new(Network::Regtest) }, handler).expect("the kernel gives a poller")
 }
 
-/// Turns until the block has passed, and says what this thread's heap grew by at the most.
+/// Turns until the block has passed, and returns the largest growth of this thread's heap.
 fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
     let began = std::time::Instant::now();
     let info = measure(|| {
@@ -147,7 +147,7 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
     let sending = thread::spawn(move || {
         let mut sender = end(End { dials: Some(address), sends_bytes: len_bytes, ..End::default() });
         let growth = run(&mut sender);
-        // Its end would be the peer's; it waits until the receiver has all.
+        // Ending first would end the peer; wait until the receiver has all.
         received.recv().expect("the receiver is done");
         (growth, sender.into_handler().rolling)
     });
@@ -163,12 +163,12 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
         (len_bytes >> 20) as f64 / took.as_secs_f64()
     );
     assert_eq!((rolling.bytes, rolling.hash), (len_bytes, sent.hash));
-    let header = header.expect("a header came");
+    let header = header.expect("a header arrived");
     assert_eq!((header.payload_len, header.len_bytes() == EXTENDED_HEADER_LEN_BYTES), (len_bytes, is_long));
     assert!(growth <= GROWTH_MAX_BYTES && sender_growth <= GROWTH_MAX_BYTES);
 }
 
-/// Keeps the payload of everything that it is sent.
+/// Keeps the payload of every message.
 #[derive(Debug, Default)]
 struct Keeper {
     kept: Vec<Bytes>,
@@ -195,7 +195,8 @@ impl Handler for Keeper {
     }
 }
 
-/// What the loop holds after it was sent `rounds` of `frames`, each in one read, and what the handler kept of it.
+/// Returns the growth of the heap after `rounds` of `frames`, each in one read, and the number of bytes that the
+/// handler kept.
 fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     use std::io::Write;
     const SLOTS: usize = 1 << 16;
@@ -221,16 +222,16 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     (info.bytes_current, reactor.handler().logical_bytes)
 }
 
-/// The most that kept slices may hold: twice what they are, and the loop's own block.
+/// Asserts that kept slices use at most twice their own bytes, and the loop's own block.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
-    // A kept slice is counted by its allocator in steps, and has a header of its own.
-    println!("{what}: {logical} bytes kept hold {retained}");
-    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} bytes hold {retained}");
+    // The allocator counts a kept slice in steps, and the slice has a header of its own.
+    println!("{what}: {logical} bytes kept use {retained}");
+    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} bytes use {retained}");
 }
 
 #[test]
-fn a_small_slice_that_is_kept_of_each_block_holds_no_block() {
+fn keeping_a_small_slice_of_each_block_keeps_no_block_alive() {
     let (inv, discarded) = (CommandName::new("inv"), CommandName::PONG);
     for kept_bytes in [64, 1_000, 16_384, 20_000, 32_767, 32_768] {
         let frames = [
@@ -243,7 +244,7 @@ fn a_small_slice_that_is_kept_of_each_block_holds_no_block() {
 }
 
 #[test]
-fn slices_of_streamed_messages_hold_no_more() {
+fn kept_slices_of_streamed_messages_keep_no_block_alive() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
         let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
         assert_retained(&frames, 200, &format!("a streamed message of {kept_bytes} bytes"));

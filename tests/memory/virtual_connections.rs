@@ -1,4 +1,4 @@
-//! What an idle connection costs in the simulator, both of its ends together: a million of them have to fit one world.
+//! Memory of an idle connection in the simulator, both of its ends together: one world must hold a million of them.
 
 use allocation_counter::measure;
 use peerloop::id::LinkId;
@@ -7,33 +7,33 @@ use peerloop::sim::World;
 use peerloop::time::{Instant, Wait};
 use std::net::SocketAddr;
 
-/// The most that a connection may cost in the kernel and in the networks of both hosts.
+/// The most bytes of a connection in the kernel and in the networks of both hosts.
 const CONNECTION_MAX_BYTES: u64 = 400;
 /// A power of two, so that tables which double are full.
 const CONNECTIONS: u64 = 16_384;
 
 #[test]
-fn an_idle_virtual_connection_costs_less_than_four_hundred_bytes() {
+fn an_idle_virtual_connection_uses_less_than_four_hundred_bytes() {
     let world = World::new(1, Instant::ZERO);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
     let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).expect("the address is free");
     let (mut ready, mut block) = (Vec::new(), vec![0; 4_096]);
     let info = measure(|| {
         for link in (0..CONNECTIONS).map(LinkId::from_u64) {
-            dialler.connect(link, address, None).expect("somebody listens");
-            let (socket, _) = acceptor.accept(0).expect("somebody dials");
+            dialler.connect(link, address, None).expect("the other host listens");
+            let (socket, _) = acceptor.accept(0).expect("the other host dials");
             acceptor.attach(link, socket).expect("it is registered");
-            // A handshake, after which nothing is said.
+            // A handshake, and silence after it.
             assert_eq!(dialler.write(link, &block[..200]).expect("there is room"), 200);
-            assert_eq!(acceptor.read(link, &mut block).expect("it has come"), 200);
+            assert_eq!(acceptor.read(link, &mut block).expect("the data has arrived"), 200);
             assert_eq!(acceptor.write(link, &block[..300]).expect("there is room"), 300);
-            assert_eq!(dialler.read(link, &mut block).expect("it has come"), 300);
+            assert_eq!(dialler.read(link, &mut block).expect("the data has arrived"), 300);
             for net in [&mut dialler, &mut acceptor] {
                 net.wait(Wait::Zero, &mut ready).expect("the poller works");
             }
         }
     });
-    let each = u64::try_from(info.bytes_current).expect("connections cost memory") / CONNECTIONS;
-    println!("an idle virtual connection costs {each} bytes");
+    let each = u64::try_from(info.bytes_current).expect("connections use memory") / CONNECTIONS;
+    println!("an idle virtual connection uses {each} bytes");
     assert!(each <= CONNECTION_MAX_BYTES, "{each} bytes");
 }

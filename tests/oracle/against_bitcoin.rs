@@ -1,5 +1,5 @@
-//! Every common message beside the crate `bitcoin`, in whole frames and both ways, and the hashes that blocks and
-//! transactions go by.
+//! Every common message compared with the crate `bitcoin`, in whole frames and both ways, and the hashes that
+//! identify blocks and transactions.
 
 use crate::theirs::{
     COMMON, assert_same, block_hash, compact_block, frame_of_theirs, header, merkle_node, to_theirs, txid, whole_block,
@@ -26,7 +26,7 @@ fn every_common_message_is_the_same_both_ways() {
         prop_assert_eq!(theirs.magic().to_bytes(), MAGIC);
         prop_assert_eq!(&frame_of_theirs(theirs.into_payload()), &frame);
 
-        // A tree cannot be put together there, and has a test of its own.
+        // The crate cannot build a partial tree from parts; trees have a test of their own.
         if let Some(theirs) = to_theirs(&ours) {
             let frame_of_theirs = frame_of_theirs(theirs);
             prop_assert_eq!(&frame_of_theirs, &frame);
@@ -42,10 +42,10 @@ fn every_common_message_is_the_same_both_ways() {
 }
 
 #[test]
-fn blocks_and_transactions_have_the_same_names_and_roots() {
+fn blocks_and_transactions_have_the_same_hashes_and_roots() {
     compare_all("hashes beside bitcoin", 256, any_block(), |block| {
         let ours = block.as_ref();
-        let theirs = whole_block(&ours).expect("all of it can be said there");
+        let theirs = whole_block(&ours).expect("the crate can represent it");
         prop_assert_eq!(block_hash(ours.hash()), theirs.block_hash());
         prop_assert_eq!(ours.hash().to_string(), theirs.block_hash().to_string());
         let root = ours.merkle_tree().expect("it is a whole block").root();
@@ -63,7 +63,7 @@ fn blocks_and_transactions_have_the_same_names_and_roots() {
 }
 
 #[test]
-fn a_compact_block_is_made_of_a_block_in_the_same_way() {
+fn a_block_makes_the_same_compact_block() {
     let prefill = proptest::collection::btree_set(1..8_usize, 0..4);
     compare_all(
         "compact blocks beside bitcoin",
@@ -71,7 +71,7 @@ fn a_compact_block_is_made_of_a_block_in_the_same_way() {
         (any_block(), any::<u64>(), prefill),
         |(block, nonce, prefill)| {
             let block = block.as_ref();
-            let theirs = whole_block(&block).expect("all of it can be said there");
+            let theirs = whole_block(&block).expect("the crate can represent it");
             let prefill: Vec<usize> = prefill.into_iter().filter(|&index| index < theirs.txdata.len()).collect();
             let transactions = block.transactions.iter().map(|tx| tx.expect("it is a whole block"));
             let is_prefilled = |index: u32| index == 0 || prefill.contains(&(index as usize));

@@ -1,20 +1,21 @@
-//! This protocol's own messages beside the crate `chain-gang`: `protoconf`, streams, authentication and the association
-//! of a `version`, and what no other codec has, the content of a bloom filter. Common messages go through it once more.
+//! This protocol's own messages compared with the crate `chain-gang`: `protoconf`, streams, authentication and the
+//! association of a `version`, and the contents of a bloom filter, which no other codec covers. Common messages pass
+//! through it as well.
 //!
-//! Damaged messages are judged alike but for these differences, and what both accept they read as the same;
-//! [`Difference`] says why.
+//! Both accept or refuse the same damaged messages, with the same values, except for these differences;
+//! [`Difference`] gives the reasons.
 //!
 //! | difference | we | `chain-gang` |
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
-//! | `Limit` | refuse texts above the node's limits | knows no limits |
-//! | `Association` | know UUIDs; take none, or a type alone, for no association | any bytes, some for a stream |
+//! | `Limit` | refuse texts above the node's limits | has no limits |
+//! | `Association` | know UUIDs; read none, or a type alone, as no association | any bytes, some for a stream |
 //! | `Stream` | know the types 0 to 5 | 1 to 4 |
-//! | `Policy` | want the policy of a stream, which may be empty | takes it for optional |
-//! | `Flag` | take any byte of `relay` but zero for yes | takes 1 alone for yes |
-//! | `Text` | take any bytes for a text | refuses all but UTF-8 |
+//! | `Policy` | require a stream's policy, which may be empty | has an optional one |
+//! | `Flag` | read any byte of `relay` but zero as true | reads only 1 as true |
+//! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
 //! | `Fields` | read the known fields of a `protoconf` with more | knows one or two |
-//! | `Challenge` | want a challenge of 32 bytes | accepts any length |
+//! | `Challenge` | require a challenge of 32 bytes | accepts any length |
 //! | `Version` | accept any version number, and a `version` that ends early | wants 70,001, and all up to `relay` |
 
 use crate::values::{any_common, any_filter, any_hash, any_merkle_block, any_text, any_version};
@@ -34,28 +35,28 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Why two verdicts differ.
+/// The reason why two results differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// So does the node.
+    /// The node refuses it as well.
     Form,
-    /// The node ends the connection, or gives up the message.
+    /// The node ends the connection, or drops the message.
     Limit,
-    /// The node knows UUIDs only, and finds no association by another name.
+    /// The node knows UUIDs only, and finds no association by another id.
     Association,
-    /// The node knows six.
+    /// The node knows six types.
     Stream,
-    /// So does the node.
+    /// The node requires it as well.
     Policy,
-    /// So does the node.
+    /// The node reads it so as well.
     Flag,
-    /// The node does not look into them.
+    /// The node does not inspect texts.
     Text,
-    /// So does the node.
+    /// The node reads them as well.
     Fields,
-    /// So does the node.
+    /// The node requires it as well.
     Challenge,
-    /// The node accepts all from 31,800 on, and tells others why it does not.
+    /// The node accepts all from 31,800 on, and sends the reason when it refuses one.
     Version,
 }
 
@@ -63,7 +64,7 @@ fn any_uuid() -> impl Strategy<Value = AssociationId> {
     any::<[u8; 16]>().prop_map(AssociationId::Uuid)
 }
 
-/// Messages that only this protocol has, as both sides can say them.
+/// Messages that only this protocol has, within the range that both sides can represent.
 fn any_own() -> impl Strategy<Value = Message> {
     let version = (any_version(), option::of(any_uuid()))
         .prop_map(|(version, association_id)| Message::Version(Box::new(Version { association_id, ..version })));
@@ -71,7 +72,8 @@ fn any_own() -> impl Strategy<Value = Message> {
         Message::Protoconf(Protoconf { max_recv_payload_bytes, stream_policies: policies })
     });
     let stream_type = || select(vec![StreamType::General, StreamType::Data1, StreamType::Data2, StreamType::Data3]);
-    let create = (any_uuid(), stream_type(), any_text(64).prop_filter("it is optional there", |text| !text.is_empty()));
+    let create =
+        (any_uuid(), stream_type(), any_text(64).prop_filter("the policy is optional there", |text| !text.is_empty()));
     prop_oneof![
         version,
         protoconf,
@@ -84,7 +86,7 @@ fn any_own() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// What the crate makes of a payload in a sound frame.
+/// The crate's result for a payload in a valid frame.
 fn decode(command: CommandName, payload: &[u8]) -> Result<TheirMessage, ChainGangError> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
@@ -93,11 +95,11 @@ fn decode(command: CommandName, payload: &[u8]) -> Result<TheirMessage, ChainGan
 
 fn frame_of_theirs(message: &TheirMessage) -> Vec<u8> {
     let mut frame = Vec::new();
-    message.write(&mut frame, MAGIC).expect("it is written to memory");
+    message.write(&mut frame, MAGIC).expect("writing to memory succeeds");
     frame
 }
 
-/// Our message as a value of the crate: `None` for what it has no words for.
+/// Our message as a value of the crate, or `None` if the crate cannot represent it.
 fn to_theirs(message: &MessageRef<'_>) -> Option<TheirMessage> {
     Some(match message {
         MessageRef::Version(message) => TheirMessage::Version(version(message)?),
@@ -155,7 +157,7 @@ fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Compares the verdicts on one payload, and returns the difference, if there is one of the list.
+/// Compares the results for one payload, and returns the listed difference, if there is one.
 fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, TestCaseError> {
     let difference = match (MessageRef::decode(command, payload), decode(command, payload)) {
         (Err(_), Err(_)) => return Ok(None),
@@ -178,7 +180,7 @@ fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, Tes
     Ok(difference)
 }
 
-/// What both accepted, but in different senses.
+/// The listed difference between values that both accepted.
 fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Difference> {
     match (ours, theirs) {
         (MessageRef::Version(ours), TheirMessage::Version(theirs)) if ours.relays() && !theirs.relay => {
@@ -195,10 +197,10 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
     }
 }
 
-/// Why we refuse what was read as `theirs`.
+/// The listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
-    // The association comes first, and its size is one byte there.
+    // The association precedes the policy, and its size is one byte in the crate.
     let policy_at = |id: &[u8]| 1 + id.len() + 1;
     match theirs {
         TheirMessage::Version(message) if is_no_uuid(&message.association_id) => Some(Difference::Association),
@@ -231,7 +233,7 @@ fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     }
 }
 
-/// Why the crate refuses what we read as `ours`.
+/// The listed reason why the crate refuses a payload that we read as `ours`.
 fn why_they_refuse(ours: &MessageRef<'_>, payload: &[u8]) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     let is_unknown = |stream_type| matches!(stream_type, StreamType::Unknown | StreamType::Data4);
@@ -253,14 +255,14 @@ fn why_they_refuse(ours: &MessageRef<'_>, payload: &[u8]) -> Option<Difference> 
     }
 }
 
-/// Whether the size that `bytes` begin with is `size` in a longer form than needed.
+/// Whether `bytes` begin with `size` encoded in a longer form than needed.
 fn is_long_form(bytes: &[u8], size: usize) -> bool {
     let mut short = Vec::new();
     peerloop::wire::codec::put_compact_size(size as u64, &mut short);
     bytes.first().is_some_and(|&first| size_bytes(first) > short.len())
 }
 
-/// The bytes of a size that begins with `first`.
+/// The number of bytes of a size that begins with `first`.
 fn size_bytes(first: u8) -> usize {
     match first {
         0xfd => 3,
@@ -275,7 +277,7 @@ fn every_own_message_is_the_same_both_ways() {
     let counts = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("own messages beside chain-gang", 1_500, any_own(), |message| {
         let ours = message.as_ref();
-        let theirs = to_theirs(&ours).expect("all of it can be said there");
+        let theirs = to_theirs(&ours).expect("the crate can represent it");
         let frame = frame_of(&ours);
         let read =
             TheirMessage::read(&mut frame.as_slice(), MAGIC).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -302,7 +304,7 @@ fn every_common_message_passes_through_unchanged() {
 }
 
 #[test]
-fn damaged_own_messages_are_judged_alike() {
+fn damaged_own_messages_have_the_same_result() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     let damage = vec((any::<Index>(), select(vec![0, 1, 2, 5, 0x10, 0x11, 0x40, 0xfd, 0xfe, 0xff])), 0..3);
     let values = (any_own(), damage, option::of(any::<Index>()), vec(any::<u8>(), 0..3));
@@ -321,11 +323,11 @@ fn damaged_own_messages_are_judged_alike() {
         }
         Ok(1)
     });
-    println!("differences that are meant to be: {:?}", differences.borrow());
+    println!("intended differences: {:?}", differences.borrow());
 }
 
 #[test]
-fn each_difference_is_shown_by_a_payload() {
+fn each_difference_has_a_payload_that_shows_it() {
     use Difference::{Association, Challenge, Fields, Flag, Form, Limit, Policy, Stream, Text};
     let uuid = [&[17, 0][..], &[7; 16]].concat();
     let version = |number: u32, tail: &[u8]| [&number.to_le_bytes()[..], &[1; 76], tail, &[0; 5]].concat();
@@ -368,12 +370,12 @@ fn each_difference_is_shown_by_a_payload() {
 }
 
 #[test]
-fn a_bloom_filter_holds_the_same() {
+fn a_bloom_filter_has_the_same_contents() {
     let elements = vec(vec(any::<u8>(), 0..60), 1..12);
     compare_all("bloom filters beside chain-gang", 512, (any_filter(), elements), |(filter, elements)| {
         let mut ours: BloomFilter = filter;
         let parts = ours.as_ref();
-        // A filter without bits ends that crate by a division by zero.
+        // A filter without bits makes that crate panic on a division by zero.
         if parts.bits.is_empty() {
             return Ok(0);
         }
@@ -399,20 +401,20 @@ fn a_header_a_transaction_and_a_tree_have_the_same_hashes() {
         let theirs = |hash: Hash256| TheirHash(hash.to_bytes());
         prop_assert_eq!(hash.to_string(), theirs(hash).encode());
         let Ok(TheirMessage::Tx(read)) = decode(CommandName::TX, tx.as_ref().encoded()) else {
-            return Err(TestCaseError::fail("the transaction is not read"));
+            return Err(TestCaseError::fail("the crate refuses the transaction"));
         };
         prop_assert_eq!(theirs(tx.as_ref().txid()), read.hash());
         let list = peerloop::wire::Headers::from_headers([header]);
         let Ok(TheirMessage::Headers(read)) =
             decode(CommandName::HEADERS, &payload_of(&MessageRef::Headers(list.as_ref())))
         else {
-            return Err(TestCaseError::fail("the header is not read"));
+            return Err(TestCaseError::fail("the crate refuses the header"));
         };
         prop_assert_eq!(theirs(header.hash()), read.headers[0].hash());
         let Ok(TheirMessage::MerkleBlock(read)) =
             decode(CommandName::MERKLEBLOCK, &payload_of(&MessageRef::MerkleBlock(tree.as_ref())))
         else {
-            return Err(TestCaseError::fail("the tree is not read"));
+            return Err(TestCaseError::fail("the crate refuses the tree"));
         };
         let matches: Option<Vec<TheirHash>> =
             tree.as_ref().matches().map(|found| found.into_iter().map(|found| theirs(found.txid)).collect());

@@ -1,22 +1,22 @@
-//! One payload, two judges: what we refuse the crate `bitcoin` refuses, and what we accept it reads as the same.
+//! One payload, two codecs: the crate `bitcoin` refuses all that we refuse, and reads all that we accept as the same.
 //!
-//! These differences are meant to be, and no other is let pass; [`Difference`] says why.
+//! These differences are intended, and all others fail a test; [`Difference`] gives the reasons.
 //!
 //! | difference | we | `bitcoin` |
 //! |---|---|---|
 //! | `Tail` | ignore bytes behind a message, or know more fields there | refuses them |
 //! | `ShortVersion` | accept a `version` that ends behind any field | wants all up to `relay` |
-//! | `Text` | take any bytes for a text | refuses all but UTF-8 |
-//! | `Limit` | refuse texts, filters and elements above the node's limits | knows no limits |
+//! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
+//! | `Limit` | refuse texts, filters and elements above the node's limits | has no limits |
 //! | `NoInputs` | read a transaction without inputs as such | reads the marker of a witness |
-//! | `Flag` | take any byte of `sendcmpct` but zero for yes, any flags of a filter | refuses unknown ones |
+//! | `Flag` | read any byte of `sendcmpct` but zero as true, any flags of a filter | refuses unknown ones |
 //! | `HeaderTxCount` | accept any count behind a header of `headers` | refuses all but zero |
-//! | `RejectCode` | accept any code of `reject` | refuses what it cannot name |
+//! | `RejectCode` | accept any code of `reject` | refuses unknown ones |
 //! | `RejectHash` | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one |
 //! | `Fee` | accept any rate of `feefilter` | refuses impossible ones |
-//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not look |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not check |
 //! | `WidePosition` | read positions of 32 bits | 16 in `cmpctblock`, 64 in `getblocktxn` |
-//! | `Size` | believe what the payload can hold | refuses more than 4,000,000 bytes of indexes |
+//! | `Size` | accept as many as the payload can hold | refuses more than 4,000,000 bytes of indexes |
 
 use super::theirs::{assert_same, decode, frame_of_theirs, payload_of};
 use bitcoin::Transaction;
@@ -26,28 +26,28 @@ use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
 
-/// Why two verdicts differ.
+/// The reason why two results differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Difference {
-    /// The node ignores them. This protocol alone has an association in `version` and an age in `mempool`.
+    /// The node ignores them. Only this protocol has an association in `version` and an age in `mempool`.
     Tail,
-    /// So does the node.
+    /// The node accepts it as well.
     ShortVersion,
-    /// The node does not look into them.
+    /// The node does not inspect texts.
     Text,
-    /// The node punishes what is above, or gives up the message.
+    /// The node punishes a larger one, or drops the message.
     Limit,
     /// This protocol has no witnesses.
     NoInputs,
-    /// So does the node.
+    /// The node reads it so as well.
     Flag,
-    /// The node reads it and drops it.
+    /// The node reads the count and drops it.
     HeaderTxCount,
-    /// Each new version of the node may have new ones.
+    /// Each new version of the node may have new codes.
     RejectCode,
     /// The node sends it so.
     RejectHash,
-    /// The node ignores impossible ones, and punishes nobody for them.
+    /// The node ignores impossible rates without a penalty.
     Fee,
     /// The node punishes it.
     CompactPosition,
@@ -57,7 +57,7 @@ pub(crate) enum Difference {
     Size,
 }
 
-/// What we make of a payload, lists of transactions walked to their end.
+/// Our result for a payload, with lists of transactions walked to their end.
 fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, WireError> {
     let message = MessageRef::decode(command, payload)?;
     transactions(&message).into_iter().try_for_each(|tx| tx.map(drop))?;
@@ -87,7 +87,7 @@ fn transactions_of_theirs(message: &NetworkMessage) -> Vec<&Transaction> {
     }
 }
 
-/// The length of what both protocols have in common of a message that we accepted.
+/// The length of the part of an accepted message that both protocols have.
 fn common_len(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Mempool(_) => 0,
@@ -100,7 +100,7 @@ fn common_len(message: &MessageRef<'_>) -> usize {
     }
 }
 
-/// Compares the verdicts on one payload, and returns the difference, if there is one of the list.
+/// Compares the results for one payload, and returns the listed difference, if there is one.
 ///
 /// # Panics
 ///
@@ -131,13 +131,13 @@ pub(crate) fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> 
         }
     }
     if common.len() < payload.len() {
-        assert!(decode(command, payload).is_err(), "it did not end where we say: {ours:?}");
+        assert!(decode(command, payload).is_err(), "it does not end where we say: {ours:?}");
         return Some(Difference::Tail);
     }
     None
 }
 
-/// Why we refuse what was read as `theirs`.
+/// The listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> {
     let has_witness = |tx: &&Transaction| tx.input.is_empty() || tx.input.iter().any(|input| !input.witness.is_empty());
     if transactions_of_theirs(theirs).iter().any(has_witness) {
@@ -171,7 +171,7 @@ fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> 
             let indexes = &message.txs_request.indexes;
             indexes.iter().any(|&index| index > u64::from(u32::MAX)).then_some(Difference::WidePosition)
         }
-        // What it takes for the hash is longer than what we allow of it, if we expect one.
+        // The bytes that the crate reads as the hash are longer than our limit for it, if we expect a hash.
         NetworkMessage::Reject(_) => {
             (MessageRef::decode(CommandName::REJECT, payload).is_ok()).then_some(Difference::RejectHash)
         }
@@ -179,7 +179,7 @@ fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> 
     }
 }
 
-/// Why the crate refuses what we read as `ours`.
+/// The listed reason why the crate refuses a payload that we read as `ours`.
 fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     match ours {

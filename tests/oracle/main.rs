@@ -1,9 +1,9 @@
-//! The wire beside other people's codecs: what we write they read, what they write we read, and what one of us refuses
-//! the other refuses too.
+//! The wire format compared with other codecs: they read the messages that we write, we read theirs, and both refuse
+//! the same.
 //!
-//! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can say;
-//! [`verdicts`] compares judgements on damaged bytes, and [`judge`] holds the list of all differences that are meant to
-//! be. Every test counts what it compared and fails if that is nothing.
+//! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent;
+//! [`verdicts`] compares results for damaged bytes, and [`judge`] lists all intended differences. Every test counts
+//! its comparisons and fails if there are none.
 
 mod against_bitcoin;
 mod against_chain_gang;
@@ -22,16 +22,16 @@ use theirs::{MAGIC, payload_of};
 /// Attempts to find a smaller failure; each may compare thousands of payloads.
 const SHRINKS_MAX: u32 = 100;
 
-/// Cases of a property test for which the environment asks for nothing else.
+/// Cases of a property test unless the environment sets another number.
 const DEFAULT_CASES: u32 = 256;
 
-/// Runs `compare`, which returns how many comparisons it made, on `cases` of `values`.
+/// Runs `compare`, which returns the number of its comparisons, on `cases` of `values`.
 ///
-/// `PROPTEST_CASES` changes the number of cases in proportion, as it does for every other property test.
+/// `PROPTEST_CASES` changes the number of cases in proportion, as for every other property test.
 ///
 /// # Panics
 ///
-/// If a comparison fails, and if there was none.
+/// If a comparison fails, or if there was none.
 fn compare_all<S: Strategy>(
     what: &str,
     cases: u32,

@@ -1,4 +1,4 @@
-//! The partial trees of `merkleblock`: built, read and judged as the crate `bitcoin` does, damaged ones too.
+//! The partial trees of `merkleblock`: built, read and checked as the crate `bitcoin` does, damaged ones included.
 
 use crate::compare_all;
 use crate::values::{any_hash, any_header, any_merkle_block};
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// What is proven: positions and ids, or nothing.
+/// The proven positions and ids, or `None` for an invalid tree.
 fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
     let (mut txids, mut indexes) = (Vec::new(), Vec::new());
     block.extract_matches(&mut txids, &mut indexes).ok()?;
@@ -20,7 +20,7 @@ fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
 }
 
 #[test]
-fn the_same_choice_makes_the_same_tree() {
+fn the_same_matches_make_the_same_tree() {
     let leaves = vec((any_hash(), any::<bool>()), 1..70);
     compare_all("partial trees beside bitcoin", 512, (any_header(), leaves), |(header, leaves)| {
         let txids: Vec<Hash256> = leaves.iter().map(|(txid, _)| *txid).collect();
@@ -54,7 +54,7 @@ fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
     compare_all("damaged trees beside bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
         let mut bytes = Vec::new();
         block.as_ref().encode(&mut bytes);
-        // Behind the header, so that the root is what it was.
+        // The damage is behind the header, so that the root is unchanged.
         for (at, bit) in damage {
             let at = BlockHeader::LEN_BYTES + at.index(bytes.len() - BlockHeader::LEN_BYTES);
             bytes[at] ^= 1 << bit;
@@ -62,7 +62,7 @@ fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
         let (Ok(ours), Ok(theirs)) = (MerkleBlockRef::decode(&bytes), deserialize::<TheirMerkleBlock>(&bytes)) else {
             return Ok(0);
         };
-        // A block of ours may have as many transactions as 32 bits can count.
+        // Our blocks may have as many transactions as 32 bits can count.
         let tx_count_max = Weight::MAX_BLOCK / Weight::MIN_TRANSACTION;
         let verdict = ours.matches();
         if u64::from(ours.tx_count) <= tx_count_max {

@@ -1,4 +1,4 @@
-//! The values of the crate `bitcoin` beside ours: each message as a value of the other, and held against it.
+//! The values of the crate `bitcoin`: each of our messages converted to one, and compared with it.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::bip152::{self, BlockTransactions, BlockTransactionsRequest, HeaderAndShortIds, PrefilledTransaction};
@@ -20,7 +20,7 @@ use peerloop::wire::{
     LocatorRef, MerkleBlockRef, MessageRef, NetAddress, RejectCode, RejectRef, TxRef, Version, put_frame,
 };
 
-/// The magic of the frames that are compared; any would do.
+/// The magic of the compared frames; any magic would do.
 pub(crate) const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
 /// The commands that are older than this protocol's own.
@@ -53,7 +53,7 @@ pub(crate) const COMMON: [CommandName; 26] = [
     CommandName::BLOCKTXN,
 ];
 
-/// What the crate makes of a payload in a sound frame.
+/// The crate's result for a payload in a valid frame.
 pub(crate) fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
@@ -65,8 +65,8 @@ pub(crate) fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
-/// Our message as a value of the crate, without fields that only this protocol has: `None` for what it has no words
-/// for, and for a tree, which it builds or reads but does not let anyone put together.
+/// Our message as a value of the crate, without the fields that only this protocol has; `None` if the crate cannot
+/// represent it, and for a partial tree, which the crate builds and reads but cannot assemble from parts.
 pub(crate) fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),
@@ -130,7 +130,7 @@ pub(crate) fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     })
 }
 
-/// Holds two values of one message against each other.
+/// Asserts that two values are the same message.
 pub(crate) fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     match (ours, theirs) {
         (MessageRef::MerkleBlock(ours), NetworkMessage::MerkleBlock(theirs)) => {
@@ -224,7 +224,7 @@ pub(crate) fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// Positions are distances there.
+/// The crate's positions are distances.
 pub(crate) fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();

@@ -1,4 +1,4 @@
-//! Any messages that every codec of this protocol family can say, as our own values.
+//! Any messages that every codec of this protocol family can represent, as our own values.
 
 use peerloop::time::UnixTime;
 use peerloop::wire::{
@@ -21,18 +21,18 @@ pub(crate) fn any_hash() -> impl Strategy<Value = Hash256> {
 pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     let numbers = any::<(i32, u32, u32, u32)>();
     (numbers, any_hash(), any_hash()).prop_map(|((version, time, bits, nonce), prev_hash, merkle_root)| {
-        // No block has a target of zero, and a compact one must not.
+        // No block has a target of zero, and a compact block must not have one.
         BlockHeader { version, prev_hash, merkle_root, time, bits: bits.max(1), nonce }
     })
 }
 
-/// A script whose size takes one, three or, now and then, five bytes to say.
+/// A script whose size is encoded in one, three or, now and then, five bytes.
 fn any_script() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![60 => 0..60_usize, 10 => 250..=256_usize, 1 => 0xfffe..=0x1_0001_usize];
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
 }
 
-/// A transaction with an input: without one it would be read as something else by whoever knows witnesses.
+/// A transaction with an input: without one, a codec with witnesses would read it as something else.
 pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     let inputs = vec((any_hash(), any::<u32>(), any_script(), any::<u32>()), 1..4);
     let outputs = vec((0..=MONEY_MAX / 4, any_script()), 1..4);
@@ -51,7 +51,7 @@ pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     })
 }
 
-/// A block with the root that its transactions have.
+/// A block with the Merkle root of its transactions.
 pub(crate) fn any_block() -> impl Strategy<Value = Block> {
     (any_header(), vec(any_tx(), 1..8)).prop_map(|(header, transactions)| {
         let tree: MerkleFrontier = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
@@ -80,7 +80,7 @@ pub(crate) fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// A version up to the field behind which the protocols differ.
+/// A version up to the field after which the protocols differ.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     let head = (70_001..=70_016_i32, any::<u64>(), any::<i64>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -107,7 +107,7 @@ pub(crate) fn any_text(max_bytes: usize) -> impl Strategy<Value = Box<[u8]>> {
         .prop_map(|text| String::from_iter(text).into_bytes().into())
 }
 
-/// A rejection in words and with a code that are older than this protocol's own.
+/// A rejection with a text and a code that are older than this protocol's own.
 pub(crate) fn any_reject() -> impl Strategy<Value = Reject> {
     let message = select(vec![Box::from(b"tx".as_slice()), Box::from(b"block".as_slice())]);
     let code = select(vec![0x10, 0x11, 0x12, 0x40, 0x41, 0x42, 0x43]).prop_map(RejectCode);
@@ -130,7 +130,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
     let kind = prop_oneof![4 => 0..8_u32, 1 => any::<u32>(), 1 => 0x4000_0000..0x4000_0006_u32];
     let item = (kind, any_hash()).prop_map(|(kind, hash)| InventoryItem { kind: InventoryKind(kind), hash });
     let item = item.boxed();
-    // The count takes one byte or three.
+    // The count is encoded in one byte or three.
     prop_oneof![20 => vec(item.clone(), 0..8), 1 => vec(item, 252..260)].prop_map(Inventory::from_items)
 }
 
@@ -165,7 +165,7 @@ fn any_small() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Lists of fixed items, and what is about peers and wishes.
+/// Lists of fixed-size items, and messages about peers and preferences.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     prop_oneof![
@@ -185,7 +185,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// What transactions are in.
+/// Messages that contain transactions.
 fn any_of_transactions() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_tx().prop_map(Message::Tx),

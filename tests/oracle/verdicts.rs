@@ -1,4 +1,4 @@
-//! Damaged messages, which we and the crate `bitcoin` must judge alike.
+//! Damaged messages, for which the crate `bitcoin` and we must have the same result.
 
 use crate::judge::{Difference, judge};
 use crate::values::any_common;
@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// What is done to a payload.
+/// A change to a payload.
 #[derive(Clone, Debug)]
 enum Damage {
     Flip(Index, u8),
@@ -62,7 +62,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 }
 
 #[test]
-fn damaged_messages_are_judged_alike() {
+fn damaged_messages_have_the_same_result() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("verdicts beside bitcoin", 4_000, (any_common(), vec(any_damage(), 1..4)), |(message, damage)| {
         let mut payload = payload_of(&message.as_ref());
@@ -72,15 +72,15 @@ fn damaged_messages_are_judged_alike() {
         }
         Ok(1)
     });
-    println!("differences that are meant to be: {:?}", differences.borrow());
+    println!("intended differences: {:?}", differences.borrow());
 }
 
 #[test]
-fn every_cut_and_every_value_of_every_byte_is_judged_alike() {
+fn every_truncation_and_every_byte_value_has_the_same_result() {
     compare_all("verdicts on all neighbours", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());
-        // A long one differs from a short one only in the length of some script.
+        // A long message differs from a short one only in the length of some script.
         if payload.len() > 2_000 {
             return Ok(0);
         }
@@ -99,7 +99,7 @@ fn every_cut_and_every_value_of_every_byte_is_judged_alike() {
     });
 }
 
-/// Payloads that show each difference, and what `judge` has to make of them.
+/// Payloads that show each difference, which `judge` must return for them.
 fn samples() -> Vec<(Difference, CommandName, Vec<u8>)> {
     use Difference::*;
     let tx_without_inputs = [&[1, 0, 0, 0, 0, 1][..], &[0; 13]].concat();
@@ -152,7 +152,7 @@ fn samples() -> Vec<(Difference, CommandName, Vec<u8>)> {
 }
 
 #[test]
-fn each_difference_is_shown_by_a_payload() {
+fn each_difference_has_a_payload_that_shows_it() {
     let mut shown = BTreeMap::<Difference, u64>::new();
     for (difference, command, payload) in samples() {
         assert_eq!(judge(command, &payload), Some(difference), "{command} of {} bytes", payload.len());

@@ -1,10 +1,10 @@
-//! Ends: orderly, of one direction, with data, and by a reset.
+//! Ends of connections: orderly, in one direction, with data, and by a reset.
 
 use crate::stage::{BLOCKED, ENDED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use std::io::ErrorKind;
 
 #[test]
-fn data_and_end_are_read_behind_one_edge() {
+fn data_and_end_are_read_after_one_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -23,7 +23,7 @@ fn data_and_end_are_read_behind_one_edge() {
 }
 
 #[test]
-fn data_and_end_that_came_before_the_registration_are_one_edge() {
+fn data_and_end_before_the_registration_are_one_edge() {
     on_every_kernel(
         |stage| {
             stage.dialler.connect(LINK, stage.address);
@@ -38,7 +38,7 @@ fn data_and_end_that_came_before_the_registration_are_one_edge() {
 }
 
 #[test]
-fn an_end_behind_data_that_was_told_of_has_an_edge_of_its_own() {
+fn an_end_after_reported_data_has_an_edge_of_its_own() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -66,7 +66,7 @@ fn an_end_after_everything_was_read_has_an_edge() {
 }
 
 #[test]
-fn who_has_ended_one_direction_still_receives_in_the_other() {
+fn a_host_that_ended_one_direction_still_receives_in_the_other() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -92,7 +92,7 @@ fn who_has_ended_one_direction_still_receives_in_the_other() {
 }
 
 #[test]
-fn who_closes_with_something_unread_resets_the_peer() {
+fn closing_with_unread_data_resets_the_peer() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -113,7 +113,7 @@ fn who_closes_with_something_unread_resets_the_peer() {
 }
 
 #[test]
-fn who_writes_to_nobody_is_told_by_a_later_call() {
+fn writing_to_a_closed_peer_fails_in_a_later_call() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -121,7 +121,7 @@ fn who_writes_to_nobody_is_told_by_a_later_call() {
             let ended = [stage.dialler.edge(), stage.dialler.read(9)];
             let wrote = stage.dialler.write(b"anybody?");
             while stage.dialler.quiet() != Seen::Quiet {}
-            // Which of two errors comes first is the kernel's own affair.
+            // The kernel decides the order of the two errors.
             stage.dialler.write(b"anybody?");
             [&ended[..], &[wrote, stage.dialler.write(b"anybody?")]].concat()
         },
@@ -130,7 +130,7 @@ fn who_writes_to_nobody_is_told_by_a_later_call() {
 }
 
 #[test]
-fn an_orderly_end_after_everything_was_read_is_no_reset() {
+fn an_orderly_end_after_everything_was_read_is_not_a_reset() {
     on_every_kernel(
         |stage| {
             stage.establish();

@@ -1,9 +1,10 @@
-//! The virtual kernel against the real one: the same scripts on both, and on each of the two pollers that tell no lies.
+//! The virtual kernel compared with the real one: the same scripts run on both, and on each of the two pollers that
+//! report truthfully.
 //!
-//! A script says which calls are made and gives what was observed; the observations have to be equal. Compared are the
-//! outcomes of calls, and whether an edge comes and says that something is readable or has ended. Not compared is what
-//! kernels may differ in: whether an edge that is about reading says that there is room as well, how much a socket
-//! holds, whether a refused dial fails at once or by an event, and whether unread data survives a reset.
+//! A script makes calls and returns its observations; the observations must be equal. Compared are the results of
+//! calls, and whether an edge arrives and reports that something is readable or has ended. Not compared are the
+//! points in which kernels may differ: whether an edge for reading reports room as well, how much a socket buffers,
+//! whether a refused dial fails at once or by an event, and whether unread data survives a reset.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

@@ -1,4 +1,4 @@
-//! Listeners, dials and the edges that tell of them.
+//! Listeners, dials and the edges that report them.
 
 use crate::stage::{BLOCKED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use peerloop::id::LinkId;
@@ -33,7 +33,7 @@ fn a_connection_is_seen_by_both_and_accepted_once() {
 }
 
 #[test]
-fn a_listener_has_an_edge_with_each_arrival_and_no_reminder() {
+fn a_listener_has_one_edge_for_each_arrival() {
     on_every_kernel(
         |stage| {
             stage.dialler.connect(LINK, stage.address);
@@ -41,7 +41,7 @@ fn a_listener_has_an_edge_with_each_arrival_and_no_reminder() {
             stage.dialler.connect(OTHER, stage.address);
             let second = [stage.acceptor.edge(), stage.acceptor.quiet()];
             let accepted = [stage.acceptor.accept(LINK), stage.acceptor.accept(OTHER), stage.acceptor.accept(THIRD)];
-            // What was registered has edges of its own.
+            // The registered socket has edges of its own.
             while stage.acceptor.quiet() == ROOM {}
             stage.dialler.connect(THIRD, stage.address);
             [&first[..], &second, &accepted, &[stage.acceptor.edge()]].concat()
@@ -51,7 +51,7 @@ fn a_listener_has_an_edge_with_each_arrival_and_no_reminder() {
 }
 
 #[test]
-fn who_waits_in_the_backlog_is_established_and_may_speak() {
+fn a_connection_in_the_backlog_is_established_and_may_send() {
     on_every_kernel(
         |stage| {
             let others = (1..20).map(LinkId::from_u64);
@@ -76,7 +76,7 @@ fn who_waits_in_the_backlog_is_established_and_may_speak() {
 }
 
 #[test]
-fn a_dial_to_nobody_is_refused() {
+fn a_dial_to_a_closed_port_is_refused() {
     on_every_kernel(
         |stage| {
             stage.acceptor.close_listener();
@@ -87,7 +87,7 @@ fn a_dial_to_nobody_is_refused() {
 }
 
 #[test]
-fn a_listener_that_closes_resets_who_waits_for_it() {
+fn closing_a_listener_resets_its_backlog() {
     on_every_kernel(
         |stage| {
             stage.dialler.connect(LINK, stage.address);
@@ -113,7 +113,7 @@ fn an_accepted_socket_that_is_dropped_is_closed() {
 }
 
 #[test]
-fn a_waker_is_heard_once() {
+fn several_wakes_are_one_event() {
     on_every_kernel(
         |stage| {
             stage.dialler.wake();

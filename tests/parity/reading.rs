@@ -1,9 +1,9 @@
-//! Reads, and when an edge follows them.
+//! Reads, and the edges that follow them.
 
 use crate::stage::{BLOCKED, READABLE, Seen, on_every_kernel};
 
 #[test]
-fn an_edge_comes_once_and_not_again_without_new_data() {
+fn an_edge_arrives_once_until_there_is_new_data() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -15,7 +15,7 @@ fn an_edge_comes_once_and_not_again_without_new_data() {
 }
 
 #[test]
-fn a_read_that_fills_its_room_leaves_the_rest_without_a_reminder() {
+fn unread_data_after_a_full_read_has_no_further_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -62,7 +62,7 @@ fn new_data_has_an_edge_after_a_short_read() {
 }
 
 #[test]
-fn a_read_of_nothing_blocks_and_brings_no_edge() {
+fn a_read_without_data_blocks_and_causes_no_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -73,7 +73,7 @@ fn a_read_of_nothing_blocks_and_brings_no_edge() {
 }
 
 #[test]
-fn what_a_closed_link_was_to_be_told_is_not_told() {
+fn a_closed_link_gets_no_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();

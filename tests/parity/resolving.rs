@@ -1,15 +1,15 @@
-//! Names that are looked up.
+//! Name resolution.
 
 use crate::stage::{Seen, on_every_kernel};
 use std::io::ErrorKind;
 
 #[test]
-fn names_are_answered_alike() {
+fn names_resolve_alike() {
     on_every_kernel(
         |stage| {
             let names = ["localhost", "localhost:7", "127.0.0.1", "127.0.0.1:7", "::1", "[::1]:7", "no\0name"];
             let ask = |name| match stage.dialler.resolve(name, 5) {
-                // One machine has more addresses of its own than another, but none that are not.
+                // Machines have different numbers of loopback addresses, but a local name has no others.
                 Ok(addresses) if addresses.iter().all(|address| address.ip().is_loopback()) => {
                     Seen::Moved(addresses[0].port().into())
                 }

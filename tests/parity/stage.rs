@@ -1,4 +1,4 @@
-//! Two hosts on any kernel, and what is observed of them.
+//! Two hosts on any kernel, and the observations made of them.
 
 use peerloop::error::ResolveFailure;
 use peerloop::id::{LinkId, Token};
@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Longer than anything takes on the real kernel, so that a script fails instead of hanging.
+/// Longer than any step on the real kernel, so that a script fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the real kernel is given to say what it should not.
+/// The time in which the real kernel must stay silent.
 const QUIET: Duration = Duration::from_millis(20);
 
 /// The link that scripts use on either side.
@@ -21,7 +21,7 @@ pub(crate) const LINK: LinkId = LinkId::from_u64(0);
 /// The index of the acceptor's listener.
 const LISTENER: u32 = 0;
 
-/// What a script observes.
+/// One observation of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// An edge of a link.
@@ -32,7 +32,7 @@ pub(crate) enum Seen {
     Woken,
     /// No edge, though there was time for one.
     Quiet,
-    /// A call that has moved bytes, or has ended at 0.
+    /// A call that has moved bytes, or reported the end as 0.
     Moved(usize),
     /// A call without a number.
     Done,
@@ -42,11 +42,11 @@ pub(crate) enum Seen {
 
 pub(crate) const READABLE: Seen = Seen::Edge { readable: true, ended: false };
 pub(crate) const ENDED: Seen = Seen::Edge { readable: true, ended: true };
-/// An edge that is about room, or about a connection that is established.
+/// An edge that reports room, or an established connection.
 pub(crate) const ROOM: Seen = Seen::Edge { readable: false, ended: false };
 pub(crate) const BLOCKED: Seen = Seen::Failed(ErrorKind::WouldBlock);
 
-/// Runs a script on every kernel, and compares what it gives with what is expected.
+/// Runs a script on every kernel, and compares its observations with the expected ones.
 pub(crate) fn on_every_kernel(script: fn(&mut Stage) -> Vec<Seen>, expected: &[Seen]) {
     assert_eq!(script(&mut Stage::real()), expected, "the real kernel");
     for poller in [Poller::Linux, Poller::Mean] {
@@ -172,7 +172,7 @@ impl Stage {
         Self { dialler, acceptor, address }
     }
 
-    /// Connects the two, and takes the edges that this brings.
+    /// Connects the two, and consumes the resulting edges.
     pub(crate) fn establish(&mut self) {
         self.dialler.connect(LINK, self.address);
         assert_eq!(self.dialler.edge(), ROOM);
@@ -183,14 +183,14 @@ impl Stage {
 }
 
 impl Host {
-    /// The next edge; there must be one, of one socket.
+    /// The next edge; there must be exactly one, of one socket.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");
         events.first().copied().unwrap_or(Seen::Quiet)
     }
 
-    /// The edges up to the one that says that it has ended, as one: the end may come by itself.
+    /// The edges up to the one that reports the end, as one: the end may arrive by itself.
     pub(crate) fn edge_to_the_end(&mut self) -> Seen {
         loop {
             match self.edge() {
@@ -200,7 +200,7 @@ impl Host {
         }
     }
 
-    /// What comes without having been caused.
+    /// The next edge without a cause, or `Quiet`.
     pub(crate) fn quiet(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
         events.first().copied().unwrap_or(Seen::Quiet)
@@ -214,7 +214,7 @@ impl Host {
         done(self.calls.connect(link, address))
     }
 
-    /// Whether a dial is decided, by the call itself or by the event that follows.
+    /// Connects, and waits until the call itself or the next event reports the result.
     pub(crate) fn connect_and_wait(&mut self, link: LinkId, address: SocketAddr) -> Seen {
         if let Err(error) = self.calls.connect(link, address) {
             return Seen::Failed(error.kind());
@@ -269,13 +269,13 @@ impl Host {
         self.calls.close(LINK);
     }
 
-    /// Looks a name up and waits for its answer.
+    /// Resolves a name and waits for the result.
     pub(crate) fn resolve(&mut self, name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
         assert_eq!(self.calls.take_completion(), None);
         self.calls.resolve(name, port);
-        assert_eq!(self.edge(), Seen::Woken, "an answer ends a wait");
+        assert_eq!(self.edge(), Seen::Woken, "a result ends the wait");
         let Some(Completion::Resolved { query: 7, outcome }) = self.calls.take_completion() else {
-            panic!("no answer")
+            panic!("no result")
         };
         outcome
     }

@@ -1,8 +1,8 @@
-//! Writes until there is no room, and the edge that tells of it.
+//! Writes until there is no room, and the edge that reports room again.
 
 use crate::stage::{BLOCKED, Seen, Stage, on_every_kernel};
 
-/// Writes until the kernel takes no more, and returns how much it took.
+/// Writes until the kernel accepts no more, and returns the number of accepted bytes.
 fn fill(stage: &mut Stage) -> usize {
     let mut taken = 0;
     loop {
@@ -15,7 +15,7 @@ fn fill(stage: &mut Stage) -> usize {
 }
 
 #[test]
-fn a_writer_that_was_refused_is_told_of_room_when_the_reader_has_made_some() {
+fn a_blocked_writer_gets_an_edge_when_the_reader_makes_room() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -29,11 +29,11 @@ fn a_writer_that_was_refused_is_told_of_room_when_the_reader_has_made_some() {
                         other => panic!("{other:?}"),
                     }
                 }
-                // The real kernel may tell it in the midst of that, and again at its end.
+                // The real kernel may report it before all is read, and again at the end.
                 while stage.dialler.quiet() != Seen::Quiet {
                     has_room = true;
                 }
-                assert!(has_room, "nobody has told the writer");
+                assert!(has_room, "the writer got no edge");
                 written += fill(stage);
             }
             vec![stage.dialler.write(b"!")]
@@ -43,7 +43,7 @@ fn a_writer_that_was_refused_is_told_of_room_when_the_reader_has_made_some() {
 }
 
 #[test]
-fn a_writer_that_was_never_refused_is_told_nothing() {
+fn a_writer_that_never_blocked_gets_no_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();

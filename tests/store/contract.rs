@@ -1,4 +1,4 @@
-//! What every store promises, asked of the one in memory and of the one in a file alike.
+//! The promises of every store, checked for the one in memory and for the one in a file.
 
 use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
 use peerloop::address::Host;
@@ -9,7 +9,7 @@ use peerloop::time::UnixTime;
 use rand::RngExt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Asks an empty store of each kind.
+/// Runs the check on an empty store of each kind.
 fn ask_both(ask: impl Fn(&mut dyn PeerStore)) {
     ask(&mut MemoryStore::new(&mut chance(1)));
     let folder = Folder::new();
@@ -27,7 +27,7 @@ fn seed_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
         assert_eq!(store.find_by_ip_port(peer.address().ip(), 1), Ok(None));
         let again = crate::support::peer(1);
         assert_eq!(store.create(again), Err(StoreError::Duplicate { address: peer.address() }));
-        assert_eq!(store.list_all(), Ok(vec![peer]), "the one refused has changed nothing");
+        assert_eq!(store.list_all(), Ok(vec![peer]), "the refused one has changed nothing");
     });
 }
 
@@ -63,7 +63,7 @@ fn seed_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
 }
 
 #[test]
-fn seed_e39_whoever_is_banned_for_whatever_reason_is_of_one_status() {
+fn seed_e39_all_ban_reasons_count_as_one_status() {
     ask_both(|store| {
         let changes: Vec<Change> = (0..16).map(|number| Change::PutPeer(with_status(number))).collect();
         store.apply(&changes).unwrap();
@@ -95,7 +95,7 @@ fn seed_e38_a_host_has_one_ban_the_last_one() {
         let mut other = ban(1);
         (other.reason, other.until) = (BanReason::Manual, None);
         store.put_ban(other).unwrap();
-        assert_eq!(store.bans(), Ok(vec![ban(2), other]), "those of IPv4 come first");
+        assert_eq!(store.bans(), Ok(vec![ban(2), other]), "IPv4 bans are first");
         store.remove_ban(host(1)).unwrap();
         store.remove_ban(host(1)).unwrap();
         assert_eq!(store.bans(), Ok(vec![ban(2)]));
@@ -104,7 +104,7 @@ fn seed_e38_a_host_has_one_ban_the_last_one() {
 }
 
 #[test]
-fn changes_beyond_the_room_are_refused_whole() {
+fn changes_beyond_the_limit_are_refused_as_a_whole() {
     ask_both(|store| {
         let fill: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(number))).collect();
         store.apply(&fill).unwrap();
@@ -115,7 +115,7 @@ fn changes_beyond_the_room_are_refused_whole() {
         assert_eq!(store.apply(&too_many), Err(StoreError::Full));
         assert_eq!(store.read(address(5)), Ok(Some(peer(5))));
         assert_eq!(store.read(new.address()), Ok(None));
-        // More for a moment is not too many.
+        // A batch may exceed the limit in between, if it fits in the end.
         store.apply(&[Change::PutPeer(new), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
         assert_eq!(store.read(address(5)).unwrap().unwrap().failures, 9);
         assert_eq!(store.read(gone), Ok(None));
@@ -161,7 +161,7 @@ fn seed_e39_both_stores_hold_the_same_after_the_same_changes() {
         for number in 0..8 {
             assert_eq!(memory.find_by_status(status(number)), file.find_by_status(status(number)));
         }
-        // Done twice it is done once.
+        // Applying the changes again changes nothing.
         file.apply(&changes).unwrap();
         assert_eq!(memory.list_all(), file.list_all());
         assert_eq!(memory.bans(), file.bans());

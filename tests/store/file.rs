@@ -1,4 +1,4 @@
-//! The book's file: what stays, what is set aside, and who may use it.
+//! The book's file: its contents, the files that are set aside, and the processes that may use it.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer, start};
 use peerloop::limits::{BANS_MAX, BOOK_BATCH_MAX, BOOK_FILE_MAX_BYTES, BOOK_PEERS_MAX, BOOK_SET_ASIDE_MAX};
@@ -22,14 +22,14 @@ fn small_book(path: &Path) -> RedbStore {
     store
 }
 
-/// Opens what must be set aside for this reason, and checks that it is all there and that the new book works.
+/// Opens a file that must be set aside for this reason, and checks that it is kept whole and that the new book works.
 fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
     let before = fs::read(folder.book()).unwrap();
     let (mut store, opened) = RedbStore::open(folder.book()).unwrap();
-    let set_aside = opened.set_aside.expect("it is no book");
+    let set_aside = opened.set_aside.expect("the file is set aside");
     assert!(is_why(&set_aside.why), "{:?}", set_aside.why);
     assert_eq!(set_aside.path, folder.path().join("book.set-aside-1"));
-    assert!(fs::read(&set_aside.path).unwrap() == before, "it was changed");
+    assert!(fs::read(&set_aside.path).unwrap() == before, "the file was changed");
     assert_eq!((store.list_all(), store.bans()), (Ok(Vec::new()), Ok(Vec::new())));
     store.put_ban(ban(3)).unwrap();
     drop(store);
@@ -38,7 +38,7 @@ fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
 }
 
 #[test]
-fn seed_e40_a_book_is_begun_where_there_is_none_and_found_again() {
+fn seed_e40_a_book_is_created_where_there_is_none_and_opened_again() {
     let folder = Folder::new();
     let store = small_book(&folder.book());
     assert_eq!(store.path(), folder.book());
@@ -50,7 +50,7 @@ fn seed_e40_a_book_is_begun_where_there_is_none_and_found_again() {
 }
 
 #[test]
-fn seed_e37_every_field_comes_back_from_the_file() {
+fn seed_e37_every_field_is_read_back_from_the_file() {
     let folder = Folder::new();
     let mut rng = chance(9);
     let peers: Vec<KnownPeer> = (0..300).map(|number| rich_peer(number, &mut rng)).collect();
@@ -74,7 +74,7 @@ fn fault_e10_an_empty_file_is_set_aside() {
     assert_set_aside(&folder, |why| *why == Unfit::Empty);
 }
 
-/// Checks that every way to open the file refuses it and leaves it, and its folder, as they are.
+/// Checks that every way to open the file refuses it and does not change it or its folder.
 fn assert_left_alone(folder: &Folder, why: &str) {
     let state = || {
         let metadata = fs::metadata(folder.book()).unwrap();
@@ -92,11 +92,11 @@ fn assert_left_alone(folder: &Folder, why: &str) {
         assert_eq!(refused, Err(StoreError::Unfit { path, what }));
     }
     assert_eq!(state(), before);
-    assert!(fs::read(folder.book()).unwrap() == bytes, "it was changed");
+    assert!(fs::read(folder.book()).unwrap() == bytes, "the file was changed");
 }
 
 #[test]
-fn a_file_that_never_was_a_book_is_left_alone_by_whoever_opens_it() {
+fn a_file_that_never_was_a_book_is_refused_and_not_changed() {
     for bytes in [&b"{\"peers\": []}"[..], b"redb is what begins this text", &[0; 8_192]] {
         let folder = Folder::new();
         fs::write(folder.book(), bytes).unwrap();
@@ -105,7 +105,7 @@ fn a_file_that_never_was_a_book_is_left_alone_by_whoever_opens_it() {
 }
 
 #[test]
-fn the_database_of_another_program_is_left_alone() {
+fn the_database_of_another_program_is_not_changed() {
     let folder = Folder::new();
     let database = Database::create(folder.book()).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -118,7 +118,7 @@ fn the_database_of_another_program_is_left_alone() {
     assert_left_alone(&folder, "it is no peer book");
 }
 
-/// Changes the tables of the book behind its back.
+/// Changes the book's tables without the store.
 fn meddle(path: &Path, meddle: impl FnOnce(&redb::WriteTransaction)) {
     let database = Database::open(path).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -139,7 +139,7 @@ fn fault_e10_a_book_of_a_later_version_is_set_aside() {
 }
 
 #[test]
-fn only_a_book_that_exists_is_opened_where_none_is_to_be_begun() {
+fn opening_an_existing_book_never_creates_one() {
     let folder = Folder::new();
     let names = || {
         let entries = fs::read_dir(folder.path()).unwrap();
@@ -169,7 +169,7 @@ fn only_a_book_that_exists_is_opened_where_none_is_to_be_begun() {
 }
 
 #[test]
-fn fault_e10_a_file_above_the_cap_is_left_alone_unread() {
+fn fault_e10_a_file_above_the_cap_is_refused_without_reading_it() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();
     let what = format!("it has {} bytes, more than any peer book", BOOK_FILE_MAX_BYTES + 1);
@@ -194,7 +194,7 @@ fn a_book_is_read_without_a_change_to_it_or_its_folder() {
         let before = fs::metadata(folder.book()).unwrap().modified().unwrap();
         let contents = RedbStore::read_contents(folder.book()).unwrap();
         assert_eq!((contents.peers, contents.bans, contents.skipped), (vec![peer(1)], vec![ban(1)], 0));
-        assert!(fs::read(folder.book()).unwrap() == bytes, "it was changed");
+        assert!(fs::read(folder.book()).unwrap() == bytes, "the file was changed");
         assert_eq!(fs::metadata(folder.book()).unwrap().modified().unwrap(), before);
         assert_eq!(folder.names(), ["book"]);
     }
@@ -206,7 +206,7 @@ fn a_book_that_a_store_has_open_is_not_read() {
     let store = small_book(&folder.book());
     let in_use = Err(StoreError::InUse { path: folder.book() });
     assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
-    // The locks of the database alone are enough.
+    // The database's own locks are enough.
     fs::remove_file(folder.path().join("book.lock")).unwrap();
     assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
     drop(store);
@@ -226,7 +226,7 @@ fn fault_e10_a_truncated_book_is_set_aside() {
 }
 
 #[test]
-fn what_was_set_aside_is_never_overwritten_and_their_number_is_bounded() {
+fn files_set_aside_are_never_overwritten_and_their_number_is_bounded() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let whole = fs::read(folder.book()).unwrap();
@@ -247,7 +247,7 @@ fn what_was_set_aside_is_never_overwritten_and_their_number_is_bounded() {
 }
 
 #[test]
-fn a_book_in_use_is_no_damaged_one() {
+fn a_book_in_use_is_not_a_damaged_one() {
     let folder = Folder::new();
     let store = small_book(&folder.book());
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -259,7 +259,7 @@ fn a_book_in_use_is_no_damaged_one() {
 }
 
 #[test]
-fn another_program_that_has_the_database_open_is_told_too() {
+fn another_program_that_has_the_database_open_is_reported() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let other = Database::open(folder.book()).unwrap();
@@ -269,7 +269,7 @@ fn another_program_that_has_the_database_open_is_told_too() {
 }
 
 #[test]
-fn what_the_system_refuses_is_an_error_with_path_cause_and_remedy() {
+fn a_refusal_by_the_system_is_an_error_with_path_cause_and_remedy() {
     let folder = Folder::new();
     let error = RedbStore::open(folder.path().join("none/book")).unwrap_err();
     assert!(matches!(error, StoreError::File { kind: io::ErrorKind::NotFound, .. }));
@@ -280,11 +280,11 @@ fn what_the_system_refuses_is_an_error_with_path_cause_and_remedy() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_followed_and_all_that_belongs_to_its_book_is_beside_the_book() {
+fn a_link_is_followed_and_all_files_of_its_book_are_beside_the_book() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
-    // Where it leads there may be a book on another day.
+    // The link's target may be a book on another day.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
     assert!(error.to_string().contains("what the link there leads to"), "{error}");
@@ -294,19 +294,19 @@ fn a_link_is_followed_and_all_that_belongs_to_its_book_is_beside_the_book() {
     let whole = fs::read(&real).unwrap();
     let store = RedbStore::open(folder.book()).unwrap().0;
     assert_eq!(store.list_all(), Ok(vec![peer(1)]));
-    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "by whatever name");
+    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "under either name");
     drop(store);
     fs::write(&real, &whole[..whole.len() / 2]).unwrap();
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
     assert_eq!(opened.set_aside.unwrap().path, fs::canonicalize(folder.path()).unwrap().join("elsewhere.set-aside-1"));
     assert!(fs::read(folder.path().join("elsewhere.set-aside-1")).unwrap() == whole[..whole.len() / 2]);
-    assert!(folder.book().is_symlink(), "the link leads to the new book");
+    assert!(folder.book().is_symlink(), "the link still points to the new book");
     assert_eq!(folder.names(), ["book", "elsewhere", "elsewhere.lock", "elsewhere.set-aside-1"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_left_alone_and_not_waited_for() {
+fn a_path_that_is_no_file_is_refused_without_waiting() {
     let folder = Folder::new();
     let made = start(std::process::Command::new("mkfifo").arg(folder.book())).wait();
     assert!(made.unwrap().success());
@@ -317,11 +317,11 @@ fn what_is_no_file_is_left_alone_and_not_waited_for() {
 }
 
 #[test]
-fn what_stands_where_a_new_book_is_made_is_named_if_it_cannot_go() {
+fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     let folder = Folder::new();
     fs::write(folder.path().join("book.new"), "half a book").unwrap();
     drop(small_book(&folder.book()));
-    assert_eq!(folder.others(), Vec::<String>::new(), "what a crash has left is in nobody's way");
+    assert_eq!(folder.others(), Vec::<String>::new(), "a crash's remains are no obstacle");
     fs::remove_file(folder.book()).unwrap();
     fs::create_dir(folder.path().join("book.new")).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -329,10 +329,10 @@ fn what_stands_where_a_new_book_is_made_is_named_if_it_cannot_go() {
     assert!(error.to_string().contains("book.new"), "{error}");
 }
 
-/// Who may do everything cannot be refused anything, so the test is of no use to root.
+/// The system refuses root nothing, so root skips this test.
 #[cfg(unix)]
 #[test]
-fn what_may_not_be_written_is_an_error_and_stays_as_it_is() {
+fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
     use std::os::unix::fs::PermissionsExt;
     let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let refused = |step| {
@@ -348,13 +348,13 @@ fn what_may_not_be_written_is_an_error_and_stays_as_it_is() {
     drop(small_book(&folder.book()));
     allow(&folder.book(), 0o400);
     if fs::OpenOptions::new().write(true).open(folder.book()).is_ok() {
-        println!("this user may do everything; there is nothing to see");
+        println!("skipped: the system refuses this user nothing");
         return;
     }
     fs::remove_file(folder.path().join("book.lock")).unwrap();
     RedbStore::open(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
     RedbStore::open_existing(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
-    assert_eq!(folder.names(), ["book"], "there is no lock beside what was refused");
+    assert_eq!(folder.names(), ["book"], "a refused book has no lock beside it");
     assert_eq!(RedbStore::read_contents(folder.book()).unwrap().peers, [peer(1)]);
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
@@ -371,7 +371,7 @@ fn what_may_not_be_written_is_an_error_and_stays_as_it_is() {
 }
 
 #[test]
-fn records_that_make_no_sense_are_dropped_and_counted() {
+fn inconsistent_records_are_dropped_and_counted() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let key = |number: u8| [4, 9, 9, 9, number, 0x20, 0x8d];
@@ -433,7 +433,7 @@ fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
     for failures in 1..if is_long() { 300 } else { 20 } {
         let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..BOOK_PEERS_MAX as u32);
         let mut changes: Vec<Change> = (0..BOOK_BATCH_MAX).map(|_| longest(any(&mut rng), failures)).collect();
-        // Some go, and others come for them.
+        // Some peers are removed, and others replace them.
         let gone: Vec<u32> = (0..500).map(|_| any(&mut rng)).collect();
         changes.extend(gone.iter().map(|number| Change::RemovePeer(address(*number))));
         changes.extend(gone.iter().map(|number| Change::RemoveBan(host(*number))));

@@ -1,7 +1,7 @@
-//! A disk that is full: the book says so, keeps what it has, and goes on when there is room again.
+//! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! The limit of the size of files stands for it everywhere, in a process of its own; where a small file system can be
-//! mounted, that is filled too.
+//! A limit of file size stands for it everywhere, in a process of its own; where a small file system can be mounted,
+//! that is filled as well.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};
@@ -11,12 +11,12 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The folder of a child, which this test then is.
+/// The variable that makes this test the child that works in the named folder.
 const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
 
 fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
     let mut command = Command::new("sh");
-    // Who ignores the signal gets an error instead, and a child inherits that.
+    // A process that ignores the signal gets an error instead, and a child inherits that.
     command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
     start(command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
 }
@@ -26,7 +26,7 @@ fn as_child() -> Option<PathBuf> {
 }
 
 #[test]
-fn fault_e09_a_limit_of_file_size_is_reported_and_outlived() {
+fn fault_e09_the_book_reports_a_limit_of_file_size_and_recovers() {
     if let Some(folder) = as_child() {
         let (soft, hard) = Resource::FSIZE.get().unwrap();
         let book = folder.join("book");
@@ -42,14 +42,15 @@ fn fault_e09_a_limit_of_file_size_is_reported_and_outlived() {
     }
     let folder = Folder::new();
     let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
-    let output = child("full_disk::fault_e09_a_limit_of_file_size_is_reported_and_outlived", script, folder.path());
+    let output =
+        child("full_disk::fault_e09_the_book_reports_a_limit_of_file_size_and_recovers", script, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_outlived(&folder.book());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn fault_e09_a_full_file_system_is_reported_and_outlived() {
+fn fault_e09_the_book_reports_a_full_file_system_and_recovers() {
     if let Some(folder) = as_child() {
         let ballast = folder.join("ballast");
         return outlive(
@@ -64,20 +65,20 @@ fn fault_e09_a_full_file_system_is_reported_and_outlived() {
         );
     }
     let folder = Folder::new();
-    // Nobody else sees the mount, and it ends with the child.
+    // Only the child sees the mount, which ends with it.
     let mount = format!("mount -t tmpfs -o size=4m none '{}'", folder.path().display());
     let works =
         start(Command::new("sh").args(["-c", "exec unshare --mount sh -c \"$0\"", &mount]).stderr(Stdio::null()));
     if !works.wait_with_output().unwrap().status.success() {
-        println!("no file system can be mounted here; the limit of file size has to do");
+        println!("no file system can be mounted here; only the limit of file size is tested");
         return;
     }
     let script = format!("exec unshare --mount sh -c \"{mount}\"' && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
-    let output = child("full_disk::fault_e09_a_full_file_system_is_reported_and_outlived", &script, folder.path());
+    let output = child("full_disk::fault_e09_the_book_reports_a_full_file_system_and_recovers", &script, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Writes until the disk that `fill` fills is full, and goes on when `free` has freed it.
+/// Writes until the disk that `fill` fills is full, and continues when `free` has freed it.
 fn outlive(book: &Path, fill: impl Fn(), free: impl Fn(), expected: ErrorKind) {
     let mut rng = chance(2);
     let mut changes = |round: u32| -> Vec<Change> {

@@ -1,4 +1,4 @@
-//! The journal: when batches go out, what is in them, and when a ban is durable.
+//! The journal: when it returns batches, their contents, and when a ban is durable.
 
 use crate::support::{Faulty, address, ban, chance, host, peer, rich_peer};
 use peerloop::address::Host;
@@ -23,7 +23,7 @@ fn done(batch: &Batch) -> Persisted {
 }
 
 #[test]
-fn seed_e40_a_change_waits_for_others_and_then_goes_out_with_them() {
+fn seed_e40_a_change_waits_for_others_and_is_written_with_them() {
     let mut journal = Journal::new();
     assert_eq!((journal.wait(), journal.next_batch(at(0))), (Wait::Forever, None));
     journal.record(Change::PutPeer(peer(1)), false, at(10));
@@ -33,14 +33,14 @@ fn seed_e40_a_change_waits_for_others_and_then_goes_out_with_them() {
     assert_eq!(journal.next_batch(due.minus(Duration::from_nanos(1))), None);
     let batch = journal.next_batch(due).unwrap();
     assert_eq!(batch.changes, [Change::PutPeer(peer(1)), Change::PutPeer(peer(2))]);
-    assert!(BOOK_DELAY < Duration::from_secs(1), "there is time left to write it within a second");
+    assert!(BOOK_DELAY < Duration::from_secs(1), "time remains to write it within a second");
     assert!(!journal.is_durable());
     assert_eq!(journal.persisted(&done(&batch)), []);
     assert!(journal.is_durable());
 }
 
 #[test]
-fn seed_e38_a_ban_goes_out_at_once_and_is_durable_with_the_answer() {
+fn seed_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
     let mut journal = Journal::new();
     journal.record(Change::PutPeer(peer(1)), false, at(0));
     journal.record(Change::PutBan(ban(1)), false, at(1));
@@ -55,48 +55,52 @@ fn seed_e38_a_ban_goes_out_at_once_and_is_durable_with_the_answer() {
         "one at a time"
     );
     assert_eq!(journal.persisted(&done(&first)), [Change::PutBan(ban(1))]);
-    assert_eq!(journal.persisted(&done(&first)), [], "an answer counts once");
+    assert_eq!(journal.persisted(&done(&first)), [], "a completion counts once");
     let second = journal.next_batch(at(9_000)).unwrap();
     assert_eq!(journal.persisted(&done(&second)), [Change::RemoveBan(host(2))]);
 }
 
 #[test]
-fn no_ban_is_durable_by_an_error_or_by_the_answer_to_an_earlier_batch() {
+fn no_ban_is_durable_by_an_error_or_by_the_completion_of_an_earlier_batch() {
     let mut journal = Journal::new();
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     let failed = Persisted { id: batch.id, result: Err(StoreError::Full) };
     assert_eq!(journal.persisted(&failed), []);
     assert!(journal.is_failing() && !journal.is_durable());
-    assert_eq!(journal.next_batch(at(9_000)), None, "it is kept by whoever writes it");
+    assert_eq!(journal.next_batch(at(9_000)), None, "the writer has it");
     assert_eq!(journal.persisted(&Persisted { id: batch.id - 1, result: Ok(()) }), []);
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing() && journal.is_durable());
 }
 
 #[test]
-fn fault_e09_a_batch_without_an_answer_is_late_once_and_failing_until_it_is_durable() {
+fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_durable() {
     let mut journal = Journal::new();
     assert!(!journal.note_late(at(1_000_000)), "nothing is under way");
     journal.record(Change::PutBan(ban(1)), false, at(0));
-    assert!(!journal.note_late(at(1_000_000)), "it was not handed out yet");
+    assert!(!journal.note_late(at(1_000_000)), "the batch was not returned yet");
     let batch = journal.next_batch(at(7)).unwrap();
     let due = at(7).plus(BOOK_ANSWER_MAX);
     assert_eq!((journal.wait(), journal.note_late(due.minus(Duration::from_nanos(1)))), (Wait::Until(due), false));
     assert!(!journal.is_failing());
     assert!(journal.note_late(due) && journal.is_failing());
-    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "it is said once");
+    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "lateness is reported once");
     journal.record(Change::PutBan(ban(2)), false, at(8));
     assert_eq!((journal.wait(), journal.next_batch(Instant::MAX)), (Wait::Forever, None), "one at a time");
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing());
     let batch = journal.next_batch(due).unwrap();
     journal.persisted(&Persisted { id: batch.id, result: Err(StoreError::Full) });
-    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "it is known already");
+    assert_eq!(
+        (journal.wait(), journal.note_late(Instant::MAX)),
+        (Wait::Forever, false),
+        "the failure is known already"
+    );
 }
 
 #[test]
-fn the_last_change_of_a_peer_takes_the_age_of_those_before_and_what_goes_is_written_first() {
+fn a_peers_last_change_has_the_age_of_its_first_and_removals_are_written_first() {
     let mut journal = Journal::new();
     let mut changed = peer(1);
     changed.failures = 3;
@@ -110,7 +114,7 @@ fn the_last_change_of_a_peer_takes_the_age_of_those_before_and_what_goes_is_writ
 }
 
 #[test]
-fn what_comes_and_goes_before_it_was_written_leaves_nothing() {
+fn a_change_undone_before_it_was_written_is_not_written() {
     let mut journal = Journal::new();
     for number in 0..100_000 {
         journal.record(Change::PutPeer(peer(number)), false, at(0));
@@ -120,7 +124,7 @@ fn what_comes_and_goes_before_it_was_written_leaves_nothing() {
     }
     assert!(journal.is_durable());
     assert_eq!(journal.wait(), Wait::Forever);
-    // But what may be on the disk is removed there, also if it came back meanwhile.
+    // A change that may be on the disk is removed there, even if the ban was added again meanwhile.
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     journal.record(Change::RemoveBan(host(1)), true, at(1));
@@ -131,13 +135,13 @@ fn what_comes_and_goes_before_it_was_written_leaves_nothing() {
 }
 
 #[test]
-fn a_batch_has_a_most_and_the_oldest_changes_come_first() {
+fn a_batch_is_bounded_and_the_oldest_changes_are_first() {
     let mut journal = Journal::new();
     let count = 2 * BOOK_BATCH_MAX as u32 + 10;
     for number in (0..count).rev() {
         journal.record(Change::PutPeer(peer(number)), false, at(0));
     }
-    assert_eq!(journal.wait(), Wait::Zero, "a full batch waits for nothing");
+    assert_eq!(journal.wait(), Wait::Zero, "a full batch does not wait");
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     assert_eq!(batch.changes.len(), BOOK_BATCH_MAX);
@@ -148,7 +152,7 @@ fn a_batch_has_a_most_and_the_oldest_changes_come_first() {
 }
 
 #[test]
-fn a_loop_that_stops_waits_for_nothing() {
+fn a_stopping_loop_writes_without_delay() {
     let mut journal = Journal::new();
     journal.hurry();
     assert_eq!(journal.wait(), Wait::Forever);
@@ -167,7 +171,7 @@ struct Loop {
 }
 
 impl Loop {
-    /// One whose book is that of the disk.
+    /// A loop whose book equals the disk's.
     fn with_peers(count: usize) -> Self {
         let peers = (0..count as u32).map(|number| (address(number), peer(number))).collect();
         Self { peers, ..Self::default() }
@@ -183,7 +187,7 @@ impl Loop {
         self.journal.record(change, was_known, at(self.millis));
     }
 
-    /// Puts a peer in the place of `victim`, told of in either order.
+    /// Replaces `victim` by `newcomer`, with the two changes in either order.
     fn exchange(&mut self, victim: SocketAddr, newcomer: KnownPeer, newcomer_first: bool) {
         let mut changes = [Change::RemovePeer(victim), Change::PutPeer(newcomer)];
         if newcomer_first {
@@ -203,12 +207,12 @@ fn fill(disk: &mut MemoryStore, count: usize) {
 }
 
 #[test]
-fn a_disk_that_is_as_full_as_the_loop_has_room_for_every_batch() {
+fn a_disk_as_full_as_the_loop_has_room_for_every_batch() {
     const COUNT: u32 = BOOK_BATCH_MAX as u32 + 100;
     let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
     fill(&mut disk, COUNT as usize);
     let mut book = Loop::with_peers(COUNT as usize);
-    // The oldest change is of one that goes and comes back, and leaves its room to nobody.
+    // The oldest change is of a peer that is removed and added again, so that its room stays in use.
     book.exchange(address(0), peer(COUNT), false);
     (1..BOOK_BATCH_MAX as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);
@@ -230,7 +234,7 @@ enum Step {
     Remove(u32),
     Ban(u32),
     Unban(u32),
-    /// Something is learned of everybody, which is more than a batch.
+    /// Changes every peer, which is more than a batch.
     Touch,
     HandOut,
     Write {
@@ -238,7 +242,7 @@ enum Step {
     },
 }
 
-/// Peers of a full book in these tests, a few more than a batch takes.
+/// Peers of a full book in these tests, a few more than fit in a batch.
 const FEW_MORE: usize = BOOK_BATCH_MAX + 8;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -290,8 +294,8 @@ impl Path {
             prop_assert!(!book.journal.is_durable() && before == Some(disk.list_all()));
             return Ok(());
         }
-        prop_assert_eq!(&answer.result, &Ok(()), "the disk has room for whatever the loop has room for");
-        let batch = self.under_way.take().expect("something was written");
+        prop_assert_eq!(&answer.result, &Ok(()), "the disk has room for all that the loop has");
+        let batch = self.under_way.take().expect("a batch was written");
         let bans = batch.changes.iter().filter(|change| matches!(change, Change::PutBan(_) | Change::RemoveBan(_)));
         prop_assert!(durable.iter().eq(bans), "the bans of the batch are durable, and no other");
         for change in &batch.changes {
@@ -310,7 +314,7 @@ impl Path {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
-    /// Whatever happens in whatever order, and however often the disk fails: it holds in the end what the loop does.
+    /// In any order of events, and however often the disk fails, the disk ends up with the loop's contents.
     #[test]
     fn the_disk_follows_the_loop(steps in steps(), seed: u64) {
         let mut rng = chance(seed);

@@ -1,8 +1,8 @@
-//! The process is killed at any moment, and the book holds what was announced as durable.
+//! The process is killed at any moment, and the book contains everything announced as durable.
 //!
-//! A child, which is this very test in a process of its own, writes batches, and says on a pipe when it begins to
-//! commit one and when that is durable. The parent kills it, opens the book, and finds the state after the last batch
-//! announced, or after the one that was being committed, whole: neither a mixture of two, nor an earlier one.
+//! A child, which is this very test in a process of its own, writes batches, and reports on a pipe when it begins to
+//! commit one and when that one is durable. The parent kills it, opens the book, and finds the whole state after the
+//! last announced batch, or after the one that was being committed: neither a mixture of two nor an earlier one.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, start};
 use peerloop::ban::Ban;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The book of a child, which this test then is.
+/// The variable that makes this test the child that writes the named book.
 const CHILD: &str = "PEERLOOP_TEST_KILLED";
 const TEST: &str = "killed::fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed";
 const BEGUN: &str = "begun";
@@ -22,7 +22,7 @@ const DURABLE: &str = "durable";
 
 const PEERS: u32 = 300;
 const BANS_PER_BATCH: u32 = 8;
-/// A batch removes the bans of the one so many before it.
+/// Each batch removes the bans of the batch that was so many before it.
 const BATCHES_BANNED: u32 = 50;
 
 #[test]
@@ -40,7 +40,7 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
-        // One in four is killed while it opens the book, or before it has one.
+        // One child in four is killed while it opens the book, or before it has one.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {
             lines.extend(told.next().map(|line| line.unwrap()));
@@ -61,12 +61,12 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
     assert!(inside * 10 >= kills * 3, "only {inside} of {kills} kills fell inside a commit");
 }
 
-/// Commits batch after batch and says so; the end comes from outside.
+/// Commits batch after batch and reports each, until it is killed.
 fn write_for_ever(book: &Path) -> ! {
     let (mut store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0));
     let mut number = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
-    // In one piece, or half a number might be read.
+    // In one write, or the parent might read half a number.
     let say = |word, number| std::io::stderr().write_all(format!("{word} {number}\n").as_bytes()).unwrap();
     loop {
         number += 1;
@@ -97,12 +97,12 @@ fn peers(number: u32) -> impl Iterator<Item = KnownPeer> {
     })
 }
 
-/// The batch after which the book stands, which has to be one of these, and whole.
+/// Returns the batch whose state the book has, which must be one of `allowed`, and whole.
 fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
     let (store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0), "kill {kill}");
     let found = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
-    assert!(allowed.contains(&found), "kill {kill}: {found} is found and {allowed:?} was announced");
+    assert!(allowed.contains(&found), "kill {kill}: the book has batch {found}, announced were {allowed:?}");
     let mut expected: Vec<KnownPeer> = peers(found).filter(|_| found > 0).collect();
     expected.sort_by_key(KnownPeer::address);
     assert!(store.list_all().unwrap() == expected, "kill {kill}: the peers are not those of batch {found}");

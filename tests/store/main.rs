@@ -1,4 +1,4 @@
-//! The peer book: its rules, its file, and what becomes of both when a disk or a process fails.
+//! The peer book: its rules, its file, and the failures of disks and processes.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

@@ -1,11 +1,11 @@
-//! The book in memory: against a naive list, and what goes when it is full.
+//! The book in memory: compared with a naive list, and evictions when it is full.
 
 use crate::support::{address, chance, peer, rich_peer, status};
 use peerloop::store::{KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// What a peer is worth when the book is full.
+/// A peer's rank when the book is full: the lowest is evicted first.
 fn worth(peer: &KnownPeer) -> u8 {
     match peer.status {
         PeerStatus::Inaccessible => 0,
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn seed_e39_it_does_what_a_plain_list_does(steps in prop::collection::vec(step(), 0..120), seed: u64) {
+    fn seed_e39_the_store_behaves_as_a_plain_list(steps in prop::collection::vec(step(), 0..120), seed: u64) {
         const MAX: usize = 9;
         let mut rng = chance(seed);
         let mut store = MemoryStore::with_limit(MAX, &mut rng);
@@ -86,9 +86,9 @@ fn admit(
         prop_assert_eq!(admitted, Ok(None));
         model.push(peer);
     } else if least.is_some_and(|least| least <= worth(&peer) && least < 3) {
-        let gone = admitted.unwrap().expect("somebody has to go");
+        let gone = admitted.unwrap().expect("a peer is evicted");
         prop_assert_eq!(Some(worth(&gone)), least);
-        let place = model.iter().position(|known| *known == gone).expect("it was there");
+        let place = model.iter().position(|known| *known == gone).expect("the evicted peer was in the book");
         model[place] = peer;
     } else {
         prop_assert_eq!(admitted, Err(StoreError::Full));
@@ -118,7 +118,7 @@ fn pick(
     let like = || model.iter().filter(|peer| peer.status.is_like(status));
     match picked {
         Some(address) => prop_assert!(like().any(|peer| peer.address() == address && accepts(peer))),
-        None => prop_assert!(like().count() > tries || !like().any(accepts), "it has overlooked one"),
+        None => prop_assert!(like().count() > tries || !like().any(accepts), "a matching peer was missed"),
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ fn each_peer_of_a_status_is_as_likely_as_any_other() {
             *drawn.entry(address).or_insert(0_u32) += 1;
         }
         assert_eq!(drawn.len(), 40);
-        // 1,000 are expected of each, and six times the deviation is 190.
+        // 1,000 are expected of each, and 190 is six standard deviations.
         assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
     }
 }

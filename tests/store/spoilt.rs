@@ -1,4 +1,4 @@
-//! Files that were cut, flipped and scribbled on: opening one never panics, and never invents anything.
+//! Files that were cut, flipped and overwritten: opening one never panics and never invents contents.
 
 use crate::support::{Folder, ban, chance, is_long, peer, rich_peer};
 use peerloop::store::{Change, PeerStore, RedbStore, StoreError};
@@ -6,13 +6,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use std::fs;
 
-/// Peers in the book after its last commit but one, and after the last.
+/// Peers in the book after its second last commit, and after the last.
 const BEFORE: usize = 150;
 const AFTER: usize = 200;
-/// The first bytes of each file of the database.
+/// The first bytes of each database file.
 const MAGIC_BYTES: usize = 9;
 
-/// The bytes of a book as a crash leaves it, and as an orderly end does.
+/// A book's bytes after a crash, and after an orderly end.
 fn books() -> [Vec<u8>; 2] {
     let folder = Folder::new();
     let mut rng = chance(1);
@@ -34,7 +34,7 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     match rng.random_range(0..5) {
         0 => bytes.truncate(rng.random_range(0..len)),
         1 => bytes[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
-        // Where the header is.
+        // The header is there.
         2 => bytes[rng.random_range(0..400)] ^= 1 << rng.random_range(0..8),
         3 => {
             for _ in 0..rng.random_range(1..20) {
@@ -49,10 +49,10 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     }
 }
 
-/// Damage to what the last commit wrote cannot be told from a commit that a crash has cut short: the one before holds
-/// then, as a whole.
+/// Damage to the last commit looks like a commit that a crash cut short: the book then has the whole state of the
+/// commit before it.
 #[test]
-fn fault_e10_a_spoilt_file_is_set_aside_or_holds_what_a_commit_has_left() {
+fn fault_e10_a_spoilt_file_is_set_aside_or_has_the_state_of_a_commit() {
     let books = books();
     let (mut set_aside, mut kept, mut left_alone) = (0, 0, 0);
     for seed in 0..if is_long() { 5_000 } else { 200 } {
@@ -61,7 +61,7 @@ fn fault_e10_a_spoilt_file_is_set_aside_or_holds_what_a_commit_has_left() {
         spoil(&mut bytes, &mut rng);
         let folder = Folder::new();
         fs::write(folder.book(), &bytes).unwrap();
-        // Without its first bytes a file is not known for a book; it is left alone then.
+        // Without its first bytes a file is not recognised as a book; it is not changed then.
         if bytes.len() >= MAGIC_BYTES && bytes[..MAGIC_BYTES] != books[0][..MAGIC_BYTES] {
             assert!(matches!(RedbStore::open(folder.book()), Err(StoreError::Unfit { .. })), "seed {seed}");
             assert!(fs::read(folder.book()).unwrap() == bytes, "seed {seed}");

@@ -1,4 +1,4 @@
-//! Folders, peers, bans and chance for the tests of the book.
+//! Folders, peers, bans and random numbers for the tests of the book.
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
@@ -14,16 +14,16 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Held for writing while a process is being started.
+/// Locked for writing while a process is being started.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// Starts a process as [`Folder::book`] expects it.
+/// Starts a process in the way that [`Folder::book`] expects.
 pub(crate) fn start(command: &mut Command) -> Child {
     let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap()
 }
 
-/// A folder of its own, removed at the end.
+/// A folder of its own, removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -39,14 +39,14 @@ impl Folder {
         &self.0
     }
 
-    /// Returns the path of the book, once no process is being started: until a child runs its own program, it holds all
-    /// locks of this process, so a book that was just closed would be in use.
+    /// Returns the path of the book once no process is being started: until a child runs its own program, it holds
+    /// all locks of this process, so a book just closed would be in use.
     pub(crate) fn book(&self) -> PathBuf {
         drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
         self.0.join("book")
     }
 
-    /// Lists all that is there.
+    /// Lists all names in the folder.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -54,7 +54,7 @@ impl Folder {
         names
     }
 
-    /// Lists what is there beside the book and its lock.
+    /// Lists all names but the book's and its lock's.
     pub(crate) fn others(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name != "book" && name != "book.lock").collect()
     }
@@ -62,7 +62,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A test that has failed already is not to fail for this.
+        // A test that has failed already must not panic again.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn peer(number: u32) -> KnownPeer {
     KnownPeer::new(address(number), UnixTime::from_secs(1_700_000_000))
 }
 
-/// A peer with something in every field.
+/// A peer with every field filled.
 pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
     let mut peer = peer(number);
     peer.status = status(rng.random_range(0..8));
@@ -129,24 +129,24 @@ pub(crate) fn ban(number: u32) -> Ban {
     Ban { host: host(number), reason: reason((number % 5) as u8), since: UnixTime::from_secs(7), until }
 }
 
-/// Whether the long profile is asked for.
+/// Whether the long profile is enabled.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("PEERLOOP_LONG").is_some()
 }
 
-/// A store in memory that several can look into and that can be broken.
+/// A store in memory that several owners can inspect and that can be broken.
 pub(crate) struct Faulty {
     content: Arc<Mutex<MemoryStore>>,
     is_broken: Arc<AtomicBool>,
 }
 
 impl Faulty {
-    /// The store, what breaks it, and what is in it.
+    /// Returns the store, the switch that breaks it, and its contents.
     pub(crate) fn new() -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         Self::with_limit(BOOK_PEERS_MAX)
     }
 
-    /// One that has room for so many peers.
+    /// Returns one that has room for so many peers.
     pub(crate) fn with_limit(peers_max: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         let content = Arc::new(Mutex::new(MemoryStore::with_limit(peers_max, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));

@@ -16,7 +16,7 @@ struct Bell(SyncSender<()>);
 
 impl Wake for Bell {
     fn wake(&self) {
-        // One ring that nobody has heard yet is as good as two.
+        // One pending ring is enough.
         let _ = self.0.try_send(());
     }
 }
@@ -26,7 +26,7 @@ fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
     (Arc::new(Bell(sender)), heard)
 }
 
-/// The next answer; the thread has to ring for it.
+/// The next completion; the thread must ring for it.
 fn answer(writer: &mut StoreWriter, heard: &Receiver<()>) -> Persisted {
     loop {
         if let Some(answer) = writer.try_answer() {
@@ -41,7 +41,7 @@ fn bans(id: u64) -> Batch {
 }
 
 #[test]
-fn what_is_answered_is_in_the_file() {
+fn completed_batches_are_in_the_file() {
     let folder = Folder::new();
     let (waker, heard) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
@@ -54,7 +54,7 @@ fn what_is_answered_is_in_the_file() {
 }
 
 #[test]
-fn seed_e29_whoever_drops_it_waits_until_all_is_written() {
+fn seed_e29_dropping_the_writer_waits_until_all_is_written() {
     let folder = Folder::new();
     let (waker, _heard) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
@@ -66,7 +66,7 @@ fn seed_e29_whoever_drops_it_waits_until_all_is_written() {
 }
 
 #[test]
-fn fault_e09_a_fault_is_answered_and_waited_out_and_too_many_batches_are_given_back() {
+fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
     let (store, is_broken, content) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, heard) = bell();
@@ -86,7 +86,7 @@ fn fault_e09_a_fault_is_answered_and_waited_out_and_too_many_batches_are_given_b
 }
 
 #[test]
-fn a_fault_that_stays_does_not_hold_up_the_end() {
+fn a_lasting_fault_does_not_delay_the_end() {
     let (store, is_broken, _) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, heard) = bell();
@@ -96,7 +96,7 @@ fn a_fault_that_stays_does_not_hold_up_the_end() {
     assert_eq!(writer.finish(), Err(StoreError::WriterEnded));
 }
 
-/// A store that takes its thread down.
+/// A store that panics in its thread.
 struct Fatal(Mutex<()>);
 
 impl PeerStore for Fatal {
@@ -114,12 +114,12 @@ impl PeerStore for Fatal {
 
     fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
         let _held = self.0.lock();
-        panic!("as the test wants it");
+        panic!("the store panics on purpose");
     }
 }
 
 #[test]
-fn a_thread_that_is_gone_is_told_once() {
+fn a_dead_thread_is_reported_once() {
     let (waker, heard) = bell();
     let mut writer = StoreWriter::spawn(Fatal(Mutex::new(())), waker).unwrap();
     writer.try_send(Batch { id: 5, changes: vec![Change::PutPeer(peer(1))] }).unwrap();

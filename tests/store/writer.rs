@@ -1,4 +1,4 @@
-//! The writer without its thread: what it keeps, when it tries again, what it tells.
+//! The writer without its thread: the batches that it keeps, its retries and its completions.
 
 use crate::support::{Faulty, address, ban, peer};
 use peerloop::limits::{BOOK_BATCH_MAX, BOOK_PEERS_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
@@ -11,7 +11,7 @@ fn batch(id: u64, changes: impl Into<Vec<Change>>) -> Batch {
 }
 
 #[test]
-fn a_batch_is_written_and_answered() {
+fn a_batch_is_written_and_completed() {
     let (store, _, content) = Faulty::new();
     let mut writer = Writer::new(store);
     assert_eq!((writer.pause(), writer.attempt()), (None, None));
@@ -23,7 +23,7 @@ fn a_batch_is_written_and_answered() {
 }
 
 #[test]
-fn a_fault_is_told_once_and_so_is_its_end_and_nothing_is_lost() {
+fn a_fault_and_its_end_are_reported_once_each_and_nothing_is_lost() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);
@@ -43,12 +43,12 @@ fn a_fault_is_told_once_and_so_is_its_end_and_nothing_is_lost() {
 
     is_broken.store(true, Ordering::Relaxed);
     writer.take(batch(40, [Change::PutBan(ban(1))]));
-    assert!(matches!(writer.attempt(), Some(Persisted { id: 40, result: Err(_) })), "another fault is news again");
+    assert!(matches!(writer.attempt(), Some(Persisted { id: 40, result: Err(_) })), "another fault is reported again");
     assert_eq!(writer.pause(), Some(BOOK_RETRY_FIRST));
 }
 
 #[test]
-fn many_batches_are_written_in_parts_the_bans_first() {
+fn many_batches_are_written_in_parts_with_the_bans_first() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);
@@ -64,9 +64,9 @@ fn many_batches_are_written_in_parts_the_bans_first() {
 }
 
 #[test]
-fn in_a_full_store_what_goes_makes_room_for_what_comes() {
+fn in_a_full_store_removals_make_room_for_new_peers() {
     let (store, _, content) = Faulty::new();
-    // Those that go are of IPv6, those that come of IPv4.
+    // The removed peers are of IPv6, the added ones of IPv4.
     let known: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(2 * number + 1))).collect();
     content.lock().unwrap().apply(&known).unwrap();
     let mut writer = Writer::new(store);
@@ -79,7 +79,7 @@ fn in_a_full_store_what_goes_makes_room_for_what_comes() {
 }
 
 #[test]
-fn of_what_is_kept_the_last_change_counts() {
+fn the_last_of_the_pending_changes_counts() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Subscriptions: beside a model that remembers all, and with real threads on both ends.
+//! Subscriptions: compared with a model that keeps everything, and with real threads on both ends.
 
 #![allow(clippy::disallowed_methods, reason = "the tests run listeners on threads")]
 
@@ -7,7 +7,7 @@ mod threads;
 
 use peerloop::subscribe::Queued;
 
-/// An item that says that it keeps so many bytes alive.
+/// An item that reports how many bytes it keeps alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Weight {
     index: u64,

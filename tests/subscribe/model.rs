@@ -1,7 +1,7 @@
-//! Random runs against the list of all that was ever pushed.
+//! Random runs, compared with the list of all items ever pushed.
 //!
-//! A listener still gets what it was promised when it heard of a loss, and the longest tail of what was passed on after
-//! that which keeps within the bounds; what lies between the two is lost.
+//! After a loss, a listener still receives the items promised to it then, and the longest tail of the later ones that
+//! fits the bounds. The items between the two are lost.
 
 use crate::{Weight, light};
 use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
@@ -21,7 +21,7 @@ struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
     heard: usize,
-    /// All before this one that it has not heard is promised to it.
+    /// The index up to which all unreceived items are promised to the listener.
     promised_to: usize,
     first_kept: usize,
 }
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn a_listener_that_takes_one_of_four_items_hears_of_a_loss_once_for_each_capacity_of_items() {
+fn a_listener_that_receives_one_of_four_items_learns_of_a_loss_once_per_capacity() {
     for capacity in [1, 4, 50] {
         let (mut outlet, subscription) = Subscription::new(capacity);
         let (mut next, mut losses, mut items) = (0, 0, 0);
@@ -121,7 +121,7 @@ fn a_listener_that_takes_one_of_four_items_hears_of_a_loss_once_for_each_capacit
 }
 
 #[test]
-fn a_capacity_is_held_to_its_range() {
+fn a_capacity_is_clamped_to_its_range() {
     let fill = |(mut outlet, subscription): (Outlet<Weight>, Subscription<Weight>)| {
         (0..=SUBSCRIPTION_MAX_ITEMS as u64).for_each(|index| outlet.push(light(index)));
         assert_eq!(outlet.flush(), Flushed::All);

@@ -1,4 +1,4 @@
-//! A loop's end on one thread, listeners on others.
+//! The loop's end on one thread, listeners on others.
 
 use crate::{Weight, light};
 use peerloop::error::CommandError;
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 const ITEMS: u64 = 100_000;
 
-/// All items that were got, and how many were lost; checks their order.
+/// Receives until the end; returns the numbers of items received and lost, and checks the order.
 fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
     let (mut got, mut lost) = (0, 0);
     for heard in subscription {
         match heard {
             Heard::Lost { count } => {
-                assert!(count > 0, "there is no loss of nothing");
+                assert!(count > 0, "a loss has at least one item");
                 lost += count;
             }
             Heard::Item(item) => {
-                assert_eq!(item.index, got + lost, "an item comes where it belongs");
+                assert_eq!(item.index, got + lost, "an item is in its position");
                 got += 1;
             }
         }
@@ -38,7 +38,7 @@ fn listeners_of_any_speed_account_for_every_item() {
     for index in 0..ITEMS {
         outlets.iter_mut().for_each(|outlet| outlet.push(light(index)));
         if index % 13 == 0 {
-            // Who is busy gets it with the next.
+            // A busy listener gets the item with the next one.
             outlets.iter_mut().for_each(|outlet| assert_ne!(outlet.flush(), Flushed::Gone));
         }
     }
@@ -57,7 +57,7 @@ fn sleepers_are_woken_by_an_item_and_by_the_end() {
     while outlet.flush() == Flushed::Busy {}
     thread::yield_now();
     drop(outlet);
-    let heard = sleeper.join().expect("it is woken twice");
+    let heard = sleeper.join().expect("the sleeper is woken twice");
     assert_eq!(heard, (Ok(Heard::Item(light(0))), Err(CommandError::Stopped)));
 }
 
@@ -89,7 +89,7 @@ fn listeners_that_share_a_subscription_get_each_item_once() {
 }
 
 #[test]
-fn a_dropped_subscription_is_found_out_at_the_next_attempt() {
+fn a_dropped_subscription_is_detected_at_the_next_flush() {
     let (mut outlet, subscription) = Subscription::<Weight>::new(4);
     assert_eq!(outlet.flush(), Flushed::All);
     outlet.push(light(0));
@@ -98,12 +98,12 @@ fn a_dropped_subscription_is_found_out_at_the_next_attempt() {
 }
 
 #[test]
-fn who_waits_for_a_time_gets_nothing_a_late_item_or_the_end() {
+fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
     let (mut outlet, subscription) = Subscription::new(4);
     assert_eq!(subscription.try_recv(), Ok(None));
     assert_eq!(subscription.recv_timeout(Duration::from_millis(1)), Ok(None));
     outlet.push(light(0));
-    assert_eq!(subscription.recv_timeout(Duration::ZERO), Ok(None), "it is not passed on yet");
+    assert_eq!(subscription.recv_timeout(Duration::ZERO), Ok(None), "the item is not flushed yet");
     let later = thread::spawn(move || {
         while outlet.flush() == Flushed::Busy {}
         outlet

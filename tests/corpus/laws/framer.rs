@@ -1,5 +1,5 @@
-//! Whatever the bytes and however they are cut, a framer tells what a reader of the whole stream tells, and holds no
-//! more than twice what it was fed, one step of growth and the record of a frame.
+//! For any bytes and any cuts, a framer reports the same as a reader of the whole stream. It uses at most twice the
+//! bytes it was fed, plus one step of growth and the record of a frame.
 
 use super::tape::Tape;
 use super::tape::model::{self, Arrival, Choice};
@@ -9,7 +9,7 @@ use peerloop::time::Instant;
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
-/// What a frame costs that has begun, beside its payload.
+/// Memory of a started frame, beside its payload.
 pub(super) const RECORD_MAX_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {

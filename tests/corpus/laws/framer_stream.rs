@@ -1,6 +1,6 @@
-//! One frame, basic or extended and of any length, is what it claims to be under every delivery: a payload takes memory
-//! for what came of it if it is buffered and none if it is streamed or discarded, a length above the limit ends the
-//! link with its header, and a parser that is fed with chunks finds what a reader of the whole block finds.
+//! One frame, basic or extended and of any length, is read as it claims under every delivery. A buffered payload uses
+//! memory for its received bytes, a streamed or discarded one uses none. A length above the limit ends the link with
+//! its header. A parser that is fed with chunks finds the same as a reader of the whole block.
 
 use super::framer::{RECORD_MAX_BYTES, read_and_forget};
 use super::tape::Tape;
@@ -13,7 +13,8 @@ use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, PayloadLimits};
 
-/// Around the most that a basic header can claim, around the most that is taken, and the most that can be claimed.
+/// Lengths around the largest claim of a basic header, around the largest accepted length, and the largest possible
+/// claim.
 const EXTENDED_LENGTHS: [u64; 6] = [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, u64::MAX];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,34 +46,34 @@ pub(crate) fn check(data: &[u8]) {
 fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
     match kind {
         HeaderKind::Basic => {
-            let len = len.try_into().expect("a basic header has 32 bits for it");
+            let len = len.try_into().expect("the length fits the 32 bits of a basic header");
             model::head(model::command(b"block"), len, model::sha256_twice(payload))
         }
         HeaderKind::Extended => model::extended(b"extmsg", b"block", len, b""),
     }
 }
 
-/// One `block` that claims this length, delivered in this way.
+/// Checks one `block` that claims this length and is delivered in this way.
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
-    // What arrives is all that bounds what is gathered.
+    // Only the bytes that arrive bound the memory.
     let rules = FramerRules { buffer_limits: BufferLimits::uniform(u64::MAX), ..model::rules() };
     let expected = model::read_whole(&stream, &rules, &[choice]);
     assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
     assert_eq!(model::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
     if len > rules.limits.block_max_bytes {
-        assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "there is nothing to choose");
+        assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "the caller is not asked");
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
-        assert_eq!(expected.unfinished, payload, "what came of it is told as it came");
+        assert_eq!(expected.unfinished, payload, "the received bytes are delivered unchanged");
     }
 
     let gathered_max_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
     let allocated = measure(|| read_and_forget(&stream, &rules, arrivals, &[choice])).bytes_max;
-    assert!(allocated <= gathered_max_bytes as u64 + RECORD_MAX_BYTES, "{choice:?} of {len} holds {allocated} bytes");
+    assert!(allocated <= gathered_max_bytes as u64 + RECORD_MAX_BYTES, "{choice:?} of {len} uses {allocated} bytes");
 }
 
-/// Of the lengths around a limit, the limit itself is the last that is taken, and one more is refused with the last
-/// byte of the header.
+/// Checks that the limit itself is the largest accepted length, and that a larger one is refused with the last byte
+/// of its header.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { block_max_bytes: limit, ..PayloadLimits::default() };
     let rules = FramerRules { limits, ..model::rules() };
@@ -86,7 +87,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
             let mut next = |input: &mut Input<'_>| {
                 let admit = |_: &_| {
-                    assert!(len <= limit, "nobody is asked about {len}");
+                    assert!(len <= limit, "the framer asked about {len}");
                     Ok(Delivery::Stream)
                 };
                 framer.next(input, Instant::ZERO, &rules, &mut memory, admit).map(|_| ())
@@ -97,7 +98,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             if len > limit {
                 let error = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: len };
                 assert_eq!(result, Err(error));
-                assert!(input.rest().ends_with(payload), "no payload is looked at");
+                assert!(input.rest().ends_with(payload), "no payload is consumed");
             } else {
                 assert_eq!(result, Ok(()));
             }
@@ -105,7 +106,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     }
 }
 
-/// What is found in a block.
+/// The contents found in a block.
 #[derive(Debug, Default, PartialEq)]
 struct Found {
     tx_count: Option<u64>,
@@ -113,7 +114,7 @@ struct Found {
     is_complete: bool,
 }
 
-/// The payload as a `block`, in chunks and whole.
+/// Reads the payload as a `block`, in chunks and whole.
 fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     let mut parser = BlockStreamParser::new();
     let mut streamed = Found::default();
@@ -131,13 +132,13 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
                 }
             }
         }
-        assert!(chunk.is_empty(), "all of a chunk is taken");
+        assert!(chunk.is_empty(), "a chunk is consumed whole");
     }
     streamed.is_complete = parser.is_complete();
     assert_eq!(parser.tx_read_count(), streamed.txids.len() as u64);
 
     let Ok(block) = BlockRef::decode(payload) else {
-        assert!(!streamed.is_complete, "who reads it whole must be able to");
+        assert!(!streamed.is_complete, "a complete block can also be read whole");
         return;
     };
     let mut whole = Found { tx_count: Some(block.transactions.len() as u64), ..Found::default() };
@@ -152,7 +153,7 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     assert_eq!((streamed, error), (whole, None));
 }
 
-/// The bytes cut as they arrive.
+/// The bytes, cut as they arrive.
 fn pieces<'a>(bytes: &'a [u8], arrivals: &'a [Arrival]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut arrivals = arrivals.iter().cycle();

@@ -1,5 +1,5 @@
-//! A handshake goes as a table says it goes, in either direction: nothing is said too early, nothing is believed too
-//! early, and it ends in time whatever the peer says or leaves out.
+//! A handshake follows its table in either direction: nothing is sent or accepted too early, and it ends in time
+//! whatever the peer sends or omits.
 
 #[allow(clippy::unwrap_used, reason = "what fails in a helper fails its law")]
 #[path = "../../sim/support.rs"]
@@ -18,27 +18,27 @@ const AGENTS: [Option<&[u8]>; 5] =
     [None, Some(b""), Some(b"/Bitcoin SV:1.0.13/"), Some(b"/Satoshi:0.1/"), Some(&[b'a'; 253])];
 const STEPS_MAX: usize = 40;
 
-/// What the peer does next.
+/// The peer's next step.
 #[derive(Clone, Debug)]
 enum Step {
     Version(Spoken),
     BrokenVersion(usize),
     Verack,
     Ping,
-    /// Something that belongs behind a handshake, or nowhere.
+    /// A message that belongs after a handshake, or nowhere.
     Early(&'static str),
     BadChecksum,
     Wait(Duration),
 }
 
-/// A version as the peer says it.
+/// A version as the peer sends it.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
     protocol_version: i32,
     agent: Option<&'static [u8]>,
 }
 
-/// How the handshake stands.
+/// The state of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stand {
     Awaited,
@@ -46,7 +46,7 @@ enum Stand {
     Closed(&'static str),
 }
 
-/// The handshake by the table.
+/// The handshake according to the table.
 #[derive(Debug)]
 struct Model {
     began: Instant,
@@ -89,7 +89,7 @@ pub(crate) fn check(data: &[u8]) {
         assert_eq!(commands(&received), model.said, "{step:?}");
         assert_eq!(node.seen().ready.len(), usize::from(model.was_ready), "{step:?}");
     }
-    // Silence is no way out either: whatever has not come by now is late.
+    // Messages that have not arrived by now are late: silence ends the handshake as well.
     run(&world, &mut node, HANDSHAKE_TIMEOUT + Duration::from_secs(5));
     model.apply(&Step::Wait(HANDSHAKE_TIMEOUT), world.now());
     compare_end(&node, &model);
@@ -99,7 +99,7 @@ fn compare_end(node: &Node, model: &Model) {
     let seen = node.seen();
     match model.stand {
         Stand::Awaited => unreachable!("the time is over"),
-        Stand::Ready => assert_eq!(seen.closed, [], "a peer that is ready stays"),
+        Stand::Ready => assert_eq!(seen.closed, [], "a ready peer stays connected"),
         Stand::Closed(reason) => {
             let closed = node.closed();
             assert_eq!(closed.reason.label(), reason);
@@ -113,7 +113,7 @@ fn compare_end(node: &Node, model: &Model) {
 
 fn run(world: &World, node: &mut Node, time: Duration) {
     let actors: &mut [&mut dyn Actor] = &mut [&mut node.reactor];
-    Driver::new(world).run_until(world.now().plus(time), actors).expect("a loop that goes on");
+    Driver::new(world).run_until(world.now().plus(time), actors).expect("the loop keeps running");
 }
 
 fn step(tape: &mut Tape<'_>) -> Step {
@@ -136,7 +136,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
         Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
         Step::Verack => peer.send(&support::verack()),
         Step::Ping => peer.send(&support::ping()),
-        // Before the handshake nobody looks into them, behind it these are sound.
+        // Before the handshake such messages are not decoded; after it these are valid.
         Step::Early("protoconf") => peer.send(&support::protoconf()),
         Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
         Step::Early(command) => peer.send(&frame(command, &[])),
@@ -168,7 +168,7 @@ impl Spoken {
         payload
     }
 
-    /// Why the peer is not one for us.
+    /// The label of the reason to refuse the peer, or `None` for a compatible one.
     fn refusal(&self) -> Option<&'static str> {
         if self.protocol_version < 31_800 {
             return Some("protocol_version");

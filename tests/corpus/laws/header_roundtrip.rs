@@ -1,4 +1,4 @@
-//! A header is what its bytes say and its bytes are what it says; names and limits are judged as a node judges them.
+//! A header decodes from its bytes and encodes to the same bytes; names and limits are checked as a node checks them.
 
 use super::tape::Tape;
 use super::tape::model;
@@ -11,7 +11,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
     let bytes: [u8; HEADER_LEN_BYTES] = tape.array();
     check_bytes(bytes);
-    // A stranger's bytes seldom spell a command.
+    // Random bytes seldom spell a command.
     let mut known = bytes;
     known[4..16].copy_from_slice(&tape.pick(&CommandName::ALL).to_bytes());
     check_bytes(known);
@@ -26,7 +26,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// What an extended header says is in its last twenty bytes alone.
+/// The fields of an extended header are in its last twenty bytes alone.
 fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     let bytes: Vec<u8> = [&basic[..], &extension].concat();
     let bytes = bytes.first_chunk().expect("it has 44 bytes");
@@ -38,7 +38,7 @@ fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     assert_eq!(written[..4], [1, 2, 3, 4]);
     assert_eq!(written[24..], extension);
     assert_eq!(Header::decode_extended(&written), header);
-    let basic = written.first_chunk().expect("it is longer");
+    let basic = written.first_chunk().expect("it is longer than a basic header");
     assert_eq!(Header::len_of(basic), written.len());
 }
 
@@ -46,7 +46,7 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let header = Header::decode(&bytes);
     let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more");
     assert_eq!(header.encode(magic), bytes);
-    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is no part of it");
+    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is not part of the header");
     assert_eq!(header.command.to_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));

@@ -1,8 +1,8 @@
-//! The laws that no bytes may break, one function per fuzz target: what a target does with an input, it does here.
+//! The laws that no bytes may break, one function per fuzz target; a fuzz target only calls its law.
 //!
-//! A law takes any bytes, reads from them what to do, does it and panics if a promise is broken. `tools/fuzz` searches
-//! for bytes that break one; the tests beside this module replay what it kept. A law knows no randomness and no clock,
-//! so that the same bytes always tell the same.
+//! A law reads its steps from any bytes, performs them, and panics if a promise is broken. `tools/fuzz` searches for
+//! bytes that break a law; the tests beside this module replay the inputs that it kept. A law uses neither randomness
+//! nor a clock, so that the same bytes always give the same result.
 
 #![allow(dead_code, reason = "each fuzz target uses one law, and the laws borrow models that do more")]
 

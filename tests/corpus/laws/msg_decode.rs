@@ -1,5 +1,5 @@
-//! No payload of any command panics, whatever is asked of the message; what was decoded is what is encoded; and memory
-//! follows the bytes that came, not those that were claimed.
+//! No payload of any command makes a decoder or an accessor panic; a decoded message encodes to the same; and memory
+//! follows the bytes that arrived, not the claimed ones.
 
 use super::tape::Tape;
 use allocation_counter::measure;
@@ -41,21 +41,21 @@ fn check_memory(command: CommandName, payload: &[u8]) {
     }
 }
 
-/// What was encoded is what was decoded, up to the bytes that a node reads and does not repeat.
+/// Asserts that encoding repeats the decoded bytes, up to those that a node reads and does not repeat.
 fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     let command = message.command();
-    assert!(encoded.len() <= payload.len(), "{command} has grown");
+    assert!(encoded.len() <= payload.len(), "{command} has more bytes than before");
     if !is_normalised(message, payload) {
-        assert_eq!(encoded, &payload[..encoded.len()], "{command} is repeated as it came");
+        assert_eq!(encoded, &payload[..encoded.len()], "{command} is encoded unchanged");
     }
-    let decoded = MessageRef::decode(command, encoded).expect("what was written is read");
+    let decoded = MessageRef::decode(command, encoded).expect("an encoded message decodes");
     assert_equal(&decoded, message);
     let mut encoded_again = Vec::new();
     decoded.encode_payload(&mut encoded_again);
     assert_eq!(encoded_again, encoded);
 }
 
-/// A list of transactions does not know its end before it is walked, so what follows it counts as part of it.
+/// A list of transactions has no known end before it is walked, so the bytes after it count as part of it.
 fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     match (message, other) {
         (MessageRef::Block(message), MessageRef::Block(other)) => assert_eq!(message.header, other.header),
@@ -66,19 +66,19 @@ fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     }
 }
 
-/// Whether the payload may say something in a form that is never written.
+/// Whether the payload may use a form that is never written.
 fn is_normalised(message: &MessageRef<'_>, payload: &[u8]) -> bool {
     match message {
-        // A flag may be any byte but zero, and a lone type byte names no association.
+        // A flag may be any byte but zero, and a type byte alone is no association.
         MessageRef::Version(_) | MessageRef::CreateStrm(_) | MessageRef::StreamAck(_) => true,
         MessageRef::SendCmpct(_) | MessageRef::Mempool(_) => payload.first().is_some_and(|&flag| flag > 1),
-        // The number of fields may be greater than what is known of them.
+        // The number of fields may be greater than the number of known ones.
         MessageRef::Protoconf(_) => payload[0] > 2,
         _ => false,
     }
 }
 
-/// Looks at everything in the message and returns how many bytes its items must have had at the least.
+/// Visits everything in the message and returns the least number of bytes that its items need.
 fn visit(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Version(version) => {
@@ -145,9 +145,9 @@ fn visit_tx(tx: &TxRef<'_>) -> usize {
     let (input_count, output_count) = (inputs.len(), outputs.len());
     let inputs: Vec<_> = inputs.collect();
     let outputs: Vec<_> = outputs.collect();
-    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "none of them fails");
+    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "all of them decode");
     let built = peerloop::wire::Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime());
-    assert_eq!(built.as_ref(), *tx, "its parts are all of it");
+    assert_eq!(built.as_ref(), *tx, "its parts are complete");
     assert_eq!(tx.txid(), Hash256::of(tx.encoded()));
     let _ = tx.is_coinbase();
     let scripts: usize = inputs.iter().map(|input| input.script.len()).sum();
@@ -201,7 +201,7 @@ fn visit_filter(filter: &FilterLoadRef<'_>) -> usize {
     let element = &filter.bits[..filter.bits.len().min(40)];
     let mut owned: BloomFilter = filter.into_owned();
     owned.insert(element);
-    assert!(owned.contains(element), "what was put in is in");
+    assert!(owned.contains(element), "an inserted element matches");
     let _ = filter.contains_outpoint(Hash256::ZERO, filter.tweak);
     filter.bits.len()
 }

@@ -1,5 +1,5 @@
-//! What this library and the crate `bitcoin` both know, both read alike: the same verdict on every payload, the same
-//! values in it, the same bytes out of it again. They may differ where their protocols do; [`judge`] has the list.
+//! This library and the crate `bitcoin` agree on every message that both know: the same payloads accepted, the same
+//! values, the same bytes when encoded. They may differ where their protocols do; [`judge`] lists the differences.
 
 #[path = "../../oracle/judge.rs"]
 mod judge;

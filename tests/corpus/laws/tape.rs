@@ -1,4 +1,4 @@
-//! A tape of bytes that decisions are read from, and the streams of frames that are built from it.
+//! A tape: bytes as a source of decisions, and the streams of frames built from them.
 
 #[path = "../../framer/model.rs"]
 pub(crate) mod model;
@@ -6,7 +6,7 @@ pub(crate) mod model;
 use model::{Arrival, Choice};
 use peerloop::protocol::CommandName;
 
-/// Bytes that decisions are read from, one after the other. At its end it says zero to everything.
+/// Bytes from which decisions are read one after the other. After its end every decision is zero.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape<'a> {
     unread: &'a [u8],
@@ -66,8 +66,8 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| arrival(self)).collect()
     }
 
-    /// All that is left as a stream of frames, and the arrivals in steps that are in proportion to it: a long stream
-    /// that comes in single bytes tells nothing that a short one does not.
+    /// All remaining bytes as a stream of frames, and arrivals in steps in proportion to it: a long stream in single
+    /// bytes tests nothing more than a short one.
     pub(crate) fn arriving_stream(&mut self, arrivals: &mut [Arrival]) -> Vec<u8> {
         const ARRIVALS_OF_ONE_BYTE: usize = 256;
         let stream = self.stream();
@@ -86,7 +86,7 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| self.pick(among)).collect()
     }
 
-    /// All that is left as a stream of frames, sound and broken ones.
+    /// All remaining bytes as a stream of valid and broken frames.
     fn stream(&mut self) -> Vec<u8> {
         const STREAM_MAX_BYTES: usize = 32 * 1024;
         let mut stream = Vec::new();
@@ -106,18 +106,18 @@ impl<'a> Tape<'a> {
         match kind % 16 {
             0..=5 => put_frame(command, self.take(len), [0; 4], stream),
             6 | 7 => put_frame(command, self.take(len), self.array(), stream),
-            // Around what a pooled buffer holds, and large enough to be received directly.
+            // Lengths around a pooled buffer's capacity, and large enough to be received directly.
             8 => put_frame(command, &model::payload(4_096 - 8 + len % 16), [0; 4], stream),
             9 if len >= 0xf0 => put_frame(command, &model::payload((len - 0xef) * 1_237), [0; 4], stream),
             9 => put_frame(command, &model::payload(len), [0; 4], stream),
-            // A claim with nothing behind it.
+            // A header that claims a payload without any bytes behind it.
             10 | 11 => stream.extend_from_slice(&model::head(command, self.u32(), self.array())),
             _ => stream.extend_from_slice(self.take(len)),
         }
     }
 }
 
-/// Appends a frame whose checksum is off by these bits.
+/// Appends a frame whose checksum differs from the correct one in these bits.
 fn put_frame(command: [u8; 12], payload: &[u8], off: [u8; 4], stream: &mut Vec<u8>) {
     let mut checksum = model::sha256_twice(payload);
     checksum.iter_mut().zip(off).for_each(|(byte, off)| *byte ^= off);

@@ -1,4 +1,4 @@
-//! A wheel does what a sorted map does: never early, never lost, and near every wrap.
+//! A wheel behaves as a sorted map: no key fires early and none is lost, also near every wrap.
 
 #[path = "../../wheel/run.rs"]
 mod run;

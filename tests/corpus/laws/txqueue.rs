@@ -1,4 +1,4 @@
-//! What comes out of a send queue is what went in, however little the kernel takes, and nothing is held when it is
+//! A send queue returns the bytes that were queued, however few the kernel accepts, and holds no memory when it is
 //! empty.
 
 use super::tape::Tape;
@@ -8,7 +8,7 @@ use peerloop::send_queue::{BufferPool, SendQueue};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// The queue as its documentation tells it: bytes.
+/// The queue as its documentation describes it: bytes.
 #[derive(Debug, Default)]
 struct Model {
     waiting: VecDeque<u8>,
@@ -71,14 +71,14 @@ fn len(tape: &mut Tape<'_>) -> usize {
     }
 }
 
-/// Compares what one gathered write would hold with what waits, and returns how much that is.
+/// Compares one gathered write with the waiting bytes, and returns its length.
 fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
-    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "no frame is torn");
-    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write takes all that fits");
+    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are in order");
+    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write has all that fits");
     offered.len()
 }
 

@@ -1,4 +1,4 @@
-//! A CompactSize has one form, and a reader takes that one and no other.
+//! A CompactSize has one form, and a reader accepts only that one.
 
 use peerloop::error::WireError;
 use peerloop::limits::COMPACT_SIZE_MAX;
@@ -14,12 +14,12 @@ pub(crate) fn check(data: &[u8]) {
     if let Ok(size) = read {
         let mut shortest = Vec::new();
         put_compact_size(size, &mut shortest);
-        assert_eq!(data[..data.len() - reader.remaining()], shortest, "the form that was taken is the shortest");
+        assert_eq!(data[..data.len() - reader.remaining()], shortest, "the accepted form is the shortest");
     }
     check_list(data, read);
 }
 
-/// The same in the words of the specification.
+/// The same in the specification's words.
 fn expected(data: &[u8]) -> Result<u64, WireError> {
     let truncated = Err(WireError::Truncated { command: COMMAND });
     let Some((&first, behind)) = data.split_first() else { return truncated };
@@ -38,7 +38,7 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     }
 }
 
-/// The size as a count of items and as a length of bytes, which must be there.
+/// Checks the size as a count of items and as a length of bytes, which must be present.
 fn check_list(data: &[u8], read: Result<u64, WireError>) {
     let behind = |size: u64| {
         let mut shortest = Vec::new();
