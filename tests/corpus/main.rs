@@ -101,7 +101,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/corpus")
 }
 
-/// The files of a corpus, in the order of their names.
+/// Returns the files of a corpus, in the order of their names.
 fn inputs(name: &str) -> Vec<PathBuf> {
     let folder = fs::read_dir(corpus().join(name)).expect("the law has a folder");
     let mut inputs: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();

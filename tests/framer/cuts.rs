@@ -69,7 +69,7 @@ fn a_stream_may_end_anywhere() {
 
 const NAMES: [&[u8]; 8] = [b"ping", b"tx", b"block", b"protoconf", b"twelve bytes", b"", b"in\0v", b"\x7f"];
 
-/// A stretch of a stream: mostly a frame, sometimes bytes that no correct peer sends.
+/// Generates a stretch of a stream: mostly a frame, sometimes bytes that no correct peer sends.
 fn stretch() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![3 => Just(0), 6 => 1..100usize, 3 => 3_000..5_000usize, 2 => 10_000..150_000usize];
     let correct = prop::bool::weighted(0.9);

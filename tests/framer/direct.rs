@@ -15,7 +15,7 @@ fn bounded() -> FramerRules {
     FramerRules { buffer_limits: BufferLimits::uniform(BUFFERED_MAX as u64), ..rules() }
 }
 
-/// Every length at which something changes, and its neighbours.
+/// Returns every length at which something changes, and its neighbours.
 fn edges() -> Vec<usize> {
     [POOLED_BUFFER_MAX_BYTES, DIRECT_MIN, GROWTH, GROWTH + DIRECT_MIN, 2 * GROWTH, 3 * GROWTH, BUFFERED_MAX]
         .into_iter()

@@ -33,7 +33,7 @@ const FRAMES: [(&str, &str, &str); 9] = [
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2", ""),
 ];
 
-/// All frames of the specification, concatenated, and their outcomes.
+/// Returns all frames of the specification, concatenated, and their outcomes.
 pub(crate) fn specified() -> (Vec<u8>, Vec<Outcome>) {
     let mut stream = Vec::new();
     let mut outcomes = Vec::new();

@@ -10,7 +10,7 @@ use peerloop::limits::{
 use peerloop::time::Instant;
 use proptest::prelude::*;
 
-/// Frames of every kind that a buffer of the pool can store.
+/// Returns frames of every kind that a buffer of the pool can store.
 fn small_stream() -> Vec<u8> {
     [
         frame("verack", b""),

@@ -87,7 +87,7 @@ pub(crate) fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A frame with an extended header, whose outer length and checksum are ignored.
+/// Returns a frame with an extended header, whose outer length and checksum are ignored.
 pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(outer), 7, [9; 4]);
     bytes.extend_from_slice(&command(inner));
@@ -96,7 +96,7 @@ pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> 
     bytes
 }
 
-/// A payload that changes under any shift or repetition.
+/// Returns a payload that changes under any shift or repetition.
 pub(crate) fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
@@ -107,7 +107,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
 }
 
-/// The limits once more, in the specification's words.
+/// Returns the limits once more, in the specification's words.
 pub(crate) fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
@@ -133,14 +133,15 @@ pub(crate) fn is_well_formed(command: [u8; 12]) -> bool {
     })
 }
 
-/// The error for bytes whose first wrong one is at index `wrong`; the magic's bytes after it are zero.
+/// Returns the error for bytes whose first wrong one is at index `wrong`; the magic's bytes after it are zero.
 fn bad_magic(found: &[u8], wrong: usize) -> WireError {
     let mut decided = [0; 4];
     decided[..=wrong].copy_from_slice(&found[..=wrong]);
     WireError::BadMagic { found: decided, network: None }
 }
 
-/// The error without its part that depends on how much had arrived: a wrong magic's bytes after the first wrong one.
+/// Returns the error without its part that depends on how much had arrived: a wrong magic's bytes after the first
+/// wrong one.
 pub(crate) fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {

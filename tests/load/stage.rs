@@ -16,7 +16,7 @@ pub(crate) struct Stage {
     pub(crate) generator: Reactor<SimNet, Generator>,
 }
 
-/// Ten peers, a hundred pings a second, a second of warm-up, ten seconds of run, two of drain.
+/// Returns a plan of ten peers, a hundred pings a second, a second of warm-up, ten seconds of run, two of drain.
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan {
         targets: vec![target],
@@ -39,12 +39,12 @@ impl Stage {
         Self::on(Config { max_links: 1_000, ..config() }, change)
     }
 
-    /// A stage whose node has this configuration.
+    /// Returns a stage whose node has this configuration.
     pub(crate) fn on(node_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
         Self::between(node_config, config(), change)
     }
 
-    /// A stage with these configurations of both sides.
+    /// Returns a stage with these configurations of both sides.
     pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();

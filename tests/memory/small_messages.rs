@@ -18,7 +18,7 @@ const BY_THE_ENGINE: usize = 3;
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
 
-/// Two nodes ping each other; returns how often each of them allocated while it received `PONGS` pongs.
+/// Runs two nodes that ping each other; returns how often each of them allocated while it received `PONGS` pongs.
 fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     static MEASURED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
@@ -66,7 +66,7 @@ fn pings_from_the_timer_allocate_only_pooled_buffers() {
     }
 }
 
-/// A node and a bare socket that is its peer.
+/// Returns a node and a bare socket that is its peer.
 fn ready() -> (Node, TcpStream) {
     let mut node = Node::new(Pings::Never);
     let mut socket = TcpStream::connect(node.address).expect("it listens");
@@ -102,7 +102,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     assert_ne!(socket.read(&mut answers).expect("it is connected"), 0);
 }
 
-/// Every known payload as a frame of this network, except those that only belong to a handshake.
+/// Returns every known payload as a frame of this network, except those that only belong to a handshake.
 fn known_frames() -> Vec<Vec<u8>> {
     let is_said_later = |command: &CommandName| {
         ![CommandName::VERSION, CommandName::VERACK, CommandName::PROTOCONF, CommandName::SENDHEADERS].contains(command)

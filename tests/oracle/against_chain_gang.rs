@@ -64,7 +64,7 @@ fn any_uuid() -> impl Strategy<Value = AssociationId> {
     any::<[u8; 16]>().prop_map(AssociationId::Uuid)
 }
 
-/// Messages that only this protocol has, within the range that both sides can represent.
+/// Generates messages that only this protocol has, within the range that both sides can represent.
 fn any_own() -> impl Strategy<Value = Message> {
     let version = (any_version(), option::of(any_uuid()))
         .prop_map(|(version, association_id)| Message::Version(Box::new(Version { association_id, ..version })));
@@ -86,7 +86,7 @@ fn any_own() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// The crate's result for a payload in a valid frame.
+/// Returns the crate's result for a payload in a valid frame.
 fn decode(command: CommandName, payload: &[u8]) -> Result<TheirMessage, ChainGangError> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
@@ -99,7 +99,7 @@ fn frame_of_theirs(message: &TheirMessage) -> Vec<u8> {
     frame
 }
 
-/// Our message as a value of the crate, or `None` if the crate cannot represent it.
+/// Returns our message as a value of the crate, or `None` if the crate cannot represent it.
 fn to_theirs(message: &MessageRef<'_>) -> Option<TheirMessage> {
     Some(match message {
         MessageRef::Version(message) => TheirMessage::Version(version(message)?),
@@ -145,7 +145,7 @@ fn version(message: &Version) -> Option<theirs::Version> {
     })
 }
 
-/// The type and the id, as one string of bytes.
+/// Returns the type and the id, as one string of bytes.
 fn association(id: AssociationId) -> Vec<u8> {
     match id {
         AssociationId::Empty => Vec::new(),
@@ -180,7 +180,7 @@ fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, Tes
     Ok(difference)
 }
 
-/// The listed difference between values that both accepted.
+/// Returns the listed difference between values that both accepted.
 fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Difference> {
     match (ours, theirs) {
         (MessageRef::Version(ours), TheirMessage::Version(theirs)) if ours.relays() && !theirs.relay => {
@@ -197,7 +197,7 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
     }
 }
 
-/// The listed reason why we refuse a payload that the crate read as `theirs`.
+/// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
     // The association precedes the policy, and its size is one byte in the crate.
@@ -233,7 +233,7 @@ fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     }
 }
 
-/// The listed reason why the crate refuses a payload that we read as `ours`.
+/// Returns the listed reason why the crate refuses a payload that we read as `ours`.
 fn why_they_refuse(ours: &MessageRef<'_>, payload: &[u8]) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     let is_unknown = |stream_type| matches!(stream_type, StreamType::Unknown | StreamType::Data4);
@@ -255,14 +255,14 @@ fn why_they_refuse(ours: &MessageRef<'_>, payload: &[u8]) -> Option<Difference> 
     }
 }
 
-/// Whether `bytes` begin with `size` encoded in a longer form than needed.
+/// Returns whether `bytes` begin with `size` encoded in a longer form than needed.
 fn is_long_form(bytes: &[u8], size: usize) -> bool {
     let mut short = Vec::new();
     peerloop::wire::codec::put_compact_size(size as u64, &mut short);
     bytes.first().is_some_and(|&first| size_bytes(first) > short.len())
 }
 
-/// The number of bytes of a size that begins with `first`.
+/// Returns the number of bytes of a size that begins with `first`.
 fn size_bytes(first: u8) -> usize {
     match first {
         0xfd => 3,

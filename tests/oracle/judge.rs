@@ -57,14 +57,14 @@ pub(crate) enum Difference {
     Size,
 }
 
-/// Our result for a payload, with lists of transactions walked to their end.
+/// Returns our result for a payload, with lists of transactions walked to their end.
 fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, WireError> {
     let message = MessageRef::decode(command, payload)?;
     transactions(&message).into_iter().try_for_each(|tx| tx.map(drop))?;
     Ok(message)
 }
 
-/// All transactions of a message.
+/// Returns all transactions of a message.
 fn transactions<'a>(message: &MessageRef<'a>) -> Vec<Result<TxRef<'a>, WireError>> {
     match message {
         MessageRef::Tx(message) => vec![Ok(*message)],
@@ -87,7 +87,7 @@ fn transactions_of_theirs(message: &NetworkMessage) -> Vec<&Transaction> {
     }
 }
 
-/// The length of the part of an accepted message that both protocols have.
+/// Returns the length of the part of an accepted message that both protocols have.
 fn common_len(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Mempool(_) => 0,
@@ -137,7 +137,7 @@ pub(crate) fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> 
     None
 }
 
-/// The listed reason why we refuse a payload that the crate read as `theirs`.
+/// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> {
     let has_witness = |tx: &&Transaction| tx.input.is_empty() || tx.input.iter().any(|input| !input.witness.is_empty());
     if transactions_of_theirs(theirs).iter().any(has_witness) {
@@ -179,7 +179,7 @@ fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> 
     }
 }
 
-/// The listed reason why the crate refuses a payload that we read as `ours`.
+/// Returns the listed reason why the crate refuses a payload that we read as `ours`.
 fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     match ours {

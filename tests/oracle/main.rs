@@ -53,7 +53,7 @@ fn compare_all<S: Strategy>(
     assert!(compared.get() > 0, "{what}: nothing was compared");
 }
 
-/// The frame that we write.
+/// Returns the frame that we write.
 fn frame_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut frame = Vec::new();
     message.encode_frame(MAGIC, &mut frame);

@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// The proven positions and ids, or `None` for an invalid tree.
+/// Returns the proven positions and ids, or `None` for an invalid tree.
 fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
     let (mut txids, mut indexes) = (Vec::new(), Vec::new());
     block.extract_matches(&mut txids, &mut indexes).ok()?;

@@ -53,20 +53,20 @@ pub(crate) const COMMON: [CommandName; 26] = [
     CommandName::BLOCKTXN,
 ];
 
-/// The crate's result for a payload in a valid frame.
+/// Returns the crate's result for a payload in a valid frame.
 pub(crate) fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
     deserialize::<RawNetworkMessage>(&frame).map(RawNetworkMessage::into_payload)
 }
 
-/// The frame that the crate writes.
+/// Returns the frame that the crate writes.
 pub(crate) fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
-/// Our message as a value of the crate, without the fields that only this protocol has; `None` if the crate cannot
-/// represent it, and for a partial tree, which the crate builds and reads but cannot assemble from parts.
+/// Returns our message as a value of the crate, without the fields that only this protocol has; `None` if the crate
+/// cannot represent it, and for a partial tree, which the crate builds and reads but cannot assemble from parts.
 pub(crate) fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),
@@ -143,7 +143,7 @@ pub(crate) fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     }
 }
 
-/// The flag bits one by one.
+/// Returns the flag bits one by one.
 fn bits(message: &MerkleBlockRef<'_>) -> Vec<bool> {
     message.flags().iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).collect()
 }
@@ -224,7 +224,7 @@ pub(crate) fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// The crate's positions are distances.
+/// Converts a compact block; the crate's positions are distances.
 pub(crate) fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();
@@ -284,7 +284,7 @@ pub(crate) fn merkle_node(hash: Hash256) -> TxMerkleNode {
     TxMerkleNode::from_byte_array(hash.to_bytes())
 }
 
-/// The payload that we write.
+/// Returns the payload that we write.
 pub(crate) fn payload_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     message.encode_payload(&mut payload);

@@ -26,13 +26,13 @@ pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     })
 }
 
-/// A script whose size is encoded in one, three or, now and then, five bytes.
+/// Generates a script whose size is encoded in one, three or, now and then, five bytes.
 fn any_script() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![60 => 0..60_usize, 10 => 250..=256_usize, 1 => 0xfffe..=0x1_0001_usize];
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
 }
 
-/// A transaction with an input: without one, a codec with witnesses would read it as something else.
+/// Generates a transaction with an input: without one, a codec with witnesses would read it as something else.
 pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     let inputs = vec((any_hash(), any::<u32>(), any_script(), any::<u32>()), 1..4);
     let outputs = vec((0..=MONEY_MAX / 4, any_script()), 1..4);
@@ -51,7 +51,7 @@ pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     })
 }
 
-/// A block with the Merkle root of its transactions.
+/// Generates a block with the Merkle root of its transactions.
 pub(crate) fn any_block() -> impl Strategy<Value = Block> {
     (any_header(), vec(any_tx(), 1..8)).prop_map(|(header, transactions)| {
         let tree: MerkleFrontier = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
@@ -80,7 +80,7 @@ pub(crate) fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// A version up to the field after which the protocols differ.
+/// Generates a version up to the field after which the protocols differ.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     let head = (70_001..=70_016_i32, any::<u64>(), any::<i64>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -101,13 +101,13 @@ pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     })
 }
 
-/// UTF-8 of at most `max_bytes`.
+/// Generates UTF-8 of at most `max_bytes`.
 pub(crate) fn any_text(max_bytes: usize) -> impl Strategy<Value = Box<[u8]>> {
     prop_oneof![4 => vec(any::<char>(), 0..=max_bytes / 4), 1 => vec(Just('a'), max_bytes)]
         .prop_map(|text| String::from_iter(text).into_bytes().into())
 }
 
-/// A rejection with a text and a code that are older than this protocol's own.
+/// Generates a rejection with a text and a code that are older than this protocol's own.
 pub(crate) fn any_reject() -> impl Strategy<Value = Reject> {
     let message = select(vec![Box::from(b"tx".as_slice()), Box::from(b"block".as_slice())]);
     let code = select(vec![0x10, 0x11, 0x12, 0x40, 0x41, 0x42, 0x43]).prop_map(RejectCode);
@@ -144,7 +144,7 @@ fn any_get_block_txn() -> impl Strategy<Value = GetBlockTxn> {
         .prop_map(|(hash, indexes)| GetBlockTxn::from_indexes(hash, indexes))
 }
 
-/// Messages without a payload.
+/// Generates messages without a payload.
 fn any_empty() -> impl Strategy<Value = Message> {
     select(vec![
         Message::Verack,
@@ -155,7 +155,7 @@ fn any_empty() -> impl Strategy<Value = Message> {
     ])
 }
 
-/// Messages of a few numbers.
+/// Generates messages of a few numbers.
 fn any_small() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
@@ -165,7 +165,7 @@ fn any_small() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Lists of fixed-size items, and messages about peers and preferences.
+/// Generates lists of fixed-size items, and messages about peers and preferences.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     prop_oneof![
@@ -185,7 +185,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Messages that contain transactions.
+/// Generates messages that contain transactions.
 fn any_of_transactions() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_tx().prop_map(Message::Tx),
@@ -198,7 +198,7 @@ fn any_of_transactions() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Any message of any command in [`COMMON`](crate::theirs::COMMON).
+/// Generates any message of any command in [`COMMON`](crate::theirs::COMMON).
 pub(crate) fn any_common() -> impl Strategy<Value = Message> {
     prop_oneof![1 => any_empty(), 2 => any_small(), 6 => any_list(), 4 => any_of_transactions()]
 }

@@ -99,7 +99,7 @@ fn every_truncation_and_every_byte_value_has_the_same_result() {
     });
 }
 
-/// Payloads that show each difference, which `judge` must return for them.
+/// Returns payloads that show each difference, which `judge` must return for them.
 fn samples() -> Vec<(Difference, CommandName, Vec<u8>)> {
     use Difference::*;
     let tx_without_inputs = [&[1, 0, 0, 0, 0, 1][..], &[0; 13]].concat();

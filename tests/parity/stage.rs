@@ -183,14 +183,14 @@ impl Stage {
 }
 
 impl Host {
-    /// The next edge; there must be exactly one, of one socket.
+    /// Returns the next edge; there must be exactly one, of one socket.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");
         events.first().copied().unwrap_or(Seen::Quiet)
     }
 
-    /// The edges up to the one that reports the end, as one: the end may arrive by itself.
+    /// Returns the edges up to the one that reports the end, as one: the end may arrive by itself.
     pub(crate) fn edge_to_the_end(&mut self) -> Seen {
         loop {
             match self.edge() {
@@ -200,7 +200,7 @@ impl Host {
         }
     }
 
-    /// The next edge without a cause, or `Quiet`.
+    /// Returns the next edge without a cause, or `Quiet`.
     pub(crate) fn quiet(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
         events.first().copied().unwrap_or(Seen::Quiet)

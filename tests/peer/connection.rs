@@ -71,7 +71,7 @@ fn complete_handshake(conn: &mut PeerConnection) {
     handshake.mark_verack_received();
 }
 
-/// A connection in `state` with a complete handshake, or `None` if its type never reaches that state.
+/// Returns a connection in `state` with a complete handshake, or `None` if its type never reaches that state.
 fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option<PeerConnection> {
     let mut conn = new(connection_type);
     let path: &[ConnectionState] = match (state, connection_type) {

@@ -11,7 +11,7 @@ use peerloop::wire::{NetAddress, Version};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The moment `secs` seconds after the loop began.
+/// Returns the moment `secs` seconds after the loop began.
 fn at(secs: u64) -> Instant {
     Instant::ZERO.plus(Duration::from_secs(secs))
 }
@@ -20,7 +20,7 @@ fn address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 8333))
 }
 
-/// A `version` with this user agent, or one that ends before it.
+/// Returns a `version` with this user agent, or one that ends before it.
 fn version(user_agent: Option<&[u8]>) -> Version {
     Version {
         protocol_version: 70_016,

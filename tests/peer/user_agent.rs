@@ -159,7 +159,7 @@ fn the_longest_agent_is_matched_against_the_worst_patterns() {
     assert!(!is_banned("\u{e9}*\u{1f600}", &agent), "patterns need not be ASCII");
 }
 
-/// A matcher that tries every possibility.
+/// Matches by trying every possibility.
 fn names(pattern: &[u8], agent: &[u8]) -> bool {
     match (pattern, agent) {
         ([], []) => true,

@@ -14,7 +14,7 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
 const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers");
 const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
 
-/// A book with a peer and a ban.
+/// Returns a book with a peer and a ban.
 fn small_book(path: &Path) -> RedbStore {
     let (mut store, opened) = RedbStore::open(path).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0));

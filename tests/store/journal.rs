@@ -171,7 +171,7 @@ struct Loop {
 }
 
 impl Loop {
-    /// A loop whose book equals the disk's.
+    /// Returns a loop whose book equals the disk's.
     fn with_peers(count: usize) -> Self {
         let peers = (0..count as u32).map(|number| (address(number), peer(number))).collect();
         Self { peers, ..Self::default() }

@@ -5,7 +5,7 @@ use peerloop::store::{KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError,
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// A peer's rank when the book is full: the lowest is evicted first.
+/// Returns a peer's rank when the book is full: the lowest is evicted first.
 fn worth(peer: &KnownPeer) -> u8 {
     match peer.status {
         PeerStatus::Inaccessible => 0,

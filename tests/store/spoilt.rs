@@ -12,7 +12,7 @@ const AFTER: usize = 200;
 /// The first bytes of each database file.
 const MAGIC_BYTES: usize = 9;
 
-/// A book's bytes after a crash, and after an orderly end.
+/// Returns a book's bytes after a crash, and after an orderly end.
 fn books() -> [Vec<u8>; 2] {
     let folder = Folder::new();
     let mut rng = chance(1);

@@ -46,7 +46,7 @@ impl Folder {
         self.0.join("book")
     }
 
-    /// Lists all names in the folder.
+    /// Returns all names in the folder.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -54,7 +54,7 @@ impl Folder {
         names
     }
 
-    /// Lists all names but the book's and its lock's.
+    /// Returns all names but the book's and its lock's.
     pub(crate) fn others(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name != "book" && name != "book.lock").collect()
     }
@@ -71,7 +71,7 @@ pub(crate) fn chance(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// The `number`th address, every second one of IPv6.
+/// Returns the `number`th address, every second one of IPv6.
 pub(crate) fn address(number: u32) -> SocketAddr {
     let ip = match number % 2 {
         0 => IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number)),
@@ -84,7 +84,7 @@ pub(crate) fn peer(number: u32) -> KnownPeer {
     KnownPeer::new(address(number), UnixTime::from_secs(1_700_000_000))
 }
 
-/// A peer with every field filled.
+/// Returns a peer with every field filled.
 pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
     let mut peer = peer(number);
     peer.status = status(rng.random_range(0..8));
@@ -97,7 +97,7 @@ pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
     peer
 }
 
-/// One of the eight statuses.
+/// Returns one of the eight statuses.
 pub(crate) fn status(number: u8) -> PeerStatus {
     match number {
         0 => PeerStatus::Unknown,
@@ -129,7 +129,7 @@ pub(crate) fn ban(number: u32) -> Ban {
     Ban { host: host(number), reason: reason((number % 5) as u8), since: UnixTime::from_secs(7), until }
 }
 
-/// Whether the long profile is enabled.
+/// Returns whether the long profile is enabled.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("PEERLOOP_LONG").is_some()
 }

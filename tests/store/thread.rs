@@ -26,7 +26,7 @@ fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
     (Arc::new(Bell(sender)), heard)
 }
 
-/// The next completion; the thread must ring for it.
+/// Returns the next completion; the thread must ring for it.
 fn answer(writer: &mut StoreWriter, heard: &Receiver<()>) -> Persisted {
     loop {
         if let Some(answer) = writer.try_answer() {

@@ -30,7 +30,7 @@ impl Model {
         self.armed.insert(key, Armed { tick, order: self.armings, overdue: tick <= self.cursor });
     }
 
-    /// The tick at which the wheel next visits the slot of `armed`, or the last one passed if it is overdue.
+    /// Returns the tick at which the wheel next visits the slot of `armed`, or the last one passed if it is overdue.
     fn visit(&self, armed: Armed) -> u64 {
         if armed.overdue { self.cursor } else { self.cursor + 1 + (armed.tick - self.cursor - 1) % self.slots }
     }
@@ -43,7 +43,7 @@ impl Model {
         self.armed.values().map(|armed| armed.tick).min()
     }
 
-    /// Every key due by `now_tick`, in the order in which the wheel returns them.
+    /// Returns every key due by `now_tick`, in the order in which the wheel returns them.
     fn due(&self, now_tick: u64) -> Vec<u32> {
         let mut due: Vec<u32> = self.armed.keys().copied().filter(|key| self.armed[key].tick <= now_tick).collect();
         due.sort_by_key(|key| {

@@ -12,7 +12,7 @@ use peerloop::wire::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A parser's events when it is fed with `pieces`, up to an error.
+/// Returns a parser's events when it is fed with `pieces`, up to an error.
 fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEvent>, Result<bool, WireError>) {
     let mut parser = BlockStreamParser::new();
     let mut events = Vec::new();
@@ -33,7 +33,7 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
     (events, Ok(parser.is_complete()))
 }
 
-/// The whole-block parser's result for `payload`, as stream events.
+/// Returns the whole-block parser's result for `payload`, as stream events.
 fn whole(payload: &[u8]) -> Option<Vec<BlockStreamEvent>> {
     let block = BlockRef::decode(payload).ok()?;
     let tx_count = block.transactions.len() as u64;
@@ -59,7 +59,7 @@ fn streamed(tx: TxRef<'_>) -> StreamedTx {
     }
 }
 
-/// A transaction whose counts and sizes are encoded in one and three bytes.
+/// Returns a transaction whose counts and sizes are encoded in one and three bytes.
 fn wide_tx() -> Tx {
     let script = [0x6a; 300];
     let input = TxInRef { prev_txid: Hash256::of(b"wide"), prev_index: 7, script: &script, sequence: 8 };

@@ -19,7 +19,7 @@ pub(crate) fn compact_txids() -> Vec<Hash256> {
     COMPACT_TXIDS.map(|txid| txid.parse().expect("it is a hash")).to_vec()
 }
 
-/// The bytes that `encode` appends.
+/// Returns the bytes that `encode` appends.
 pub(crate) fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = b"before".to_vec();
     encode(&mut out);
@@ -48,7 +48,7 @@ pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     })
 }
 
-/// A script whose size is encoded in one, three or, now and then, five bytes.
+/// Generates a script whose size is encoded in one, three or, now and then, five bytes.
 fn any_script() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![40 => 0..60_usize, 10 => 250..=256_usize, 1 => 0xfffe..=0x1_0001_usize];
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
@@ -98,13 +98,13 @@ pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     any_tx_parts().prop_map(|parts| parts.to_tx())
 }
 
-/// A transaction that is unique to its number.
+/// Returns a transaction that is unique to its number.
 pub(crate) fn numbered_tx(number: u32) -> Tx {
     let input = TxInRef { prev_txid: Hash256::of(&number.to_le_bytes()), prev_index: number, script: &[], sequence: 0 };
     Tx::from_parts(1, &[input], &[TxOutRef { value: i64::from(number), script: &[0x51] }], 0)
 }
 
-/// A block of these transactions, with their Merkle root.
+/// Returns a block of these transactions, with their Merkle root.
 pub(crate) fn block_of(header: BlockHeader, transactions: &[Tx]) -> Block {
     let tree: MerkleFrontier = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
     let merkle_root = tree.root().unwrap_or(Hash256::ZERO);

@@ -40,7 +40,7 @@ mod cmpctblock {
         assert_eq!(CompactBlockRef::decode(&[&payload[..], b"more"].concat()), Ok(block));
     }
 
-    /// A block of `short_ids` short ids and the transactions in `prefilled`, each preceded by its distance.
+    /// Returns a block of `short_ids` short ids and the transactions in `prefilled`, each preceded by its distance.
     fn block(short_ids: u8, prefilled: &[&str]) -> Vec<u8> {
         let mut payload = known_payload("cmpctblock")[..88].to_vec();
         payload.push(short_ids);

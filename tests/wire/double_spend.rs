@@ -19,7 +19,7 @@ struct Fork {
     proof: MerkleProof,
 }
 
-/// A transaction that spends these outputs and pays `value`, which makes it unique.
+/// Returns a transaction that spends these outputs and pays `value`, which makes it unique.
 fn spending(outputs: &[u32], value: i64) -> Tx {
     let input = |&number: &u32| TxInRef {
         prev_txid: Hash256::of(&number.to_le_bytes()),
@@ -36,7 +36,7 @@ fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerklePr
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
 }
 
-/// `blocks` blocks on top of `ancestor`; in the last one, `tx` follows the coinbase.
+/// Returns `blocks` blocks on top of `ancestor`; in the last one, `tx` follows the coinbase.
 fn fork(ancestor: Hash256, blocks: usize, tx: &Tx) -> Fork {
     let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
     let tree: MerkleFrontier = txids.into_iter().collect();
@@ -67,7 +67,7 @@ fn ancestor() -> Hash256 {
     Hash256::of(b"ancestor")
 }
 
-/// Two branches, of two blocks and of one, that spend output 1.
+/// Returns two branches, of two blocks and of one, that spend output 1.
 fn double_spend() -> [Fork; 2] {
     [fork(ancestor(), 2, &spending(&[1, 2], 10)), fork(ancestor(), 1, &spending(&[3, 1], 20))]
 }

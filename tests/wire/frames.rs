@@ -343,13 +343,13 @@ pub(crate) fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
 }
 
-/// The bytes of hexadecimal text.
+/// Returns the bytes of hexadecimal text.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "{text} has half a byte");
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-/// A frame's payload, which begins after 24 bytes of header.
+/// Returns a frame's payload, which begins after 24 bytes of header.
 pub(crate) fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
 }

@@ -80,7 +80,7 @@ fn a_locator_steps_back_as_the_node_does() {
     assert_eq!(heights(u32::MAX).len(), 43);
 }
 
-/// The node's own loop (SV Node 1.2.2, chain.cpp CChain::GetLocator).
+/// Computes the heights by the node's own loop (SV Node 1.2.2, chain.cpp CChain::GetLocator).
 fn naive_heights(tip: u32) -> Vec<u32> {
     let (mut height, mut step, mut listed) = (i64::from(tip), 1, Vec::new());
     loop {

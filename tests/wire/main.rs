@@ -30,7 +30,7 @@ mod version;
 use frames::{hex, payload};
 use peerloop::protocol::CommandName;
 
-/// The payload of the first known frame of `command`.
+/// Returns the payload of the first known frame of `command`.
 fn known_payload(command: &str) -> Vec<u8> {
     frames::payloads().find(|(name, _)| *name == CommandName::new(command)).expect(command).1
 }

@@ -20,7 +20,7 @@ fn above(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&[left.to_bytes(), right.to_bytes()].concat())
 }
 
-/// Root and mutation by the plain definition, level by level.
+/// Computes root and mutation by the plain definition, level by level.
 fn plain_tree(txids: &[Hash256]) -> (Option<Hash256>, bool) {
     let mut level = txids.to_vec();
     let mut is_mutated = false;

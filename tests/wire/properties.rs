@@ -28,7 +28,7 @@ fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// A version whose optional tail ends after any field.
+/// Generates a version whose optional tail ends after any field.
 fn any_version() -> impl Strategy<Value = Version> {
     let head = (any::<(i32, u64, i64)>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -82,7 +82,7 @@ fn any_locator() -> impl Strategy<Value = Locator> {
         .prop_map(|(protocol_version, hashes, stop)| Locator::from_hashes(protocol_version, hashes, stop))
 }
 
-/// Messages that are lists.
+/// Generates messages that are lists.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     let header = any::<[[u8; 16]; 5]>()
@@ -99,7 +99,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Messages that set up connections and peers.
+/// Generates messages that set up connections and peers.
 fn any_setting() -> impl Strategy<Value = Message> {
     use StreamType::{Data1, Data2, Data3, Data4, General, Unknown};
     let id = || option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));
@@ -124,7 +124,7 @@ fn any_key() -> impl Strategy<Value = [u8; 33]> {
     any::<([u8; 32], u8)>().prop_map(|(x, parity)| std::array::from_fn(|at| if at == 0 { parity } else { x[at - 1] }))
 }
 
-/// Messages that miners sign.
+/// Generates messages that miners sign.
 fn any_signed() -> impl Strategy<Value = Message> {
     let signature = vec(any::<u8>(), 70..=72).prop_map(Vec::into_boxed_slice);
     prop_oneof![
@@ -141,7 +141,7 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Messages whose parts must fit each other.
+/// Generates messages whose parts must fit each other.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = frames::COMPUTED.iter().chain(&frames::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {

@@ -16,7 +16,7 @@ fn key(fill: u8) -> [u8; 33] {
     key
 }
 
-/// A payload with these signature bytes and the given length.
+/// Returns a payload with these signature bytes and the given length.
 fn payload(len: &[u8], signatures: &[u8]) -> Vec<u8> {
     [&known_payload("revokemid")[..KEYS_END], len, signatures].concat()
 }

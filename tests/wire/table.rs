@@ -12,7 +12,7 @@ struct Row {
     decoded_as: &'static str,
 }
 
-/// The rows whose first cell is a command.
+/// Returns the rows whose first cell is a command.
 fn rows() -> Vec<Row> {
     let lines = include_str!("../../src/wire/mod.rs").lines().filter(|line| line.starts_with("//! | `"));
     lines

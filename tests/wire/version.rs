@@ -21,7 +21,7 @@ fn encode(version: &Version) -> Vec<u8> {
     out
 }
 
-/// The example up to `boundary`, and then `tail`.
+/// Returns the example up to `boundary`, and then `tail`.
 fn with_tail(boundary: usize, tail: &[u8]) -> Result<Version, WireError> {
     Version::decode(&[&payload(frames::VERSION_WITH_ASSOCIATION)[..boundary], tail].concat())
 }

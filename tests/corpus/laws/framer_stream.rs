@@ -42,7 +42,7 @@ pub(crate) fn check(data: &[u8]) {
     check_blocks(payload, &arrivals);
 }
 
-/// The header of a `block` that claims this length for this payload.
+/// Returns the header of a `block` that claims this length for this payload.
 fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
     match kind {
         HeaderKind::Basic => {
@@ -153,7 +153,7 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     assert_eq!((streamed, error), (whole, None));
 }
 
-/// The bytes, cut as they arrive.
+/// Returns the bytes, cut as they arrive.
 fn pieces<'a>(bytes: &'a [u8], arrivals: &'a [Arrival]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut arrivals = arrivals.iter().cycle();

@@ -145,7 +145,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
     }
 }
 
-/// A version that ends inside its first fields, or inside the user agent that it announces.
+/// Returns a version that ends inside its first fields, or inside the user agent that it announces.
 fn broken_version(len: usize) -> Vec<u8> {
     let spoken = Spoken { protocol_version: 70_016, agent: Some(b"/Bitcoin SV:1.0.13/") };
     let mut payload = spoken.payload();
@@ -168,7 +168,7 @@ impl Spoken {
         payload
     }
 
-    /// The label of the reason to refuse the peer, or `None` for a compatible one.
+    /// Returns the label of the reason to refuse the peer, or `None` for a compatible one.
     fn refusal(&self) -> Option<&'static str> {
         if self.protocol_version < 31_800 {
             return Some("protocol_version");

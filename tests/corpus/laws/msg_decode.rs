@@ -66,7 +66,7 @@ fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     }
 }
 
-/// Whether the payload may use a form that is never written.
+/// Returns whether the payload may use a form that is never written.
 fn is_normalised(message: &MessageRef<'_>, payload: &[u8]) -> bool {
     match message {
         // A flag may be any byte but zero, and a type byte alone is no association.

@@ -50,12 +50,12 @@ impl<'a> Tape<'a> {
         array
     }
 
-    /// One of `choices`, which must not be empty.
+    /// Returns one of `choices`, which must not be empty.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.u8()) % choices.len()]
     }
 
-    /// One to eight arrivals, none of them empty.
+    /// Returns one to eight arrivals, none of them empty.
     pub(crate) fn arrivals(&mut self) -> Vec<Arrival> {
         let count = 1 + self.u8() % 8;
         let arrival = |tape: &mut Self| match tape.u8() {
@@ -66,8 +66,8 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| arrival(self)).collect()
     }
 
-    /// All remaining bytes as a stream of frames, and arrivals in steps in proportion to it: a long stream in single
-    /// bytes tests nothing more than a short one.
+    /// Returns all remaining bytes as a stream of frames, and arrivals in steps in proportion to it: a long stream in
+    /// single bytes tests nothing more than a short one.
     pub(crate) fn arriving_stream(&mut self, arrivals: &mut [Arrival]) -> Vec<u8> {
         const ARRIVALS_OF_ONE_BYTE: usize = 256;
         let stream = self.stream();
@@ -80,13 +80,13 @@ impl<'a> Tape<'a> {
         stream
     }
 
-    /// One to four choices.
+    /// Returns one to four choices.
     pub(crate) fn choices(&mut self, among: &[Choice]) -> Vec<Choice> {
         let count = 1 + self.u8() % 4;
         (0..count).map(|_| self.pick(among)).collect()
     }
 
-    /// All remaining bytes as a stream of valid and broken frames.
+    /// Returns all remaining bytes as a stream of valid and broken frames.
     fn stream(&mut self) -> Vec<u8> {
         const STREAM_MAX_BYTES: usize = 32 * 1024;
         let mut stream = Vec::new();

@@ -62,7 +62,7 @@ fn step(tape: &mut Tape<'_>, queue: &mut SendQueue, pool: &mut BufferPool, model
     }
 }
 
-/// Lengths at which a buffer, a segment or a write may end.
+/// Returns a length at which a buffer, a segment or a write may end.
 fn len(tape: &mut Tape<'_>) -> usize {
     match tape.u8() {
         len @ 0x00..=0x7f => usize::from(len),
@@ -88,7 +88,7 @@ fn compare(queue: &SendQueue, model: &Model) {
 }
 
 impl Model {
-    /// The next bytes of an endless stream whose period fits no buffer.
+    /// Returns the next bytes of an endless stream whose period fits no buffer.
     fn next_bytes(&mut self, len: usize) -> Vec<u8> {
         let from = self.pushed_bytes;
         self.pushed_bytes += len as u64;

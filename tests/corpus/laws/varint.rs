@@ -19,7 +19,7 @@ pub(crate) fn check(data: &[u8]) {
     check_list(data, read);
 }
 
-/// The same in the specification's words.
+/// Returns the result in the specification's words.
 fn expected(data: &[u8]) -> Result<u64, WireError> {
     let truncated = Err(WireError::Truncated { command: COMMAND });
     let Some((&first, behind)) = data.split_first() else { return truncated };
