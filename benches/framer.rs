@@ -1,9 +1,9 @@
-//! What does framing cost beside the checksum that every message needs anyway?
+//! The cost of framing beside the checksum that every message needs anyway.
 //!
-//! Each group reads the same bytes twice: `framer` takes frames out of them, and `checksum` only hashes their payloads,
-//! with the boundaries known beforehand. The difference is the framer's own. The groups are a block full of pings (many
-//! headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB, gathered
-//! through the block, received directly or streamed.
+//! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
+//! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
+//! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB
+//! and is gathered through the block, received directly or streamed.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -40,12 +40,12 @@ impl Link {
         Self { framer: MessageFramer::default(), memory: FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES) }
     }
 
-    /// Parses one block and returns how many frames it completed.
+    /// Parses one block and returns the number of completed frames.
     fn parse(&mut self, block: &[u8], delivery: Delivery) -> usize {
         let (mut input, mut frames) = (Input::new(block), 0);
         let admit = |_: &Header| Ok(delivery);
         while let Some(framed) =
-            self.framer.next(&mut input, Instant::ZERO, &RULES, &mut self.memory, admit).expect("the frames are good")
+            self.framer.next(&mut input, Instant::ZERO, &RULES, &mut self.memory, admit).expect("the frames are valid")
         {
             match framed {
                 Framed::Chunk { last: None, bytes, .. } => {
@@ -62,7 +62,7 @@ impl Link {
         frames
     }
 
-    /// Receives as the loop does: the first block as it is, the rest straight into the frame where there is room.
+    /// Receives as the loop does: the first block as it is, the rest directly into the frame where there is room.
     fn receive_directly(&mut self, stream: &[u8]) -> usize {
         let (block, mut rest) = stream.split_at(READ_BLOCK_BYTES);
         let mut frames = self.parse(block, Delivery::Buffer);

@@ -1,11 +1,12 @@
-//! How close does the intake of large messages come to a bare loop that receives and hashes the same bytes?
+//! The intake of large messages, compared with a bare loop that receives and hashes the same bytes.
 //!
-//! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler takes
-//! them in parts, or a loop of `read` and SHA-256 with a block of the same size. Both check the same checksum, a double
-//! hash of the payload. The two take turns, message by message, each on its own connection and always fed by the same
-//! thread, so that both see the same machine; what is printed is the median time of each and the ratio of the medians.
+//! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler
+//! receives them in parts, or a loop of `read` and SHA-256 with a block of the same size. Both check the same
+//! checksum, a double hash of the payload. The two alternate message by message, each on its own connection and
+//! always fed by the same thread, so that both run under the same conditions. Printed are the median time of each and
+//! the ratio of the medians.
 //!
-//! `cargo bench --bench intake -- --messages 1000` takes more of them.
+//! `cargo bench --bench intake -- --messages 1000` measures more of them.
 
 #![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
 
@@ -25,14 +26,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PAYLOAD_BYTES: usize = 64 << 20;
-/// What the sender gives to the kernel at once.
+/// Bytes that the sender writes at once.
 const WRITE_BYTES: usize = 1 << 20;
-/// So many that the medians come out the same from run to run: with 20 the ratio moved between 0.80 and 1.09.
+/// Enough for stable medians: with 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;
-/// What is asked of the ratio.
+/// The ratio's goal.
 const RATIO_MIN: f64 = 0.90;
 
-/// Takes blocks in parts and counts them.
+/// Receives blocks in parts and counts them.
 #[derive(Default)]
 struct Counter {
     is_ready: bool,
@@ -60,7 +61,7 @@ impl Handler for Counter {
     }
 }
 
-/// The sender's thread: writes the frame to a socket whenever it is asked to.
+/// Runs the sender's thread: writes the frame to each socket that it receives.
 fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     while let Ok(mut socket) = asked.recv() {
         for part in frame.chunks(WRITE_BYTES) {
@@ -69,17 +70,17 @@ fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     }
 }
 
-/// The least that has to be done: receive into one block, hash, compare.
+/// Does the least possible work: receives into one block, hashes, compares.
 fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
     let mut header = [0; HEADER_LEN_BYTES];
-    socket.read_exact(&mut header).expect("a message comes");
+    socket.read_exact(&mut header).expect("a message arrives");
     let header = Header::decode(&header);
     let mut hasher = Sha256::new();
     let mut left = header.payload_len as usize;
     while left > 0 {
         let room = left.min(block.len());
         let len = socket.read(&mut block[..room]).expect("the sender writes");
-        assert_ne!(len, 0, "the sender stays");
+        assert_ne!(len, 0, "the sender stays connected");
         hasher.update(&block[..len]);
         left -= len;
     }
@@ -99,10 +100,10 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// A connection to the loop that has shaken hands.
+/// Connects to the loop and completes the handshake.
 fn connect(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>, address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the reactor listens");
-    socket.write_all(&greeting()).expect("so little always fits");
+    socket.write_all(&greeting()).expect("a greeting fits the socket's buffer");
     while !reactor.handler().is_ready {
         reactor.poll_once(Duration::from_secs(1)).expect("the poller works");
     }
@@ -111,7 +112,7 @@ fn connect(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>, address: 
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--messages").skip(1);
-    let messages = arguments.next().map_or(MESSAGES, |count| count.parse().expect("--messages takes a number"));
+    let messages = arguments.next().map_or(MESSAGES, |count| count.parse().expect("--messages needs a number"));
     let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let payload: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
     let mut frame = Header::of(CommandName::BLOCK, &payload).encode(MAGIC).to_vec();
@@ -132,9 +133,9 @@ fn main() {
     for round in 0..=messages {
         let mut took = |index: usize, socket: &TcpStream, receive: &mut dyn FnMut()| {
             let began = Instant::now();
-            ask.send(socket.try_clone().expect("descriptors are left")).expect("the sender waits");
+            ask.send(socket.try_clone().expect("a descriptor is free")).expect("the sender waits");
             receive();
-            // The first round warms up.
+            // The first round is the warm-up.
             if round > 0 {
                 times[index].push(began.elapsed());
             }
@@ -145,12 +146,12 @@ fn main() {
     drop(ask);
     sender.join().expect("the sender did not panic");
     let total = PAYLOAD_BYTES as u64 * (messages as u64 + 1);
-    assert_eq!(reactor.handler().bytes, total, "every byte was handed out");
+    assert_eq!(reactor.handler().bytes, total, "every byte was delivered");
     let [bare, loop_] = times.each_mut().map(|times| median(times));
     let rate = |time: Duration| (PAYLOAD_BYTES >> 20) as f64 / time.as_secs_f64();
     let ratio = bare.as_secs_f64() / loop_.as_secs_f64();
     println!("{messages} blocks of 64 MiB each, with their checksums");
     println!("bare loop  {:>7.1} ms  {:>6.0} MiB/s", bare.as_secs_f64() * 1e3, rate(bare));
     println!("peerloop   {:>7.1} ms  {:>6.0} MiB/s", loop_.as_secs_f64() * 1e3, rate(loop_));
-    println!("ratio      {ratio:.3}, at least {RATIO_MIN} is asked");
+    println!("ratio      {ratio:.3}, the goal is at least {RATIO_MIN}");
 }

@@ -1,25 +1,25 @@
-//! Does an honest peer notice a thousand hostile ones?
+//! The effect of a thousand hostile peers on an honest one.
 //!
-//! For each kind of hostility a fresh node, in a process of its own, serves one honest peer that pings in a closed loop
-//! (the next ping leaves when the pong is in): first alone, then beside 1,000 hostile peers. Printed are the honest
-//! peer's latency and throughput in both, the node's resident memory before and after, and its longest turn, each
-//! beside its goal; a figure that misses its goal is marked with `!`.
+//! For each kind of hostility a fresh node, in a process of its own, serves one honest peer that pings in a closed
+//! loop (it sends the next ping when the pong has arrived): first alone, then beside 1,000 hostile peers. Printed are
+//! the honest peer's latency and throughput in both cases, the node's resident memory before and after, and its
+//! longest turn, each beside its goal; a figure that misses its goal is marked with `!`.
 //!
-//! The attacker is meant to have a machine of its own, but here it shares this one. So it is a third process of lower
-//! priority (nice 5), and each kind offers a stated number of messages or connections per second in all, over all of
-//! its peers: what it could not deliver in time it does not catch up with. The table says what it delivered. Turns are
-//! wall time, so a node that is preempted in a turn has a long one: beside them stands for how many milliseconds of
-//! each second the node was kept from running although it could. On a machine that is busy with other things,
-//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps them out of the node's turns.
+//! The attacker should have a machine of its own, but here it shares this one. So it is a third process of lower
+//! priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
+//! peers; it does not catch up on those that it could not deliver in time. The table shows the delivered ones. Turns
+//! are measured in wall time, so a node that is preempted in a turn has a long one: beside them the table shows for
+//! how many milliseconds of each second the node could have run and did not. On a machine with other work,
+//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps it out of the node's turns.
 //!
-//! Memory begins to count after a first wave of 1,000 honest peers has come and gone in the midst of a message, for
-//! tables and pools keep their size. It is looked at again some seconds after the hostile peers have gone, and a minute
-//! after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation -- claims`. Only
-//! Linux tells memory in `/proc`.
+//! Memory is measured after a first wave of 1,000 honest peers has connected and closed in the middle of a message,
+//! because tables and pools keep their size. It is measured again some seconds after the hostile peers have closed,
+//! or one minute after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation
+//! -- claims`. Only Linux reports memory in `/proc`.
 //!
 //! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
-//! glibc gives large buffers back when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment shows glibc
-//! as it is by itself, which keeps some 64 MB of what the length claims made the node take and free.
+//! glibc returns large buffers to the system when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment
+//! shows glibc's own behaviour: it keeps some 64 MB that the node allocated and freed for the length claims.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
@@ -47,14 +47,14 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_FIRE: Duration = Duration::from_secs(5);
-/// Says what a process is that this program started: `node`, or `attacker KIND ADDRESS`.
+/// The variable with the role of a process that this program started: `node`, or `attacker KIND ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
-/// A command that the nodes are started with, such as `chrt --fifo 10` on a machine that has other things to do.
+/// The command that starts the nodes, such as `chrt --fifo 10` on a machine with other work.
 const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
-/// From which size on glibc gives a buffer back to the system when it is freed, and what the node is given if it is not
-/// set: the first step of a large message.
+/// The size from which glibc returns a freed buffer to the system, and the node's value if it is not set: the first
+/// step of a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
-/// Longer than anything takes.
+/// Longer than any step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const P99_GOAL: Duration = Duration::from_millis(50);
@@ -65,25 +65,25 @@ const TURN_GOAL: Duration = Duration::from_millis(5);
 /// One kind of hostile peer.
 struct Kind {
     name: &'static str,
-    /// What all peers of the kind offer together.
+    /// Messages or connections per second of all peers of the kind together.
     per_second: u32,
     what: &'static str,
     conduct: Conduct,
 }
 
-/// What a hostile peer does each time that it is its turn.
+/// A hostile peer's action in each of its turns.
 enum Conduct {
-    /// Connects, and then only looks whether it is still connected.
+    /// Connects, and then only checks whether it is still connected.
     Silent,
-    /// Shakes hands, then sends one byte of this.
+    /// Completes the handshake, then sends one byte of this.
     Drip(fn() -> Vec<u8>),
-    /// Shakes hands, then sends all of this; reads what comes.
+    /// Completes the handshake, then sends all of this; reads the replies.
     Flood(fn() -> Vec<u8>),
-    /// Shakes hands, then sends all of this; never reads.
+    /// Completes the handshake, then sends all of this; never reads.
     NeverRead(fn() -> Vec<u8>),
-    /// Connects anew, in place of the connection that it had, and sends this.
+    /// Connects anew, replacing its connection, and sends this.
     Anew(fn() -> Vec<u8>),
-    /// Connects anew and closes the connection that it had, every second one with a reset.
+    /// Connects anew and closes its old connection, every second one with a reset.
     Reconnect,
 }
 
@@ -120,7 +120,7 @@ fn main() {
     match env::var(ROLE) {
         Ok(role) if role == "node" => run_node(),
         Ok(role) => {
-            let [_, kind, address] = *role.split('/').collect::<Vec<_>>() else { panic!("what is `{role}`?") };
+            let [_, kind, address] = *role.split('/').collect::<Vec<_>>() else { panic!("unknown role `{role}`") };
             let kind = kind.parse::<usize>().expect("kinds have numbers");
             Attacker::new(&KINDS[kind].conduct, address.parse().expect("an address")).run(KINDS[kind].per_second);
         }
@@ -232,7 +232,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     )
 }
 
-/// The allocator's setting, the one of this process before our own.
+/// Returns the allocator's setting, preferably from this process's environment.
 fn allocator() -> (&'static str, String) {
     let (name, threshold) = ALLOCATOR;
     (name, env::var(name).unwrap_or_else(|_| threshold.to_string()))
@@ -246,7 +246,7 @@ fn mark(is_missed: bool) -> char {
     if is_missed { '!' } else { ' ' }
 }
 
-/// Another process of this program; it is ended with the value.
+/// Another process of this program, ended when dropped.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -254,7 +254,7 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it behind a command of another kind, such as `nice -n 5`, or by itself.
+    /// Starts it through another command, such as `nice -n 5`, or directly.
     fn start(role: &str, behind: &str) -> Self {
         let program = env::current_exe().expect("this program has a path");
         let mut words = behind.split_whitespace();
@@ -279,7 +279,7 @@ impl Process {
         Self { child, input, output }
     }
 
-    /// The rest of the next line, which has to begin so.
+    /// Reads the next line, which must have this beginning, and returns its rest.
     fn answer(&mut self, beginning: &str) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("it writes text");
@@ -287,7 +287,7 @@ impl Process {
         rest.trim().to_owned()
     }
 
-    /// What it has counted so far.
+    /// Asks for its counters so far.
     fn numbers(&mut self) -> [u64; 2] {
         self.input.write_all(b"numbers\n").expect("it is alive");
         let line = self.answer("numbers ");
@@ -297,18 +297,18 @@ impl Process {
 
     fn memory_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel reports it");
         line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("it is a number")
     }
 
-    /// For how long its threads could have run and did not.
+    /// Returns how long its threads could have run and did not.
     fn waited(&self) -> Duration {
         let tasks = format!("/proc/{}/task", self.child.id());
         let tasks = fs::read_dir(tasks).expect("it is alive").map(|task| task.expect("it can be listed").path());
         let nanos = tasks.map(|task| {
             let text = fs::read_to_string(task.join("schedstat")).expect("the thread is alive");
             let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-            Duration::from_nanos(nanos.expect("the kernel tells it"))
+            Duration::from_nanos(nanos.expect("the kernel reports it"))
         });
         nanos.sum()
     }
@@ -366,14 +366,14 @@ struct Attacker<'a> {
     address: SocketAddr,
     peers: Vec<Hostile>,
     message: Vec<u8>,
-    /// Messages sent whole, bytes dripped, or connections opened, whichever the kind offers.
+    /// Whole messages sent, bytes dripped, or connections opened, depending on the kind.
     delivered: u64,
     opened: u64,
 }
 
 struct Hostile {
     socket: TcpStream,
-    /// How much of the message in hand is sent.
+    /// The number of sent bytes of the current message.
     written: usize,
 }
 
@@ -389,7 +389,7 @@ impl<'a> Attacker<'a> {
         Self { conduct, address, peers: Vec::new(), message, delivered: 0, opened: 0 }
     }
 
-    /// Goes round its peers at the rate of its kind until its input ends.
+    /// Acts for its peers in turn at the kind's rate until its input ends.
     fn run(mut self, per_second: u32) {
         let input = lines_of_input();
         for _ in 0..HOSTILE_PEERS {
@@ -407,7 +407,7 @@ impl<'a> Attacker<'a> {
                 Err(TryRecvError::Disconnected) => return,
             }
             let now = Instant::now();
-            // What is late by more than this is given up.
+            // Actions later than this are skipped.
             due = due.max(now.checked_sub(Duration::from_millis(20)).unwrap_or(now));
             while due <= now {
                 self.act(next);
@@ -427,7 +427,7 @@ impl<'a> Attacker<'a> {
             Conduct::NeverRead(_) => self.send(index, usize::MAX),
             Conduct::Reconnect => {
                 if index.is_multiple_of(2) {
-                    // The socket is open, and what cannot be set makes an orderly end of it.
+                    // The socket is open; if the option cannot be set, it ends in an orderly way.
                     let _ = SockRef::from(&self.peers[index].socket).set_linger(Some(Duration::ZERO));
                 }
                 false
@@ -468,7 +468,7 @@ impl<'a> Attacker<'a> {
             }
             Conduct::Anew(_) => self.message.clone(),
         };
-        // The node may have closed it already, which shows at the next turn of this peer.
+        // The node may have closed it already, which shows in this peer's next turn.
         let _ = (&socket).write_all(&hello);
         socket.set_nonblocking(true).expect("it is connected");
         self.delivered += match self.conduct {
@@ -480,7 +480,7 @@ impl<'a> Attacker<'a> {
 }
 
 impl Hostile {
-    /// Reads what is there; returns whether the connection is alive.
+    /// Reads all available bytes; returns whether the connection is alive.
     fn drain(&mut self) -> bool {
         match self.socket.read(&mut [0; 16 * 1024]) {
             Ok(len) => len > 0,
@@ -491,7 +491,7 @@ impl Hostile {
 
 // --- The node -------------------------------------------------------------------------------------------------------
 
-/// Reads all it is sent, and answers a `getaddr` with an inventory of 36 KB.
+/// Reads all messages, and answers a `getaddr` with an inventory of 36 KB.
 struct Reader {
     answer: Option<Bytes>,
 }
@@ -506,10 +506,10 @@ impl Handler for Reader {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         if frame.command() == CommandName::new("getaddr") {
             let answer = self.answer.get_or_insert_with(|| inventory().into());
-            // Who does not take it gets no more of it.
+            // A peer that does not read it gets no more of it.
             let _ = ctx.send_shared(peer, answer);
         } else {
-            // Wrong ones are read up to what is wrong.
+            // An invalid message is read up to its first error.
             let _ = black_box(frame.decode());
         }
     }
@@ -530,16 +530,16 @@ fn run_node() {
     }
 }
 
-/// Lets the kernel make room for all descriptors while there is one thread: each time that the table of a process with
-/// several threads doubles, whoever asked for a descriptor waits for some 10 ms, and an accept that finds nobody asks
-/// for one too.
+/// Makes the kernel grow the descriptor table while there is one thread. Each time the table of a process with
+/// several threads doubles, a call that needs a descriptor waits for some 10 ms, and so does an accept that finds no
+/// connection.
 fn grow_descriptor_table() {
     let clones: io::Result<Vec<OwnedFd>> =
         (0..2 * HOSTILE_PEERS).map(|_| io::stdin().as_fd().try_clone_to_owned()).collect();
     drop(clones.expect("so many descriptors are allowed"));
 }
 
-/// The lines of standard input, up to its end.
+/// Returns the lines of standard input, up to its end.
 fn lines_of_input() -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -569,20 +569,20 @@ fn inventory_of(items: usize) -> Vec<u8> {
     frame(&MessageRef::Inv(items.as_ref()))
 }
 
-/// A good inventory but for the last byte of its payload.
+/// Returns an inventory that is valid but for its payload's last byte.
 fn wrong_checksum() -> Vec<u8> {
     let mut bytes = inventory_of(28);
     *bytes.last_mut().expect("it has a payload") ^= 1;
     bytes
 }
 
-/// A greeting, then the beginning of an inventory as large as a peer may send.
+/// Returns a greeting, then the beginning of an inventory of the largest size that a peer may send.
 fn claim() -> Vec<u8> {
     let header = Header { command: CommandName::INV, payload_len: 2 * 1024 * 1024, checksum: Some([0; 4]) };
     [greeting(), header.encode(MAGIC).to_vec(), vec![0; 16 * 1024]].concat()
 }
 
-/// A count that takes nine bytes, and one item.
+/// Returns an inventory with a count of nine bytes, and one item.
 fn count_bomb() -> Vec<u8> {
     let payload = [&[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &[0; InventoryItem::LEN_BYTES]].concat();
     let mut bytes = Vec::new();

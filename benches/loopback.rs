@@ -1,10 +1,11 @@
-//! What does a ping cost through the whole loop, beside the least that a readiness loop can do for the same bytes?
+//! The cost of a ping through the whole loop, compared with the least that a readiness loop can do for the same
+//! bytes.
 //!
-//! The same client drives two servers in the same way, over 64 connections of loopback: `peerloop` is a reactor whose
-//! peers have shaken hands, and `bare mio` reads what is readable and writes it back, without framing, checksum, timers
-//! or accounting. Each iteration writes one ping to every connection and then reads every answer, so the servers see
-//! their readiness in batches. The client's own cost is in both; the difference of the two is what the engine adds to
-//! 64 pings.
+//! The same client drives two servers in the same way, over 64 connections on loopback: `peerloop` is a reactor whose
+//! peers have completed the handshake, and `bare mio` reads all readable bytes and writes them back, without framing,
+//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every answer,
+//! so the servers see readiness in batches. Both include the client's own cost; the difference of the two is the
+//! engine's cost of 64 pings.
 
 mod greeting;
 
@@ -26,7 +27,7 @@ const CONNECTIONS: usize = 64;
 const PING_LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
 const ANY_PORT: SocketAddr = SocketAddr::new(net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Wants nothing: the engine answers pings by itself.
+/// A handler without requests: the engine answers pings by itself.
 struct Silent;
 
 impl Handler for Silent {
@@ -67,7 +68,7 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
                 let socket = &mut sockets[event.token().0];
                 match socket.read(&mut block) {
                     Ok(0) => ended += 1,
-                    Ok(len) => socket.write_all(&block[..len]).expect("so little always fits"),
+                    Ok(len) => socket.write_all(&block[..len]).expect("so few bytes fit the socket's buffer"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
             }
@@ -75,7 +76,7 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     }
 }
 
-/// The same for both servers: blocking sockets, one ping on each, then one answer from each.
+/// The same client for both servers: blocking sockets, one ping on each, then one answer from each.
 struct Client {
     sockets: Vec<net::TcpStream>,
     ping: Vec<u8>,

@@ -1,8 +1,9 @@
-//! What does a timer cost in the wheel, beside a heap with lazy deletion and an ordered set?
+//! The cost of a timer in the wheel, compared with a heap with lazy deletion and an ordered set.
 //!
-//! All three hold one deadline per key, time passes one tick per iteration, and ten keys are due or moved in each:
-//! `expire` lets every deadline pass and arms it anew, `re_arm` moves each one before it passes, as traffic does. A new
-//! deadline is the latest of all, which is the kindest case for a heap. Times are per iteration, throughput in timers.
+//! All three store one deadline per key, time passes one tick per iteration, and ten keys are due or moved in each:
+//! `expire` lets every deadline pass and arms it anew, `re_arm` moves each one before it passes, as traffic does. A
+//! new deadline is the latest of all, which is the best case for a heap. Times are per iteration, throughput in
+//! timers.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use peerloop::limits::WHEEL_SLOTS;
@@ -12,7 +13,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 const KEYS: [u32; 2] = [1_000, 100_000];
 const PER_TICK: u32 = 10;
-/// Prime to every number of keys, so that stepping by it visits all of them in no order that a cache could foresee.
+/// Coprime to every number of keys, so that stepping by it visits all of them in an order that no cache can predict.
 const STRIDE: u32 = 7_919;
 
 trait Timers {
@@ -30,7 +31,7 @@ impl Timers for Wheel {
     }
 }
 
-/// A moved deadline leaves its old entry in the heap until that comes to the top.
+/// A heap in which a moved deadline's old entry stays until it reaches the top.
 struct LazyHeap {
     entries: BinaryHeap<Reverse<(u64, u32)>>,
     ticks: Vec<u64>,
@@ -76,7 +77,7 @@ impl Timers for OrderedSet {
     }
 }
 
-/// The key that comes `turn`-th when all are visited in scattered order.
+/// Returns the `turn`-th key when all are visited in scattered order.
 fn scattered(turn: u32, keys: u32) -> u32 {
     (u64::from(turn) * u64::from(STRIDE) % u64::from(keys)) as u32
 }

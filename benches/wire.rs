@@ -1,13 +1,13 @@
-//! How fast are messages read and built, beside the crates `bitcoin` and `chain-gang` on the same bytes?
+//! The speed of reading and building messages, compared with the crates `bitcoin` and `chain-gang` on the same bytes.
 //!
-//! To read is to go from the frames to a sum over every item in them: each hash, each input and output, each header.
-//! To build is to go from the message as its crate holds it to the frame, checksum included. Criterion times each by
-//! itself. The table at the end sets them side by side: all take turns for some rounds, and it shows for each the
-//! median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio after the checksum was taken
-//! off, each one's own by its own implementation over the same payloads. `WIRE_TABLE=1` shows the table alone.
+//! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
+//! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
+//! Criterion times each by itself. The table at the end compares them: all alternate for some rounds, and it shows
+//! for each the median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio without the
+//! checksum, each one's own by its own implementation over the same payloads. `WIRE_TABLE=1` shows the table alone.
 //!
-//! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so for it to build is to encode a wrapped one
-//! and to compute the checksum once.
+//! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so its building is the encoding of a
+//! wrapped message plus one checksum.
 
 use bitcoin::consensus::encode::{Decodable, Encodable};
 use bitcoin::hashes::{Hash, sha256d};
@@ -29,11 +29,11 @@ use std::time::Duration;
 
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
-/// The least time of one turn in the table: far above the clock's own steps, and short enough that most turns are not
-/// interrupted on a machine that has other work.
+/// The least time of one turn in the table: far above the clock's resolution, and short enough that other work on the
+/// machine does not interrupt most turns.
 const TURN_MIN: Duration = Duration::from_micros(200);
 
-/// A family of messages in the three forms that they are built from, and its frames.
+/// A family of messages in the three forms from which they are built, and its frames.
 struct Family {
     name: &'static str,
     frames: Vec<u8>,
@@ -43,10 +43,10 @@ struct Family {
     gang: Vec<GangMessage>,
 }
 
-/// Something to time.
+/// A function to time.
 type Pass<'a> = Box<dyn FnMut() -> u64 + 'a>;
 
-/// One of the three at one task, and its checksum alone.
+/// One of the three crates at one task, and its checksum alone.
 struct Contender<'a> {
     name: &'static str,
     whole: Pass<'a>,
@@ -107,7 +107,7 @@ fn header(seed: u64) -> BlockHeader {
     }
 }
 
-/// The most common form: one signature and one key in, two keys' hashes out.
+/// Returns the most common form: one signature and one key in, two key hashes out.
 fn tx(seed: u64) -> Tx {
     let script = [seed as u8; 107];
     let input = TxInRef { prev_txid: hash(seed), prev_index: 1, script: &script, sequence: u32::MAX };
@@ -146,15 +146,19 @@ impl Family {
         Self { name, frames, payloads, ours, bitcoin, gang }
     }
 
-    /// Holds all three to the same sums and the same bytes.
+    /// Asserts that all three have the same sums and the same bytes.
     fn check(&self) {
         let sums: Vec<u64> = self.readers().iter_mut().map(|reader| (reader.whole)()).collect();
-        assert!(sums.iter().all(|sum| *sum == sums[0]), "{} is read in different ways: {sums:?}", self.name);
+        assert!(sums.iter().all(|sum| *sum == sums[0]), "{} has different sums: {sums:?}", self.name);
         let (mut ours, mut bitcoin, mut gang) = (Vec::new(), Vec::new(), Vec::new());
         self.build_ours(&mut ours);
         self.build_bitcoin(&mut bitcoin);
         self.build_gang(&mut gang);
-        assert!(ours == self.frames && bitcoin == self.frames && gang == self.frames, "{} is built apart", self.name);
+        assert!(
+            ours == self.frames && bitcoin == self.frames && gang == self.frames,
+            "{} has different frames",
+            self.name
+        );
     }
 
     fn readers(&self) -> Vec<Contender<'_>> {
@@ -200,16 +204,16 @@ impl Family {
 
     fn build_bitcoin(&self, out: &mut Vec<u8>) {
         for message in &self.bitcoin {
-            message.consensus_encode(out).expect("memory takes all");
+            message.consensus_encode(out).expect("memory accepts all");
         }
     }
 
     fn build_gang(&self, out: &mut Vec<u8>) {
-        self.gang.iter().for_each(|message| message.write(out, MAGIC).expect("memory takes all"));
+        self.gang.iter().for_each(|message| message.write(out, MAGIC).expect("memory accepts all"));
     }
 }
 
-/// The receiving half of a link, as the loop has it.
+/// A link's receiving half, as in the loop.
 struct Framing {
     framer: MessageFramer,
     memory: FramerMemory,
@@ -233,16 +237,16 @@ impl Framing {
         let mut sum = 0_u64;
         while let Some(Framed::Frame { header, payload }) = framer
             .next(&mut input, Instant::ZERO, rules, memory, |_| Ok(Delivery::Buffer))
-            .expect("the frames are sound")
+            .expect("the frames are valid")
         {
-            let message = MessageRef::decode(header.command, payload.as_slice()).expect("the payloads are sound");
+            let message = MessageRef::decode(header.command, payload.as_slice()).expect("the payloads are valid");
             sum = sum.wrapping_add(sum_ours(&message));
         }
         sum
     }
 }
 
-/// The sum of `read` over all frames.
+/// Returns the sum of `read` over all frames.
 fn sum_frames(frames: &[u8], read: impl Fn(&mut &[u8]) -> u64) -> u64 {
     let mut rest = frames;
     let mut sum = 0_u64;
@@ -253,14 +257,14 @@ fn sum_frames(frames: &[u8], read: impl Fn(&mut &[u8]) -> u64) -> u64 {
 }
 
 fn read_bitcoin(rest: &mut &[u8]) -> RawNetworkMessage {
-    RawNetworkMessage::consensus_decode_from_finite_reader(rest).expect("the frames are sound")
+    RawNetworkMessage::consensus_decode_from_finite_reader(rest).expect("the frames are valid")
 }
 
 fn read_gang(rest: &mut &[u8]) -> GangMessage {
-    GangMessage::read(rest, MAGIC).expect("the frames are sound")
+    GangMessage::read(rest, MAGIC).expect("the frames are valid")
 }
 
-/// The beginning of a hash as a number, which the others of its bytes cannot be had without.
+/// Returns the beginning of a hash as a number; computing it computes the whole hash.
 fn word(hash: &[u8; 32]) -> u64 {
     u64::from_le_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
 }
@@ -276,11 +280,11 @@ fn sum_ours(message: &MessageRef<'_>) -> u64 {
         MessageRef::Headers(list) => sum_all(list.iter().map(|item| sum_our_header(&item.header))),
         MessageRef::Tx(tx) => sum_our_tx(tx),
         MessageRef::Block(block) => {
-            let transactions = block.transactions.iter().map(|tx| sum_our_tx(&tx.expect("it is sound")));
+            let transactions = block.transactions.iter().map(|tx| sum_our_tx(&tx.expect("it is valid")));
             sum_our_header(&block.header).wrapping_add(sum_all(transactions))
         }
         MessageRef::Version(version) => {
-            let sender = version.sender.expect("it is there");
+            let sender = version.sender.expect("it has a sender");
             let agent = version.user_agent.as_deref().map_or(0, <[u8]>::len);
             version.services ^ sender.nonce ^ agent as u64 ^ u64::from(sender.address.port)
         }
@@ -307,7 +311,7 @@ fn sum_bitcoin(message: &NetworkMessage) -> u64 {
     match message {
         NetworkMessage::Ping(nonce) => *nonce,
         NetworkMessage::Inv(list) => {
-            // The kind is a variant here, and all that are listed are transactions.
+            // The kind is a variant here, and all listed items are transactions.
             sum_all(list.iter().map(|item| word(&item.network_hash().expect("always")) ^ 1))
         }
         NetworkMessage::Headers(list) => sum_all(list.iter().map(sum_bitcoin_header)),
@@ -399,7 +403,7 @@ fn print_table(families: &[Family]) {
     }
 }
 
-/// Lets all take turns, so that a machine that slows down slows down all of them.
+/// Times all in alternation, so that a slow machine slows down all of them.
 fn compete(contenders: &mut [Contender<'_>]) -> Vec<Medians> {
     let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = contenders.iter().map(|_| (Vec::new(), Vec::new())).collect();
     let passes: Vec<u32> = contenders.iter_mut().map(|contender| passes_needed(&mut contender.whole)).collect();

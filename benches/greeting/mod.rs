@@ -1,4 +1,5 @@
-//! What a bare socket says to a loop on regtest to be a peer of it, for the benches and the tests of whole loops.
+//! The messages by which a bare socket becomes a loop's peer on regtest, for the benches and the tests of whole
+//! loops.
 
 use peerloop::Network;
 use peerloop::protocol::PROTOCOL_VERSION;
@@ -14,7 +15,7 @@ pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
     bytes
 }
 
-/// What a dialler says: `version` and `verack`.
+/// Returns a dialler's first messages: `version` and `verack`.
 pub(crate) fn greeting() -> Vec<u8> {
     let version = Version {
         protocol_version: PROTOCOL_VERSION as i32,

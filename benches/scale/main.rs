@@ -1,9 +1,10 @@
-//! What do a million peers cost in one loop: in memory, and in each of its events beside a thousand?
+//! The cost of a million peers in one loop, compared with a thousand: memory, and the cost of each event.
 //!
-//! `cargo bench --bench scale [PEERS ..]` lets one loop live with so many simulated peers, 1,000 and 1,000,000 by
-//! default: they connect, shake hands, are pinged twice, 1 % of them go and come in each of three seconds, and the loop
-//! stops. Bytes and events are the loop's alone and the same in every run. The time is that of the whole world, peers
-//! and virtual kernel with it, and proves nothing. How to count the instructions is told in `src/manual/testing.md`.
+//! `cargo bench --bench scale [PEERS ..]` runs one loop with that many simulated peers, 1,000 and 1,000,000 by
+//! default: they connect, complete the handshake and are pinged twice, 1 % of them are replaced in each of three
+//! seconds, and the loop stops. Bytes and events are the loop's alone and the same in every run. The time is that of
+//! the whole world, peers and virtual kernel included, and proves nothing. `src/manual/testing.md` describes how to
+//! count the instructions.
 
 mod meter;
 mod run;
@@ -16,7 +17,7 @@ use std::time::Instant;
 const DEFAULT_PEERS: [u64; 2] = [1_000, 1_000_000];
 
 fn main() -> ExitCode {
-    // What cargo itself adds begins with a dash.
+    // The options that cargo adds begin with a dash.
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let Ok(mut sizes) = named.iter().map(|name| name.parse()).collect::<Result<Vec<u64>, _>>() else {
         eprintln!("scale: the arguments are numbers of peers, not {named:?}");

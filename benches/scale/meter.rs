@@ -1,9 +1,9 @@
-//! What belongs to the loop and what does not: its events, its memory, and where its instructions begin and end.
+//! Measures the loop alone: its events, its memory, and where its instructions begin and end.
 //!
-//! [`Beyond`] is the network in between: it counts the loop's events, and what the virtual kernel allocates does not
-//! count as the loop's. [`Measured`] is the loop as the driver sees it; only what is allocated in its turns counts. The
-//! functions [`within_the_loop`] and [`beyond_the_loop`] are never inlined, so that a profiler can tell by their names
-//! whose instructions it sees.
+//! [`Beyond`] is the network between loop and virtual kernel: it counts the loop's events, and excludes the kernel's
+//! allocations. [`Measured`] is the loop as the driver sees it; only allocations in its turns count. The functions
+//! [`within_the_loop`] and [`beyond_the_loop`] are never inlined, so that a profiler can attribute instructions by
+//! their names.
 
 use allocation_counter::{measure, opt_out};
 use peerloop::error::RefusedOption;
@@ -18,16 +18,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a loop has done and what it holds.
+/// The events and memory of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// Readiness that it was told of and calls that it made about sockets; looks at the clock and waits are no events.
+    /// Readiness reported to it and calls that it made about sockets; clock reads and waits are no events.
     pub(crate) events: u64,
     pub(crate) turns: u64,
     pub(crate) allocations: u64,
-    /// Bytes that it holds between two turns.
+    /// Bytes that it uses between two turns.
     pub(crate) held_bytes: i64,
-    /// The most that it ever held, in the midst of a turn or not.
+    /// The most bytes that it ever used, within or between turns.
     pub(crate) peak_bytes: i64,
 }
 
@@ -38,20 +38,20 @@ pub(crate) struct Measured<H: Handler> {
     account: Account,
 }
 
-/// The network of one host, which notes what passes.
+/// One host's network, which records all calls.
 #[derive(Debug)]
 pub(crate) struct Beyond {
     net: SimNet,
     events: u64,
 }
 
-/// One turn of the loop.
+/// Runs one turn of the loop.
 #[inline(never)]
 fn within_the_loop<H: Handler>(reactor: &mut Reactor<Beyond, H>) -> io::Result<bool> {
     reactor.poll_once(Duration::ZERO)
 }
 
-/// One call of the loop to its kernel.
+/// Makes one call of the loop to its kernel.
 #[inline(never)]
 fn beyond_the_loop<T>(call: impl FnOnce() -> T) -> T {
     let mut answer = None;
@@ -60,7 +60,7 @@ fn beyond_the_loop<T>(call: impl FnOnce() -> T) -> T {
 }
 
 impl<H: Handler> Measured<H> {
-    /// A loop that is made by `make`, which counts as its first deed.
+    /// Creates a loop with `make`, whose allocations are counted as the loop's.
     pub(crate) fn new(net: SimNet, make: impl FnOnce(Beyond) -> Reactor<Beyond, H>) -> Self {
         let mut reactor = None;
         let made = measure(|| reactor = Some(make(Beyond { net, events: 0 })));
@@ -84,7 +84,7 @@ impl<H: Handler> Measured<H> {
 
 impl Account {
     fn add(&mut self, info: &allocation_counter::AllocationInfo) {
-        let most_bytes = i64::try_from(info.bytes_max).expect("no machine has as much");
+        let most_bytes = i64::try_from(info.bytes_max).expect("no machine has so much memory");
         self.peak_bytes = self.peak_bytes.max(self.held_bytes + most_bytes);
         self.held_bytes += info.bytes_current;
         self.allocations += info.count_total;

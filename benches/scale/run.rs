@@ -1,8 +1,9 @@
-//! The life of a loop with many peers: they come, they are pinged twice, some go and others come, and it stops.
+//! The life of a loop with many peers: they connect, they are pinged twice, some are replaced by others, and the loop
+//! stops.
 //!
-//! Half of the peers dial the loop and the loop dials the other half. How many come in a millisecond, and how many are
-//! pinged in one, does not depend on how many there are in all, so that a turn of a large loop has as much to do as one
-//! of a small loop: what differs is only what the others cost. The peers witness that they were treated right.
+//! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings in one
+//! millisecond do not depend on the number of peers, so that a turn of a large loop has as much work as one of a
+//! small loop: only the cost of the other peers differs. The peers check that the loop treats them correctly.
 
 use crate::meter::{Account, Measured};
 use peerloop::peer::ConnectionType;
@@ -18,36 +19,36 @@ use std::time::Duration;
 const PER_MILLISECOND: u64 = 32;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// Longer than it takes a million peers to come.
+/// Longer than a million peers need to connect.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_ROUNDS: u32 = 2;
 const CHURN_SECONDS: u32 = 3;
-/// One in so many peers leaves in a second, and another one comes.
+/// One in so many peers is replaced by another in a second.
 const CHURN_ONE_IN: u64 = 100;
 const PORT: u16 = 18_444;
 /// Connections from the loop to one port; there are 28,232 local ports for each.
 const PER_LISTENER: u64 = 20_000;
-/// Addresses that the crowd dials from.
+/// Addresses from which the crowd dials.
 const SOURCES: u32 = 61;
-/// Room for links that end while others come.
+/// Room for links that end while others connect.
 const ENDING: usize = 1_024;
 
-/// What the loop did and held up to the end of one part of its life.
+/// The events and memory of the loop up to the end of one phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Phase {
     pub(crate) name: &'static str,
     /// Peers that are ready.
     pub(crate) ready: u64,
     pub(crate) account: Account,
-    /// What the loop says that it holds.
+    /// Bytes that the loop itself reports.
     pub(crate) accounted_bytes: u64,
 }
 
-/// Runs a whole life with `peers` peers, an even number up to 1,800,000, and returns its parts.
+/// Runs a whole life with `peers` peers, an even number up to 1,800,000, and returns its phases.
 ///
 /// # Panics
 ///
-/// If a peer was not treated right, or if anything is left in the end.
+/// If a peer was not treated correctly, or if anything remains in the end.
 pub(crate) fn live(peers: u64) -> Vec<Phase> {
     assert!(peers > 0 && peers.is_multiple_of(2), "half of the peers dial, half are dialled");
     let times = Times::of(peers);
@@ -67,7 +68,7 @@ pub(crate) fn live(peers: u64) -> Vec<Phase> {
     phases
 }
 
-/// When the parts of a life are over.
+/// The ends of a life's phases.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     come: Instant,
@@ -79,12 +80,12 @@ impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
         let come = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all have come before the first of them is pinged");
+        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all are connected before the first of them is pinged");
         let pinged = come.plus(PING_INTERVAL * PING_ROUNDS);
         Self { come, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
 
-    /// When the peer with this index among `count` leaves, if it does.
+    /// Returns when the peer with this index among `count` closes its connection, if it does.
     fn leaving(self, index: u64, count: u64) -> Option<Instant> {
         let second = u32::try_from(index % CHURN_ONE_IN).ok().filter(|second| *second < CHURN_SECONDS)?;
         let within_second = SECOND.mul_f64(index as f64 / count as f64);
@@ -92,7 +93,7 @@ impl Times {
     }
 }
 
-/// The loop, its peers and what they saw.
+/// The loop, its peers and their observations.
 struct Stage {
     peers: u64,
     times: Times,
@@ -139,13 +140,13 @@ impl Stage {
         Self { peers, times, driver: Driver::new(&world), node, crowd, profile, journal, address }
     }
 
-    /// How many leave of those that have dialled, and of those that were dialled.
+    /// Returns how many of the peers that dialled are replaced, which is also the number for those that were dialled.
     fn leavers(&self) -> u64 {
         let half = self.peers / 2;
         (0..half).filter(|index| self.times.leaving(*index, half).is_some()).count() as u64
     }
 
-    /// As many dial as leave of those that have dialled.
+    /// Makes as many peers dial as those that dialled have closed.
     fn let_others_come(&mut self) {
         let count = self.leavers();
         let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);
@@ -166,14 +167,14 @@ impl Stage {
     fn check(&self) {
         let (tally, peers) = (self.journal.tally(), self.peers);
         assert_eq!(self.journal.complaints(), []);
-        assert_eq!(tally.ready, peers + 2 * self.leavers(), "for each that left another one came");
+        assert_eq!(tally.ready, peers + 2 * self.leavers(), "each closed peer was replaced");
         assert_eq!(tally.pings_answered, peers * u64::from(PING_ROUNDS));
         assert_eq!((tally.closed, tally.failed, tally.torn), (peers, 0, 0));
         assert_eq!((self.crowd.len(), self.node.reactor().stats().links), (0, 0));
     }
 }
 
-/// The loop's own handler: it dials, and dials again who has left. It keeps nothing of any peer.
+/// The loop's own handler: it dials, and dials again after a close. It keeps nothing of any peer.
 #[derive(Debug)]
 struct Dialler {
     targets: Vec<SocketAddr>,
@@ -210,7 +211,7 @@ impl Handler for Dialler {
     }
 }
 
-/// The peer with this index; those behind the first `count` stay.
+/// Returns the role of the peer with this index; those after the first `count` stay.
 fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
     let honest = Honest::new(profile);
     match times.leaving(index, count).filter(|_| index < count) {
@@ -219,7 +220,7 @@ fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
     }
 }
 
-/// An honest peer that leaves at a moment.
+/// An honest peer that closes its connection at a given moment.
 struct Leaver {
     honest: Honest,
     leaves_at: Instant,
