@@ -1,36 +1,35 @@
-//! Whose an address is: the keys under which bans, caps and quotas count it.
+//! The owner of an address: the keys by which bans, caps and quotas count addresses.
 //!
-//! One [`Host`] is who can hold an address at little cost: a single IPv4 address, or a /64 of IPv6, of which everybody
-//! has 2^64. One [`NetGroup`] is who can hold a whole range: it is the node's own notion (SV Node 1.2.2,
-//! netaddress.cpp GetGroup). Addresses of IPv4 that are written as IPv6 are those of IPv4 here, always: otherwise a
-//! peer would have two of everything, and all of IPv4 behind a translator would be one host. Nothing in here remembers
-//! anything.
+//! One [`Host`] is an owner at little cost: of a single IPv4 address, or of a /64 of IPv6, which has 2^64 addresses.
+//! One [`NetGroup`] is an owner of a whole range, as the node groups addresses (SV Node 1.2.2, netaddress.cpp
+//! GetGroup). An IPv4 address written as IPv6 always counts as IPv4: otherwise a peer would have two of everything,
+//! and all of IPv4 behind a translator would be one host. This module has no state.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// One holder of addresses: an IPv4 address, or a /64 of IPv6.
+/// One owner of addresses: an IPv4 address, or a /64 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// An address of IPv4, also the one inside a 6to4, Teredo or translated one if it can be routed.
+    /// An IPv4 address, also the one inside a 6to4, Teredo or translated address if it is routable.
     V4(Ipv4Addr),
-    /// The first 64 bits of an address of IPv6.
+    /// The first 64 bits of an IPv6 address.
     V6(u64),
 }
 
-/// One range of addresses that somebody may hold as a whole; the number is a name, not a hash.
+/// One range of addresses that may have a single owner; the number is a name, not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetGroup {
-    /// All that cannot be routed, loopback and private ranges among it.
+    /// All unroutable addresses, including loopback and private ranges.
     Unroutable,
     /// A /16 of IPv4, also of the IPv4 address inside a 6to4, Teredo or translated one.
     V4([u8; 2]),
-    /// A /32 of IPv6; of Hurricane Electric's 2001:470::/32, which gives away /48s, a /36.
+    /// A /32 of IPv6; within Hurricane Electric's 2001:470::/32, whose users get /48s for free, a /36.
     V6([u8; 5]),
 }
 
 impl Host {
-    /// Who holds `address`.
+    /// Returns the owner of `address`.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
@@ -43,7 +42,7 @@ impl Host {
 }
 
 impl NetGroup {
-    /// The range that `address` is in.
+    /// Returns the range that contains `address`.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             address if !is_routable(address) => Self::Unroutable,
@@ -67,7 +66,7 @@ impl NetGroup {
     }
 }
 
-/// Whether a packet to `address` can leave this machine's own networks.
+/// Returns whether a packet to `address` can be routed beyond this machine's own networks.
 pub fn is_routable(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_routable_v4(address),
@@ -78,7 +77,7 @@ pub fn is_routable(address: IpAddr) -> bool {
     }
 }
 
-/// `address` with an IPv4 address written as one.
+/// Returns `address`, with an IPv4 address in its IPv4 form.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -103,11 +102,11 @@ fn is_routable_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let is_documentation = (a, b) == (0x2001, 0x0db8);
     let is_orchid = a == 0x2001 && (0x10..0x30).contains(&b);
-    // 2000::/3 is all that is given out for use between networks.
+    // Only 2000::/3 is assigned for use between networks.
     a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
 }
 
-/// The IPv4 address that a transition mechanism has put into one of IPv6.
+/// Returns the IPv4 address that a transition mechanism embedded in an IPv6 one.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_from_outside_is_taken_for_a_host_of_this_machines_own_networks() {
+    fn no_outside_address_counts_as_a_host_of_this_machines_own_networks() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_of_ipv6_has_a_64() {
+    fn a_host_of_ipv6_is_a_64() {
         assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")), Host::of(ip("2a00:1:2:3:ffff::")));
         assert_ne!(Host::of(ip("2a00:1:2:3::")), Host::of(ip("2a00:1:2:4::")));
         assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")).to_string(), "2a00:1:2:3::/64");
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_routed_is_one_group() {
+    fn all_unroutable_addresses_are_one_group() {
         for text in [
             "0.1.2.3",
             "10.1.2.3",

@@ -1,11 +1,10 @@
-//! The numbers by which this operating system names errors.
+//! This operating system's error numbers.
 //!
-//! The standard library gives most of them a kind of its own; the others are matched by number. The
-//! virtual kernel of the simulator fails with these numbers and nothing else, so that whatever tells errors apart does
-//! with it what it would do with the real one.
+//! The standard library gives most of them a kind of its own; the others are matched by number. The simulator's
+//! virtual kernel fails with these numbers only, so that its errors are classified as those of the real one.
 
-/// Returns the number of this system: that of Linux, of the systems that come from BSD, or of System V, which Solaris,
-/// illumos and Linux on MIPS follow.
+/// Returns the number of this system: Linux, the systems derived from BSD, or System V, whose numbers Solaris,
+/// illumos and Linux on MIPS use.
 const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     const IS_SYSTEM_V: bool = cfg!(any(
         target_os = "solaris",
@@ -24,7 +23,7 @@ const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     }
 }
 
-/// The number that each BSD has given [`EPROTO`] by itself.
+/// The number of [`EPROTO`], which differs between the BSDs.
 const EPROTO_OF_BSD: i32 = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
     92
 } else if cfg!(target_os = "openbsd") {
@@ -35,53 +34,53 @@ const EPROTO_OF_BSD: i32 = if cfg!(any(target_os = "freebsd", target_os = "drago
     100
 };
 
-/// A signal came first.
+/// A signal interrupted the call.
 pub const EINTR: i32 = 4;
-/// Not now.
+/// The call would block.
 pub const EAGAIN: i32 = errno(11, 35, 11);
 /// The device has failed.
 pub const EIO: i32 = 5;
 /// No memory.
 pub const ENOMEM: i32 = 12;
-/// No descriptor left in the whole system.
+/// The whole system has no free descriptor.
 pub const ENFILE: i32 = 23;
-/// No descriptor left for this process.
+/// This process has no free descriptor.
 pub const EMFILE: i32 = 24;
 /// No room on the device; for a poller, no room for another registration.
 pub const ENOSPC: i32 = 28;
-/// Nobody reads any more.
+/// The peer no longer reads.
 pub const EPIPE: i32 = 32;
-/// No route to the network of the peer, in the words of the network. The number is that of no error on BSD.
+/// The network reports no route to the peer's network. On BSD the number belongs to no error.
 pub const ENONET: i32 = errno(64, -1, 64);
-/// The protocol went wrong.
+/// The peer violated the protocol.
 pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);
 /// The protocol has no such option.
 pub const ENOPROTOOPT: i32 = errno(92, 42, 99);
-/// The address is taken.
+/// The address is in use.
 pub const EADDRINUSE: i32 = errno(98, 48, 125);
-/// No port is left, or the address is not one of this host.
+/// No port is free, or the address is not one of this host.
 pub const EADDRNOTAVAIL: i32 = errno(99, 49, 126);
 /// No interface is up.
 pub const ENETDOWN: i32 = errno(100, 50, 127);
-/// No route leads there.
+/// No route leads to the network.
 pub const ENETUNREACH: i32 = errno(101, 51, 128);
-/// The connection was gone before it was accepted.
+/// The connection ended before it was accepted.
 pub const ECONNABORTED: i32 = errno(103, 53, 130);
 /// The peer has reset the connection.
 pub const ECONNRESET: i32 = errno(104, 54, 131);
-/// The kernel has no room for it.
+/// The kernel has no buffer space.
 pub const ENOBUFS: i32 = errno(105, 55, 132);
 /// There is no connection.
 pub const ENOTCONN: i32 = errno(107, 57, 134);
-/// Nobody has answered.
+/// The peer did not answer in time.
 pub const ETIMEDOUT: i32 = errno(110, 60, 145);
-/// Nobody listens.
+/// No socket listens at the address.
 pub const ECONNREFUSED: i32 = errno(111, 61, 146);
-/// The host of the peer is down.
+/// The peer's host is down.
 pub const EHOSTDOWN: i32 = errno(112, 64, 147);
-/// The connect has begun and goes on.
+/// The connect has begun and continues.
 pub const EINPROGRESS: i32 = errno(115, 36, 150);
-/// Nobody answers for the address on its network.
+/// No route leads to the host.
 pub const EHOSTUNREACH: i32 = errno(113, 65, 148);
 
 #[cfg(test)]
@@ -105,7 +104,7 @@ mod tests {
     const _: () = assert!(ENONET == libc::ENONET);
 
     #[test]
-    fn the_standard_library_counts_alike() {
+    fn the_standard_library_maps_the_same_numbers() {
         for (code, kind) in [
             (EINTR, ErrorKind::Interrupted),
             (EAGAIN, ErrorKind::WouldBlock),

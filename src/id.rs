@@ -1,11 +1,12 @@
-//! Who is who: generational ids of links and peers, and the poll tokens that carry them.
+//! Generational ids of links and peers, and the poll tokens that contain them.
 //!
-//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed, so that an event, a
-//! timer or an embedder's note that outlived its link is recognised as stale instead of reaching the slot's new owner.
+//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed. So an event, a
+//! timer or an embedder's note that outlived its link is recognised as stale instead of reaching the slot's new
+//! owner.
 
 use std::fmt;
 
-/// Identifies one TCP connection for ever: a row of the table and the generation of its use.
+/// The unique id of a TCP connection: a slot of the table and the generation of its use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     slot: u32,
@@ -13,29 +14,29 @@ pub struct LinkId {
 }
 
 impl LinkId {
-    /// The highest generation of a slot; a slot that reaches it is retired. What is above it marks other tokens.
+    /// The highest generation of a slot; a slot that reaches it is retired. Higher values mark other tokens.
     pub(crate) const GENERATION_MAX: u32 = u32::MAX - 1;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// The row, an index that is dense and soon reused.
+    /// Returns the slot, an index that is dense and soon reused.
     pub const fn slot(self) -> usize {
         self.slot as usize
     }
 
-    /// How often the row was used before.
+    /// Returns how often the slot was used before.
     pub const fn generation(self) -> u32 {
         self.generation
     }
 
-    /// Generation and slot as one number.
+    /// Returns generation and slot as one number.
     pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
 
-    /// The id that [`LinkId::to_u64`] made.
+    /// Returns the id that [`LinkId::to_u64`] packed.
     pub const fn from_u64(packed: u64) -> Self {
         Self { slot: packed as u32, generation: (packed >> 32) as u32 }
     }
@@ -47,7 +48,7 @@ impl fmt::Debug for LinkId {
     }
 }
 
-/// Identifies a peer for ever: the id of the link that it said `version` on.
+/// The unique id of a peer: the id of the link on which it sent `version`.
 ///
 /// A connection that is opened again is a new peer. Eight bytes, `Copy`, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +63,8 @@ impl PeerId {
         self.0
     }
 
-    /// A dense index below the number of rows ever in use at once, for an embedder's own table. It is reused after the
-    /// peer is closed: keep the `PeerId` beside it.
+    /// Returns a dense index below the number of rows ever in use at once, for an embedder's own table. It is reused
+    /// after the peer is closed: keep the `PeerId` beside it.
     pub const fn slot(self) -> usize {
         self.0.slot()
     }
@@ -81,21 +82,21 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// What a readiness event is about; travels through the kernel as 64 bits.
+/// The source of a readiness event, packed into 64 bits for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     /// A connection.
     Link(LinkId),
     /// The listener with this index.
     Listener(u32),
-    /// A command waits in the handle's queue.
+    /// The waker: a request or a completion waits for the loop.
     Waker,
 }
 
 impl Token {
     const WAKER: u32 = u32::MAX;
 
-    /// The token as one number.
+    /// Returns the token as one number.
     pub const fn to_u64(self) -> u64 {
         match self {
             Self::Link(id) => id.to_u64(),
@@ -104,7 +105,7 @@ impl Token {
         }
     }
 
-    /// The token that [`Token::to_u64`] made.
+    /// Returns the token that [`Token::to_u64`] packed.
     pub const fn from_u64(packed: u64) -> Self {
         let id = LinkId::from_u64(packed);
         match (id.generation, id.slot) {

@@ -1,23 +1,23 @@
 //! The protocol's own constants: networks, command names, versions and service bits.
 //!
-//! Everything that names something on the wire but needs no codec stands here, below the errors that mention it.
+//! Names and numbers of the wire that need no codec, below the errors that mention them.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The protocol version we speak (SV Node 1.2.2, version.h PROTOCOL_VERSION).
+/// Our protocol version (SV Node 1.2.2, version.h PROTOCOL_VERSION).
 pub const PROTOCOL_VERSION: u32 = 70_016;
-/// The oldest protocol version we talk to (SV Node 1.2.2, version.h MIN_PEER_PROTO_VERSION).
+/// The oldest accepted protocol version (SV Node 1.2.2, version.h MIN_PEER_PROTO_VERSION).
 pub const PROTOCOL_VERSION_MIN: u32 = 31_800;
-/// Peers above this version answer pings (BIP 31).
+/// The version above which peers answer pings (BIP 31).
 pub const PONG_ABOVE_VERSION: u32 = 60_000;
-/// From this version on a peer understands `sendheaders`.
+/// The version from which peers understand `sendheaders`.
 pub const SENDHEADERS_VERSION: u32 = 70_012;
-/// From this version on a peer understands extended headers.
+/// The version from which peers understand extended headers.
 pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
-/// Service bit that marks Bitcoin SV nodes; its name is older than they are (NODE_BITCOIN_CASH).
+/// Service bit of Bitcoin SV nodes; its name is older than they are (NODE_BITCOIN_CASH).
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.
@@ -37,7 +37,7 @@ impl Network {
     /// All networks.
     pub const ALL: [Self; 4] = [Self::Mainnet, Self::Testnet, Self::Stn, Self::Regtest];
 
-    /// The four bytes that begin every message, in wire order (SV Node 1.2.2, chainparams.cpp netMagic).
+    /// Returns the four bytes that begin every message, in wire order (SV Node 1.2.2, chainparams.cpp netMagic).
     pub const fn magic(self) -> [u8; 4] {
         match self {
             Self::Mainnet => [0xe3, 0xe1, 0xf3, 0xe8],
@@ -47,7 +47,7 @@ impl Network {
         }
     }
 
-    /// The TCP port that nodes of the network listen on.
+    /// Returns the TCP port on which the network's nodes listen.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Mainnet => 8_333,
@@ -57,7 +57,7 @@ impl Network {
         }
     }
 
-    /// The names whose addresses are nodes of the network (SV Node 1.2.2, chainparams.cpp vSeeds).
+    /// Returns the names that resolve to nodes of the network (SV Node 1.2.2, chainparams.cpp vSeeds).
     pub const fn dns_seeds(self) -> &'static [&'static str] {
         match self {
             Self::Mainnet => &["seed.bitcoinsv.io", "seed.satoshisvision.network", "seed.bitcoinseed.directory"],
@@ -69,7 +69,7 @@ impl Network {
         }
     }
 
-    /// The name as users type it.
+    /// Returns the name as users type it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mainnet => "mainnet",
@@ -79,7 +79,7 @@ impl Network {
         }
     }
 
-    /// The network with this magic, if it is a known one.
+    /// Returns the network with this magic, if it is a known one.
     pub fn from_magic(magic: [u8; 4]) -> Option<Self> {
         Self::ALL.into_iter().find(|network| network.magic() == magic)
     }
@@ -91,7 +91,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The text is not the name of a network.
+/// The error for a text that is not a network's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownNetwork;
 
@@ -137,12 +137,13 @@ pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
     })
 }
 
-/// The name of a command as the header carries it: twelve bytes, padded with NUL.
+/// A command's name in the header: twelve bytes, padded with NUL.
 ///
-/// Any twelve bytes can be held; [`CommandName::is_well_formed`] tells whether a node would look at them.
-// Two numbers, for every message is matched against many names. The first byte is the highest, so they order like text.
+/// Any twelve bytes are representable; [`CommandName::is_well_formed`] returns whether a node would accept them.
+// Two numbers, because every message is compared with many names. The first byte is the highest, so they order like
+// text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Twelve bytes and not sixteen, for each row holds some in why its link ends.
+// Twelve bytes and not sixteen, because each row stores some in its close reason.
 #[repr(Rust, packed(4))]
 pub struct CommandName {
     head: u64,
@@ -203,13 +204,13 @@ commands! {
     DSDETECTED = "dsdetected",
     REVOKEMID = "revokemid",
     DATAREFTX = "datareftx",
-    /// It is a form of the header and no command.
+    /// It is a form of the header, not a command.
     EXTMSG = "extmsg",
 }
 
 impl CommandName {
-    /// Its place in [`CommandName::ALL`]; their number for any other name.
-    // It is asked for every message, so it is a hash without collisions and one comparison.
+    /// Returns the index in [`CommandName::ALL`], or that list's length for an unknown name.
+    // This runs for every message, so it is a hash without collisions and one comparison.
     #[inline]
     pub const fn place(self) -> usize {
         let place = PLACES[self.hash(PLACES_FACTOR)] as usize;
@@ -223,7 +224,7 @@ impl CommandName {
         (product >> (u64::BITS - PLACES_BITS)) as usize
     }
 
-    /// The name `text`.
+    /// Creates the name `text`.
     ///
     /// # Panics
     ///
@@ -240,14 +241,14 @@ impl CommandName {
         Self::from_bytes(bytes)
     }
 
-    /// The name with these bytes, whatever they are.
+    /// Creates a name from these bytes, also malformed ones.
     #[inline]
     pub const fn from_bytes(bytes: [u8; 12]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
         Self { head: u64::from_be_bytes([a, b, c, d, e, f, g, h]), tail: u32::from_be_bytes([i, j, k, l]) }
     }
 
-    /// The twelve bytes of the wire.
+    /// Returns the twelve bytes of the wire.
     #[inline]
     pub const fn to_bytes(self) -> [u8; 12] {
         let [a, b, c, d, e, f, g, h] = self.head.to_be_bytes();
@@ -255,8 +256,8 @@ impl CommandName {
         [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
-    /// Whether every byte before the first NUL is printable ASCII and every byte after it is NUL. A node drops messages
-    /// whose name is not (SV Node 1.2.2, protocol.cpp CheckCommandFormat). Twelve NULs are well formed.
+    /// Returns whether every byte before the first NUL is printable ASCII and every byte after it is NUL. A node
+    /// drops messages with other names (SV Node 1.2.2, protocol.cpp CheckCommandFormat). Twelve NULs are well formed.
     #[inline]
     pub const fn is_well_formed(&self) -> bool {
         if self.tail == 0 {
@@ -276,10 +277,10 @@ const PLACES_FACTOR: u64 = {
     }
     factor
 };
-/// The place of the one name with each hash; any place where there is none.
+/// The index of the one name with each hash, and any index for an unused hash.
 const PLACES: [u8; 1 << PLACES_BITS] = places(PLACES_FACTOR).expect("the factor was chosen for it");
 
-/// The places by hash, or `None` if two names have the same.
+/// Returns the indexes by hash, or `None` if two names have the same hash.
 const fn places(factor: u64) -> Option<[u8; 1 << PLACES_BITS]> {
     let mut places = [u8::MAX; 1 << PLACES_BITS];
     let mut place = 0;
@@ -301,17 +302,17 @@ const fn places(factor: u64) -> Option<[u8; 1 << PLACES_BITS]> {
     Some(places)
 }
 
-/// Whether the bytes of `word`, the highest first, are printable up to where only NUL follows.
+/// Returns whether the bytes of `word`, the highest first, are printable up to the point where only NULs follow.
 #[inline]
 const fn is_text_before_nul(word: u64) -> bool {
-    // All bytes at once, for this is asked of every message. As long as no byte has its highest bit, a sum that sets it
-    // in some of them carries into no other.
+    // All bytes at once, because this runs for every message. As long as no byte has its highest bit set, an addition
+    // that sets it in some bytes does not carry into the next.
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHEST_BITS: u64 = 0x80 * ONES;
     let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
     let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
     let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
-    // One more carries through the NULs at the end, and changes none before a byte that is none.
+    // Adding one carries through the NULs at the end, and changes none before a byte that is not NUL.
     let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
     !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }
@@ -335,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_has_its_place_and_no_other_has_one() {
+    fn every_known_name_has_its_index_and_no_other_has_one() {
         for (place, name) in CommandName::ALL.into_iter().enumerate() {
             assert_eq!(name.place(), place);
             let bytes = name.to_bytes();
@@ -357,17 +358,17 @@ mod tests {
             assert_eq!(Network::from_magic(network.magic()), Some(network));
         }
         assert_eq!("Bitcoin".parse::<Network>(), Err(UnknownNetwork));
-        assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is none");
+        assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is unknown");
     }
 
-    /// The rule as it reads.
+    /// The rule as the node states it.
     fn is_well_formed(bytes: [u8; 12]) -> bool {
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(12);
         bytes[..len].iter().all(|byte| (0x20..=0x7e).contains(byte)) && bytes[len..].iter().all(|&byte| byte == 0)
     }
 
     #[test]
-    fn every_pair_of_bytes_at_every_place_is_judged_as_the_rule_reads() {
+    fn every_pair_of_bytes_at_every_position_is_checked_as_the_rule_states() {
         for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
             for at in 0..11 {
                 for (before, behind) in [(b'a', 0), (b'a', b'z'), (0, 0), (b'~', 0)] {
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn command_names_are_judged_as_the_node_does() {
+    fn command_names_are_checked_as_in_the_node() {
         assert!(CommandName::new("ping").is_well_formed());
         assert!(CommandName::new("twelve bytes").is_well_formed());
         assert!(CommandName::new("").is_well_formed());

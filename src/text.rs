@@ -1,4 +1,4 @@
-//! Numbers in sentences.
+//! Numbers with their nouns.
 
 use std::fmt;
 

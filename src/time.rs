@@ -12,34 +12,34 @@ use std::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment the loop began.
+    /// The moment at which the loop began.
     pub const ZERO: Self = Self(0);
-    /// A moment that never comes.
+    /// A moment that is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the loop began.
+    /// Returns the moment `nanos` nanoseconds after the loop began.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the loop began.
+    /// Returns the nanoseconds since the loop began.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The time from `earlier` to `self`, zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `after` later; [`Instant::MAX`] if that is beyond the clock.
+    /// Returns the moment `after` later, or [`Instant::MAX`] if that is beyond the clock.
     #[must_use]
     pub const fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanos(after)))
     }
 
-    /// The moment `before` earlier; [`Instant::ZERO`] if that is before the clock began.
+    /// Returns the moment `before` earlier, or [`Instant::ZERO`] if that is before the clock began.
     #[must_use]
     pub const fn minus(self, before: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(before)))
@@ -52,17 +52,17 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// Wall time in seconds since 1970, as the `version` message carries it. No timer and no decision depends on it.
+/// Wall time in seconds since 1970, as in the `version` message. No timer and no decision depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(i64);
 
 impl UnixTime {
-    /// The time `secs` seconds after the beginning of 1970; a peer may claim any value.
+    /// Returns the time `secs` seconds after the beginning of 1970; a peer may claim any value.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs)
     }
 
-    /// Seconds since the beginning of 1970.
+    /// Returns the seconds since the beginning of 1970.
     pub const fn as_secs(self) -> i64 {
         self.0
     }
@@ -71,17 +71,17 @@ impl UnixTime {
 /// The same moment by both clocks of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// By the monotonic clock, which drives every decision.
+    /// The monotonic clock's time, which drives every decision.
     pub(crate) now: Instant,
-    /// By the wall clock, for stamps and for what outlives the process.
+    /// The wall clock's time, for stamps and for data that outlives the process.
     pub(crate) unix: UnixTime,
 }
 
-/// The seconds since 1970 of the years 0 to 9999, which are all that RFC 3339 can write.
+/// The seconds since 1970 of the years 0 to 9999, the range of RFC 3339.
 const CALENDAR_SECS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
 impl fmt::Display for UnixTime {
-    /// Writes the time as RFC 3339 in UTC, and one beyond the years 0 to 9999 as `@` and its seconds since 1970.
+    /// Writes the time as RFC 3339 in UTC, or as `@` and its seconds since 1970 if it is beyond the years 0 to 9999.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAY_SECS: i64 = 86_400;
         if !CALENDAR_SECS.contains(&self.0) {
@@ -96,8 +96,8 @@ impl fmt::Display for UnixTime {
 
 /// Converts days since 1970 to year, month and day of the Gregorian calendar.
 ///
-/// Its years begin with March, so that the leap day is the last one. An era is 400 years, after which the calendar
-/// repeats.
+/// The algorithm's years begin with March, so that the leap day is the last one. An era is 400 years, after which the
+/// calendar repeats.
 const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
     const ERA_DAYS: i64 = 146_097;
     /// From the first of March of the year 0 to the beginning of 1970.
@@ -114,7 +114,7 @@ const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
     (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
-/// How long the loop may sleep.
+/// The longest time for which the loop may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all: there is work, or a deadline has passed.
@@ -126,7 +126,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// The shorter of the two.
+    /// Returns the shorter of the two.
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {
         match (self, other) {

@@ -1,28 +1,27 @@
 //! A hashed timer wheel: one deadline per key, counted in ticks.
 //!
-//! A key is a link's slot in the table; it is armed for the earliest of the link's deadlines. The wheel has a ring of
-//! slots, one per tick and then over again, and each slot lists the keys whose tick falls on it. With the loop's 65,536
-//! slots of 1 ms the ring spans 65.536 s; a key armed for later stays in its slot and is looked at once per round. The
-//! wheel counts ticks and never sees a clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] translate.
+//! A key is a link's slot in the table; it is armed for the earliest of the link's deadlines. The wheel is a ring of
+//! slots, one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the
+//! ring spans 65.536 s; a key armed for later stays in its slot and is visited once per round. The wheel counts ticks
+//! and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert.
 //!
-//! What it promises:
+//! Guarantees:
 //!
-//! * A key is handed out once, and disarmed before that, by the first [`Wheel::expire`] that is for its tick or a later
-//!   one and has room for it. It is never early, whatever the tick.
-//! * The order depends on nothing but the calls: first what was armed for a tick already passed, then tick by tick,
-//!   each in the order of arming. A call that passes more ticks than there are slots goes once around the ring instead,
-//!   and keys of different rounds come mixed.
-//! * An idle wheel costs nothing: [`Wheel::next_tick`] tells how long there is nothing to do.
+//! * A key is returned once, and disarmed before that, by the first [`Wheel::expire`] that reaches its tick and has
+//!   room for it. No key is returned early.
+//! * The order depends on the calls alone: first the keys armed for a tick already passed, then tick by tick, each in
+//!   the order of arming. A call that passes more ticks than there are slots visits each slot once instead, so that
+//!   it mixes keys of different rounds.
+//! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
 //! * After construction only [`Wheel::arm`] allocates for itself, and only for a key higher than any before it.
-//!
 //! | call | cost |
 //! |---|---|
 //! | `arm`, `disarm`, `armed_tick`, `len` | O(1) |
 //! | `next_tick` | O(1): one word of a bitmap, then a summary of one word per 4,096 slots |
-//! | `expire` | O(keys in the occupied slots it passes), however many ticks went by |
+//! | `expire` | O(keys in the occupied slots it passes), for any number of ticks |
 //!
-//! Most deadlines are moved and never pass. A heap would have to find the entry and sift it, or leave a stale one
-//! behind for each move; `benches/wheel.rs` sets the wheel beside such a heap and an ordered set.
+//! Most deadlines are moved and never pass. A heap would have to find and sift the entry, or keep a stale one for each
+//! move; `benches/wheel.rs` compares the wheel with such a heap and with an ordered set.
 
 use crate::limits::TICK;
 use crate::time::Instant;
@@ -31,43 +30,44 @@ use std::fmt;
 const TICK_NANOS: u64 = TICK.as_nanos() as u64;
 const WORD_BITS: usize = u64::BITS as usize;
 
-/// The first tick that does not begin before `deadline`.
+/// Returns the first tick that does not begin before `deadline`.
 ///
-/// Arm with it, and call [`Wheel::expire`] with [`tick_of`]: nothing fires early, and at most one tick late.
+/// Arm a key with it, and call [`Wheel::expire`] with [`tick_of`]: no key fires early, and each fires at most one
+/// tick late.
 pub const fn tick_at_or_after(deadline: Instant) -> u64 {
     deadline.as_nanos().div_ceil(TICK_NANOS)
 }
 
-/// The tick that `now` lies in.
+/// Returns the tick that contains `now`.
 pub const fn tick_of(now: Instant) -> u64 {
     now.as_nanos() / TICK_NANOS
 }
 
-/// The moment at which `tick` begins; [`Instant::MAX`] if that is beyond the clock.
+/// Returns the moment at which `tick` begins, or [`Instant::MAX`] if that is beyond the clock.
 pub const fn instant_of(tick: u64) -> Instant {
     Instant::from_nanos(tick.saturating_mul(TICK_NANOS))
 }
 
-/// A timer wheel; the module's page has its promises.
+/// A timer wheel; the module's page lists its guarantees.
 ///
-/// It costs 4 bytes per slot, of which the kernel maps only the pages that were used, and 16 bytes for every key up to
-/// the highest one armed, at most twice that while the vector has room to grow.
+/// It uses 4 bytes per slot, of which the kernel maps only the used pages, and 16 bytes for every key up to the
+/// highest armed one, at most twice that while the vector has room to grow.
 ///
-/// Inside, a key goes by its *entry*, which is the key plus one: 0 stands for none, so zeroed memory is an empty wheel.
+/// Internally a key is its *entry*, which is the key plus one: 0 means none, so zeroed memory is an empty wheel.
 pub struct Wheel {
-    /// The last tick that was passed. What is armed for a later one is in a slot, the rest in the overdue list.
+    /// The last tick that was passed. Keys armed for a later tick are in a slot, the others in the overdue list.
     cursor: u64,
-    /// The number of slots less one.
+    /// The number of slots minus one.
     mask: u64,
-    /// The first entry of each slot's list, and of the overdue list behind them.
+    /// The first entry of each slot's list, followed by that of the overdue list.
     heads: Vec<u32>,
     occupied: Occupied,
-    /// The node of each entry; the one of entry 0 is never armed.
+    /// The node of each entry; entry 0 is never armed.
     nodes: Vec<Node>,
     armed: usize,
 }
 
-/// A key's place in the circular list of its slot, by the entries beside it; both are 0 if the key is not armed.
+/// A key's links in the circular list of its slot: the entries beside it, both 0 if the key is not armed.
 #[derive(Clone, Copy, Default)]
 struct Node {
     tick: u64,
@@ -78,7 +78,7 @@ struct Node {
 const _: () = assert!(size_of::<Node>() == 16, "the documented cost of a key");
 
 impl Wheel {
-    /// An empty wheel with `slots` slots, which has passed every tick up to `now_tick`.
+    /// Creates an empty wheel with `slots` slots that has passed every tick up to `now_tick`.
     ///
     /// # Panics
     ///
@@ -95,32 +95,33 @@ impl Wheel {
         }
     }
 
-    /// The number of armed keys.
+    /// Returns the number of armed keys.
     pub const fn len(&self) -> usize {
         self.armed
     }
 
-    /// Whether no key is armed.
+    /// Returns whether no key is armed.
     pub const fn is_empty(&self) -> bool {
         self.armed == 0
     }
 
-    /// Bytes of memory that it holds beside its own.
+    /// Returns the bytes of memory that it uses beside its own.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let words = self.occupied.words.capacity() + self.occupied.summary.capacity();
         self.heads.capacity() * size_of::<u32>() + words * size_of::<u64>() + self.nodes.capacity() * size_of::<Node>()
     }
 
-    /// The tick `key` is armed for, if it is armed.
+    /// Returns the tick for which `key` is armed, or `None` if it is not armed.
     pub fn armed_tick(&self, key: u32) -> Option<u64> {
         let node = self.nodes.get(key as usize + 1)?;
         (node.next != 0).then_some(node.tick)
     }
 
-    /// Arms `key` for `tick`, in place of what it was armed for; for a tick already passed it is due at once.
+    /// Arms `key` for `tick` and replaces its earlier tick, if any; a key armed for a tick already passed is due at
+    /// once.
     ///
-    /// Keys should be dense: the wheel holds 16 bytes for each one up to the highest.
+    /// Keys should be dense: the wheel uses 16 bytes for each one up to the highest.
     ///
     /// # Panics
     ///
@@ -148,33 +149,33 @@ impl Wheel {
         self.armed += 1;
     }
 
-    /// Disarms `key`; whether it was armed.
+    /// Disarms `key` and returns whether it was armed.
     pub fn disarm(&mut self, key: u32) -> bool {
         let Some(tick) = self.armed_tick(key) else { return false };
         self.unlink(key + 1, self.list_of(tick));
         true
     }
 
-    /// The tick at which to call [`Wheel::expire`] next; none if no key is armed.
+    /// Returns the tick at which to call [`Wheel::expire`] next, or `None` if no key is armed.
     ///
-    /// If a key was armed for a tick already passed, that is the last tick passed. Otherwise it is the earliest armed
-    /// tick, or one before that at which a key of a later round will be looked at.
+    /// This is the last tick passed if a key was armed for a tick already passed. Otherwise it is the earliest armed
+    /// tick, or an earlier one at which a key of a later round is visited.
     pub fn next_tick(&self) -> Option<u64> {
         if self.heads[self.overdue()] != 0 { Some(self.cursor) } else { self.next_occupied_tick() }
     }
 
-    /// Appends to `due` at most `limit` of the keys armed for `now_tick` or before and disarms them; whether there are
-    /// more.
+    /// Appends at most `limit` keys armed for `now_tick` or before to `due` and disarms them; returns whether there
+    /// are more.
     ///
-    /// If there are more, [`Wheel::next_tick`] is not after `now_tick`, and the next call goes on where this one ended.
-    /// Keys of a later round that are looked at on the way do not count against `limit`. Time that steps back is borne:
-    /// nothing fires before its tick, and no tick is passed twice.
+    /// If there are more, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues from here.
+    /// Visited keys of a later round do not count against `limit`. A `now_tick` before the last one is safe: no key
+    /// fires early, and no tick is passed twice.
     pub fn expire(&mut self, now_tick: u64, limit: usize, due: &mut Vec<u32>) -> bool {
         let full_len = due.len().saturating_add(limit);
         if self.drain(self.overdue(), now_tick, full_len, due) {
             return true;
         }
-        // One round meets every slot, and what it leaves behind is not due.
+        // One round visits every slot, and the keys that it keeps are not due.
         let round_end = now_tick.min(self.cursor.saturating_add(self.mask + 1));
         while let Some(tick) = self.next_occupied_tick()
             && tick <= round_end
@@ -189,7 +190,7 @@ impl Wheel {
         false
     }
 
-    /// Moves what is due in `list` to `due`; whether some had to stay because that has `full_len` keys.
+    /// Moves the due keys in `list` to `due`; returns whether some stayed because `due` has `full_len` keys.
     fn drain(&mut self, list: usize, now_tick: u64, full_len: usize, due: &mut Vec<u32>) -> bool {
         let mut entry = self.heads[list];
         if entry == 0 {
@@ -233,7 +234,7 @@ impl Wheel {
         self.nodes[entry as usize]
     }
 
-    /// The list that holds the keys armed for `tick`.
+    /// Returns the list for keys armed for `tick`.
     fn list_of(&self, tick: u64) -> usize {
         if tick <= self.cursor { self.overdue() } else { (tick & self.mask) as usize }
     }
@@ -242,10 +243,10 @@ impl Wheel {
         self.heads.len() - 1
     }
 
-    /// The first tick after the cursor whose slot is occupied.
+    /// Returns the first tick after the cursor whose slot is occupied.
     ///
-    /// What is in a slot is armed for that tick or for a multiple of the ring later, so the sum cannot overflow; and if
-    /// the cursor has reached the last tick of all, every slot is empty.
+    /// A slot's keys are armed for that tick or for a multiple of the ring later, so the sum cannot overflow; once
+    /// the cursor has reached the very last tick, every slot is empty.
     fn next_occupied_tick(&self) -> Option<u64> {
         let from = self.cursor.wrapping_add(1);
         let slot = self.occupied.next_from((from & self.mask) as usize)?;
@@ -263,7 +264,7 @@ impl fmt::Debug for Wheel {
     }
 }
 
-/// Which slots are occupied: a bit for each slot, and above that a bit for each word of them.
+/// The occupied slots: a bit for each slot, and above them a bit for each word of bits.
 struct Occupied {
     words: Vec<u64>,
     summary: Vec<u64>,
@@ -289,7 +290,7 @@ impl Occupied {
         }
     }
 
-    /// The first occupied slot from `slot` on, all the way around the ring.
+    /// Returns the first occupied slot from `slot` on, all the way around the ring.
     fn next_from(&self, slot: usize) -> Option<usize> {
         self.at_or_after(slot).or_else(|| self.at_or_after(0))
     }
@@ -303,7 +304,7 @@ impl Occupied {
     }
 }
 
-/// How many ticks after `from` the ring next comes to `slot`: less than the number of slots, which is `mask` plus one.
+/// Returns the number of ticks from `from` until the ring next visits `slot`; it is at most `mask`.
 const fn ticks_ahead(from: u64, slot: usize, mask: u64) -> u64 {
     (slot as u64).wrapping_sub(from) & mask
 }
@@ -316,7 +317,7 @@ fn clear_bit(words: &mut [u64], bit: usize) {
     words[bit / WORD_BITS] &= !(1 << (bit % WORD_BITS));
 }
 
-/// The first bit set in `words` that is not before `bit`, which may lie beyond the end.
+/// Returns the first bit set in `words` at or after `bit`, which may be beyond the end.
 fn first_set_at_or_after(words: &[u64], bit: usize) -> Option<usize> {
     let first = bit / WORD_BITS;
     let rest = words.get(first)? & (u64::MAX << (bit % WORD_BITS));
@@ -333,7 +334,7 @@ fn first_set_at_or_after(words: &[u64], bit: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The sizes of interest: less than a word, one word, several, and several words of summary.
+    /// The interesting sizes: less than a word, one word, several, and several words of summary.
     const SIZES: [usize; 8] = [1, 2, 32, 64, 128, 4_096, 8_192, 65_536];
 
     fn slots_of_interest(slots: usize) -> Vec<usize> {

@@ -1,8 +1,8 @@
-//! One connection to a peer: its state, what may follow it, and what was agreed.
+//! One connection to a peer: its state, the legal transitions, and the negotiated values.
 //!
-//! A state changes only through the `transition_to_` methods, which refuse what the table of the
-//! [module](crate::peer) does not have and then change nothing. A transition is a fact that is recorded: it opens,
-//! sends and closes nothing.
+//! A state changes only through the `transition_to_` methods. They refuse a transition that is not in the table of
+//! the [module](crate::peer), and then change nothing. A transition only records a fact: it opens, sends and closes
+//! nothing.
 
 use super::{HandshakeState, PingPongState, RestartTracking};
 use crate::limits::LEGACY_PAYLOAD_MAX_BYTES;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Where a connection is in its life.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionState {
     /// Not begun, or over in an orderly way.
@@ -28,39 +28,39 @@ pub enum ConnectionState {
     Failed,
 }
 
-/// Who opened a connection, and whether there is room for it.
+/// The side that opened a connection, and whether there is room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionType {
     /// This side dialled.
     Outbound,
     /// The peer dialled.
     Inbound,
-    /// The peer dialled and the maximum was reached: it gets a handshake and a `reject`, and is never connected.
+    /// The peer dialled beyond the maximum: it gets a handshake and a `reject`, and is never connected.
     OverCapacity,
 }
 
-/// A transition that was refused. It changed nothing.
+/// A refused transition. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransitionError {
-    /// The state does not lead there for a connection of this type.
+    /// A connection of this type has no such transition.
     Illegal {
-        /// The state that the connection is in, and stays in.
+        /// The connection's state, which is unchanged.
         from: ConnectionState,
-        /// The state asked for.
+        /// The requested state.
         to: ConnectionState,
-        /// The type of the connection.
+        /// The connection's type.
         connection_type: ConnectionType,
     },
     /// A connection without a complete handshake cannot be connected.
     HandshakeIncomplete,
-    /// An accepted connection has one life only.
+    /// An accepted connection cannot be opened again.
     AcceptedOnce,
 }
 
 /// A connection to a peer, in either direction.
 ///
-/// At most 200 bytes, plus the peer's boxed version and whatever pings beyond the first need.
-// In the order of how often they are touched, for the sake of the processor's caches.
+/// At most 200 bytes, plus the peer's boxed version and the pings beyond the first.
+// Fields are in order of access frequency, for the processor's caches.
 #[derive(Debug)]
 #[repr(C)]
 pub struct PeerConnection {
@@ -85,7 +85,7 @@ impl ConnectionState {
     pub const ALL: [Self; 6] =
         [Self::Disconnected, Self::Connecting, Self::AwaitingHandshake, Self::Connected, Self::Rejected, Self::Failed];
 
-    /// Whether a connection of type `connection_type` in this state may go to `target`.
+    /// Returns whether a connection of type `connection_type` in this state may change to `target`.
     pub const fn may_become(self, target: Self, connection_type: ConnectionType) -> bool {
         use ConnectionState::{AwaitingHandshake, Connected, Connecting, Disconnected, Failed, Rejected};
         match (self, target) {
@@ -107,7 +107,7 @@ impl ConnectionState {
 }
 
 impl ConnectionState {
-    /// Its name, as logs and reports have it.
+    /// Returns the state's name in logs and reports.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Disconnected => "disconnected",
@@ -124,7 +124,7 @@ impl ConnectionType {
     /// All types.
     pub const ALL: [Self; 3] = [Self::Outbound, Self::Inbound, Self::OverCapacity];
 
-    /// Its name, as logs and reports have it.
+    /// Returns the type's name in logs and reports.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Outbound => "outbound",
@@ -133,7 +133,7 @@ impl ConnectionType {
         }
     }
 
-    /// Whether the peer dialled.
+    /// Returns whether the peer dialled.
     pub const fn is_inbound(self) -> bool {
         match self {
             Self::Outbound => false,
@@ -150,24 +150,24 @@ impl ConnectionType {
 }
 
 impl PeerConnection {
-    /// A connection that this side is going to open, with its restarts as number and window.
+    /// Creates a connection that this side will open, with its number of restarts and their window.
     pub fn new_outbound(peer: SocketAddr, restarts: (u32, Duration), ping_timeout: Duration) -> Self {
         let (max_restarts, restart_window) = restarts;
         let restart = RestartTracking::new(max_restarts, restart_window);
         Self::new(peer, ConnectionType::Outbound, Some(Box::new(restart)), ping_timeout)
     }
 
-    /// A connection that was accepted.
+    /// Creates an accepted connection.
     pub const fn new_inbound(peer: SocketAddr, ping_timeout: Duration) -> Self {
         Self::new(peer, ConnectionType::Inbound, None, ping_timeout)
     }
 
-    /// A connection that was accepted although the maximum is reached, to be rejected in good manners.
+    /// Creates a connection that was accepted beyond the maximum, so that it can be rejected with a message.
     pub const fn new_over_capacity(peer: SocketAddr, ping_timeout: Duration) -> Self {
         Self::new(peer, ConnectionType::OverCapacity, None, ping_timeout)
     }
 
-    /// This side began to open the connection; whatever an earlier life has left is forgotten.
+    /// Records that this side began to open the connection, and resets the state of an earlier one.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// The TCP connection is open, which starts the clock of the handshake.
+    /// Records that the TCP connection is open, and starts the handshake's clock.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// The handshake is complete.
+    /// Records that the handshake is complete.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl PeerConnection {
         self.transition(ConnectionState::Connected, now)
     }
 
-    /// One side refused the other: over the maximum, incompatible, banned, or by a `reject`.
+    /// Records that one side refused the other: beyond the maximum, incompatible, banned, or by a `reject`.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl PeerConnection {
         self.transition(ConnectionState::Rejected, now)
     }
 
-    /// The network failed, or the peer broke the protocol or missed a deadline.
+    /// Records that the network failed, or that the peer broke the protocol or missed a deadline.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl PeerConnection {
         self.transition(ConnectionState::Failed, now)
     }
 
-    /// The connection is over.
+    /// Records that the connection has ended.
     ///
     /// # Errors
     ///
@@ -237,87 +237,88 @@ impl PeerConnection {
         self.transition(ConnectionState::Disconnected, now)
     }
 
-    /// Where the connection is in its life.
+    /// Returns the connection's state.
     pub const fn state(&self) -> ConnectionState {
         self.state
     }
 
-    /// When it got there; [`Instant::ZERO`] before the first transition.
+    /// Returns when the state began, or [`Instant::ZERO`] before the first transition.
     pub const fn since(&self) -> Instant {
         self.since
     }
 
-    /// The state begins now: what came before was this side's own delay.
+    /// Restarts the state's clock: the time so far was this side's own delay.
     pub(crate) const fn restart_clock(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// Who opened it, and whether there is room for it.
+    /// Returns the side that opened the connection, and whether there is room for it.
     pub const fn connection_type(&self) -> ConnectionType {
         self.connection_type
     }
 
-    /// Whether the peer dialled.
+    /// Returns whether the peer dialled.
     pub const fn is_inbound(&self) -> bool {
         self.connection_type.is_inbound()
     }
 
-    /// The peer's address; the port of an accepted connection is not one that the peer listens on.
+    /// Returns the peer's address; an accepted connection's port is not the one on which the peer listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The handshake, which stays to be asked after it is complete.
+    /// Returns the handshake, which is kept after its completion.
     pub const fn handshake(&self) -> &HandshakeState {
         &self.handshake
     }
 
-    /// The handshake, to be marked.
+    /// Returns the handshake for changes.
     pub const fn handshake_mut(&mut self) -> &mut HandshakeState {
         &mut self.handshake
     }
 
-    /// The pings in flight.
+    /// Returns the pings in flight.
     pub const fn ping_pong(&self) -> &PingPongState {
         &self.ping_pong
     }
 
-    /// The pings in flight, to be changed.
+    /// Returns the pings in flight for changes.
     pub const fn ping_pong_mut(&mut self) -> &mut PingPongState {
         &mut self.ping_pong
     }
 
-    /// The restarts of an outbound connection; none for an accepted one, which is never restarted.
+    /// Returns the restarts of an outbound connection, or `None` for an accepted one, which is never restarted.
     pub fn restart(&self) -> Option<&RestartTracking> {
         self.restart.as_deref()
     }
 
-    /// The restarts of an outbound connection, to be taken or reset.
+    /// Returns the restarts of an outbound connection for changes.
     pub fn restart_mut(&mut self) -> Option<&mut RestartTracking> {
         self.restart.as_deref_mut()
     }
 
-    /// Whether the peer asked to hear of new blocks by `headers`.
+    /// Returns whether the peer asked for announcements of new blocks by `headers`.
     pub const fn send_headers_mode(&self) -> bool {
         self.send_headers_mode
     }
 
-    /// The peer sent `sendheaders`.
+    /// Records that the peer sent `sendheaders`.
     pub const fn set_send_headers_mode(&mut self) {
         self.send_headers_mode = true;
     }
 
-    /// Largest payload in bytes that the peer takes in an ordinary message; 1,048,576 until it says otherwise.
+    /// Returns the largest payload in bytes that the peer accepts in an ordinary message; 1,048,576 until its
+    /// `protoconf`.
     pub const fn max_recv_payload(&self) -> u32 {
         self.max_recv_payload
     }
 
-    /// Whether the peer said what it takes.
+    /// Returns whether the peer sent `protoconf`.
     pub const fn protoconf_received(&self) -> bool {
         self.protoconf_received
     }
 
-    /// The peer sent `protoconf`; returns `false` for a second one, which changes nothing.
+    /// Records the peer's `protoconf`; returns `false` for a second one, which changes nothing.
     pub const fn apply_protoconf(&mut self, max_recv_payload: u32) -> bool {
         if self.protoconf_received {
             return false;

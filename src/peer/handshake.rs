@@ -1,7 +1,7 @@
-//! The handshake: both versions and both veracks, in any order, and whether the peer's version is one for us.
+//! The handshake: both versions and both veracks, in any order, and the check of the peer's version.
 //!
-//! The state is a record of what was sent and received. What was received first counts: a second `version` or `verack`
-//! is counted and changes nothing. Only the start sets the deadline; no traffic extends it.
+//! The state records the messages sent and received. The first one received counts: a second `version` or `verack` is
+//! counted and changes nothing. The start alone sets the deadline; traffic does not extend it.
 
 use super::user_agent::is_named_by;
 use crate::config::VersionRules;
@@ -12,10 +12,10 @@ use crate::time::Instant;
 use crate::wire::Version;
 use std::time::Duration;
 
-/// How far a handshake is. The peer's version is boxed and kept after the handshake; all else is inline.
+/// A handshake's progress. The peer's version is boxed and kept after the handshake; all else is inline.
 #[derive(Debug, Default)]
 pub struct HandshakeState {
-    /// [`Instant::MAX`] before it has begun: an `Option` would cost every row eight bytes more.
+    /// [`Instant::MAX`] before the start: an `Option` would add eight bytes to every row.
     started: Instant,
     peer_version: Option<Box<Version>>,
     version_sent: bool,
@@ -28,7 +28,7 @@ pub struct HandshakeState {
 }
 
 impl HandshakeState {
-    /// A handshake that has not begun.
+    /// Creates a handshake that has not begun.
     pub const fn new() -> Self {
         Self {
             started: Instant::MAX,
@@ -50,12 +50,12 @@ impl HandshakeState {
         }
     }
 
-    /// Our `version` is on its way.
+    /// Records that our `version` was queued for sending.
     pub const fn mark_version_sent(&mut self) {
         self.version_sent = true;
     }
 
-    /// The peer's `version` came; returns `false` for a second one, which is only counted.
+    /// Records the peer's `version`; returns `false` for a second one, which is only counted.
     pub fn mark_version_received(&mut self, peer_version: Version) -> bool {
         if self.peer_version.is_some() {
             self.duplicate_versions = self.duplicate_versions.saturating_add(1);
@@ -65,21 +65,21 @@ impl HandshakeState {
         true
     }
 
-    /// Whether a `version` that came is not the first, in which case it is counted.
+    /// Counts a `version` that is not the peer's first; returns whether it is one.
     pub const fn repeats_version(&mut self) -> bool {
         let repeats = self.peer_version.is_some();
         self.duplicate_versions = self.duplicate_versions.saturating_add(repeats as u8);
         repeats
     }
 
-    /// Our `verack` is on its way.
+    /// Records that our `verack` was queued for sending.
     pub const fn mark_verack_sent(&mut self) {
         self.verack_sent = true;
     }
 
-    /// The peer's `verack` came; returns `false` for a second one, which is only counted.
+    /// Records the peer's `verack`; returns `false` for a second one, which is only counted.
     ///
-    /// One that comes before the peer's `version` is valid and counted as early.
+    /// A `verack` before the peer's `version` is valid and counted as early.
     pub const fn mark_verack_received(&mut self) -> bool {
         if self.peer_version.is_none() {
             self.early_veracks = self.early_veracks.saturating_add(1);
@@ -92,8 +92,8 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a message of the peer; returns `false` above [`HANDSHAKE_MESSAGES_MAX`]. Once the handshake is complete
-    /// nothing is counted.
+    /// Counts a message of the peer; returns `false` above [`HANDSHAKE_MESSAGES_MAX`]. Messages after the handshake
+    /// are not counted.
     #[must_use]
     pub const fn count_message(&mut self) -> bool {
         if self.is_complete() {
@@ -103,82 +103,82 @@ impl HandshakeState {
         self.messages <= HANDSHAKE_MESSAGES_MAX
     }
 
-    /// Whether both versions and both veracks were exchanged.
+    /// Returns whether both versions and both veracks were exchanged.
     pub const fn is_complete(&self) -> bool {
         self.version_sent && self.version_received() && self.verack_sent && self.verack_received
     }
 
-    /// Whether our `version` is on its way.
+    /// Returns whether our `version` was queued for sending.
     pub const fn version_sent(&self) -> bool {
         self.version_sent
     }
 
-    /// Whether the peer's `version` came.
+    /// Returns whether the peer's `version` has arrived.
     pub const fn version_received(&self) -> bool {
         self.peer_version.is_some()
     }
 
-    /// Whether our `verack` is on its way.
+    /// Returns whether our `verack` was queued for sending.
     pub const fn verack_sent(&self) -> bool {
         self.verack_sent
     }
 
-    /// Whether the peer's `verack` came.
+    /// Returns whether the peer's `verack` has arrived.
     pub const fn verack_received(&self) -> bool {
         self.verack_received
     }
 
-    /// The peer's first `version`.
+    /// Returns the peer's first `version`.
     pub fn peer_version(&self) -> Option<&Version> {
         self.peer_version.as_deref()
     }
 
-    /// When the handshake has to be complete; none before it starts and after it is complete.
+    /// Returns when the handshake must be complete, or `None` before its start and after its completion.
     pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
         let is_running = self.started != Instant::MAX && !self.is_complete();
         is_running.then(|| self.started.plus(timeout))
     }
 
-    /// Moves the deadline by the time for which this side did not read.
+    /// Moves the deadline by the time during which this side did not read.
     pub fn excuse(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
     }
 
-    /// Whether the deadline has come.
+    /// Returns whether the deadline has passed.
     pub fn is_timed_out(&self, now: Instant, timeout: Duration) -> bool {
         self.deadline(timeout).is_some_and(|deadline| now >= deadline)
     }
 
-    /// Messages of the peer before the handshake was complete, at most 255.
+    /// Returns the number of the peer's messages before the handshake was complete, at most 255.
     pub const fn messages_before_complete(&self) -> u8 {
         self.messages
     }
 
-    /// Versions behind the first, at most 255.
+    /// Returns the number of versions after the first, at most 255.
     pub const fn duplicate_versions(&self) -> u8 {
         self.duplicate_versions
     }
 
-    /// Veracks behind the first, at most 255.
+    /// Returns the number of veracks after the first, at most 255.
     pub const fn duplicate_veracks(&self) -> u8 {
         self.duplicate_veracks
     }
 
-    /// Veracks before the peer's `version`, at most 255.
+    /// Returns the number of veracks before the peer's `version`, at most 255.
     pub const fn early_veracks(&self) -> u8 {
         self.early_veracks
     }
 }
 
-/// Whether `version` is one that we talk to.
+/// Checks whether `version` is acceptable.
 ///
-/// `network` is the one whose magic the message carried, `None` where that magic is no known network's and was accepted
-/// by configuration. The user agent is judged in the form that [`Version::printable_user_agent`] gives it, so bytes
-/// that do not print cannot hide one. A peer that leaves it out is accepted.
+/// `network` is the one whose magic the message had, or `None` if that magic is of no known network and was accepted
+/// by configuration. The user agent is checked in the form of [`Version::printable_user_agent`], so that unprintable
+/// bytes cannot hide one. A version without a user agent is accepted.
 ///
 /// # Errors
 ///
-/// The first that applies of: wrong network, protocol version too old, banned agent, agent of another blockchain.
+/// The first that applies: wrong network, protocol version too old, banned agent, agent of another blockchain.
 pub fn validate_version(
     version: &Version,
     network: Option<Network>,

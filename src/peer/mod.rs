@@ -1,9 +1,8 @@
-//! What the loop knows of one peer: how far the connection is, what the handshake said, which pings are in flight.
+//! The state of one peer: its connection, its handshake, its pings in flight and its restarts.
 //!
-//! These are the types that the loop runs on. They hold facts and decide what is legal, and they know no socket, no
-//! clock and no timer: every moment comes in as an argument, every deadline goes out as a result. Nothing a peer sends
-//! makes them panic, nothing makes them grow beyond [`limits`](crate::limits), and a peer that is connected and idle
-//! owns one [`PeerConnection`] and its boxed version.
+//! The loop runs on these types. They store facts and decide which changes are legal. They use no socket, no clock
+//! and no timer: every moment is an argument, every deadline a result. No input of a peer makes them panic or grow
+//! beyond [`limits`](crate::limits), and a connected idle peer uses one [`PeerConnection`] and its boxed version.
 //!
 //! # States
 //!
@@ -16,7 +15,7 @@
 //!                                        Rejected, Failed, Disconnected
 //! ```
 //!
-//! | from | to | who |
+//! | from | to | connection types |
 //! |---|---|---|
 //! | `Disconnected` | `Connecting` | outbound |
 //! | `Disconnected` | `AwaitingHandshake` | accepted, once |

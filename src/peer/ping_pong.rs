@@ -1,11 +1,11 @@
-//! Pings in flight, and what their pongs prove.
+//! Pings in flight and their pongs.
 //!
-//! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write that carried
-//! its last byte. One that waits in the send queue has no sent time yet, cannot time out, and cannot be answered: a
-//! pong for it was guessed. Only a pong whose nonce was sent counts, and only once.
+//! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write of its last
+//! byte. A ping in the send queue has no sent time yet and cannot time out; a pong for it was guessed. A pong counts
+//! only if its nonce was sent, and only once.
 //!
-//! The first ping is held inline; more are spilled to a box, up to [`PINGS_OUTSTANDING_MAX`] in all. No map keyed by
-//! nonces is needed: a search through so few is faster.
+//! The first ping is stored inline, further ones in a box, up to [`PINGS_OUTSTANDING_MAX`] in all. A search through
+//! so few is faster than a map.
 
 use crate::bugs::{self, Bug};
 use crate::limits::PINGS_OUTSTANDING_MAX;
@@ -15,15 +15,16 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// The nonce of the pong that answers a ping: the same.
+/// Returns the nonce of the pong that answers a ping: the same.
 pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
     ping_nonce
 }
 
-/// The pings of one peer that were not answered yet.
+/// One peer's unanswered pings.
 ///
-/// 64 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when none is left;
-/// room for four is kept, so that a peer that is pinged a little faster than it answers costs no allocation each time.
+/// It uses 64 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when
+/// none is in flight; room for four is kept, so that a peer that is pinged a little faster than it answers causes no
+/// allocation each time.
 #[derive(Debug)]
 pub struct PingPongState {
     first: Option<Ping>,
@@ -31,31 +32,31 @@ pub struct PingPongState {
     timeout_nanos: u64,
     last_rtt: RoundTrip,
     least_rtt: RoundTrip,
-    /// When this side last began to read again: no ping is charged for the time before.
+    /// The moment at which this side last resumed reading: no ping is charged for the time before.
     reading_since: Instant,
 }
 
-/// A pong that counts.
+/// A ping that was answered by a valid pong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// When the ping was due; when it was sent, if nobody planned it.
+    /// When the ping was due, or when it was sent if it was unplanned.
     pub planned: Instant,
-    /// When the write that carried its last byte began.
+    /// When the write of its last byte began.
     pub sent: Instant,
     /// When the pong was read.
     pub answered: Instant,
 }
 
-/// A ping that was not answered yet.
+/// An unanswered ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingInFlight {
     /// When the ping was due.
     pub planned: Instant,
-    /// When the write that carried its last byte began; none while it waits in the send queue.
+    /// When the write of its last byte began, or `None` while it waits in the send queue.
     pub sent: Option<Instant>,
 }
 
-/// A pong that does not count. It changed nothing.
+/// The reason why a pong does not count. Such a pong changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PongError {
     /// No ping with this nonce waits for a pong.
@@ -77,12 +78,12 @@ enum Progress {
     Sent { at: Instant },
 }
 
-/// A time from a ping to its pong in microseconds, in as little room as a row has for it.
+/// The time from a ping to its pong in microseconds, in the 32 bits that a row has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RoundTrip(u32);
 
 impl RoundTrip {
-    /// No pong has come; longer than any.
+    /// No pong has arrived; longer than any round trip.
     const NONE: Self = Self(u32::MAX);
     const MAX_MICROS: u64 = 3_600_000_000;
 
@@ -104,7 +105,7 @@ struct Spill {
 }
 
 impl PingPongState {
-    /// No pings; those to come have to be answered within `timeout`.
+    /// Creates a state without pings; later ones must be answered within `timeout`.
     pub const fn new(timeout: Duration) -> Self {
         Self {
             first: None,
@@ -116,10 +117,10 @@ impl PingPongState {
         }
     }
 
-    /// A nonce that a peer cannot guess if `rng` is cryptographic; never 0, which in a pong means that the ping is to
-    /// be forgotten (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
+    /// Returns a nonce that a peer cannot guess if `rng` is cryptographic. It is never 0, because a pong with 0 makes
+    /// a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
     ///
-    /// The caller brings `rng`: any generator of the crate `rand` 0.10, which has to be a dependency of its own.
+    /// The caller provides `rng`: any generator of the crate `rand` 0.10, which must be a dependency of its own.
     pub fn generate_nonce(rng: &mut (impl Rng + ?Sized)) -> u64 {
         rng.next_u64().max(1)
     }
@@ -132,7 +133,7 @@ impl PingPongState {
     }
 
     /// Records a ping that waits in the send queue; `end_offset` is the number of bytes that the link will have sent
-    /// in its life when this ping's last one is written. A ping that nobody planned has [`Instant::MAX`] as `planned`,
+    /// since it opened when this ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`,
     /// and counts from its sending.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
@@ -140,7 +141,7 @@ impl PingPongState {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
 
-    /// Moves the queued ping that ends at `from_offset` to where it ends at `to_offset`, because it overtook others.
+    /// Moves the queued ping that ends at `from_offset`, so that it ends at `to_offset`, because it overtook others.
     pub fn move_ping(&mut self, from_offset: u64, to_offset: u64) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
         for ping in self.first.iter_mut().chain(spilled) {
@@ -151,7 +152,7 @@ impl PingPongState {
         }
     }
 
-    /// Gives the sent time `at` to every queued ping that ends within the link's first `up_to_offset` bytes.
+    /// Sets the sent time `at` of every queued ping that ends within the link's first `up_to_offset` bytes.
     pub fn mark_written(&mut self, up_to_offset: u64, at: Instant) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
         for ping in self.first.iter_mut().chain(spilled) {
@@ -162,16 +163,16 @@ impl PingPongState {
         }
     }
 
-    /// Gives every ping in flight its full time again, because its pong may lie unread since this side stopped reading.
+    /// Restarts the timeout of every ping in flight, because its pong may be unread since this side stopped reading.
     pub const fn resume_reading(&mut self, now: Instant) {
         self.reading_since = now;
     }
 
-    /// Takes a pong: its ping is no longer in flight.
+    /// Accepts a pong and removes its ping.
     ///
     /// # Errors
     ///
-    /// When the pong does not count, see [`PongError`]; nothing changes then.
+    /// If the pong does not count, see [`PongError`]; nothing changes then.
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
         let answers = |ping: &Ping| ping.nonce.get() == nonce || bugs::is_planted(Bug::StalePongAccepted);
         let ping = self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
@@ -186,45 +187,46 @@ impl PingPongState {
         Ok(answered)
     }
 
-    /// Takes a pong like [`PingPongState::settle`] and returns the time since its ping was sent.
+    /// Accepts a pong like [`PingPongState::settle`] and returns the time since its ping was sent.
     ///
     /// # Errors
     ///
-    /// When the pong does not count, see [`PongError`]; nothing changes then.
+    /// If the pong does not count, see [`PongError`]; nothing changes then.
     pub fn validate_pong(&mut self, nonce: u64, now: Instant) -> Result<Duration, PongError> {
         self.settle(nonce, now).map(|answered| answered.round_trip())
     }
 
-    /// The time from the last ping that was answered to its pong, to the microsecond, an hour at the most.
+    /// Returns the round trip of the last answered ping, to the microsecond, at most one hour.
     pub fn last_rtt(&self) -> Option<Duration> {
         self.last_rtt.known()
     }
 
-    /// The shortest of all such times of this connection.
+    /// Returns the shortest such round trip of this connection.
     pub fn least_rtt(&self) -> Option<Duration> {
         self.least_rtt.known()
     }
 
-    /// When the first of the pings that were sent is overdue.
+    /// Returns when the first sent ping becomes overdue.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.pings().filter_map(|ping| self.deadline_of(ping)).min()
     }
 
-    /// The nonces of the pings that are overdue, in no particular order.
+    /// Iterates over the nonces of overdue pings, in no particular order.
     pub fn check_timeouts(&self, now: Instant) -> impl Iterator<Item = u64> {
         self.pings()
             .filter(move |ping| self.deadline_of(ping).is_some_and(|deadline| now >= deadline))
             .map(|ping| ping.nonce.get())
     }
 
-    /// Gives up the pings that are overdue and returns how many they were; their pongs no longer count.
+    /// Removes overdue pings and returns their number; their pongs no longer count.
     pub fn remove_timed_out(&mut self, now: Instant) -> usize {
         let (before, timeout, reading_since) = (self.pending_count(), self.timeout(), self.reading_since);
         self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
         before - self.pending_count()
     }
 
-    /// When the ping with this nonce was sent, `None` inside if it is queued; `None` if it is not in flight.
+    /// Returns when the ping with this nonce was sent, `Some(None)` if it is queued, or `None` if it is not in
+    /// flight.
     #[cfg(feature = "sim")]
     pub(crate) fn sent_at(&self, nonce: u64) -> Option<Option<Instant>> {
         let ping = self.pings().find(|ping| ping.nonce.get() == nonce)?;
@@ -234,7 +236,7 @@ impl PingPongState {
         })
     }
 
-    /// Lists the pings in flight, those in the send queue among them, in no particular order.
+    /// Iterates over the pings in flight, queued ones included, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = PingInFlight> {
         self.pings().map(|ping| PingInFlight {
             planned: ping.planned,
@@ -245,23 +247,23 @@ impl PingPongState {
         })
     }
 
-    /// Pings in flight, those in the send queue among them.
+    /// Returns the number of pings in flight, queued ones included.
     pub fn pending_count(&self) -> usize {
         usize::from(self.first.is_some()) + self.spill.as_ref().map_or(0, |spill| spill.pings.len())
     }
 
-    /// Gives up all pings and frees what they needed.
+    /// Removes all pings and frees their memory.
     pub fn clear(&mut self) {
         self.first = None;
         self.spill = None;
     }
 
-    /// The time in which a ping has to be answered.
+    /// Returns the time within which a ping must be answered.
     pub const fn timeout(&self) -> Duration {
         Duration::from_nanos(self.timeout_nanos)
     }
 
-    /// Sets the time in which a ping has to be answered, for those in flight as well.
+    /// Sets the time within which a ping must be answered, also for those in flight.
     pub const fn set_timeout(&mut self, timeout: Duration) {
         self.timeout_nanos = saturating_nanos(timeout);
     }
@@ -299,12 +301,12 @@ impl PingPongState {
 }
 
 impl Answered {
-    /// From when the ping was due to its pong: what someone who keeps a schedule waited.
+    /// Returns the time from when the ping was due to its pong: the wait as a schedule sees it.
     pub const fn latency(&self) -> Duration {
         self.answered.since(self.planned)
     }
 
-    /// From when the ping was sent to its pong.
+    /// Returns the time from when the ping was sent to its pong.
     pub const fn round_trip(&self) -> Duration {
         self.answered.since(self.sent)
     }
@@ -320,7 +322,7 @@ impl Ping {
 }
 
 impl Spill {
-    /// Room that is kept when it is empty, 128 bytes.
+    /// Room that is kept when no ping is in flight, 128 bytes.
     const KEPT_PINGS: usize = 4;
 }
 
@@ -334,7 +336,7 @@ impl fmt::Display for PongError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownNonce => "the pong answers no ping in flight",
-            Self::BeforePing => "the pong came before its ping was sent, so its nonce was guessed",
+            Self::BeforePing => "the pong arrived before its ping was sent, so its nonce was guessed",
         })
     }
 }
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_are_kept_to_the_microsecond_and_the_least_of_them_stays() {
+    fn round_trips_are_kept_to_the_microsecond_with_the_least_of_them() {
         let mut pings = PingPongState::new(Duration::MAX);
         let mut now = Instant::ZERO;
         assert_eq!((pings.last_rtt(), pings.least_rtt()), (None, None));
@@ -375,11 +377,7 @@ mod tests {
         {
             assert!(pings.record_ping(7, now));
             now = now.plus(Duration::from_nanos(nanos));
-            assert_eq!(
-                pings.settle(8, now),
-                Err(PongError::UnknownNonce),
-                "a pong that nobody waits for is no measure"
-            );
+            assert_eq!(pings.settle(8, now), Err(PongError::UnknownNonce), "an unexpected pong is not measured");
             assert!(pings.settle(7, now).is_ok());
             let expected = [last, least].map(|micros| Some(Duration::from_micros(micros)));
             assert_eq!([pings.last_rtt(), pings.least_rtt()], expected);

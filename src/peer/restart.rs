@@ -1,13 +1,13 @@
-//! How often a failed connection is opened again at once.
+//! Immediate restarts of failed connections.
 //!
-//! A restart is the immediate second try after a network failure, before any backoff. It is granted a set number of
-//! times per window, so a peer that keeps failing is soon left to the dialler's backoff. Accepted connections are never
-//! restarted: nobody need listen at the address they came from.
+//! A restart is the immediate second attempt after a network failure, before any backoff. A limited number is granted
+//! per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are never
+//! restarted: the peer need not listen at the address from which it connected.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Grants a number of restarts per window of time. It is 32 bytes, `Copy`, and lives as long as the address is dialled.
+/// A limit of restarts per window of time: 32 bytes, `Copy`, kept as long as the address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartTracking {
     window: Duration,
@@ -17,18 +17,19 @@ pub struct RestartTracking {
 }
 
 impl RestartTracking {
-    /// At most `max_restarts` per `window`, which begins with the first of them; a window of zero limits nothing.
+    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart; a window of zero limits
+    /// nothing.
     pub const fn new(max_restarts: u32, window: Duration) -> Self {
         Self { window, window_start: Instant::ZERO, max_restarts, restarts: 0 }
     }
 
-    /// Grants as many restarts per `window` from now on; those that were granted count.
+    /// Changes the limit to `max_restarts` per `window`; restarts granted so far count.
     pub const fn limit_to(&mut self, max_restarts: u32, window: Duration) {
         self.max_restarts = max_restarts;
         self.window = window;
     }
 
-    /// Takes one restart, or returns `false` if the window has none left.
+    /// Grants one restart, or returns `false` if the window's restarts are used up.
     #[must_use]
     pub fn try_restart(&mut self, now: Instant) -> bool {
         if self.restarts == 0 || now.since(self.window_start) >= self.window {
@@ -40,20 +41,20 @@ impl RestartTracking {
         granted
     }
 
-    /// Forgets the restarts so far, after a success.
+    /// Clears the restarts so far, after a success.
     ///
-    /// A completed handshake is a poor sign of success: a peer that drops every connection right behind it would be
+    /// A completed handshake is a poor sign of success: a peer that closes every connection right after it would be
     /// restarted without end.
     pub const fn reset(&mut self) {
         self.restarts = 0;
     }
 
-    /// The window in which restarts are counted.
+    /// Returns the window in which restarts are counted.
     pub const fn window(&self) -> Duration {
         self.window
     }
 
-    /// The restarts that were granted in the latest window.
+    /// Returns the number of restarts granted in the latest window.
     pub const fn restarts(&self) -> u32 {
         self.restarts
     }

@@ -1,12 +1,11 @@
 //! Matches user agents against the patterns of [`VersionRules`](crate::config::VersionRules).
 //!
-//! The agent is the peer's, the pattern is ours. The work is linear in the agent for a given pattern: at most its
-//! length times that of the longest text between two `*`. No `*` is ever tried again, there is no recursion and nothing
-//! is allocated.
+//! The agent is the peer's, the pattern is ours. For a given pattern the work is linear in the agent: at most its
+//! length times that of the longest text between two `*`. There is no backtracking, no recursion and no allocation.
 
-/// Whether one of `patterns` names `agent`, ASCII case aside.
+/// Returns whether one of `patterns` matches `agent`, ignoring ASCII case.
 ///
-/// An empty pattern names nobody, so that a stray comma in a list cannot ban the world.
+/// An empty pattern matches no agent, so that a stray comma in a list cannot ban everybody.
 pub(super) fn is_named_by(patterns: &[String], agent: &str) -> bool {
     patterns.iter().any(|pattern| names(pattern.as_bytes(), agent.as_bytes()))
 }
@@ -19,7 +18,7 @@ fn names(pattern: &[u8], agent: &[u8]) -> bool {
     let Some(mut rest) = without_prefix(agent, first).and_then(|rest| without_suffix(rest, last)) else {
         return false;
     };
-    // The leftmost place for each part leaves the most room for those behind it, so it is the only one to try.
+    // The leftmost match of each part is the only one to try: it has the most room for the parts behind it.
     for part in parts {
         let Some(at) = find(rest, part) else { return false };
         rest = &rest[at + part.len()..];
