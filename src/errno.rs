@@ -80,7 +80,7 @@ pub const ECONNREFUSED: i32 = errno(111, 61, 146);
 pub const EHOSTDOWN: i32 = errno(112, 64, 147);
 /// The connect has begun and continues.
 pub const EINPROGRESS: i32 = errno(115, 36, 150);
-/// No route leads to the host.
+/// No machine answers for the address on its network.
 pub const EHOSTUNREACH: i32 = errno(113, 65, 148);
 
 #[cfg(test)]
