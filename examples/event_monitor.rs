@@ -6,7 +6,7 @@
 mod setting;
 
 use peerloop::api::{CommandFilter, MessageEvent};
-use peerloop::{Config, ControlEvent, Heard, Message, channel};
+use peerloop::{Config, ControlEvent, Message, Received, channel};
 use setting::Node;
 use std::thread;
 
@@ -26,21 +26,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // spares the loop the copies of all others.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {
-        for heard in messages {
-            match heard {
-                Heard::Item(message) => {
+        for received in messages {
+            match received {
+                Received::Item(message) => {
                     tell(&message);
                     if is_own {
                         let _ = handle.close(message.peer);
                     }
                 }
-                Heard::Lost { count } => println!("messages: too slow for {count}"),
+                Received::Lagged { count } => println!("messages: too slow for {count}"),
             }
         }
     });
-    for heard in channel.control {
-        match heard {
-            Heard::Item(event) => {
+    for received in channel.control {
+        match received {
+            Received::Item(event) => {
                 println!("{}: {event}", event.label());
                 match event {
                     ControlEvent::HandshakeComplete { peer, .. } => {
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => {}
                 }
             }
-            Heard::Lost { count } => println!("events: too slow for {count}"),
+            Received::Lagged { count } => println!("events: too slow for {count}"),
         }
     }
     // Both subscriptions end with the loop.

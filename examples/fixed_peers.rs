@@ -7,7 +7,7 @@ mod setting;
 
 use peerloop::api::CommandFilter;
 use peerloop::config::ManagerConfig;
-use peerloop::{Config, ControlEvent, Heard, channel};
+use peerloop::{Config, ControlEvent, Received, channel};
 use setting::Node;
 use std::thread;
 
@@ -30,8 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ready = 0;
     loop {
         let event = match channel.control.recv()? {
-            Heard::Item(event) => event,
-            Heard::Lost { count } => {
+            Received::Item(event) => event,
+            Received::Lagged { count } => {
                 println!("too slow for {count} events");
                 continue;
             }

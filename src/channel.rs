@@ -19,9 +19,9 @@ use crate::subscribe::Subscription;
 
 /// The handler of a loop that is used through a [`Channel`]: it wants nothing and does nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bystander;
+pub struct NoHandler;
 
-impl Handler for Bystander {
+impl Handler for NoHandler {
     type Command = ();
 }
 
@@ -43,7 +43,7 @@ pub struct Channel {
 /// ```no_run
 /// use peerloop::api::CommandFilter;
 /// use peerloop::protocol::CommandName;
-/// use peerloop::{Config, ControlEvent, Heard, Message, Network, channel};
+/// use peerloop::{Config, ControlEvent, Message, Network, Received, channel};
 /// use std::thread;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -54,14 +54,14 @@ pub struct Channel {
 /// channel.handle.connect("127.0.0.1:18444".parse()?, None)?;
 /// loop {
 ///     match channel.control.recv()? {
-///         Heard::Item(ControlEvent::HandshakeComplete { peer, .. }) => {
+///         Received::Item(ControlEvent::HandshakeComplete { peer, .. }) => {
 ///             channel.handle.send_message(peer, &Message::GetAddr)?;
 ///         }
-///         Heard::Item(ControlEvent::ConnectionFailed { .. } | ControlEvent::ConnectionLost { .. }) => break,
-///         Heard::Item(event) => println!("{event}"),
-///         Heard::Lost { count } => println!("too slow for {count} events"),
+///         Received::Item(ControlEvent::ConnectionFailed { .. } | ControlEvent::ConnectionLost { .. }) => break,
+///         Received::Item(event) => println!("{event}"),
+///         Received::Lagged { count } => println!("too slow for {count} events"),
 ///     }
-///     while let Some(Heard::Item(message)) = channel.messages.try_recv()? {
+///     while let Some(Received::Item(message)) = channel.messages.try_recv()? {
 ///         println!("{} from {}", message.header.command, message.peer);
 ///     }
 /// }
@@ -74,8 +74,8 @@ pub struct Channel {
 /// # Errors
 ///
 /// As [`Reactor::new`].
-pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, Bystander>, Channel), StartError> {
-    Ok(connect(Reactor::new(config, Bystander)?, commands))
+pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, NoHandler>, Channel), StartError> {
+    Ok(connect(Reactor::new(config, NoHandler)?, commands))
 }
 
 /// As [`open`], on a network of the caller's choice.
@@ -87,14 +87,14 @@ pub fn open_on<N: Net + Offload>(
     config: Config,
     net: N,
     commands: CommandFilter,
-) -> Result<(Reactor<N, Bystander>, Channel), StartError> {
-    Ok(connect(Reactor::with_net(config, net, Bystander)?, commands))
+) -> Result<(Reactor<N, NoHandler>, Channel), StartError> {
+    Ok(connect(Reactor::with_net(config, net, NoHandler)?, commands))
 }
 
 fn connect<N: Net + Offload>(
-    reactor: Reactor<N, Bystander>,
+    reactor: Reactor<N, NoHandler>,
     commands: CommandFilter,
-) -> (Reactor<N, Bystander>, Channel) {
+) -> (Reactor<N, NoHandler>, Channel) {
     let handle = reactor.handle();
     let control = handle.subscribe_control_events(CHANNEL_ITEMS).expect("the queue of a new loop is empty");
     let messages = handle.subscribe_messages(commands, CHANNEL_ITEMS).expect("the queue of a new loop is empty");

@@ -34,7 +34,7 @@ pub struct Handle<C> {
 /// A command that was not taken, given back.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Refused<C> {
+pub enum SendError<C> {
     /// The queue is full; try again later.
     Full(Command<C>),
     /// The loop has ended.
@@ -53,10 +53,10 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// The command, when the queue is full or the loop has ended.
-    pub fn try_send(&self, command: Command<C>) -> Result<(), Refused<C>> {
+    pub fn try_send(&self, command: Command<C>) -> Result<(), SendError<C>> {
         self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(command) => Refused::Full(command),
-            TrySendError::Disconnected(command) => Refused::Stopped(command),
+            TrySendError::Full(command) => SendError::Full(command),
+            TrySendError::Disconnected(command) => SendError::Stopped(command),
         })?;
         self.waker.wake();
         Ok(())
@@ -71,7 +71,7 @@ impl<C> Handle<C> {
         &self,
         address: SocketAddr,
         source: Option<IpAddr>,
-    ) -> Result<Pending<Result<PeerId, CommandError>>, Refused<C>> {
+    ) -> Result<Pending<Result<PeerId, CommandError>>, SendError<C>> {
         self.ask(|answer| Command::Connect { address, source, answer })
     }
 
@@ -80,7 +80,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn close(&self, peer: PeerId) -> Result<(), Refused<C>> {
+    pub fn close(&self, peer: PeerId) -> Result<(), SendError<C>> {
         self.try_send(Command::Close { peer })
     }
 
@@ -89,7 +89,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn send(&self, peer: PeerId, frame: Bytes) -> Result<(), Refused<C>> {
+    pub fn send(&self, peer: PeerId, frame: Bytes) -> Result<(), SendError<C>> {
         self.try_send(Command::Send { peer, frame })
     }
 
@@ -104,7 +104,7 @@ impl<C> Handle<C> {
         &self,
         peer: PeerId,
         message: &Message,
-    ) -> Result<Pending<Result<(), CommandError>>, Refused<C>> {
+    ) -> Result<Pending<Result<(), CommandError>>, SendError<C>> {
         let mut frame = Vec::new();
         message.as_ref().encode_frame(self.magic, &mut frame);
         self.ask(|answer| Command::SendMessage { peer, frame: frame.into(), answer })
@@ -115,7 +115,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn connection_count(&self) -> Result<Pending<usize>, Refused<C>> {
+    pub fn connection_count(&self) -> Result<Pending<usize>, SendError<C>> {
         self.ask(|answer| Command::ConnectionCount { answer })
     }
 
@@ -126,7 +126,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, Refused<C>> {
+    pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, SendError<C>> {
         self.ask(|answer| Command::Peers { after, answer })
     }
 
@@ -136,9 +136,9 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn subscribe_control_events(&self, capacity: usize) -> Result<Subscription<ControlEvent>, Refused<C>> {
-        let (outlet, subscription) = Subscription::new(capacity);
-        self.try_send(Command::SubscribeControl { outlet })?;
+    pub fn subscribe_control_events(&self, capacity: usize) -> Result<Subscription<ControlEvent>, SendError<C>> {
+        let (publisher, subscription) = Subscription::new(capacity);
+        self.try_send(Command::SubscribeControl { publisher })?;
         Ok(subscription)
     }
 
@@ -154,9 +154,9 @@ impl<C> Handle<C> {
         &self,
         commands: CommandFilter,
         capacity: usize,
-    ) -> Result<Subscription<MessageEvent>, Refused<C>> {
-        let (outlet, subscription) = Subscription::new(capacity);
-        self.try_send(Command::SubscribeMessages { commands, outlet })?;
+    ) -> Result<Subscription<MessageEvent>, SendError<C>> {
+        let (publisher, subscription) = Subscription::new(capacity);
+        self.try_send(Command::SubscribeMessages { commands, publisher })?;
         Ok(subscription)
     }
 
@@ -170,7 +170,7 @@ impl<C> Handle<C> {
         &self,
         address: IpAddr,
         duration: Option<Duration>,
-    ) -> Result<Pending<Result<(), CommandError>>, Refused<C>> {
+    ) -> Result<Pending<Result<(), CommandError>>, SendError<C>> {
         self.ask(|answer| Command::Ban { address, duration, answer })
     }
 
@@ -179,7 +179,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
-    pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, Refused<C>> {
+    pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, SendError<C>> {
         self.ask(|answer| Command::Unban { address, answer })
     }
 
@@ -188,7 +188,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::unban`].
-    pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, Refused<C>> {
+    pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, SendError<C>> {
         self.ask(|answer| Command::Bans { answer })
     }
 
@@ -198,7 +198,10 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
-    pub fn update_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+    pub fn update_config(
+        &self,
+        config: Config,
+    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
         self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: false, answer })
     }
 
@@ -207,7 +210,10 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::update_config`].
-    pub fn check_config(&self, config: Config) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, Refused<C>> {
+    pub fn check_config(
+        &self,
+        config: Config,
+    ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
         self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: true, answer })
     }
 
@@ -216,7 +222,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn stats(&self) -> Result<Pending<Stats>, Refused<C>> {
+    pub fn stats(&self) -> Result<Pending<Stats>, SendError<C>> {
         self.ask(|answer| Command::Stats { answer })
     }
 
@@ -230,7 +236,7 @@ impl<C> Handle<C> {
         &self,
         latency: Latency,
         mut spare: LatencyHistogram,
-    ) -> Result<Pending<LatencyHistogram>, Refused<C>> {
+    ) -> Result<Pending<LatencyHistogram>, SendError<C>> {
         spare.clear();
         self.ask(|answer| Command::TakeLatencies { latency, spare, answer })
     }
@@ -240,7 +246,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn command(&self, command: C) -> Result<(), Refused<C>> {
+    pub fn command(&self, command: C) -> Result<(), SendError<C>> {
         self.try_send(Command::Handler(command))
     }
 
@@ -249,12 +255,12 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn stop(&self) -> Result<(), Refused<C>> {
+    pub fn stop(&self) -> Result<(), SendError<C>> {
         self.try_send(Command::Stop)
     }
 
     /// Sends a command that has an answer.
-    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, Refused<C>> {
+    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, SendError<C>> {
         let (answer, pending) = Pending::new();
         self.try_send(command(answer))?;
         Ok(pending)
@@ -273,7 +279,7 @@ impl<C> fmt::Debug for Handle<C> {
     }
 }
 
-impl<C> fmt::Display for Refused<C> {
+impl<C> fmt::Display for SendError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the loop's command queue is full; try again later",
@@ -282,4 +288,4 @@ impl<C> fmt::Display for Refused<C> {
     }
 }
 
-impl<C: fmt::Debug> std::error::Error for Refused<C> {}
+impl<C: fmt::Debug> std::error::Error for SendError<C> {}

@@ -127,7 +127,7 @@ pub use peer::{
 pub use protocol::Network;
 pub use reactor::Reactor;
 pub use stats::histogram;
-pub use subscribe::{Heard, Subscription};
+pub use subscribe::{Received, Subscription};
 pub use wire::{Message, MessageRef};
 
 #[cfg(doctest)]

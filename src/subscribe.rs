@@ -1,14 +1,14 @@
-//! Bounded queues from a loop to listeners on other threads.
+//! Bounded queues from a loop to subscribers on other threads.
 //!
-//! An [`Outlet`] is the loop's end, a [`Subscription`] the listener's. The outlet gathers what it is given and passes
-//! it on once per turn, under one lock, which it only ever tries: a listener that holds it at that moment gets the
-//! batch with the next one. A listener that is slow loses the oldest items and is told how many before it gets the
-//! next. The items that wait behind a loss are promised with it: new ones wait behind them and no longer displace them,
-//! so that a listener that stays slow gets as many items between two losses as its subscription holds. A subscription
-//! that was dropped is found out when something is passed on.
+//! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher gathers items and moves them
+//! to the subscription once per turn under one lock, which it only tries: if the subscriber holds the lock, the items
+//! wait for the next turn. A slow subscriber loses the oldest items and learns how many before it receives the next.
+//! The items that wait at that moment are promised: newer ones queue behind them and do not displace them, so between
+//! two losses a slow subscriber receives as many items as its subscription holds. A dropped subscription is noticed at
+//! the next flush.
 //!
-//! The lock is held for moving items, and for dropping those for which there is no room. Only the listener ever sleeps
-//! here, until the condition variable wakes it or its time is over; the loop's end waits for nobody but when it ends.
+//! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
+//! condition variable wakes it or its timeout expires; a publisher waits for the lock only when it is dropped.
 
 use crate::error::CommandError;
 use crate::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
@@ -20,48 +20,49 @@ use std::time::Duration;
 
 /// Something that can wait in a subscription.
 pub trait Queued: Clone + Send + 'static {
-    /// Bytes that it keeps alive beside its own size, for [`SUBSCRIPTION_MAX_BYTES`]; none for most.
+    /// Returns the bytes that the item keeps alive beside its own size, which count to [`SUBSCRIPTION_MAX_BYTES`].
     fn held_bytes(&self) -> usize {
         0
     }
 }
 
-/// What a listener gets.
+/// What a subscriber receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard<T> {
-    /// The listener was too slow for this many items, all of them older than what it gets next.
-    Lost {
-        /// How many, since it was told last.
+pub enum Received<T> {
+    /// The subscriber was too slow: items older than the next one were dropped.
+    Lagged {
+        /// Items dropped since the last report.
         count: u64,
     },
     /// The next item.
     Item(T),
 }
 
-/// The listener's end of a queue; one that is dropped is forgotten by the loop.
+/// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, as was asked for, and at most [`SUBSCRIPTION_MAX_BYTES`] of what
-/// they keep alive, and as much again once it has told of a loss; the loop's end holds as much while the lock is taken.
-/// Not for use inside a handler, where it would wait for itself. As an iterator it waits for each item and ends with
-/// the loop.
+/// It holds at most its capacity, 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, and [`SUBSCRIPTION_MAX_BYTES`] of what they
+/// keep alive; twice as much after it has reported a loss. The loop's end holds as much while the lock is taken.
+///
+/// Not for use inside a handler, where it would wait for its own loop. As an iterator it waits for each item and ends
+/// with the loop.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
 
 /// The loop's end of a queue.
-pub struct Outlet<T: Queued> {
+pub struct Publisher<T: Queued> {
     unsent: Queue<T>,
     shared: Weak<Shared<T>>,
 }
 
-/// What became of an attempt to pass items on.
+/// The result of [`Publisher::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing is left.
+    /// No item is left.
     All,
-    /// The listener holds the lock; what there is waits for the next attempt.
+    /// The subscriber holds the lock; the items wait for the next flush.
     Busy,
-    /// There is no listener any more.
+    /// The subscription was dropped.
     Gone,
 }
 
@@ -73,16 +74,16 @@ struct Shared<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Items that waited when the listener was told of a loss. It gets them before all that is in the queue.
+    /// Items that waited when a loss was reported. They are received before all of `queue`.
     promised: VecDeque<T>,
     queue: Queue<T>,
-    /// Threads that sleep until something comes.
+    /// Threads that sleep until an item arrives.
     waiting: usize,
-    /// The outlet is gone.
+    /// Whether the publisher was dropped.
     ended: bool,
 }
 
-/// The newest items, as many as the bounds allow, and how many older ones they do not.
+/// The newest items within the bounds, and the number of older ones that were dropped.
 #[derive(Debug)]
 struct Queue<T> {
     items: VecDeque<T>,
@@ -92,20 +93,20 @@ struct Queue<T> {
 }
 
 impl<T: Queued> Subscription<T> {
-    /// A connected pair that holds `capacity` items, at least 1 and at most [`SUBSCRIPTION_MAX_ITEMS`].
-    pub fn new(capacity: usize) -> (Outlet<T>, Self) {
+    /// Makes a connected pair that holds `capacity` items, clamped to 1 to [`SUBSCRIPTION_MAX_ITEMS`].
+    pub fn new(capacity: usize) -> (Publisher<T>, Self) {
         let max_items = capacity.clamp(1, SUBSCRIPTION_MAX_ITEMS);
         let state = State { promised: VecDeque::new(), queue: Queue::new(max_items), waiting: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        (Outlet { unsent: Queue::new(max_items), shared: Arc::downgrade(&shared) }, Self { shared })
+        (Publisher { unsent: Queue::new(max_items), shared: Arc::downgrade(&shared) }, Self { shared })
     }
 
     /// Waits for the next item.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended and nothing is left.
-    pub fn recv(&self) -> Result<Heard<T>, CommandError> {
+    /// [`CommandError::Stopped`] when the loop has ended and no item is left.
+    pub fn recv(&self) -> Result<Received<T>, CommandError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
         let mut state = self.shared.changed.wait_while(state, State::is_idle).unwrap_or_else(PoisonError::into_inner);
@@ -113,12 +114,12 @@ impl<T: Queued> Subscription<T> {
         state.take_next().ok_or(CommandError::Stopped)
     }
 
-    /// Waits for the next item for `timeout` at the most; none if there is none by then.
+    /// Waits at most `timeout` for the next item, and returns `None` if none has arrived by then.
     ///
     /// # Errors
     ///
     /// As [`Subscription::recv`].
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Heard<T>>, CommandError> {
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Received<T>>, CommandError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
         let (mut state, _) = self
@@ -130,31 +131,31 @@ impl<T: Queued> Subscription<T> {
         state.take()
     }
 
-    /// The next item, if it is there.
+    /// Returns the next item, if there is one.
     ///
     /// # Errors
     ///
     /// As [`Subscription::recv`].
-    pub fn try_recv(&self) -> Result<Option<Heard<T>>, CommandError> {
+    pub fn try_recv(&self) -> Result<Option<Received<T>>, CommandError> {
         self.shared.lock().take()
     }
 }
 
 impl<T: Queued> Iterator for Subscription<T> {
-    type Item = Heard<T>;
+    type Item = Received<T>;
 
-    fn next(&mut self) -> Option<Heard<T>> {
+    fn next(&mut self) -> Option<Received<T>> {
         self.recv().ok()
     }
 }
 
-impl<T: Queued> Outlet<T> {
-    /// Puts an item behind those that are passed on next.
+impl<T: Queued> Publisher<T> {
+    /// Adds an item to those that the next flush moves.
     pub fn push(&mut self, item: T) {
         self.unsent.push(item);
     }
 
-    /// Passes on what there is, without ever waiting.
+    /// Moves all items to the subscription. Never waits.
     pub fn flush(&mut self) -> Flushed {
         let Some(shared) = self.shared.upgrade() else { return Flushed::Gone };
         if self.unsent.is_empty() {
@@ -175,8 +176,8 @@ impl<T: Queued> Outlet<T> {
     }
 }
 
-impl<T: Queued> Drop for Outlet<T> {
-    /// Passes on what is left, and ends the subscription. Here, and only here, it waits for the lock.
+impl<T: Queued> Drop for Publisher<T> {
+    /// Moves the remaining items and ends the subscription. This is the only place that waits for the lock.
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         let mut state = shared.lock();
@@ -188,7 +189,7 @@ impl<T: Queued> Drop for Outlet<T> {
 }
 
 impl<T> Shared<T> {
-    /// The state is whole whatever panicked while the lock was held: items are moved one by one.
+    /// Takes the lock. A poisoned one is used too: items are moved one by one, so a panic leaves the state whole.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,26 +200,25 @@ impl<T: Queued> State<T> {
         self.promised.is_empty() && self.queue.is_empty() && !self.ended
     }
 
-    fn take(&mut self) -> Result<Option<Heard<T>>, CommandError> {
+    fn take(&mut self) -> Result<Option<Received<T>>, CommandError> {
         match self.take_next() {
             None if self.ended => Err(CommandError::Stopped),
-            heard => Ok(heard),
+            next => Ok(next),
         }
     }
 
-    /// Takes the next promised item, else the loss behind those, which promises all that waits behind it, else the
-    /// oldest item.
-    fn take_next(&mut self) -> Option<Heard<T>> {
+    /// Takes the next promised item, else the loss, which promises all items that wait, else the oldest item.
+    fn take_next(&mut self) -> Option<Received<T>> {
         if let Some(item) = self.promised.pop_front() {
-            return Some(Heard::Item(item));
+            return Some(Received::Item(item));
         }
         let count = mem::take(&mut self.queue.lost);
         if count == 0 {
-            return self.queue.pop().map(Heard::Item);
+            return self.queue.pop().map(Received::Item);
         }
         mem::swap(&mut self.promised, &mut self.queue.items);
         self.queue.held_bytes = 0;
-        Some(Heard::Lost { count })
+        Some(Received::Lagged { count })
     }
 }
 
@@ -227,12 +227,13 @@ impl<T: Queued> Queue<T> {
         Self { items: VecDeque::new(), held_bytes: 0, lost: 0, max_items }
     }
 
-    /// Whether there is nothing to tell, a loss among it.
+    /// Whether there is neither an item nor a loss.
     fn is_empty(&self) -> bool {
         self.items.is_empty() && self.lost == 0
     }
 
-    /// Adds an item for which the oldest ones make room. One that is too large by itself is lost with them all.
+    /// Adds an item and drops the oldest ones to make room. An item that exceeds the bound by itself is dropped with
+    /// all others.
     fn push(&mut self, item: T) {
         let item_bytes = item.held_bytes();
         while let Some(oldest) = self.items.front()
@@ -250,10 +251,10 @@ impl<T: Queued> Queue<T> {
         self.items.push_back(item);
     }
 
-    /// Moves all of `newer` behind what there is.
+    /// Moves all of `newer` behind the items here.
     fn append(&mut self, newer: &mut Self) {
         if newer.lost > 0 {
-            // What was lost there is newer than all that is here.
+            // Items that were dropped there are newer than all items here.
             self.lost += self.items.len() as u64 + mem::take(&mut newer.lost);
             self.items.clear();
             self.held_bytes = 0;
@@ -277,9 +278,9 @@ impl<T> fmt::Debug for Subscription<T> {
     }
 }
 
-impl<T: Queued> fmt::Debug for Outlet<T> {
+impl<T: Queued> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").finish_non_exhaustive()
+        f.debug_struct("Publisher").finish_non_exhaustive()
     }
 }
 
@@ -293,32 +294,32 @@ mod tests {
     impl Queued for Number {}
 
     #[test]
-    fn a_lock_that_is_taken_is_not_waited_for() {
-        let (mut outlet, subscription) = Subscription::new(2);
+    fn a_flush_does_not_wait_for_a_lock_that_is_taken() {
+        let (mut publisher, subscription) = Subscription::new(2);
         let held = subscription.shared.lock();
-        outlet.push(Number(0));
-        assert_eq!(outlet.flush(), Flushed::Busy);
+        publisher.push(Number(0));
+        assert_eq!(publisher.flush(), Flushed::Busy);
         for number in 1..4 {
-            outlet.push(Number(number));
+            publisher.push(Number(number));
         }
-        assert_eq!(outlet.flush(), Flushed::Busy);
+        assert_eq!(publisher.flush(), Flushed::Busy);
         drop(held);
-        assert_eq!(outlet.flush(), Flushed::All);
-        let heard = [(); 4].map(|()| subscription.try_recv().unwrap());
-        let items = [2, 3].map(|number| Some(Heard::Item(Number(number))));
-        assert_eq!(heard, [Some(Heard::Lost { count: 2 }), items[0], items[1], None]);
+        assert_eq!(publisher.flush(), Flushed::All);
+        let next = [(); 4].map(|()| subscription.try_recv().unwrap());
+        let items = [2, 3].map(|number| Some(Received::Item(Number(number))));
+        assert_eq!(next, [Some(Received::Lagged { count: 2 }), items[0], items[1], None]);
     }
 
     #[test]
-    fn a_listener_that_panicked_with_the_lock_leaves_a_whole_queue() {
-        let (mut outlet, subscription) = Subscription::new(2);
-        outlet.push(Number(7));
+    fn a_subscriber_that_panics_with_the_lock_leaves_a_whole_queue() {
+        let (mut publisher, subscription) = Subscription::new(2);
+        publisher.push(Number(7));
         let poison = std::panic::AssertUnwindSafe(|| {
             let _held = subscription.shared.lock();
             panic!("with the lock");
         });
         assert!(std::panic::catch_unwind(poison).is_err());
-        assert_eq!(outlet.flush(), Flushed::All);
-        assert_eq!(subscription.recv(), Ok(Heard::Item(Number(7))));
+        assert_eq!(publisher.flush(), Flushed::All);
+        assert_eq!(subscription.recv(), Ok(Received::Item(Number(7))));
     }
 }

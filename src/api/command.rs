@@ -9,7 +9,7 @@ use crate::id::PeerId;
 use crate::manager::ban::Ban;
 use crate::stats::Stats;
 use crate::stats::histogram::LatencyHistogram;
-use crate::subscribe::Outlet;
+use crate::subscribe::Publisher;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -64,14 +64,14 @@ pub enum Command<C> {
     /// Tell control events to a subscriber.
     SubscribeControl {
         /// The loop's end of the subscription.
-        outlet: Outlet<ControlEvent>,
+        publisher: Publisher<ControlEvent>,
     },
     /// Give messages to a subscriber.
     SubscribeMessages {
         /// Which messages.
         commands: CommandFilter,
         /// The loop's end of the subscription.
-        outlet: Outlet<MessageEvent>,
+        publisher: Publisher<MessageEvent>,
     },
     /// Ban a host.
     Ban {

@@ -105,8 +105,8 @@ impl Engine {
             }
             Command::ConnectionCount { answer } => answer.give(self.state.telemetry.ready_count()),
             Command::Peers { after, answer } => answer.give(self.peers(after)),
-            Command::SubscribeControl { outlet } => self.state.outbox.add_control(outlet),
-            Command::SubscribeMessages { commands, outlet } => self.state.outbox.add_messages(commands, outlet),
+            Command::SubscribeControl { publisher } => self.state.outbox.add_control(publisher),
+            Command::SubscribeMessages { commands, publisher } => self.state.outbox.add_messages(commands, publisher),
             Command::Ban { address, duration, answer } => answer.give(self.ban_as_asked(address, duration)),
             Command::Unban { address, answer } => answer.give(self.unban_as_asked(address)),
             Command::Bans { answer } => answer.give(self.bans()),

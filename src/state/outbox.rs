@@ -1,23 +1,23 @@
-//! What leaves a loop beside bytes: control events for the handler, and what subscribers on other threads asked for.
+//! A loop's output beside bytes: control events for the handler, and what subscribers on other threads asked for.
 //!
-//! Control events of a turn are gathered here and handed over at its end, all at one place: to the log, to the handler,
-//! to the subscribers. Messages go to the outlets of those who want them when they arrive. Everything is passed on once
-//! per turn. While nobody subscribes to messages, a message costs one look at a flag.
+//! The control events of a turn are gathered here and handed over at its end: to the log, the handler and the
+//! subscribers. Messages go to the matching publishers on arrival. Publishers are flushed once per turn. While nobody
+//! subscribes to messages, a message costs one look at a flag.
 
 use crate::api::ControlEvent;
 use crate::api::{CommandFilter, MessageEvent};
 use crate::limits::CONTROL_EVENTS_KEPT;
 use crate::protocol::CommandName;
-use crate::subscribe::{Flushed, Outlet};
+use crate::subscribe::{Flushed, Publisher};
 use std::mem;
 
-/// The outlets of one loop, and the control events of one turn.
+/// The publishers of one loop, and the control events of one turn.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     events: Vec<ControlEvent>,
-    control: Vec<Outlet<ControlEvent>>,
-    messages: Vec<(CommandFilter, Outlet<MessageEvent>)>,
-    /// Whether an outlet may hold something.
+    control: Vec<Publisher<ControlEvent>>,
+    messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
+    /// Whether a publisher may hold items.
     has_unsent: bool,
 }
 
@@ -27,12 +27,12 @@ impl Outbox {
         self.events.push(event);
     }
 
-    pub(crate) fn add_control(&mut self, outlet: Outlet<ControlEvent>) {
-        self.control.push(outlet);
+    pub(crate) fn add_control(&mut self, publisher: Publisher<ControlEvent>) {
+        self.control.push(publisher);
     }
 
-    pub(crate) fn add_messages(&mut self, commands: CommandFilter, outlet: Outlet<MessageEvent>) {
-        self.messages.push((commands, outlet));
+    pub(crate) fn add_messages(&mut self, commands: CommandFilter, publisher: Publisher<MessageEvent>) {
+        self.messages.push((commands, publisher));
     }
 
     /// Whether there is something to hand over.
@@ -57,8 +57,8 @@ impl Outbox {
 
     /// Gives control events that were heard to the subscribers, and keeps the memory for the next ones.
     pub(crate) fn give_back(&mut self, mut heard: Vec<ControlEvent>) {
-        for outlet in &mut self.control {
-            heard.iter().for_each(|event| outlet.push(event.clone()));
+        for publisher in &mut self.control {
+            heard.iter().for_each(|event| publisher.push(event.clone()));
         }
         self.has_unsent |= !self.control.is_empty() && !heard.is_empty();
         heard.clear();
@@ -75,9 +75,9 @@ impl Outbox {
 
     /// Gives a message to those who want it.
     pub(crate) fn publish(&mut self, message: &MessageEvent) {
-        for (commands, outlet) in &mut self.messages {
+        for (commands, publisher) in &mut self.messages {
             if commands.has(message.header.command) {
-                outlet.push(message.clone());
+                publisher.push(message.clone());
                 self.has_unsent = true;
             }
         }
@@ -90,8 +90,8 @@ impl Outbox {
             is_busy |= flushed == Flushed::Busy;
             flushed != Flushed::Gone
         };
-        self.control.retain_mut(|outlet| stays(outlet.flush()));
-        self.messages.retain_mut(|(_, outlet)| stays(outlet.flush()));
+        self.control.retain_mut(|publisher| stays(publisher.flush()));
+        self.messages.retain_mut(|(_, publisher)| stays(publisher.flush()));
         self.has_unsent = is_busy;
     }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::api::one_of_each;
     use crate::id::{LinkId, PeerId};
-    use crate::subscribe::{Heard, Subscription};
+    use crate::subscribe::{Received, Subscription};
     use crate::time::Instant;
     use crate::wire::Header;
     use bytes::Bytes;
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn what_is_told_while_others_are_heard_waits_for_the_next_turn() {
         let mut outbox = Outbox::default();
-        let (outlet, subscription) = Subscription::new(8);
-        outbox.add_control(outlet);
+        let (publisher, subscription) = Subscription::new(8);
+        outbox.add_control(publisher);
         let [first, second, ..] = &one_of_each()[..] else { panic!("there are more") };
         outbox.tell(first.clone());
         let heard = outbox.take_events();
@@ -131,7 +131,7 @@ mod tests {
         outbox.give_back(heard);
         outbox.flush();
         assert!(outbox.has_events());
-        assert_eq!(subscription.try_recv(), Ok(Some(Heard::Item(first.clone()))));
+        assert_eq!(subscription.try_recv(), Ok(Some(Received::Item(first.clone()))));
         assert_eq!(subscription.try_recv(), Ok(None));
         assert_eq!(outbox.take_events(), std::slice::from_ref(second));
         assert!(!outbox.has_work());
@@ -152,10 +152,10 @@ mod tests {
     fn messages_go_to_those_who_want_them_while_they_are_there() {
         let mut outbox = Outbox::default();
         assert!(!outbox.wants(CommandName::TX));
-        let (outlet, all) = Subscription::new(8);
-        outbox.add_messages(CommandFilter::All, outlet);
-        let (outlet, some) = Subscription::new(8);
-        outbox.add_messages(CommandFilter::Only(vec![CommandName::INV, CommandName::TX]), outlet);
+        let (publisher, all) = Subscription::new(8);
+        outbox.add_messages(CommandFilter::All, publisher);
+        let (publisher, some) = Subscription::new(8);
+        outbox.add_messages(CommandFilter::Only(vec![CommandName::INV, CommandName::TX]), publisher);
         for command in [CommandName::TX, CommandName::BLOCK] {
             assert!(outbox.wants(command));
             outbox.publish(&message(command));
@@ -164,7 +164,7 @@ mod tests {
         let commands = |subscription: &Subscription<MessageEvent>| -> Vec<CommandName> {
             let items = std::iter::from_fn(|| subscription.try_recv().unwrap());
             items
-                .map(|heard| if let Heard::Item(item) = heard { item.header.command } else { panic!("lost") })
+                .map(|heard| if let Received::Item(item) = heard { item.header.command } else { panic!("lost") })
                 .collect()
         };
         assert_eq!(commands(&all), [CommandName::TX, CommandName::BLOCK]);

@@ -3,7 +3,7 @@
 use crate::probe::{ANY_PORT, PATIENCE};
 use peerloop::api::CommandFilter;
 use peerloop::protocol::CommandName;
-use peerloop::{Config, ControlEvent, Heard, Message, Network, PeerId, channel};
+use peerloop::{Config, ControlEvent, Message, Network, PeerId, Received, channel};
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -24,8 +24,8 @@ fn open() -> (SocketAddr, channel::Channel, JoinHandle<()>) {
 fn ready_peer(channel: &channel::Channel) -> PeerId {
     loop {
         match channel.control.recv_timeout(PATIENCE).expect("the loop runs").expect("a peer is ready in time") {
-            Heard::Item(ControlEvent::HandshakeComplete { peer, .. }) => return peer,
-            Heard::Item(ControlEvent::ConnectionEstablished { .. }) => {}
+            Received::Item(ControlEvent::HandshakeComplete { peer, .. }) => return peer,
+            Received::Item(ControlEvent::ConnectionEstablished { .. }) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -39,13 +39,14 @@ fn seed_e30_two_programs_talk_through_their_channels() {
     let (there, here) = (ready_peer(&one), ready_peer(&two));
     let sent = one.handle.send_message(there, &Message::GetAddr).expect("the queue has room").wait();
     assert_eq!(sent, Ok(Ok(())));
-    let Ok(Some(Heard::Item(heard))) = two.messages.recv_timeout(PATIENCE) else { panic!("it does not arrive") };
-    assert_eq!((heard.peer, heard.to_message()), (here, Ok(Message::GetAddr)));
+    let Ok(Some(Received::Item(received))) = two.messages.recv_timeout(PATIENCE) else { panic!("it does not arrive") };
+    assert_eq!((received.peer, received.to_message()), (here, Ok(Message::GetAddr)));
     one.handle.stop().expect("the queue has room");
     two.handle.stop().expect("the queue has room");
     one_thread.join().expect("it ends");
     two_thread.join().expect("it ends");
-    let mut ends = two.control.filter(|heard| matches!(heard, Heard::Item(ControlEvent::ConnectionLost { .. })));
+    let mut ends =
+        two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
     assert!(ends.next().is_some() && ends.next().is_none(), "one loss, then the end of the loop");
     assert!(two.messages.recv().is_err());
 }

@@ -4,7 +4,7 @@ use crate::probe::{ANY_PORT, BareSocket, Node, regtest, until};
 use peerloop::api::NextDial;
 use peerloop::error::{CloseReason, CommandError, IoStep, LocalCause, Refusal};
 use peerloop::peer::{ConnectionState, ConnectionType};
-use peerloop::{Config, ControlEvent, Ctx, Handler, Heard, PeerId, Reactor, Subscription};
+use peerloop::{Config, ControlEvent, Ctx, Handler, PeerId, Reactor, Received, Subscription};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,8 +16,8 @@ fn events_of(node: &Node) -> &[ControlEvent] {
 
 /// Returns the queued items of a subscription that never lagged.
 fn drain(subscription: &Subscription<ControlEvent>) -> Vec<ControlEvent> {
-    let heard = std::iter::from_fn(|| subscription.try_recv().ok().flatten());
-    heard.map(|heard| if let Heard::Item(event) = heard { event } else { panic!("{heard:?}") }).collect()
+    let received = std::iter::from_fn(|| subscription.try_recv().ok().flatten());
+    received.map(|received| if let Received::Item(event) = received { event } else { panic!("{received:?}") }).collect()
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn seed_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     one.act(move |ctx| ctx.close(there, LocalCause::Requested.into()));
     until([&mut one, &mut two], "the end is received", |[_, two]| events_of(two).len() == 3);
-    assert_eq!(slow.try_recv(), Ok(Some(Heard::Lost { count: 2 })));
-    assert_eq!(slow.try_recv(), Ok(Some(Heard::Item(events_of(&two)[2].clone()))));
+    assert_eq!(slow.try_recv(), Ok(Some(Received::Lagged { count: 2 })));
+    assert_eq!(slow.try_recv(), Ok(Some(Received::Item(events_of(&two)[2].clone()))));
     assert_eq!(slow.try_recv(), Ok(None));
     assert_eq!(drain(&quick), events_of(&two));
 }
@@ -168,7 +168,7 @@ fn a_loops_end_ends_its_subscriptions_after_the_last_event() {
         assert!(began.elapsed() < crate::probe::PATIENCE, "it does not end");
         two.turn();
     }
-    assert!(matches!(subscription.recv(), Ok(Heard::Item(ControlEvent::ConnectionLost { .. }))));
+    assert!(matches!(subscription.recv(), Ok(Received::Item(ControlEvent::ConnectionLost { .. }))));
     assert_eq!(subscription.recv(), Err(CommandError::Stopped));
 }
 

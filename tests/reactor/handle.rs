@@ -5,7 +5,7 @@ use bytes::Bytes;
 use peerloop::api::{Command, Pending};
 use peerloop::config::{Field, UpdateError};
 use peerloop::error::{CloseReason, CommandError, LocalCause};
-use peerloop::handle::Refused;
+use peerloop::handle::SendError;
 use peerloop::limits::HANDLE_QUEUE_MAX;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
@@ -66,8 +66,8 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Local(LocalCause::Requested), _)));
     assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
-    assert!(matches!(one.stop(), Err(Refused::Stopped(Command::Stop))));
-    assert!(matches!(one.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
+    assert!(matches!(one.stop(), Err(SendError::Stopped(Command::Stop))));
+    assert!(matches!(one.stats(), Err(SendError::Stopped(Command::Stats { .. }))));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn seed_e36_a_full_queue_returns_the_command() {
     }
     let frame = Bytes::from_static(b"mine");
     match handle.send(there, frame.clone()) {
-        Err(Refused::Full(Command::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
+        Err(SendError::Full(Command::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
         other => panic!("the queue was full, but {other:?}"),
     }
     one.turn();
@@ -119,7 +119,7 @@ fn seed_e36_commands_of_many_threads_are_all_carried_out() {
                     let mut command = Command::Handler(Task::new(move |_| sender.send(()).expect("it counts")));
                     while let Err(refused) = handle.try_send(command) {
                         command = match refused {
-                            Refused::Full(command) => command,
+                            SendError::Full(command) => command,
                             other => panic!("the loop runs, but {other}"),
                         };
                         thread::yield_now();
@@ -141,7 +141,7 @@ fn a_pending_answer_ends_when_the_loop_is_dropped() {
     let pending = handle.stats().expect("the queue has room");
     drop(node);
     assert_eq!(pending.wait().map(|_| ()), Err(CommandError::Stopped));
-    assert!(matches!(handle.stop(), Err(Refused::Stopped(Command::Stop))));
+    assert!(matches!(handle.stop(), Err(SendError::Stopped(Command::Stop))));
 }
 
 #[test]
@@ -151,6 +151,6 @@ fn a_loop_that_has_ended_but_is_kept_accepts_no_more_commands() {
     handle.stop().expect("the queue has room");
     let unheard = handle.stats().expect("the queue has room");
     while node.turn() {}
-    assert!(matches!(handle.stats(), Err(Refused::Stopped(Command::Stats { .. }))));
+    assert!(matches!(handle.stats(), Err(SendError::Stopped(Command::Stats { .. }))));
     assert!(unheard.wait().is_ok(), "a request before the end is answered");
 }

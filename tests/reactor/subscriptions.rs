@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peerloop::api::{CommandFilter, MessageEvent};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Message, MessageRef};
-use peerloop::{Heard, Subscription};
+use peerloop::{Received, Subscription};
 
 const INV: CommandName = CommandName::new("inv");
 /// A command that the handler discards.
@@ -28,11 +28,11 @@ fn subscribe(node: &Node, commands: CommandFilter) -> Subscription<MessageEvent>
 }
 
 fn drain(subscription: &Subscription<MessageEvent>) -> Vec<(CommandName, Bytes)> {
-    let heard = std::iter::from_fn(|| subscription.try_recv().ok().flatten());
-    heard
-        .map(|heard| match heard {
-            Heard::Item(message) => (message.header.command, message.payload),
-            Heard::Lost { count } => panic!("{count} messages were lost"),
+    let received = std::iter::from_fn(|| subscription.try_recv().ok().flatten());
+    received
+        .map(|received| match received {
+            Received::Item(message) => (message.header.command, message.payload),
+            Received::Lagged { count } => panic!("{count} messages were lost"),
         })
         .collect()
 }
@@ -77,7 +77,7 @@ fn seed_e35_messages_answered_by_the_engine_are_not_published() {
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
     send(&mut node, &mut socket, &[frame(&MessageRef::Ping { nonce: 7 }), frame(&MessageRef::GetAddr)]);
-    let Ok(Some(Heard::Item(message))) = all.try_recv() else { panic!("getaddr is published") };
+    let Ok(Some(Received::Item(message))) = all.try_recv() else { panic!("getaddr is published") };
     assert_eq!((message.peer, message.to_message()), (peer, Ok(Message::GetAddr)));
     assert_eq!(all.try_recv(), Ok(None));
 }

@@ -7,7 +7,7 @@ use peerloop::error::{CloseReason, Misbehaviour};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Driver, World};
-use peerloop::subscribe::{Heard, Subscription};
+use peerloop::subscribe::{Received, Subscription};
 use peerloop::time::Instant;
 use peerloop::{Config, ControlEvent, Network};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -150,9 +150,8 @@ fn gossip_is_read_though_the_handler_does_not_want_it_and_subscribers_do() {
     stage.peer.send(&addr([stranger(1)]));
     stage.run_for(secs(1));
     assert_eq!(stage.learned(), 1);
-    assert!(
-        matches!(subscription.try_recv(), Ok(Some(Heard::Item(message))) if message.header.command == CommandName::ADDR)
-    );
+    let Ok(Some(Received::Item(message))) = subscription.try_recv() else { panic!("no message") };
+    assert_eq!(message.header.command, CommandName::ADDR);
     drop(subscription);
     stage.run_for(secs(1));
     stage.peer.send(&addr([stranger(2)]));
@@ -217,7 +216,7 @@ fn threat_p12_a_flood_from_who_came_by_itself_brings_nothing() {
 fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
     let mut charged = Vec::new();
     while let Ok(Some(heard)) = events.try_recv() {
-        if let Heard::Item(ControlEvent::PeerMisbehaved { points, .. }) = heard {
+        if let Received::Item(ControlEvent::PeerMisbehaved { points, .. }) = heard {
             charged.push(points);
         }
     }

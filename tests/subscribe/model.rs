@@ -5,7 +5,7 @@
 
 use crate::{Weight, light};
 use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
-use peerloop::subscribe::{Flushed, Heard, Outlet, Subscription};
+use peerloop::subscribe::{Flushed, Publisher, Received, Subscription};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -41,17 +41,17 @@ impl Model {
         self.first_kept = self.first_kept.max(from);
     }
 
-    fn take(&mut self) -> Option<Heard<Weight>> {
+    fn take(&mut self) -> Option<Received<Weight>> {
         if self.promised_to <= self.heard && self.heard < self.first_kept {
             let count = (self.first_kept - self.heard) as u64;
             self.heard = self.first_kept;
             self.promised_to = self.passed_on;
-            return Some(Heard::Lost { count });
+            return Some(Received::Lagged { count });
         }
         let index = self.heard;
         (index < self.passed_on).then(|| {
             self.heard += 1;
-            Heard::Item(Weight { index: index as u64, bytes: self.pushed[index] })
+            Received::Item(Weight { index: index as u64, bytes: self.pushed[index] })
         })
     }
 }
@@ -73,22 +73,22 @@ proptest! {
         capacity in 1_usize..12,
         steps in vec(step(), 1..200),
     ) {
-        let (mut outlet, subscription) = Subscription::new(capacity);
+        let (mut publisher, subscription) = Subscription::new(capacity);
         let mut model = Model::default();
         for step in steps {
             match step {
                 Step::Push { bytes } => {
-                    outlet.push(Weight { index: model.pushed.len() as u64, bytes });
+                    publisher.push(Weight { index: model.pushed.len() as u64, bytes });
                     model.pushed.push(bytes);
                 }
                 Step::Flush => {
-                    prop_assert_eq!(outlet.flush(), Flushed::All);
+                    prop_assert_eq!(publisher.flush(), Flushed::All);
                     model.flush(capacity);
                 }
                 Step::Take => prop_assert_eq!(subscription.try_recv(), Ok(model.take())),
             }
         }
-        drop(outlet);
+        drop(publisher);
         model.flush(capacity);
         while let Some(heard) = model.take() {
             prop_assert_eq!(subscription.recv(), Ok(heard));
@@ -100,14 +100,14 @@ proptest! {
 #[test]
 fn a_listener_that_receives_one_of_four_items_learns_of_a_loss_once_per_capacity() {
     for capacity in [1, 4, 50] {
-        let (mut outlet, subscription) = Subscription::new(capacity);
+        let (mut publisher, subscription) = Subscription::new(capacity);
         let (mut next, mut losses, mut items) = (0, 0, 0);
         for round in 0..1_000_u64 {
-            (0..4).for_each(|part| outlet.push(light(4 * round + part)));
-            assert_eq!(outlet.flush(), Flushed::All);
+            (0..4).for_each(|part| publisher.push(light(4 * round + part)));
+            assert_eq!(publisher.flush(), Flushed::All);
             match subscription.try_recv() {
-                Ok(Some(Heard::Lost { count })) => (next, losses) = (next + count, losses + 1),
-                Ok(Some(Heard::Item(item))) => {
+                Ok(Some(Received::Lagged { count })) => (next, losses) = (next + count, losses + 1),
+                Ok(Some(Received::Item(item))) => {
                     assert_eq!(item, light(next));
                     (next, items) = (next + 1, items + 1);
                 }
@@ -122,11 +122,11 @@ fn a_listener_that_receives_one_of_four_items_learns_of_a_loss_once_per_capacity
 
 #[test]
 fn a_capacity_is_clamped_to_its_range() {
-    let fill = |(mut outlet, subscription): (Outlet<Weight>, Subscription<Weight>)| {
-        (0..=SUBSCRIPTION_MAX_ITEMS as u64).for_each(|index| outlet.push(light(index)));
-        assert_eq!(outlet.flush(), Flushed::All);
+    let fill = |(mut publisher, subscription): (Publisher<Weight>, Subscription<Weight>)| {
+        (0..=SUBSCRIPTION_MAX_ITEMS as u64).for_each(|index| publisher.push(light(index)));
+        assert_eq!(publisher.flush(), Flushed::All);
         subscription.recv()
     };
-    assert_eq!(fill(Subscription::new(0)), Ok(Heard::Lost { count: SUBSCRIPTION_MAX_ITEMS as u64 }));
-    assert_eq!(fill(Subscription::new(usize::MAX)), Ok(Heard::Lost { count: 1 }));
+    assert_eq!(fill(Subscription::new(0)), Ok(Received::Lagged { count: SUBSCRIPTION_MAX_ITEMS as u64 }));
+    assert_eq!(fill(Subscription::new(usize::MAX)), Ok(Received::Lagged { count: 1 }));
 }

@@ -27,9 +27,9 @@ use console::Console;
 use log::Level;
 use metrics::Metrics;
 use peerloop::api::Stats;
-use peerloop::channel::Bystander;
+use peerloop::channel::NoHandler;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::handle::Refused;
+use peerloop::handle::SendError;
 use peerloop::limits::SHUTDOWN_GRACE;
 use peerloop::net::mio::MioNet;
 use peerloop::store::RedbStore;
@@ -177,7 +177,7 @@ fn keep_peers(
     if let Some(store) = store {
         net = net.with_store(store).map_err(|error| failed(&error))?;
     }
-    let mut reactor = Reactor::with_net(config, net, Bystander).map_err(|error| failed(&error))?;
+    let mut reactor = Reactor::with_net(config, net, NoHandler).map_err(|error| failed(&error))?;
     reactor.remember(known.peers, known.bans);
     // The reporting thread waits for it and is still there.
     let _ = ready.send(reactor.handle());
@@ -251,7 +251,7 @@ fn drain(
     let mut is_asked = false;
     while began.elapsed() < DRAIN_MAX {
         // A full queue is about to be taken; any other refusal means that the loop has ended.
-        is_asked = is_asked || !matches!(handle.stop(), Err(Refused::Full(_)));
+        is_asked = is_asked || !matches!(handle.stop(), Err(SendError::Full(_)));
         let left = DRAIN_MAX.saturating_sub(began.elapsed());
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
             Some(Notice::Ended) => return joined(thread),
