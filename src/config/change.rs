@@ -1,7 +1,7 @@
-//! What a new configuration would change, field by field, and from when on.
+//! The changes that a new configuration would make, field by field, and where each takes effect.
 //!
-//! [`Config::changes_to`] validates the new configuration, compares every field and says of each change where it is
-//! felt. It changes nothing itself: a loop takes a new configuration by
+//! [`Config::changes_to`] validates the new configuration, compares every field and reports where each change takes
+//! effect. It changes nothing itself: a loop takes a new configuration by
 //! [`Handle::update_config`](crate::Handle::update_config), which answers with this list. A field that cannot change
 //! while a loop runs is refused, and all such fields are named at once.
 
@@ -21,27 +21,27 @@ pub struct ConfigChange {
     pub old: String,
     /// Its value after; of a list the first eight elements.
     pub new: String,
-    /// Where the new value is felt.
+    /// Where the new value takes effect.
     pub effect: Effect,
 }
 
-/// Where a changed field is felt.
+/// Where a changed field takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// At once, by everything there is; deadlines that have begun get the new time.
+    /// At once and everywhere; running deadlines are set anew.
     Now,
-    /// By connections that are accepted or asked for from here on; nobody who is connected is closed.
+    /// By connections that are accepted or requested from now on; no open connection is closed.
     NewConnections,
-    /// By handshakes that go on from here: what was said in one stays said, what was judged stays judged.
+    /// By the remaining steps of handshakes: sent messages and accepted versions stay as they are.
     NextHandshakes,
-    /// By messages whose header comes from here on.
+    /// By messages whose header arrives from now on.
     NextMessages,
-    /// By the manager's next dials and look-ups of names; nobody who is connected is closed.
+    /// By the manager's next dials and look-ups of names; no open connection is closed.
     NextDials,
-    /// By misbehaviour that is counted and bans that begin from here on.
+    /// By misbehavior counted and bans begun from now on.
     NextBans,
-    /// By the listeners: those that are no longer listed are closed, new ones are opened, connections stay.
+    /// By the listeners: unlisted ones are closed and new ones opened; their connections stay.
     Listeners,
 }
 

@@ -202,7 +202,7 @@ settings! {
         /// in any case.
         BodyMinBytesPerSecond body_min_bytes_per_second: u64 = limits::BODY_MIN_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
-        /// How the loop finds, keeps and refuses peers by itself. Default none: it connects to whom it is told to, and
+        /// How the loop finds, keeps and refuses peers by itself. Default none: it connects only on request, and
         /// its only caps are [`Config::max_links`] and [`Config::max_inbound`].
         Manager manager: Option<Box<ManagerConfig>> = None, part;
         /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop
@@ -220,7 +220,7 @@ settings! {
     /// Which `version` messages are acceptable.
     ///
     /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
-    /// any text; one without is looked for anywhere in it; an empty one names nobody. The lists are read in the order
+    /// any text; one without is looked for anywhere in it; an empty one matches none. The lists are read in the order
     /// of the fields, so an agent of Bitcoin SV is accepted although it names another chain, too. One that is in none
     /// of them is accepted, for no list of good nodes is ever complete.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,7 +252,7 @@ settings! {
             ARE_NAMES;
         /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
         TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
-        /// Most peers, both directions and those being dialled together; who comes above it is told so by a `reject`. 1
+        /// Most peers, both directions and those being dialled together; a peer above it gets a `reject`. 1
         /// to [`Config::max_links`](crate::Config::max_links); default 20.
         MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
         /// Addresses to accept connections at; one that cannot be bound is tried again. At most 64; default none.
@@ -295,19 +295,19 @@ settings! {
         /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
-        /// Whether an accepted peer is closed for a new one if all places are taken. Default false.
+        /// Whether an accepted peer is closed for a new one if all slots are taken. Default false.
         EvictsInbound evicts_inbound: bool = false, NewConnections;
-        /// Misbehaviour at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
+        /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
         BanScore ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
-        /// How long a ban for misbehaviour lasts. Over zero; default 24 h.
+        /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
         /// Hosts to which no cap, rate or ban applies, each with the length of its prefix in bits. At most 1,024;
         /// default none.
         Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks"),
             (|list| list.iter().all(is_network), "has prefixes of at most 32 or 128 bits");
-        /// Whether peers are asked for addresses, what they say is taken into the book, and those who ask are answered.
+        /// Whether peers are asked for addresses, whether theirs go into the book, and whether `getaddr` is answered.
         /// The handler gets `addr` and `getaddr` as if nobody else read them; one that answers by itself turns this
         /// off. Default true; without effect in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
         /// peer.

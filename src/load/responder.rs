@@ -1,4 +1,4 @@
-//! The responder: a node that shakes hands and answers pings, and counts who comes and goes.
+//! The responder: a node that completes handshakes, answers pings, and counts its peers.
 //!
 //! All that it answers, the engine answers for it; it wants no other message and keeps none.
 

@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
         let (skipped, book) = (contents.skipped, path.display());
-        output::complain(&format!("{skipped} records of the peer book {book} make no sense and are not shown"));
+        output::complain(&format!("{skipped} invalid records of the peer book {book} are not shown"));
     }
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }
@@ -29,7 +29,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     if let Some(set_aside) = &opened.set_aside {
         let (book, kept) = (path.display(), set_aside.path.display());
         let why = set_aside.why.to_string().replace(char::is_control, "?");
-        let begun = "and a new one begun";
+        let begun = "and a new one was created";
         output::complain(&format!("the peer book {book} could not be used: {why}; it is kept as {kept}, {begun}"));
     }
     tell_dropped(path, opened.dropped);
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
 pub(crate) fn tell_dropped(path: &Path, dropped: usize) {
     if dropped > 0 {
         let book = path.display();
-        output::complain(&format!("{dropped} records of the peer book {book} made no sense and were dropped"));
+        output::complain(&format!("{dropped} invalid records of the peer book {book} were dropped"));
     }
 }
 
@@ -53,7 +53,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::InUse { path } => Self::run(format!(
-                "the peer book {} is in use by a node that runs; stop that first, or use another",
+                "the peer book {} is in use by a running node; stop it first, or use another book",
                 path.display()
             )),
             error => Self::run(error.to_string()),

@@ -1,4 +1,4 @@
-//! What can be typed: commands, flags, defaults, and what is said about a mistake in them.
+//! The command line: commands, flags, defaults, and the message for each mistake in them.
 
 use crate::bench::{MinPeers, parse_min_peers};
 use crate::exit::{Exit, Failure};
@@ -28,25 +28,25 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  peerloop bench                               against a node of its own
-  peerloop bench 127.0.0.1 --network regtest   100 peers, 1 ping a second each
-  peerloop serve --network regtest             a node to be loaded
-  peerloop run --book peers.redb               a node that goes on and remembers
-  peerloop probe HOST                          one peer, step by step
-  peerloop doctor --peers 10k                  is this machine fit for that?
+  peerloop bench                               load a built-in node
+  peerloop bench 127.0.0.1 --network regtest   load a node: 100 peers, 1 ping/s each
+  peerloop serve --network regtest             run a node to load
+  peerloop run --book peers.redb               run a long-lived node with a peer book
+  peerloop probe HOST                          check one node, step by step
+  peerloop doctor --peers 10k                  check this machine for 10,000 peers
 
-Exit codes: 0 finished, 1 the run failed, ended early or had too few peers, 2 wrong usage,
-  3 this machine cannot do it, 4 bench --strict: numbers that cannot be trusted,
-  129/130/143 ended by a signal, 131 at once by a second one";
+Exit codes: 0 finished, 1 run failed, ended early or had too few peers, 2 wrong usage,
+  3 machine limit exceeded, 4 bench --strict: results not trusted,
+  129/130/143 stopped by a signal, 131 stopped at once by a second signal";
 
 const EXIT_CODES_OF_RUN: &str = "\
-Exit codes: 0 ended by a signal, 1 something failed, 2 a setting is wrong, 3 this machine cannot do it,
-130/143 ended by a second signal before all was closed and written";
+Exit codes: 0 stopped by a signal, 1 run failed, 2 invalid setting, 3 machine limit exceeded,
+130/143 stopped by a second signal before all peers were closed and the book was written";
 
 const EXIT_CODES_OF_PEERS: &str = "\
-Exit codes: 0 done, 1 the book is missing, in use or no book, or has nothing of the kind, 2 wrong usage";
+Exit codes: 0 done, 1 book missing, in use or invalid, or no match, 2 wrong usage";
 
-/// Thousands of Bitcoin SV peers on one thread, and how each of them behaves, in microseconds
+/// Run thousands of Bitcoin SV peers on one thread, and measure each of them in microseconds
 #[derive(Debug, Parser)]
 #[command(name = "peerloop", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -58,16 +58,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Open many peers, ping them by a schedule, and report the latencies
     Bench(Box<BenchArgs>),
-    /// Be a node: shake hands and answer pings
+    /// Run a node that completes handshakes and answers pings
     #[command(visible_alias = "listen")]
     Serve(ServeArgs),
-    /// Be a node that stays: find and keep peers, remember them and bans
+    /// Run a long-lived node that finds, keeps and bans peers
     Run(Box<RunArgs>),
-    /// Look at the book of a node that is stopped, and change it
+    /// Show and change the peer book of a stopped node
     Peers(PeersArgs),
-    /// Look at one node, step by step
+    /// Check one node, step by step
     Probe(ProbeArgs),
-    /// Is this machine fit for many peers, and what to change if not
+    /// Check whether this machine can hold many peers, and what to change
     Doctor(DoctorArgs),
     /// Run the loop in hostile worlds, one for each seed, and hold it to its invariants
     #[cfg(feature = "sim")]
@@ -81,8 +81,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one on each line [default: a node
-    /// of our own on another thread]
+    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one on each line [default: a
+    /// built-in node]
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
     /// Network of the nodes; required for any port but 8333 [default: PEERLOOP_NETWORK, or mainnet; regtest without a
@@ -94,37 +94,37 @@ pub(crate) struct BenchArgs {
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
-    /// Peers that must become ready and be left at the end, or the run fails: 950, 95%; 0 allows any number
+    /// Minimum of peers that become ready and stay to the end, or the run fails: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
-    /// How long to measure
+    /// Time to measure
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) duration: Duration,
-    /// Pings of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
+    /// Ping rate of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
     #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "rate_per_peer")]
     pub(crate) rate: Option<Rate>,
-    /// Pings of each peer [default: 1/s; 10/s without a target]
+    /// Ping rate of each peer [default: 1/s; 10/s without a target]
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) rate_per_peer: Option<Rate>,
-    /// Connections to open a second [default: 100/s; 1000/s without a target]
+    /// Connections to open per second [default: 100/s; 1000/s without a target]
     #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
     pub(crate) connect_rate: Option<Rate>,
-    /// How long to ping before measuring
+    /// Time to ping before measuring
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) warmup: Duration,
-    /// How long to wait for the last answers; what comes later counts as timed out
+    /// Time to wait for the last pongs; later ones count as timed out
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) drain: Duration,
-    /// Time for a pong, after which its peer is closed
+    /// Time for a pong; the peer is closed after it
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Percentiles to report
     #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
     pub(crate) percentiles: Percentiles,
-    /// Local address to connect from; with a prefix, that one and all that follow in its network; repeatable
+    /// Local address to connect from; with a prefix, that address and all after it in its network; repeatable
     #[arg(long, value_name = "IP[/PREFIX]")]
     pub(crate) source_ip: Vec<Source>,
-    /// Write the results as JSON; - is stdout, which then carries nothing else
+    /// Write the results as JSON; with -, stdout carries nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Write the percentile spectrum of ping_rtt, in milliseconds, for the HdrHistogram plotter
@@ -133,16 +133,16 @@ pub(crate) struct BenchArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Open more than 8 peers to a public address
+    /// Allow more than 8 peers to a public address
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Seed of all randomness, named in the JSON [default: drawn]
+    /// Seed of all randomness, stored in the JSON [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Sleep until pings are due instead of polling through the last millisecond: less CPU, up to 1 ms late
     #[arg(long)]
     pub(crate) no_spin: bool,
-    /// Exit with 4 if the numbers cannot be trusted
+    /// Exit with 4 if the results are not trusted
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -155,7 +155,7 @@ pub(crate) struct ServeArgs {
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
     #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
-    /// Peers at once; 1k is 1000 [default: what the limit of open files allows]
+    /// Maximum peers; 1k is 1000 [default: as many as the limit of open files allows]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
     /// Show no status line
@@ -163,15 +163,15 @@ pub(crate) struct ServeArgs {
     pub(crate) quiet: bool,
 }
 
-/// Settings are given by flags, by variables named PEERLOOP_ and the name in capitals, or in a file of TOML; a flag
-/// goes over a variable and that over the file. SIGHUP reads the file again.
+/// Flags override variables, which override the settings file. A variable is PEERLOOP_ and the setting in capitals.
+/// SIGHUP reads the file again.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_RUN)]
 pub(crate) struct RunArgs {
-    /// File of settings; --print-config writes one [default: the variable PEERLOOP_CONFIG]
+    /// Settings file in TOML; --print-config writes one [default: the variable PEERLOOP_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Print all settings with where each was given, as a file of settings, and end
+    /// Print all settings and their sources as a settings file, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
     /// Show no status line
@@ -181,16 +181,16 @@ pub(crate) struct RunArgs {
     pub(crate) settings: SettingFlags,
 }
 
-/// The book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the file of settings.
+/// The peer book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the settings file.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_PEERS, arg_required_else_help = false)]
 pub(crate) struct PeersArgs {
     #[command(subcommand)]
     pub(crate) command: PeersCommand,
-    /// The book [default: that of the settings]
+    /// Peer book [default: the setting `book`]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) book: Option<String>,
-    /// File of settings that names the book [default: the variable PEERLOOP_CONFIG]
+    /// Settings file that names the book [default: the variable PEERLOOP_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -209,17 +209,17 @@ pub(crate) enum PeersCommand {
     /// Show one host or peer, and whether it is banned
     Show {
         /// The host, or one of its peers
-        #[arg(value_name = "IP[:PORT]", value_parser = parse_whom)]
-        whom: Whom,
+        #[arg(value_name = "IP[:PORT]", value_parser = parse_host_or_peer)]
+        wanted: HostOrPeer,
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Ban a host: an address of IPv4, or all of the /64 of one of IPv6
+    /// Ban a host: an IPv4 address, or the /64 of an IPv6 address
     Ban {
         /// One of its addresses
         ip: IpAddr,
-        /// How long [default: for ever]
+        /// Duration of the ban [default: for ever]
         #[arg(long = "for", value_name = "TIME", value_parser = parse_duration_above_zero)]
         duration: Option<Duration>,
     },
@@ -228,29 +228,29 @@ pub(crate) enum PeersCommand {
         /// One of its addresses
         ip: IpAddr,
     },
-    /// Print the setting that lets a network in whatever it does
+    /// Print the setting that exempts a network from caps, rates and bans
     Allow {
         /// The network
         #[arg(value_name = "IP[/PREFIX]", value_parser = parse_network)]
         network: (IpAddr, u8),
     },
-    /// Put peers and bans into the book, one on each line as `export` writes them; all of them or none
+    /// Import peers and bans, one on each line as `export` writes them; all of them or none
     Import {
-        /// Where they are; - is stdin
+        /// File to read; - is stdin
         file: PathBuf,
     },
-    /// Print all peers and bans, one on each line as JSON
+    /// Print all peers and bans as JSON, one on each line
     Export,
 }
 
 /// A host, or one of its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub(crate) enum HostOrPeer {
     Host(IpAddr),
     Peer(SocketAddr),
 }
 
-impl Whom {
+impl HostOrPeer {
     pub(crate) fn host(self) -> Host {
         match self {
             Self::Host(address) => Host::of(address),
@@ -258,7 +258,7 @@ impl Whom {
         }
     }
 
-    /// Whether the peer with this address is meant.
+    /// Returns whether it includes the peer with this address.
     pub(crate) fn is(self, peer: SocketAddr) -> bool {
         match self {
             Self::Host(address) => Host::of(address) == Host::of(peer.ip()),
@@ -267,7 +267,7 @@ impl Whom {
     }
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for HostOrPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(address) => Host::of(*address).fmt(f),
@@ -296,7 +296,7 @@ pub(crate) struct ProbeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Peers that the machine is wanted for; 1k is 1000
+    /// Peers to hold; 1k is 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) peers: usize,
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
@@ -339,12 +339,12 @@ pub(crate) struct SimArgs {
     pub(crate) quiet: bool,
 }
 
-/// Reads a network, and gives its four names to completions and to what is said of a mistake.
+/// Parses a network; completions and messages list its four names.
 fn network_parser() -> impl TypedValueParser<Value = Network> {
     PossibleValuesParser::new(network_names()).try_map(|text| text.parse())
 }
 
-/// The names of all networks, with the short ones that are read as well.
+/// Lists the names of all networks, with their short aliases.
 pub(crate) fn network_names() -> [PossibleValue; 4] {
     Network::ALL.map(|network| {
         let short = network.name().strip_suffix("net");
@@ -352,7 +352,7 @@ pub(crate) fn network_names() -> [PossibleValue; 4] {
     })
 }
 
-/// Reads the status of a peer, and gives the names to completions and to what is said of a mistake.
+/// Parses the status of a peer; completions and messages list the names.
 fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
     let statuses =
         [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
@@ -360,9 +360,9 @@ fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
     names.try_map(move |text| statuses.into_iter().find(|status| status.to_string() == text).ok_or("no status"))
 }
 
-fn parse_whom(text: &str) -> Result<Whom, String> {
-    let whom = text.parse().map(Whom::Peer).or_else(|_| text.parse().map(Whom::Host));
-    whom.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
+fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
+    let wanted = text.parse().map(HostOrPeer::Peer).or_else(|_| text.parse().map(HostOrPeer::Host));
+    wanted.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
 }
 
 /// The names of values that may begin with a digit.

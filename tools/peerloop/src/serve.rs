@@ -60,7 +60,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
         if let Some(stop) = stops.and_then(|stops| second_signal(&notices, stops)) {
             let snapshot = snapshot(&listening.handle);
             output::print(&snapshot.map(|snapshot| summary(&snapshot, began.elapsed())).unwrap_or_default())?;
-            let message = "ended at once; peers may not know that they are closed".to_owned();
+            let message = "stopped at once; some peers may not have been closed".to_owned();
             return Err(Failure { exit: Exit::Stopped(stop), message });
         }
     }

@@ -35,7 +35,7 @@ pub(crate) fn watch(
                 return Ok((watch.stops, None));
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
-                progress.show("stopping: waiting for the last answers; once more to stop at once");
+                progress.show("stopping: waiting for the last pongs; send it again to stop at once");
                 // A loop that has ended needs no telling.
                 let _ = handle.command(GeneratorCommand::Finish);
             }

@@ -138,7 +138,9 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
     let held = facts.time_wait.unwrap_or(0);
     let per_second = ports / TIME_WAIT_SECS;
     let value = format!("{held} closed ports, tcp_tw_reuse {reuse}");
-    let slow = format!("who closes first keeps the port for {TIME_WAIT_SECS} s: {per_second} new connections a second");
+    let slow = format!(
+        "the side that closes first keeps the port for {TIME_WAIT_SECS} s: {per_second} new connections a second"
+    );
     Some(match reuse {
         0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
             .change("sysctl -w net.ipv4.tcp_tw_reuse=1"),

@@ -4,6 +4,7 @@ use super::{Finding, Verdict, Wanted};
 use crate::exit::Exit;
 use crate::output::json::{self, SCHEMA, Tool, pretty};
 use crate::output::page::Page;
+use crate::units::counted;
 use serde::Serialize;
 
 /// Below the name of a check.
@@ -66,11 +67,4 @@ pub(super) fn json(findings: &[Finding], wanted: Wanted, exit: Exit) -> String {
         checks: checks.collect(),
         exit: json::Exit { code: exit.code(), reason: reason.to_owned() },
     })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }

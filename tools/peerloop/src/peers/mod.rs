@@ -41,12 +41,12 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
             }
             if *json { lines::document(&peers, &bans) } else { Ok(show::list(&peers, &bans)) }
         }
-        PeersCommand::Show { whom, json } => {
+        PeersCommand::Show { wanted, json } => {
             let Known { mut peers, mut bans } = read(book_of(settings)?)?;
-            peers.retain(|peer| whom.is(peer.address()));
-            bans.retain(|ban| ban.host == whom.host());
+            peers.retain(|peer| wanted.is(peer.address()));
+            bans.retain(|ban| ban.host == wanted.host());
             if peers.is_empty() && bans.is_empty() {
-                return Err(Failure::run(format!("the peer book has nothing about {whom}; `peers list` shows all")));
+                return Err(Failure::run(format!("the peer book does not list {wanted}; `peers list` shows all")));
             }
             if *json { lines::document(&peers, &bans) } else { Ok(show::each(&peers, &bans)) }
         }
@@ -62,7 +62,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
 }
 
 fn book_of(settings: &Effective) -> Result<&Path, Failure> {
-    let what = "there is no book; name it with --book FILE, PEERLOOP_BOOK, or `book` in a file of settings";
+    let what = "no peer book; name it with --book FILE, PEERLOOP_BOOK, or `book` in a settings file";
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
@@ -83,7 +83,7 @@ fn open(path: &Path) -> Result<RedbStore, Failure> {
 fn check_is_there(path: &Path) -> Result<(), Failure> {
     match path.exists() || path.is_symlink() {
         true => Ok(()),
-        false => Err(Failure::run(format!("there is no peer book {}; `run --book` begins one", path.display()))),
+        false => Err(Failure::run(format!("there is no peer book {}; `run --book` creates one", path.display()))),
     }
 }
 
@@ -126,10 +126,10 @@ fn unban(store: &mut RedbStore, ip: IpAddr) -> Result<String, Failure> {
     let pardoned = peers.map(|peer| with_status(peer, PeerStatus::Unknown, now()));
     let changes: Vec<Change> = bans.map(|ban| Change::RemoveBan(ban.host)).chain(pardoned).collect();
     if changes.is_empty() {
-        return Err(Failure::run(format!("{host} is not banned; `peers list` shows who is")));
+        return Err(Failure::run(format!("{host} is not banned; `peers list` shows all bans")));
     }
     store.apply(&changes)?;
-    Ok(format!("{host} is not banned any more\n"))
+    Ok(format!("{host} is no longer banned\n"))
 }
 
 fn with_status(mut peer: KnownPeer, status: PeerStatus, since: UnixTime) -> Change {
@@ -150,7 +150,7 @@ fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
     }
     let texts: Vec<String> = networks.iter().map(|(address, bits)| format!("\"{address}/{bits}\"")).collect();
     format!(
-        "# Put this into the file of settings in place of any other; a node that runs takes it on SIGHUP.\n\
+        "# Put this into the settings file in place of any other `trusted`; a running node reads it on SIGHUP.\n\
          trusted = [{}]\n",
         texts.join(", ")
     )

@@ -20,7 +20,7 @@ const QUEUE_MAX_LINES: usize = 1_024;
 /// How long the end waits for the last lines to be written.
 pub(super) const FLUSH_MAX: Duration = Duration::from_millis(500);
 
-/// What logs the events of the library; other crates have nothing to say to who runs a node.
+/// What logs the events of the library; records of other crates are dropped.
 const TARGET: &str = "peerloop";
 
 /// How the library's line about other settings begins. The program tells of them itself, once and by the names of its
@@ -126,7 +126,7 @@ fn write_all(queue: &Receiver<Said>, lost: &AtomicU64, mut progress: Progress) {
                 let _ = writeln!(io::stderr(), "{line}");
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let _ = writeln!(io::stderr(), "{lost} lines were dropped, as they were not read fast enough");
+                    let _ = writeln!(io::stderr(), "{lost} lines were dropped: the reader was too slow");
                 }
             }
             Said::Status(line) => status = Some(line),

@@ -1,4 +1,4 @@
-//! `run`: a node that goes on for weeks. It finds and keeps peers, remembers them and who is banned, and can be told of
+//! `run`: a long-lived node. It finds, keeps and bans peers, stores both in a book, and can be told of
 //! other settings while it runs.
 //!
 //! The loop has a thread of its own, its book another, and what it says on stderr a third, so that it waits for neither
@@ -111,13 +111,13 @@ fn read_again(args: &RunArgs) -> Receiver<Result<Effective, Failure>> {
     receiver
 }
 
-/// Reads the file of settings, if one is named.
+/// Reads the settings file, if one is named.
 pub(crate) fn settings_file(flag: Option<&Path>) -> Result<Option<SettingsFile>, Failure> {
     let Some((path, named_by)) = settings_path(flag) else { return Ok(None) };
     SettingsFile::read(&path).map(Some).map_err(|why| Failure::usage(format!("{named_by}: {why}")))
 }
 
-/// Where the file of settings is and what says so, if anything does.
+/// Where the settings file is and what says so, if anything does.
 fn settings_path(flag: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     if let Some(path) = flag {
         return Some((path.to_owned(), "flag --config"));
@@ -150,7 +150,7 @@ fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
         Some(path) => {
             format!("book {}: peers {}, bans {}\n", path.display(), known.peers.len(), known.bans.len())
         }
-        None => "no book: what is learnt is forgotten at the end; --book FILE keeps it\n".to_owned(),
+        None => "no book: peers and bans are lost at exit; --book FILE stores them\n".to_owned(),
     };
     if let Some(metrics) = metrics {
         text += &format!("metrics at http://{}/metrics\n", metrics.address());
@@ -160,7 +160,7 @@ fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
         let network = node.config.network;
         let why =
             if network.dns_seeds().is_empty() { format!("{network} has") } else { "the settings have".to_owned() };
-        text += &format!("nobody to dial: {why} no seeds; use --fixed-peers or --listen\n");
+        text += &format!("no peers to dial: {why} no seeds; use --fixed-peers or --listen\n");
     }
     text
 }
@@ -246,7 +246,7 @@ fn drain(
     handle: &Handle<()>,
     console: &Console,
 ) -> Result<Stats, Failure> {
-    console.say(Level::Info, &format!("{}: closing; once more ends at once", stop.signal()));
+    console.say(Level::Info, &format!("{}: closing peers; send it again to exit at once", stop.signal()));
     let began = Instant::now();
     let mut is_asked = false;
     while began.elapsed() < DRAIN_MAX {
@@ -256,13 +256,13 @@ fn drain(
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
             Some(Notice::Ended) => return joined(thread),
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) if began.elapsed() > ECHO_MAX => {
-                let lost = if has_book { "; the book may lack what was learnt last" } else { "" };
+                let lost = if has_book { "; the book may lack the latest changes" } else { "" };
                 return Err(Failure { exit: Exit::Stopped(stop), message: format!("ended at once{lost}") });
             }
             Some(Notice::Stop(_)) | None => {}
         }
     }
-    Err(Failure::run("the book was not written in time and may lack what was learnt last; check its disk"))
+    Err(Failure::run("the book was not written in time and may lack the latest changes; check its disk"))
 }
 
 fn joined(thread: JoinHandle<Result<Stats, Failure>>) -> Result<Stats, Failure> {
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn who_has_somebody_to_dial_is_not_told_otherwise() {
-        let is_told = |node: &Node, known: &Known| greeting(node, known, None).contains("nobody to dial");
+        let is_told = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
         assert!(!is_told(&node, &known), "mainnet has seeds");
         node.config = Config::managed(Network::Regtest);

@@ -11,7 +11,7 @@ use log::Level;
 use peerloop::Handle;
 use peerloop::config::{Config, ConfigChange};
 
-/// Takes `read` in place of `node`; whether a file was read is for who expects that of a hang-up.
+/// Takes `read` in place of `node`; `has_file` tells whether a settings file was read.
 pub(super) fn reload(
     read: Result<Effective, Failure>,
     has_file: bool,
@@ -58,12 +58,12 @@ fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec
     }
     for (name, is_same) in [("book", old.book == new.book), ("metrics_addr", old.metrics_addr == new.metrics_addr)] {
         if !is_same {
-            lines.push(format!("{name} stays as it is until the node is started again"));
+            lines.push(format!("{name} takes effect when the node is restarted"));
         }
     }
     if lines.is_empty() {
-        let why = if has_file { "" } else { ": there is no file of settings to read again; --config names one" };
-        lines.push(format!("the settings are as they were{why}"));
+        let why = if has_file { "" } else { ": there is no settings file to read again; --config names one" };
+        lines.push(format!("no setting has changed{why}"));
     }
     lines
 }
@@ -87,8 +87,8 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("spin") && lines[0].contains("true") && lines[0].contains("false"), "{lines:?}");
         assert_eq!(lines[1], "log_level from info to debug, at once");
-        assert!(lines[2].starts_with("book stays"), "{lines:?}");
-        assert_eq!(told(&[], &old, &old, true), ["the settings are as they were"]);
+        assert!(lines[2].starts_with("book takes effect"), "{lines:?}");
+        assert_eq!(told(&[], &old, &old, true), ["no setting has changed"]);
         assert!(told(&[], &old, &old, false)[0].ends_with("--config names one"));
     }
 

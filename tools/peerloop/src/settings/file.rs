@@ -1,4 +1,4 @@
-//! A file of settings: TOML, one key for each, nothing below another.
+//! A settings file: TOML, one key for each, nothing below another.
 
 use super::table::{self, SETTINGS};
 use super::{Given, Source};
@@ -12,17 +12,17 @@ use std::thread::Builder;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
-/// A file of settings, as it was read.
+/// A settings file, as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct SettingsFile {
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
 
-/// How long a file of settings may take to be read. A pipe that nobody writes to, and a disk that hangs, take for ever.
+/// How long a settings file may take to be read. A pipe that nobody writes to, and a disk that hangs, take for ever.
 const READ_MAX: Duration = Duration::from_secs(5);
 
-/// The largest file of settings; all of them with their comments have some 10 KiB.
+/// The largest settings file; all of them with their comments have some 10 KiB.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
 /// Reads that may be stuck at once, each a thread that waits for the system; with so many no further one begins.
@@ -60,7 +60,7 @@ impl SettingsFile {
         }
         match receiver.recv_timeout(patience) {
             Ok(Ok(text)) if text.len() as u64 > FILE_MAX_BYTES => {
-                Err(failed(&format!("it has more than {FILE_MAX_BYTES} bytes; name a file of settings")))
+                Err(failed(&format!("it has more than {FILE_MAX_BYTES} bytes; name a settings file")))
             }
             Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
             Ok(Err(error)) => {

@@ -1,4 +1,4 @@
-//! The settings of a long-running node: flags over environment over file over defaults.
+//! The settings of a long-lived node: flags override variables, which override the file, which overrides defaults.
 //!
 //! A setting has one name and stands once, in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval`
 //! the flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a
@@ -109,7 +109,7 @@ impl Effective {
     /// another network there brings its own.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
-        let mut text = "# Flags over environment over file over defaults.\n".to_owned();
+        let mut text = "# Flags override variables, which override the file.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
             // A path may hold anything, and a comment no end of a line.
             let told = source.to_string().replace(char::is_control, "?");

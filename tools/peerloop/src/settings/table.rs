@@ -48,42 +48,42 @@ settings! {
     magic [Magic]: Magic, "First four bytes of every message, as 8 hexadecimal digits, for private networks";
     // Peers.
     fixed_peers [Mode FixedNames]: FixedPeers,
-        "Dial these peers and no others: host, host:port or [ipv6]:port; names are resolved again when they fail; \
+        "Dial only these peers: host, host:port or [ipv6]:port; names are resolved again when they fail; \
          repeatable";
-    target_peers [TargetPeers]: Count in manager, "Peers to have: below it more are dialled";
-    max_peers [MaxPeers]: Count in manager, "Most peers, both directions together";
-    listen [Listen]: Addresses in manager, "Address to accept connections at; repeatable";
+    target_peers [TargetPeers]: Count in manager, "Peers to keep; the manager dials below it";
+    max_peers [MaxPeers]: Count in manager, "Maximum peers, inbound and outbound together";
+    listen [Listen]: Addresses in manager, "Address to listen at; repeatable";
     dns_seeds [DnsSeeds]: Texts in manager, "Name whose addresses are peers; repeatable";
-    default_port [DefaultPort]: Port in manager, "Port of an address that came without one";
-    learns_addresses [LearnsAddresses]: Switch in manager, "Ask peers for addresses and keep theirs";
-    trusted [Trusted]: Networks in manager, "Network to which no cap, rate or ban applies; repeatable";
+    default_port [DefaultPort]: Port in manager, "Port of an address without one";
+    learns_addresses [LearnsAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
+    trusted [Trusted]: Networks in manager, "Network exempt from caps, rates and bans; repeatable";
     // Retries.
-    max_restarts [MaxRestarts]: Number in manager, "Restarts at once of a failed connection per window";
-    restart_window [RestartWindow]: Duration in manager, "The window in which restarts count";
+    max_restarts [MaxRestarts]: Number in manager, "Immediate restarts of a failed connection per window";
+    restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
     initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
-    backoff_multiplier [BackoffMultiplier]: Factor in manager, "How much longer each further pause is";
+    backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
     backoff_max [BackoffMax]: Duration in manager, "Longest pause between two dials of an address";
-    max_retries [MaxRetries]: Number in manager, "Failed dials after which an address is given up";
+    max_retries [MaxRetries]: Number in manager, "Failed dials after which an address counts as inaccessible";
     // Caps, bans and user agents.
-    per_host_max [PerHostMax]: Count in manager, "Most peers of one host";
+    per_host_max [PerHostMax]: Count in manager, "Maximum peers of one host";
     per_group_max_percent [PerGroupMaxPercent]: Number in manager,
-        "Most peers of one range of addresses, in percent of all";
+        "Maximum peers of one address range, in percent of max_peers";
     accepts_per_host_per_second [AcceptsPerHostPerSecond]: Number in manager,
-        "Connections of one host accepted per second";
-    evicts_inbound [EvictsInbound]: Switch in manager, "Close an accepted peer for a new one if all places are taken";
-    ban_score [BanScore]: Number in manager, "Misbehaviour at which a host is banned";
-    ban_duration [BanDuration]: Duration in manager, "How long a ban for misbehaviour lasts";
+        "Connections accepted from one host per second";
+    evicts_inbound [EvictsInbound]: Switch in manager, "Close an inbound peer for a new one if all slots are taken";
+    ban_score [BanScore]: Number in manager, "Misbehavior score at which a host is banned";
+    ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
-        "User agent that is refused, any part or a pattern with *; repeatable";
+        "User agent to refuse, any part of it or a pattern with *; repeatable";
     bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules, "User agent of Bitcoin SV nodes; repeatable";
     other_chain_agents [OtherChainAgents]: Texts in rules, "User agent of other blockchains' nodes; repeatable";
-    protocol_version_min [ProtocolVersionMin]: Number in rules, "Lowest protocol version of a peer";
+    protocol_version_min [ProtocolVersionMin]: Number in rules, "Minimum protocol version of a peer";
     // Our `version`.
-    protocol_version [ProtocolVersion]: Number in config, "The protocol version that is claimed";
+    protocol_version [ProtocolVersion]: Number in config, "Protocol version to claim";
     services [Services]: Bits in config,
-        "The services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain";
-    user_agent [UserAgent]: Text in config, "The user agent that is claimed";
-    start_height [StartHeight]: Height in config, "The chain height that is claimed";
+        "Services to claim, as a number or 0x and hexadecimal digits; 0x1 promises to serve the chain";
+    user_agent [UserAgent]: Text in config, "User agent to claim";
+    start_height [StartHeight]: Height in config, "Chain height to claim";
     relay [Relay]: Switch in config, "Let peers announce transactions";
     // Times.
     connect_timeout [ConnectTimeout]: Duration in config, "Time for a TCP connection";
@@ -91,22 +91,23 @@ settings! {
     ping_interval [PingInterval]: Duration in config, "Pause between two pings of a peer; 0s sends none";
     pong_timeout [PongTimeout]: Duration in config, "Time for a pong";
     // Bounds.
-    max_links [MaxLinks]: Count in config, "Most connections, those on their way in or out among them";
-    max_inbound [MaxInbound]: Limit in config, "Most accepted connections, or unlimited";
-    block_max_bytes [BlockMaxBytes]: BlockSize in config, "Largest block, or unlimited";
-    message_max_bytes [MessageMaxBytes]: Size in config, "Largest other message";
-    buffered_message_max_bytes [BufferedMessageMaxBytes]: Size in config, "Largest message that is gathered in memory";
+    max_links [MaxLinks]: Count in config, "Maximum connections, including those being opened or closed";
+    max_inbound [MaxInbound]: Limit in config, "Maximum inbound connections, or unlimited";
+    block_max_bytes [BlockMaxBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
+    message_max_bytes [MessageMaxBytes]: Size in config, "Maximum size of any other message";
+    buffered_message_max_bytes [BufferedMessageMaxBytes]: Size in config,
+        "Maximum size of a message buffered in memory";
     buffered_command_max_bytes [BufferedCommandMaxBytes]: CommandSizes,
-        "The same for one command, as tx=4MiB; repeatable";
-    buffered_total_max_bytes [BufferedTotalMaxBytes]: Size in config, "Most bytes that are gathered at once";
+        "Maximum for one command, as tx=4MiB; repeatable";
+    buffered_total_max_bytes [BufferedTotalMaxBytes]: Size in config, "Maximum bytes buffered at once, for all peers";
     body_min_bytes_per_second [BodyMinBytesPerSecond]: Size in config,
-        "Least rate of a message that is arriving, per second";
+        "Minimum rate of an arriving message, per second";
     measures_peers [MeasuresPeers]: Switch in config, "Measure what each peer costs";
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
     // The program itself.
-    book []: File in node, "File that keeps peers and bans for the next run; without one they are forgotten at the end";
-    metrics_addr []: Address in node, "Address at which /metrics is served as text for Prometheus";
-    log_level []: Level in node, "What is logged";
+    book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";
+    metrics_addr []: Address in node, "Address to serve /metrics at, as text for Prometheus";
+    log_level []: Level in node, "Log level";
 }
 
 /// Finds the setting that sets a field of the configuration.

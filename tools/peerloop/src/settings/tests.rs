@@ -418,7 +418,7 @@ proptest! {
 #[test]
 fn a_file_that_never_ends_or_never_answers_is_given_up() {
     let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
-    let told = "reading the settings in /dev/zero: it has more than 1048576 bytes; name a file of settings";
+    let told = "reading the settings in /dev/zero: it has more than 1048576 bytes; name a settings file";
     assert_eq!(refused, told);
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -57,7 +57,7 @@ fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
     assert_eq!(json["peers"][0]["user_agent"], "/Bitcoin SV:1.2.2/");
     assert_eq!(json["bans"][0]["host"], "198.51.100.1");
     assert_eq!(peers(&book, &["show", "192.0.2.7:8333"]), peers(&book, &["show", "192.0.2.7"]));
-    refused(&["peers", "show", "192.0.2.7:1", "--book", &book], 1, &["nothing about 192.0.2.7:1"]);
+    refused(&["peers", "show", "192.0.2.7:1", "--book", &book], 1, &["does not list 192.0.2.7:1"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
     let books = vec![
         (folder.file(""), &["name a file, not a folder"][..]),
         (pipe, &["use an ordinary file"]),
-        (missing, &["there is no peer book", "`run --book` begins one"]),
+        (missing, &["there is no peer book", "`run --book` creates one"]),
         (damaged(&folder), &["cannot be used: it is damaged", "it was left as it is"]),
     ];
     for (book, parts) in &books {

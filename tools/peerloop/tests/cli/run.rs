@@ -39,14 +39,14 @@ fn it_dials_its_peers_and_ends_with_a_summary() {
     let (server, address) = Running::serve(&["-q"]);
     for signal in ["INT", "TERM"] {
         let (mut node, greeting) = node(&[&address], &[]);
-        assert!(greeting.contains("no book: what is learnt is forgotten at the end; --book FILE"), "{greeting}");
+        assert!(greeting.contains("no book: peers and bans are lost at exit; --book FILE"), "{greeting}");
         let line = node.wait_for_part("event=handshake_complete");
         assert!(line.contains(&format!("peer_address={address} connection_type=outbound")), "{line}");
         node.signal(signal);
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(
-            ended.stderr.contains(&format!("info  SIG{signal}: closing; once more ends at once")),
+            ended.stderr.contains(&format!("info  SIG{signal}: closing peers; send it again to exit at once")),
             "{}",
             ended.stderr
         );
@@ -95,7 +95,7 @@ fn end_at_once(has_book: bool) {
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{}", ended.stderr);
-    let told = if has_book { "; the book may lack what was learnt last" } else { "" };
+    let told = if has_book { "; the book may lack the latest changes" } else { "" };
     assert_eq!(ended.complaint(), format!("peerloop: ended at once{told}"));
     drop(silent);
 }
@@ -104,7 +104,7 @@ fn end_at_once(has_book: bool) {
 fn a_node_that_can_meet_nobody_says_so() {
     let folder = Folder::new("nobody");
     let book = folder.file("peers.redb");
-    let alone = |has: &str| format!("nobody to dial: {has} no seeds; use --fixed-peers or --listen\n");
+    let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
     for (arguments, told) in [
         (&["--network", "regtest"][..], Some(alone("regtest has"))),
         (&["--dns-seeds="], Some(alone("the settings have"))),
@@ -123,7 +123,7 @@ fn a_node_that_can_meet_nobody_says_so() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let is_told = told.as_ref().is_some_and(|told| ended.stdout.starts_with(told));
         assert_eq!(
-            (ended.stdout.contains("nobody to dial"), is_told),
+            (ended.stdout.contains("no peers to dial"), is_told),
             (told.is_some(), told.is_some()),
             "{}",
             ended.stdout
@@ -148,13 +148,10 @@ fn seed_e45_a_hang_up_reads_the_settings_again() {
     for (text, told) in [
         ("network = 'regtest'\nmax_peers = 0", "error SIGHUP: "),
         ("network = 'testnet'", "error SIGHUP: configuration: a running loop cannot change network"),
-        (
-            "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30",
-            "info  SIGHUP: the settings are as they were",
-        ),
+        ("network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30", "info  SIGHUP: no setting has changed"),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30\nbook = 'other'",
-            "info  SIGHUP: book stays as it is until the node is started again",
+            "info  SIGHUP: book takes effect when the node is restarted",
         ),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = '16m'\nmax_links = '16m'",
@@ -208,7 +205,10 @@ fn a_hang_up_without_a_file_of_settings_says_so() {
     node.wait_for_part("event=connection_failed");
     node.signal("HUP");
     let line = node.wait_for_part("SIGHUP: ");
-    assert!(line.ends_with("as they were: there is no file of settings to read again; --config names one\n"), "{line}");
+    assert!(
+        line.ends_with("no setting has changed: there is no settings file to read again; --config names one\n"),
+        "{line}"
+    );
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
 }
@@ -235,7 +235,7 @@ fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
     hang_up();
     let mut told = BufReader::new(File::from(terminal));
     let mut line = String::new();
-    while !line.contains("SIGHUP: the settings are as they were") {
+    while !line.contains("SIGHUP: no setting has changed") {
         line.clear();
         told.read_line(&mut line).expect("the node goes on");
     }
@@ -295,7 +295,7 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
         assert_eq!(probe.code, Some(i32::from(!is_let_in)), "{}{}", probe.stdout, probe.stderr);
         for command in [&["list", "--json"][..], &["show", "127.0.0.1"], &["ban", "127.0.0.1"], &["export"]] {
             let command = [&["peers", "--book", &book], command].concat();
-            refused(&command, 1, &["in use by a node that runs; stop that first"]);
+            refused(&command, 1, &["in use by a running node; stop it first"]);
         }
         node.signal("TERM");
         assert_eq!(node.finish().code, Some(0));
@@ -311,7 +311,7 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
     assert!(is_let_in(false).contains(", bans 1"));
     assert!(is_let_in(false).contains(", bans 1"));
     assert!(peers(&["list"]).contains("banned 127.0.0.1 for ever: by hand"));
-    assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is not banned any more\n");
+    assert_eq!(peers(&["unban", "127.0.0.1"]), "127.0.0.1 is no longer banned\n");
     assert!(is_let_in(true).contains(", bans 0"));
 }
 
@@ -491,7 +491,7 @@ fn settings_as_they_are_printed_change_nothing_in_a_node_that_runs() {
     folder.with("node.toml", &peerloop(&[&["run", "--print-config"], &given[..]].concat()).stdout);
     node.signal("HUP");
     let line = node.wait_for_part("SIGHUP: ");
-    assert!(line.ends_with("info  SIGHUP: the settings are as they were\n"), "{line}");
+    assert!(line.ends_with("info  SIGHUP: no setting has changed\n"), "{line}");
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
 }

@@ -77,6 +77,6 @@ fn a_second_signal_does_not_wait_for_a_silent_peer() {
     node.signal_until_it_ends("TERM");
     let node = node.finish();
     assert_eq!(node.code, Some(143), "{}", node.stderr);
-    assert!(node.complaint().contains("ended at once"), "{}", node.stderr);
+    assert!(node.complaint().contains("stopped at once"), "{}", node.stderr);
     assert!(node.stdout.contains("1 handshake,"), "{}", node.stdout);
 }

@@ -103,7 +103,7 @@ fn every_mistake_has_its_line() {
 fn every_mistake_about_a_book_has_its_line() {
     refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
-    refused(&["peers", "list"], 2, &["there is no book", "--book", "PEERLOOP_BOOK"]);
+    refused(&["peers", "list"], 2, &["no peer book", "--book", "PEERLOOP_BOOK"]);
     let statuses = "[possible values: unknown, valid, inaccessible, banned]";
     refused(&["peers", "list", "--status", "good"], 2, &[statuses]);
     refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no peer book /no/such/book"]);
@@ -212,7 +212,7 @@ fn help_version_and_completions_go_to_stdout() {
         (&["completions", "bash"], "--metrics-addr"),
         (&["completions", "bash"], "mainnet testnet stn regtest"),
         (&["completions", "zsh"], "(mainnet testnet stn regtest)"),
-        (&["completions", "zsh"], "Put peers and bans into the book"),
+        (&["completions", "zsh"], "Import peers and bans"),
     ];
     for (arguments, part) in cases {
         let run = peerloop(arguments);
