@@ -64,7 +64,7 @@ impl Engine {
     /// Rejects and charges a count or length above 2^32 - 1; any other error costs nothing.
     pub(super) fn charge_overlong_size(&mut self, id: LinkId, message: &[u8], error: WireError) {
         if matches!(error, WireError::OverlongSize { .. }) {
-            self.say_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
+            self.state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
             self.misbehaved(id, Misconduct::OverlongSize);
         }
     }
@@ -76,7 +76,7 @@ impl Engine {
             CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
             _ => (b"streamack", b"Invalid streamack"),
         };
-        self.send_reject(id, message, RejectCode::NONSTANDARD, reason);
+        self.state.send_last_reject(id, message, RejectCode::NONSTANDARD, reason);
         self.misbehaved(id, Misconduct::LateStreamSetup);
         self.state.links.close(id, Misbehaviour::Intolerable.into(), self.state.clocks.now());
     }

@@ -1,22 +1,28 @@
-//! What happens when something was to happen by now.
+//! Expired deadlines: what a link's timer does when it fires.
 //!
 //! A peer is judged by what it did, never by what we have not looked at yet: after a stop of the process, or behind
 //! many others, its answer may lie unread in the kernel although it came in time.
 
-use super::Engine;
 use crate::bugs::{self, Bug};
 use crate::error::Deadline;
-use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
+use crate::link::framer::FramerRules;
 use crate::link::row::{Link, Phase};
 use crate::peer::ConnectionState;
+use crate::state::LoopState;
 use crate::time::Instant;
 
-impl Engine {
-    /// The timer of the link in `slot` has gone off: either one of its deadlines has passed, or they have all moved
-    /// and the timer is set again.
-    pub(crate) fn timer_due(&mut self, slot: u32) {
+/// The engine's parts by which links are judged when their timers fire.
+pub(super) struct Deadlines<'a> {
+    pub(super) state: &'a mut LoopState,
+    pub(super) rules: &'a FramerRules,
+}
+
+impl Deadlines<'_> {
+    /// Handles the timer of the link in `slot`, which has fired: either one of its deadlines has passed, or they have
+    /// all moved and the timer is set again.
+    pub(super) fn timer_due(&mut self, slot: u32) {
         let Some(id) = self.state.links.table.id_at(slot) else { return };
         let now = self.state.clocks.now();
         self.retry_if_due(id);
@@ -39,13 +45,6 @@ impl Engine {
             Some(Phase::Draining(_) | Phase::Lingering(_) | Phase::Ended) => {}
         }
         self.state.links.rearm(id, now);
-    }
-
-    /// The handler's own timer.
-    pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
-        let Some(asked) = self.state.clocks.take_due_wake() else { return };
-        self.state.telemetry.loop_lag.record(self.state.clocks.now().since(asked));
-        handler.on_timer(&mut Ctx::new(&mut self.state));
     }
 
     /// Reads and writes again where memory was short.
@@ -102,7 +101,7 @@ impl Engine {
         if !may_be_behind && link.peer.ping_pong().next_deadline().is_some_and(|deadline| now >= deadline) {
             return Some(Deadline::Pong);
         }
-        link.framer.overdue(now, &self.rules)
+        link.framer.overdue(now, self.rules)
     }
 
     /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.
@@ -150,7 +149,7 @@ mod tests {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.opened(id, &mut Deaf);
-        engine.tell_news(&mut Deaf);
+        engine.dispatch_control_events(&mut Deaf);
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
         let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNHEARD_GRACE);
         while now < judged {

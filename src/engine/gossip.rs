@@ -22,7 +22,7 @@ impl Engine {
         let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
         if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, clocks.now()) {
             let payload = self.state.links.pool.take();
-            self.send(id, CommandName::GETADDR, payload);
+            self.state.send_payload(id, CommandName::GETADDR, payload);
         }
     }
 
@@ -67,6 +67,6 @@ impl Engine {
         telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
         let mut payload = links.pool.take();
         addresses.as_ref().encode(&mut payload);
-        self.send(id, CommandName::ADDR, payload);
+        self.state.send_payload(id, CommandName::ADDR, payload);
     }
 }

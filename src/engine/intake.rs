@@ -1,74 +1,202 @@
-//! What received bytes do: frames out of the block, the engine's own messages answered, the rest to the handler.
+//! The intake of one link: frames out of the bytes received, the engine's own messages answered, the rest to the
+//! handler.
+//!
+//! The replies to one read are gathered in the loop's write block and written with one call.
 
+use super::handshake::Handshake;
 use super::{Engine, conduct};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
-use crate::error::{CloseReason, Misbehaviour, WireError};
+use crate::bugs::{self, Bug};
+use crate::error::{CloseReason, IoStep, Misbehaviour, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
     EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
     PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
 };
-use crate::link::blocks::worth_sharing;
+use crate::link::blocks::{WriteBlock, worth_sharing};
 use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::manager::Manager;
 use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
-use crate::state::LoopState;
+use crate::state::{Links, LoopState};
+use crate::time::Instant;
 use crate::wire::{Header, put_frame, put_pong};
 use bytes::Bytes;
-use std::mem;
+use std::{io, mem};
 
 impl Engine {
-    /// The room for a link's next bytes if they belong into a buffer of its own.
+    // --- Readiness --------------------------------------------------------------------------------------------------
+
+    /// Notes that the kernel has no more events: all input that arrived by now is listed.
+    pub(crate) fn input_is_seen(&mut self) {
+        self.state.clocks.input_seen_until = self.now();
+    }
+
+    /// Notes what the kernel says of a socket, and returns whether that decides a connect.
+    pub(crate) fn note_readiness(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) -> bool {
+        let table = &mut self.state.links.table;
+        let Some(link) = table.get_mut(id) else {
+            self.state.telemetry.counters.stale_events += 1;
+            return false;
+        };
+        link.readiness.readable |= readable;
+        link.readiness.writable |= writable;
+        link.readiness.hung_up |= hung_up;
+        let has_queue = !link.queue.is_empty();
+        if link.is_connecting() {
+            return true;
+        }
+        if readable {
+            table.mark_ready(id);
+        }
+        if writable && has_queue {
+            table.mark_dirty(id);
+        }
+        false
+    }
+
+    // --- Reading ----------------------------------------------------------------------------------------------------
+
+    /// Returns whether a link that is listed as ready may be read.
+    pub(crate) fn may_read(&self, id: LinkId) -> bool {
+        self.state.links.table.get(id).is_some_and(|link| !link.hold.is_held() && !link.has_ended())
+    }
+
+    /// Returns the room for a link's next bytes if they belong into a buffer of its own.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
         let link = self.state.links.table.get_mut(id)?;
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// `len` bytes have been received into [`Engine::direct_room`].
-    pub(crate) fn received_directly<H: Handler>(&mut self, id: LinkId, len: usize, handler: &mut H) {
-        let now = self.state.clocks.now();
-        if let Some(link) = self.state.links.table.get_mut(id) {
-            link.framer.received_directly(len, now);
+    /// Decides from the result of a read into `room_len` bytes whether there is more to be read.
+    pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
+        match received {
+            Ok(0) => self.ended_by_peer(id),
+            Ok(len) => {
+                let table = &mut self.state.links.table;
+                if let Some(link) = table.get_mut(id) {
+                    let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
+                    link.readiness.readable = is_full || link.readiness.hung_up;
+                    table.mark_ready(id);
+                }
+            }
+            Err(error) => self.stalled(id, IoStep::Read, &error),
         }
-        self.state.telemetry.counters.bytes_received += len as u64;
-        self.parse(id, &Bytes::new(), 0, handler);
+    }
+}
+
+/// The input of one link while it is parsed, and the window in which replies to it are gathered.
+///
+/// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped, and input is
+/// parsed in no other way. Replies that were not written by then are queued, so none can be lost or reach another link.
+#[derive(Debug)]
+pub(crate) struct Intake<'a, H: Handler> {
+    engine: &'a mut Engine,
+    handler: &'a mut H,
+    id: LinkId,
+}
+
+impl<H: Handler> Drop for Intake<'_, H> {
+    fn drop(&mut self) {
+        let state = &mut self.engine.state;
+        state.end_replies(self.id);
+    }
+}
+
+impl<'a, H: Handler> Intake<'a, H> {
+    /// Opens the reply window of a link.
+    pub(crate) fn open(id: LinkId, engine: &'a mut Engine, handler: &'a mut H) -> Self {
+        engine.state.begin_replies(id);
+        Self { engine, handler, id }
     }
 
-    /// `len` bytes have been received into `block`.
-    pub(crate) fn received<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
-        self.state.telemetry.counters.bytes_received += len as u64;
-        self.parse(id, block, len, handler);
+    /// Returns the moment of what is being handled.
+    pub(crate) fn now(&self) -> Instant {
+        self.engine.now()
+    }
+
+    /// Parses `len` bytes that were received into [`Engine::direct_room`].
+    pub(crate) fn received_directly(&mut self, len: usize) {
+        let now = self.now();
+        let state = &mut self.engine.state;
+        if let Some(link) = state.links.table.get_mut(self.id) {
+            link.framer.received_directly(len, now);
+        }
+        state.telemetry.counters.bytes_received += len as u64;
+        self.parse(&Bytes::new(), 0);
+    }
+
+    /// Parses `len` bytes that were received into `block`.
+    pub(crate) fn received(&mut self, block: &Bytes, len: usize) {
+        self.engine.telemetry_mut().counters.bytes_received += len as u64;
+        self.parse(block, len);
+    }
+
+    /// Returns what was gathered.
+    pub(crate) fn replies(&self) -> &WriteBlock {
+        self.engine.links().replies()
+    }
+
+    /// Accounts for the result of writing the replies at `at`, queues what the kernel has not taken, and closes the
+    /// window.
+    pub(crate) fn wrote_replies(self, written: io::Result<usize>, at: Instant) {
+        let (engine, id) = (&mut *self.engine, self.id);
+        let written = match written {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            result => result,
+        };
+        let written = match written {
+            Ok(written) => {
+                if written < engine.state.links.replies().gathered().len() {
+                    engine.state.links.not_writable(id);
+                }
+                written
+            }
+            Err(error) => {
+                engine.stalled(id, IoStep::Write, &error);
+                0
+            }
+        };
+        let next = engine.state.wrote_replies(id, written, at);
+        if !bugs::is_planted(Bug::RepliesTellNobody) {
+            engine.after_write(id, next, self.handler);
+        }
     }
 
     /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do
     /// anything to any peer, this one included.
-    fn parse<H: Handler>(&mut self, id: LinkId, block: &Bytes, len: usize, handler: &mut H) {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
+    fn parse(&mut self, block: &Bytes, len: usize) {
+        let id = self.id;
+        let links = self.engine.links_mut();
+        let Some(link) = links.table.get_mut(id) else { return };
         if !link.is_open() {
             return;
         }
         let mut framer = mem::take(&mut link.framer);
         let was_within_large_payload = framer.is_within_large_payload();
         let mut input = Input::new(&block[..len]);
-        while self.state.links.is_open(id) {
-            let state = &mut self.state;
-            let admit = |header: &Header| admit(state, id, header, handler);
-            match framer.next(&mut input, now, &self.rules, &mut self.memory, admit) {
+        let now = self.now();
+        loop {
+            let Engine { state, rules, memory, .. } = &mut *self.engine;
+            if !state.links.is_open(id) {
+                break;
+            }
+            let admit = |header: &Header| admit(state, id, header, self.handler);
+            match framer.next(&mut input, now, rules, memory, admit) {
                 Ok(None) => break,
-                Ok(Some(framed)) if self.state.links.is_open(id) => self.take(id, framed, block, handler),
+                Ok(Some(framed)) if state.links.is_open(id) => self.take(framed, block),
                 // The handler has ended it at its header.
                 Ok(Some(_)) => break,
                 Err(error) => {
-                    self.state.links.abort(id, error.into());
-                    self.state.ban_if_earned(id);
+                    state.links.abort(id, error.into());
+                    state.ban_if_earned(id);
                 }
             }
         }
-        if let Some(link) = self.state.links.table.get_mut(id) {
+        let links = self.engine.links_mut();
+        if let Some(link) = links.table.get_mut(id) {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
@@ -76,46 +204,47 @@ impl Engine {
                 link.peer.ping_pong_mut().resume_reading(now);
             }
             if was_within_large_payload || is_within_frame {
-                self.state.links.rearm(id, now);
+                links.rearm(id, now);
             }
         }
     }
 
-    fn take<H: Handler>(&mut self, id: LinkId, framed: Framed<'_>, block: &Bytes, handler: &mut H) {
+    fn take(&mut self, framed: Framed<'_>, block: &Bytes) {
         match framed {
             Framed::Frame { header, payload: Payload::InPlace(payload) } => {
-                self.count_frame(id, &header);
-                self.dispatch(id, Frame::new(header, payload, Some(block)), handler);
+                self.count_frame(&header);
+                self.dispatch(Frame::new(header, payload, Some(block)));
             }
             Framed::Frame { header, payload: Payload::Gathered(payload) } => {
-                self.count_frame(id, &header);
+                self.count_frame(&header);
                 if payload.len() > POOLED_BUFFER_MAX_BYTES && worth_sharing(payload.len(), payload.capacity()) {
                     let payload = Bytes::from(payload);
-                    self.dispatch(id, Frame::new(header, &payload, Some(&payload)), handler);
+                    self.dispatch(Frame::new(header, &payload, Some(&payload)));
                     if payload.is_unique() {
-                        self.memory.recycle(payload.into());
+                        self.engine.memory.recycle(payload.into());
                     }
                 } else {
-                    self.dispatch(id, Frame::new(header, &payload, None), handler);
-                    self.memory.recycle(payload);
+                    self.dispatch(Frame::new(header, &payload, None));
+                    self.engine.memory.recycle(payload);
                 }
             }
             Framed::Chunk { header, offset, bytes, last } => {
                 if last.is_some() {
-                    self.count_frame(id, &header);
+                    self.count_frame(&header);
                 }
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
-                handler.on_chunk(&mut Ctx::new(&mut self.state), PeerId::of(id), chunk);
+                self.handler.on_chunk(&mut Ctx::new(&mut self.engine.state), PeerId::of(self.id), chunk);
                 if last == Some(ChecksumVerdict::Wrong) {
-                    self.note_bad_checksum(id);
+                    self.note_bad_checksum();
                 }
             }
             Framed::Dropped { header, cause } => {
-                self.count_frame(id, &header);
-                self.end_declined(id);
-                let counters = &mut self.state.telemetry.counters;
+                self.count_frame(&header);
+                let state = &mut self.engine.state;
+                end_declined(self.id, &mut state.links);
+                let counters = &mut state.telemetry.counters;
                 let counter = match cause {
-                    DropCause::BadChecksum => return self.note_bad_checksum(id),
+                    DropCause::BadChecksum => return self.note_bad_checksum(),
                     // No handler is asked about these.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
@@ -129,116 +258,122 @@ impl Engine {
     }
 
     /// Counts a message with a wrong checksum, dropped or streamed, and charges the peer for it.
-    fn note_bad_checksum(&mut self, id: LinkId) {
-        self.state.telemetry.counters.bad_checksums += 1;
-        self.had_bad_checksum(id);
+    fn note_bad_checksum(&mut self) {
+        self.engine.telemetry_mut().counters.bad_checksums += 1;
+        self.engine.had_bad_checksum(self.id);
     }
 
     /// Counts a frame, and ends a handshake that consists of too many.
-    fn count_frame(&mut self, id: LinkId, header: &Header) {
-        self.state.telemetry.counters.frames_received += 1;
-        self.state.telemetry.received.add(header.command, header.payload_len);
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
+    fn count_frame(&mut self, header: &Header) {
+        let state = &mut self.engine.state;
+        state.telemetry.counters.frames_received += 1;
+        state.telemetry.received.add(header.command, header.payload_len);
+        let Some(link) = state.links.table.get_mut(self.id) else { return };
         // Only the last thing that a peer says can be its reason to leave.
         link.reject_code = None;
         let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
         if is_awaited && !link.peer.handshake_mut().count_message() {
-            self.state.links.abort(id, Misbehaviour::TooManyHandshakeMessages.into());
+            state.links.abort(self.id, Misbehaviour::TooManyHandshakeMessages.into());
         }
     }
 
-    fn dispatch<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, handler: &mut H) {
-        let Some(link) = self.state.links.table.get(id) else { return };
+    fn dispatch(&mut self, frame: Frame<'_>) {
+        let (engine, handler, id) = (&mut *self.engine, &mut *self.handler, self.id);
+        let Some(link) = engine.state.links.table.get(id) else { return };
         if !link.is_open() {
             return;
         }
         let is_connected = link.peer.state() == ConnectionState::Connected;
         let (is_declined, has_pongs) = (link.declined, link.has_pongs());
         match frame.command() {
-            CommandName::PING if is_connected => self.on_ping(id, &frame, has_pongs),
-            CommandName::PONG if is_connected => self.on_pong(id, frame.payload(), handler),
-            CommandName::VERSION => self.on_version(id, frame.payload(), handler),
-            CommandName::VERACK => self.on_verack(id, handler),
-            CommandName::REJECT => self.on_reject(id, frame.payload(), handler),
-            CommandName::PROTOCONF if is_connected => self.on_protoconf(id, frame.payload(), handler),
-            CommandName::SENDHEADERS if is_connected => self.on_sendheaders(id, handler),
-            _ if is_connected => self.deliver(id, frame, is_declined, handler),
-            command => self.spoke_too_early(id, command),
+            CommandName::PING if is_connected => self.on_ping(&frame, has_pongs),
+            CommandName::PONG if is_connected => self.on_pong(frame.payload()),
+            CommandName::VERSION => Handshake { engine, id }.on_version(frame.payload(), handler),
+            CommandName::VERACK => Handshake { engine, id }.on_verack(handler),
+            CommandName::REJECT => Handshake { engine, id }.on_reject(frame.payload(), handler),
+            CommandName::PROTOCONF if is_connected => Handshake { engine, id }.on_protoconf(frame.payload(), handler),
+            CommandName::SENDHEADERS if is_connected => Handshake { engine, id }.on_sendheaders(handler),
+            _ if is_connected => self.deliver(frame, is_declined),
+            command => self.spoke_too_early(command),
         }
     }
 
     /// Gives a message to the subscribers who want it, and to the handler unless it did not.
-    fn deliver<H: Handler>(&mut self, id: LinkId, frame: Frame<'_>, is_declined: bool, handler: &mut H) {
-        if self.state.outbox.wants(frame.command()) {
-            let (header, received) = (*frame.header(), self.state.clocks.now());
-            let message = MessageEvent { peer: PeerId::of(id), header, payload: frame.to_bytes(), received };
-            self.state.outbox.publish(&message);
+    fn deliver(&mut self, frame: Frame<'_>, is_declined: bool) {
+        let (engine, peer) = (&mut *self.engine, PeerId::of(self.id));
+        if engine.state.outbox.wants(frame.command()) {
+            let (header, received) = (*frame.header(), engine.now());
+            let message = MessageEvent { peer, header, payload: frame.to_bytes(), received };
+            engine.state.outbox.publish(&message);
         }
         match is_declined {
-            true => self.end_declined(id),
-            false => handler.on_message(&mut Ctx::new(&mut self.state), PeerId::of(id), frame),
+            true => end_declined(self.id, &mut engine.state.links),
+            false => self.handler.on_message(&mut Ctx::new(&mut engine.state), peer, frame),
         }
-        if self.state.manager.is_some() {
-            self.overhear(id, &frame);
-            if self.state.links.is_open(id) {
-                self.judge(id, &frame, is_declined);
+        if engine.state.manager.is_some() {
+            engine.overhear(self.id, &frame);
+            if engine.state.links.is_open(self.id) {
+                engine.judge(self.id, &frame, is_declined);
             }
-        }
-    }
-
-    /// A message that the handler may have declined ends here; of the next one that is not known.
-    fn end_declined(&mut self, id: LinkId) {
-        if let Some(link) = self.state.links.table.get_mut(id) {
-            link.declined = false;
         }
     }
 
     /// A message came that only a peer may send whose handshake is complete.
-    fn spoke_too_early(&mut self, id: LinkId, command: CommandName) {
-        self.state.telemetry.counters.before_handshake += 1;
-        let has_version = self.state.links.table.get(id).is_some_and(|link| link.peer.handshake().version_received());
+    fn spoke_too_early(&mut self, command: CommandName) {
+        let state = &mut self.engine.state;
+        state.telemetry.counters.before_handshake += 1;
+        let has_version = state.links.table.get(self.id).is_some_and(|link| link.peer.handshake().version_received());
         match command {
-            CommandName::CREATESTRM | CommandName::STREAMACK if has_version && self.state.manager.is_some() => {
-                self.refuse_stream(id, command);
+            CommandName::CREATESTRM | CommandName::STREAMACK if has_version && state.manager.is_some() => {
+                self.engine.refuse_stream(self.id, command);
             }
-            _ if has_version => self.misbehaved(id, Misconduct::MessageBeforeVerack),
-            _ => self.misbehaved(id, Misconduct::MessageBeforeVersion),
+            _ if has_version => self.engine.misbehaved(self.id, Misconduct::MessageBeforeVerack),
+            _ => self.engine.misbehaved(self.id, Misconduct::MessageBeforeVersion),
         }
     }
 
-    fn on_ping(&mut self, id: LinkId, frame: &Frame<'_>, has_pongs: bool) {
+    fn on_ping(&mut self, frame: &Frame<'_>, has_pongs: bool) {
+        let state = &mut self.engine.state;
         let Some(nonce) = frame.payload().first_chunk::<8>() else {
-            self.state.telemetry.counters.undecodable += 1;
+            state.telemetry.counters.undecodable += 1;
             return;
         };
         if !has_pongs {
             return;
         }
-        let magic = self.state.magic;
+        let magic = state.magic;
         let checksum = frame.header().checksum.filter(|_| frame.payload().len() == nonce.len());
-        self.state.append(id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
+        state.append(self.id, HEADER_LEN_BYTES + nonce.len(), |out| match checksum {
             Some(checksum) => put_pong(magic, nonce, checksum, out),
             None => {
                 let nonce = create_pong_nonce(u64::from_le_bytes(*nonce));
                 put_frame(magic, CommandName::PONG, &nonce.to_le_bytes(), out);
             }
         });
-        self.state.telemetry.counters.pings_answered += 1;
-        self.state.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
+        state.telemetry.counters.pings_answered += 1;
+        state.telemetry.sent.add(CommandName::PONG, nonce.len() as u64);
     }
 
-    fn on_pong<H: Handler>(&mut self, id: LinkId, payload: &[u8], handler: &mut H) {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
+    fn on_pong(&mut self, payload: &[u8]) {
+        let state = &mut self.engine.state;
+        let now = state.clocks.now();
+        let Some(link) = state.links.table.get_mut(self.id) else { return };
         let nonce = payload.first_chunk::<8>().map_or(0, |nonce| u64::from_le_bytes(*nonce));
         let Ok(answered) = link.peer.ping_pong_mut().settle(nonce, now) else {
-            self.state.telemetry.counters.pongs_unmatched += 1;
+            state.telemetry.counters.pongs_unmatched += 1;
             return;
         };
-        self.state.telemetry.counters.pongs_received += 1;
-        self.state.telemetry.ping_rtt.record(answered.latency());
+        state.telemetry.counters.pongs_received += 1;
+        state.telemetry.ping_rtt.record(answered.latency());
         let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
-        self.tell(id, event, handler);
+        self.engine.tell(self.id, event, self.handler);
+    }
+}
+
+/// Forgets that the handler has declined a message, which ends here; of the next one that is not known.
+fn end_declined(id: LinkId, links: &mut Links) {
+    if let Some(link) = links.table.get_mut(id) {
+        link.declined = false;
     }
 }
 

@@ -9,33 +9,41 @@ mod completions;
 mod conduct;
 mod deadlines;
 mod gossip;
+mod greeting;
 mod handshake;
 mod intake;
 mod log;
 mod nonces;
 mod peers;
+mod rearming;
 mod report;
 mod update;
 
 use crate::api::{Command, ControlEvent, Event, PeerInfo};
-use crate::bugs::{self, Bug};
+use crate::bugs::{self, Budget, Bug};
 use crate::config::Config;
 use crate::engine::log::LogBook;
 use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
+use crate::limits::{EXPIRIES_PER_TURN, MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
 use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::link::row::{Ending, Phase};
+use crate::link::send_queue::SendQueue;
+use crate::link::table::Dial;
 use crate::manager::Leaving;
 use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
-use crate::state::{AfterWrite, LoopState};
-use crate::time::{Instant, Wait};
-use crate::wheel::instant_of;
+use crate::state::{AfterWrite, Links, LoopState, Telemetry};
+use crate::time::{Instant, UnixTime, Wait};
+use crate::wheel::{instant_of, tick_of};
 use crate::wire::PayloadLimits;
-use handshake::HandshakeFrames;
+pub(crate) use intake::Intake;
+
+use deadlines::Deadlines;
+use greeting::HandshakeFrames;
 use nonces::Nonces;
 use rand::rngs::StdRng;
+use rearming::Rearming;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
@@ -43,14 +51,13 @@ use std::num::NonZeroU8;
 /// Table, wheel, rng and policies of one loop.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) state: LoopState,
+    state: LoopState,
     rules: FramerRules,
     memory: FramerMemory,
     frames: HandshakeFrames,
     nonces: Nonces,
     logbook: LogBook,
-    /// The first slot whose timer may still be set for deadlines that a new configuration has moved.
-    retime_from: Option<u32>,
+    rearming: Rearming,
 }
 
 /// What an accepted connection may become.
@@ -78,7 +85,7 @@ impl Engine {
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
         let state = LoopState::new(config, rng, now);
-        Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, retime_from: None }
+        Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, rearming: Rearming::default() }
     }
 
     /// Calls the handler about a peer.
@@ -128,9 +135,95 @@ impl Engine {
             .collect()
     }
 
+    // --- The parts that the turn works through ----------------------------------------------------------------------
+
     #[cfg(feature = "sim")]
     pub(crate) fn memory(&self) -> &FramerMemory {
         &self.memory
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn rearming(&self) -> &Rearming {
+        &self.rearming
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.state.links
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn state(&self) -> &LoopState {
+        &self.state
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    /// Returns the links, whose lists the turn works through.
+    pub(crate) fn links_mut(&mut self) -> &mut Links {
+        &mut self.state.links
+    }
+
+    pub(crate) fn telemetry_mut(&mut self) -> &mut Telemetry {
+        &mut self.state.telemetry
+    }
+
+    /// Returns the moment of what is being handled.
+    pub(crate) fn now(&self) -> Instant {
+        self.state.clocks.now()
+    }
+
+    /// Moves the monotonic clock on; it never runs backwards.
+    pub(crate) fn advance_clock(&mut self, now: Instant) {
+        self.state.clocks.advance(now);
+    }
+
+    pub(crate) fn set_unix_time(&mut self, unix: UnixTime) {
+        self.state.clocks.set_unix(unix);
+    }
+
+    /// Returns the earliest moment at which the handler asked to be called.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.state.clocks.wake_at()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state.stopping
+    }
+
+    pub(crate) fn has_links(&self) -> bool {
+        self.state.links.table.len() > 0
+    }
+
+    /// Calls the handler for the first time.
+    pub(crate) fn start<H: Handler>(&mut self, handler: &mut H) {
+        handler.on_start(&mut Ctx::new(&mut self.state));
+    }
+
+    /// Calls the handler if the moment that it asked for has come.
+    pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
+        let Some(asked) = self.state.clocks.take_due_wake() else { return };
+        self.state.telemetry.loop_lag.record(self.now().since(asked));
+        handler.on_timer(&mut Ctx::new(&mut self.state));
+    }
+
+    /// Sets the timers of links whose deadlines a new configuration has moved, as many as one turn may.
+    pub(crate) fn rearm_after_update(&mut self) {
+        self.rearming.proceed(&mut self.state.links, self.state.clocks.now());
+    }
+
+    /// Handles the timers that are due, at most as many as one turn may; `due` is memory to work in.
+    pub(crate) fn expire_timers(&mut self, due: &mut Vec<u32>) {
+        let tick = tick_of(self.now()) + u64::from(bugs::is_planted(Bug::EarlyTimer));
+        due.clear();
+        self.state.links.wheel.expire(tick, bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN), due);
+        due.iter().for_each(|&slot| self.timer_due(slot));
+    }
+
+    /// Handles the timer of the link in `slot`, which has fired.
+    fn timer_due(&mut self, slot: u32) {
+        Deadlines { state: &mut self.state, rules: &self.rules }.timer_due(slot);
     }
 
     // --- Opening ----------------------------------------------------------------------------------------------------
@@ -171,26 +264,25 @@ impl Engine {
         }
     }
 
-    /// The TCP connection of a link is established.
-    pub(crate) fn opened<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
-        let before = link.peer.state();
-        let was_dialled = before == ConnectionState::Connecting;
-        let connect = was_dialled.then(|| now.since(link.peer.since()));
-        link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
-        let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
-        let peer = PeerId::of(id);
-        self.state.telemetry.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
-        if let Some(connect) = connect {
-            self.state.telemetry.connect.record(connect);
+    /// Returns the next connection to open.
+    pub(crate) fn next_dial(&mut self) -> Option<Dial> {
+        let Links { table, .. } = &mut self.state.links;
+        loop {
+            let dial = table.pop_dial()?;
+            if table.get(dial.link).is_some_and(|link| link.is_open()) {
+                return Some(dial);
+            }
         }
-        self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
-        self.state.links.rearm(id, now);
-        self.tell(id, Event::Opened { connect }, handler);
-        if was_dialled && self.state.links.is_open(id) {
-            self.send_version(id);
-        }
+    }
+
+    /// Counts a connection that failed before it was accepted.
+    pub(crate) fn accept_failed(&mut self) {
+        self.state.telemetry.counters.accept_failures += 1;
+    }
+
+    /// Ends a connection whose two ends have the same address.
+    pub(crate) fn connected_to_itself(&mut self, id: LinkId) {
+        self.state.links.abort(id, LocalCause::SelfConnection.into());
     }
 
     /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
@@ -324,17 +416,24 @@ impl Engine {
 
     // --- Sending ----------------------------------------------------------------------------------------------------
 
-    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and ends the gathering.
-    pub(crate) fn wrote_replies<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
-        let next = self.state.wrote_replies(id, written, at);
-        self.state.end_replies();
-        if !bugs::is_planted(Bug::RepliesTellNobody) {
-            self.after_write(id, next, handler);
-        }
+    /// Returns the queue of a link that is believed writable; none while nothing waits in it.
+    pub(crate) fn sendable_queue(&self, id: LinkId) -> Option<&SendQueue> {
+        let link = self.state.links.table.get(id)?;
+        (!link.queue.is_empty() && link.readiness.writable && !link.has_ended()).then_some(&link.queue)
     }
 
-    /// Accounts for `written` bytes of a link's queue, which the kernel has taken at `at`.
-    pub(crate) fn wrote_queued<H: Handler>(&mut self, id: LinkId, written: usize, at: Instant, handler: &mut H) {
+    /// Accounts for `written` of `offered` bytes of a link's queue, which the kernel has taken at `at`.
+    pub(crate) fn wrote_queued<H: Handler>(
+        &mut self,
+        id: LinkId,
+        written: usize,
+        offered: usize,
+        at: Instant,
+        handler: &mut H,
+    ) {
+        if written < offered {
+            self.state.links.not_writable(id);
+        }
         let next = self.state.wrote_queued(id, written, at);
         self.after_write(id, next, handler);
     }
@@ -352,7 +451,7 @@ impl Engine {
 
     /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.links.table.has_work() || self.state.outbox.has_events() || self.is_retiming() {
+        if self.state.links.table.has_work() || self.state.outbox.has_events() || self.rearming.is_going_on() {
             return Wait::Zero;
         }
         let timers = self.state.links.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));

@@ -38,9 +38,12 @@ impl Engine {
         }
     }
 
-    /// Tells the control events of the turn to the log and the handler, then passes them and the messages of the turn
-    /// on to the subscribers.
-    pub(crate) fn tell_news<H: Handler>(&mut self, handler: &mut H) {
+    /// Passes the control events of the turn to the log and the handler, then these and the messages of the turn to the
+    /// subscribers.
+    pub(crate) fn dispatch_control_events<H: Handler>(&mut self, handler: &mut H) {
+        if !self.state.outbox.has_work() {
+            return;
+        }
         let events = self.state.outbox.take_events();
         for event in &events {
             self.logbook.note(event, self.state.clocks.now());
@@ -48,6 +51,11 @@ impl Engine {
         }
         self.state.outbox.give_back(events);
         self.state.outbox.flush();
+    }
+
+    /// Ends all subscriptions, with what is left for them.
+    pub(crate) fn end_subscriptions(&mut self) {
+        self.state.outbox.end();
     }
 }
 

@@ -1,18 +1,14 @@
 //! A new configuration for a loop that runs.
 //!
 //! It is taken between two steps of a turn, as a whole or not at all. Most of it is looked up where it is needed and so
-//! holds at once; what was derived from it is derived anew. Deadlines are never stored, only what they count from, so
-//! they move by themselves. Only timers that were set for a later moment have to follow, and the rows' copies of the
-//! time for a pong: that is done slot by slot, a bounded number in each turn, and the loop does not sleep before it is
-//! through. Nobody is closed for a limit that was lowered; who is banned and not trusted any more is.
+//! holds at once; what was derived from it is derived anew, and timers follow by the walk in
+//! [`rearming`](super::rearming). A limit that was lowered closes no connection; a ban of a host that is not trusted
+//! any more does.
 
-use super::handshake::HandshakeFrames;
+use super::greeting::HandshakeFrames;
 use super::{Engine, framer_rules};
 use crate::api::ControlEvent;
-use crate::bugs::{self, Budget};
 use crate::config::{Config, ConfigChange, Field, UpdateError};
-use crate::id::LinkId;
-use crate::limits::EXPIRIES_PER_TURN;
 use crate::state::LoopState;
 
 impl Engine {
@@ -30,48 +26,12 @@ impl Engine {
         self.memory.set_gathered_max_bytes(config.buffered_total_max_bytes);
         self.frames = HandshakeFrames::new(&config);
         if self.state.links.timeouts.update(&config, self.state.clocks.now()) {
-            self.retime_from = Some(0);
+            self.rearming.begin();
         }
         self.state.telemetry.measure_peers(config.measures_peers);
         self.state.config = config;
         self.config_updated(&changes);
         Ok(changes)
-    }
-
-    /// Whether timers are still to be set for deadlines that have moved.
-    pub(crate) fn is_retiming(&self) -> bool {
-        self.retime_from.is_some()
-    }
-
-    /// Whether the timer of a link is set for the deadlines that it has.
-    #[cfg(feature = "sim")]
-    pub(crate) fn is_retimed(&self, id: LinkId) -> bool {
-        self.retime_from.is_none_or(|first| id.slot() < first as usize)
-    }
-
-    /// Sets the timers of links whose deadlines have moved, as many as one turn may.
-    pub(crate) fn retime(&mut self) {
-        let Some(first) = self.retime_from else { return };
-        let slots = self.state.links.table.slots();
-        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN) as u32;
-        let end = slots.min(first.saturating_add(most));
-        for slot in first..end {
-            if let Some(id) = self.state.links.table.id_at(slot) {
-                self.retime_link(id);
-            }
-        }
-        self.retime_from = (end < slots).then_some(end);
-    }
-
-    fn retime_link(&mut self, id: LinkId) {
-        let pong_timeout = self.state.config.pong_timeout;
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
-        link.peer.ping_pong_mut().set_timeout(pong_timeout);
-        // A connection that waits to be dialled has no deadline before that.
-        let is_to_be_dialled = link.is_connecting() && self.state.links.wheel.armed_tick(id.slot() as u32).is_none();
-        if !is_to_be_dialled {
-            self.state.links.rearm(id, self.state.clocks.now());
-        }
     }
 
     /// Tells whoever keeps something of its own that depends on what has changed. The listeners follow by themselves.
@@ -96,6 +56,8 @@ mod tests {
     use super::*;
     use crate::config::ManagerConfig;
     use crate::handler::Handler;
+    use crate::id::LinkId;
+    use crate::limits::EXPIRIES_PER_TURN;
     use crate::link::row::Link;
     use crate::protocol::Network;
     use crate::time::{Instant, Wait};
@@ -132,11 +94,11 @@ mod tests {
         };
         let changes = engine.update_config(Config { handshake_timeout: sooner, ..config() }, false);
         assert_eq!(changes.map(|changes| changes.len()), Ok(1));
-        engine.tell_news(&mut Deaf);
+        engine.dispatch_control_events(&mut Deaf);
         for turn in 0..3 {
             assert_eq!(followed(&engine), turn * EXPIRIES_PER_TURN);
             assert_eq!(engine.wait(), Wait::Zero, "there is more to do");
-            engine.retime();
+            engine.rearm_after_update();
         }
         assert_eq!(followed(&engine), LINKS);
         assert_eq!(engine.wait(), Wait::Until(Instant::ZERO.plus(sooner)));
@@ -176,12 +138,12 @@ mod tests {
             ..config()
         };
         assert_eq!(engine.update_config(later.clone(), false).map(|changes| changes.len()), Ok(3));
-        assert!(!engine.is_retiming());
+        assert!(!engine.rearming.is_going_on());
         let never = Config { ping_interval: Duration::ZERO, ..later.clone() };
         assert_eq!(engine.update_config(never, false).map(|changes| changes.len()), Ok(1));
-        assert!(!engine.is_retiming());
+        assert!(!engine.rearming.is_going_on());
         assert_eq!(engine.update_config(later, false).map(|changes| changes.len()), Ok(1));
-        assert!(engine.is_retiming(), "pings that nobody waited for come now");
+        assert!(engine.rearming.is_going_on(), "pings that nobody waited for come now");
     }
 
     #[test]
@@ -190,7 +152,7 @@ mod tests {
         let id = engine.state.connect(([192, 0, 2, 1], 8_333).into(), None).expect("there is room");
         let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };
         engine.update_config(sooner, false).expect("it may change");
-        engine.retime();
+        engine.rearm_after_update();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), None);
         engine.state.clocks.advance(Instant::ZERO.plus(Duration::from_secs(9)));
         engine.dialling(id);

@@ -1,17 +1,28 @@
-//! Step 4 of the turn, its first half: connections that arrive.
+//! Step 4 of the turn, its first half: one listener, the connections that it accepts, and its pauses.
+//!
+//! A failure of one connection is counted and accepting goes on. Any other pauses the listener, ever longer, and always
+//! arms a retry, because an edge-triggered listener never reminds. A listener that fails with anything but a shortage
+//! after its longest pause is broken.
 
-use super::Reactor;
-use super::listening::Place;
 use crate::bugs::{self, Budget, Bug};
+use crate::engine::Engine;
 use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
 use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, LOG_PAUSES_INTERVAL};
 use crate::net::Net;
-use crate::offload::Offload;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// What a listener was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The address that was asked for, be its port 0.
+    pub(super) asked: SocketAddr,
+    /// Whether the configuration names it; any other was asked for by [`Reactor::listen`](super::Reactor::listen).
+    pub(super) is_configured: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -22,90 +33,91 @@ pub(super) struct Listener {
     /// More connections may wait than were accepted.
     pub(super) ready: bool,
     /// Accepting pauses until then, because it failed and would fail again.
-    pub(super) retry: Option<Retry>,
+    retry: Option<Retry>,
     /// When its pauses were logged last.
     pub(super) warned_at: Option<Instant>,
-    /// What it fails with, whatever the pause.
+    /// The error of a listener that does nothing but fail.
     pub(super) broken: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retry {
-    pub(super) at: Instant,
+struct Retry {
+    at: Instant,
     pause: Duration,
 }
 
 impl Listener {
+    pub(super) fn new(index: u32, place: Place, address: SocketAddr) -> Self {
+        Self { index, place, address, ready: true, retry: None, warned_at: None, broken: None }
+    }
+
+    /// Returns whether it may accept now.
     pub(super) fn is_due(&self) -> bool {
         self.ready && self.retry.is_none()
     }
-}
 
-impl<N: Net + Offload, H: Handler> Reactor<N, H> {
-    pub(super) fn accept(&mut self) {
-        self.bind_due();
-        let now = self.engine.state.clocks.now();
-        for position in 0..self.listeners.open.len() {
-            let listener = &mut self.listeners.open[position];
-            if listener.retry.is_some_and(|retry| retry.at <= now) {
-                listener.ready = true;
-            }
-            if !listener.ready || listener.retry.is_some_and(|retry| retry.at > now) {
-                continue;
-            }
-            for _ in 0..bugs::shrunk(Budget::Accepts, ACCEPTS_PER_TURN) {
-                if !self.accept_one(position) {
-                    break;
-                }
+    /// Returns when its pause ends.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry.map(|retry| retry.at)
+    }
+
+    /// Accepts the connections that wait, at most as many as one turn may.
+    pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
+        let now = engine.now();
+        if self.retry.is_some_and(|retry| retry.at <= now) {
+            self.ready = true;
+        }
+        if !self.ready || self.retry.is_some_and(|retry| retry.at > now) {
+            return;
+        }
+        for _ in 0..bugs::shrunk(Budget::Accepts, ACCEPTS_PER_TURN) {
+            if !self.accept_one(net, engine, handler) {
+                return;
             }
         }
-        self.close_broken();
     }
 
     /// Accepts one connection and returns whether there may be more.
-    fn accept_one(&mut self, position: usize) -> bool {
-        let listener = &mut self.listeners.open[position];
-        let (socket, address) = match self.net.accept(listener.index) {
+    fn accept_one<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) -> bool {
+        let (socket, address) = match net.accept(self.index) {
             Ok(accepted) => accepted,
-            Err(error) => return self.accept_failed(position, error),
+            Err(error) => return self.accept_failed(error, engine),
         };
-        listener.retry = None;
-        let Some(id) = self.engine.accept(address) else { return true };
-        match self.net.attach(id, socket) {
-            Ok(()) => self.engine.opened(id, &mut self.handler),
-            Err(error) => self.engine.failed(id, IoStep::Register, &error),
+        self.retry = None;
+        let Some(id) = engine.accept(address) else { return true };
+        match net.attach(id, socket) {
+            Ok(()) => engine.opened(id, handler),
+            Err(error) => engine.failed(id, IoStep::Register, &error),
         }
         true
     }
 
-    fn accept_failed(&mut self, position: usize, error: io::Error) -> bool {
-        let now = self.engine.state.clocks.now();
-        let listener = &mut self.listeners.open[position];
+    fn accept_failed(&mut self, error: io::Error, engine: &mut Engine) -> bool {
+        let now = engine.now();
         if error.kind() == ErrorKind::WouldBlock {
-            listener.ready = false;
-            listener.retry = None;
+            self.ready = false;
+            self.retry = None;
             return false;
         }
         let failure = NetworkFailure::new(IoStep::Connect, &error);
-        // What no kernel says is that of a library which could make nothing of the connection's address.
+        // An error without a number is the library's, which could make nothing of the connection's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
-            self.engine.state.telemetry.counters.accept_failures += 1;
+            engine.accept_failed();
             return true;
         }
-        let has_paused_long = listener.retry.is_some_and(|retry| retry.pause >= ACCEPT_RETRY_MAX);
+        let has_paused_long = self.retry.is_some_and(|retry| retry.pause >= ACCEPT_RETRY_MAX);
         if has_paused_long && failure.shortage().is_none() {
-            listener.broken = Some(error);
+            self.broken = Some(error);
             return false;
         }
-        if listener.warned_at.is_none_or(|at| now >= at.plus(LOG_PAUSES_INTERVAL)) {
-            listener.warned_at = Some(now);
-            self.engine.log_accept_pause(listener.address, &error);
+        if self.warned_at.is_none_or(|at| now >= at.plus(LOG_PAUSES_INTERVAL)) {
+            self.warned_at = Some(now);
+            engine.log_accept_pause(self.address, &error);
         }
-        // It would fail again at once, and an edge-triggered listener never reminds.
-        let pause = listener.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
+        let pause = self.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
         let at = if bugs::is_planted(Bug::NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
-        listener.retry = Some(Retry { at, pause });
-        self.engine.accepting_paused(&error);
+        self.retry = Some(Retry { at, pause });
+        engine.accepting_paused(&error);
         false
     }
 }

@@ -211,7 +211,7 @@ pub struct ListenerReport {
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// What the loop counts of itself, at a cost that does not depend on how much there is to count.
     pub fn inspect_summary(&self) -> Summary {
-        let state = &self.engine.state;
+        let state = self.engine.state();
         Summary {
             now: state.clocks.now(),
             wait: self.next_deadline(),
@@ -234,7 +234,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.commands_pending
                 || self.completions_pending
                 || !self.started
-                || self.engine.is_retiming()
+                || self.engine.rearming().is_going_on()
                 || self.engine.manager_wait() == Wait::Zero
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
@@ -245,18 +245,18 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     /// When the loop sent a ping, `None` inside if it is queued; `None` if it is not in flight.
     pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
-        self.engine.state.links.table.get(link)?.peer.ping_pong().sent_at(nonce)
+        self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }
 
     /// Whether a link is that of a ready peer, and the kernel has taken all that may be sent to it.
     pub(crate) fn is_drained(&self, link: LinkId) -> bool {
-        let link = self.engine.state.links.table.get(link).filter(|link| link.is_open());
+        let link = self.engine.links().table.get(link).filter(|link| link.is_open());
         link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())
     }
 
     /// All that can be seen of the loop, at a cost that grows with its links and with what waits for them.
     pub fn inspect(&self) -> Inspection {
-        let state = &self.engine.state;
+        let state = self.engine.state();
         let (slots, occupied_slots, retired_slots) = state.links.table.slot_counts();
         let [ready, dirty, closing, dials] = state.links.table.lists();
         let of_links: usize = state.links.table.iter().map(|(_, link)| held_bytes(link)).sum();
@@ -284,7 +284,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     fn report(&self, id: LinkId, link: &Link) -> LinkReport {
-        let state = &self.engine.state;
+        let state = self.engine.state();
         let [is_ready, is_dirty, is_closing] = link.listed_as();
         let (frame_received_bytes, gathering_bytes) = link.framer.gathering();
         let version = link.peer.handshake().peer_version();
@@ -311,7 +311,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             gathering_bytes,
             armed_tick: state.links.wheel.armed_tick(id.slot() as u32),
             deadline: state.links.due_at(link, state.clocks.now()),
-            has_new_deadlines: !self.engine.is_retimed(id),
+            has_new_deadlines: !self.engine.rearming().is_past(id),
             handshake_deadline: link.peer.handshake().deadline(state.config.handshake_timeout),
             ping_due: state.links.timeouts.ping_due(link),
             pings: link.peer.ping_pong().pending_count(),
@@ -352,7 +352,7 @@ impl OutgoingReport {
 
 impl ListenerReport {
     fn of(listener: &Listener) -> Self {
-        Self { index: listener.index, is_ready: listener.ready, retry_at: listener.retry.map(|retry| retry.at) }
+        Self { index: listener.index, is_ready: listener.ready, retry_at: listener.retry_at() }
     }
 }
 

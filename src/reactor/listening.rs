@@ -5,12 +5,11 @@
 //! does nothing but fail is closed and becomes an address that waits. Every listener has an index of its own for ever,
 //! so that an event that outlived its listener finds nobody.
 
-use super::Reactor;
-use super::accept::Listener;
+use super::accept::{Listener, Place};
+use crate::engine::Engine;
 use crate::handler::Handler;
 use crate::limits::{LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX};
 use crate::net::Net;
-use crate::offload::Offload;
 use crate::time::{Instant, Wait};
 use std::io;
 use std::net::SocketAddr;
@@ -24,15 +23,6 @@ pub(super) struct Listeners {
     /// What the configuration says, as far as the loop knows.
     configured: Vec<SocketAddr>,
     next_index: u32,
-}
-
-/// What a listener was opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The address that was asked for, be its port 0.
-    pub(super) asked: SocketAddr,
-    /// Whether the configuration names it; any other was asked for by [`Reactor::listen`].
-    pub(super) is_configured: bool,
 }
 
 /// An address that waits for its listener.
@@ -59,7 +49,7 @@ impl Listeners {
         if self.open.iter().any(Listener::is_due) {
             return Wait::Zero;
         }
-        let accepts = self.open.iter().filter_map(|listener| listener.retry.map(|retry| retry.at));
+        let accepts = self.open.iter().filter_map(Listener::retry_at);
         let binds = self.waiting.iter().map(|waiting| waiting.retry_at);
         accepts.chain(binds).min().map_or(Wait::Forever, Wait::Until)
     }
@@ -74,101 +64,93 @@ impl Listeners {
         self.next_index = index.checked_add(1).expect("binding once a second takes 136 years to use up all indexes");
         index
     }
-}
 
-impl<N: Net + Offload, H: Handler> Reactor<N, H> {
-    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
-    /// was 0.
-    ///
-    /// # Errors
-    ///
-    /// When the address cannot be bound.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let bound = self.bind(Place { asked: address, is_configured: false })?;
-        self.engine.listens_at(bound);
-        Ok(bound)
+    /// Opens a listener at `address` and returns the address that it got.
+    pub(super) fn listen<N: Net>(&mut self, address: SocketAddr, net: &mut N) -> io::Result<SocketAddr> {
+        self.bind(Place { asked: address, is_configured: false }, net)
     }
 
-    /// The addresses of all listeners that are open.
-    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.open.iter().map(|listener| listener.address)
+    /// Binds what is due and accepts at every listener; one that turns out to be broken is closed, and its address
+    /// waits for a new one.
+    pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
+        self.bind_due(net, engine);
+        for listener in &mut self.open {
+            listener.accept(net, engine, handler);
+        }
+        self.close_broken(net, engine);
     }
 
     /// Brings the listeners into line with the configuration: addresses that stay keep their sockets, others are
     /// closed, and new ones are bound, or wait if that fails.
-    pub(super) fn follow_configuration(&mut self) {
-        let manager = self.engine.state.config.manager.as_ref();
-        let addresses = manager.map_or(&[][..], |manager| &manager.listen);
-        if self.engine.state.stopping || addresses == self.listeners.configured {
+    pub(super) fn follow_configuration<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
+        let addresses = engine.config().manager.as_ref().map_or(&[][..], |manager| &manager.listen);
+        if engine.is_stopping() || addresses == self.configured {
             return;
         }
         let wanted = addresses.to_vec();
         let is_obsolete = |place: Place| place.is_configured && !wanted.contains(&place.asked);
-        // What goes makes room first: one address may cover another.
-        for listener in self.listeners.open.extract_if(.., |listener| is_obsolete(listener.place)) {
-            self.net.close_listener(listener.index);
-            self.engine.listener_closed(listener.address);
+        // Old sockets are closed first: one address may cover another.
+        for listener in self.open.extract_if(.., |listener| is_obsolete(listener.place)) {
+            net.close_listener(listener.index);
+            engine.listener_closed(listener.address);
         }
-        self.listeners.waiting.retain(|waiting| !is_obsolete(waiting.place));
+        self.waiting.retain(|waiting| !is_obsolete(waiting.place));
         for asked in &wanted {
             let place = Place { asked: *asked, is_configured: true };
-            if !self.listeners.has(place) {
-                self.bind_or_wait(place, LISTEN_RETRY_FIRST);
+            if !self.has(place) {
+                self.bind_or_wait(place, LISTEN_RETRY_FIRST, net, engine);
             }
         }
-        self.listeners.configured = wanted;
-    }
-
-    /// Tries the addresses that have waited long enough.
-    pub(super) fn bind_due(&mut self) {
-        let now = self.engine.state.clocks.now();
-        let due: Vec<Waiting> = self.listeners.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
-        for Waiting { place, pause, .. } in due {
-            self.bind_or_wait(place, (pause * 2).min(LISTEN_RETRY_MAX));
-        }
-    }
-
-    /// Closes the listeners that were found to be broken; their addresses wait for new ones.
-    pub(super) fn close_broken(&mut self) {
-        let broken: Vec<Listener> = self.listeners.open.extract_if(.., |listener| listener.broken.is_some()).collect();
-        for Listener { index, place, address, broken, .. } in broken {
-            self.net.close_listener(index);
-            self.engine.listener_closed(address);
-            // A port that the system chose is known to others by now, if the embedder has told them.
-            let place = if place.is_configured { place } else { Place { asked: address, ..place } };
-            if let Some(error) = broken {
-                self.wait_to_bind(place, LISTEN_RETRY_FIRST, &error);
-            }
-        }
+        self.configured = wanted;
     }
 
     /// Closes all listeners for good.
-    pub(super) fn close_listeners(&mut self) {
-        for listener in self.listeners.open.drain(..) {
-            self.net.close_listener(listener.index);
-            self.engine.listener_closed(listener.address);
+    pub(super) fn close_all<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
+        for listener in self.open.drain(..) {
+            net.close_listener(listener.index);
+            engine.listener_closed(listener.address);
         }
-        self.listeners.waiting.clear();
+        self.waiting.clear();
     }
 
-    fn bind_or_wait(&mut self, place: Place, pause: Duration) {
-        match self.bind(place) {
-            Ok(address) => self.engine.listener_bound(address),
-            Err(error) => self.wait_to_bind(place, pause, &error),
+    /// Tries the addresses that have waited long enough.
+    fn bind_due<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
+        let now = engine.now();
+        let due: Vec<Waiting> = self.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
+        for Waiting { place, pause, .. } in due {
+            self.bind_or_wait(place, (pause * 2).min(LISTEN_RETRY_MAX), net, engine);
         }
     }
 
-    fn wait_to_bind(&mut self, place: Place, pause: Duration, error: &io::Error) {
-        let retry_at = self.engine.state.clocks.now().plus(pause);
-        self.listeners.waiting.push(Waiting { place, retry_at, pause });
-        self.engine.listener_failed(place.asked, error, pause);
+    fn close_broken<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
+        let broken: Vec<Listener> = self.open.extract_if(.., |listener| listener.broken.is_some()).collect();
+        for Listener { index, place, address, broken, .. } in broken {
+            net.close_listener(index);
+            engine.listener_closed(address);
+            // A port that the system chose is known to others by now, if the embedder has told them.
+            let place = if place.is_configured { place } else { Place { asked: address, ..place } };
+            if let Some(error) = broken {
+                self.wait_to_bind(place, LISTEN_RETRY_FIRST, &error, engine);
+            }
+        }
     }
 
-    fn bind(&mut self, place: Place) -> io::Result<SocketAddr> {
-        let index = self.listeners.next_index();
-        let address = self.net.listen(index, place.asked)?;
-        let listener = Listener { index, place, address, ready: true, retry: None, warned_at: None, broken: None };
-        self.listeners.open.push(listener);
+    fn bind_or_wait<N: Net>(&mut self, place: Place, pause: Duration, net: &mut N, engine: &mut Engine) {
+        match self.bind(place, net) {
+            Ok(address) => engine.listener_bound(address),
+            Err(error) => self.wait_to_bind(place, pause, &error, engine),
+        }
+    }
+
+    fn wait_to_bind(&mut self, place: Place, pause: Duration, error: &io::Error, engine: &mut Engine) {
+        self.waiting.push(Waiting { place, retry_at: engine.now().plus(pause), pause });
+        engine.listener_failed(place.asked, error, pause);
+    }
+
+    fn bind<N: Net>(&mut self, place: Place, net: &mut N) -> io::Result<SocketAddr> {
+        let index = self.next_index();
+        let address = net.listen(index, place.asked)?;
+        self.open.push(Listener::new(index, place, address));
         Ok(address)
     }
 }
@@ -180,6 +162,7 @@ mod tests {
     use crate::id::LinkId;
     use crate::limits::LOG_PAUSES_INTERVAL;
     use crate::protocol::Network;
+    use crate::reactor::Reactor;
     use crate::sim::errno::{EADDRINUSE, EMFILE};
     use crate::sim::{SimNet, Site, World};
 
@@ -205,10 +188,10 @@ mod tests {
     }
 
     fn reconfigure(reactor: &mut Reactor<SimNet, Idle>, listen: &[SocketAddr]) {
-        reactor.engine.state.config.manager = manager(listen);
-        // What changes the configuration is a command.
-        reactor.commands_pending = true;
+        let config = Config { manager: manager(listen), ..reactor.config().clone() };
+        let update = reactor.handle().update_config(config).unwrap();
         reactor.poll_once(Duration::ZERO).unwrap();
+        update.wait().unwrap().unwrap();
     }
 
     /// The open listeners, by index and address.
@@ -228,8 +211,7 @@ mod tests {
         assert_eq!(world.open_descriptors(0), 2 + 4, "the socket of the third is closed");
         reconfigure(&mut reactor, &[here(3)]);
         assert_eq!(open(&reactor), [(3, own), (5, here(3))], "no index is used twice");
-        reactor.engine.state.config.manager = None;
-        reactor.follow_configuration();
+        reconfigure(&mut reactor, &[]);
         assert_eq!(open(&reactor), [(3, own)], "what the embedder has opened is not the configuration's");
     }
 
@@ -241,7 +223,7 @@ mod tests {
         reconfigure(&mut reactor, &[here(1), here(2)]);
         assert_eq!((open(&reactor), reactor.listeners.waiting.len()), (vec![], 2));
         reconfigure(&mut reactor, &[here(2)]);
-        assert_eq!(reactor.engine.state.telemetry.counters.listen_failures, 2, "who waits is not tried out of turn");
+        assert_eq!(reactor.stats().counters.listen_failures, 2, "who waits is not tried out of turn");
         world.clear_faults();
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
@@ -270,7 +252,7 @@ mod tests {
             }
         }
         logged.dedup();
-        assert!(reactor.engine.state.telemetry.counters.accept_pauses >= 75);
+        assert!(reactor.stats().counters.accept_pauses >= 75);
         assert_eq!(logged.len(), 3);
         assert!(logged.windows(2).all(|two| two[1].since(two[0]) >= LOG_PAUSES_INTERVAL));
     }

@@ -42,11 +42,10 @@ use crate::bugs::{self, Budget, Bug};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::handle::Handle;
-use crate::handler::{Ctx, Handler};
-use crate::id::{LinkId, Token};
+use crate::handler::Handler;
+use crate::id::Token;
 use crate::limits::{
-    ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, EXPIRIES_PER_TURN,
-    SHUTDOWN_GRACE,
+    ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, SHUTDOWN_GRACE,
 };
 use crate::link::blocks::ReadBlock;
 use crate::manager::ban::Ban;
@@ -56,12 +55,12 @@ use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
 use crate::offload::{Completion, Offload};
 use crate::time::{Instant, Wait};
-use crate::wheel::tick_of;
 use listening::Listeners;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -142,7 +141,7 @@ impl<H: Handler> Reactor<MioNet, H> {
         if let Ok(Some(id)) = finished {
             self.engine.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
         }
-        let (bans, peers) = self.engine.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten());
+        let (bans, peers) = self.engine.unwritten_changes();
         match finished {
             Ok(_) if (bans, peers) == (0, 0) => Ok(()),
             Ok(_) => Err(BookLost { bans, peers, error: StoreError::NoAnswer }),
@@ -191,9 +190,25 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Loads what a [store](crate::manager::store::PeerStore) has kept of an earlier run, before the loop begins.
     /// Without a [manager](crate::config::ManagerConfig) it is dropped.
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
-        self.read_clock();
-        self.engine.state.clocks.set_unix(self.net.unix_time());
+        self.read_clocks();
         self.engine.remember(peers, bans);
+    }
+
+    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
+    /// was 0.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let bound = self.listeners.listen(address, &mut self.net)?;
+        self.engine.listens_at(bound);
+        Ok(bound)
+    }
+
+    /// The addresses of all listeners that are open.
+    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.open.iter().map(|listener| listener.address)
     }
 
     /// The handler.
@@ -213,7 +228,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     /// How the loop is configured; [`Handle::update_config`] changes it.
     pub fn config(&self) -> &Config {
-        &self.engine.state.config
+        self.engine.config()
     }
 
     /// What the loop has done so far.
@@ -256,7 +271,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             wait = Wait::Zero;
         }
         wait = wait.or_sooner(self.listeners.wait());
-        if let Some(moment) = self.engine.state.clocks.wake_at() {
+        if let Some(moment) = self.engine.wake_at() {
             wait = wait.or_sooner(Wait::Until(moment));
         }
         if let Some(since) = self.stopping_since {
@@ -267,37 +282,34 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let spins = self.wait(timeout)?;
-        self.read_clock();
-        self.engine.state.clocks.set_unix(self.net.unix_time());
-        let began = self.engine.state.clocks.now();
+        self.read_clocks();
+        let began = self.engine.now();
         if spins {
-            self.engine.state.telemetry.spinning += began.since(self.turn_ended);
+            self.engine.telemetry_mut().spinning += began.since(self.turn_ended);
         }
         if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
-            self.engine.state.clocks.input_seen_until = began;
+            self.engine.input_is_seen();
         }
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
         self.note_readiness();
         self.take_commands();
         self.take_completions();
-        self.accept();
+        self.listeners.accept(&mut self.net, &mut self.engine, &mut self.handler);
         self.engine.manage();
         self.ask();
-        self.dial();
+        dialling::dial(&mut self.net, &mut self.engine);
         self.read();
         if self.ready.is_empty() || !bugs::is_planted(Bug::TimerStarvedByTraffic) {
             self.expire();
         }
         self.flush();
         self.close();
-        if self.engine.state.outbox.has_work() {
-            self.engine.tell_news(&mut self.handler);
-        }
+        self.engine.dispatch_control_events(&mut self.handler);
         let goes_on = self.stop_if_asked();
         if !goes_on {
             self.commands = None;
-            self.engine.state.outbox.end();
+            self.engine.end_subscriptions();
         }
         self.measure_turn(began, was_idle);
         Ok(goes_on)
@@ -309,8 +321,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut wait = self.next_deadline();
         let mut spins = false;
-        if let Some(moment) = self.engine.state.clocks.wake_at()
-            && self.engine.state.config.spin
+        if let Some(moment) = self.engine.wake_at()
+            && self.engine.config().spin
         {
             let sleep_until = moment.minus(EXACT_WAKE_SPIN);
             let must_spin = sleep_until <= self.net.now();
@@ -337,14 +349,24 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     fn read_clock(&mut self) {
-        self.engine.state.clocks.advance(self.net.now());
+        self.engine.advance_clock(self.net.now());
+    }
+
+    /// Reads the wall clock, too.
+    fn read_clocks(&mut self) {
+        self.read_clock();
+        self.engine.set_unix_time(self.net.unix_time());
+    }
+
+    fn follow_configuration(&mut self) {
+        self.listeners.follow_configuration(&mut self.net, &mut self.engine);
     }
 
     fn start(&mut self) {
         if !self.started {
             self.started = true;
             self.follow_configuration();
-            self.handler.on_start(&mut Ctx::new(&mut self.engine.state));
+            self.engine.start(&mut self.handler);
         }
     }
 
@@ -352,7 +374,11 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         for index in 0..self.ready.len() {
             let Readiness { token, readable, writable, hung_up } = self.ready[index];
             match Token::from_u64(token) {
-                Token::Link(id) => self.note_link(id, readable, writable, hung_up),
+                Token::Link(id) => {
+                    if self.engine.note_readiness(id, readable, writable, hung_up) {
+                        dialling::finish_connect(id, &mut self.net, &mut self.engine, &mut self.handler);
+                    }
+                }
                 Token::Listener(index) => {
                     if let Some(listener) = self.listeners.by_index(index) {
                         listener.ready = true;
@@ -362,28 +388,6 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                     self.commands_pending = true;
                     self.completions_pending = true;
                 }
-            }
-        }
-    }
-
-    fn note_link(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) {
-        let state = &mut self.engine.state;
-        let Some(link) = state.links.table.get_mut(id) else {
-            state.telemetry.counters.stale_events += 1;
-            return;
-        };
-        link.readiness.readable |= readable;
-        link.readiness.writable |= writable;
-        link.readiness.hung_up |= hung_up;
-        let has_queue = !link.queue.is_empty();
-        if link.is_connecting() {
-            self.finish_connect(id);
-        } else {
-            if readable {
-                state.links.table.mark_ready(id);
-            }
-            if writable && has_queue {
-                state.links.table.mark_dirty(id);
             }
         }
     }
@@ -443,47 +447,42 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     fn expire(&mut self) {
         self.read_clock();
-        self.engine.retime();
-        self.due.clear();
-        let tick = tick_of(self.engine.state.clocks.now()) + u64::from(bugs::is_planted(Bug::EarlyTimer));
-        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
-        self.engine.state.links.wheel.expire(tick, most, &mut self.due);
-        for index in 0..self.due.len() {
-            self.engine.timer_due(self.due[index]);
-        }
+        self.engine.rearm_after_update();
+        self.engine.expire_timers(&mut self.due);
         self.engine.handler_timer_due(&mut self.handler);
     }
 
     /// Ends all listeners and peers once the loop is to stop, and returns whether it goes on.
     fn stop_if_asked(&mut self) -> bool {
-        if !self.engine.state.stopping {
+        if !self.engine.is_stopping() {
             return true;
         }
-        let now = self.engine.state.clocks.now();
+        let now = self.engine.now();
         match self.stopping_since {
             None => {
                 self.stopping_since = Some(now);
-                self.close_listeners();
+                self.listeners.close_all(&mut self.net, &mut self.engine);
                 self.engine.hurry_book();
                 self.engine.close_all();
             }
             Some(since) if now >= since.plus(SHUTDOWN_GRACE) => {
                 self.engine.abort_all();
-                return self.engine.state.links.table.len() > 0;
+                return self.engine.has_links();
             }
             Some(_) => {}
         }
-        self.engine.state.links.table.len() > 0 || !self.engine.is_durable()
+        self.engine.has_links() || !self.engine.is_durable()
     }
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {
-        self.engine.state.telemetry.counters.turns += 1;
+        let telemetry = self.engine.telemetry_mut();
+        telemetry.counters.turns += 1;
         self.turn_ended = began;
         if !was_idle {
             self.turn_ended = self.net.now();
             let took = self.turn_ended.since(began);
-            self.engine.state.telemetry.turn.record(took);
-            self.engine.state.telemetry.busy += took;
+            telemetry.turn.record(took);
+            telemetry.busy += took;
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Steps 5, 7 and 8 of the turn: bytes in, bytes out, and the ends of connections.
 
 use super::Reactor;
-use crate::bugs::{self, Budget, Bug};
-use crate::engine::{CloseStep, Engine};
+use crate::bugs::{self, Budget};
+use crate::engine::{CloseStep, Intake};
 use crate::error::IoStep;
 use crate::handler::Handler;
 use crate::id::LinkId;
@@ -12,26 +12,25 @@ use crate::limits::{
 use crate::net::Net;
 use crate::offload::Offload;
 use crate::time::Instant;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice};
 
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
         self.read_clock();
-        let until = self.engine.state.clocks.now().plus(READ_STEP_MAX);
-        let mut mark = self.engine.state.telemetry.mark(|| self.net.now());
-        for _ in 0..self.engine.state.links.table.ready_len() {
-            let Some(id) = self.engine.state.links.table.pop_ready() else { return };
+        let until = self.engine.now().plus(READ_STEP_MAX);
+        let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
+        for _ in 0..self.engine.links_mut().table.ready_len() {
+            let Some(id) = self.engine.links_mut().table.pop_ready() else { return };
             self.read_link(id);
-            self.engine.state.telemetry.charge(id, &mut mark, || self.net.now());
-            if self.engine.state.clocks.now() >= until {
+            self.engine.telemetry_mut().charge(id, &mut mark, || self.net.now());
+            if self.engine.now() >= until {
                 return;
             }
         }
     }
 
     fn read_link(&mut self, id: LinkId) {
-        let Some(link) = self.engine.state.links.table.get(id) else { return };
-        if link.hold.is_held() || link.has_ended() {
+        if !self.engine.may_read(id) {
             return;
         }
         let (room, direct) = match self.engine.direct_room(id) {
@@ -43,67 +42,36 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.read_clock();
         let len = *received.as_ref().unwrap_or(&0);
         if direct {
-            self.parse(id, |engine, handler| engine.received_directly(id, len, handler));
+            self.take_in(id, |intake| intake.received_directly(len));
         } else if len > 0 {
             let block = self.read_block.freeze();
-            self.parse(id, |engine, handler| engine.received(id, &block, len, handler));
+            self.take_in(id, |intake| intake.received(&block, len));
             self.read_block.thaw(block);
         }
-        self.conclude_read(id, received, room_len);
+        self.engine.conclude_read(id, received, room_len);
     }
 
-    /// Lets the engine parse, then writes what it had to reply, with one call if the kernel takes it.
-    fn parse(&mut self, id: LinkId, parse: impl FnOnce(&mut Engine, &mut H)) {
-        self.engine.state.begin_replies(id);
-        parse(&mut self.engine, &mut self.handler);
-        let gathered = self.engine.state.links.write_block.gathered();
-        if !gathered.is_empty() {
-            let has_ping = self.engine.state.links.write_block.has_ping();
-            let at = if has_ping { self.net.now() } else { self.engine.state.clocks.now() };
-            let written = match self.net.write(id, gathered) {
-                Ok(0) => Err(ErrorKind::WriteZero.into()),
-                result => result,
-            };
-            match written {
-                Ok(written) => {
-                    if written < gathered.len() {
-                        self.engine.state.not_writable(id);
-                    }
-                    self.engine.wrote_replies(id, written, at, &mut self.handler);
-                }
-                Err(error) => {
-                    self.engine.stalled(id, IoStep::Write, &error);
-                    self.engine.wrote_replies(id, 0, at, &mut self.handler);
-                }
-            }
-        } else {
-            self.engine.state.end_replies();
+    /// Lets the engine parse what was received, then writes its replies, with one call if the kernel takes it.
+    fn take_in(&mut self, id: LinkId, receive: impl FnOnce(&mut Intake<'_, H>)) {
+        let Self { net, engine, handler, .. } = self;
+        let mut intake = Intake::open(id, engine, handler);
+        receive(&mut intake);
+        let replies = intake.replies();
+        if replies.gathered().is_empty() {
+            return;
         }
-    }
-
-    /// Decides from the result of a read whether there is more to be read.
-    fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
-        match received {
-            Ok(0) => self.engine.ended_by_peer(id),
-            Ok(len) => {
-                let state = &mut self.engine.state;
-                if let Some(link) = state.links.table.get_mut(id) {
-                    let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
-                    link.readiness.readable = is_full || link.readiness.hung_up;
-                    state.links.table.mark_ready(id);
-                }
-            }
-            Err(error) => self.engine.stalled(id, IoStep::Read, &error),
-        }
+        let at = if replies.has_ping() { net.now() } else { intake.now() };
+        let written = net.write(id, replies.gathered());
+        intake.wrote_replies(written, at);
     }
 
     pub(super) fn flush(&mut self) {
         let until = self.net.now().plus(FLUSH_STEP_MAX);
-        let mut mark = self.engine.state.telemetry.mark(|| self.net.now());
-        for _ in 0..self.engine.state.links.table.dirty_len() {
-            let Some(id) = self.engine.state.links.table.pop_dirty() else { return };
+        let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
+        for _ in 0..self.engine.links_mut().table.dirty_len() {
+            let Some(id) = self.engine.links_mut().table.pop_dirty() else { return };
             let at = self.flush_link(id, until);
-            self.engine.state.telemetry.charge(id, &mut mark, || self.net.now());
+            self.engine.telemetry_mut().charge(id, &mut mark, || self.net.now());
             if at >= until {
                 return;
             }
@@ -115,15 +83,12 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
         let (mut at, mut left_bytes) = (Instant::ZERO, WRITTEN_PER_TURN_MAX_BYTES);
         for _ in 0..WRITES_PER_TURN {
-            let Some(link) = self.engine.state.links.table.get(id) else { return at };
-            if link.queue.is_empty() || !link.readiness.writable || link.has_ended() {
-                return at;
-            }
+            let Some(queue) = self.engine.sendable_queue(id) else { return at };
             if left_bytes == 0 || at >= until {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = bugs::shrunk(Budget::WriteSlices, link.queue.fill_slices(&mut slices, left_bytes));
+            let filled = bugs::shrunk(Budget::WriteSlices, queue.fill_slices(&mut slices, left_bytes));
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
@@ -134,22 +99,19 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 Ok(0) => self.engine.failed(id, IoStep::Write, &ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     left_bytes -= written;
-                    if written < offered {
-                        self.engine.state.not_writable(id);
-                    }
-                    self.engine.wrote_queued(id, written, at, &mut self.handler);
+                    self.engine.wrote_queued(id, written, offered, at, &mut self.handler);
                 }
                 Err(error) => self.engine.stalled(id, IoStep::Write, &error),
             }
         }
-        self.engine.state.links.table.mark_dirty(id);
+        self.engine.links_mut().table.mark_dirty(id);
         at
     }
 
     pub(super) fn close(&mut self) {
         let most = bugs::shrunk(Budget::Closes, CLOSES_PER_TURN);
-        for _ in 0..self.engine.state.links.table.closing_len().min(most) {
-            let Some(id) = self.engine.state.links.table.pop_closing() else { return };
+        for _ in 0..self.engine.links_mut().table.closing_len().min(most) {
+            let Some(id) = self.engine.links_mut().table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {
                 CloseStep::Wait => {}
                 CloseStep::ShutDownWriting => self.net.shut_down_writing(id),

@@ -28,7 +28,7 @@ pub(crate) struct Links {
     pub(crate) pool: BufferPool,
     /// The link that is being read, whose replies go to the write block.
     pub(super) replying: Option<LinkId>,
-    pub(crate) write_block: WriteBlock,
+    pub(super) write_block: WriteBlock,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -128,6 +128,18 @@ impl Links {
     /// Returns whether the link exists and is not ending.
     pub(crate) fn is_open(&self, id: LinkId) -> bool {
         self.table.get(id).is_some_and(|link| link.is_open())
+    }
+
+    /// Returns the replies that were gathered for the link whose input is being parsed.
+    pub(crate) fn replies(&self) -> &WriteBlock {
+        &self.write_block
+    }
+
+    /// Notes that the kernel took less than it was offered: it reports when there is room again.
+    pub(crate) fn not_writable(&mut self, id: LinkId) {
+        if let Some(link) = self.table.get_mut(id) {
+            link.readiness.writable = false;
+        }
     }
 
     // --- Reading or not ---------------------------------------------------------------------------------------------

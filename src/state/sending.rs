@@ -25,7 +25,7 @@ use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
 use crate::time::Instant;
-use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef};
+use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame};
 use bytes::Bytes;
 
 /// The next step once the kernel has taken so much that a link may be sent more.
@@ -51,15 +51,18 @@ impl AfterWrite {
 }
 
 impl LoopState {
-    /// From here on replies to `id` are gathered.
+    /// Gathers replies to a link from here on, until [`LoopState::end_replies`].
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
+        debug_assert!(self.links.write_block.gathered().is_empty(), "every window is closed");
         self.links.replying = Some(id);
     }
 
-    /// The gathered replies have been taken care of.
-    pub(crate) fn end_replies(&mut self) {
+    /// Queues the replies that were gathered and not written, and ends the gathering. Idempotent.
+    pub(crate) fn end_replies(&mut self, id: LinkId) {
+        if self.links.replying.is_some() && !self.links.write_block.gathered().is_empty() {
+            self.wrote_replies(id, 0, self.clocks.now());
+        }
         self.links.replying = None;
-        self.links.write_block.clear();
     }
 
     /// Appends what `write` writes to the link's outgoing bytes and returns where in them it ends.
@@ -138,6 +141,35 @@ impl LoopState {
         }
         self.links.pool.put(frame);
         verdict
+    }
+
+    /// Sends a message of the engine's whose payload was encoded into a buffer of the pool.
+    pub(crate) fn send_payload(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
+        let (magic, len) = (self.magic, HEADER_LEN_BYTES + payload.len());
+        self.append(id, len, |out| put_frame(magic, command, &payload, out));
+        self.telemetry.sent.add(command, payload.len() as u64);
+        self.links.pool.put(payload);
+    }
+
+    /// Sends a message of the engine's that is encoded already.
+    pub(crate) fn send_frame(&mut self, id: LinkId, command: CommandName, frame: &[u8]) {
+        self.append(id, frame.len(), |out| out.extend_from_slice(frame));
+        self.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
+    }
+
+    /// Sends a `reject` of `message`.
+    pub(crate) fn send_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
+        let mut payload = self.links.pool.take();
+        RejectRef { message, code, reason, hash: None }.encode(&mut payload);
+        self.send_payload(id, CommandName::REJECT, payload);
+    }
+
+    /// Sends a `reject` that the peer gets time to read before the connection ends.
+    pub(crate) fn send_last_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
+        if let Some(link) = self.links.table.get_mut(id) {
+            link.said_reject = true;
+        }
+        self.send_reject(id, message, code, reason);
     }
 
     /// Sends a frame of the handler's that is encoded already.
@@ -247,17 +279,26 @@ impl LoopState {
 
     // --- What became of it ------------------------------------------------------------------------------------------
 
-    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, and queues the rest.
+    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, queues the rest, and ends
+    /// the gathering.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
+        let next = self.account_replies(id, written, at);
+        self.links.write_block.clear();
+        self.links.replying = None;
+        next
+    }
+
+    fn account_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
+        let block = &self.links.write_block;
+        let (has_ping, is_rest) = (block.has_ping(), written < block.gathered().len());
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.bytes_written += written as u64;
         self.telemetry.counters.bytes_sent += written as u64;
         // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
-        let has_ping = self.links.write_block.has_ping();
         if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
-        if written < self.links.write_block.gathered().len() {
+        if is_rest {
             link.queue_gathered(&self.links.write_block, written, &mut self.links.pool);
             self.queue_grew(id);
             return AfterWrite::Nothing;
@@ -289,13 +330,6 @@ impl LoopState {
         }
         self.links.rearm(id, self.clocks.now());
         next
-    }
-
-    /// The kernel took less than it was offered: it says when there is room again.
-    pub(crate) fn not_writable(&mut self, id: LinkId) {
-        if let Some(link) = self.links.table.get_mut(id) {
-            link.readiness.writable = false;
-        }
     }
 
     /// Puts something behind all that goes out before it, and returns where in the link's outgoing bytes it ends.

@@ -115,6 +115,11 @@ impl Engine {
         }
     }
 
+    /// Returns how many bans and peers are not written yet.
+    pub(crate) fn unwritten_changes(&self) -> (usize, usize) {
+        self.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten())
+    }
+
     /// Whether the loop may end as far as the book is concerned: nothing waits to be written any more.
     pub(crate) fn is_durable(&self) -> bool {
         self.state.manager.as_ref().is_none_or(|manager| manager.is_durable())

@@ -5,7 +5,7 @@ mod steps;
 use crate::address::Host;
 use crate::api::ControlEvent;
 use crate::config::{Config, DialMode, ManagerConfig};
-use crate::engine::Engine;
+use crate::engine::{Engine, Intake};
 use crate::error::{CommandError, DialHold, IoStep, LocalCause, ResolveCause, ResolveFailure};
 use crate::handler::Handler;
 use crate::id::LinkId;
@@ -93,13 +93,14 @@ impl Stage {
         while let Some(id) = engine.state.links.table.pop_dirty() {
             let (now, waiting) =
                 (engine.state.clocks.now(), engine.state.links.table.get(id).map(|link| link.queue.waiting_bytes()));
-            engine.wrote_queued(id, waiting.unwrap_or(0), now, &mut Deaf);
+            let waiting = waiting.unwrap_or(0);
+            engine.wrote_queued(id, waiting, waiting, now, &mut Deaf);
         }
         for _ in 0..engine.state.links.table.closing_len() {
             let id = engine.state.links.table.pop_closing().expect("it was counted");
             engine.close_step(id, &mut Deaf);
         }
-        engine.tell_news(&mut Deaf);
+        engine.dispatch_control_events(&mut Deaf);
     }
 
     /// Makes turns until the loop would sleep, and returns until when.
@@ -226,7 +227,7 @@ fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_hand
         stage.engine.opened(id, &mut Deaf);
         let magic = stage.engine.state.magic;
         let header = [&magic[..], b"headers\0\0\0\0\0", &len_bytes.to_le_bytes(), &[0; 4]].concat();
-        stage.engine.received(id, &header.clone().into(), header.len(), &mut Deaf);
+        Intake::open(id, &mut stage.engine, &mut Deaf).received(&header.clone().into(), header.len());
         assert!(!stage.engine.state.links.is_open(id));
         assert_eq!(stage.engine.stats().banned_hosts, bans, "{len_bytes} bytes");
     }

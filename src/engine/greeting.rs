@@ -1,0 +1,35 @@
+//! The frames of the handshake that are the same for every peer, encoded once.
+
+use crate::config::Config;
+use crate::wire::{MessageRef, ProtoconfRef};
+
+/// The stream policies that an SV node lists; peers without a common one use a single stream.
+const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
+
+/// The frames of the handshake that are the same for every peer.
+#[derive(Debug)]
+pub(super) struct HandshakeFrames {
+    pub(super) verack: Vec<u8>,
+    pub(super) protoconf: Vec<u8>,
+    pub(super) sendheaders: Vec<u8>,
+}
+
+impl HandshakeFrames {
+    pub(super) fn new(config: &Config) -> Self {
+        let magic = config.magic_bytes();
+        let frame = |message: MessageRef<'_>| {
+            let mut bytes = Vec::new();
+            message.encode_frame(magic, &mut bytes);
+            bytes
+        };
+        let max_recv_payload_bytes = u32::try_from(config.message_max_bytes).expect("the configuration is validated");
+        Self {
+            verack: frame(MessageRef::Verack),
+            protoconf: frame(MessageRef::Protoconf(ProtoconfRef {
+                max_recv_payload_bytes,
+                stream_policies: Some(STREAM_POLICIES),
+            })),
+            sendheaders: frame(MessageRef::SendHeaders),
+        }
+    }
+}
