@@ -10,14 +10,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
 
-mod greeting;
-
-use greeting::{MAGIC, greeting};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop::{Chunk, Config, Ctx, Delivery, Event, Handler, Network, PeerId, Reactor};
+use peerloop_testkit::greeting::{MAGIC, greeting};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -23,15 +23,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
 
-mod greeting;
-
 use bytes::Bytes;
-use greeting::{MAGIC, frame, greeting};
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};
+use peerloop_testkit::greeting::{MAGIC, frame, greeting};
 use socket2::SockRef;
 use std::env;
 use std::fs;

@@ -7,16 +7,14 @@
 //! so the servers see readiness in batches. Both include the client's own cost; the difference of the two is the
 //! engine's cost of 64 pings.
 
-mod greeting;
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use greeting::{frame, greeting};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
 use peerloop::{Config, Handler, Network, Reactor};
+use peerloop_testkit::greeting::{frame, greeting};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{self, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Sender as Report, channel};

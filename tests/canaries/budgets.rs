@@ -1,12 +1,13 @@
 //! With budgets shrunk to almost nothing everything takes more turns, and nothing else changes.
 
-use crate::support::{Journal, Node, Player, RawPeer, config, frame, frames, ping, secs, verack, version};
 use peerloop::error::CloseReason;
 use peerloop::internals::{self, Budget};
 use peerloop::limits::READ_BLOCK_BYTES;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Ctx};
+use peerloop_testkit::bytes::{frame, frames, ping, verack, version};
+use peerloop_testkit::simulated::{Journal, Node, Player, RawPeer, config, secs};
 use std::time::Duration;
 
 const BULK_BYTES: usize = 100_000;

@@ -8,13 +8,8 @@
 mod budgets;
 mod symptoms;
 
-#[path = "../sim/host.rs"]
-mod host;
-#[path = "../sim/support.rs"]
-#[expect(dead_code, reason = "the simulator's tests use the rest")]
-mod support;
-
 use peerloop::internals::{self, Bug};
+use peerloop_testkit::simulated;
 
 /// Whether the symptom of `bug` shows in its scenario, with whatever is planted.
 fn shows(bug: Bug) -> bool {
@@ -47,15 +42,15 @@ fn the_sound_loop_shows_no_symptom() {
 fn every_planted_bug_shows_its_symptom() {
     for bug in Bug::ALL {
         let _planted = internals::plant(Some(bug));
-        support::judge(false);
+        simulated::judge(false);
         assert!(shows(bug), "{bug:?} is planted and does nothing");
-        support::judge(true);
+        simulated::judge(true);
     }
 }
 
 #[test]
 fn a_bug_is_gone_with_its_guard_and_the_one_before_is_back() {
-    support::judge(false);
+    simulated::judge(false);
     let outer = internals::plant(Some(Bug::StalePongAccepted));
     let inner = internals::plant(None);
     assert!(!shows(Bug::StalePongAccepted));

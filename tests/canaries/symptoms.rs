@@ -1,9 +1,5 @@
 //! One scenario for each bug: returns whether its symptom shows, and supposes nothing else of a loop that has it.
 
-use crate::host::SlowHost;
-use crate::support::{
-    Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, ping, secs, verack, version,
-};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
@@ -13,6 +9,9 @@ use peerloop::store::KnownPeer;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
 use peerloop::{Config, Ctx, Event, Network, Reactor};
+use peerloop_testkit::bytes::{commands, frame, frames, ping, verack, version};
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, TICK, config, secs};
 use std::io;
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
 //! All inputs that fuzzing kept, replayed on any machine: each file of `tools/fuzz/corpus` against the law of its
 //! folder. A file that once broke a law keeps a name that says how.
 
-mod laws;
-
-use laws::{LAWS, Law};
+use peerloop_laws::{LAWS, Law, law};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -82,7 +80,7 @@ fn every_edge_of_an_extended_length_is_a_named_seed() {
 
 #[test]
 fn every_size_of_up_to_three_bytes_is_read_as_the_specification_says() {
-    let check = laws::varint::check;
+    let check = law("varint");
     for first in 0..=0xff {
         check(&[first]);
         for second in 0..=0xff {

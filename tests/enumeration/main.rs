@@ -9,22 +9,18 @@
 mod errors;
 mod scenario;
 
-#[path = "../sim/support.rs"]
-#[expect(dead_code, reason = "the simulator's tests use the rest")]
-mod support;
-
 use errors::{ends_the_loop, errors_of, is_put_off};
 use peerloop::handler::Handler;
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, RunError, Site, World};
 use peerloop::time::{Instant, Wait};
+use peerloop_testkit::simulated::secs;
 use scenario::{Life, Seen, Stage};
 use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
-use support::secs;
 
 /// The occurrences of each call that are made to fail.
 const CALLS_MAX: u64 = 50;

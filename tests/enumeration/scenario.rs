@@ -1,6 +1,5 @@
 //! The small lives of a loop in which every call is made to fail once.
 
-use crate::support::{REGTEST, config, frame, secs};
 use bytes::Bytes;
 use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::error::LocalCause;
@@ -12,6 +11,8 @@ use peerloop::sim::{Tape, World};
 use peerloop::time::Instant;
 use peerloop::wire::Header;
 use peerloop::{Config, Ctx, PeerId};
+use peerloop_testkit::bytes::{REGTEST, frame};
+use peerloop_testkit::simulated::{config, secs};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,11 +1,12 @@
 //! The framer's output does not depend on how the network cut the bytes.
 
 use crate::frames::specified;
-use crate::model::{Arrival, Choice, command, frame, head, payload, read_arriving, read_whole, rules, sha256_twice};
 use peerloop::error::WireError;
 use peerloop::framer::{BufferLimits, FramerRules};
 use peerloop::protocol::CommandName;
 use peerloop::wire::PayloadLimits;
+use peerloop_testkit::bytes::sha256_twice;
+use peerloop_testkit::framing::{Arrival, Choice, command, frame, head, payload, read_arriving, read_whole, rules};
 use proptest::prelude::*;
 
 fn tight() -> FramerRules {
@@ -136,7 +137,7 @@ proptest! {
         let mut bytes = bytes;
         for at in magics {
             if let Some(place) = bytes.get_mut(at..at + 4) {
-                place.copy_from_slice(&crate::model::MAGIC);
+                place.copy_from_slice(&peerloop_testkit::framing::MAGIC);
             }
         }
         let expected = read_whole(&bytes, &tight(), &[Choice::BUFFER]);

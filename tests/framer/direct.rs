@@ -1,9 +1,11 @@
 //! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
 
-use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules};
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES};
 use peerloop::time::Instant;
+use peerloop_testkit::framing::{
+    Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules,
+};
 use proptest::prelude::*;
 
 /// The smallest rest of a frame that gets a read of its own.

@@ -1,13 +1,14 @@
 //! Extended headers: 44 bytes, a length of 64 bits, and no checksum.
 
 use crate::cuts::check_every_cut;
-use crate::model::{
-    Arrival, Choice, Outcome, command, extended, frame, hex, memory, payload, read_arriving, read_whole, rules,
-};
 use peerloop::error::WireError;
 use peerloop::framer::{ChecksumVerdict, Delivery, DropCause, Input, MessageFramer};
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::framing::{
+    Arrival, Choice, Outcome, command, extended, frame, memory, payload, read_arriving, read_whole, rules,
+};
 
 /// The specification's extended ping. A node accepts one but never sends one.
 const PING: &str =

@@ -1,14 +1,14 @@
 //! Frames of the specification, byte for byte, and frames at the limits of every field.
 
-use crate::model::{
-    Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, hex, memory, payload, read_arriving, read_whole,
-    rules, sha256_twice,
-};
 use peerloop::framer::{
     BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, MessageFramer, Payload,
 };
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::{hex, sha256_twice};
+use peerloop_testkit::framing::{
+    Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, memory, payload, read_arriving, read_whole, rules,
+};
 
 /// (command, header, payload), all on the main network.
 const FRAMES: [(&str, &str, &str); 9] = [

@@ -1,8 +1,5 @@
 //! Bytes that no correct peer sends: the error, how early it is reported, and how much memory it uses.
 
-use crate::model::{
-    Arrival, Choice, MAGIC, Outcome, command, frame, head, memory, payload, read_arriving, rules, sha256_twice,
-};
 use allocation_counter::{AllocationInfo, measure};
 use peerloop::Network;
 use peerloop::error::WireError;
@@ -10,6 +7,10 @@ use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, FramerRules, I
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::PayloadLimits;
+use peerloop_testkit::bytes::sha256_twice;
+use peerloop_testkit::framing::{
+    Arrival, Choice, MAGIC, Outcome, command, frame, head, memory, payload, read_arriving, rules,
+};
 
 /// The error's only allocation: the error itself, in a box, so that a healthy framer stays small.
 const ERROR_BOX_MAX_BYTES: i64 = 48;

@@ -1,8 +1,8 @@
 //! The framer, against everything that a peer may send and every way that a network may cut it.
 //!
-//! [`model`] reads a whole stream at once in the most naive way and feeds the same stream to the framer in pieces;
-//! both must produce the same story. Each module beside it tests one promise. Time is virtual here; an allocator that
-//! only this crate uses counts memory per thread.
+//! [`framing`](peerloop_testkit::framing) reads a whole stream at once in the most naive way and feeds the same stream
+//! to the framer in pieces; both must produce the same story. Each module here tests one promise. Time is virtual; an
+//! allocator counts memory per thread.
 
 mod cuts;
 mod direct;
@@ -10,5 +10,4 @@ mod extended;
 mod frames;
 mod hostile;
 mod memory;
-mod model;
 mod slow;

@@ -1,6 +1,5 @@
 //! Memory that framing uses: none in the steady state, and never more than the bounds.
 
-use crate::model::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use allocation_counter::measure;
 use peerloop::blocks::ReadBlock;
 use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
@@ -8,6 +7,7 @@ use peerloop::limits::{
     BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES,
 };
 use peerloop::time::Instant;
+use peerloop_testkit::framing::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use proptest::prelude::*;
 
 /// Returns frames of every kind that a buffer of the pool can store.

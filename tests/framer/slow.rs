@@ -1,11 +1,11 @@
 //! Peers that send too slowly, in virtual time.
 
-use crate::model::{MAGIC, command, frame, head, memory, payload, rules};
 use allocation_counter::measure;
 use peerloop::error::Deadline;
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES};
 use peerloop::time::Instant;
+use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, rules};
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! A peer without an engine: a blocking socket and the few messages that it needs.
 
-use crate::greeting::{frame, greeting};
 use crate::node::PATIENCE;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
+use peerloop_testkit::greeting::{frame, greeting};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -10,8 +10,6 @@
 
 mod client;
 mod descriptors;
-#[path = "../../benches/greeting/mod.rs"]
-mod greeting;
 mod injected;
 mod node;
 mod ports;

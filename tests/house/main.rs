@@ -104,6 +104,11 @@ fn modules_stand_in_their_folder() {
 }
 
 #[test]
+fn modules_stand_in_one_crate() {
+    check_each(rules::modules_stand_in_one_crate);
+}
+
+#[test]
 fn every_requirement_is_shown_by_a_test() {
     assert_none(requirements::check(&sources()));
 }

@@ -6,6 +6,7 @@
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
 };
+use std::ops::Range;
 
 pub(crate) const FILE_MAX_LINES: usize = 600;
 pub(crate) const FUNCTION_MAX_LINES: usize = 70;
@@ -39,6 +40,17 @@ pub(crate) fn modules_stand_in_their_folder(source: &Source, paths: &[String]) -
         Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, beside its parts"))],
         None => Vec::new(),
     }
+}
+
+/// Checks that no file is compiled into several crates: what is shared is a crate.
+pub(crate) fn modules_stand_in_one_crate(source: &Source) -> Vec<Violation> {
+    let remedy = "move what is shared into `tools/testkit`, and depend on it";
+    let is_path = |found: &Range<usize>| {
+        let text = &source.code[found.clone()];
+        words(text, "path").any(|at| text[at + "path".len()..].trim_start().starts_with('='))
+    };
+    let paths = attributes(&source.code).filter(is_path);
+    paths.map(|found| source.violation(found.start, remedy)).collect()
 }
 
 pub(crate) fn lines_are_short(source: &Source) -> Vec<Violation> {
@@ -257,6 +269,14 @@ fn a_module_beside_its_folder_is_found() {
     let paths = ["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(str::to_owned);
     let found = |path| modules_stand_in_their_folder(&Source::new(path, "//! A."), &paths).len();
     assert_eq!(["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(found), [1, 0, 0]);
+}
+
+#[test]
+fn a_module_from_elsewhere_is_found() {
+    let rule = modules_stand_in_one_crate;
+    assert_eq!(lines(rule, "tests/a/main.rs", "mod a;\n#[path = \"../b.rs\"]\nmod b;"), [2]);
+    assert_eq!(lines(rule, "tests/a/main.rs", "#[cfg_attr(unix, path = \"b.rs\")]\nmod b;"), [1]);
+    assert_eq!(lines(rule, "tests/a/main.rs", "#[expect(a, reason = \"path = b\")] // #[path = b]\nmod b;"), []);
 }
 
 #[test]

@@ -7,11 +7,6 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
-#[path = "../wire/frames.rs"]
-#[allow(dead_code, reason = "other tests name single frames")]
-mod frames;
-#[path = "../../benches/greeting/mod.rs"]
-mod greeting;
 mod idle_peers;
 mod node;
 mod small_messages;

@@ -1,11 +1,11 @@
 //! Allocations of small messages once a loop is warm: none.
 
-use crate::frames::payloads;
-use crate::greeting::{frame, greeting};
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
+use peerloop_testkit::greeting::{frame, greeting};
+use peerloop_testkit::vectors::payloads;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};

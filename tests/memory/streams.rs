@@ -1,7 +1,6 @@
 //! Memory of a message in parts, however large: a block from one loop to another on loopback, generated and hashed on
 //! the way, and a handler that keeps a little of each message.
 
-use crate::greeting::{frame, greeting};
 use allocation_counter::measure;
 use bytes::Bytes;
 use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, READ_BLOCK_BYTES};
@@ -9,6 +8,7 @@ use peerloop::net::mio::MioNet;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop::{Chunk, Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, Network, PeerId, Reactor};
+use peerloop_testkit::greeting::{frame, greeting};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;

@@ -1,9 +1,6 @@
 //! Every common message compared with the crate `bitcoin`, in whole frames and both ways, and the hashes that
 //! identify blocks and transactions.
 
-use crate::theirs::{
-    COMMON, assert_same, block_hash, compact_block, frame_of_theirs, header, merkle_node, to_theirs, txid, whole_block,
-};
 use crate::values::{any_block, any_common, any_compact_block};
 use crate::{MAGIC, compare_all, frame_of};
 use bitcoin::bip152::{self, HeaderAndShortIds};
@@ -11,6 +8,9 @@ use bitcoin::consensus::encode::deserialize;
 use bitcoin::p2p::message::RawNetworkMessage;
 use peerloop::wire::header::checksum;
 use peerloop::wire::{CompactBlock, Hash256, Header, MessageRef};
+use peerloop_laws::theirs::{
+    COMMON, assert_same, block_hash, compact_block, frame_of_theirs, header, merkle_node, to_theirs, txid, whole_block,
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

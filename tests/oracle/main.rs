@@ -2,22 +2,20 @@
 //! the same.
 //!
 //! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent;
-//! [`verdicts`] compares results for damaged bytes, and [`judge`] lists all intended differences. Every test counts
-//! its comparisons and fails if there are none.
+//! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended differences.
+//! Every test counts its comparisons and fails if there are none.
 
 mod against_bitcoin;
 mod against_chain_gang;
-mod judge;
 mod merkle_trees;
-mod theirs;
 mod values;
 mod verdicts;
 
 use peerloop::wire::MessageRef;
+use peerloop_laws::theirs::{MAGIC, payload_of};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
-use theirs::{MAGIC, payload_of};
 
 /// Attempts to find a smaller failure; each may compare thousands of payloads.
 const SHRINKS_MAX: u32 = 100;

@@ -198,7 +198,7 @@ fn any_of_transactions() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates any message of any command in [`COMMON`](crate::theirs::COMMON).
+/// Generates any message of any command in [`COMMON`](peerloop_laws::theirs::COMMON).
 pub(crate) fn any_common() -> impl Strategy<Value = Message> {
     prop_oneof![1 => any_empty(), 2 => any_small(), 6 => any_list(), 4 => any_of_transactions()]
 }

@@ -1,10 +1,10 @@
 //! Damaged messages, for which the crate `bitcoin` and we must have the same result.
 
-use crate::judge::{Difference, judge};
 use crate::values::any_common;
 use crate::{compare_all, payload_of};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{MessageRef, Tx, TxRef};
+use peerloop_laws::judge::{Difference, judge};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

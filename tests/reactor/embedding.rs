@@ -1,6 +1,5 @@
 //! A loop nested in another loop, which turns it only when it is due: by its descriptor or by its deadline.
 
-use crate::greeting::greeting;
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -9,6 +8,7 @@ use peerloop::limits::EVENTS_PER_TURN;
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::time::Wait;
+use peerloop_testkit::greeting::greeting;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 

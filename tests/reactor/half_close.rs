@@ -1,12 +1,12 @@
 //! Peers that close one direction only, or send their last message together with their end.
 
-use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, ping, regtest, until};
 use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
+use peerloop_testkit::greeting::frame;
 use std::net::Shutdown;
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! Connections of a loop to itself: each is a failed dial, with and without a peer manager.
 
-use crate::greeting::MAGIC;
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, regtest, until};
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
@@ -14,6 +13,7 @@ use peerloop::peer::ConnectionState;
 use peerloop::sim::Layer;
 use peerloop::wire::Header;
 use peerloop::{Config, ControlEvent, Network, Reactor};
+use peerloop_testkit::greeting::MAGIC;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -12,8 +12,6 @@ mod control;
 mod descriptors;
 mod dialling;
 mod embedding;
-#[path = "../../benches/greeting/mod.rs"]
-mod greeting;
 mod half_close;
 mod handle;
 mod itself;

@@ -13,8 +13,8 @@ use peerloop::store::{PeerStatus, PeerStore, RedbStore};
 use peerloop::time::Instant;
 use peerloop::wire::RejectCode;
 use peerloop::{Config, ControlEvent, Network, Reactor};
+use peerloop_testkit::Folder;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
@@ -175,19 +175,17 @@ fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     until([&mut node, &mut bad_node], "it is a peer again", |[node, _]| node.reactor.stats().ready == 2);
 }
 
-/// A folder of the book's own, removed when the value is dropped.
-struct BookFile(PathBuf);
+/// A book in a folder of its own.
+struct BookFile(Folder);
 
 impl BookFile {
-    fn new(test: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
-        std::fs::create_dir(&folder).expect("no other process has this folder");
-        Self(folder)
+    fn new() -> Self {
+        Self(Folder::new(env!("CARGO_TARGET_TMPDIR")))
     }
 
     /// Starts a loop from the book, and returns it with its initial bans.
     fn open(&self, manager: ManagerConfig) -> (Node, Vec<Ban>) {
-        let (store, opened) = RedbStore::open(self.0.join("peers.redb")).expect("the folder can be written");
+        let (store, opened) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
         let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
@@ -197,14 +195,8 @@ impl BookFile {
     }
 
     fn status(&self, address: SocketAddr) -> Option<PeerStatus> {
-        let (store, _) = RedbStore::open(self.0.join("peers.redb")).expect("the folder can be written");
+        let (store, _) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
         store.read(address).expect("it is open").map(|peer| peer.status)
-    }
-}
-
-impl Drop for BookFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -229,7 +221,7 @@ fn assert_never_dials(node: &mut Node, address: SocketAddr) {
 
 #[test]
 fn seed_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
-    let book = BookFile::new("a-ban-outlives-the-loop");
+    let book = BookFile::new();
     let [bad, good] = [5, 6].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
     let normal =

@@ -1,6 +1,5 @@
 //! An embedder's own messages: small and large, whole, streamed and skipped, to one peer and to many.
 
-use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
 use peerloop::error::CommandError;
@@ -8,6 +7,7 @@ use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
+use peerloop_testkit::greeting::frame;
 
 const INV: CommandName = CommandName::new("inv");
 const ADDR: CommandName = CommandName::new("addr");

@@ -1,6 +1,5 @@
 //! Both ends of a test: a [`Node`] whose handler records all its events, and a [`BareSocket`] without an engine.
 
-use crate::greeting::{MAGIC, frame, greeting};
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
 use peerloop::error::CloseReason;
@@ -12,6 +11,7 @@ use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::{Header, MessageRef};
 use peerloop::{Chunk, Config, ControlEvent, Ctx, Event, Frame, Handler, Network, PeerId, Reactor};
+use peerloop_testkit::greeting::{MAGIC, frame, greeting};
 use socket2::SockRef;
 use std::env;
 use std::fmt;

@@ -1,6 +1,5 @@
 //! Messages that are fed in parts, over the real kernel: whole and in order among others, extended, and cut.
 
-use crate::greeting::{MAGIC, frame};
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;
 use peerloop::PeerId;
@@ -9,6 +8,7 @@ use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::STREAM_WAITING_MAX_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
+use peerloop_testkit::greeting::{MAGIC, frame};
 use std::io::Read;
 use std::net::Shutdown;
 

@@ -1,12 +1,12 @@
 //! Subscriptions to messages: they receive messages beside the handler and change nothing for it.
 
-use crate::greeting::frame;
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
 use peerloop::api::{CommandFilter, MessageEvent};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Message, MessageRef};
 use peerloop::{Received, Subscription};
+use peerloop_testkit::greeting::frame;
 
 const INV: CommandName = CommandName::new("inv");
 /// A command that the handler discards.

@@ -4,15 +4,15 @@
 //! again with both. Dropping the value, also by a panic, kills the process by its id and removes the folder. Nothing
 //! outside that folder is written.
 
+use peerloop_testkit::Folder;
 use serde_json::Value;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     process: Child,
     programs: PathBuf,
     options: Vec<String>,
-    data: DataFolder,
+    data: Folder,
     address: SocketAddr,
     rpc_port: u16,
 }
@@ -119,7 +119,7 @@ impl Node {
     pub(crate) fn log_once_it_says(&self, text: &str) -> String {
         let mut log = String::new();
         for _ in 0..ANSWER_POLLS_MAX {
-            let bytes = fs::read(self.data.0.join("regtest").join("bitcoind.log")).expect("it keeps a log");
+            let bytes = fs::read(self.data.path().join("regtest").join("bitcoind.log")).expect("it keeps a log");
             log = String::from_utf8_lossy(&bytes).into_owned();
             if log.contains(text) {
                 return log;
@@ -136,11 +136,11 @@ impl Node {
 
     /// Returns the node's data folder, which holds its log in `regtest/bitcoind.log`.
     pub(crate) fn data_folder(&self) -> &Path {
-        &self.data.0
+        self.data.path()
     }
 
     fn try_start(programs: &Path, options: &[&str]) -> Result<Self, String> {
-        let data = DataFolder::new();
+        let data = Folder::new(env::temp_dir());
         let [address, rpc_address] = free_addresses();
         let rpc_port = rpc_address.port();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
@@ -153,7 +153,7 @@ impl Node {
         let mut problem = String::new();
         for _ in 0..ANSWER_POLLS_MAX {
             if let Some(status) = self.process.try_wait().expect("the node is our child") {
-                let output = fs::read_to_string(self.data.0.join("output")).unwrap_or_default();
+                let output = fs::read_to_string(self.data.path().join("output")).unwrap_or_default();
                 return Err(format!("it ended with {status}: {output}"));
             }
             match self.try_cli(&["getblockcount"]) {
@@ -170,7 +170,7 @@ impl Node {
         let output = Command::new(&program)
             .args(["-regtest", "-rpcclienttimeout=60"])
             // The node writes a password into its folder; another node on the same port would not know it.
-            .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.0.display())])
+            .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.path().display())])
             .args(arguments)
             .stdin(Stdio::null())
             .output()
@@ -190,13 +190,13 @@ impl Drop for Node {
     }
 }
 
-fn spawn(programs: &Path, data: &DataFolder, address: SocketAddr, rpc_port: u16, options: &[String]) -> Child {
-    let output = File::create(data.0.join("output")).expect("the folder was made for it");
+fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, options: &[String]) -> Child {
+    let output = File::create(data.path().join("output")).expect("the folder was made for it");
     Command::new(programs.join("bitcoind"))
         .args(["-regtest", "-server", "-listen", "-dnsseed=0", "-printtoconsole=0"])
         .args([format!("-bind={address}"), format!("-port={}", address.port())])
         .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
-        .args([format!("-rpcport={rpc_port}"), format!("-datadir={}", data.0.display())])
+        .args([format!("-rpcport={rpc_port}"), format!("-datadir={}", data.path().display())])
         // The node does not start without these three.
         .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
         .arg("-minminingtxfee=0.00000001")
@@ -210,26 +210,6 @@ fn spawn(programs: &Path, data: &DataFolder, address: SocketAddr, rpc_port: u16,
         .stderr(output)
         .spawn()
         .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()))
-}
-
-/// A folder that is removed with the value.
-#[derive(Debug)]
-struct DataFolder(PathBuf);
-
-impl DataFolder {
-    fn new() -> Self {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let folder = env::temp_dir().join(format!("peerloop-real-node-{}-{number}", process::id()));
-        fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        Self(folder)
-    }
-}
-
-impl Drop for DataFolder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Returns the folder of the node's programs, or prints a notice and returns `None`.

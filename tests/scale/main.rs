@@ -1,11 +1,6 @@
 //! What the number of peers in one loop changes: nothing for any of them, and no more memory than was promised.
 
-#[path = "../../benches/scale/meter.rs"]
-mod meter;
-#[path = "../../benches/scale/run.rs"]
-mod run;
-
-use run::{Phase, live};
+use peerloop_scale::{Phase, live};
 
 /// The most that a loop may hold for a million peers, and the most that may pass through its hands while they come.
 const MILLION_PEERS_MAX_BYTES: i64 = 600_000_000;

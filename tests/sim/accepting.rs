@@ -1,12 +1,12 @@
 //! Accepts that fail: for one connection, which costs only that one, or for good, which must not cost the loop.
 
-use crate::host::SlowHost;
-use crate::support::{Player, RawPeer, config};
 use peerloop::Reactor;
 use peerloop::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX};
 use peerloop::sim::World;
 use peerloop::sim::errno::EMFILE;
 use peerloop::time::{Instant, Wait};
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Player, RawPeer, config};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 //! The actors themselves: honest peers against the real loop, and whether they notice a loop that is not.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
-use crate::support::{REGTEST, config, frame, header, hex, secs};
 use peerloop::Config;
 use peerloop::sim::actor::{End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
 use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::{REGTEST, frame, header, hex};
+use peerloop_testkit::simulated::{config, secs};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! Who does not take our replies gets no more of them, and costs no more than its queue.
 
-use crate::support::{Player, RawPeer, Stage, TICK, config, frame, frames, ping, pong, raw_link, secs};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{
     SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
@@ -10,6 +9,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
+use peerloop_testkit::bytes::{frame, frames, ping, pong};
+use peerloop_testkit::simulated::{Player, RawPeer, Stage, TICK, config, raw_link, secs};
 use std::io::ErrorKind;
 use std::time::Duration;
 

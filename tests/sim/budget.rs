@@ -1,13 +1,14 @@
 //! What one step of a turn takes leaves the others theirs.
 
-use crate::host::SlowHost;
-use crate::support::{Player, RawPeer, Stage, commands, config, frame, ping, verack, version};
 use peerloop::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, FLUSH_STEP_MAX, SLICES_PER_WRITE, WRITTEN_PER_TURN_MAX_BYTES,
 };
 use peerloop::sim::{Conditions, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Ctx, Handler, PeerId, Reactor};
+use peerloop_testkit::bytes::{commands, frame, ping, verack, version};
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Payloads of any size through the loop, from a source into a sink, at the pace of the slower one.
 
 use crate::keen::{PORT, crowd, run};
-use crate::support::{REGTEST, config, secs};
 use peerloop::api::{Chunk, Delivery, Event};
 use peerloop::handler::Handler;
 use peerloop::limits::{READ_BLOCK_BYTES, STREAM_WAITING_MAX_BYTES};
@@ -10,6 +9,8 @@ use peerloop::sim::{Conditions, Cut, Cuts, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::wire::Header;
 use peerloop::{Ctx, PeerId, Reactor};
+use peerloop_testkit::bytes::REGTEST;
+use peerloop_testkit::simulated::{config, secs};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::thread;

@@ -1,8 +1,5 @@
 //! Ends: what was queued is sent first, what comes afterwards is dropped, and nobody can hold one up for long.
 
-use crate::support::{
-    Closed, Node, Player, RawPeer, Stage, commands, config, frame, frames, ping, raw_link, secs, verack, version,
-};
 use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, LocalCause};
 use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE};
@@ -13,6 +10,8 @@ use peerloop::sim::{Conditions, Driver, RunOutcome, World};
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
 use peerloop::{Config, Ctx, PeerId};
+use peerloop_testkit::bytes::{commands, frame, frames, ping, verack, version};
+use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, Stage, config, raw_link, secs};
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);

@@ -1,12 +1,13 @@
 //! What a crowd costs: nothing for a connection that is idle, and no allocation for a small message.
 
 use crate::keen::{address_of, crowd, node, run};
-use crate::support::{REGTEST, config, secs};
 use allocation_counter::measure;
 use peerloop::Config;
 use peerloop::sim::actor::{Crowd, Honest, Journal, Profile};
 use peerloop::sim::{Poller, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::REGTEST;
+use peerloop_testkit::simulated::{config, secs};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,8 +1,5 @@
 //! Deadlines in virtual time: never early, to the tick, and not to be moved by traffic that is no progress.
 
-use crate::support::{
-    Node, Player, RawPeer, Stage, TICK, commands, config, frame, frames, header, ping, pong, secs, verack, version,
-};
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Misbehaviour, WireError};
 use peerloop::peer::ConnectionState;
@@ -10,6 +7,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
 use peerloop::{Config, PeerId};
+use peerloop_testkit::bytes::{commands, frame, frames, header, ping, pong, verack, version};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, TICK, config, secs};
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);

@@ -1,11 +1,12 @@
 //! Every duration of the configuration at its longest and at zero: what is valid runs, and breaks nothing.
 
 use crate::manager::support::{Claim, Stranger, Town, Watcher, manager};
-use crate::support::{config, frame, secs, version};
 use peerloop::Config;
 use peerloop::config::{DialMode, Field, ManagerConfig};
 use peerloop::sim::World;
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::{frame, version};
+use peerloop_testkit::simulated::{config, secs};
 use std::net::SocketAddr;
 use std::time::Duration;
 

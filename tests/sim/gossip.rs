@@ -1,6 +1,5 @@
 //! Addresses that peers tell each other: how loops find one another by them, and what a hostile one can do with them.
 
-use crate::support::{Node, Player, RawPeer, commands, config, frame, frames, ready_bytes, secs};
 use peerloop::api::{CommandFilter, Delivery};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Misbehaviour};
@@ -10,6 +9,8 @@ use peerloop::sim::{Actor, Driver, World};
 use peerloop::subscribe::{Received, Subscription};
 use peerloop::time::Instant;
 use peerloop::{Config, ControlEvent, Network};
+use peerloop_testkit::bytes::{commands, frame, frames, ready_bytes};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -1,8 +1,5 @@
 //! Bytes that no correct peer sends, and right ones at the wrong moment; an honest peer beside them notices nothing.
 
-use crate::support::{
-    Player, REGTEST, Stage, commands, config, frame, frames, header, ping, pong, protoconf, verack, version,
-};
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
 use peerloop::framer::Delivery;
 use peerloop::limits::{
@@ -13,6 +10,8 @@ use peerloop::limits::{
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Ctx, Network, PeerId};
+use peerloop_testkit::bytes::{REGTEST, commands, frame, frames, header, ping, pong, protoconf, verack, version};
+use peerloop_testkit::simulated::{Player, Stage, config};
 
 /// Fields of the node's version by their offset in the payload.
 const PROTOCOL_VERSION: usize = 0;

@@ -1,7 +1,6 @@
 //! What a loop is held to, seen from outside: faults that a handler can make are found, and the account of memory is
 //! the allocator's.
 
-use crate::support::{Node, Player, RawPeer, config, frame, header, ping, pong, ready_bytes, secs};
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
 use peerloop::api::Event;
@@ -13,6 +12,8 @@ use peerloop::sim::invariant::{Checked, Violation};
 use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, Poller, SimNet, Site, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Ctx, PeerId, Reactor};
+use peerloop_testkit::bytes::{frame, header, ping, pong, ready_bytes};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::net::SocketAddr;
 use std::time::Duration;
 

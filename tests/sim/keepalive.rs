@@ -1,14 +1,13 @@
 //! Pings, when they are due and what their pongs are worth, whatever else happens on the link.
 
-use crate::support::{
-    Node, Player, RawPeer, Stage, TICK, config, frame, frames, header, ping, pong, ready_bytes, secs,
-};
 use peerloop::Config;
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::sim::invariant::Violation;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::{frame, frames, header, ping, pong, ready_bytes};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, TICK, config, secs};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Listeners that the configuration asks for, and what becomes of them when binding or accepting fails.
 
-use crate::host::SlowHost;
-use crate::support::{Node, Player, RawPeer, config, ready_bytes, secs};
 use peerloop::config::ManagerConfig;
 use peerloop::limits::{ACCEPT_RETRY_MAX, LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX, TICK};
 use peerloop::sim::errno::{EADDRINUSE, EADDRNOTAVAIL, EMFILE};
@@ -9,6 +7,9 @@ use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, Site, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Network, Reactor};
+use peerloop_testkit::bytes::ready_bytes;
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Dials: established, refused, undecided; and what a version says of its moment.
 
-use crate::host::SlowHost;
-use crate::support::{Node, Player, RawPeer, Stage, commands, config, frame, hex, ping, pong, secs, verack, version};
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::handler::Handler;
@@ -11,6 +9,9 @@ use peerloop::sim::errno::ECONNREFUSED;
 use peerloop::sim::{Driver, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Ctx, PeerId, Reactor};
+use peerloop_testkit::bytes::{commands, frame, hex, ping, pong, verack, version};
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, config, secs};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,8 +1,5 @@
 //! Pings and pongs leave behind the frame in progress and before all that has not begun to leave.
 
-use crate::support::{
-    Player, RawPeer, Stage, commands, config, frame, frames, ping, pong, raw_link, secs, verack, version,
-};
 use bytes::Bytes;
 use peerloop::error::LocalCause;
 use peerloop::limits::{SEND_QUEUE_PAUSE_BYTES, WRITE_BLOCK_BYTES};
@@ -11,6 +8,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
 use peerloop::{Ctx, PeerId};
+use peerloop_testkit::bytes::{commands, frame, frames, ping, pong, verack, version};
+use peerloop_testkit::simulated::{Player, RawPeer, Stage, config, raw_link, secs};
 use std::io::ErrorKind;
 
 const BULK_BYTES: usize = 100_000;

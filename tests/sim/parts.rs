@@ -1,10 +1,12 @@
 //! What a peer's `protoconf` lets us send: inventories leave in parts, and what is too large is refused to the caller.
 
-use crate::support::{Player, RawPeer, Stage, frame, frames};
 use peerloop::error::CommandError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, PeerId};
+use peerloop_testkit::bytes::{frame, frames};
+use peerloop_testkit::simulated;
+use peerloop_testkit::simulated::{Player, RawPeer, Stage};
 
 /// Items in one message before the peer's `protoconf`, and at an SV Node's default: (limit - 8) / 36.
 const BEFORE: usize = 29_126;
@@ -80,7 +82,7 @@ fn sixty_thousand_items_leave_in_the_parts_that_the_peer_takes() {
         ),
         ("getdata", |ctx| ctx.send(hostile(ctx), &MessageRef::GetData(inventory(60_000).as_ref())).unwrap()),
     ] {
-        let (mut stage, mut raw) = stage(crate::support::config(), send);
+        let (mut stage, mut raw) = stage(simulated::config(), send);
         act(&mut stage);
         assert_parts(&drain(&mut stage, &mut raw), command, &[BEFORE, BEFORE, 60_000 - 2 * BEFORE]);
         raw.send(&protoconf(2_097_152));
@@ -93,7 +95,7 @@ fn sixty_thousand_items_leave_in_the_parts_that_the_peer_takes() {
 
 #[test]
 fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
-    let (mut stage, mut raw) = stage(crate::support::config(), |ctx| {
+    let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         ctx.send(peer, &MessageRef::Inv(inventory(29_126).as_ref())).unwrap();
     });
@@ -107,7 +109,7 @@ fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
 
 #[test]
 fn our_own_limit_bounds_the_parts_when_the_peer_takes_more() {
-    let config = Config { message_max_bytes: 1_048_576, ..crate::support::config() };
+    let config = Config { message_max_bytes: 1_048_576, ..simulated::config() };
     let (mut stage, mut raw) =
         stage(config, |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(120_000).as_ref())).unwrap());
     raw.send(&protoconf(u32::MAX));
@@ -133,14 +135,14 @@ fn frames_of_large_counts(stream: &[u8]) -> Vec<usize> {
 #[test]
 fn an_empty_inventory_is_one_message() {
     let (mut stage, mut raw) =
-        stage(crate::support::config(), |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(0).as_ref())).unwrap());
+        stage(simulated::config(), |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(0).as_ref())).unwrap());
     act(&mut stage);
     assert_eq!(drain(&mut stage, &mut raw), frame("inv", &[0]));
 }
 
 #[test]
 fn all_parts_of_an_inventory_are_queued_or_none() {
-    let (mut stage, mut raw) = stage(crate::support::config(), |ctx| {
+    let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let (peer, filler) = (hostile(ctx), vec![0; 1_000_000]);
         let filler = MessageRef::Opaque { command: CommandName::new("filler"), payload: &filler };
         ctx.send(peer, &filler).unwrap();
@@ -155,7 +157,7 @@ fn all_parts_of_an_inventory_are_queued_or_none() {
 
 #[test]
 fn what_is_above_the_peers_limit_is_refused_to_the_caller() {
-    let (mut stage, mut raw) = stage(crate::support::config(), |ctx| {
+    let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         let limit = ctx.peer(peer).unwrap().connection().max_recv_payload() as usize;
         let payload = vec![0; limit + 1];
@@ -175,7 +177,7 @@ fn what_is_above_the_peers_limit_is_refused_to_the_caller() {
     for limit in [1_048_576_usize, 2_097_152, 3_000_000] {
         if limit != 1_048_576 {
             // A second one would close the connection.
-            (stage, raw) = self::stage(crate::support::config(), stage.node.reactor.handler().on_command.unwrap());
+            (stage, raw) = self::stage(simulated::config(), stage.node.reactor.handler().on_command.unwrap());
             raw.send(&protoconf(limit as u32));
             stage.settle();
         }

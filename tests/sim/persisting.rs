@@ -1,6 +1,5 @@
 //! A virtual disk: what it has confirmed survives everything, and what it cannot write is tried again.
 
-use crate::support::secs;
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::id::Token;
@@ -11,6 +10,7 @@ use peerloop::sim::errno::{EIO, ENOSPC};
 use peerloop::sim::{Disk, SimNet, World};
 use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError};
 use peerloop::time::{Instant, UnixTime, Wait};
+use peerloop_testkit::simulated::secs;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;

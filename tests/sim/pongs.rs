@@ -1,11 +1,12 @@
 //! Pongs that answer nothing prove nothing.
 
-use crate::support::{Player, Stage, config, frame, frames, secs, verack, version};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
+use peerloop_testkit::bytes::{frame, frames, verack, version};
+use peerloop_testkit::simulated::{Player, Stage, config, secs};
 
 #[test]
 fn a_pong_that_nobody_asked_for_is_counted_and_forgotten() {

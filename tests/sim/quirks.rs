@@ -1,11 +1,12 @@
 //! Odd peers, old and new, are treated like all others, whichever side dials and however the stream is cut.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
-use crate::support::{REGTEST, config, secs};
 use peerloop::Config;
 use peerloop::sim::actor::{Journal, Odd, Profile, Quirk};
 use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::REGTEST;
+use peerloop_testkit::simulated::{config, secs};
 use std::time::Duration;
 
 #[test]

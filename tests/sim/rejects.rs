@@ -1,8 +1,10 @@
 //! The `reject` of a `version` that cannot be taken: the codes and the words of SV Node 1.0.13, as seen on the wire.
 
-use crate::support::{Stage, commands, frame, verack, version};
 use peerloop::error::{CloseReason, WireError};
 use peerloop::protocol::CommandName;
+use peerloop_testkit::bytes::{commands, frame, verack, version};
+use peerloop_testkit::simulated;
+use peerloop_testkit::simulated::Stage;
 
 const COMMAND: CommandName = CommandName::VERSION;
 
@@ -65,7 +67,7 @@ fn a_version_that_does_not_decode_is_rejected_in_the_words_of_the_node_and_close
         stage.settle();
         assert_eq!(peer.receive(), reject(0x60, words), "{}", String::from_utf8_lossy(words));
         peer.close();
-        stage.run_for(crate::support::secs(10));
+        stage.run_for(simulated::secs(10));
         assert_eq!(stage.closed().reason, CloseReason::Wire(error));
     }
 }

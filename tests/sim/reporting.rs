@@ -1,40 +1,19 @@
 //! What the loop reports of itself is exactly what happened.
 
-use crate::host::{READ_TIME, SlowHost};
-use crate::support::{
-    Journal, Node, Player, RawPeer, Stage, config, frame, frames, header, ping, protoconf, ready_bytes, secs, verack,
-    version,
-};
 use peerloop::api::{Delivery, Event, Latency, PeerInfo};
-use peerloop::config::Field;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::histogram::LatencyHistogram;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
-use peerloop::stats::{MessageCount, PeerCost, Stats};
+use peerloop::stats::{MessageCount, Stats};
 use peerloop::time::Instant;
 use peerloop::wire::{FeeFilter, MessageRef};
 use peerloop::{Config, ConnectionState, ConnectionType, Reactor};
+use peerloop_testkit::bytes::{frame, frames, header, ping, protoconf, ready_bytes, verack, version};
+use peerloop_testkit::simulated::{Journal, Node, Player, RawPeer, Stage, config, secs};
+use peerloop_testkit::simulated::{READ_TIME, SlowHost};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-impl Stage {
-    fn stats(&self) -> Stats {
-        self.node.reactor.stats()
-    }
-
-    /// The peers of the node, as its handle lists them.
-    fn listed(&mut self) -> Vec<PeerInfo> {
-        let pending = self.node.reactor.handle().peers(None).unwrap();
-        self.settle();
-        pending.try_take().unwrap().expect("the loop has answered")
-    }
-
-    /// What the last peer that came has cost.
-    fn last_cost(&mut self) -> Option<PeerCost> {
-        self.listed().last().expect("somebody is there").cost
-    }
-}
 
 /// Messages and bytes of payload of each command that there was, `other` for all that the protocol does not have.
 fn by_command(counts: impl Iterator<Item = (Option<CommandName>, MessageCount)>) -> BTreeMap<String, (u64, u64)> {
@@ -325,16 +304,6 @@ fn seed_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alon
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1] + WRITE_TIME]);
     world.advance(secs(5));
     assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "time that passes is nobody's");
-}
-
-impl Stage {
-    fn measure(&mut self, measures_peers: bool) {
-        let config = Config { measures_peers, ..self.node.reactor.reactor().config().clone() };
-        let pending = self.node.reactor.handle().update_config(config).unwrap();
-        self.settle();
-        let changes = pending.try_take().unwrap().expect("the loop has answered").unwrap();
-        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasuresPeers]);
-    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Names in a virtual world: what its resolvers answer, what a loop makes of it, and what a process that dies forgets.
 
-use crate::support::{Player, config, secs};
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
 use peerloop::id::Token;
@@ -10,6 +9,7 @@ use peerloop::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::sim::{Actor, Driver, Names, SimNet, Tape, World};
 use peerloop::time::{Instant, Wait};
+use peerloop_testkit::simulated::{Player, config, secs};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

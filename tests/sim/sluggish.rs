@@ -1,11 +1,12 @@
 //! Peers that do next to nothing, all at once: each is closed at its deadline, and nobody else notices.
 
 use crate::backpressure::ping_until_blocked;
-use crate::support::{Closed, Player, RawPeer, Stage, TICK, config, ping, secs, version};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::time::Instant;
 use peerloop::{Config, Network};
+use peerloop_testkit::bytes::{ping, version};
+use peerloop_testkit::simulated::{Closed, Player, RawPeer, Stage, TICK, config, secs};
 use std::time::Duration;
 
 /// The pause between two bytes of a peer that drips.

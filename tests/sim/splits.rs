@@ -1,10 +1,11 @@
 //! Two loops through the handshake and ten pings each way, cut at every byte: the outcome and the bytes stay the same.
 
-use crate::support::{Journal, Node, Player, commands, config, secs};
 use peerloop::Config;
 use peerloop::histogram::Counters;
 use peerloop::sim::{Call, Conditions, Cut, Cuts, Driver, Entry, RunOutcome, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::commands;
+use peerloop_testkit::simulated::{Journal, Node, Player, config, secs};
 use std::time::Duration;
 
 const ACCEPTOR: usize = 0;

@@ -1,11 +1,12 @@
 //! Events that outlived their link, and rows that must not be used again too soon.
 
-use crate::support::{Player, RawPeer, Stage, config, frame, ping, pong};
 use peerloop::PeerId;
 use peerloop::error::{CloseReason, Misbehaviour};
 use peerloop::id::LinkId;
 use peerloop::net::Readiness;
 use peerloop::sim::World;
+use peerloop_testkit::bytes::{frame, ping, pong};
+use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 
 const REASON: CloseReason = CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages);
 

@@ -1,8 +1,6 @@
 //! A process that is stopped for a while, by a debugger or a host with too little to share: what came in time meanwhile
 //! is no later for being read late.
 
-use crate::host::SlowHost;
-use crate::support::{Player, RawPeer, Stage, commands, config, frame, frames, ping, raw_link, secs, verack, version};
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
@@ -11,6 +9,9 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::wire::MessageRef;
+use peerloop_testkit::bytes::{commands, frame, frames, ping, verack, version};
+use peerloop_testkit::simulated::SlowHost;
+use peerloop_testkit::simulated::{Player, RawPeer, Stage, config, raw_link, secs};
 use std::rc::Rc;
 use std::time::Duration;
 

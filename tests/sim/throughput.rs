@@ -1,11 +1,12 @@
 //! How many events a world gets through in a second, for a look at what a change to the simulator costs: a figure, no
 //! verdict.
 
-use crate::support::{Player, config, ping, raw_link, secs, verack, version};
 use peerloop::net::Net;
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Reactor};
+use peerloop_testkit::bytes::{ping, verack, version};
+use peerloop_testkit::simulated::{Player, config, raw_link, secs};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

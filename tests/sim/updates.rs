@@ -1,12 +1,8 @@
 //! Another configuration for a loop with live peers: each field is felt where its change says, nobody is closed for a
 //! limit that was lowered, and what is refused or only tried changes nothing.
 
-use crate::support::{
-    Node, Player, RawPeer, Stage, commands, config, frame, frames, header, ping, pong, raw_link, ready_bytes, secs,
-    verack, version,
-};
 use peerloop::api::Event;
-use peerloop::config::{ConfigChange, Effect, Field, UpdateError, VersionRules};
+use peerloop::config::{Effect, Field, UpdateError, VersionRules};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, WireError};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
@@ -14,43 +10,12 @@ use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
 use peerloop::wire::Version;
 use peerloop::{Config, Network};
+use peerloop_testkit::bytes::{commands, frame, frames, header, ping, pong, ready_bytes, verack, version};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, config, raw_link, secs};
 use proptest::prelude::*;
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
-
-impl Stage {
-    /// Gives the node another configuration, which is the one it has but for what `change` does.
-    fn update(&mut self, change: impl FnOnce(&mut Config)) -> Vec<ConfigChange> {
-        self.try_update(change, false).expect("it may change")
-    }
-
-    fn try_update(
-        &mut self,
-        change: impl FnOnce(&mut Config),
-        dry_run: bool,
-    ) -> Result<Vec<ConfigChange>, UpdateError> {
-        let mut config = self.node.reactor.reactor().config().clone();
-        change(&mut config);
-        let handle = self.node.reactor.handle();
-        let pending = if dry_run { handle.check_config(config) } else { handle.update_config(config) };
-        self.settle();
-        pending.unwrap().try_take().unwrap().expect("the loop has answered")
-    }
-
-    /// Runs to just before `moment`, where nobody may be closed, and then to it, where one is.
-    fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
-        self.run_to(moment - INSTANT_BEFORE);
-        assert_eq!(self.node.seen().closed, [], "closed too early");
-        self.run_to(moment);
-        let closed = self.closed();
-        assert_eq!((closed.at, closed.reason), (at(moment), CloseReason::TimedOut(deadline)));
-    }
-
-    fn run_to(&mut self, moment: Duration) {
-        self.run_for(at(moment).since(self.world.now()));
-    }
-}
 
 fn at(time: Duration) -> Instant {
     Instant::ZERO.plus(time)

@@ -2,12 +2,13 @@
 //! beside it notices nothing.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
-use crate::support::{REGTEST, config, secs};
 use peerloop::error::CloseReason;
 use peerloop::sim::actor::byzantine::{Record, Vice, Villain, vices};
 use peerloop::sim::actor::{Expectation, Honest, Journal, Judgement, Profile, Role, Tally};
 use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::REGTEST;
+use peerloop_testkit::simulated::{config, secs};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or of nothing.
 
-use crate::support::{Closed, Node, Player, RawPeer, TICK, config, secs};
 use peerloop::Config;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
+use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, TICK, config, secs};
 use std::time::Duration;
 
 const RING_MILLIS: u64 = 65_536;

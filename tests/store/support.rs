@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Locked for writing while a process is being started.
@@ -23,47 +23,33 @@ pub(crate) fn start(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
-/// A folder of its own, removed when dropped.
-pub(crate) struct Folder(PathBuf);
+/// A folder for one book.
+pub(crate) struct Folder(peerloop_testkit::Folder);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("store-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(peerloop_testkit::Folder::new(env!("CARGO_TARGET_TMPDIR")))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// Returns the path of the book once no process is being started: until a child runs its own program, it holds
     /// all locks of this process, so a book just closed would be in use.
     pub(crate) fn book(&self) -> PathBuf {
         drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
-        self.0.join("book")
+        self.path().join("book")
     }
 
     /// Returns all names in the folder.
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        self.0.names()
     }
 
     /// Returns all names but the book's and its lock's.
     pub(crate) fn others(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name != "book" && name != "book.lock").collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A test that has failed already must not panic again.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -2,4 +2,3 @@
 
 mod edges;
 mod model;
-mod run;

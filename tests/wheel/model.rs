@@ -1,6 +1,6 @@
 //! Random runs, compared with a map that is sorted anew for every question.
 
-use crate::run::{Moment, Run, Step};
+use peerloop_testkit::wheel::{Moment, Run, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,11 +1,12 @@
 //! Addresses: `addr`, and conversion to and from a socket address.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{AddressEntry, Addresses, AddressesRef, Message, NetAddress};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{COMPUTED, RECORDED};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 

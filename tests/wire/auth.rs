@@ -1,34 +1,30 @@
 //! Authentication: `authch` and `authresp`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
 use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{AuthChallenge, AuthResponse, AuthResponseRef, Hash256, Message, MessageRef};
+use peerloop_testkit::vectors::{COMPUTED, RECORDED, known};
 
 const AUTHCH: CommandName = CommandName::AUTHCH;
 const AUTHRESP: CommandName = CommandName::AUTHRESP;
 
-fn frame(known: &[(&str, &'static str)], command: &str) -> &'static str {
-    known.iter().find(|(name, _)| *name == command).expect(command).1
-}
-
 #[test]
 fn known_messages_are_exact() {
     let challenge = std::array::from_fn(|at| at as u8);
-    assert_same(frame(&COMPUTED, "authch"), MAIN, "authch", Message::AuthCh(AuthChallenge { challenge }));
+    assert_same(known(&COMPUTED, "authch"), MAIN, "authch", Message::AuthCh(AuthChallenge { challenge }));
     let challenge = known_payload("authch");
     assert_eq!(challenge.len(), 40);
-    let recorded = crate::payload(frame(&RECORDED, "authch"))[8..].try_into().unwrap();
-    assert_same(frame(&RECORDED, "authch"), REGTEST, "authch", Message::AuthCh(AuthChallenge { challenge: recorded }));
+    let recorded = peerloop_testkit::vectors::payload(known(&RECORDED, "authch"))[8..].try_into().unwrap();
+    assert_same(known(&RECORDED, "authch"), REGTEST, "authch", Message::AuthCh(AuthChallenge { challenge: recorded }));
 
     let mut public_key = [0xaa; 33];
     public_key[0] = 2;
     let mut signature = [&[0x30, 0x44, 2, 0x20], &[0x11; 32][..], &[2, 0x20], &[0x22; 32]].concat();
     let client_nonce = 0x0807_0605_0403_0201;
     let response = AuthResponse { public_key, client_nonce, signature: signature.clone().into() };
-    assert_same(frame(&COMPUTED, "authresp"), MAIN, "authresp", Message::AuthResp(response));
+    assert_same(known(&COMPUTED, "authresp"), MAIN, "authresp", Message::AuthResp(response));
     signature.extend([1, 2, 3]);
     let mut encoded = Vec::new();
     AuthResponseRef { public_key, client_nonce, signature: &signature }.encode(&mut encoded);

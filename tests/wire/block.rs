@@ -2,11 +2,12 @@
 
 use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Block, BlockHeader, BlockRef, BlockTxn, BlockTxnRef, Hash256, MerkleVerdict, Tx, TxRef};
+use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

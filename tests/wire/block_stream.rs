@@ -1,7 +1,7 @@
 //! Blocks in pieces: the parser emits the same for any pieces as for the whole block.
 
 use crate::chain::{any_block, any_tx, block_of, encoded, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -9,6 +9,7 @@ use peerloop::wire::{
     BlockHeader, BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, MerkleVerdict, StreamedBlock, StreamedTx, Tx,
     TxInRef, TxOutRef, TxRef, TxStreamParser,
 };
+use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! The reader and the writers, compared with naive ones.
 
-use crate::hex;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::codec::{Reader, put_compact_size, put_items, put_var_bytes};
+use peerloop_testkit::bytes::hex;
 use proptest::prelude::*;
 
 const COMMAND: CommandName = CommandName::new("test");

@@ -1,7 +1,7 @@
 //! Compact blocks: a live node's vector, positions that add up, and positions that do not.
 
 use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -9,6 +9,7 @@ use peerloop::wire::compact::SHORT_ID_BYTES;
 use peerloop::wire::{
     BlockHeader, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef, Hash256, ShortIds, SipKey, Tx,
 };
+use peerloop_testkit::bytes::hex;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! The small messages: which deviations a node tolerates in them and which it does not.
 
-use crate::{frames, payload};
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{MessageRef, ProtoconfRef, RejectCode, RejectRef};
+use peerloop_testkit::vectors::{self, payload};
 
 const LEAST: [u8; 4] = 1_048_576_u32.to_le_bytes();
 
@@ -61,7 +61,7 @@ mod protoconf {
 
     #[test]
     fn every_cut_is_an_error() {
-        for frame in [frames::PROTOCONF_WITH_POLICIES, frames::PROTOCONF_WITHOUT_POLICIES] {
+        for frame in [vectors::PROTOCONF_WITH_POLICIES, vectors::PROTOCONF_WITHOUT_POLICIES] {
             let whole = payload(frame);
             for cut in 0..whole.len() {
                 assert_eq!(ProtoconfRef::decode(&whole[..cut]), Err(TRUNCATED), "{cut} bytes");
@@ -126,7 +126,7 @@ mod reject {
 
     #[test]
     fn every_cut_but_the_one_before_the_hash_is_an_error() {
-        let whole = payload(frames::REJECT_TX);
+        let whole = payload(vectors::REJECT_TX);
         for cut in 0..whole.len() {
             match cut {
                 13 => {
@@ -141,7 +141,7 @@ mod reject {
 
     #[test]
     fn every_cut_of_one_without_hash_is_an_error() {
-        let whole = payload(frames::NODE_REJECT_PING);
+        let whole = payload(vectors::NODE_REJECT_PING);
         for cut in 0..whole.len() {
             assert_eq!(RejectRef::decode(&whole[..cut]), Err(TRUNCATED), "{cut} bytes");
         }

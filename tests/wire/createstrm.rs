@@ -1,20 +1,16 @@
 //! Further connections: `createstrm` and `streamack`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
 use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{AssociationId, CreateStream, CreateStreamRef, Message, MessageRef, StreamAck, StreamType};
+use peerloop_testkit::vectors::{COMPUTED, RECORDED, known};
 
 const CREATESTRM: CommandName = CommandName::CREATESTRM;
 
 fn uuid() -> AssociationId {
     AssociationId::Uuid(std::array::from_fn(|at| 0x10 + at as u8))
-}
-
-fn frame(known: &[(&str, &'static str)], command: &str) -> &'static str {
-    known.iter().find(|(name, _)| *name == command).expect(command).1
 }
 
 #[test]
@@ -24,11 +20,11 @@ fn known_messages_are_exact() {
         Message::CreateStrm(CreateStream { association_id, stream_type: StreamType::Data1, policy })
     };
     let ack = Message::StreamAck(StreamAck { association_id: uuid(), stream_type: StreamType::Data1 });
-    assert_same(frame(&COMPUTED, "createstrm"), MAIN, "createstrm", create(uuid()));
-    assert_same(frame(&COMPUTED, "streamack"), MAIN, "streamack", ack.clone());
-    assert_same(frame(&RECORDED, "streamack"), REGTEST, "streamack", ack);
+    assert_same(known(&COMPUTED, "createstrm"), MAIN, "createstrm", create(uuid()));
+    assert_same(known(&COMPUTED, "streamack"), MAIN, "streamack", ack.clone());
+    assert_same(known(&RECORDED, "streamack"), REGTEST, "streamack", ack);
     let fresh = 0x38ae_0029_7317_4b2b_bc43_9429_c0b6_9eb4_u128.to_be_bytes();
-    assert_same(frame(&RECORDED, "createstrm"), REGTEST, "createstrm", create(AssociationId::Uuid(fresh)));
+    assert_same(known(&RECORDED, "createstrm"), REGTEST, "createstrm", create(AssociationId::Uuid(fresh)));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Double spends: a message that proves one, and every way to fail.
 
 use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
-use crate::hex;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -9,6 +8,7 @@ use peerloop::wire::{
     BlockHeader, DoubleSpend, DoubleSpendFault, DoubleSpendRef, Hash256, MerkleFrontier, MerkleProof, ProofSubject,
     ProofTarget, Tx, TxInRef, TxOutRef,
 };
+use peerloop_testkit::bytes::hex;
 
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
 

@@ -1,7 +1,5 @@
 //! Known frames decode to known fields, and those fields encode to the same bytes.
 
-use crate::frames::{self, COMPUTED, RECORDED};
-use crate::hex;
 use peerloop::Network;
 use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
@@ -10,6 +8,8 @@ use peerloop::wire::{
     AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Reject, RejectCode, Sender, Version, put_frame,
     put_pong,
 };
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{self, COMPUTED, RECORDED};
 
 pub(crate) const MAIN: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 pub(crate) const REGTEST: [u8; 4] = [0xda, 0xb5, 0xbf, 0xfa];
@@ -127,18 +127,18 @@ fn seed_e10_port_8333_is_written_as_20_8d() {
 fn seed_e48_versions_are_exact() {
     let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
     for (frame, association_id) in [
-        (frames::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
-        (frames::VERSION_WITH_EMPTY_ASSOCIATION, AssociationId::Empty),
+        (vectors::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
+        (vectors::VERSION_WITH_EMPTY_ASSOCIATION, AssociationId::Empty),
     ] {
         assert_same(frame, MAIN, "version", Message::Version(Box::new(example_version(association_id))));
     }
     let message = Message::Version(Box::new(node_version(AssociationId::Empty)));
-    assert_same(frames::NODE_VERSION, REGTEST, "version", message);
+    assert_same(vectors::NODE_VERSION, REGTEST, "version", message);
 }
 
 #[test]
 fn a_node_that_echoes_an_association_id_sends_123_bytes() {
-    let mut expected = hex(frames::NODE_VERSION).split_off(24);
+    let mut expected = hex(vectors::NODE_VERSION).split_off(24);
     assert_eq!(expected.pop(), Some(0), "the recorded id is empty");
     expected.extend(hex("1100101112131415161718191a1b1c1d1e1f"));
     assert_eq!(expected.len(), 123);
@@ -152,26 +152,26 @@ fn a_node_that_echoes_an_association_id_sends_123_bytes() {
 
 #[test]
 fn messages_without_a_payload_are_exact() {
-    assert_same(frames::VERACK, MAIN, "verack", Message::Verack);
-    assert_same(frames::NODE_VERACK, REGTEST, "verack", Message::Verack);
-    assert_same(frames::SENDHEADERS, MAIN, "sendheaders", Message::SendHeaders);
-    assert_same(frames::NODE_SENDHEADERS, REGTEST, "sendheaders", Message::SendHeaders);
+    assert_same(vectors::VERACK, MAIN, "verack", Message::Verack);
+    assert_same(vectors::NODE_VERACK, REGTEST, "verack", Message::Verack);
+    assert_same(vectors::SENDHEADERS, MAIN, "sendheaders", Message::SendHeaders);
+    assert_same(vectors::NODE_SENDHEADERS, REGTEST, "sendheaders", Message::SendHeaders);
 }
 
 #[test]
 fn pings_and_pongs_are_exact() {
-    assert_same(frames::PING, MAIN, "ping", Message::Ping { nonce: 0x0807_0605_0403_0201 });
-    assert_same(frames::PONG, MAIN, "pong", Message::Pong { nonce: 0x0807_0605_0403_0201 });
-    assert_same(frames::NODE_PING, REGTEST, "ping", Message::Ping { nonce: 0x845a_4c5c_9a25_78ac });
+    assert_same(vectors::PING, MAIN, "ping", Message::Ping { nonce: 0x0807_0605_0403_0201 });
+    assert_same(vectors::PONG, MAIN, "pong", Message::Pong { nonce: 0x0807_0605_0403_0201 });
+    assert_same(vectors::NODE_PING, REGTEST, "ping", Message::Ping { nonce: 0x845a_4c5c_9a25_78ac });
 }
 
 #[test]
 fn a_pong_borrows_payload_and_checksum_of_its_ping() {
-    let ping = hex(frames::PING);
+    let ping = hex(vectors::PING);
     let header = header_of(&ping, MAIN);
     let mut out = b"before".to_vec();
     put_pong(MAIN, ping[24..].try_into().unwrap(), header.checksum.unwrap(), &mut out);
-    assert_eq!(out, [b"before", &hex(frames::PONG)[..]].concat());
+    assert_eq!(out, [b"before", &hex(vectors::PONG)[..]].concat());
 }
 
 #[test]
@@ -180,22 +180,22 @@ fn protoconfs_are_exact() {
         max_recv_payload_bytes: 2_097_152,
         stream_policies: Some(Box::from(&b"BlockPriority,Default"[..])),
     };
-    assert_same(frames::PROTOCONF_WITH_POLICIES, MAIN, "protoconf", Message::Protoconf(policies.clone()));
-    assert_same(frames::NODE_PROTOCONF, REGTEST, "protoconf", Message::Protoconf(policies));
+    assert_same(vectors::PROTOCONF_WITH_POLICIES, MAIN, "protoconf", Message::Protoconf(policies.clone()));
+    assert_same(vectors::NODE_PROTOCONF, REGTEST, "protoconf", Message::Protoconf(policies));
     let message = Message::Protoconf(Protoconf { max_recv_payload_bytes: 1_048_576, stream_policies: None });
-    assert_same(frames::PROTOCONF_WITHOUT_POLICIES, MAIN, "protoconf", message);
+    assert_same(vectors::PROTOCONF_WITHOUT_POLICIES, MAIN, "protoconf", message);
 }
 
 #[test]
 fn rejects_are_exact() {
     let message = reject(b"tx", RejectCode::INVALID, b"bad-txns", Some(GENESIS_COINBASE));
-    assert_same(frames::REJECT_TX, MAIN, "reject", message);
+    assert_same(vectors::REJECT_TX, MAIN, "reject", message);
     let message = reject(b"ping", RejectCode::MALFORMED, b"error parsing message", None);
-    assert_same(frames::NODE_REJECT_PING, REGTEST, "reject", message);
+    assert_same(vectors::NODE_REJECT_PING, REGTEST, "reject", message);
     let message = reject(b"version", RejectCode::DUPLICATE, b"Duplicate version message", None);
-    assert_same(frames::NODE_REJECT_VERSION, REGTEST, "reject", message);
+    assert_same(vectors::NODE_REJECT_VERSION, REGTEST, "reject", message);
     let message = reject(b"tx", RejectCode::INVALID, b"bad-tx-coinbase", Some(LOOSE_COINBASE));
-    assert_same(frames::NODE_REJECT_TX, REGTEST, "reject", message);
+    assert_same(vectors::NODE_REJECT_TX, REGTEST, "reject", message);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn an_unknown_message_passes_through_unchanged() {
 #[test]
 fn extended_headers_are_exact() {
     for (text, real_command, real_len) in
-        [(frames::EXTENDED_BLOCK_HEADER, "block", 4_294_967_296_u64), (frames::EXTENDED_PING, "ping", 8)]
+        [(vectors::EXTENDED_BLOCK_HEADER, "block", 4_294_967_296_u64), (vectors::EXTENDED_PING, "ping", 8)]
     {
         let frame = hex(text);
         let head = frame.first_chunk::<44>().unwrap();
@@ -236,18 +236,18 @@ fn extended_headers_are_exact() {
         assert_eq!(header, Header { command, payload_len: real_len, checksum: None });
         assert_eq!(header.encode_extended(MAIN), *head);
     }
-    let ping = hex(frames::EXTENDED_PING);
+    let ping = hex(vectors::EXTENDED_PING);
     let message = MessageRef::decode(CommandName::PING, &ping[44..]).unwrap();
     assert_eq!(message, MessageRef::Ping { nonce: 0x0807_0605_0403_0201 });
 }
 
 #[test]
 fn frames_are_appended_to_what_is_there() {
-    let mut out = hex(frames::NODE_PING);
+    let mut out = hex(vectors::NODE_PING);
     Message::Verack.as_ref().encode_frame(MAIN, &mut out);
     Message::Pong { nonce: 0x0807_0605_0403_0201 }.as_ref().encode_frame(MAIN, &mut out);
     put_frame(MAIN, CommandName::VERACK, &[], &mut out);
-    assert_eq!(out, hex(&[frames::NODE_PING, frames::VERACK, frames::PONG, frames::VERACK].concat()));
+    assert_eq!(out, hex(&[vectors::NODE_PING, vectors::VERACK, vectors::PONG, vectors::VERACK].concat()));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Bloom filters: those of BIP 37 and of the reference node's tests, bit for bit, and their limits.
 
 use crate::chain::{assert_every_cut_fails, encoded};
-use crate::hex;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{BloomFilter, FilterAdd, FilterAddRef, FilterLoadRef, Hash256};
+use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Headers with proofs, and transactions with proofs.
 
 use crate::chain::{any_hash, any_header, any_tx, assert_every_cut_fails, encoded, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -9,6 +9,7 @@ use peerloop::wire::{
     BlockHeader, EnrichedHeaderRef, EnrichedHeaders, EnrichedHeadersRef, Hash256, MerkleFrontier, MerkleProof,
     ProofSubject, ProofTarget, ProvenTx, ProvenTxRef, Tx,
 };
+use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -1,12 +1,13 @@
 //! Block headers, and the `headers` message, whose items have one size only by convention.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::codec::put_compact_size;
 use peerloop::wire::{BlockHeader, Hash256, Headers, HeadersRef, ListedHeader, Message};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{COMPUTED, RECORDED};
 use proptest::prelude::*;
 
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::HEADERS };

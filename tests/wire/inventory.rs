@@ -1,19 +1,15 @@
 //! Inventories: `inv`, `getdata` and `notfound`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
-use crate::hex;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::codec::put_compact_size;
 use peerloop::wire::{Hash256, Inventory, InventoryItem, InventoryKind, InventoryRef, Message};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{COMPUTED, RECORDED, known};
 use proptest::prelude::*;
 
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::NOTFOUND];
-
-fn frame<'a>(known: &'a [(&str, &str)], command: &str) -> &'a str {
-    known.iter().find(|(name, _)| *name == command).expect(command).1
-}
 
 fn hash(display: &str) -> Hash256 {
     display.parse().expect("a hash")
@@ -31,20 +27,20 @@ fn known_inventories_are_exact() {
     let genesis = hash("000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f");
     let tx = Inventory::from_items([InventoryItem::tx(coinbase)]);
     let block = Inventory::from_items([InventoryItem::block(genesis)]);
-    assert_same(frame(&COMPUTED, "inv"), MAIN, "inv", Message::Inv(tx.clone()));
-    assert_same(frame(&COMPUTED, "getdata"), MAIN, "getdata", Message::GetData(block));
-    assert_same(frame(&COMPUTED, "notfound"), MAIN, "notfound", Message::NotFound(tx));
+    assert_same(known(&COMPUTED, "inv"), MAIN, "inv", Message::Inv(tx.clone()));
+    assert_same(known(&COMPUTED, "getdata"), MAIN, "getdata", Message::GetData(block));
+    assert_same(known(&COMPUTED, "notfound"), MAIN, "notfound", Message::NotFound(tx));
 
-    let wire = hex(frame(&RECORDED, "inv")).split_off(24);
+    let wire = hex(known(&RECORDED, "inv")).split_off(24);
     let items: Vec<_> = InventoryRef::decode(CommandName::INV, &wire).unwrap().iter().collect();
     assert_eq!(items.len(), 3);
     assert_eq!(
         items[1],
         InventoryItem::block(hash("6ae7f749d866c8bb8c5a9d294f2e3c3c1f5d9d1f839ceadb80a06bfa4fcccf35"))
     );
-    assert_same(frame(&RECORDED, "inv"), REGTEST, "inv", Message::Inv(Inventory::from_items(items)));
+    assert_same(known(&RECORDED, "inv"), REGTEST, "inv", Message::Inv(Inventory::from_items(items)));
     let ones = Inventory::from_items([InventoryItem::tx(Hash256::from_bytes([0x11; 32]))]);
-    assert_same(frame(&RECORDED, "notfound"), REGTEST, "notfound", Message::NotFound(ones));
+    assert_same(known(&RECORDED, "notfound"), REGTEST, "notfound", Message::NotFound(ones));
 }
 
 #[test]

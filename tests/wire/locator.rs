@@ -1,12 +1,13 @@
 //! Requests with a locator: `getblocks`, `getheaders` and `gethdrsen`; and a locator's heights.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::codec::put_compact_size;
 use peerloop::wire::{Hash256, Locator, LocatorRef, Message, locator_heights};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{COMPUTED, RECORDED};
 use proptest::prelude::*;
 
 const COMMANDS: [CommandName; 3] = [CommandName::GETBLOCKS, CommandName::GETHEADERS, CommandName::GETHDRSEN];

@@ -13,7 +13,6 @@ mod createstrm;
 mod double_spend;
 mod exact;
 mod filter;
-mod frames;
 mod hdrsen;
 mod headers;
 mod inventory;
@@ -27,10 +26,10 @@ mod table;
 mod transaction;
 mod version;
 
-use frames::{hex, payload};
 use peerloop::protocol::CommandName;
+use peerloop_testkit::vectors::payloads;
 
 /// Returns the payload of the first known frame of `command`.
 fn known_payload(command: &str) -> Vec<u8> {
-    frames::payloads().find(|(name, _)| *name == CommandName::new(command)).expect(command).1
+    payloads().find(|(name, _)| *name == CommandName::new(command)).expect(command).1
 }

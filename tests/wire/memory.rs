@@ -1,8 +1,6 @@
 //! Memory that decoding uses, also for bytes that claim more than there is.
 
 use crate::exact::MAIN;
-use crate::frames::payloads;
-use crate::hex;
 use allocation_counter::measure;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
@@ -10,6 +8,8 @@ use peerloop::wire::{
     BlockHeader, EnrichedHeaderRef, ForkRef, Headers, Inventory, InventoryItem, InventoryRef, MessageRef, ProvenTxRef,
     TxListRef, TxRef,
 };
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::payloads;
 use std::collections::BTreeSet;
 use std::hint::black_box;
 

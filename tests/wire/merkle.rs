@@ -1,7 +1,7 @@
 //! Merkle trees compared with the plain definition, proofs with the trees, and partial trees with both.
 
 use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -10,6 +10,7 @@ use peerloop::wire::{
     BlockHeader, EnrichedHeadersRef, Hash256, MerkleBlock, MerkleBlockRef, MerkleFrontier, MerkleMatch, MerkleProof,
     MerkleProofRef, MerkleVerdict, ProofSubject, ProofTarget,
 };
+use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,11 +1,11 @@
 //! `sendcmpct`, `feefilter` and `mempool`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
-use crate::frames::{COMPUTED, RECORDED};
 use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{FeeFilter, Mempool, Message, MessageRef, SendCmpct};
+use peerloop_testkit::vectors::{COMPUTED, RECORDED};
 
 const MEMPOOL: CommandName = CommandName::MEMPOOL;
 

@@ -1,6 +1,5 @@
 //! Properties of any message and of any bytes.
 
-use crate::{frames, payload};
 use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
 use peerloop::wire::header::checksum;
@@ -9,6 +8,7 @@ use peerloop::wire::{
     Header, Headers, Inventory, InventoryItem, InventoryKind, Locator, Mempool, Message, MessageRef, NetAddress,
     Protoconf, Reject, RejectCode, RevokeMid, SendCmpct, Sender, StreamAck, StreamType, Version, put_frame,
 };
+use peerloop_testkit::vectors::{self, payload};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -143,7 +143,7 @@ fn any_signed() -> impl Strategy<Value = Message> {
 
 /// Generates messages whose parts must fit each other.
 fn any_known() -> impl Strategy<Value = Message> {
-    let known: Vec<_> = frames::COMPUTED.iter().chain(&frames::RECORDED).collect();
+    let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
         MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a known frame").into_owned()
     })
@@ -275,7 +275,7 @@ proptest! {
 
 #[test]
 fn any_byte_of_a_known_message_may_have_any_value() {
-    for (command, whole) in frames::payloads() {
+    for (command, whole) in vectors::payloads() {
         for at in 0..whole.len() {
             for byte in 0..=u8::MAX {
                 let mut damaged = whole.clone();

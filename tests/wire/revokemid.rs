@@ -1,11 +1,12 @@
 //! Revocations: `revokemid`.
 
 use crate::exact::{MAIN, assert_same};
-use crate::frames::COMPUTED;
-use crate::{hex, known_payload};
+use crate::known_payload;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Message, RevokeMid, RevokeMidRef};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::COMPUTED;
 
 const COMMAND: CommandName = CommandName::REVOKEMID;
 const KEYS_END: usize = 4 + 3 * 33;

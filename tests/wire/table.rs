@@ -1,9 +1,9 @@
 //! The table in the documentation of `wire`, compared with the code.
 
-use crate::frames::payloads;
 use peerloop::protocol::CommandName;
 use peerloop::wire::header::payload_limit;
 use peerloop::wire::{MessageRef, PayloadLimits};
+use peerloop_testkit::vectors::payloads;
 
 struct Row {
     command: CommandName,

@@ -1,11 +1,12 @@
 //! Transactions: every part is read in place, and no count beyond the bytes is trusted.
 
 use crate::chain::{any_tx, any_tx_parts, assert_every_cut_fails, encoded, numbered_tx};
-use crate::{hex, known_payload};
+use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, Tx, TxInRef, TxOutRef, TxRef};
+use peerloop_testkit::bytes::hex;
 use proptest::prelude::*;
 
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::TX };

@@ -1,10 +1,11 @@
 //! `version`: every tail, every truncation, every limit, and claims that are absurd but legal.
 
-use crate::{frames, hex, payload};
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;
 use peerloop::wire::{AssociationId, NetAddress, Sender, Version};
+use peerloop_testkit::bytes::hex;
+use peerloop_testkit::vectors::{self, payload};
 
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::VERSION };
 const TOO_LONG: WireError = WireError::TooLong { command: CommandName::VERSION };
@@ -23,16 +24,16 @@ fn encode(version: &Version) -> Vec<u8> {
 
 /// Returns the example up to `boundary`, and then `tail`.
 fn with_tail(boundary: usize, tail: &[u8]) -> Result<Version, WireError> {
-    Version::decode(&[&payload(frames::VERSION_WITH_ASSOCIATION)[..boundary], tail].concat())
+    Version::decode(&[&payload(vectors::VERSION_WITH_ASSOCIATION)[..boundary], tail].concat())
 }
 
 fn shortest() -> Version {
-    Version::decode(&payload(frames::VERSION_WITH_ASSOCIATION)[..46]).expect("the required fields")
+    Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)[..46]).expect("the required fields")
 }
 
 #[test]
 fn a_version_may_end_behind_any_optional_field_and_nowhere_else() {
-    let whole = payload(frames::VERSION_WITH_ASSOCIATION);
+    let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     for cut in 0..=whole.len() {
         let decoded = Version::decode(&whole[..cut]);
         if !BOUNDARIES.contains(&cut) {
@@ -55,7 +56,7 @@ fn a_version_may_end_behind_any_optional_field_and_nowhere_else() {
 
 #[test]
 fn a_missing_field_ends_the_message() {
-    let whole = payload(frames::VERSION_WITH_ASSOCIATION);
+    let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     let full = Version::decode(&whole).unwrap();
     for (version, len) in [
         (Version { sender: None, ..full.clone() }, 46),
@@ -70,15 +71,15 @@ fn a_missing_field_ends_the_message() {
 
 #[test]
 fn bytes_behind_the_association_id_are_ignored() {
-    let whole = payload(frames::VERSION_WITH_ASSOCIATION);
+    let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     assert_eq!(with_tail(117, b"more"), Version::decode(&whole));
-    assert_eq!(with_tail(99, b"\0more"), Version::decode(&payload(frames::VERSION_WITH_EMPTY_ASSOCIATION)));
+    assert_eq!(with_tail(99, b"\0more"), Version::decode(&payload(vectors::VERSION_WITH_EMPTY_ASSOCIATION)));
 }
 
 #[test]
 fn an_address_is_in_network_order_with_its_port_big_endian() {
     let wire = hex("210000000000000000000000000000000000ffff01020304208d");
-    let mut whole = payload(frames::VERSION_WITH_ASSOCIATION);
+    let mut whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     whole[20..46].copy_from_slice(&wire);
     whole[46..72].copy_from_slice(&wire);
     let version = Version::decode(&whole).unwrap();
@@ -120,7 +121,7 @@ fn a_user_agent_has_at_most_256_bytes() {
 
 #[test]
 fn every_truncation_of_a_version_with_the_longest_user_agent_is_an_error_or_valid() {
-    let example = payload(frames::VERSION_WITH_ASSOCIATION);
+    let example = payload(vectors::VERSION_WITH_ASSOCIATION);
     let whole = [&example[..80], &[0xfd, 0, 1], &[b'a'; 256], &example[94..]].concat();
     for cut in 0..=whole.len() {
         let decoded = Version::decode(&whole[..cut]);
@@ -133,7 +134,7 @@ fn every_truncation_of_a_version_with_the_longest_user_agent_is_an_error_or_vali
 
 #[test]
 fn a_user_agent_that_is_too_long_is_cut_when_written() {
-    let mut version = Version::decode(&payload(frames::VERSION_WITH_ASSOCIATION)).unwrap();
+    let mut version = Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)).unwrap();
     version.user_agent = Some(vec![b'a'; 257].into());
     let decoded = Version::decode(&encode(&version)).unwrap();
     assert_eq!(decoded.user_agent.as_deref(), Some(&[b'a'; 256][..]));
@@ -176,7 +177,7 @@ fn absurd_claims_are_stored_unchanged() {
         for time in [i64::MIN, -1, 0, i64::MAX] {
             for height in [i32::MIN, -1, 0, i32::MAX] {
                 for services in [0, u64::MAX] {
-                    let mut version = Version::decode(&payload(frames::VERSION_WITH_ASSOCIATION)).unwrap();
+                    let mut version = Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)).unwrap();
                     version.protocol_version = protocol_version;
                     version.time = UnixTime::from_secs(time);
                     version.start_height = Some(height);
@@ -219,7 +220,7 @@ fn a_user_agent_is_printed_without_the_characters_that_the_node_removes() {
         assert_eq!(version.printable_user_agent(), expected, "{byte:#04x}");
     }
     assert_eq!(shortest().printable_user_agent(), "");
-    let node = Version::decode(&payload(frames::NODE_VERSION)).unwrap();
+    let node = Version::decode(&payload(vectors::NODE_VERSION)).unwrap();
     assert_eq!(node.printable_user_agent(), "/Bitcoin SV:1.0.13/");
     let long = Version { user_agent: Some(vec![b'a'; 300].into()), ..shortest() };
     assert_eq!(long.printable_user_agent().len(), 256);

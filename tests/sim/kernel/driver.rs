@@ -1,9 +1,10 @@
 //! Who gets a turn, and who is not even asked.
 
-use crate::support::{Node, Player, config, secs};
 use peerloop::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::{Instant, Wait};
+use peerloop_testkit::simulated;
+use peerloop_testkit::simulated::{Node, Player, config, secs};
 use std::cell::Cell;
 use std::io;
 
@@ -76,7 +77,7 @@ fn who_gets_an_event_gets_a_turn() {
     let (mut idler, mut dialler) = (Idler::new(&world), world.host());
     let address = idler.net.listen(0, std::net::SocketAddr::new(idler.net.ip(), 1)).unwrap();
     let at = Instant::ZERO.plus(secs(5));
-    let does = || dialler.connect(crate::support::raw_link(), address, None).unwrap();
+    let does = || dialler.connect(simulated::raw_link(), address, None).unwrap();
     let mut doer = Doer { at, does };
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(9)), &mut [&mut idler, &mut doer]).unwrap();
     assert_eq!(idler.turns, 1);

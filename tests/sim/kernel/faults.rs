@@ -1,7 +1,6 @@
 //! Calls that fail because they are told to: what the error is, and that the kernel is left as the real one would be.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
-use crate::support::raw_link;
 use peerloop::id::{LinkId, Token};
 use peerloop::net::{Net, Readiness};
 use peerloop::sim::errno::{
@@ -9,6 +8,7 @@ use peerloop::sim::errno::{
 };
 use peerloop::sim::{Conditions, SimNet, Site, World};
 use peerloop::time::{Instant, Wait};
+use peerloop_testkit::simulated::raw_link;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -2,12 +2,12 @@
 //! that run out, and time that passes without them.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
-use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
 use peerloop::id::LinkId;
 use peerloop::net::Net;
 use peerloop::sim::errno::{EADDRNOTAVAIL, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ETIMEDOUT};
 use peerloop::sim::{Conditions, Driver, Route, World};
 use peerloop::time::Instant;
+use peerloop_testkit::simulated::{Node, Player, RawPeer, config, raw_link, secs};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -5,13 +5,13 @@ mod faults;
 mod harm;
 mod pollers;
 
-use crate::support::{Node, Player, RawPeer, config, raw_link, secs};
 use peerloop::handler::Handler;
 use peerloop::id::{LinkId, Token};
 use peerloop::net::{Net, Readiness};
 use peerloop::sim::{Actor, Call, Conditions, Cut, Cuts, Driver, RunError, RunOutcome, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Ctx, Reactor};
+use peerloop_testkit::simulated::{Node, Player, RawPeer, config, raw_link, secs};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 

@@ -1,12 +1,12 @@
 //! The personalities of a poller, asked call by call.
 
 use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
-use crate::support::{Node, Player, config, raw_link, secs};
 use peerloop::Config;
 use peerloop::id::LinkId;
 use peerloop::net::{Net, Readiness};
 use peerloop::sim::{Conditions, Cut, Cuts, Driver, Poller, SimNet, World};
 use peerloop::time::Instant;
+use peerloop_testkit::simulated::{Node, Player, config, raw_link, secs};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;

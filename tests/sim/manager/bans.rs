@@ -1,7 +1,6 @@
 //! Bans: earned or asked for, enforced at once in both directions, and over when their time is.
 
 use super::support::{Claim, Moment, Stranger, Town, Watcher, known_as, manager};
-use crate::support::{frame, secs, version};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason, Misconduct};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -11,6 +10,8 @@ use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
 use peerloop::time::{Instant, UnixTime};
 use peerloop::{Config, ControlEvent, Network};
+use peerloop_testkit::bytes::{frame, version};
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! Caps per host and per range, the rate at which hosts come, and who has to go for a newcomer.
 
 use super::support::{Stranger, Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{DialHold, LocalCause, Refusal};
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
 use peerloop::{ControlEvent, Network};
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

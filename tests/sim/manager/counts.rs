@@ -1,7 +1,6 @@
 //! What a managed loop counts of itself: restarts, bans, and the book by status, against what really happened.
 
 use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
-use crate::support::{config, secs};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::ManagerConfig;
 use peerloop::sim::World;
@@ -10,6 +9,7 @@ use peerloop::stats::BookCounts;
 use peerloop::store::PeerStatus;
 use peerloop::time::{Instant, UnixTime};
 use peerloop::{address::Host, stats::Stats};
+use peerloop_testkit::simulated::{config, secs};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

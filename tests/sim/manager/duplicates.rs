@@ -1,13 +1,14 @@
 //! One link to one address: a second dial, two that dial each other at once, and a loop that meets itself.
 
 use super::support::{Claim, Stranger, Town, Watcher, manager, nonce_of, port_of};
-use crate::support::{secs, verack};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, CommandError, LocalCause};
 use peerloop::peer::ConnectionType;
 use peerloop::sim::{Driver, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
+use peerloop_testkit::bytes::verack;
+use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
 fn asked(town: &mut Town, address: SocketAddr) -> Result<(), CommandError> {

@@ -1,13 +1,13 @@
 //! What this machine is short of is held against no address.
 
 use super::support::{Stranger, Town, manager};
-use crate::support::secs;
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
 use peerloop::limits::{ACCEPT_RETRY_MAX, DIAL_PAUSE_FIRST};
 use peerloop::sim::errno::{EADDRNOTAVAIL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS};
 use peerloop::sim::{Route, Site};
 use peerloop::store::PeerStatus;
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Each kind of misconduct as it arrives on the wire, or as a handler charges it, against the table in the manual.
 
 use super::support::{Claim, Stranger, Town, Watcher, manager};
-use crate::support::{config, frame, frames, secs, version};
 use peerloop::ban::{Misconduct, Penalty};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Misbehaviour};
@@ -10,6 +9,8 @@ use peerloop::sim::World;
 use peerloop::time::Instant;
 use peerloop::wire::Services;
 use peerloop::{Config, ControlEvent};
+use peerloop_testkit::bytes::{frame, frames, version};
+use peerloop_testkit::simulated::{config, secs};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! again.
 
 use super::support::{Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::limits::NAME_ADDRESSES_MAX;
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 
 const NAME: &str = "node.example";

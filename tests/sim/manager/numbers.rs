@@ -1,7 +1,6 @@
 //! How many peers there are: below the target it dials, up to the maximum it accepts, above it says no.
 
 use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
-use crate::support::{commands, frames, secs};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -12,6 +11,8 @@ use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
 use peerloop::{Config, ControlEvent, Network};
+use peerloop_testkit::bytes::{commands, frames};
+use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
 #[test]

@@ -1,7 +1,6 @@
 //! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a rank and loses no address.
 
 use super::support::{Claim, Stranger, Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::Config;
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
@@ -10,6 +9,7 @@ use peerloop::limits::INACCESSIBLE_RECHECK;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! Places: taken before a dial, given back once, whatever becomes of the connection.
 
 use super::support::{Claim, Moment, Stranger, Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::CommandError;
 use peerloop::sim::{Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
+use peerloop_testkit::bytes;
+use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ fn seed_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
             town.settle();
         }
         if steps > 1 {
-            stranger.send(0, &crate::support::verack());
+            stranger.send(0, &bytes::verack());
             town.settle();
         }
         assert_eq!((town.places(), town.ready()), (1, usize::from(steps > 1)));

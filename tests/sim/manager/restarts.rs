@@ -1,7 +1,6 @@
 //! What becomes of an address whose connection failed: dialled again at once, later, or not at all.
 
 use super::support::{Claim, Stranger, Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Incompatibility, LocalCause};
@@ -10,6 +9,7 @@ use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
 use peerloop::{Config, ControlEvent, PeerId};
+use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

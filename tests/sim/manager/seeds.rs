@@ -1,7 +1,6 @@
 //! Names whose addresses are peers: asked at the start and every hour, believed within bounds, never in fixed mode.
 
 use super::support::{Town, Watcher, manager};
-use crate::support::secs;
 use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::ResolveCause;
@@ -9,6 +8,7 @@ use peerloop::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX};
 use peerloop::sim::{Names, Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
+use peerloop_testkit::simulated::secs;
 use std::net::IpAddr;
 use std::time::Duration;
 

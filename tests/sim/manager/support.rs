@@ -1,6 +1,5 @@
 //! A town: a loop with a peer manager, targets that it may dial, and strangers that come to it by hand.
 
-use crate::support::{Node, Player, config, frame, verack};
 use peerloop::api::{Event, NextDial};
 use peerloop::ban::Misconduct;
 use peerloop::config::ManagerConfig;
@@ -14,6 +13,8 @@ use peerloop::store::{KnownPeer, PeerStatus};
 use peerloop::time::{Instant, UnixTime};
 use peerloop::wire::Header;
 use peerloop::{Config, ControlEvent, Ctx, Delivery, Frame, Handler, Network, PeerId};
+use peerloop_testkit::bytes::{frame, verack};
+use peerloop_testkit::simulated::{Node, Player, config};
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;

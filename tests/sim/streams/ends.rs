@@ -1,7 +1,6 @@
 //! Connections that end in the middle of a message: who hears what, and in which order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
-use crate::support::{TICK, config, frame, header};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause, Misbehaviour};
 use peerloop::framer::ChecksumVerdict;
@@ -10,6 +9,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;
 use peerloop::{Config, Network};
+use peerloop_testkit::bytes::{frame, header};
+use peerloop_testkit::simulated::{TICK, config};
 use std::time::Duration;
 
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);

@@ -1,7 +1,6 @@
 //! How much may be fed and when, what is refused, and the header that a payload above 4 GiB - 1 leaves with.
 
 use super::{Room, pattern};
-use crate::support::{RawPeer, commands, frame, header, raw_link, version};
 use bytes::Bytes;
 use peerloop::error::CommandError;
 use peerloop::limits::{SEND_QUEUE_MAX_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES};
@@ -10,6 +9,8 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
 use peerloop::{Ctx, PeerId};
+use peerloop_testkit::bytes::{commands, frame, header, version};
+use peerloop_testkit::simulated::{RawPeer, raw_link};
 
 const FOUR_GIB: u64 = 1 << 32;
 

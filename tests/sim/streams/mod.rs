@@ -10,7 +10,6 @@ mod order;
 mod pressure;
 mod replies;
 
-use crate::support::{RawPeer, commands, config, frames, verack, version};
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
 use peerloop::error::{CloseReason, CommandError};
@@ -20,6 +19,8 @@ use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::wire::{Header, MessageRef};
 use peerloop::{Chunk, Config, Ctx, Event, Frame, Handler, PeerId, Reactor};
+use peerloop_testkit::bytes::{commands, frames, verack, version};
+use peerloop_testkit::simulated::{RawPeer, config};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;

@@ -2,12 +2,13 @@
 //! the bytes are cut.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
-use crate::support::{TICK, frame, ping, pong};
 use bytes::Bytes;
 use peerloop::error::CommandError;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;
+use peerloop_testkit::bytes::{frame, ping, pong};
+use peerloop_testkit::simulated::TICK;
 use proptest::prelude::*;
 
 fn block(payload: &[u8]) -> Header {

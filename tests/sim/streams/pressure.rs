@@ -1,7 +1,6 @@
 //! A receiver that does not read slows the sender down and nothing else: bounded queues, no loss, no deadline charged.
 
 use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
-use crate::support::{frame, header, ping, pong, raw_link, secs};
 use bytes::Bytes;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::framer::ChecksumVerdict;
@@ -10,6 +9,8 @@ use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
+use peerloop_testkit::bytes::{frame, header, ping, pong};
+use peerloop_testkit::simulated::{raw_link, secs};
 use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;

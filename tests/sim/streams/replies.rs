@@ -1,13 +1,14 @@
 //! Sending from inside a callback of the same peer: order, pings, bodies, and `on_writable`.
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces};
-use crate::support::{RawPeer, TICK, commands, frame, ping, pong, raw_link, secs, verack, version};
 use bytes::Bytes;
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
 use peerloop::{Ctx, PeerId};
+use peerloop_testkit::bytes::{commands, frame, ping, pong, verack, version};
+use peerloop_testkit::simulated::{RawPeer, TICK, raw_link, secs};
 
 const MESSAGE_BYTES: usize = 20_000;
 /// Bytes that the peer's end of the connection holds, and that the peer reads at a time.

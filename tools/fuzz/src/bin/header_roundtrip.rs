@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| peerloop_fuzz::law("header_roundtrip")(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| peerloop_laws::law("header_roundtrip")(data));

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| peerloop_fuzz::law("msg_differential")(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| peerloop_laws::law("msg_differential")(data));

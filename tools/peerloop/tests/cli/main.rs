@@ -4,9 +4,6 @@
 
 mod bench;
 mod doctor;
-#[cfg(target_os = "linux")]
-#[path = "../../../../benches/greeting/mod.rs"]
-mod greeting;
 mod peers;
 mod probe;
 mod process;
@@ -17,6 +14,7 @@ mod sim;
 mod starved;
 mod usage;
 
+use peerloop_testkit::Folder;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -209,47 +207,13 @@ impl ResultFile {
     }
 }
 
-/// A folder for the files of one test, removed with the value.
-#[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("it can be made");
-        Self(path)
-    }
-
-    /// The path of a file in it.
-    pub(crate) fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("the path is text").to_owned()
-    }
-
-    /// Lists what is in it.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).expect("it is there");
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.expect("it is there").file_name().into_string().expect("it is text")).collect();
-        names.sort();
-        names
-    }
-
-    /// Writes a file in it, and returns its path.
-    pub(crate) fn with(&self, name: &str, text: &str) -> String {
-        let path = self.file(name);
-        std::fs::write(&path, text).expect("it can be written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Drop for ResultFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
+}
+
+/// Makes a folder for the files of one test.
+pub(crate) fn folder() -> Folder {
+    Folder::new(env!("CARGO_TARGET_TMPDIR"))
 }

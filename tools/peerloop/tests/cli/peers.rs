@@ -1,7 +1,8 @@
 //! `peers`: the book of a stopped node, listed, changed, taken out and put back.
 
 use crate::usage::refused;
-use crate::{Folder, Running, command, peerloop};
+use crate::{Running, command, folder, peerloop};
+use peerloop_testkit::Folder;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -35,7 +36,7 @@ fn filled(folder: &Folder) -> String {
 
 #[test]
 fn what_is_exported_is_what_was_imported() {
-    let folder = Folder::new("export");
+    let folder = folder();
     let book = filled(&folder);
     assert_eq!(peers(&book, &["export"]), LINES);
     let (copy, lines) = (folder.file("copy.redb"), folder.with("again", &peers(&book, &["export"])));
@@ -46,7 +47,7 @@ fn what_is_exported_is_what_was_imported() {
 
 #[test]
 fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
-    let folder = Folder::new("list");
+    let folder = folder();
     let book = filled(&folder);
     let list = peers(&book, &["list"]);
     assert!(list.contains("192.0.2.7:8333") && list.contains("192.0.2.8:8333"), "{list}");
@@ -62,7 +63,7 @@ fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
 
 #[test]
 fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
-    let folder = Folder::new("ban");
+    let folder = folder();
     let book = filled(&folder);
     assert!(peers(&book, &["ban", "192.0.2.7", "--for", "1h"]).starts_with("banned 192.0.2.7 until 2"));
     assert!(peers(&book, &["list", "--status", "banned"]).contains("192.0.2.7:8333"));
@@ -83,7 +84,7 @@ fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
 
 #[test]
 fn one_bad_line_imports_nothing() {
-    let folder = Folder::new("bad-line");
+    let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", &format!("{LINES}nonsense\n")));
     refused(&["peers", "import", &lines, "--book", &book], 1, &["lines:4: expected", "nothing was imported"]);
     assert!(!Path::new(&book).exists());
@@ -91,7 +92,7 @@ fn one_bad_line_imports_nothing() {
 
 #[test]
 fn a_file_that_is_no_book_stays_as_it_is() {
-    let folder = Folder::new("no-book");
+    let folder = folder();
     let book = folder.with("list", "my shopping list");
     for arguments in [&["list"][..], &["ban", "192.0.2.1"], &["export"], &["import", &folder.with("lines", LINES)]] {
         refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is no peer book; it was left as it is"]);
@@ -102,7 +103,7 @@ fn a_file_that_is_no_book_stays_as_it_is() {
 
 #[test]
 fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
-    let folder = Folder::new("read-only");
+    let folder = folder();
     let book = filled(&folder);
     fs::remove_file(format!("{book}.lock")).expect("it was made");
     let bytes = fs::read(&book).expect("it was filled");
@@ -126,7 +127,7 @@ fn damaged(folder: &Folder) -> String {
 
 #[test]
 fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
-    let folder = Folder::new("unopened");
+    let folder = folder();
     let lines = folder.with("lines", LINES);
     let (missing, pipe, locked) = (folder.file("missing"), folder.file("pipe"), filled(&folder));
     let made = Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it");
@@ -166,7 +167,7 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
 
 #[test]
 fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
-    let folder = Folder::new("many");
+    let folder = folder();
     let lines = |count: u32, line: &dyn Fn(u32) -> String| -> String { (0..count).map(line).collect() };
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
     let ban =
@@ -192,7 +193,7 @@ fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
 
 #[test]
 fn json_is_json_whatever_there_is_to_tell() {
-    let folder = Folder::new("json");
+    let folder = folder();
     let book = folder.file("peers.redb");
     let json = |arguments: &[&str]| -> serde_json::Value {
         serde_json::from_str(&peers(&book, arguments)).expect("it is JSON")
@@ -215,7 +216,7 @@ fn json_is_json_whatever_there_is_to_tell() {
 
 #[test]
 fn who_is_allowed_is_a_setting_that_works_as_it_is_printed() {
-    let folder = Folder::new("allow");
+    let folder = folder();
     let before = folder.with("node.toml", "trusted = ['10.0.0.0/8']\n");
     let run = peerloop(&["peers", "allow", "192.0.2.1", "--config", &before]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
@@ -227,7 +228,7 @@ fn who_is_allowed_is_a_setting_that_works_as_it_is_printed() {
 
 #[test]
 fn the_book_can_be_named_by_the_environment_and_by_a_file() {
-    let folder = Folder::new("environment");
+    let folder = folder();
     let book = filled(&folder);
     let settings = folder.with("node.toml", &format!("book = '{book}'\n"));
     for (name, value) in [("PEERLOOP_BOOK", &book), ("PEERLOOP_CONFIG", &settings)] {

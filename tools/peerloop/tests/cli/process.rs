@@ -3,11 +3,11 @@
 //! Only Linux tells either in `/proc`, and only glibc keeps what is freed.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
-use crate::greeting::{MAGIC, greeting};
-use crate::{Folder, Running};
+use crate::{Running, folder};
 use peerloop::limits::LEGACY_PAYLOAD_MAX_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
+use peerloop_testkit::greeting::{MAGIC, greeting};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -134,7 +134,7 @@ fn as_process_1_a_probe_ends_by_a_signal() {
 
 #[test]
 fn as_process_1_a_command_ends_by_a_signal_before_it_has_a_loop() {
-    let folder = Folder::new("init");
+    let folder = folder();
     let fifo = folder.file("targets");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("it is there").success());
     let targets = format!("@{fifo}");

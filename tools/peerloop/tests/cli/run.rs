@@ -1,7 +1,7 @@
 //! `run`: it finds its peers, says what happens, takes other settings, and keeps its book.
 
 use crate::usage::refused;
-use crate::{Folder, Running, command, peerloop};
+use crate::{Running, command, folder, peerloop};
 #[cfg(target_os = "linux")]
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 fn end_at_once(has_book: bool) {
-    let folder = Folder::new("at-once");
+    let folder = folder();
     let book = folder.file("peers.redb");
     let mut arguments = vec!["--listen", "127.0.0.1:0", "--log-level", "debug"];
     if has_book {
@@ -102,7 +102,7 @@ fn end_at_once(has_book: bool) {
 
 #[test]
 fn a_node_that_can_meet_nobody_says_so() {
-    let folder = Folder::new("nobody");
+    let folder = folder();
     let book = folder.file("peers.redb");
     let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
     for (arguments, told) in [
@@ -133,7 +133,7 @@ fn a_node_that_can_meet_nobody_says_so() {
 
 #[test]
 fn seed_e45_a_hang_up_reads_the_settings_again() {
-    let folder = Folder::new("hang-up");
+    let folder = folder();
     let settings = folder.with("node.toml", "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\n");
     let mut node = Running::start(&["run", "--config", &settings, "--ping-interval", "7s"]);
     node.greeting();
@@ -179,7 +179,7 @@ fn seed_e45_a_hang_up_reads_the_settings_again() {
 
 #[test]
 fn a_file_of_settings_that_blocks_keeps_no_signal_waiting() {
-    let folder = Folder::new("blocks");
+    let folder = folder();
     let pipe = folder.file("node.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it").success());
     let write = |text: &str| {
@@ -254,7 +254,7 @@ fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
 
 #[test]
 fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
-    let folder = Folder::new("mistakes");
+    let folder = folder();
     let refused = |text: &str, variables: &[(&str, &str)], flags: &[&str]| {
         let settings = folder.with("node.toml", text);
         let mut run = command(&[&["run", "--print-config", "--config", &settings], flags].concat());
@@ -284,7 +284,7 @@ fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
 
 #[test]
 fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
-    let folder = Folder::new("bans");
+    let folder = folder();
     let book = folder.file("peers.redb");
     let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
     // Nobody is at the first address, and whether it is dialled does not matter.
@@ -317,7 +317,7 @@ fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
 
 #[test]
 fn a_file_that_never_was_a_book_is_refused_and_left_alone() {
-    let folder = Folder::new("no-book");
+    let folder = folder();
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
     let why = "it is no peer book; it was left as it is; move it away, or use another";
@@ -329,7 +329,7 @@ fn a_file_that_never_was_a_book_is_refused_and_left_alone() {
 
 #[test]
 fn a_spoilt_book_is_kept_and_told_of() {
-    let folder = Folder::new("set-aside");
+    let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
     let whole = std::fs::read(&book).expect("it was begun");
@@ -355,7 +355,7 @@ fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_lost() {
-    let folder = Folder::new("lost");
+    let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
     let settings = folder.with("node.toml", "network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
@@ -382,7 +382,7 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_l
 #[cfg(target_os = "linux")]
 #[test]
 fn a_book_that_cannot_be_begun_or_filled_leaves_nothing_behind() {
-    let folder = Folder::new("unfilled");
+    let folder = folder();
     let book = folder.file("peers.redb");
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
     let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
@@ -466,7 +466,7 @@ fn scrape(address: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn what_is_printed_as_settings_is_taken_as_such() {
-    let folder = Folder::new("print-config");
+    let folder = folder();
     let given = ["--max-peers", "30", "--listen", "127.0.0.1:8333", "--book", "b \"c\".redb", "--log-level", "warn"];
     let first = peerloop(&[&["run", "--print-config"], &given[..]].concat());
     assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
@@ -483,7 +483,7 @@ fn what_is_printed_as_settings_is_taken_as_such() {
 
 #[test]
 fn settings_as_they_are_printed_change_nothing_in_a_node_that_runs() {
-    let folder = Folder::new("print-and-run");
+    let folder = folder();
     let given = ["--network", "regtest", "--fixed-peers", "127.0.0.1:1", "--ping-interval", "90s"];
     let file = folder.with("node.toml", "");
     let mut node = Running::start(&[&["run", "--config", &file], &given[..]].concat());

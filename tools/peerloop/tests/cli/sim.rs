@@ -1,7 +1,7 @@
 //! `sim`: seeds are run, repeated and replayed. What it says of a violation is tested where one can be made up.
 
 use crate::usage::refused;
-use crate::{Folder, ResultFile, Running, peerloop};
+use crate::{ResultFile, Running, folder, peerloop};
 use serde_json::Value;
 
 #[test]
@@ -74,7 +74,7 @@ fn help_and_completions_know_it() {
 
 #[test]
 fn the_result_never_goes_over_a_tape() {
-    let folder = Folder::new("sim-outputs");
+    let folder = folder();
     let (tape, result) = (folder.with("tape", "kept"), folder.file("result"));
     let told = |flag: &str| format!("and {flag} are one file; name another for one of them");
     refused(&["sim", "--tape", &tape, "--json", &folder.file("./tape")], 2, &[&told("--tape")]);

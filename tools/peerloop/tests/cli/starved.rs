@@ -5,7 +5,7 @@
 #![cfg(target_os = "linux")]
 
 use crate::Running;
-use crate::greeting::greeting;
+use peerloop_testkit::greeting::greeting;
 use rlimit::Resource;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

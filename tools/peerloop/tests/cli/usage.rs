@@ -1,6 +1,6 @@
 //! What is typed wrong, and what cannot work: one clear line and the right code, before anything begins.
 
-use crate::{Folder, ResultFile, command, peerloop};
+use crate::{ResultFile, command, folder, peerloop};
 use std::fs::OpenOptions;
 #[cfg(unix)]
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
@@ -144,7 +144,7 @@ fn a_file_that_cannot_be_written_is_found_before_the_run() {
 
 #[test]
 fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
-    let folder = Folder::new("one-file");
+    let folder = folder();
     let (result, dotted) = (folder.file("result"), folder.file("./result"));
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {
         refused(&["bench", "-c", "1", "-d", "1s", "--json", json, "--hgrm", hgrm], 2, parts);
@@ -167,7 +167,7 @@ fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
 
 #[test]
 fn results_never_go_over_the_book_the_settings_or_the_text() {
-    let folder = Folder::new("over-inputs");
+    let folder = folder();
     let file = folder.with("file", "kept");
     for variable in ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"] {
         let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &folder.file("./file")]);

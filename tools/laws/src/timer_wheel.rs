@@ -1,10 +1,7 @@
 //! A wheel behaves as a sorted map: no key fires early and none is lost, also near every wrap.
 
-#[path = "../../wheel/run.rs"]
-mod run;
-
-use super::tape::Tape;
-use run::{Moment, Run, Step};
+use crate::tape::Tape;
+use peerloop_testkit::wheel::{Moment, Run, Step};
 
 const SLOTS: [usize; 8] = [1, 2, 8, 64, 128, 4_096, 8_192, 65_536];
 const EDGES: [u64; 9] = [0, 64, 4_096, 65_536, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 65_536, u64::MAX];

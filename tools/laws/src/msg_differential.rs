@@ -1,10 +1,7 @@
 //! This library and the crate `bitcoin` agree on every message that both know: the same payloads accepted, the same
 //! values, the same bytes when encoded. They may differ where their protocols do; [`judge`] lists the differences.
 
-#[path = "../../oracle/judge.rs"]
-mod judge;
-#[path = "../../oracle/theirs.rs"]
-mod theirs;
+use crate::{judge, theirs};
 
 /// The first byte picks the command, the rest is its payload.
 pub(crate) fn check(data: &[u8]) {

@@ -20,15 +20,17 @@ use std::time::Duration;
 
 /// The events and memory of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub struct Account {
     /// Readiness reported to it and calls that it made about sockets; clock reads and waits are no events.
-    pub(crate) events: u64,
-    pub(crate) turns: u64,
-    pub(crate) allocations: u64,
+    pub events: u64,
+    /// Calls of `poll_once`.
+    pub turns: u64,
+    /// Allocations in these turns.
+    pub allocations: u64,
     /// Bytes that it uses between two turns.
-    pub(crate) held_bytes: i64,
+    pub held_bytes: i64,
     /// The most bytes that it ever used, within or between turns.
-    pub(crate) peak_bytes: i64,
+    pub peak_bytes: i64,
 }
 
 /// A loop whose turns are measured.

@@ -7,16 +7,16 @@ use peerloop::time::UnixTime;
 use peerloop::wire::{MessageRef, NetAddress, Sender, Version};
 use std::borrow::Cow;
 
-pub(crate) const MAGIC: [u8; 4] = Network::Regtest.magic();
+pub const MAGIC: [u8; 4] = Network::Regtest.magic();
 
-pub(crate) fn frame(message: &MessageRef<'_>) -> Vec<u8> {
+pub fn frame(message: &MessageRef<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     message.encode_frame(MAGIC, &mut bytes);
     bytes
 }
 
 /// Returns a dialler's first messages: `version` and `verack`.
-pub(crate) fn greeting() -> Vec<u8> {
+pub fn greeting() -> Vec<u8> {
     let version = Version {
         protocol_version: PROTOCOL_VERSION as i32,
         services: 0,

@@ -1,7 +1,7 @@
 //! No payload of any command makes a decoder or an accessor panic; a decoded message encodes to the same; and memory
 //! follows the bytes that arrived, not the claimed ones.
 
-use super::tape::Tape;
+use crate::tape::Tape;
 use allocation_counter::measure;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{

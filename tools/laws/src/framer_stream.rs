@@ -2,9 +2,8 @@
 //! memory for its received bytes, a streamed or discarded one uses none. A length above the limit ends the link with
 //! its header. A parser that is fed with chunks finds the same as a reader of the whole block.
 
-use super::framer::{RECORD_MAX_BYTES, read_and_forget};
-use super::tape::Tape;
-use super::tape::model::{self, Arrival, Choice};
+use crate::framer::{RECORD_MAX_BYTES, read_and_forget};
+use crate::tape::Tape;
 use allocation_counter::measure;
 use peerloop::error::WireError;
 use peerloop::framer::{BufferLimits, Delivery, FramerMemory, FramerRules, Input, MessageFramer};
@@ -12,6 +11,8 @@ use peerloop::limits::BUFFER_GROWTH_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, PayloadLimits};
+use peerloop_testkit::bytes::sha256_twice;
+use peerloop_testkit::framing::{self, Arrival, Choice};
 
 /// Lengths around the largest claim of a basic header, around the largest accepted length, and the largest possible
 /// claim.
@@ -47,9 +48,9 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
     match kind {
         HeaderKind::Basic => {
             let len = len.try_into().expect("the length fits the 32 bits of a basic header");
-            model::head(model::command(b"block"), len, model::sha256_twice(payload))
+            framing::head(framing::command(b"block"), len, sha256_twice(payload))
         }
-        HeaderKind::Extended => model::extended(b"extmsg", b"block", len, b""),
+        HeaderKind::Extended => framing::extended(b"extmsg", b"block", len, b""),
     }
 }
 
@@ -57,10 +58,10 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
     // Only the bytes that arrive bound the memory.
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(u64::MAX), ..model::rules() };
-    let expected = model::read_whole(&stream, &rules, &[choice]);
-    assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
-    assert_eq!(model::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(u64::MAX), ..framing::rules() };
+    let expected = framing::read_whole(&stream, &rules, &[choice]);
+    assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
+    assert_eq!(framing::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
     if len > rules.limits.block_max_bytes {
         assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "the caller is not asked");
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
@@ -76,7 +77,7 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
 /// of its header.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { block_max_bytes: limit, ..PayloadLimits::default() };
-    let rules = FramerRules { limits, ..model::rules() };
+    let rules = FramerRules { limits, ..framing::rules() };
     for len in [limit.saturating_sub(1), limit, limit.saturating_add(1)] {
         if kind == HeaderKind::Basic && len > u64::from(u32::MAX) {
             continue;

@@ -1,5 +1,6 @@
 //! A reader that has the whole stream, and a driver that feeds it to a framer in pieces.
 
+use crate::bytes::sha256_twice;
 use peerloop::error::WireError;
 use peerloop::framer::{
     BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer,
@@ -11,11 +12,10 @@ use peerloop::limits::{
 use peerloop::protocol::{CommandName, Network};
 use peerloop::time::Instant;
 use peerloop::wire::{Header, PayloadLimits};
-use sha2::{Digest, Sha256};
 
-pub(crate) const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+pub const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
-pub(crate) fn rules() -> FramerRules {
+pub fn rules() -> FramerRules {
     FramerRules {
         magic: MAGIC,
         limits: PayloadLimits::default(),
@@ -24,23 +24,23 @@ pub(crate) fn rules() -> FramerRules {
     }
 }
 
-pub(crate) fn memory() -> FramerMemory {
+pub fn memory() -> FramerMemory {
     FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES)
 }
 
 /// The decision of the framer's caller about a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub enum Choice {
     Deliver(Delivery),
     Refuse,
 }
 
 impl Choice {
-    pub(crate) const BUFFER: Self = Self::Deliver(Delivery::Buffer);
-    pub(crate) const STREAM: Self = Self::Deliver(Delivery::Stream);
-    pub(crate) const DISCARD: Self = Self::Deliver(Delivery::Discard);
+    pub const BUFFER: Self = Self::Deliver(Delivery::Buffer);
+    pub const STREAM: Self = Self::Deliver(Delivery::Stream);
+    pub const DISCARD: Self = Self::Deliver(Delivery::Discard);
 
-    pub(crate) fn decide(self, header: &Header) -> Result<Delivery, WireError> {
+    pub fn decide(self, header: &Header) -> Result<Delivery, WireError> {
         match self {
             Self::Deliver(delivery) => Ok(delivery),
             Self::Refuse => Err(WireError::BadValue { command: header.command }),
@@ -50,7 +50,7 @@ impl Choice {
 
 /// The outcome of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Frame { command: [u8; 12], payload: Vec<u8> },
     Streamed { command: [u8; 12], payload: Vec<u8>, verdict: ChecksumVerdict },
     Dropped { command: [u8; 12], payload_len: u64, cause: DropCause },
@@ -58,37 +58,33 @@ pub(crate) enum Outcome {
 
 /// The outcome of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Story {
-    pub(crate) outcomes: Vec<Outcome>,
+pub struct Story {
+    pub outcomes: Vec<Outcome>,
     /// The bytes delivered of a streamed frame whose end did not arrive.
-    pub(crate) unfinished: Vec<u8>,
-    pub(crate) error: Option<WireError>,
+    pub unfinished: Vec<u8>,
+    pub error: Option<WireError>,
     /// How often the caller was asked about a header.
-    pub(crate) asked: usize,
+    pub asked: usize,
 }
 
-pub(crate) fn sha256_twice(payload: &[u8]) -> [u8; 4] {
-    *Sha256::digest(Sha256::digest(payload)).first_chunk().expect("a digest has 32 bytes")
-}
-
-pub(crate) fn command(text: &[u8]) -> [u8; 12] {
+pub fn command(text: &[u8]) -> [u8; 12] {
     let mut command = [0; 12];
     command[..text.len()].copy_from_slice(text);
     command
 }
 
-pub(crate) fn head(command: [u8; 12], len_bytes: u32, checksum: [u8; 4]) -> Vec<u8> {
+pub fn head(command: [u8; 12], len_bytes: u32, checksum: [u8; 4]) -> Vec<u8> {
     [&MAGIC[..], &command, &len_bytes.to_le_bytes(), &checksum].concat()
 }
 
-pub(crate) fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
+pub fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(name.as_bytes()), payload.len() as u32, sha256_twice(payload));
     bytes.extend_from_slice(payload);
     bytes
 }
 
 /// Returns a frame with an extended header, whose outer length and checksum are ignored.
-pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
+pub fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(outer), 7, [9; 4]);
     bytes.extend_from_slice(&command(inner));
     bytes.extend_from_slice(&len.to_le_bytes());
@@ -97,18 +93,12 @@ pub(crate) fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> 
 }
 
 /// Returns a payload that changes under any shift or repetition.
-pub(crate) fn payload(len: usize) -> Vec<u8> {
+pub fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
 
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|digit| !digit.is_ascii_whitespace()).collect();
-    let value = |digit: u8| (digit as char).to_digit(16).expect("a hexadecimal digit") as u8;
-    digits.chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
-}
-
 /// Returns the limits once more, in the specification's words.
-pub(crate) fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
+pub fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
         return rules.limits.message_max_bytes;
@@ -125,7 +115,7 @@ pub(crate) fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     }
 }
 
-pub(crate) fn is_well_formed(command: [u8; 12]) -> bool {
+pub fn is_well_formed(command: [u8; 12]) -> bool {
     let mut name_has_ended = false;
     command.iter().all(|&byte| {
         name_has_ended |= byte == 0;
@@ -142,7 +132,7 @@ fn bad_magic(found: &[u8], wrong: usize) -> WireError {
 
 /// Returns the error without its part that depends on how much had arrived: a wrong magic's bytes after the first
 /// wrong one.
-pub(crate) fn decided(error: WireError) -> WireError {
+pub fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
             assert!(network.is_none() || network == Network::from_magic(found));
@@ -153,7 +143,7 @@ pub(crate) fn decided(error: WireError) -> WireError {
 }
 
 /// Reads the whole stream. The n-th question about a header is answered with the n-th choice, cyclically.
-pub(crate) fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Story {
+pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Story {
     let mut story = Story::default();
     let mut rest = stream;
     loop {
@@ -229,7 +219,7 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
 
 /// How the next bytes arrive.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Arrival {
+pub enum Arrival {
     /// In a block of at most this many bytes.
     Block(usize),
     /// At most this many directly into the framer's room, or as a block if it offers none.
@@ -237,9 +227,9 @@ pub(crate) enum Arrival {
 }
 
 /// One link: a framer and its story so far.
-pub(crate) struct Link<'a> {
-    pub(crate) framer: MessageFramer,
-    pub(crate) story: Story,
+pub struct Link<'a> {
+    pub framer: MessageFramer,
+    pub story: Story,
     rules: &'a FramerRules,
     choices: &'a [Choice],
     fed_bytes: u64,
@@ -249,11 +239,11 @@ pub(crate) struct Link<'a> {
     payload_len: u64,
     head_len: u64,
     /// How often there was room to receive into.
-    pub(crate) rooms_offered: usize,
+    pub rooms_offered: usize,
 }
 
 impl<'a> Link<'a> {
-    pub(crate) fn new(rules: &'a FramerRules, choices: &'a [Choice]) -> Self {
+    pub fn new(rules: &'a FramerRules, choices: &'a [Choice]) -> Self {
         Self {
             framer: MessageFramer::default(),
             story: Story::default(),
@@ -268,7 +258,7 @@ impl<'a> Link<'a> {
     }
 
     /// Makes the beginning of `rest` arrive and returns its length.
-    pub(crate) fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
+    pub fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
         let taken = match arrival {
             Arrival::Direct(most) => self.arrive_directly(&rest[..most.min(rest.len())], memory),
             Arrival::Block(_) => None,
@@ -373,7 +363,7 @@ impl<'a> Link<'a> {
 }
 
 /// Reads the stream through a framer, with the arrivals repeated cyclically; at least one must not be empty.
-pub(crate) fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> Story {
+pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> Story {
     let mut memory = memory();
     let mut link = Link::new(rules, choices);
     let mut rest = stream;

@@ -2,84 +2,89 @@
 //! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f. Recorded frames
 //! are those that an SV Node 1.0.13 sent on a regtest network. Each frame's first line is its header.
 
+use crate::bytes::hex;
 use peerloop::protocol::CommandName;
 
 /// `version` with an association id.
-pub(crate) const VERSION_WITH_ASSOCIATION: &str = "e3e1f3e876657273696f6e0000000000750000005462ca7e\
+pub const VERSION_WITH_ASSOCIATION: &str = "e3e1f3e876657273696f6e0000000000750000005462ca7e\
     80110100210000000000000000f153650000000000000000000000000000000000000000000000000000000000002100\
     00000000000000000000000000000000000000000000000001020304050607080d2f6578616d706c653a302e312f0035\
     0c00011100101112131415161718191a1b1c1d1e1f";
 
 /// `version` with an empty association id.
-pub(crate) const VERSION_WITH_EMPTY_ASSOCIATION: &str = "e3e1f3e876657273696f6e00000000006400000067c695dd\
+pub const VERSION_WITH_EMPTY_ASSOCIATION: &str = "e3e1f3e876657273696f6e00000000006400000067c695dd\
     80110100210000000000000000f153650000000000000000000000000000000000000000000000000000000000002100\
     00000000000000000000000000000000000000000000000001020304050607080d2f6578616d706c653a302e312f0035\
     0c000100";
 
 /// `verack`.
-pub(crate) const VERACK: &str = "e3e1f3e876657261636b000000000000000000005df6e0e2";
+pub const VERACK: &str = "e3e1f3e876657261636b000000000000000000005df6e0e2";
 
 /// `sendheaders`.
-pub(crate) const SENDHEADERS: &str = "e3e1f3e873656e646865616465727300000000005df6e0e2";
+pub const SENDHEADERS: &str = "e3e1f3e873656e646865616465727300000000005df6e0e2";
 
 /// `ping`.
-pub(crate) const PING: &str = "e3e1f3e870696e670000000000000000080000002502fa94\
+pub const PING: &str = "e3e1f3e870696e670000000000000000080000002502fa94\
     0102030405060708";
 
 /// `pong`.
-pub(crate) const PONG: &str = "e3e1f3e8706f6e670000000000000000080000002502fa94\
+pub const PONG: &str = "e3e1f3e8706f6e670000000000000000080000002502fa94\
     0102030405060708";
 
 /// `protoconf` with both fields.
-pub(crate) const PROTOCONF_WITH_POLICIES: &str = "e3e1f3e870726f746f636f6e660000001b00000030d5edd0\
+pub const PROTOCONF_WITH_POLICIES: &str = "e3e1f3e870726f746f636f6e660000001b00000030d5edd0\
     020000200015426c6f636b5072696f726974792c44656661756c74";
 
 /// `protoconf` with one field.
-pub(crate) const PROTOCONF_WITHOUT_POLICIES: &str = "e3e1f3e870726f746f636f6e66000000050000009cc68f5e\
+pub const PROTOCONF_WITHOUT_POLICIES: &str = "e3e1f3e870726f746f636f6e66000000050000009cc68f5e\
     0100001000";
 
 /// `reject` of a transaction.
-pub(crate) const REJECT_TX: &str = "e3e1f3e872656a6563740000000000002d000000b2320e5c\
+pub const REJECT_TX: &str = "e3e1f3e872656a6563740000000000002d000000b2320e5c\
     02747810086261642d74786e733ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a";
 
 /// An extended header that announces a `block` of 4 GiB.
-pub(crate) const EXTENDED_BLOCK_HEADER: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
+pub const EXTENDED_BLOCK_HEADER: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
     626c6f636b000000000000000000000001000000";
 
 /// A `ping` under an extended header.
-pub(crate) const EXTENDED_PING: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
+pub const EXTENDED_PING: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
     70696e67000000000000000008000000000000000102030405060708";
 
 /// A node's first message.
-pub(crate) const NODE_VERSION: &str = "dab5bffa76657273696f6e00000000006a0000004cc028f6\
+pub const NODE_VERSION: &str = "dab5bffa76657273696f6e00000000006a0000004cc028f6\
     801101002100000000000000ff98026b0000000000000000000000000000000000000000000000000000000000002100\
     000000000000000000000000000000000000000000000000b1f231a98bdc038b132f426974636f696e2053563a312e30\
     2e31332f000000000100";
 
 /// The node's reply to our version.
-pub(crate) const NODE_VERACK: &str = "dab5bffa76657261636b000000000000000000005df6e0e2";
+pub const NODE_VERACK: &str = "dab5bffa76657261636b000000000000000000005df6e0e2";
 
 /// The node's `protoconf`.
-pub(crate) const NODE_PROTOCONF: &str = "dab5bffa70726f746f636f6e660000001b00000030d5edd0\
+pub const NODE_PROTOCONF: &str = "dab5bffa70726f746f636f6e660000001b00000030d5edd0\
     020000200015426c6f636b5072696f726974792c44656661756c74";
 
 /// The node's `sendheaders`.
-pub(crate) const NODE_SENDHEADERS: &str = "dab5bffa73656e646865616465727300000000005df6e0e2";
+pub const NODE_SENDHEADERS: &str = "dab5bffa73656e646865616465727300000000005df6e0e2";
 
 /// The node's first ping.
-pub(crate) const NODE_PING: &str = "dab5bffa70696e6700000000000000000800000076408747\
+pub const NODE_PING: &str = "dab5bffa70696e6700000000000000000800000076408747\
+    ac78259a5c4c5a84";
+
+/// The reply to [`NODE_PING`].
+pub const NODE_PING_ANSWER: &str = "dab5bffa706f6e6700000000000000000800000076408747\
     ac78259a5c4c5a84";
 
 /// The node's reply to a ping of three bytes.
-pub(crate) const NODE_REJECT_PING: &str = "dab5bffa72656a6563740000000000001c000000b349e677\
+pub const NODE_REJECT_PING: &str = "dab5bffa72656a6563740000000000001c000000b349e677\
     0470696e6701156572726f722070617273696e67206d657373616765";
 
 /// The node's reply to a second version.
-pub(crate) const NODE_REJECT_VERSION: &str = "dab5bffa72656a656374000000000000230000009134b3bc\
+pub const NODE_REJECT_VERSION: &str = "dab5bffa72656a656374000000000000230000009134b3bc\
     0776657273696f6e12194475706c69636174652076657273696f6e206d657373616765";
 
 /// The node's reply to a loose coinbase transaction.
-pub(crate) const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297eb2\
+pub const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297eb2\
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
@@ -95,7 +100,7 @@ const NAMED: [(&str, &str); 7] = [
 ];
 
 /// Computed frames of all other messages, by command.
-pub(crate) const COMPUTED: [(&str, &str); 27] = [
+pub const COMPUTED: [(&str, &str); 27] = [
     ("sendhdrsen", "e3e1f3e873656e6468647273656e0000000000005df6e0e2"),
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2"),
     (
@@ -245,7 +250,7 @@ pub(crate) const COMPUTED: [(&str, &str); 27] = [
 ];
 
 /// Recorded frames of such messages.
-pub(crate) const RECORDED: [(&str, &str); 14] = [
+pub const RECORDED: [(&str, &str); 14] = [
     (
         "authch",
         "dab5bffa617574686368000000000000280000008302cbf6\
@@ -338,18 +343,17 @@ pub(crate) const RECORDED: [(&str, &str); 14] = [
 ];
 
 /// Commands and payloads of these frames; every command but `extmsg` has one at least.
-pub(crate) fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
+pub fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
 }
 
-/// Returns the bytes of hexadecimal text.
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2), "{text} has half a byte");
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+/// Returns a frame's payload, which begins after 24 bytes of header.
+pub fn payload(frame: &str) -> Vec<u8> {
+    hex(frame).split_off(24)
 }
 
-/// Returns a frame's payload, which begins after 24 bytes of header.
-pub(crate) fn payload(frame: &str) -> Vec<u8> {
-    hex(frame).split_off(24)
+/// Returns the first of the `known` frames with this command.
+pub fn known<'a>(known: &[(&str, &'a str)], command: &str) -> &'a str {
+    known.iter().find(|(name, _)| *name == command).expect(command).1
 }

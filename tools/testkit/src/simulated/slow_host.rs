@@ -15,23 +15,23 @@ use std::time::Duration;
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
 /// What `limits.rs` says that a dial costs.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
-pub(crate) const READ_TIME: Duration = Duration::from_micros(2);
+pub const READ_TIME: Duration = Duration::from_micros(2);
 
-pub(crate) struct SlowHost {
+pub struct SlowHost {
     net: SimNet,
     world: World,
     /// What the next accepts fail with, before any succeeds again.
-    pub(crate) accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
+    pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
     /// What each write costs; nothing unless the test wants it.
-    pub(crate) write_time: Duration,
+    pub write_time: Duration,
 }
 
 impl SlowHost {
-    pub(crate) fn new(world: &World) -> Self {
+    pub fn new(world: &World) -> Self {
         Self { net: world.host(), world: world.clone(), accept_errors: Rc::default(), write_time: Duration::ZERO }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.net.ip(), 18_444)
     }
 }

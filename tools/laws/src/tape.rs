@@ -1,10 +1,8 @@
 //! A tape: bytes as a source of decisions, and the streams of frames built from them.
 
-#[path = "../../framer/model.rs"]
-pub(crate) mod model;
-
-use model::{Arrival, Choice};
 use peerloop::protocol::CommandName;
+use peerloop_testkit::bytes::sha256_twice;
+use peerloop_testkit::framing::{self, Arrival, Choice};
 
 /// Bytes from which decisions are read one after the other. After its end every decision is zero.
 #[derive(Clone, Debug)]
@@ -107,11 +105,11 @@ impl<'a> Tape<'a> {
             0..=5 => put_frame(command, self.take(len), [0; 4], stream),
             6 | 7 => put_frame(command, self.take(len), self.array(), stream),
             // Lengths around a pooled buffer's capacity, and large enough to be received directly.
-            8 => put_frame(command, &model::payload(4_096 - 8 + len % 16), [0; 4], stream),
-            9 if len >= 0xf0 => put_frame(command, &model::payload((len - 0xef) * 1_237), [0; 4], stream),
-            9 => put_frame(command, &model::payload(len), [0; 4], stream),
+            8 => put_frame(command, &framing::payload(4_096 - 8 + len % 16), [0; 4], stream),
+            9 if len >= 0xf0 => put_frame(command, &framing::payload((len - 0xef) * 1_237), [0; 4], stream),
+            9 => put_frame(command, &framing::payload(len), [0; 4], stream),
             // A header that claims a payload without any bytes behind it.
-            10 | 11 => stream.extend_from_slice(&model::head(command, self.u32(), self.array())),
+            10 | 11 => stream.extend_from_slice(&framing::head(command, self.u32(), self.array())),
             _ => stream.extend_from_slice(self.take(len)),
         }
     }
@@ -119,8 +117,8 @@ impl<'a> Tape<'a> {
 
 /// Appends a frame whose checksum differs from the correct one in these bits.
 fn put_frame(command: [u8; 12], payload: &[u8], off: [u8; 4], stream: &mut Vec<u8>) {
-    let mut checksum = model::sha256_twice(payload);
+    let mut checksum = sha256_twice(payload);
     checksum.iter_mut().zip(off).for_each(|(byte, off)| *byte ^= off);
-    stream.extend_from_slice(&model::head(command, payload.len() as u32, checksum));
+    stream.extend_from_slice(&framing::head(command, payload.len() as u32, checksum));
     stream.extend_from_slice(payload);
 }

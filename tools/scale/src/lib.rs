@@ -5,7 +5,11 @@
 //! millisecond do not depend on the number of peers, so that a turn of a large loop has as much work as one of a
 //! small loop: only the cost of the other peers differs. The peers check that the loop treats them correctly.
 
-use crate::meter::{Account, Measured};
+mod meter;
+
+pub use meter::Account;
+
+use meter::Measured;
 use peerloop::peer::ConnectionType;
 use peerloop::sim::actor::{Crowd, Honest, Journal, Line, Persona, Profile, Role};
 use peerloop::sim::{Driver, Tape, World};
@@ -35,13 +39,15 @@ const ENDING: usize = 1_024;
 
 /// The events and memory of the loop up to the end of one phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Phase {
-    pub(crate) name: &'static str,
+pub struct Phase {
+    /// What the loop did in it.
+    pub name: &'static str,
     /// Peers that are ready.
-    pub(crate) ready: u64,
-    pub(crate) account: Account,
+    pub ready: u64,
+    /// What it did and held since it began.
+    pub account: Account,
     /// Bytes that the loop itself reports.
-    pub(crate) accounted_bytes: u64,
+    pub accounted_bytes: u64,
 }
 
 /// Runs a whole life with `peers` peers, an even number up to 1,800,000, and returns its phases.
@@ -49,7 +55,7 @@ pub(crate) struct Phase {
 /// # Panics
 ///
 /// If a peer was not treated correctly, or if anything remains in the end.
-pub(crate) fn live(peers: u64) -> Vec<Phase> {
+pub fn live(peers: u64) -> Vec<Phase> {
     assert!(peers > 0 && peers.is_multiple_of(2), "half of the peers dial, half are dialled");
     let times = Times::of(peers);
     let mut stage = Stage::new(peers, times);

@@ -1,7 +1,7 @@
 //! A send queue returns the bytes that were queued, however few the kernel accepts, and holds no memory when it is
 //! empty.
 
-use super::tape::Tape;
+use crate::tape::Tape;
 use bytes::Bytes;
 use peerloop::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
 use peerloop::send_queue::{BufferPool, SendQueue};

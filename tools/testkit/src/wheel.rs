@@ -69,7 +69,7 @@ impl Model {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub enum Step {
     Arm {
         key: u32,
         tick: Moment,
@@ -95,7 +95,7 @@ pub(crate) enum Step {
 
 /// A tick relative to the present one.
 #[derive(Clone, Debug)]
-pub(crate) enum Moment {
+pub enum Moment {
     Ahead(u64),
     Rounds { rounds: u64, off: i64 },
     Behind(u64),
@@ -116,14 +116,14 @@ impl Moment {
 }
 
 /// The wheel and the model of a run, driven in step and compared after each step.
-pub(crate) struct Run {
+pub struct Run {
     wheel: Wheel,
     model: Model,
     now_tick: u64,
 }
 
 impl Run {
-    pub(crate) fn new(slots: usize, now_tick: u64) -> Self {
+    pub fn new(slots: usize, now_tick: u64) -> Self {
         Self { wheel: Wheel::new(slots, now_tick), model: Model::new(slots, now_tick), now_tick }
     }
 
@@ -155,7 +155,7 @@ impl Run {
         due
     }
 
-    pub(crate) fn apply(&mut self, step: &Step) {
+    pub fn apply(&mut self, step: &Step) {
         let slots = self.model.slots as usize;
         match *step {
             Step::Arm { key, ref tick } => self.arm(key, tick.tick(self.now_tick, slots)),
@@ -182,7 +182,7 @@ impl Run {
 
     /// Expires at `next_tick`, then at the earliest armed tick, which may be many rounds later, until nothing is
     /// armed.
-    pub(crate) fn drain(&mut self) {
+    pub fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
             let next = self.wheel.next_tick().expect("something is armed");
             self.now_tick = self.now_tick.max(next);

@@ -1,17 +1,16 @@
 //! A handshake follows its table in either direction: nothing is sent or accepted too early, and it ends in time
 //! whatever the peer sends or omits.
 
-#[allow(clippy::unwrap_used, reason = "what fails in a helper fails its law")]
-#[path = "../../sim/support.rs"]
-mod support;
-
-use super::tape::Tape;
+use crate::tape::Tape;
 use peerloop::Config;
 use peerloop::limits::{HANDSHAKE_MESSAGES_MAX, HANDSHAKE_TIMEOUT};
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
+use peerloop_testkit::bytes;
+use peerloop_testkit::bytes::{commands, frame};
+use peerloop_testkit::simulated;
+use peerloop_testkit::simulated::{Node, Player, RawPeer};
 use std::time::Duration;
-use support::{Node, Player, RawPeer, commands, frame};
 
 const PROTOCOL_VERSIONS: [i32; 10] = [70_016, 70_015, 70_012, 70_011, 60_001, 60_000, 31_800, 31_799, 0, -1];
 const AGENTS: [Option<&[u8]>; 5] =
@@ -65,7 +64,7 @@ pub(crate) fn check(data: &[u8]) {
     let is_dialler = tape.u8() % 2 == 1;
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
-    let config = Config { ping_interval: Duration::ZERO, ..support::config() };
+    let config = Config { ping_interval: Duration::ZERO, ..simulated::config() };
     let player = if is_dialler { Player::dialling(peer.listen()) } else { Player::default() };
     let mut node = Node::new(&world, config, player);
     if !is_dialler {
@@ -105,7 +104,7 @@ fn compare_end(node: &Node, model: &Model) {
             assert_eq!(closed.reason.label(), reason);
             if reason == "handshake_timeout" {
                 let late = closed.at.since(model.began.plus(HANDSHAKE_TIMEOUT));
-                assert!(late <= support::TICK && closed.at >= model.began.plus(HANDSHAKE_TIMEOUT), "{closed:?}");
+                assert!(late <= simulated::TICK && closed.at >= model.began.plus(HANDSHAKE_TIMEOUT), "{closed:?}");
             }
         }
     }
@@ -134,13 +133,13 @@ fn play(step: &Step, peer: &mut RawPeer) {
     match *step {
         Step::Version(spoken) => peer.send(&frame("version", &spoken.payload())),
         Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
-        Step::Verack => peer.send(&support::verack()),
-        Step::Ping => peer.send(&support::ping()),
+        Step::Verack => peer.send(&bytes::verack()),
+        Step::Ping => peer.send(&bytes::ping()),
         // Before the handshake such messages are not decoded; after it these are valid.
-        Step::Early("protoconf") => peer.send(&support::protoconf()),
+        Step::Early("protoconf") => peer.send(&bytes::protoconf()),
         Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
         Step::Early(command) => peer.send(&frame(command, &[])),
-        Step::BadChecksum => peer.send(&support::header("verack", 0, &[0; 4])),
+        Step::BadChecksum => peer.send(&bytes::header("verack", 0, &[0; 4])),
         Step::Wait(_) => {}
     }
 }

@@ -6,11 +6,7 @@
 //! the whole world, peers and virtual kernel included, and proves nothing. `src/manual/testing.md` describes how to
 //! count the instructions.
 
-mod meter;
-mod run;
-
-use meter::Account;
-use run::Phase;
+use peerloop_scale::{Account, Phase};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -35,7 +31,7 @@ fn main() -> ExitCode {
 #[expect(clippy::disallowed_methods, reason = "the time is printed and never judged")]
 fn report(peers: u64) {
     let began = Instant::now();
-    let phases = run::live(peers);
+    let phases = peerloop_scale::live(peers);
     let took = began.elapsed();
     print!("{:24}{:>12}{:>12}{:>12}", format!("{peers} peers"), "ready", "turns", "events");
     println!("{:>14}{:>14}{:>14}{:>14}", "allocations", "bytes held", "accounted", "peak");

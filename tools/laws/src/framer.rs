@@ -1,11 +1,11 @@
 //! For any bytes and any cuts, a framer reports the same as a reader of the whole stream. It uses at most twice the
 //! bytes it was fed, plus one step of growth and the record of a frame.
 
-use super::tape::Tape;
-use super::tape::model::{self, Arrival, Choice};
+use crate::tape::Tape;
 use allocation_counter::measure;
 use peerloop::framer::{BufferLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::time::Instant;
+use peerloop_testkit::framing::{self, Arrival, Choice};
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
@@ -17,12 +17,12 @@ pub(crate) fn check(data: &[u8]) {
     let mut arrivals = tape.arrivals();
     let choices = tape.choices(&CHOICES);
     let buffered_message_max_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(buffered_message_max_bytes), ..model::rules() };
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(buffered_message_max_bytes), ..framing::rules() };
     let stream = tape.arriving_stream(&mut arrivals);
 
-    let expected = model::read_whole(&stream, &rules, &choices);
-    assert_eq!(model::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &choices), expected);
-    assert_eq!(model::read_arriving(&stream, &arrivals, &rules, &choices), expected);
+    let expected = framing::read_whole(&stream, &rules, &choices);
+    assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &choices), expected);
+    assert_eq!(framing::read_arriving(&stream, &arrivals, &rules, &choices), expected);
 
     let allocated = measure(|| read_and_forget(&stream, &rules, &arrivals, &choices));
     let allowed = 2 * stream.len() as u64 + 64 * 1024 + RECORD_MAX_BYTES;

@@ -21,10 +21,10 @@ use peerloop::wire::{
 };
 
 /// The magic of the compared frames; any magic would do.
-pub(crate) const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
+pub const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
 /// The commands that are older than this protocol's own.
-pub(crate) const COMMON: [CommandName; 26] = [
+pub const COMMON: [CommandName; 26] = [
     CommandName::VERSION,
     CommandName::VERACK,
     CommandName::ADDR,
@@ -54,20 +54,20 @@ pub(crate) const COMMON: [CommandName; 26] = [
 ];
 
 /// Returns the crate's result for a payload in a valid frame.
-pub(crate) fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
+pub fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
     deserialize::<RawNetworkMessage>(&frame).map(RawNetworkMessage::into_payload)
 }
 
 /// Returns the frame that the crate writes.
-pub(crate) fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
+pub fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
 /// Returns our message as a value of the crate, without the fields that only this protocol has; `None` if the crate
 /// cannot represent it, and for a partial tree, which the crate builds and reads but cannot assemble from parts.
-pub(crate) fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
+pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),
         MessageRef::Verack => NetworkMessage::Verack,
@@ -131,7 +131,7 @@ pub(crate) fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
 }
 
 /// Asserts that two values are the same message.
-pub(crate) fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
+pub fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     match (ours, theirs) {
         (MessageRef::MerkleBlock(ours), NetworkMessage::MerkleBlock(theirs)) => {
             assert_eq!(header(&ours.header), theirs.header);
@@ -189,7 +189,8 @@ fn locator_hashes(message: &LocatorRef<'_>) -> Vec<BlockHash> {
     message.hashes().map(block_hash).collect()
 }
 
-pub(crate) fn header(header: &BlockHeader) -> block::Header {
+/// Converts a header.
+pub fn header(header: &BlockHeader) -> block::Header {
     block::Header {
         version: block::Version::from_consensus(header.version),
         prev_blockhash: block_hash(header.prev_hash),
@@ -219,13 +220,14 @@ fn tx(tx: &TxRef<'_>) -> Transaction {
     }
 }
 
-pub(crate) fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
+/// Converts a block.
+pub fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     let txdata = message.transactions.iter().map(|item| item.ok().map(|item| tx(&item))).collect::<Option<_>>()?;
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
 /// Converts a compact block; the crate's positions are distances.
-pub(crate) fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
+pub fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();
     for prefilled in message.prefilled() {
@@ -272,20 +274,23 @@ fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-pub(crate) fn txid(hash: Hash256) -> Txid {
+/// Converts the id of a transaction.
+pub fn txid(hash: Hash256) -> Txid {
     Txid::from_byte_array(hash.to_bytes())
 }
 
-pub(crate) fn block_hash(hash: Hash256) -> BlockHash {
+/// Converts the hash of a block.
+pub fn block_hash(hash: Hash256) -> BlockHash {
     BlockHash::from_byte_array(hash.to_bytes())
 }
 
-pub(crate) fn merkle_node(hash: Hash256) -> TxMerkleNode {
+/// Converts a node of a merkle tree.
+pub fn merkle_node(hash: Hash256) -> TxMerkleNode {
     TxMerkleNode::from_byte_array(hash.to_bytes())
 }
 
 /// Returns the payload that we write.
-pub(crate) fn payload_of(message: &MessageRef<'_>) -> Vec<u8> {
+pub fn payload_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     message.encode_payload(&mut payload);
     payload

@@ -1,11 +1,11 @@
 //! A header decodes from its bytes and encodes to the same bytes; names and limits are checked as a node checks them.
 
-use super::tape::Tape;
-use super::tape::model;
+use crate::tape::Tape;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::header::payload_limit;
 use peerloop::wire::{Header, PayloadLimits};
+use peerloop_testkit::framing;
 
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -20,9 +20,9 @@ pub(crate) fn check(data: &[u8]) {
     let block_max_bytes = tape.u64() >> (tape.u8() % 64);
     let message_max_bytes = u64::from(tape.u32());
     let limits = PayloadLimits { message_max_bytes, block_max_bytes };
-    let rules = peerloop::framer::FramerRules { limits, ..model::rules() };
+    let rules = peerloop::framer::FramerRules { limits, ..framing::rules() };
     for command in [Header::decode(&bytes).command, Header::decode(&known).command] {
-        assert_eq!(payload_limit(command, &limits), model::limit(command.to_bytes(), &rules));
+        assert_eq!(payload_limit(command, &limits), framing::limit(command.to_bytes(), &rules));
     }
 }
 
@@ -51,7 +51,7 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));
     assert_eq!(header.checksum.expect("a basic header has one")[..], bytes[20..]);
-    assert_eq!(header.command.is_well_formed(), model::is_well_formed(header.command.to_bytes()));
+    assert_eq!(header.command.is_well_formed(), framing::is_well_formed(header.command.to_bytes()));
     let printed = header.command.to_string();
     assert!(printed.len() <= 4 * 12 && printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{printed:?}");
 }

@@ -18,7 +18,7 @@
 //! | `WidePosition` | read positions of 32 bits | 16 in `cmpctblock`, 64 in `getblocktxn` |
 //! | `Size` | accept as many as the payload can hold | refuses more than 4,000,000 bytes of indexes |
 
-use super::theirs::{assert_same, decode, frame_of_theirs, payload_of};
+use crate::theirs::{assert_same, decode, frame_of_theirs, payload_of};
 use bitcoin::Transaction;
 use bitcoin::consensus::encode;
 use bitcoin::p2p::message::NetworkMessage;
@@ -28,7 +28,7 @@ use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
 
 /// The reason why two results differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Difference {
+pub enum Difference {
     /// The node ignores them. Only this protocol has an association in `version` and an age in `mempool`.
     Tail,
     /// The node accepts it as well.
@@ -105,7 +105,7 @@ fn common_len(message: &MessageRef<'_>) -> usize {
 /// # Panics
 ///
 /// If they differ in any other way.
-pub(crate) fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
+pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
     let ours = match decode_ours(command, payload) {
         Ok(ours) => ours,
         Err(error) => {

@@ -1,0 +1,89 @@
+//! The protocol's bytes, put together by hand: hexadecimal text, checksums and frames of the regression test network.
+//!
+//! The library's codec has no part in them, so that a test can hold the codec to them.
+
+use crate::vectors::{NODE_PING, NODE_PING_ANSWER, NODE_PROTOCONF, NODE_VERACK, NODE_VERSION};
+use sha2::{Digest, Sha256};
+
+/// The magic of the regression test network.
+pub const REGTEST: [u8; 4] = [0xda, 0xb5, 0xbf, 0xfa];
+
+/// Returns a node's `version`.
+pub fn version() -> Vec<u8> {
+    hex(NODE_VERSION)
+}
+
+/// Returns a node's `verack`.
+pub fn verack() -> Vec<u8> {
+    hex(NODE_VERACK)
+}
+
+/// Returns a node's `protoconf`.
+pub fn protoconf() -> Vec<u8> {
+    hex(NODE_PROTOCONF)
+}
+
+/// Returns what a peer sends until it is ready.
+pub fn ready_bytes() -> Vec<u8> {
+    [version(), verack()].concat()
+}
+
+/// Returns a node's `ping`.
+pub fn ping() -> Vec<u8> {
+    hex(NODE_PING)
+}
+
+/// Returns the answer to [`ping`].
+pub fn pong() -> Vec<u8> {
+    hex(NODE_PING_ANSWER)
+}
+
+/// Returns the bytes of hexadecimal text, white space ignored.
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    assert!(digits.len().is_multiple_of(2), "{text} has half a byte");
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal")).collect()
+}
+
+/// Returns the first four bytes of the payload's double SHA-256.
+pub fn sha256_twice(payload: &[u8]) -> [u8; 4] {
+    *Sha256::digest(Sha256::digest(payload)).first_chunk().expect("a digest has 32 bytes")
+}
+
+/// Builds a frame of the regression test network.
+pub fn frame(command: &str, payload: &[u8]) -> Vec<u8> {
+    let len_bytes = u32::try_from(payload.len()).expect("a small payload");
+    [&header(command, len_bytes, &sha256_twice(payload)), payload].concat()
+}
+
+/// Builds a header of the regression test network, right or wrong.
+pub fn header(command: &str, len_bytes: u32, checksum: &[u8]) -> Vec<u8> {
+    let mut bytes = REGTEST.to_vec();
+    bytes.extend_from_slice(command.as_bytes());
+    bytes.resize(16, 0);
+    bytes.extend_from_slice(&len_bytes.to_le_bytes());
+    bytes.extend_from_slice(checksum);
+    bytes
+}
+
+/// Splits a stream into commands and payloads.
+///
+/// # Panics
+///
+/// If the stream ends within a frame.
+pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    while !stream.is_empty() {
+        assert_eq!(stream[..4], REGTEST, "a frame begins with the magic");
+        let command = String::from_utf8(stream[4..16].to_vec()).expect("ASCII").trim_end_matches('\0').to_owned();
+        let len = u32::from_le_bytes(stream[16..20].try_into().expect("four bytes")) as usize;
+        found.push((command, stream[24..24 + len].to_vec()));
+        stream = &stream[24 + len..];
+    }
+    found
+}
+
+/// Returns the commands of the frames in a stream.
+pub fn commands(stream: &[u8]) -> Vec<String> {
+    frames(stream).into_iter().map(|(command, _)| command).collect()
+}

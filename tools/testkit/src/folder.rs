@@ -1,0 +1,51 @@
+//! A folder for the files of one test.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A new folder, removed with the value.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes a folder in `parent`: `env!("CARGO_TARGET_TMPDIR")`, or the system's where that is not set.
+    pub fn new(parent: impl AsRef<Path>) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("peerloop-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = parent.as_ref().join(name);
+        std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns the path of a file in it.
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is text").to_owned()
+    }
+
+    /// Writes a file in it, and returns its path.
+    pub fn with(&self, name: &str, text: &str) -> String {
+        let path = self.file(name);
+        std::fs::write(&path, text).expect("it can be written");
+        path
+    }
+
+    /// Lists what is in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).expect("it is there");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it is there").file_name().into_string();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("it is text")).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A test that has failed already is not to fail for this.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
