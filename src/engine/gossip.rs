@@ -27,7 +27,7 @@ impl Engine {
     }
 
     /// Reads a message that the handler has had, or did not want.
-    pub(super) fn overhear(&mut self, id: LinkId, frame: &Frame<'_>) {
+    pub(super) fn observe_gossip(&mut self, id: LinkId, frame: &Frame<'_>) {
         match frame.command() {
             CommandName::ADDR if self.state.links.is_open(id) => self.on_addresses(id, frame),
             CommandName::GETADDR if self.state.links.is_open(id) => self.on_getaddr(id),

@@ -21,7 +21,7 @@ use std::num::NonZeroU8;
 
 impl Engine {
     /// The TCP connection of a link is established.
-    pub(crate) fn opened<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+    pub(crate) fn tcp_connected<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
         let before = link.peer.state();
@@ -58,7 +58,7 @@ impl Handshake<'_> {
         // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
         // take each other for themselves.
         let nonce = state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
-        engine.version_leaves(*id, nonce);
+        engine.version_sent(*id, nonce);
         let state = &mut engine.state;
         let Some(link) = state.links.table.get(*id) else { return };
         let config = &state.config;
@@ -191,7 +191,7 @@ impl Handshake<'_> {
         nonces.remove(id);
         let peer = PeerId::of(id);
         state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
-        self.engine.settled(id);
+        self.engine.handshake_completed(id);
         self.engine.ask_for_addresses(id);
         self.engine.links_mut().rearm(id, now);
         self.engine.tell(id, Event::Ready { handshake }, handler);

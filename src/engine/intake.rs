@@ -311,7 +311,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             false => self.handler.on_message(&mut Ctx::new(&mut engine.state), peer, frame),
         }
         if engine.state.manager.is_some() {
-            engine.overhear(self.id, &frame);
+            engine.observe_gossip(self.id, &frame);
             if engine.state.links.is_open(self.id) {
                 engine.judge(self.id, &frame, is_declined);
             }

@@ -243,7 +243,7 @@ impl Engine {
         self.state.telemetry.census.add(peer.connection_type(), peer.state());
         self.state.telemetry.counters.accepted += 1;
         let id = self.state.links.table.insert(peer);
-        self.entered(id, address);
+        self.link_added(id, address);
         Some(id)
     }
 
@@ -251,7 +251,7 @@ impl Engine {
         if self.state.stopping {
             return Err(Refusal::Stopping);
         }
-        self.let_in(address)?;
+        self.admit_host(address)?;
         let links = self.state.links.table.len();
         if links >= self.state.config.max_links {
             Err(Refusal::TableFull { links })
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
-    pub(crate) fn dialling(&mut self, id: LinkId) {
+    pub(crate) fn connect_starting(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
         link.peer.restart_clock(now);
@@ -394,7 +394,7 @@ impl Engine {
         let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason, ended };
         let cut = link.framer.streaming();
         self.nonces.remove(id);
-        self.left(leaving);
+        self.link_removed(leaving);
         self.state.telemetry.counters.closed += 1;
         if bugs::is_planted(Bug::NoDeferredFree) {
             self.state.links.table.remove(id);
@@ -513,7 +513,7 @@ mod tests {
     fn an_end_that_goes_on_by_itself_sets_no_timer() {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
-        engine.opened(id, &mut Deaf);
+        engine.tcp_connected(id, &mut Deaf);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
         assert!(armed.is_some(), "for the handshake");
         engine.close_all();

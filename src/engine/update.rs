@@ -86,7 +86,7 @@ mod tests {
         let mut engine = engine();
         let ids: Vec<LinkId> =
             (0..LINKS).map(|_| engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room")).collect();
-        ids.iter().for_each(|id| engine.opened(*id, &mut Deaf));
+        ids.iter().for_each(|id| engine.tcp_connected(*id, &mut Deaf));
         let sooner = Duration::from_secs(3);
         let tick = tick_at_or_after(Instant::ZERO.plus(sooner));
         let followed = |engine: &Engine| {
@@ -112,7 +112,7 @@ mod tests {
             Instant::ZERO,
         );
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.opened(id, &mut Deaf);
+        engine.tcp_connected(id, &mut Deaf);
         let link = engine.state.links.table.get_mut(id).expect("it is live");
         assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
         let late = Instant::ZERO.plus(Duration::from_secs(1));
@@ -155,7 +155,7 @@ mod tests {
         engine.rearm_after_update();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), None);
         engine.state.clocks.advance(Instant::ZERO.plus(Duration::from_secs(9)));
-        engine.dialling(id);
+        engine.connect_starting(id);
         let tick = tick_at_or_after(engine.state.clocks.now().plus(Duration::from_millis(1)));
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), Some(tick));
     }
@@ -175,7 +175,7 @@ mod tests {
     fn what_is_refused_or_only_tried_changes_nothing() {
         let mut engine = engine();
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.opened(id, &mut Deaf);
+        engine.tcp_connected(id, &mut Deaf);
         let good = Config { handshake_timeout: Duration::from_secs(1), message_max_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };

@@ -13,9 +13,9 @@ pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
     for _ in 0..bugs::shrunk(Budget::Dials, DIALS_PER_TURN) {
         let Some(dial) = engine.next_dial() else { return };
         engine.advance_clock(net.now());
-        engine.dialling(dial.link);
+        engine.connect_starting(dial.link);
         match net.connect(dial.link, dial.address, dial.source) {
-            Ok(()) => engine.dial_began(dial.link),
+            Ok(()) => engine.connect_started(dial.link),
             Err(error) => {
                 let step = NetworkFailure::step_of_dial(dial.source.is_some(), &error);
                 engine.failed(dial.link, step, &error);
@@ -30,7 +30,7 @@ pub(super) fn finish_connect<N: Net, H: Handler>(id: LinkId, net: &mut N, engine
         Ok(None) => {}
         Ok(Some(endpoints)) if endpoints.are_one() => engine.connected_to_itself(id),
         Ok(Some(_)) => {
-            engine.opened(id, handler);
+            engine.tcp_connected(id, handler);
             engine.links_mut().table.mark_ready(id);
         }
         Err(error) => engine.failed(id, IoStep::Connect, &error),

@@ -296,7 +296,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.take_commands();
         self.take_completions();
         self.listeners.accept(&mut self.net, &mut self.engine, &mut self.handler);
-        self.engine.manage();
+        self.engine.run_manager();
         self.ask();
         dialling::dial(&mut self.net, &mut self.engine);
         self.read();

@@ -30,7 +30,7 @@ impl Engine {
     // --- Finding ----------------------------------------------------------------------------------------------------
 
     /// Does what is due: dials, gives up seeds, ends bans.
-    pub(crate) fn manage(&mut self) {
+    pub(crate) fn run_manager(&mut self) {
         if let Some(manager) = &mut self.state.manager {
             manager.begin_turn();
         }
@@ -159,7 +159,7 @@ impl Engine {
     // --- Letting in -------------------------------------------------------------------------------------------------
 
     /// Whether the host of `address` may connect at all.
-    pub(super) fn let_in(&mut self, address: SocketAddr) -> Result<(), Refusal> {
+    pub(super) fn admit_host(&mut self, address: SocketAddr) -> Result<(), Refusal> {
         let (now, unix) = (self.state.clocks.now(), self.state.clocks.unix());
         self.state.manager.as_mut().map_or(Ok(()), |manager| manager.let_in(address.ip(), now, unix))
     }
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// A row was taken for an accepted connection.
-    pub(super) fn entered(&mut self, id: LinkId, address: SocketAddr) {
+    pub(super) fn link_added(&mut self, id: LinkId, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
             manager.entered(id, address);
         }
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// The kernel has begun to connect a link that was dialled.
-    pub(crate) fn dial_began(&mut self, id: LinkId) {
+    pub(crate) fn connect_started(&mut self, id: LinkId) {
         let (table, manager) = (&self.state.links.table, &mut self.state.manager);
         if let (Some(manager), Some(link)) = (manager, table.get(id)) {
             manager.dialler.dialled(link.peer.address());
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     /// Remembers the nonce of the `version` that goes out on a dialled link.
-    pub(super) fn version_leaves(&mut self, id: LinkId, nonce: u64) {
+    pub(super) fn version_sent(&mut self, id: LinkId, nonce: u64) {
         let Some(link) = self.state.links.table.get(id).filter(|link| !link.peer.is_inbound()) else { return };
         self.nonces.insert(nonce, id);
         if let Some(manager) = &mut self.state.manager {
@@ -279,7 +279,7 @@ impl Engine {
     }
 
     /// The handshake of a peer is complete.
-    pub(super) fn settled(&mut self, id: LinkId) {
+    pub(super) fn handshake_completed(&mut self, id: LinkId) {
         let LoopState { links, manager, clocks, rng, .. } = &mut self.state;
         let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
         let Some(version) = link.peer.handshake().peer_version() else { return };
@@ -344,7 +344,7 @@ impl Engine {
     // --- Leaving ----------------------------------------------------------------------------------------------------
 
     /// A row is about to be freed: gives back what it held and tells of the end.
-    pub(super) fn left(&mut self, leaving: Leaving) {
+    pub(super) fn link_removed(&mut self, leaving: Leaving) {
         let has_ready_peer = self.state.telemetry.ready_count() > 0;
         let LoopState { manager, outbox, telemetry, clocks, rng, .. } = &mut self.state;
         let moment = (clocks.now(), clocks.unix());

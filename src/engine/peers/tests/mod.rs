@@ -77,12 +77,12 @@ impl Stage {
     fn turn(&mut self) {
         let engine = &mut self.engine;
         self.turns += 1;
-        engine.manage();
+        engine.run_manager();
         self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
         self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
         while let Some(dial) = engine.state.links.table.pop_dial() {
             if engine.state.links.is_open(dial.link) {
-                engine.dialling(dial.link);
+                engine.connect_starting(dial.link);
                 dial_ends(engine, dial.link, self.fate);
             }
         }
@@ -181,10 +181,10 @@ impl Stage {
 fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
     match fate {
         Fate::Connected => {
-            engine.dial_began(id);
-            engine.opened(id, &mut Deaf);
+            engine.connect_started(id);
+            engine.tcp_connected(id, &mut Deaf);
         }
-        Fate::Undecided => engine.dial_began(id),
+        Fate::Undecided => engine.connect_started(id),
         Fate::Failed(kind) => engine.failed(id, IoStep::Connect, &kind.into()),
         Fate::NoDescriptors => engine.failed(id, IoStep::Connect, &io::Error::from_raw_os_error(24)),
     }
@@ -224,7 +224,7 @@ fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_hand
     for (len_bytes, bans) in [(HANDSHAKE_PAYLOAD_MAX_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
         let mut stage = Stage::new(idle());
         let id = stage.engine.accept(host(1)).expect("there is room");
-        stage.engine.opened(id, &mut Deaf);
+        stage.engine.tcp_connected(id, &mut Deaf);
         let magic = stage.engine.state.magic;
         let header = [&magic[..], b"headers\0\0\0\0\0", &len_bytes.to_le_bytes(), &[0; 4]].concat();
         Intake::open(id, &mut stage.engine, &mut Deaf).received(&header.clone().into(), header.len());
@@ -242,7 +242,7 @@ fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
     stage.settle();
     assert_eq!(stage.sleep(), Some(NO_CANDIDATES_DELAY));
     stage.pass(NO_CANDIDATES_DELAY);
-    stage.engine.manage();
+    stage.engine.run_manager();
     let held_back = ControlEvent::DialsHeldBack { cause: DialHold::NoCandidates };
     assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
     assert_eq!(stage.engine.stats().dial_holds.count(DialHold::NoCandidates), 1);
@@ -260,7 +260,7 @@ fn with_all_addresses_in_hand_it_sleeps() {
     stage.settle();
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
-    stage.engine.manage();
+    stage.engine.run_manager();
     assert_eq!((stage.links().len(), stage.sleep()), (2, None), "what it lacks is reported");
 }
 
@@ -335,7 +335,7 @@ fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
         }
         assert_eq!(stage.settle(), Wait::Until(stage.engine.state.clocks.now().plus(BOOK_ANSWER_MAX)));
         stage.pass(BOOK_ANSWER_MAX);
-        stage.engine.manage();
+        stage.engine.run_manager();
         let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
         assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
         assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
@@ -351,11 +351,11 @@ fn an_own_address_in_the_fixed_list_is_reported_once() {
     let own = host(3);
     let mut stage = Stage::new(ManagerConfig { mode: DialMode::Fixed(vec![own]), ..manager() });
     stage.engine.state.manager.as_mut().unwrap().listens_at(own);
-    stage.engine.manage();
+    stage.engine.run_manager();
     let held_back = ControlEvent::DialsHeldBack { cause: DialHold::OwnAddress };
     assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
     stage.pass(BARRED_RECHECK);
-    stage.engine.manage();
+    stage.engine.run_manager();
     assert_eq!(stage.engine.state.outbox.take_events(), []);
 }
 
@@ -395,7 +395,7 @@ fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
     stage.engine.state.config.max_links = 2;
     stage.engine.state.config.max_inbound = 0;
     let visitors = [host(1), host(2)].map(|visitor| stage.engine.accept(visitor).expect("there is a row"));
-    visitors.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    visitors.iter().for_each(|id| stage.engine.tcp_connected(*id, &mut Deaf));
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
@@ -413,7 +413,7 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("somebody can be spared");
-            stage.engine.opened(id, &mut Deaf);
+            stage.engine.tcp_connected(id, &mut Deaf);
         }
     };
     visit(&mut stage, 0..PEERS);
@@ -436,7 +436,7 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("there are rows");
-            stage.engine.opened(id, &mut Deaf);
+            stage.engine.tcp_connected(id, &mut Deaf);
         }
         let census = &stage.engine.state.telemetry.census;
         let counted = census.of_type(ConnectionType::OverCapacity);
@@ -507,7 +507,7 @@ fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
 fn who_is_banned_and_not_trusted_any_more_is_closed() {
     let mut stage = Stage::new(trusting(host(1)));
     let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a place"));
-    links.iter().for_each(|id| stage.engine.opened(*id, &mut Deaf));
+    links.iter().for_each(|id| stage.engine.tcp_connected(*id, &mut Deaf));
     stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();

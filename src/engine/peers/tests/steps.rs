@@ -129,7 +129,7 @@ impl Stage {
             Step::Accept { number } => {
                 let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
                 if let Some(id) = self.engine.accept(from) {
-                    self.engine.opened(id, &mut Deaf);
+                    self.engine.tcp_connected(id, &mut Deaf);
                 }
             }
             Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
