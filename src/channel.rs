@@ -1,10 +1,9 @@
-//! The other style of embedding: no handler of one's own, but channels.
+//! Embedding without a handler: control events and messages through bounded queues.
 //!
-//! [`open`] makes a loop whose handler does nothing, and a [`Channel`] that brings its control events and messages to
-//! another thread and acts through a [`Handle`]. What is slow there is slow for itself: it loses the oldest, is told
-//! how many, and never holds up the loop. A program that has to answer within the same turn, or to send and receive
-//! what is too large to gather, writes a [`Handler`] instead. No thread is started here: the loop runs on the one that
-//! calls [`Reactor::run`].
+//! [`open`] makes a loop whose handler does nothing, and a [`Channel`] that carries its control events and messages to
+//! another thread and acts through a [`Handle`]. A slow receiver never blocks the loop: it loses the oldest items and
+//! learns how many. A program that must reply within the same turn, or that streams large messages, writes a
+//! [`Handler`] instead. No thread is started here: the loop runs on the thread that calls [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;
@@ -17,7 +16,7 @@ use crate::offload::Offload;
 use crate::reactor::{Reactor, StartError};
 use crate::subscribe::Subscription;
 
-/// The handler of a loop that is used through a [`Channel`]: it wants nothing and does nothing.
+/// The handler of a loop that is used through a [`Channel`]. It does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHandler;
 
@@ -25,20 +24,21 @@ impl Handler for NoHandler {
     type Command = ();
 }
 
-/// The other end of a loop without a handler of its own; when it is dropped, the loop goes on.
+/// The other end of a loop without a handler. The loop continues when it is dropped.
 #[derive(Debug)]
 pub struct Channel {
     /// Acts on the loop.
     pub handle: Handle<()>,
-    /// What happens to connections, from the loop's first turn on.
+    /// Receives control events from the loop's first turn on.
     pub control: Subscription<ControlEvent>,
-    /// What peers send, as far as it was asked for.
+    /// Receives the messages that the filter selects.
     pub messages: Subscription<MessageEvent>,
 }
 
-/// A loop on the real network, and a channel to it that brings the messages of `commands`.
+/// Makes a loop on the real network, and a channel that receives the messages of `commands`.
 ///
-/// It holds [`CHANNEL_ITEMS`] events and as many messages; for others, subscribe through [`Channel::handle`].
+/// It holds [`CHANNEL_ITEMS`] events and as many messages; for other capacities, subscribe through
+/// [`Channel::handle`].
 ///
 /// ```no_run
 /// use peerloop::api::CommandFilter;
@@ -78,7 +78,7 @@ pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, 
     Ok(connect(Reactor::new(config, NoHandler)?, commands))
 }
 
-/// As [`open`], on a network of the caller's choice.
+/// Makes a loop on another network, as [`open`] does.
 ///
 /// # Errors
 ///

@@ -1,8 +1,7 @@
 //! The remote control of a loop, for other threads.
 //!
-//! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks and never waits for the loop;
-//! when the queue is full it gives the command back. It is not for use inside a handler, which has its
-//! [`Ctx`](crate::Ctx).
+//! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks: when the queue is full it
+//! returns the command. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
 
 use crate::api::{Answer, Command, CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Stats};
 use crate::config::{Config, ConfigChange, UpdateError};
@@ -27,11 +26,11 @@ use std::time::Duration;
 pub struct Handle<C> {
     commands: SyncSender<Command<C>>,
     waker: Arc<dyn Wake>,
-    /// What begins every message of the loop, which is fixed for its life.
+    /// The network's magic, which starts every message and is fixed for the loop's life.
     magic: [u8; 4],
 }
 
-/// A command that was not taken, given back.
+/// A command that could not be sent, returned to the caller.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError<C> {
@@ -42,7 +41,7 @@ pub enum SendError<C> {
 }
 
 impl<C> Handle<C> {
-    /// A handle and the queue that the loop reads.
+    /// Makes a handle and the queue that the loop reads.
     pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Command<C>>) {
         let (commands, queue) = sync_channel(HANDLE_QUEUE_MAX);
         (Self { commands, waker, magic }, queue)
@@ -62,7 +61,7 @@ impl<C> Handle<C> {
         Ok(())
     }
 
-    /// Asks for a connection; the answer is the new peer's id, before it is established.
+    /// Requests a connection. The reply is the new peer's id, before the connection is established.
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl<C> Handle<C> {
         self.try_send(Command::Close { peer })
     }
 
-    /// Sends an encoded frame to a peer; it is dropped if the peer is gone or its queue is full.
+    /// Sends an encoded frame to a peer. It is dropped if the peer is disconnected or its queue is full.
     ///
     /// # Errors
     ///
@@ -93,13 +92,13 @@ impl<C> Handle<C> {
         self.try_send(Command::Send { peer, frame })
     }
 
-    /// Sends a message to a peer. It is encoded here, on the caller's thread, with the magic of the loop's network,
-    /// which is fixed for its life. The answer is whether the peer's queue took it; it may be dropped unheard. An
-    /// inventory is sent as it is, so one with more items than the peer takes in one message is refused.
+    /// Sends a message to a peer. It is encoded on the caller's thread, with the magic of the loop's network. The reply
+    /// is whether the peer's queue accepted it, and may be ignored. An inventory is sent as it is: one with more items
+    /// than the peer accepts in one message is refused.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer's are those of [`Ctx::send`](crate::Ctx::send).
+    /// As [`Handle::try_send`]; the reply's are those of [`Ctx::send`](crate::Ctx::send).
     pub fn send_message(
         &self,
         peer: PeerId,
@@ -110,7 +109,7 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::SendMessage { peer, frame: frame.into(), answer })
     }
 
-    /// Asks for the number of peers whose handshake is complete.
+    /// Requests the number of peers whose handshake is complete.
     ///
     /// # Errors
     ///
@@ -119,9 +118,9 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::ConnectionCount { answer })
     }
 
-    /// Asks who is there, in whatever state, in the order of their slots: the first
-    /// [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER), or with `after` the next ones behind it. A list that is
-    /// shorter is the last.
+    /// Lists peers of any state in the order of their slots: the first
+    /// [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER), or with `after` those behind it. A shorter list is the
+    /// last.
     ///
     /// # Errors
     ///
@@ -130,8 +129,8 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::Peers { after, answer })
     }
 
-    /// Listens to control events, from the turn on that takes the command. The subscription holds `capacity` of them,
-    /// 1 to [`SUBSCRIPTION_MAX_ITEMS`](crate::limits::SUBSCRIPTION_MAX_ITEMS), whatever is asked for.
+    /// Subscribes to control events, from the turn that takes the command. The subscription holds `capacity` of them,
+    /// clamped to 1 to [`SUBSCRIPTION_MAX_ITEMS`](crate::limits::SUBSCRIPTION_MAX_ITEMS).
     ///
     /// # Errors
     ///
@@ -142,8 +141,8 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Listens to the messages of some commands, also to those that the handler discards; not to those that it streams,
-    /// nor to those that are larger than what is gathered for one message. Only whole and checked ones are passed on.
+    /// Subscribes to the messages of some commands: whole ones with a correct checksum, including those that the
+    /// handler discards, but not those that it streams or that exceed what is gathered for one message.
     /// The subscription holds `capacity` messages as of [`Handle::subscribe_control_events`], and
     /// [`SUBSCRIPTION_MAX_BYTES`](crate::limits::SUBSCRIPTION_MAX_BYTES) of payload.
     ///
@@ -160,12 +159,12 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or for ever, and closes its connections. A duration of zero bans
-    /// nobody.
+    /// Bans the host of `address` for `duration`, or for ever, and closes its connections. A duration of zero has no
+    /// effect.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer's are [`CommandError::NoManager`] and [`CommandError::BansFull`].
+    /// As [`Handle::try_send`]; the reply's are [`CommandError::NoManager`] and [`CommandError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
@@ -174,16 +173,16 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::Ban { address, duration, answer })
     }
 
-    /// Ends the ban of the host of `address`; the answer is whether there was one.
+    /// Ends the ban of the host of `address`. The reply is whether there was one.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer's is [`CommandError::NoManager`].
+    /// As [`Handle::try_send`]; the reply's is [`CommandError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, SendError<C>> {
         self.ask(|answer| Command::Unban { address, answer })
     }
 
-    /// Asks who is banned.
+    /// Lists the bans.
     ///
     /// # Errors
     ///
@@ -192,12 +191,11 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::Bans { answer })
     }
 
-    /// Gives the loop another configuration, which it takes as a whole between two of its steps, or not at all. The
-    /// answer is the list of what has changed.
+    /// Replaces the configuration as a whole between two steps of a turn, or not at all. The reply lists the changes.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the answer has the errors of [`Config::changes_to`].
+    /// As [`Handle::try_send`]; the reply's are those of [`Config::changes_to`].
     pub fn update_config(
         &self,
         config: Config,
@@ -205,7 +203,7 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: false, answer })
     }
 
-    /// Asks what [`Handle::update_config`] would change, and changes nothing.
+    /// Lists what [`Handle::update_config`] would change, and changes nothing.
     ///
     /// # Errors
     ///
@@ -217,7 +215,7 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: true, answer })
     }
 
-    /// Asks what the loop has done so far.
+    /// Requests the loop's gauges, counters and latencies.
     ///
     /// # Errors
     ///
@@ -226,8 +224,8 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::Stats { answer })
     }
 
-    /// Asks for all that was recorded of a latency since the last time, and gives `spare` for it, emptied here: the
-    /// histogram that was got the time before will do. The loop neither copies nor serialises one.
+    /// Takes what was recorded of a latency since the last call. `spare` replaces it and is emptied here: pass the
+    /// histogram of the last call. The loop neither copies nor serialises histograms.
     ///
     /// # Errors
     ///
@@ -241,7 +239,7 @@ impl<C> Handle<C> {
         self.ask(|answer| Command::TakeLatencies { latency, spare, answer })
     }
 
-    /// Sends something to the handler.
+    /// Sends a command to the handler.
     ///
     /// # Errors
     ///
@@ -250,7 +248,7 @@ impl<C> Handle<C> {
         self.try_send(Command::Handler(command))
     }
 
-    /// Closes all peers gracefully and ends the loop.
+    /// Stops the loop: closes all peers gracefully and ends it.
     ///
     /// # Errors
     ///
@@ -259,7 +257,7 @@ impl<C> Handle<C> {
         self.try_send(Command::Stop)
     }
 
-    /// Sends a command that has an answer.
+    /// Sends a command that has a reply.
     fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, SendError<C>> {
         let (answer, pending) = Pending::new();
         self.try_send(command(answer))?;

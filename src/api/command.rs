@@ -1,4 +1,4 @@
-//! What other threads ask of a loop, and how they get their answers.
+//! Requests of other threads to a loop, and their replies.
 
 use super::control::ControlEvent;
 use super::info::PeerInfo;
@@ -21,54 +21,54 @@ use std::time::Duration;
 pub enum Command<C> {
     /// Open a connection.
     Connect {
-        /// To where.
+        /// The address to connect to.
         address: SocketAddr,
-        /// From which local address; the system chooses if none.
+        /// The local address; `None` lets the system choose.
         source: Option<IpAddr>,
-        /// Who gets the new peer's id.
+        /// Receives the new peer's id.
         answer: Answer<Result<PeerId, CommandError>>,
     },
     /// Close a peer gracefully.
     Close {
-        /// Whom.
+        /// The peer.
         peer: PeerId,
     },
-    /// Send an encoded frame to a peer; it is dropped if the peer is gone or its queue is full.
+    /// Send an encoded frame to a peer. It is dropped if the peer is disconnected or its queue is full.
     Send {
-        /// To whom.
+        /// The peer.
         peer: PeerId,
         /// Header and payload.
         frame: Bytes,
     },
-    /// Send an encoded frame to a peer, and say whether it was taken.
+    /// Send an encoded frame to a peer, and report whether its queue accepted it.
     SendMessage {
-        /// To whom.
+        /// The peer.
         peer: PeerId,
         /// Header and payload.
         frame: Bytes,
-        /// Who hears whether it stands in the peer's queue.
+        /// Receives the result.
         answer: Answer<Result<(), CommandError>>,
     },
     /// Count the peers whose handshake is complete.
     ConnectionCount {
-        /// Who gets the number.
+        /// Receives the number.
         answer: Answer<usize>,
     },
-    /// List peers in the order of their slots, [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER) at the most.
+    /// List at most [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER) peers in the order of their slots.
     Peers {
-        /// Only those behind this one's slot; from the first if none.
+        /// Lists those behind this peer's slot; `None` starts with the first.
         after: Option<PeerId>,
-        /// Who gets the list.
+        /// Receives the list.
         answer: Answer<Vec<PeerInfo>>,
     },
-    /// Tell control events to a subscriber.
+    /// Send control events to a subscriber.
     SubscribeControl {
         /// The loop's end of the subscription.
         publisher: Publisher<ControlEvent>,
     },
-    /// Give messages to a subscriber.
+    /// Send messages to a subscriber.
     SubscribeMessages {
-        /// Which messages.
+        /// The messages' commands.
         commands: CommandFilter,
         /// The loop's end of the subscription.
         publisher: Publisher<MessageEvent>,
@@ -77,49 +77,49 @@ pub enum Command<C> {
     Ban {
         /// An address of the host.
         address: IpAddr,
-        /// How long; for ever if none.
+        /// The ban's duration; `None` bans for ever.
         duration: Option<Duration>,
-        /// Who hears that it is done.
+        /// Receives the result.
         answer: Answer<Result<(), CommandError>>,
     },
     /// End the ban of a host.
     Unban {
         /// An address of the host.
         address: IpAddr,
-        /// Who hears whether there was one.
+        /// Receives whether there was one.
         answer: Answer<Result<bool, CommandError>>,
     },
     /// List the bans.
     Bans {
-        /// Who gets the list.
+        /// Receives the list.
         answer: Answer<Result<Vec<Ban>, CommandError>>,
     },
-    /// Take another configuration, all of it or nothing.
+    /// Replace the configuration as a whole, or not at all.
     UpdateConfig {
-        /// The configuration, complete.
+        /// The complete configuration.
         config: Box<Config>,
-        /// Whether only to tell what would change.
+        /// Whether only to list what would change.
         dry_run: bool,
-        /// Who gets the changes, or why nothing has changed.
+        /// Receives the changes, or the reason why nothing changed.
         answer: Answer<Result<Vec<ConfigChange>, UpdateError>>,
     },
-    /// Report what the loop has done so far.
+    /// Report the loop's gauges, counters and latencies.
     Stats {
-        /// Who gets the report.
+        /// Receives the report.
         answer: Answer<Stats>,
     },
-    /// Take what was recorded of a latency, and leave an empty histogram for what comes.
+    /// Take what was recorded of a latency, and record into `spare` from now on.
     TakeLatencies {
-        /// Which.
+        /// The kind of latency.
         latency: Latency,
-        /// What takes its place; what it holds counts as recorded.
+        /// The replacement; its contents count as recorded.
         spare: LatencyHistogram,
-        /// Who gets it.
+        /// Receives the histogram.
         answer: Answer<LatencyHistogram>,
     },
     /// Close all peers gracefully and end the loop.
     Stop,
-    /// Something for the handler.
+    /// A command for the handler.
     Handler(C),
 }
 
@@ -127,17 +127,17 @@ pub enum Command<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Latency {
-    /// How long a dial took until the TCP connection was there.
+    /// From the start of a dial to the established TCP connection.
     Connect,
-    /// How long a handshake took, from the TCP connection on.
+    /// From the established TCP connection to the complete handshake.
     Handshake,
-    /// How long a pong took, from when its ping was due; from its sending, if the loop sent it as a keepalive.
+    /// From the moment a ping was due to its pong; for a keepalive ping, from its sending.
     PingRtt,
-    /// How long the work of a turn took.
+    /// The work of a turn.
     Turn,
-    /// How late an exact wake-up was.
+    /// The delay of an exact wake-up.
     LoopLag,
-    /// How late the timer was that sends keepalive pings.
+    /// The delay of the timer that sends keepalive pings.
     KeepaliveLag,
 }
 
@@ -146,37 +146,37 @@ pub enum Latency {
 pub struct Answer<T>(SyncSender<T>);
 
 impl<T> Answer<T> {
-    /// Gives the answer; nobody may be waiting for it any more.
+    /// Sends the reply. It is dropped if its `Pending` was.
     pub fn give(self, answer: T) {
         let _ = self.0.try_send(answer);
     }
 }
 
-/// An answer that is on its way from a loop.
+/// A reply that a loop has yet to send.
 #[derive(Debug)]
 pub struct Pending<T>(Receiver<T>);
 
 impl<T> Pending<T> {
-    /// A connected pair, for a command of the handler's own that has an answer.
+    /// Makes a connected pair, for a handler's command that has a reply.
     pub fn new() -> (Answer<T>, Self) {
         let (sender, receiver) = sync_channel(1);
         (Answer(sender), Self(receiver))
     }
 
-    /// Waits for the answer. Not for use inside a handler, where it would wait for itself.
+    /// Waits for the reply. Not for use inside a handler, where it would wait for its own loop.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended without giving it.
+    /// [`CommandError::Stopped`] when the loop has ended without a reply.
     pub fn wait(self) -> Result<T, CommandError> {
         self.0.recv().map_err(|_| CommandError::Stopped)
     }
 
-    /// The answer, if it is there.
+    /// Returns the reply, if it has arrived.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended without giving it.
+    /// [`CommandError::Stopped`] when the loop has ended without a reply.
     pub fn try_take(&self) -> Result<Option<T>, CommandError> {
         match self.0.try_recv() {
             Ok(answer) => Ok(Some(answer)),

@@ -1,8 +1,8 @@
-//! What becomes of connections, hosts, listeners, seeds, book and configuration, as facts to pass on.
+//! Control events: what happens to connections, hosts, listeners, seeds, the address book and the configuration.
 //!
-//! A [`ControlEvent`] is owned, refers to nothing and can be kept and sent to other threads. What an
-//! [`Event`](super::Event) says inline and in full about one peer, it says in short for whoever watches the whole. Its
-//! causes are types with numbers in them, and it carries no byte of a peer's choice.
+//! A [`ControlEvent`] is owned and can be kept and sent to other threads. An [`Event`](super::Event) describes one peer
+//! in full; a control event is the short form for an observer of the whole loop. Its causes are types with numbers, and
+//! it carries no byte of a peer's choice.
 
 use crate::address::Host;
 use crate::config::Field;
@@ -19,118 +19,118 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that happened to the loop's connections, or to what it knows of whom to connect to.
+/// Something that happened to the loop's connections, or to its knowledge of addresses.
 ///
 /// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
 /// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
-/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that does not get so far has a
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails earlier has a
 /// `ConnectionFailed` alone.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ControlEvent {
     /// The TCP connection is established, in either direction.
     ConnectionEstablished {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// The address that was dialled or that the connection came from.
+        /// The dialled address, or the one that the connection came from.
         address: SocketAddr,
-        /// Who opened it, and whether there is room for it.
+        /// The side that opened it, and whether there is a slot for it.
         connection_type: ConnectionType,
     },
     /// The handshake is complete; the peer counts.
     HandshakeComplete {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// Who opened it.
+        /// The side that opened it.
         connection_type: ConnectionType,
-        /// How long it took, from the established connection.
+        /// The time since the connection was established.
         handshake: Duration,
     },
     /// A connection that this side dialled ended before its handshake was complete.
     ConnectionFailed {
-        /// Who it would have been.
+        /// The id that was reserved for the peer.
         peer: PeerId,
         /// The address that was dialled.
         address: SocketAddr,
         /// How far the connection had come.
         state: ConnectionState,
-        /// Why.
+        /// The reason.
         reason: CloseReason,
-        /// Dials of the address that failed in a row, this one among them; 1 without a peer manager.
+        /// Dials of the address that failed in a row, including this one; 1 without a peer manager.
         failures: u32,
         /// When the address is dialled again; never without a peer manager.
         next: NextDial,
     },
-    /// A peer is gone, or a connection that it opened ended before its handshake was complete.
+    /// A peer disconnected, or an inbound connection ended before its handshake was complete.
     ConnectionLost {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// Who opened it.
+        /// The side that opened it.
         connection_type: ConnectionType,
         /// How far the connection had come.
         state: ConnectionState,
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
     /// A peer that the network lost is dialled again at once.
     ConnectionRestarting {
         /// Its address.
         address: SocketAddr,
-        /// Restarts within the window, this one among them.
+        /// Restarts within the window, including this one.
         restarts: u32,
     },
-    /// A connection came and was closed without a word.
+    /// A connection arrived and was closed at once.
     InboundRejected {
-        /// Where it came from.
+        /// The address that it came from.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// A peer came when there were as many as there may be, and was told so by a `reject`. It was never counted.
+    /// A peer connected when all slots were taken, and was closed with a `reject`. It was never counted.
     RejectedOverCapacity {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Where it came from.
+        /// The address that it came from.
         address: SocketAddr,
     },
-    /// A peer did what a correct one does not do.
+    /// A peer violated the protocol.
     PeerMisbehaved {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// What.
+        /// The misbehaviour.
         misconduct: Misconduct,
-        /// What it adds to the peer's score.
+        /// The points added to the peer's score.
         points: u32,
-        /// The peer's score with it.
+        /// The peer's score with these points.
         score: u32,
     },
     /// A host is banned, durably if there is a book on disk.
     PeerBanned {
-        /// Which.
+        /// The host.
         host: Host,
-        /// Why.
+        /// The reason.
         reason: BanReason,
-        /// Until when; none for ever.
+        /// The ban's end; `None` for a ban for ever.
         until: Option<UnixTime>,
-        /// Connections of the host that are closed for it.
+        /// Connections of the host that are closed.
         peers_closed: usize,
     },
-    /// A host is not banned any more.
+    /// A host's ban has ended.
     PeerUnbanned {
-        /// Which.
+        /// The host.
         host: Host,
     },
     /// An accepted peer is closed to make room for a new one.
     PeerEvicted {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Where it came from.
+        /// The address that it came from.
         address: SocketAddr,
     },
     /// Peers are wanted, and none is dialled. Each cause is reported once until the wanted peers are connected or the
@@ -144,13 +144,13 @@ pub enum ControlEvent {
         /// The address, with the port that the system chose if 0 was asked for.
         address: SocketAddr,
     },
-    /// No connections are accepted at an address that was configured.
+    /// A configured address cannot be listened at.
     ListenerBindFailed {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         failure: NetworkFailure,
-        /// After what time it is tried again.
+        /// The pause until the next attempt.
         retry_in: Duration,
     },
     /// The system refuses a socket option. Sockets are used without it; each option is reported once.
@@ -162,38 +162,38 @@ pub enum ControlEvent {
     SeedResolved {
         /// The name.
         name: Arc<str>,
-        /// Addresses that it has, those that cannot be dialled not among them.
+        /// Its addresses, without those that cannot be dialled.
         found: usize,
-        /// Those that the book did not have.
+        /// Addresses that were not in the address book.
         new: usize,
     },
     /// A name was not resolved.
     SeedFailed {
         /// The name.
         name: Arc<str>,
-        /// Why.
+        /// The reason.
         cause: ResolveCause,
     },
-    /// The book cannot be written. Everything goes on in memory, and writing is tried again.
+    /// The address book cannot be written. The loop continues in memory and retries.
     BookFailing {
-        /// Why.
+        /// The reason.
         error: Arc<StoreError>,
     },
-    /// The book is written again, with all that had waited.
+    /// The address book is written again, with all pending changes.
     BookRecovered,
-    /// The configuration is another one.
+    /// The configuration was replaced.
     ConfigUpdated {
         /// The fields that changed.
         fields: Arc<[Field]>,
     },
 }
 
-/// When an address is dialled again that failed.
+/// The plan for an address whose dial failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextDial {
     /// At once, as a restart.
     Restart,
-    /// At this moment, or later if there is no place then.
+    /// At this moment, or later if no slot is free then.
     At(Instant),
     /// Rarely, for it failed too often or is not for us: within minutes if nobody else is left to dial, else after an
     /// hour or more.
@@ -206,13 +206,13 @@ pub enum NextDial {
 }
 
 impl ControlEvent {
-    /// A short name of what happened, from a closed list, for counters and logs.
+    /// Returns the event's name from a closed list, for counters and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::ConnectionEstablished { .. } => "connection_established",
             Self::HandshakeComplete { .. } => "handshake_complete",
             Self::ConnectionFailed { .. } => "connection_failed",
-            // It was no peer yet.
+            // Its handshake was not complete, so it did not count as a peer.
             Self::ConnectionLost { state, .. } if !matches!(state, ConnectionState::Connected) => "connection_failed",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionRestarting { .. } => "connection_restarting",
@@ -234,7 +234,7 @@ impl ControlEvent {
         }
     }
 
-    /// The peer that it is about, if it is about one.
+    /// Returns the peer that the event is about, if any.
     pub const fn peer(&self) -> Option<PeerId> {
         match self {
             Self::ConnectionEstablished { peer, .. }
@@ -382,7 +382,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_event_is_told_in_one_line() {
+    fn each_event_is_one_line_of_text() {
         for event in one_of_each() {
             let text = event.to_string();
             assert!(!text.is_empty() && text.chars().all(|character| (' '..='~').contains(&character)), "{text}");
@@ -390,7 +390,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn times_are_told_in_whole_units_and_not_by_the_clock_of_the_loop() {
+    fn times_are_whole_units_and_not_moments_of_the_loop_clock() {
         let mut events = one_of_each();
         let ControlEvent::HandshakeComplete { handshake, .. } = &mut events[1] else { panic!("{}", events[1]) };
         *handshake = Duration::from_nanos(193_440);

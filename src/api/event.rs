@@ -1,4 +1,4 @@
-//! What can happen to a peer.
+//! Events of one peer, for its handler.
 
 use crate::error::CloseReason;
 use crate::peer::ConnectionState;

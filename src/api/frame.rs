@@ -1,4 +1,4 @@
-//! What a handler sees of a message: a borrowed frame, or a borrowed chunk of one.
+//! A handler's view of a message: a borrowed frame, or a borrowed chunk of one.
 
 use crate::error::WireError;
 use crate::link::blocks::worth_sharing;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 pub struct Frame<'a> {
     header: Header,
     payload: &'a [u8],
-    /// What the payload is a part of, if that can be shared.
+    /// The block that contains the payload, if it can be shared.
     source: Option<&'a Bytes>,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Frame<'a> {
         Self { header, payload, source }
     }
 
-    /// The command.
+    /// Returns the command.
     pub fn command(&self) -> CommandName {
         self.header.command
     }
@@ -31,12 +31,12 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// The payload, whose checksum is correct.
+    /// Returns the payload, whose checksum is correct.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// The payload decoded, borrowing from it.
+    /// Decodes the payload, borrowing from it.
     ///
     /// # Errors
     ///
@@ -45,8 +45,7 @@ impl<'a> Frame<'a> {
         MessageRef::decode(self.header.command, self.payload)
     }
 
-    /// The payload to keep: shared without a copy if it is large, copied if sharing would keep a much larger block
-    /// alive.
+    /// Returns the payload to keep: shared if it is large, copied if sharing would keep a much larger block alive.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }
@@ -78,27 +77,27 @@ impl<'a> Chunk<'a> {
         &self.header
     }
 
-    /// Where in the payload this part begins.
+    /// Returns the part's offset in the payload.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Bytes of the whole payload.
+    /// Returns the bytes of the whole payload.
     pub fn total(&self) -> u64 {
         self.header.payload_len
     }
 
-    /// The part.
+    /// Returns the part's bytes.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Set on the last part: whether all of them together have the checksum of the header.
+    /// Returns, on the last part, whether the whole payload has the header's checksum.
     pub fn last(&self) -> Option<ChecksumVerdict> {
         self.last
     }
 
-    /// The part to keep; shared or copied as by [`Frame::to_bytes`].
+    /// Returns the part to keep, shared or copied as by [`Frame::to_bytes`].
     pub fn to_bytes(&self) -> Bytes {
         keep(self.bytes, self.source)
     }

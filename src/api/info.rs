@@ -1,4 +1,4 @@
-//! What can be kept of a peer, and told to other threads.
+//! A peer's description that other threads can keep.
 
 use crate::id::PeerId;
 use crate::peer::{ConnectionState, ConnectionType};
@@ -7,7 +7,7 @@ use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A peer as it was at one moment; what it said of itself is a claim.
+/// A snapshot of a peer. What the peer announced of itself is unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
@@ -15,28 +15,28 @@ pub struct PeerInfo {
     pub id: PeerId,
     /// The address that it was dialled at or that it connected from.
     pub address: SocketAddr,
-    /// Who opened the connection, and whether there was room for it.
+    /// The side that opened the connection, and whether there was a slot for it.
     pub connection_type: ConnectionType,
     /// How far the connection has come.
     pub state: ConnectionState,
-    /// Since when it is in that state.
+    /// The moment at which it entered that state.
     pub since: Instant,
-    /// Its protocol version; none before it has said it, as all that follows.
+    /// Its protocol version; `None` before its `version` arrived, as the next three.
     pub protocol_version: Option<u32>,
-    /// The services it offers.
+    /// The services that it offers.
     pub services: Option<u64>,
-    /// The name of its software without what is not safe to print, at most 256 characters.
+    /// Its user agent without characters that are unsafe to print, at most 256 characters.
     pub user_agent: Option<String>,
     /// The height of its chain.
     pub height: Option<i32>,
-    /// The time from the last ping that it answered to its pong.
+    /// The round trip of the last answered ping.
     pub last_rtt: Option<Duration>,
-    /// The shortest of all such times.
+    /// The shortest round trip.
     pub least_rtt: Option<Duration>,
-    /// Bytes that it was sent.
+    /// Bytes sent to it.
     pub sent_bytes: u64,
     /// Bytes that wait to be sent.
     pub waiting_bytes: usize,
-    /// What it has cost so far; none unless [`Config::measures_peers`](crate::Config::measures_peers) is on.
+    /// Its cost so far; `None` unless [`Config::measures_peers`](crate::Config::measures_peers) is on.
     pub cost: Option<PeerCost>,
 }

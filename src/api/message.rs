@@ -1,4 +1,4 @@
-//! Messages for who is not the handler: whole, checked, owned, and only of the commands that were asked for.
+//! Owned, checksummed messages for subscribers, of the commands that they asked for.
 
 use crate::error::WireError;
 use crate::id::PeerId;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 /// A message that a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageEvent {
-    /// Who sent it.
+    /// The sender.
     pub peer: PeerId,
     /// The header as it came.
     pub header: Header,
@@ -21,10 +21,10 @@ pub struct MessageEvent {
     pub received: Instant,
 }
 
-/// Which messages a subscriber wants.
+/// Selects the messages of a subscriber.
 ///
-/// Handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` are the engine's own affair and nobody's
-/// message.
+/// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself: no subscriber
+/// receives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CommandFilter {
     /// All of them.
@@ -35,7 +35,7 @@ pub enum CommandFilter {
 }
 
 impl MessageEvent {
-    /// The payload decoded, borrowing from it.
+    /// Decodes the payload, borrowing from it.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl MessageEvent {
         MessageRef::decode(self.header.command, &self.payload)
     }
 
-    /// The payload decoded, to keep.
+    /// Decodes the payload into an owned message.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl MessageEvent {
 }
 
 impl CommandFilter {
-    /// Whether messages of `command` are wanted.
+    /// Whether the filter selects messages of `command`.
     pub fn has(&self, command: CommandName) -> bool {
         match self {
             Self::All => true,

@@ -1,4 +1,4 @@
-//! The words in which the loop and its users speak: events, messages, commands and their answers.
+//! The vocabulary between the loop and its users: events, messages, commands and their replies.
 //!
 //! Everything here is plain data, for handlers and for other threads alike. Nothing here acts on a peer.
 

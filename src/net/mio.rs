@@ -1,8 +1,8 @@
 //! The real kernel, through mio: the only file that names it or reads a clock.
 //!
-//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed when its link is.
-//! Listeners get a deep backlog and options that accepted sockets inherit, which saves a system call for each.
-//! Nothing here decides anything: errors go up as they are, except `Interrupted`, which is retried.
+//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
+//! have a deep backlog and options that accepted sockets inherit, which saves system calls for each. Nothing here
+//! decides anything: errors are returned as they are, except `Interrupted`, which is retried.
 
 use super::{Endpoints, Net, Readiness, Wake};
 use crate::errno::EINPROGRESS;
@@ -26,8 +26,8 @@ use std::time::Duration;
 
 const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
 
-/// Tells the kernel to answer a broken pipe with an error instead of a signal. Apple's sockets are made that way
-/// (`SO_NOSIGPIPE`), and those that a listener accepts inherit it.
+/// Makes the kernel return an error for a broken pipe instead of raising a signal. Apple's sockets are created that way
+/// (`SO_NOSIGPIPE`), and accepted ones inherit it.
 const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     0x4000
 } else if cfg!(target_os = "freebsd") {
@@ -40,9 +40,9 @@ const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android"
     0
 };
 
-/// Options of a connection that is dialled.
+/// Options of a dialled connection.
 const OF_CONNECTIONS: [SocketOption; 2] = [SocketOption::NoDelay, SocketOption::UserTimeout];
-/// Options of a listener; the connections that it accepts inherit the first two.
+/// Options of a listener; accepted connections inherit the first two.
 const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 /// Options of a listener at an IPv6 address.
 const OF_V6_LISTENERS: [SocketOption; 4] =
@@ -67,7 +67,7 @@ pub struct MioNet {
 }
 
 impl MioNet {
-    /// A poller without sockets, whose clock begins now.
+    /// Makes a poller without sockets, whose clock starts now.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl MioNet {
         })
     }
 
-    /// Looks names up by calling `look_up` with a host and a port, in place of the operating system's resolver. Each
-    /// call is on a thread of its own and may block.
+    /// Looks up names with `look_up`, which takes a host and a port, instead of the operating system's resolver. Each
+    /// call has a thread of its own and may block.
     #[must_use]
     pub fn with_resolver(
         mut self,
@@ -100,13 +100,13 @@ impl MioNet {
         self
     }
 
-    /// Keeps the book in `store`, which is written by a thread of its own. When the network is dropped it waits until
-    /// all is written, or a last attempt has failed, or the disk has not answered for
+    /// Keeps the address book in `store`, which a thread of its own writes. Dropping the network waits until everything
+    /// is written, a last attempt has failed, or the disk has not responded for
     /// [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX).
     ///
     /// # Errors
     ///
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn with_store(mut self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
         self.threads.set_store(store)?;
         Ok(self)
@@ -159,7 +159,7 @@ impl std::os::fd::AsRawFd for MioNet {
 
 impl Wake for Waker {
     fn wake(&self) {
-        // It fails only when the poller is gone, and then nobody sleeps.
+        // It fails only when the poller is dropped, and then nothing waits.
         let _ = Self::wake(self);
     }
 }
@@ -191,7 +191,7 @@ impl Net for MioNet {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
-            // A process that was stopped in its sleep is woken without a look at what came meanwhile.
+            // After a stop and a continuation of the process, poll again to see the events of the meantime.
             timeout = Some(Duration::ZERO);
         }
         ready.extend(self.events.iter().map(readiness));
@@ -223,7 +223,7 @@ impl Net for MioNet {
 
     fn close_listener(&mut self, index: u32) {
         if let Some(mut listener) = self.listeners.remove(&index) {
-            // What cannot be deregistered is forgotten by the kernel when it is closed, here.
+            // If deregistering fails, closing the socket removes it from the poller.
             let _ = self.poll.registry().deregister(&mut listener);
         }
     }
@@ -275,14 +275,14 @@ impl Net for MioNet {
 
     fn shut_down_writing(&mut self, link: LinkId) {
         if let Ok(socket) = self.socket(link) {
-            // A connection that is gone already shows at the next read.
+            // A lost connection shows at the next read.
             let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
     fn close(&mut self, link: LinkId) {
         if let Some(mut socket) = self.sockets.get_mut(link.slot()).and_then(Option::take) {
-            // As with listeners: closing forgets what deregistering could not.
+            // As with listeners: closing removes it in any case.
             let _ = self.poll.registry().deregister(&mut socket);
         }
     }
@@ -306,11 +306,11 @@ impl Offload for MioNet {
     }
 }
 
-/// Returns the socket options that this system refuses, each with its error: what a loop here goes without.
+/// Returns the socket options that this system refuses, each with its error.
 pub fn refused_options() -> Vec<RefusedOption> {
     let mut refused = Vec::new();
     for (domain, options) in [(Domain::IPV4, &OF_LISTENERS[..]), (Domain::IPV6, &OF_V6_LISTENERS[..1])] {
-        // A system without such sockets has no use for their options.
+        // A system without such sockets needs no options for them.
         let Ok(socket) = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)) else { continue };
         let errors = options.iter().filter_map(|&option| Some((option, set(&socket, option).err()?)));
         refused.extend(errors.map(|(option, error)| RefusedOption::new(option, &error)));
@@ -326,7 +326,7 @@ fn set(socket: &Socket, option: SocketOption) -> io::Result<()> {
         SocketOption::OnlyV6 => socket.set_only_v6(true),
         #[cfg(unix)]
         SocketOption::ReuseAddress => socket.set_reuse_address(true),
-        // The system is not asked for what it does not have, or means something else by.
+        // These systems lack the option or give it another meaning.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         SocketOption::UserTimeout => Ok(()),
         #[cfg(not(unix))]
@@ -352,8 +352,8 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// Whether a connect has begun. EINPROGRESS has no stable kind of its own, and one that was interrupted goes on by
-/// itself: asked for again it would be refused.
+/// Whether a connect is in progress. EINPROGRESS has no stable kind of its own, and an interrupted connect continues by
+/// itself: a second call would fail.
 fn is_in_progress(error: &io::Error) -> bool {
     let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     is_begun || error.raw_os_error() == Some(EINPROGRESS)

@@ -2,7 +2,7 @@
 //!
 //! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
 //! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
-//! Sockets live inside the implementation under the slot of their link, so nothing above this trait carries its type.
+//! Sockets live inside the implementation under their link's slot, so nothing above this trait carries their type.
 //! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`]. Work that takes
 //! its time in any kernel, as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
 
@@ -15,20 +15,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// What the kernel says about one token. Everything is a hint: the next read or write decides.
+/// The kernel's report about one token. Each flag is a hint: the next read or write decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// The token, as [`Token::to_u64`](crate::id::Token::to_u64) made it; it may be stale.
     pub token: u64,
-    /// Data, the end of it, a new connection or an error can be had.
+    /// A read or an accept would return data, the end of the data, a connection or an error.
     pub readable: bool,
-    /// There is room to send, or a connect has been decided.
+    /// A write would find room, or a connect has succeeded or failed.
     pub writable: bool,
     /// The peer has closed its side, or the socket has an error: a short read is not the end of the data.
     pub hung_up: bool,
 }
 
-/// Both ends of an established connection, as the kernel has them.
+/// Both ends of an established connection, as the kernel reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// This side's address.
@@ -38,8 +38,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Tells whether the socket is connected to itself. TCP allows that: a dial to a port of this machine at which
-    /// nobody listens gets there if the kernel picks that very port as the source.
+    /// Whether the socket is connected to itself. TCP allows that: a dial to a port of this machine without a listener
+    /// succeeds if the kernel picks the same port as the source.
     pub fn are_one(&self) -> bool {
         self.local.ip() == self.remote.ip() && self.local.port() == self.remote.port()
     }
@@ -47,90 +47,90 @@ impl Endpoints {
 
 /// A system-call layer with clocks.
 ///
-/// All calls but [`Net::wait`] return at once; `WouldBlock` means "not now", and the next [`Readiness`] tells when.
-/// `Interrupted` is retried by the implementation and never seen above it.
+/// All calls but [`Net::wait`] return at once. After `WouldBlock` the caller tries again on the next [`Readiness`]. The
+/// implementation retries `Interrupted` itself.
 pub trait Net {
     /// An accepted connection that has no row yet.
     type Socket;
 
-    /// The monotonic clock.
+    /// Reads the monotonic clock.
     fn now(&self) -> Instant;
 
-    /// The wall clock.
+    /// Reads the wall clock.
     fn unix_time(&self) -> UnixTime;
 
-    /// Sleeps until there is readiness or the wait is over, whichever is sooner, and replaces the contents of `ready`
-    /// by at most [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that there are no more.
-    /// It may return early with none.
+    /// Sleeps until there is readiness or the wait expires, and replaces the contents of `ready` with at most
+    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that no event is left. It may return
+    /// early with none.
     ///
     /// # Errors
     ///
-    /// When the poller itself fails, which ends the loop.
+    /// When the poller itself fails. The loop ends then.
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()>;
 
-    /// Something that ends a [`Net::wait`] from another thread.
+    /// Returns what ends a [`Net::wait`] from another thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
-    /// Opens a listener and returns the address it got; its readiness carries `Token::Listener(index)`.
+    /// Opens a listener and returns its address; its readiness carries `Token::Listener(index)`.
     ///
     /// # Errors
     ///
-    /// As the kernel says; nothing stays open then.
+    /// The kernel's. Nothing stays open then.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr>;
 
-    /// Takes the next waiting connection.
+    /// Accepts the next connection.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when none waits; any other error is for the caller to judge by its kind.
+    /// `WouldBlock` when none waits; the caller decides by the kind of any other error.
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)>;
 
-    /// Closes a listener; connections that were accepted stay.
+    /// Closes a listener. Its accepted connections stay open.
     fn close_listener(&mut self, index: u32);
 
-    /// Puts an accepted connection under `link` and registers it for both kinds of readiness.
+    /// Stores an accepted connection under `link` and registers it for both kinds of readiness.
     ///
     /// # Errors
     ///
     /// When the registration fails; the socket is closed then.
     fn attach(&mut self, link: LinkId, socket: Self::Socket) -> io::Result<()>;
 
-    /// Opens a connection under `link`; it is decided when the link becomes writable.
+    /// Starts to connect under `link`. The link becomes writable when the connect has succeeded or failed.
     ///
     /// # Errors
     ///
-    /// When it fails at once; nothing stays open then.
+    /// When it fails at once. Nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
-    /// Returns both ends of the connect that was begun once it has succeeded; `None` means not yet.
+    /// Returns both ends once the link's connect has succeeded; `None` while it is in progress.
     ///
     /// # Errors
     ///
-    /// What the connect failed with.
+    /// The connect's error.
     fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>>;
 
-    /// Receives into `block`; 0 is the end of the peer's data.
+    /// Receives into `block`; 0 means the end of the peer's data.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or what ended the connection.
+    /// `WouldBlock`, or the error that ended the connection.
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize>;
 
     /// Sends from `bytes`. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or what ended the connection.
+    /// `WouldBlock`, or the error that ended the connection.
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends from several slices with one call. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or what ended the connection.
+    /// `WouldBlock`, or the error that ended the connection.
     fn write_gathered(&mut self, link: LinkId, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Tells the peer that nothing more will come; a failure shows at the next read.
+    /// Shuts down the sending side. A failure shows at the next read.
     fn shut_down_writing(&mut self, link: LinkId);
 
     /// Deregisters and closes the link's socket, if it has one.
@@ -141,8 +141,8 @@ pub trait Net {
     fn take_refused_option(&mut self) -> Option<RefusedOption>;
 }
 
-/// Ends a [`Net::wait`]. Cheap, callable from any thread, and never blocks.
+/// Ends a [`Net::wait`]. Cheap, callable from any thread, never blocks.
 pub trait Wake: Send + Sync {
-    /// Lets the current or the next wait return at once.
+    /// Makes the current or the next wait return at once.
     fn wake(&self);
 }

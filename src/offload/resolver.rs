@@ -1,9 +1,8 @@
-//! Looking up names, each on a thread of its own because the operating system's resolver blocks.
+//! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
-//! So a name whose servers do not answer holds no other up. A thread ends with its answer, and nobody waits for it: it
-//! holds nothing of the loop but its own end of the channel, so a look-up that hangs for ever costs a thread and
-//! whatever it holds. Questions that are not answered yet, and answers that were not taken, are at most
-//! [`RESOLVES_MAX`] together.
+//! A name whose servers do not respond delays no other. A thread ends with its look-up, and nothing joins it: it holds
+//! nothing of the loop but its end of the channel, so a look-up that hangs for ever costs one thread. At most
+//! [`RESOLVES_MAX`] look-ups are running or have results that were not taken.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
@@ -16,27 +15,27 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Finds the addresses of a name and a port, and may take any time for it.
+/// Finds the addresses of a name and a port. It may block for any time.
 pub(super) trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
 
 impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
 
-/// Asks the operating system.
+/// Looks up a name with the operating system's resolver.
 pub(super) fn ask_system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((name, port).to_socket_addrs()?.take(RESOLVED_ADDRESSES_MAX).collect())
 }
 
-/// The questions and answers of one loop.
+/// The look-ups of one loop.
 pub(super) struct Resolver {
     look_up: Arc<dyn LookUp>,
-    /// What each thread gets a copy of.
+    /// Cloned for each thread.
     answer: Sender<Resolved>,
     answers: Receiver<Resolved>,
-    /// Questions whose answers were not taken.
+    /// Look-ups whose results were not taken.
     outstanding: usize,
 }
 
-/// What became of a question.
+/// The result of a look-up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Resolved {
     pub(super) query: u32,
@@ -44,13 +43,13 @@ pub(super) struct Resolved {
 }
 
 impl Resolver {
-    /// A resolver that was asked nothing.
+    /// Makes a resolver without look-ups.
     pub(super) fn new(look_up: impl LookUp) -> Self {
         let (answer, answers) = channel();
         Self { look_up: Arc::new(look_up), answer, answers, outstanding: 0 }
     }
 
-    /// Begins to look a name up; `waker` is used when there is an answer.
+    /// Starts to look up a name. `waker` is called when the result is there.
     pub(super) fn ask(
         &mut self,
         query: u32,
@@ -66,7 +65,7 @@ impl Resolver {
         let (answer, waker) = (self.answer.clone(), Arc::downgrade(waker));
         let serve = move || {
             let outcome = outcome_of(name.clone(), found(&*look_up, &name, port));
-            // Without the other end there is no loop to wake either.
+            // Without the receiver there is no loop to wake.
             if answer.send(Resolved { query, outcome }).is_ok()
                 && let Some(waker) = waker.upgrade()
             {
@@ -79,7 +78,7 @@ impl Resolver {
         Ok(())
     }
 
-    /// The next answer, if there is one.
+    /// Returns the next result, if there is one.
     pub(super) fn take(&mut self) -> Option<Resolved> {
         let resolved = self.answers.try_recv().ok()?;
         self.outstanding -= 1;
@@ -93,14 +92,14 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// What `look_up` finds of a name; one that panics is answered too.
+/// Calls `look_up` for a name. A panic becomes an error.
 fn found(look_up: &dyn LookUp, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = host_and_port(name, port);
     catch_unwind(AssertUnwindSafe(|| look_up(host, port)))
         .unwrap_or_else(|_| Err(io::Error::other("the look-up has panicked")))
 }
 
-/// What a look-up has found, within the bounds of an answer.
+/// Turns what a look-up found into its outcome: at least one address, and at most [`RESOLVED_ADDRESSES_MAX`].
 pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, ResolveFailure> {
     match found {
         Ok(addresses) if addresses.is_empty() => Err(ResolveFailure { name, cause: ResolveCause::NoAddress }),
@@ -113,7 +112,7 @@ pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Re
     }
 }
 
-/// The host of a name and the port behind it, or else `port`.
+/// Splits a name into its host and the port behind it; without one, the port is `port`.
 pub(crate) fn host_and_port(name: &str, port: u16) -> (&str, u16) {
     if name.parse::<Ipv6Addr>().is_ok() {
         return (name, port);
@@ -132,15 +131,15 @@ mod tests {
     use std::sync::mpsc::SyncSender;
     use std::time::Duration;
 
-    /// Longer than anything takes, so that a test fails instead of hanging.
+    /// Longer than any step takes, so that a test fails instead of hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A waker that can be waited for.
+    /// A waker that a test can wait for.
     struct Bell(Mutex<SyncSender<()>>);
 
     impl Wake for Bell {
         fn wake(&self) {
-            // A bell that has rung is not rung again.
+            // A second ring before the first was received adds nothing.
             let _ = self.0.lock().unwrap().try_send(());
         }
     }
@@ -159,13 +158,12 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
-    /// A look-up that waits for a word each time, and what gives it that word. Once the look-up is gone, the word
-    /// cannot be given any more.
+    /// Makes a look-up that waits for a signal on each call, and its sender. Sending fails once the look-up is dropped.
     fn held_up() -> (impl LookUp, Sender<()>) {
         let (go, may_go) = channel();
         let may_go = Mutex::new(may_go);
         let look_up = move |_: &str, port| {
-            // Without anybody to give the word it goes as well.
+            // It continues without a sender, too.
             let _ = may_go.lock().unwrap().recv();
             Ok(vec![address(port)])
         };
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_question_is_answered_with_its_number() {
+    fn each_result_carries_the_number_of_its_query() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok(vec![address(port)]));
         assert_eq!(resolver.take(), None);
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_name_that_hangs_holds_up_no_other() {
+    fn fault_e12_a_name_that_hangs_delays_no_other() {
         let (waker, rung) = bell();
         let (held, go) = held_up();
         let mut resolver = Resolver::new(move |name: &str, port| match name {
@@ -241,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_questions_is_refused_beyond_the_limit_until_answers_are_taken() {
+    fn look_ups_beyond_the_limit_are_refused_until_results_are_taken() {
         let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);
@@ -252,7 +250,7 @@ mod tests {
         assert_eq!((refused.name.as_str(), &refused.cause), ("late.example", &ResolveCause::TooMany));
         go.send(()).unwrap();
         rung.recv_timeout(PATIENCE).unwrap();
-        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "what was not taken still counts");
+        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "a result that was not taken still counts");
         let first = resolver.take().unwrap().query;
         resolver.ask(999, "late.example", 1, &waker).unwrap();
         drop(go);
@@ -263,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_look_up_that_hangs_holds_nobody_up_who_is_done_with_it() {
+    fn fault_e12_a_hanging_look_up_does_not_delay_the_end_of_its_resolver() {
         let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);
@@ -273,11 +271,11 @@ mod tests {
         assert_eq!(Arc::strong_count(&waker), 1, "the threads hold nothing of the loop");
         go.send(()).unwrap();
         go.send(()).unwrap();
-        // The last thread to end lets go of the look-up.
+        // The last thread that ends drops the look-up.
         while go.send(()).is_ok() {
             thread::yield_now();
         }
-        assert!(rung.try_recv().is_err(), "nobody is woken for what nobody wants");
+        assert!(rung.try_recv().is_err(), "no wake-up comes for a dropped resolver");
     }
 
     #[test]

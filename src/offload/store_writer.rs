@@ -1,8 +1,8 @@
 //! The thread that writes the peer book, so that the loop never waits for a disk.
 //!
-//! All it decides is decided by a [`Writer`]; here are the channel, the clock and the wake-ups. An answer wakes the
-//! loop. Whoever drops or [finishes](StoreWriter::finish) it waits until all is durable, or until a last attempt has
-//! failed; a disk that does not answer at all is waited for no longer than [`BOOK_END_MAX`].
+//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
+//! Dropping or [finishing](StoreWriter::finish) it waits until everything is durable or a last attempt has failed, but
+//! at most [`BOOK_END_MAX`] for a disk that does not respond.
 
 use crate::limits::{BOOK_END_MAX, BOOK_QUEUE_MAX};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
@@ -22,17 +22,17 @@ pub struct StoreWriter {
     batches: Option<SyncSender<Batch>>,
     answers: Receiver<Persisted>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
-    /// The batches that are not known to be durable.
+    /// Batches that are not known to be durable.
     unanswered: VecDeque<u64>,
     has_ended: bool,
 }
 
 impl StoreWriter {
-    /// Starts a thread that writes to `store` and wakes the loop when it has an answer.
+    /// Starts a thread that writes to `store` and wakes the loop for each result.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn spawn(store: impl PeerStore + Send + 'static, waker: Arc<dyn Wake>) -> io::Result<Self> {
         let (batches, queue) = sync_channel(BOOK_QUEUE_MAX);
         let (answer, answers) = channel();
@@ -49,7 +49,7 @@ impl StoreWriter {
         })
     }
 
-    /// Gives a batch to the thread; it never blocks.
+    /// Passes a batch to the thread. Never blocks.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl StoreWriter {
         }
         let id = batch.id;
         let Some(batches) = &self.batches else { return Err(batch) };
-        // As many fit the channel as may be unanswered, so it is never full.
+        // The channel holds as many as may be unanswered, so it is never full.
         batches.try_send(batch).map_err(|error| match error {
             TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
         })?;
@@ -68,7 +68,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// The next answer, if there is one; that the thread has ended unasked is the last.
+    /// Returns the next result, if there is one. An unexpected end of the thread is reported last.
     pub fn try_answer(&mut self) -> Option<Persisted> {
         match self.answers.try_recv() {
             Ok(answer) => {
@@ -87,17 +87,17 @@ impl StoreWriter {
         }
     }
 
-    /// The last batch that is not known to be durable.
+    /// Returns the last batch that is not known to be durable.
     pub(crate) fn last_unanswered(&self) -> Option<u64> {
         self.unanswered.back().copied()
     }
 
-    /// Waits until everything is durable, and ends the thread.
+    /// Waits until everything is durable and ends the thread.
     ///
     /// # Errors
     ///
-    /// What the last attempt failed with, or [`StoreError::NoAnswer`] after [`BOOK_END_MAX`] without any: the thread is
-    /// left to itself then, with the store.
+    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`BOOK_END_MAX`] without a result: the thread then
+    /// keeps running, with the store.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.join(BOOK_END_MAX)
     }
@@ -109,7 +109,7 @@ impl StoreWriter {
             match self.answers.recv_timeout(patience) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(StoreError::NoAnswer),
-                // The thread has closed its store, and nothing keeps it any more.
+                // The thread has closed its store and is about to end.
                 Err(RecvTimeoutError::Disconnected) => return thread.join().unwrap_or(Err(StoreError::WriterEnded)),
             }
         }
@@ -124,7 +124,7 @@ impl Drop for StoreWriter {
     }
 }
 
-/// Where the thread's answers go. Also its end wakes the loop.
+/// Sends the thread's results to the loop and wakes it, also when the thread ends.
 struct Port {
     answers: Option<Sender<Persisted>>,
     waker: Arc<dyn Wake>,
@@ -133,7 +133,7 @@ struct Port {
 impl Port {
     fn answer(&self, answer: Persisted) {
         if let Some(answers) = &self.answers {
-            // Nobody listens only if the other end is being dropped, and that waits for no answer.
+            // The receiver is missing only while the other end is dropped, which waits for no result.
             let _ = answers.send(answer);
             self.waker.wake();
         }
@@ -147,7 +147,7 @@ impl Drop for Port {
     }
 }
 
-/// Writes what comes until nothing more can come.
+/// Writes batches until the sender is dropped.
 fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port: &Port) -> Result<(), StoreError> {
     while let Ok(batch) = batches.recv() {
         writer.take(batch);
@@ -164,7 +164,7 @@ fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port
     Ok(())
 }
 
-/// Waits for as long as `pause`, anew after each batch that comes meanwhile, and says whether more may come.
+/// Collects batches until none has arrived for `pause`, and returns whether more may come.
 fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause: Duration) -> bool {
     loop {
         match batches.recv_timeout(pause) {
@@ -182,7 +182,7 @@ mod tests {
     use crate::manager::store::{Change, KnownPeer};
     use std::net::SocketAddr;
 
-    /// A disk that writes only what it is told to.
+    /// A disk that waits for a signal before each write.
     struct Hanging {
         begun: Sender<()>,
         may_go: Receiver<()>,
@@ -203,7 +203,7 @@ mod tests {
 
         fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
             self.begun.send(()).unwrap();
-            // Without anybody to tell it goes as well.
+            // It continues without a sender, too.
             let _ = self.may_go.recv();
             Ok(())
         }
@@ -215,7 +215,7 @@ mod tests {
         fn wake(&self) {}
     }
 
-    /// A writer whose disk hangs in its first batch, and what lets the disk go on.
+    /// Makes a writer whose disk hangs in its first batch, and the sender that releases it.
     fn hanging() -> (StoreWriter, Sender<()>) {
         let ((begun, has_begun), (go, may_go)) = (channel(), channel());
         let mut writer = StoreWriter::spawn(Hanging { begun, may_go }, Arc::new(Silent)).unwrap();
@@ -226,16 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn fault_e22_a_disk_that_hangs_does_not_hold_up_the_end() {
+    fn fault_e22_a_hanging_disk_does_not_delay_the_end() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
-        assert_eq!(writer.join(Duration::MAX), Ok(()), "who has given up does not wait again");
+        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second end does not wait again");
         drop(writer);
         go.send(()).expect("the thread is still there");
     }
 
     #[test]
-    fn a_disk_that_comes_back_in_time_loses_nothing() {
+    fn a_disk_that_recovers_in_time_loses_nothing() {
         let (mut writer, go) = hanging();
         go.send(()).unwrap();
         assert_eq!(writer.join(Duration::from_secs(60)), Ok(()));

@@ -1,4 +1,4 @@
-//! How many connections there are of each state and type.
+//! The number of connections by state and type.
 
 use crate::peer::{ConnectionState, ConnectionType};
 
@@ -10,33 +10,33 @@ pub struct Census {
 }
 
 impl Census {
-    /// Those of one type in one state.
+    /// Returns the number of one type in one state.
     pub const fn count(&self, connection_type: ConnectionType, state: ConnectionState) -> usize {
         self.counts[connection_type as usize][state as usize]
     }
 
-    /// Those of one type, in whatever state.
+    /// Returns the number of one type in all states.
     pub fn of_type(&self, connection_type: ConnectionType) -> usize {
         self.counts[connection_type as usize].iter().sum()
     }
 
-    /// Those in one state, of whatever type.
+    /// Returns the number of all types in one state.
     pub fn in_state(&self, state: ConnectionState) -> usize {
         self.counts.iter().map(|of_type| of_type[state as usize]).sum()
     }
 
-    /// A connection begins.
+    /// Counts a new connection.
     pub(crate) const fn add(&mut self, connection_type: ConnectionType, state: ConnectionState) {
         self.counts[connection_type as usize][state as usize] += 1;
     }
 
-    /// A connection is in another state.
+    /// Moves a connection to another state.
     pub(crate) const fn moved(&mut self, kind: ConnectionType, from: ConnectionState, to: ConnectionState) {
         self.remove(kind, from);
         self.add(kind, to);
     }
 
-    /// A connection is gone that came as far as `state`.
+    /// Removes a connection that ended in `state`.
     pub(crate) const fn remove(&mut self, connection_type: ConnectionType, state: ConnectionState) {
         self.counts[connection_type as usize][state as usize] -= 1;
     }

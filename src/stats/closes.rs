@@ -1,4 +1,4 @@
-//! How many connections ended for each reason.
+//! The number of closed connections by reason.
 
 use crate::error::CloseReason;
 use std::fmt;
@@ -11,12 +11,12 @@ pub struct CloseCounts {
 }
 
 impl CloseCounts {
-    /// All labels in the order of [`CloseReason::LABELS`], each with the number of its connections.
+    /// Lists all labels in the order of [`CloseReason::LABELS`], each with the number of its connections.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CloseReason::LABELS.iter().copied().zip(self.counts)
     }
 
-    /// Those that ended for a reason with the same label.
+    /// Returns the number of connections that ended for a reason with the same label.
     pub const fn count(&self, reason: &CloseReason) -> u64 {
         self.counts[reason.place()]
     }
@@ -33,7 +33,7 @@ impl Default for CloseCounts {
 }
 
 impl fmt::Debug for CloseCounts {
-    /// Those that there were.
+    /// Lists the labels with a count above zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().filter(|(_, count)| *count > 0)).finish()
     }

@@ -1,24 +1,24 @@
-//! What each peer costs, in a table beside the rows that exists only while it is asked for.
+//! The cost of each peer, in a table beside the rows that exists only while costs are measured.
 //!
-//! The loop marks where it is when it turns to a link, and charges the link with what it did until the next mark: one
-//! look at the clock for each link of a turn. Time is charged as a whole: that of the calls to the kernel for the link,
-//! of the framer and of the handler, whatever the handler did for whom.
+//! The loop takes a mark when it starts to work on a link, and charges the link with everything up to the next mark:
+//! one clock reading for each link of a turn. The time includes the kernel's calls, the framer and the handler, even if
+//! the handler works for other peers.
 
 use crate::id::LinkId;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// What a peer has cost since the loop began to measure it.
+/// A peer's cost since the loop began to measure it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCost {
-    /// Time that the loop spent on reading from it, on handling what it sent, and on writing to it.
+    /// Time that the loop spent reading from it, handling its input, and writing to it.
     pub busy: Duration,
     /// Bytes received from it.
     pub received_bytes: u64,
-    /// Bytes that the kernel has taken for it.
+    /// Bytes that the kernel accepted for it.
     pub sent_bytes: u64,
-    /// Time for which something waited in its send queue.
+    /// Time during which its send queue was not empty.
     pub queued: Duration,
 }
 
@@ -31,16 +31,16 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// The owner: a later owner of the slot begins with nothing, and an earlier one has no row any more.
+    /// The owner's generation: a later owner of the slot starts at zero, and an earlier one has no row.
     generation: u32,
     cost: PeerCost,
-    /// Since when its queue holds something; [`Instant::MAX`] while it does not.
+    /// The moment at which its queue became non-empty; [`Instant::MAX`] while it is empty.
     waits_since: Instant,
 }
 
 const _: () = assert!(size_of::<Row>() <= crate::limits::PEER_COST_BYTES, "the table costs what is said of it");
 
-/// Where the loop was when it turned to a link.
+/// The clock and the byte counters when the loop started to work on a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) at: Instant,
@@ -49,13 +49,13 @@ pub(crate) struct Mark {
 }
 
 impl Costs {
-    /// What a peer has cost up to `now`; nothing if it was not measured yet.
+    /// Returns a peer's cost up to `now`; zero if it was not measured yet.
     pub(crate) fn of(&self, id: LinkId, now: Instant) -> PeerCost {
         let row = self.rows.get(id.slot()).filter(|row| row.generation == id.generation());
         row.map_or_else(PeerCost::default, |row| PeerCost { queued: row.queued(now), ..row.cost })
     }
 
-    /// Charges a link with what was done from one mark to the next.
+    /// Charges a link with the work from one mark to the next.
     pub(crate) fn charge(&mut self, id: LinkId, from: &Mark, to: &Mark) {
         let Some(Row { cost, .. }) = self.row(id) else { return };
         cost.busy += to.at.since(from.at);
@@ -63,14 +63,14 @@ impl Costs {
         cost.sent_bytes += to.sent_bytes - from.sent_bytes;
     }
 
-    /// Something stands in the link's queue.
+    /// Starts the link's queueing time, unless it runs.
     pub(crate) fn waits(&mut self, id: LinkId, now: Instant) {
         if let Some(row) = self.row(id) {
             row.waits_since = row.waits_since.min(now);
         }
     }
 
-    /// Nothing stands in the link's queue any more.
+    /// Stops the link's queueing time: its queue is empty.
     pub(crate) fn waits_no_more(&mut self, id: LinkId, now: Instant) {
         if let Some(row) = self.row(id) {
             row.cost.queued = row.queued(now);
@@ -78,13 +78,13 @@ impl Costs {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the bytes of memory that the table holds.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()
     }
 
-    /// The row of a link, begun anew if its slot has had an earlier owner; none if it has a later one.
+    /// Returns a link's row, reset if its slot had an earlier owner; `None` if it has a later one.
     fn row(&mut self, id: LinkId) -> Option<&mut Row> {
         if self.rows.len() <= id.slot() {
             self.rows.resize(id.slot() + 1, Row::new(0));

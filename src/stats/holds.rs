@@ -1,4 +1,4 @@
-//! How often dials were held back for each cause.
+//! The number of held back dials by cause.
 
 use crate::error::DialHold;
 

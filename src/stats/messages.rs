@@ -1,4 +1,4 @@
-//! How many messages there were of each command.
+//! The number of messages by command.
 
 use crate::protocol::CommandName;
 use std::fmt;
@@ -13,24 +13,24 @@ pub struct MessageCounts {
 /// A number of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCount {
-    /// How many.
+    /// Their number.
     pub messages: u64,
     /// The bytes of their payloads, without the headers.
     pub payload_bytes: u64,
 }
 
 impl MessageCounts {
-    /// The commands of [`CommandName::ALL`] in their order, and `None` for all others together.
+    /// Lists the commands of [`CommandName::ALL`] in their order, and `None` for all others together.
     pub fn iter(&self) -> impl Iterator<Item = (Option<CommandName>, MessageCount)> {
         CommandName::ALL.into_iter().map(Some).chain([None]).zip(self.counts)
     }
 
-    /// The messages of one command; for one that is not of the protocol those of all such commands.
+    /// Returns the count of one command. All commands outside the protocol share one count.
     pub const fn count(&self, command: CommandName) -> MessageCount {
         self.counts[command.place()]
     }
 
-    /// The messages of all commands.
+    /// Returns the count of all commands.
     pub fn total(&self) -> MessageCount {
         self.counts.iter().fold(MessageCount::default(), |sum, count| MessageCount {
             messages: sum.messages + count.messages,
@@ -38,8 +38,7 @@ impl MessageCounts {
         })
     }
 
-    /// Counts a message. A header may claim any length, and several such a sum that no number holds: a counter never
-    /// goes back.
+    /// Counts a message. A header may claim any length, so the sum saturates.
     #[inline]
     pub(crate) const fn add(&mut self, command: CommandName, payload_len: u64) {
         let count = &mut self.counts[command.place()];
