@@ -8,7 +8,7 @@ use super::Engine;
 use crate::api::Frame;
 use crate::id::LinkId;
 use crate::limits::ADDRESSES_PER_MESSAGE_MAX;
-use crate::manager::Teller;
+use crate::manager::GossipPeer;
 use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
@@ -51,9 +51,9 @@ impl Engine {
         }
         let LoopState { links, manager, clocks, rng, telemetry, .. } = &mut self.state;
         let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
-        let teller = Teller { id, address: link.peer.address() };
+        let teller = GossipPeer { id, address: link.peer.address() };
         telemetry.counters.addresses_learned +=
-            manager.told(teller, addresses, (clocks.now(), clocks.unix()), rng) as u64;
+            manager.on_addr(teller, addresses, (clocks.now(), clocks.unix()), rng) as u64;
     }
 
     fn on_getaddr(&mut self, id: LinkId) {
@@ -62,8 +62,8 @@ impl Engine {
         if link.peer.connection_type() != ConnectionType::Inbound {
             return;
         }
-        let asker = Teller { id, address: link.peer.address() };
-        let Some(addresses) = manager.answer(asker, (clocks.now(), clocks.unix()), rng) else { return };
+        let asker = GossipPeer { id, address: link.peer.address() };
+        let Some(addresses) = manager.build_addr_reply(asker, (clocks.now(), clocks.unix()), rng) else { return };
         telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
         let mut payload = links.pool.take();
         addresses.as_ref().encode(&mut payload);

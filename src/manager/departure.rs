@@ -44,7 +44,7 @@ impl Manager {
         self.gossip.left(id);
         self.bad_checksums.remove(&id);
         match connection_type {
-            ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.places.give_back(),
+            ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.slots.give_back(),
             ConnectionType::OverCapacity => {}
         }
         if connection_type != ConnectionType::Outbound {
@@ -62,18 +62,18 @@ impl Manager {
         }
         let Departure { verdict, failures, restarts: _ } = departure;
         match verdict {
-            Verdict::Inaccessible => self.write_down(address, unix, now, |peer| {
+            Verdict::Inaccessible => self.update_book(address, unix, now, |peer| {
                 peer.status = PeerStatus::Inaccessible;
                 peer.failures = failures;
             }),
-            Verdict::WaitUntil(_) => self.write_down(address, unix, now, |peer| peer.failures = failures),
+            Verdict::WaitUntil(_) => self.update_book(address, unix, now, |peer| peer.failures = failures),
             Verdict::Restart | Verdict::NextAddress | Verdict::Nothing => {}
         }
         Some(departure)
     }
 
     /// Changes what the book says of a peer that it knows.
-    pub(super) fn write_down(
+    pub(super) fn update_book(
         &mut self,
         address: SocketAddr,
         unix: UnixTime,

@@ -59,8 +59,8 @@ pub struct ManagerReport {
 impl Manager {
     pub(crate) fn summary(&self) -> ManagerSummary {
         ManagerSummary {
-            places_taken: self.dialler.places.taken(),
-            places_max: self.dialler.places.max(),
+            places_taken: self.dialler.slots.taken(),
+            places_max: self.dialler.slots.max(),
             target: self.dialler.target(),
             bans: self.bans.len(),
             unannounced_bans: self.unannounced.len(),

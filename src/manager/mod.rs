@@ -10,20 +10,20 @@ mod answers;
 pub mod ban;
 mod departure;
 pub(crate) mod dial;
+mod duplicates;
 mod gossip;
-mod identity;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
 pub(crate) mod keyed;
+mod persistence;
 mod punishment;
-mod remembering;
 mod slots;
 pub mod store;
 
 pub(crate) use departure::Leaving;
-pub(crate) use gossip::Teller;
-pub(crate) use identity::Duplicate;
-pub(crate) use remembering::Announced;
+pub(crate) use duplicates::Duplicate;
+pub(crate) use gossip::GossipPeer;
+pub(crate) use persistence::Announced;
 
 use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
@@ -71,7 +71,7 @@ pub(crate) struct Manager {
     /// Where this loop listens.
     listening: Vec<SocketAddr>,
     /// Times that it was weighed who has to go for a new one, since the turn before had accepted.
-    evictions_weighed: usize,
+    evictions_considered: usize,
     /// The addresses that were chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
     drawn: Vec<inspect::Draw>,
@@ -96,7 +96,7 @@ impl Manager {
             gossip: Gossip::new(keys),
             outage: Outage::default(),
             listening: Vec::new(),
-            evictions_weighed: 0,
+            evictions_considered: 0,
             #[cfg(feature = "sim")]
             drawn: Vec::new(),
             config: config.clone(),
@@ -110,7 +110,7 @@ impl Manager {
         self.admission.reconfigure(config);
         self.config = config.clone();
         self.update_fixed_list();
-        self.pardon(now, unix);
+        self.refresh_ban_status(now, unix);
     }
 
     /// Gives the dialler its settings, and a fixed list with the present address of each name.
@@ -145,7 +145,7 @@ impl Manager {
 
     /// A turn has accepted whom it accepts, and nothing else was done in it yet.
     pub(crate) fn begin_turn(&mut self) {
-        self.evictions_weighed = 0;
+        self.evictions_considered = 0;
         #[cfg(feature = "sim")]
         self.drawn.clear();
     }
@@ -164,14 +164,14 @@ impl Manager {
     }
 
     /// Whether it may be weighed who has to go for a new one: if that is wanted, and not too often in one turn.
-    pub(crate) fn may_weigh(&mut self) -> bool {
-        let may = self.config.evicts_inbound && self.evictions_weighed < EVICTIONS_PER_TURN;
-        self.evictions_weighed += usize::from(may);
+    pub(crate) fn may_evict(&mut self) -> bool {
+        let may = self.config.evicts_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
+        self.evictions_considered += usize::from(may);
         may
     }
 
     /// Which of the accepted peers has to go for a new one; none if all are worth keeping.
-    pub(crate) fn choose_victim(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
+    pub(crate) fn choose_evicted(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
         evict::choose(candidates, self.keys)
     }
 
@@ -188,7 +188,7 @@ impl Manager {
         }
         self.dialler.try_manual(address, now).map_err(|taken| match taken {
             Taken::Address => CommandError::AddressTaken,
-            Taken::Places => CommandError::MaxPeers,
+            Taken::Slots => CommandError::MaxPeers,
         })
     }
 
@@ -208,7 +208,7 @@ impl Manager {
         };
         let address = dialler.next(now, rng, &*book, barred);
         #[cfg(feature = "sim")]
-        self.drawn.extend(address.map(|address| inspect::Draw { address, places_taken: self.dialler.places.taken() }));
+        self.drawn.extend(address.map(|address| inspect::Draw { address, places_taken: self.dialler.slots.taken() }));
         address
     }
 
@@ -257,7 +257,7 @@ impl Manager {
         let mut new = 0;
         for &address in &addresses {
             self.make_unknown(address, now, unix);
-            new += usize::from(self.take_in(KnownPeer::new(address, unix), now, rng));
+            new += usize::from(self.add_to_book(KnownPeer::new(address, unix), now, rng));
         }
         (addresses.len(), new)
     }

@@ -73,7 +73,7 @@ impl Manager {
                 self.record(Change::PutBan(ban), was_known, now);
                 if let Some(displaced) = displaced {
                     // Its peers in the book are pardoned with the next: each look at all of them is long.
-                    self.strike(displaced.host, now);
+                    self.lift_ban(displaced.host, now);
                 }
                 Some((ban, displaced))
             }
@@ -82,16 +82,16 @@ impl Manager {
     }
 
     /// Says of an address in the book that it is banned, if it is.
-    pub(crate) fn write_down_ban(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+    pub(crate) fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
         if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
-            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
+            self.update_book(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
         }
     }
 
     /// Ends the ban of a host; returns whether there was one.
     pub(crate) fn unban(&mut self, host: Host, now: Instant, unix: UnixTime) -> bool {
         let ended = self.bans.unban(host);
-        self.forgive(ended.as_slice(), now, unix);
+        self.bans_ended(ended.as_slice(), now, unix);
         ended.is_some()
     }
 
@@ -99,36 +99,36 @@ impl Manager {
     pub(crate) fn end_bans(&mut self, now: Instant, unix: UnixTime) -> Vec<Ban> {
         let over = iter::from_fn(|| self.bans.pop_expired(now, unix));
         let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
-        self.forgive(&ended, now, unix);
+        self.bans_ended(&ended, now, unix);
         ended
     }
 
     /// Bans are over: the disk forgets them, and the book says of nobody any more that he is banned who is not.
-    fn forgive(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
+    fn bans_ended(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
         if ended.is_empty() {
             return;
         }
         for ban in ended {
-            self.strike(ban.host, now);
+            self.lift_ban(ban.host, now);
         }
-        self.pardon(now, unix);
+        self.refresh_ban_status(now, unix);
         self.dialler.book_changed();
     }
 
     /// A host is not banned any more: the disk forgets it, and that it was banned is not announced.
-    fn strike(&mut self, host: Host, now: Instant) {
+    fn lift_ban(&mut self, host: Host, now: Instant) {
         self.unannounced.remove(&host);
-        self.dialler.pardoned(host);
+        self.dialler.ban_lifted(host);
         self.record(Change::RemoveBan(host), true, now);
     }
 
     /// Says of those in the book whose hosts are not banned any more, or are trusted now, that nobody knows what they
     /// are.
-    pub(super) fn pardon(&mut self, now: Instant, unix: UnixTime) {
+    pub(super) fn refresh_ban_status(&mut self, now: Instant, unix: UnixTime) {
         let listed = self.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
         let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, now, unix)).collect();
         for address in free {
-            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
         }
     }
 }

@@ -168,7 +168,7 @@ impl Engine {
     pub(super) fn take_place(&mut self) -> bool {
         let is_below_max = self.state.telemetry.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
         match &mut self.state.manager {
-            Some(manager) => is_below_max && manager.dialler.places.try_take() || self.make_room(),
+            Some(manager) => is_below_max && manager.dialler.slots.try_take() || self.make_room(),
             None => is_below_max,
         }
     }
@@ -177,19 +177,19 @@ impl Engine {
     fn make_room(&mut self) -> bool {
         let LoopState { manager, links, rng, outbox, .. } = &mut self.state;
         let Some(manager) = manager else { return false };
-        if !manager.may_weigh() {
+        if !manager.may_evict() {
             return false;
         }
         let table = &links.table;
         let rows = evict::rows(table.slots() as usize, rng);
         let links = rows.filter_map(|slot| table.id_at(slot as u32)).filter_map(|id| Some((id, table.get(id)?)));
         let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
-        let Some(peer) = manager.choose_victim(candidates) else { return false };
+        let Some(peer) = manager.choose_evicted(candidates) else { return false };
         if let Some(link) = table.get(peer.link()) {
             outbox.tell(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
         }
         // Its row goes at the end of this turn and gives its place back then.
-        manager.dialler.places.take_beyond();
+        manager.dialler.slots.take_beyond();
         self.state.links.abort(peer.link(), LocalCause::Evicted.into());
         true
     }
@@ -357,7 +357,7 @@ impl Engine {
             outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
         }
         if let Some(manager) = manager {
-            manager.write_down_ban(address, moment.0, moment.1);
+            manager.record_ban_status(address, moment.0, moment.1);
         }
     }
 }

@@ -29,8 +29,9 @@ mod model;
 mod names;
 mod outage;
 mod pace;
-mod places;
+mod peer_slots;
 mod records;
+mod resolve;
 mod seeds;
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,9 @@ pub(crate) use ended::{Departure, Ended, Verdict};
 pub(crate) use live::Live;
 pub(crate) use names::FixedNames;
 pub(crate) use outage::Outage;
-pub(crate) use places::Places;
-pub(crate) use seeds::{Resolve, Seeds};
+pub(crate) use peer_slots::PeerSlots;
+pub(crate) use resolve::Resolve;
+pub(crate) use seeds::Seeds;
 
 use crate::address::{Host, canonical};
 use crate::bugs::{self, Bug};
@@ -70,7 +72,7 @@ use std::time::Duration;
 pub(crate) struct Dialler {
     /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] take a place for what they allow to be
     /// dialled; the row gives it back when it ends.
-    pub(crate) places: Places,
+    pub(crate) slots: PeerSlots,
     /// The addresses of all live links, which their rows claim and release.
     pub(crate) live: Live,
     settings: Settings,
@@ -100,7 +102,7 @@ pub(crate) enum Taken {
     /// There is a link to it, or one is being dialled.
     Address,
     /// The maximum of peers is reached.
-    Places,
+    Slots,
 }
 
 impl Settings {
@@ -119,7 +121,7 @@ impl Dialler {
     /// Knows nobody yet but a fixed list, all of which is due.
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut dialler = Self {
-            places: Places::new(config.max_peers),
+            slots: PeerSlots::new(config.max_peers),
             live: Live::default(),
             settings: Settings::of(config),
             records: Records::default(),
@@ -139,7 +141,7 @@ impl Dialler {
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let was_fixed = self.settings.is_fixed;
         self.settings = Settings::of(config);
-        self.places.set_max(config.max_peers);
+        self.slots.set_max(config.max_peers);
         self.records.limit_restarts(config.max_restarts, config.restart_window);
         match &config.mode {
             DialMode::Normal if was_fixed => self.records.unfix(),
@@ -201,7 +203,7 @@ impl Dialler {
                 (address, Some(standing))
             }
         };
-        if !self.places.try_take() {
+        if !self.slots.try_take() {
             self.records.put_back(address);
             self.holds.note(DialHold::MaxPeers);
             return None;
@@ -214,7 +216,7 @@ impl Dialler {
     }
 
     fn wants_peer(&self) -> bool {
-        self.places.taken() < self.places.max().min(self.settings.target)
+        self.slots.taken() < self.slots.max().min(self.settings.target)
     }
 
     /// Whether a fixed peer may be without a place, and that is not noted yet.
@@ -357,8 +359,8 @@ impl Dialler {
         if self.is_taken(address) {
             return Err(Taken::Address);
         }
-        if !self.places.try_take() {
-            return Err(Taken::Places);
+        if !self.slots.try_take() {
+            return Err(Taken::Slots);
         }
         self.dial(address, Kind::OneShot, now);
         Ok(())
@@ -447,11 +449,11 @@ impl Dialler {
             }
             Ended::Incompatible if record.kind == Kind::Fixed => {
                 let until = now.plus(self.settings.backoff.longest(rng));
-                self.records.wait_for_pardon(address, record, until, now);
+                self.records.wait_for_unban(address, record, until, now);
                 Verdict::WaitUntil(until)
             }
             Ended::Incompatible => {
-                self.records.wait_for_pardon(address, record, now.plus(INACCESSIBLE_RECHECK), now);
+                self.records.wait_for_unban(address, record, now.plus(INACCESSIBLE_RECHECK), now);
                 Verdict::Inaccessible
             }
             Ended::ClosedByUs if record.kind == Kind::Fixed => {
@@ -529,7 +531,7 @@ impl Dialler {
     }
 
     /// A ban of `host` is over: those of its addresses that were not for us may be so by now, and wait no longer.
-    pub(crate) fn pardoned(&mut self, host: Host) {
+    pub(crate) fn ban_lifted(&mut self, host: Host) {
         self.records.release_unfit(host);
         self.book_changed();
     }
@@ -544,7 +546,7 @@ impl Dialler {
     /// Peers below which somebody is dialled.
     #[cfg(feature = "sim")]
     pub(crate) fn target(&self) -> usize {
-        self.places.max().min(self.settings.target)
+        self.slots.max().min(self.settings.target)
     }
 
     /// The addresses that wait, and until when.

@@ -147,10 +147,10 @@ impl World {
             }
             Step::Pass(time) => self.now = self.now.plus(time),
             Step::PassToNext => self.now = self.dialler.next_at().map_or(self.now, |at| at.max(self.now)),
-            Step::Inbound(true) => self.inbound += usize::from(self.dialler.places.try_take()),
+            Step::Inbound(true) => self.inbound += usize::from(self.dialler.slots.try_take()),
             Step::Inbound(false) if self.inbound > 0 => {
                 self.inbound -= 1;
-                self.dialler.places.give_back();
+                self.dialler.slots.give_back();
             }
             Step::Inbound(false) => {}
             Step::Command(index) => self.command(self.listed[index % self.listed.len()]),
@@ -161,7 +161,7 @@ impl World {
             }
             Step::Pardon(index) => {
                 let host = Host::of(self.listed[index % self.listed.len()].ip());
-                self.dialler.pardoned(host);
+                self.dialler.ban_lifted(host);
                 for (_, facts) in self.facts.iter_mut().filter(|(peer, _)| Host::of(peer.ip()) == host) {
                     let is_pardoned = facts.live_since.is_none() && matches!(facts.next, Next::NotBeforePardonOr(_));
                     facts.next = if is_pardoned { Next::Free } else { facts.next };
@@ -173,14 +173,14 @@ impl World {
                 self.dialler.reconfigure(&self.config);
             }
         }
-        assert_eq!(self.dialler.places.taken(), self.live().len() + self.inbound);
+        assert_eq!(self.dialler.slots.taken(), self.live().len() + self.inbound);
         for (&peer, facts) in &self.facts {
             assert_eq!(self.dialler.is_taken(peer), facts.live_since.is_some(), "{peer}");
         }
     }
 
     fn dial(&mut self) -> bool {
-        let taken = self.dialler.places.taken();
+        let taken = self.dialler.slots.taken();
         let banned = &self.banned;
         let next = self
             .dialler
@@ -215,13 +215,13 @@ impl World {
     }
 
     fn command(&mut self, peer: SocketAddr) {
-        let has_place = self.dialler.places.taken() < self.config.max_peers;
+        let has_place = self.dialler.slots.taken() < self.config.max_peers;
         let is_fixed = self.is_fixed();
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
         let expected = match facts.live_since {
             Some(_) => Err(Taken::Address),
             None if has_place => Ok(()),
-            None => Err(Taken::Places),
+            None => Err(Taken::Slots),
         };
         // Whether the dialler still knows an address that could be dialled again is its own affair.
         let is_in_hand = self.dialler.records.get(peer).is_some();
@@ -252,7 +252,7 @@ impl World {
         let is_fixed = self.is_fixed();
         let knew = self.dialler.records.get(peer).map(|record| record.failures);
         let Departure { verdict, failures, .. } = self.dialler.ended(peer, ended, self.now, &mut self.rng);
-        self.dialler.places.give_back();
+        self.dialler.slots.give_back();
         self.book.note(peer, verdict);
         let config = &self.config;
         let now = self.now;
@@ -321,7 +321,7 @@ impl World {
         self.dialler.book_changed();
         let least = self.possible_peers().min(self.wanted());
         let (soon, late) = (self.now.plus(Duration::from_secs(1_800)), self.now.plus(Duration::from_secs(25 * 3_600)));
-        while self.dialler.places.taken() < least && self.now < late {
+        while self.dialler.slots.taken() < least && self.now < late {
             while self.dial() {}
             for peer in self.live() {
                 self.advance(peer);
@@ -334,7 +334,7 @@ impl World {
                 self.now = self.now.plus(Duration::from_secs(600));
             }
         }
-        assert!(self.dialler.places.taken() >= least, "{} of {least} peers", self.dialler.places.taken());
+        assert!(self.dialler.slots.taken() >= least, "{} of {least} peers", self.dialler.slots.taken());
     }
 
     /// How many peers there can be, if nobody is banned.
@@ -358,7 +358,7 @@ impl World {
         while self.inbound > 0 {
             self.step(Step::Inbound(false));
         }
-        assert_eq!(self.dialler.places.taken(), 0);
+        assert_eq!(self.dialler.slots.taken(), 0);
     }
 }
 

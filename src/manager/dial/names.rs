@@ -7,7 +7,7 @@
 
 use super::backoff::Backoff;
 use super::ended::{Ended, Verdict};
-use super::seeds::Resolve;
+use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::canonical;
 use crate::config::{DialMode, ManagerConfig};
 use crate::limits::{NAME_ADDRESSES_MAX, RESOLVE_TIMEOUT, RESTARTS_FORGOTTEN_AFTER};
@@ -15,9 +15,6 @@ use crate::time::Instant;
 use rand::Rng;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Queries of names have this bit, those of seeds do not.
-pub(super) const QUERY_BIT: u32 = 1 << 31;
 
 /// The fixed peers that are known by name.
 #[derive(Debug)]

@@ -278,7 +278,7 @@ impl Records {
     }
 
     /// Lets one wait, if it can be remembered, until then or until a ban of its host ends.
-    pub(super) fn wait_for_pardon(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
+    pub(super) fn wait_for_unban(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
         if self.wait(address, record, until, now) {
             self.unfit.insert((Host::of(address.ip()), address));
         }
@@ -302,7 +302,7 @@ impl Records {
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {
-            Kind::Fixed => self.wait_for_pardon(address, record, until, now),
+            Kind::Fixed => self.wait_for_unban(address, record, until, now),
             Kind::Drawn if record.carries_something() => drop(self.wait(address, record, now, now)),
             Kind::Drawn | Kind::OneShot => {}
         }

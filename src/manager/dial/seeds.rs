@@ -5,7 +5,7 @@
 //! nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves a
 //! name.
 
-use super::names::QUERY_BIT;
+use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
 use crate::config::{DialMode, ManagerConfig};
 use crate::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
@@ -30,16 +30,6 @@ struct Seed {
     asked_at: Option<Instant>,
     /// The question that is not answered yet.
     open_query: Option<u32>,
-}
-
-/// A name to be resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Resolve {
-    /// Names the question; not used twice before all others are.
-    pub(crate) query: u32,
-    pub(crate) name: String,
-    /// That of an address which comes without one.
-    pub(crate) port: u16,
 }
 
 /// What a seed's answer was worth.

@@ -38,12 +38,12 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Gossip {
     slots: Slots,
     answers: Answers,
-    speakers: BTreeMap<LinkId, Speaker>,
+    speakers: BTreeMap<LinkId, GossipState>,
 }
 
 /// A connected peer that gossips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Speaker {
+struct GossipState {
     /// Addresses that it may still bring.
     tokens: u32,
     refilled_at: Instant,
@@ -53,12 +53,12 @@ struct Speaker {
 
 /// A peer that says something.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Teller {
+pub(crate) struct GossipPeer {
     pub(crate) id: LinkId,
     pub(crate) address: SocketAddr,
 }
 
-const _: () = assert!(size_of::<(LinkId, Speaker)>() <= 32, "what a peer costs is part of what is promised");
+const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "what a peer costs is part of what is promised");
 
 impl Gossip {
     pub(super) fn new(keys: KeyedState) -> Self {
@@ -70,12 +70,17 @@ impl Gossip {
         self.speakers.remove(&id);
     }
 
-    fn speaker(&mut self, id: LinkId, now: Instant) -> &mut Speaker {
-        self.speakers.entry(id).or_insert(Speaker { tokens: 1, refilled_at: now, is_asked: false, is_answered: false })
+    fn speaker(&mut self, id: LinkId, now: Instant) -> &mut GossipState {
+        self.speakers.entry(id).or_insert(GossipState {
+            tokens: 1,
+            refilled_at: now,
+            is_asked: false,
+            is_answered: false,
+        })
     }
 }
 
-impl Speaker {
+impl GossipState {
     /// Takes one token, if there is one.
     fn take(&mut self, now: Instant) -> bool {
         let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
@@ -119,9 +124,9 @@ impl Manager {
     }
 
     /// A peer has named addresses; returns how many of them are new in the book.
-    pub(crate) fn told(
+    pub(crate) fn on_addr(
         &mut self,
-        teller: Teller,
+        teller: GossipPeer,
         addresses: AddressesRef<'_>,
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
@@ -146,14 +151,14 @@ impl Manager {
             }
             let mut peer = KnownPeer::new(address, believed_time(entry.time, unix));
             peer.services = entry.address.services;
-            new += usize::from(self.hear(source, peer, (now, unix), rng));
+            new += usize::from(self.learn_address(source, peer, (now, unix), rng));
         }
         new
     }
 
     /// Takes a peer into the book by the word of `source`, unless it is known or there is no slot for it; returns
     /// whether it did. An inaccessible one becomes unknown, and keeps the pause that it has.
-    pub(super) fn hear(
+    pub(super) fn learn_address(
         &mut self,
         source: IpAddr,
         peer: KnownPeer,
@@ -180,7 +185,7 @@ impl Manager {
             self.book.forget(held.address);
             self.record(Change::RemovePeer(held.address), true, now);
         }
-        let is_new = self.take_in(peer, now, rng);
+        let is_new = self.add_to_book(peer, now, rng);
         if is_new {
             self.gossip.slots.hold(slot, address, now);
         }
@@ -189,9 +194,9 @@ impl Manager {
 
     /// The answer to a peer that has connected to us and asks for addresses; none if it had one, or there are none. All
     /// askers of a network group get the same for a day.
-    pub(crate) fn answer(
+    pub(crate) fn build_addr_reply(
         &mut self,
-        asker: Teller,
+        asker: GossipPeer,
         (now, unix): (Instant, UnixTime),
         rng: &mut StdRng,
     ) -> Option<Addresses> {

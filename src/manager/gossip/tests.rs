@@ -35,31 +35,31 @@ impl Stage {
     }
 
     /// A connected peer at `address`.
-    fn teller(&mut self, address: [u8; 4]) -> Teller {
+    fn teller(&mut self, address: [u8; 4]) -> GossipPeer {
         self.peers += 1;
-        Teller { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
+        GossipPeer { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
     }
 
     /// One that was dialled and asked.
-    fn asked(&mut self, address: [u8; 4]) -> Teller {
+    fn asked(&mut self, address: [u8; 4]) -> GossipPeer {
         let teller = self.teller(address);
         assert!(self.manager.asks(teller.id, self.now));
         teller
     }
 
-    fn told(&mut self, teller: Teller, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
+    fn told(&mut self, teller: GossipPeer, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
         let entries = addresses.into_iter().map(|address| entry(address, NETWORK, UNIX.as_secs() as u32));
         self.told_entries(teller, entries)
     }
 
-    fn told_entries(&mut self, teller: Teller, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
+    fn told_entries(&mut self, teller: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
         let entries: Vec<AddressEntry> = entries.into_iter().collect();
         let message = Addresses::from_entries(entries);
-        self.manager.told(teller, message.as_ref(), (self.now, UNIX), &mut self.rng)
+        self.manager.on_addr(teller, message.as_ref(), (self.now, UNIX), &mut self.rng)
     }
 
-    fn answer(&mut self, asker: Teller) -> Option<Vec<AddressEntry>> {
-        let answer = self.manager.answer(asker, (self.now, UNIX), &mut self.rng);
+    fn answer(&mut self, asker: GossipPeer) -> Option<Vec<AddressEntry>> {
+        let answer = self.manager.build_addr_reply(asker, (self.now, UNIX), &mut self.rng);
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
@@ -128,7 +128,7 @@ fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_n
         let teller = stage.teller([8, 8, 8, 8]);
         stage.told(teller, [SocketAddr::from(([8, 8, 8, 8], port))]);
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
-        stage.manager.hear(teller.address.ip(), peer, (stage.now, UNIX), &mut stage.rng);
+        stage.manager.learn_address(teller.address.ip(), peer, (stage.now, UNIX), &mut stage.rng);
     }
     assert_eq!(stage.manager.book.len(), GOSSIP_BUCKET_SLOTS as usize);
 }
@@ -460,7 +460,7 @@ proptest! {
     #[test]
     fn threat_p12_no_story_breaks_the_laws_of_the_book(steps in steps()) {
         let mut stage = Stage::new();
-        let mut tellers: BTreeMap<u8, Teller> = BTreeMap::new();
+        let mut tellers: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
         // By whose word each address came that is in the book.
         let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();

@@ -171,7 +171,7 @@ impl Stage {
         let manager = self.engine.state.manager.as_deref().expect("it has one");
         let has_place = |connection_type| connection_type != ConnectionType::OverCapacity;
         let peers = table.iter().filter(|(_, link)| has_place(link.peer.connection_type())).count();
-        assert_eq!(manager.dialler.places.taken(), peers);
+        assert_eq!(manager.dialler.slots.taken(), peers);
         let claims: BTreeSet<_> = manager.dialler.live.iter().collect();
         let links: BTreeSet<_> = table.iter().map(|(id, link)| (link.peer.address(), id)).collect();
         assert_eq!(claims, links);
@@ -419,8 +419,7 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     visit(&mut stage, 0..PEERS);
     stage.settle();
     visit(&mut stage, PEERS..PEERS + 4);
-    let places_taken =
-        |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.places.taken());
+    let places_taken = |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.slots.taken());
     assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));

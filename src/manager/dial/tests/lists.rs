@@ -97,16 +97,16 @@ fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
         let _ = scene.end(peer, ended);
     }
     assert_eq!(scene.next(), None, "both wait for the longest pause");
-    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    scene.dialler.ban_lifted(Host::of(peers[0].ip()));
     assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Verdict::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
-    scene.dialler.pardoned(Host::of(peers[0].ip()));
+    scene.dialler.ban_lifted(Host::of(peers[0].ip()));
     assert_eq!(scene.next(), None, "it was dismissed since");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
-    scene.dialler.pardoned(Host::of(peers[2].ip()));
+    scene.dialler.ban_lifted(Host::of(peers[2].ip()));
     assert_eq!(scene.next(), None, "it is not in the list any more");
 }
 
@@ -126,7 +126,7 @@ fn seed_e31_there_is_no_second_link_to_an_address() {
                 _ => scene.dialler.ready(mapped, scene.now),
             }
         }
-        assert_eq!((scene.next(), scene.dialler.places.taken()), (None, 1));
+        assert_eq!((scene.next(), scene.dialler.slots.taken()), (None, 1));
     }
 }
 
@@ -136,7 +136,7 @@ fn seed_e31_who_has_connected_to_us_is_not_dialled() {
     let link = LinkId::new(3, 0);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
         assert_eq!(scene.dialler.live.claim(peers[0], link), Ok(()));
-        assert_eq!((scene.next(), scene.dialler.places.taken()), (None, 0));
+        assert_eq!((scene.next(), scene.dialler.slots.taken()), (None, 0));
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Err(Taken::Address));
         scene.dialler.live.release(peers[0], link);
         scene.pass(BARRED_RECHECK);
@@ -157,7 +157,7 @@ fn a_dial_on_command_is_a_single_one() {
     for peer in &peers[..20] {
         assert_eq!(scene.dialler.try_manual(*peer, scene.now), Ok(()), "above the target, up to the maximum");
     }
-    assert_eq!(scene.dialler.try_manual(peers[20], scene.now), Err(Taken::Places));
+    assert_eq!(scene.dialler.try_manual(peers[20], scene.now), Err(Taken::Slots));
     assert!(!scene.dialler.is_taken(peers[20]));
 }
 

@@ -95,7 +95,7 @@ impl Scene {
 
     fn end(&mut self, address: SocketAddr, ended: Ended) -> Verdict {
         let verdict = self.dialler.ended(address, ended, self.now, &mut self.rng).verdict;
-        self.dialler.places.give_back();
+        self.dialler.slots.give_back();
         self.book.note(address, verdict);
         verdict
     }
@@ -156,7 +156,7 @@ fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_g
                 assert_eq!(verdict == Verdict::Inaccessible, !is_fixed && failures >= 10, "after {failures} failures");
                 scene.assert_waits(scene.waits(verdict), secs(pause));
             }
-            assert_eq!(scene.dialler.places.taken(), 0);
+            assert_eq!(scene.dialler.slots.taken(), 0);
         }
     }
 }
@@ -358,7 +358,7 @@ fn failures_are_counted_and_not_those_of_this_side() {
     let mut end = |ended| {
         scene.pass(secs(1_000));
         assert_eq!(scene.next(), Some(peers[0]));
-        scene.dialler.places.give_back();
+        scene.dialler.slots.give_back();
         let departure = scene.dialler.ended(peers[0], ended, scene.now, &mut scene.rng);
         scene.dialler.book_changed();
         departure.failures
@@ -483,11 +483,11 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
 fn seed_e23_dials_stop_at_the_target_whoever_makes_it_up() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
-        assert!(scene.dialler.places.try_take(), "somebody has connected to us");
+        assert!(scene.dialler.slots.try_take(), "somebody has connected to us");
     }
     assert_eq!(scene.next_all().len(), scene.config.target_peers - 3);
     assert_eq!(scene.dialler.next_at(), None);
-    scene.dialler.places.give_back();
+    scene.dialler.slots.give_back();
     assert_eq!(scene.next_all().len(), 1);
 }
 

@@ -54,7 +54,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
         Step::Command(which) => {
             let expected = match live.contains(&peers[which]) {
                 true => Err(Taken::Address),
-                false if live.len() >= scene.config.max_peers => Err(Taken::Places),
+                false if live.len() >= scene.config.max_peers => Err(Taken::Slots),
                 false => Ok(()),
             };
             assert_eq!(scene.dialler.try_manual(peers[which], scene.now), expected);
@@ -80,7 +80,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
         Step::Pass(time) => scene.pass(secs(time)),
         Step::Ban(which) if scene.banned.contains(&peers[which]) => scene.banned.retain(|peer| *peer != peers[which]),
         Step::Ban(which) => scene.banned.push(peers[which]),
-        Step::Pardon(which) => scene.dialler.pardoned(Host::of(peers[which].ip())),
+        Step::Pardon(which) => scene.dialler.ban_lifted(Host::of(peers[which].ip())),
         Step::List(which) => {
             scene.config.mode = DialMode::Fixed(which.into_iter().map(|which| peers[which]).collect());
             scene.dialler.reconfigure(&scene.config);
@@ -108,7 +108,7 @@ proptest! {
         for step in steps {
             take(&mut scene, step, &mut live);
             scene.dialler.records.assert_in_order();
-            prop_assert_eq!(scene.dialler.places.taken(), live.len());
+            prop_assert_eq!(scene.dialler.slots.taken(), live.len());
             for peer in peers() {
                 let links = live.iter().filter(|other| **other == peer).count();
                 prop_assert_eq!(links, usize::from(scene.dialler.is_taken(peer)));
@@ -118,6 +118,6 @@ proptest! {
             take(&mut scene, Step::End(0, Ended::ClosedByUs), &mut live);
         }
         scene.dialler.records.assert_in_order();
-        prop_assert_eq!(scene.dialler.places.taken(), 0);
+        prop_assert_eq!(scene.dialler.slots.taken(), 0);
     }
 }

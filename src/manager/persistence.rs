@@ -47,7 +47,7 @@ impl Manager {
                 Outcome::Over => self.record(Change::RemoveBan(ban.host), true, now),
             }
         }
-        self.pardon(now, unix);
+        self.refresh_ban_status(now, unix);
         for address in inaccessible {
             self.make_unknown(address, now, unix);
         }
@@ -57,7 +57,7 @@ impl Manager {
     /// Makes an inaccessible peer one that nobody has tried: a seed or a peer names it, or the loop begins anew.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
         if self.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
-            self.write_down(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
             self.dialler.book_changed();
         }
     }

@@ -6,12 +6,12 @@
 
 /// How many peers there are and may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
+pub(crate) struct PeerSlots {
     max: usize,
     taken: usize,
 }
 
-impl Places {
+impl PeerSlots {
     pub(crate) const fn new(max: usize) -> Self {
         Self { max, taken: 0 }
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn seed_e27_no_more_places_are_taken_than_there_are() {
-        let mut places = Places::new(2);
+        let mut places = PeerSlots::new(2);
         assert!(places.try_take() && places.try_take() && !places.try_take());
         places.give_back();
         assert!(places.try_take() && !places.try_take());
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn seed_e28_a_lower_maximum_takes_no_place_away_and_gives_none_out() {
-        let mut places = Places::new(3);
+        let mut places = PeerSlots::new(3);
         assert!(places.try_take() && places.try_take() && places.try_take());
         places.set_max(1);
         assert_eq!((places.taken(), places.max()), (3, 1));
@@ -79,7 +79,7 @@ mod tests {
     #[should_panic(expected = "nobody has taken")]
     #[cfg(debug_assertions)]
     fn seed_e27_a_place_cannot_be_given_back_twice() {
-        let mut places = Places::new(1);
+        let mut places = PeerSlots::new(1);
         assert!(places.try_take());
         places.give_back();
         places.give_back();

@@ -80,11 +80,11 @@ impl Manager {
         let mut peer = KnownPeer::new(listening, unix);
         peer.services = version.services;
         match opener {
-            Side::Local => self.take_in(peer, now, rng),
+            Side::Local => self.add_to_book(peer, now, rng),
             // It may say another port each time.
-            Side::Remote => self.hear(address.ip(), peer, (now, unix), rng),
+            Side::Remote => self.learn_address(address.ip(), peer, (now, unix), rng),
         };
-        self.write_down(listening, unix, now, |peer| {
+        self.update_book(listening, unix, now, |peer| {
             // That somebody has come from there does not say that one can connect to it.
             if opener == Side::Local {
                 peer.status = PeerStatus::Valid;
@@ -97,7 +97,7 @@ impl Manager {
     }
 
     /// Takes a peer into the book that nobody has tried; returns whether it is new and there is room.
-    pub(super) fn take_in(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
+    pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
         if let Some(gone) = gone {
             self.record(Change::RemovePeer(gone.address()), true, now);
