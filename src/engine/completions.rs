@@ -66,8 +66,8 @@ impl Engine {
     fn persisted(&mut self, answer: &Persisted) {
         let LoopState { manager, outbox, telemetry, .. } = &mut self.state;
         let Some(manager) = manager else { return };
-        let was_failing = manager.is_failing();
-        for announced in manager.persisted(answer) {
+        let was_failing = manager.persistence.is_failing();
+        for announced in manager.persistence.persisted(answer) {
             outbox.tell(banned(announced));
         }
         match &answer.result {
@@ -87,7 +87,7 @@ impl Engine {
     /// Tells of a disk that does not answer; also while the loop stops.
     pub(super) fn watch_disk(&mut self) {
         let LoopState { manager, outbox, telemetry, clocks, .. } = &mut self.state;
-        if manager.as_mut().is_some_and(|manager| manager.note_late_disk(clocks.now())) {
+        if manager.as_mut().is_some_and(|manager| manager.persistence.note_late_disk(clocks.now())) {
             telemetry.counters.persist_failures += 1;
             outbox.tell(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
         }

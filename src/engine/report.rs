@@ -60,7 +60,7 @@ impl Engine {
 }
 
 fn book_counts(manager: &Manager) -> BookCounts {
-    let count = |status| manager.book.count(status);
+    let count = |status| manager.persistence.book.count(status);
     BookCounts {
         unknown: count(PeerStatus::Unknown),
         valid: count(PeerStatus::Valid),

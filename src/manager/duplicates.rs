@@ -1,13 +1,10 @@
-//! The identity of a peer once it has sent its `version`: one that is connected already, or one to remember.
+//! Which connections are to a peer that is connected already, by the address where it says it listens.
 
-use super::Manager;
 use crate::error::Side;
 use crate::id::LinkId;
-use crate::manager::dial::{Keep, resolve_crossing};
-use crate::manager::store::{Change, KnownPeer, PeerStatus, UserAgent};
-use crate::time::{Instant, UnixTime};
+use crate::manager::dial::{Keep, Live, resolve_crossing};
 use crate::wire::Version;
-use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// What is wrong with a connection whose `version` has come.
@@ -19,12 +16,31 @@ pub(crate) enum Duplicate {
     Other(LinkId),
 }
 
-impl Manager {
+/// Where peers say they listen, beside the addresses that they were dialled at.
+#[derive(Debug, Default)]
+pub(super) struct Duplicates {
+    pub(super) said_listening: BTreeMap<LinkId, SocketAddr>,
+}
+
+impl Duplicates {
+    /// Returns the address that an accepted peer has claimed as its own.
+    pub(super) fn said_listening(&self, id: LinkId) -> Option<SocketAddr> {
+        self.said_listening.get(&id).copied()
+    }
+
+    /// Removes a link, and releases the address that it has claimed.
+    pub(super) fn link_removed(&mut self, id: LinkId, live: &mut Live) {
+        if let Some(listening) = self.said_listening.remove(&id) {
+            live.release(listening, id);
+        }
+    }
+
     /// Judges the `version` of a peer that was dialled at, or came from, `address`.
     ///
     /// `is_settled` says of another link whether it has been ready for longer than two handshakes that cross can last.
-    pub(crate) fn identify(
+    pub(super) fn identify(
         &mut self,
+        live: &mut Live,
         id: LinkId,
         address: SocketAddr,
         opener: Side,
@@ -39,7 +55,7 @@ impl Manager {
             return None;
         }
         let theirs = SocketAddr::new(address.ip(), sender.address.port);
-        let Err(other) = self.dialler.live.claim(theirs, id) else {
+        let Err(other) = live.claim(theirs, id) else {
             self.said_listening.insert(id, theirs);
             return None;
         };
@@ -49,62 +65,12 @@ impl Manager {
         match resolve_crossing(opener, Some(version.receiver.to_socket()), Some(theirs)) {
             Keep::Both => None,
             Keep::This => {
-                self.dialler.live.enter(theirs, id);
+                live.enter(theirs, id);
                 self.said_listening.insert(id, theirs);
                 Some(Duplicate::Other(other))
             }
             Keep::Other => Some(Duplicate::This),
         }
-    }
-
-    /// The handshake is complete: writes down what the peer said of itself, at the address where it listens.
-    pub(crate) fn settled(
-        &mut self,
-        id: LinkId,
-        address: SocketAddr,
-        opener: Side,
-        version: &Version,
-        (now, unix): (Instant, UnixTime),
-        rng: &mut StdRng,
-    ) {
-        let listening = match opener {
-            Side::Local => {
-                self.dialler.ready(address, now);
-                self.names.ready(address, now);
-                Some(address)
-            }
-            Side::Remote => self.said_listening.get(&id).copied(),
-        };
-        self.outage.end();
-        let Some(listening) = listening else { return };
-        let mut peer = KnownPeer::new(listening, unix);
-        peer.services = version.services;
-        match opener {
-            Side::Local => self.add_to_book(peer, now, rng),
-            // It may say another port each time.
-            Side::Remote => self.learn_address(address.ip(), peer, (now, unix), rng),
-        };
-        self.update_book(listening, unix, now, |peer| {
-            // That somebody has come from there does not say that one can connect to it.
-            if opener == Side::Local {
-                peer.status = PeerStatus::Valid;
-                peer.failures = 0;
-                peer.last_connected = Some(unix);
-            }
-            peer.services = version.services;
-            peer.user_agent = UserAgent::sanitised(version.user_agent.as_deref().unwrap_or_default());
-        });
-    }
-
-    /// Takes a peer into the book that nobody has tried; returns whether it is new and there is room.
-    pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
-        let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
-        if let Some(gone) = gone {
-            self.record(Change::RemovePeer(gone.address()), true, now);
-        }
-        self.record(Change::PutPeer(peer), false, now);
-        self.dialler.book_changed();
-        true
     }
 }
 
@@ -112,8 +78,12 @@ impl Manager {
 mod tests {
     use super::*;
     use crate::config::ManagerConfig;
+    use crate::manager::Manager;
+    use crate::manager::store::{KnownPeer, PeerStatus};
     use crate::protocol::Network;
+    use crate::time::{Instant, UnixTime};
     use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     /// What somebody says who listens at port 8333, and speaks from another one.
     fn version() -> Version {
@@ -136,9 +106,9 @@ mod tests {
         let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.book.peer(listening).expect("it is remembered");
+        let known = manager.persistence.book.peer(listening).expect("it is remembered");
         assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
-        assert_eq!(manager.book.peer(from), None, "nobody listens there");
+        assert_eq!(manager.persistence.book.peer(from), None, "nobody listens there");
     }
 
     #[test]
@@ -149,12 +119,12 @@ mod tests {
         let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
         let mut peer = KnownPeer::new(listening, moment.1);
         peer.status = PeerStatus::Inaccessible;
-        manager.book.admit(peer, &mut rng).unwrap();
+        manager.persistence.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.book.peer(listening).expect("it is remembered");
+        let known = manager.persistence.book.peer(listening).expect("it is remembered");
         assert_eq!((known.status, known.services), (PeerStatus::Unknown, 0x21));
         manager.settled(id, listening, Side::Local, &version(), moment, &mut rng);
-        assert_eq!(manager.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));
+        assert_eq!(manager.persistence.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));
     }
 }

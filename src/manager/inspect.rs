@@ -3,6 +3,7 @@
 //! [`ManagerSummary`] costs the same however much there is to count; [`ManagerReport`] has the rest, and walks over it.
 
 use super::Manager;
+pub use super::draw::Draw;
 use crate::id::LinkId;
 use crate::manager::ban::BanReason;
 use crate::manager::store::{KnownPeer, PeerStatus};
@@ -28,15 +29,6 @@ pub struct ManagerSummary {
     pub drawn: Vec<Draw>,
 }
 
-/// An address that the manager chose to dial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// Which.
-    pub address: SocketAddr,
-    /// Places that were taken with its own.
-    pub places_taken: usize,
-}
-
 /// What the manager believes of links and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
@@ -56,33 +48,35 @@ pub struct ManagerReport {
     pub book: Vec<KnownPeer>,
 }
 
-impl Manager {
-    pub(crate) fn summary(&self) -> ManagerSummary {
-        ManagerSummary {
-            places_taken: self.dialler.slots.taken(),
-            places_max: self.dialler.slots.max(),
-            target: self.dialler.target(),
-            bans: self.bans.len(),
-            unannounced_bans: self.unannounced.len(),
-            book: self.book.len(),
-            drawn: self.drawn.clone(),
+impl ManagerSummary {
+    pub(crate) fn of(manager: &Manager) -> Self {
+        Self {
+            places_taken: manager.dialler.slots.taken(),
+            places_max: manager.dialler.slots.max(),
+            target: manager.dialler.target(),
+            bans: manager.bans.len(),
+            unannounced_bans: manager.persistence.unannounced_len(),
+            book: manager.persistence.book.len(),
+            drawn: manager.drawn.clone(),
         }
     }
+}
 
-    pub(crate) fn report(&self) -> ManagerReport {
-        let (hosts, groups) = self.admission.counted_in_all();
+impl ManagerReport {
+    pub(crate) fn of(manager: &Manager) -> Self {
+        let (hosts, groups) = manager.admission.counted_in_all();
         let statuses =
             [PeerStatus::Valid, PeerStatus::Unknown, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
         let mut book: Vec<KnownPeer> =
-            statuses.into_iter().flat_map(|status| self.book.peers(status).cloned()).collect();
+            statuses.into_iter().flat_map(|status| manager.persistence.book.peers(status).cloned()).collect();
         book.sort_unstable_by_key(KnownPeer::address);
-        ManagerReport {
+        Self {
             hosts,
             groups,
-            claims: self.dialler.live.iter().collect(),
-            dial_records: self.dialler.records_len(),
-            waiting: self.dialler.waiting().copied().collect(),
-            is_durable: self.is_durable(),
+            claims: manager.dialler.live.iter().collect(),
+            dial_records: manager.dialler.records_len(),
+            waiting: manager.dialler.waiting().copied().collect(),
+            is_durable: manager.persistence.is_durable(),
             book,
         }
     }

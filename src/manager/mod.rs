@@ -8,42 +8,47 @@
 pub(crate) mod admit;
 mod answers;
 pub mod ban;
-mod departure;
+mod conduct;
 pub(crate) mod dial;
+#[cfg(feature = "sim")]
+mod draw;
 mod duplicates;
 mod gossip;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
 pub(crate) mod keyed;
+mod lifecycle;
 mod persistence;
-mod punishment;
 mod slots;
 pub mod store;
 
-pub(crate) use departure::Leaving;
 pub(crate) use duplicates::Duplicate;
 pub(crate) use gossip::GossipPeer;
+pub(crate) use lifecycle::Leaving;
 pub(crate) use persistence::Announced;
 
 use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::{CommandError, DialHold, Refusal};
 use crate::id::{LinkId, PeerId};
-use crate::limits::EVICTIONS_PER_TURN;
+use crate::limits::{BANS_ENDED_PER_TURN, EVICTIONS_PER_TURN};
 use crate::protocol::Network;
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, Moment, UnixTime};
 use admit::{Admission, evict};
-use ban::Ban;
-use ban::list::BanList;
-use ban::score::{ChecksumRun, Score};
+use ban::list::{BanList, Outcome};
+use ban::{Ban, BanReason, Misconduct};
+use conduct::{Conduct, Punishment};
 use dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
+use duplicates::Duplicates;
 use gossip::Gossip;
 use keyed::KeyedState;
+use persistence::Persistence;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use store::{Journal, KnownPeer, MemoryStore};
+use std::time::Duration;
+use store::{Change, KnownPeer, PeerStatus};
 
 /// Finds, keeps and refuses the peers of one loop.
 #[derive(Debug)]
@@ -56,16 +61,9 @@ pub(crate) struct Manager {
     admission: Admission,
     /// What the choice of whom to close for a new one is keyed with.
     keys: KeyedState,
-    pub(crate) book: MemoryStore,
-    journal: Journal,
-    /// Bans in force that are not announced, because they are not durable yet, with the connections closed for each.
-    unannounced: BTreeMap<Host, (Ban, usize)>,
-    /// The misbehaviour of peers that have any.
-    scores: BTreeMap<LinkId, Score>,
-    /// The wrong checksums of peers that had any.
-    bad_checksums: BTreeMap<LinkId, ChecksumRun>,
-    /// The addresses that accepted and dialled peers say they listen at, beside those that they were dialled at.
-    said_listening: BTreeMap<LinkId, SocketAddr>,
+    pub(crate) persistence: Persistence,
+    pub(crate) conduct: Conduct,
+    duplicates: Duplicates,
     gossip: Gossip,
     outage: Outage,
     /// Where this loop listens.
@@ -74,7 +72,7 @@ pub(crate) struct Manager {
     evictions_considered: usize,
     /// The addresses that were chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
-    drawn: Vec<inspect::Draw>,
+    drawn: Vec<draw::Draw>,
 }
 
 impl Manager {
@@ -87,12 +85,9 @@ impl Manager {
             bans: BanList::new(keys),
             admission: Admission::new(config, keys),
             keys,
-            book: MemoryStore::new(rng),
-            journal: Journal::new(),
-            unannounced: BTreeMap::new(),
-            scores: BTreeMap::new(),
-            bad_checksums: BTreeMap::new(),
-            said_listening: BTreeMap::new(),
+            persistence: Persistence::new(rng),
+            conduct: Conduct::default(),
+            duplicates: Duplicates::default(),
             gossip: Gossip::new(keys),
             outage: Outage::default(),
             listening: Vec::new(),
@@ -194,7 +189,7 @@ impl Manager {
 
     /// The next address to dial, with its place taken.
     pub(crate) fn next_dial(&mut self, now: Instant, unix: UnixTime, rng: &mut StdRng) -> Option<SocketAddr> {
-        let Self { config, dialler, bans, admission, book, listening, .. } = self;
+        let Self { config, dialler, bans, admission, persistence, listening, .. } = self;
         // The owner listed these peers, however many of them one host has.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
@@ -206,9 +201,9 @@ impl Manager {
             }
             has_caps.then(|| admission.full_cap(address.ip())).flatten()
         };
-        let address = dialler.next(now, rng, &*book, barred);
+        let address = dialler.next(now, rng, &persistence.book, barred);
         #[cfg(feature = "sim")]
-        self.drawn.extend(address.map(|address| inspect::Draw { address, places_taken: self.dialler.slots.taken() }));
+        self.drawn.extend(address.map(|address| draw::Draw { address, places_taken: self.dialler.slots.taken() }));
         address
     }
 
@@ -219,7 +214,7 @@ impl Manager {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
         let bans = self.bans.next_expiry(now, unix);
-        [dial, seeds, self.names.next_at(), bans, self.write_at(now)].into_iter().flatten().min()
+        [dial, seeds, self.names.next_at(), bans, self.persistence.write_at(now)].into_iter().flatten().min()
     }
 
     /// The next name to resolve, of a seed or of a fixed peer.
@@ -262,6 +257,56 @@ impl Manager {
         (addresses.len(), new)
     }
 
+    /// Takes up what an earlier run has remembered.
+    pub(crate) fn remember(
+        &mut self,
+        peers: Vec<KnownPeer>,
+        bans: Vec<Ban>,
+        Moment { now, unix }: Moment,
+        rng: &mut StdRng,
+    ) {
+        let mut inaccessible = Vec::new();
+        for peer in peers {
+            let (address, status) = (peer.address(), peer.status);
+            // A book that is fuller than it may be loses what is worth the least.
+            if self.persistence.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
+                inaccessible.push(address);
+            }
+        }
+        for ban in bans {
+            match self.bans.load(ban, now, unix) {
+                // Its stamps may have been mended, and would have to be at every start.
+                Outcome::Entered { ban: mended, .. } if mended != ban => {
+                    self.persistence.record(Change::PutBan(mended), true, now)
+                }
+                Outcome::Entered { .. } | Outcome::Outlasted(_) | Outcome::Full => {}
+                Outcome::Over => self.persistence.record(Change::RemoveBan(ban.host), true, now),
+            }
+        }
+        self.refresh_ban_status(now, unix);
+        for address in inaccessible {
+            self.make_unknown(address, now, unix);
+        }
+        self.dialler.book_changed();
+    }
+
+    /// Makes an inaccessible peer one that nobody has tried: a seed or a peer names it, or the loop begins anew.
+    pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+        if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
+            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.dialler.book_changed();
+        }
+    }
+
+    /// Adds a peer to the book that nobody has tried; returns whether it is new and there is room.
+    fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
+        let is_new = self.persistence.add_to_book(peer, now, rng);
+        if is_new {
+            self.dialler.book_changed();
+        }
+        is_new
+    }
+
     /// The links that are counted for the host of `address` and for its range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
@@ -271,6 +316,98 @@ impl Manager {
     /// Whether the host of `address` is banned and not trusted.
     pub(crate) fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
         !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), now, unix)
+    }
+
+    // --- Bans --------------------------------------------------------------------------------------------------------
+
+    /// Charges a peer with a misconduct; a trusted one is never charged.
+    pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misconduct: Misconduct) -> Option<Punishment> {
+        if self.is_trusted(address) {
+            return None;
+        }
+        Some(self.conduct.charge(id, misconduct, self.config.ban_score))
+    }
+
+    /// Returns whether no misconduct bans the host at `address`: it is trusted or on this machine.
+    ///
+    /// A host on this machine is never banned by itself, as SV Node 1.2.2 has it (net_processing.cpp
+    /// SendRejectsAndCheckIfBanned): everybody here shares its address.
+    pub(crate) fn spares(&self, address: IpAddr) -> bool {
+        address.to_canonical().is_loopback() || self.is_trusted(address)
+    }
+
+    /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, and that of another host
+    /// which had to go for it. There is none if the host is banned for longer already, or if all that there is room for
+    /// are worth more.
+    pub(crate) fn ban(
+        &mut self,
+        address: IpAddr,
+        reason: BanReason,
+        length: Option<Duration>,
+        (now, unix): (Instant, UnixTime),
+    ) -> Option<(Ban, Option<Ban>)> {
+        let was_known = self.bans.has_entry(address);
+        match self.bans.ban(Host::of(address), reason, length, now, unix) {
+            Outcome::Entered { ban, displaced } => {
+                self.persistence.record(Change::PutBan(ban), was_known, now);
+                if let Some(displaced) = displaced {
+                    // Its peers in the book are pardoned with the next: each look at all of them is long.
+                    self.lift_ban(displaced.host, now);
+                }
+                Some((ban, displaced))
+            }
+            Outcome::Outlasted(_) | Outcome::Over | Outcome::Full => None,
+        }
+    }
+
+    /// Says of an address in the book that it is banned, if it is.
+    pub(crate) fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+        if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
+            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
+        }
+    }
+
+    /// Ends the ban of a host; returns whether there was one.
+    pub(crate) fn unban(&mut self, host: Host, now: Instant, unix: UnixTime) -> bool {
+        let ended = self.bans.unban(host);
+        self.bans_ended(ended.as_slice(), now, unix);
+        ended.is_some()
+    }
+
+    /// Ends bans whose time is over, as many as one turn may, and returns them.
+    pub(crate) fn end_bans(&mut self, now: Instant, unix: UnixTime) -> Vec<Ban> {
+        let over = iter::from_fn(|| self.bans.pop_expired(now, unix));
+        let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
+        self.bans_ended(&ended, now, unix);
+        ended
+    }
+
+    /// Bans are over: the disk forgets them, and the book says of nobody any more that he is banned who is not.
+    fn bans_ended(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
+        if ended.is_empty() {
+            return;
+        }
+        for ban in ended {
+            self.lift_ban(ban.host, now);
+        }
+        self.refresh_ban_status(now, unix);
+        self.dialler.book_changed();
+    }
+
+    /// A host is not banned any more: the disk forgets it, and that it was banned is not announced.
+    fn lift_ban(&mut self, host: Host, now: Instant) {
+        self.dialler.ban_lifted(host);
+        self.persistence.remove_ban(host, now);
+    }
+
+    /// Says of those in the book whose hosts are not banned any more, or are trusted now, that nobody knows what they
+    /// are.
+    pub(super) fn refresh_ban_status(&mut self, now: Instant, unix: UnixTime) {
+        let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
+        let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, now, unix)).collect();
+        for address in free {
+            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+        }
     }
 }
 

@@ -4,14 +4,14 @@
 //! writes it to a disk. A ban is in force at once and announced when the disk has it: whoever has heard of one can rely
 //! on it after a crash. Where there is no disk, the network says at once that everything is on it.
 
-use super::Manager;
+use crate::address::Host;
 use crate::manager::ban::Ban;
-use crate::manager::ban::list::Outcome;
 use crate::manager::dial::{Candidates, Standing};
-use crate::manager::store::{Batch, Change, KnownPeer, MemoryStore, PeerStatus, Persisted};
-use crate::time::{Instant, Moment, UnixTime, Wait};
+use crate::manager::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStatus, Persisted};
+use crate::time::{Instant, UnixTime, Wait};
 use rand::Rng;
 use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 
@@ -22,44 +22,67 @@ pub(crate) struct Announced {
     pub(crate) peers_closed: usize,
 }
 
-impl Manager {
-    /// Takes up what an earlier run has remembered.
-    pub(crate) fn remember(
-        &mut self,
-        peers: Vec<KnownPeer>,
-        bans: Vec<Ban>,
-        Moment { now, unix }: Moment,
-        rng: &mut StdRng,
-    ) {
-        let mut inaccessible = Vec::new();
-        for peer in peers {
-            let (address, status) = (peer.address(), peer.status);
-            // A book that is fuller than it may be loses what is worth the least.
-            if self.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
-                inaccessible.push(address);
-            }
-        }
-        for ban in bans {
-            match self.bans.load(ban, now, unix) {
-                // Its stamps may have been mended, and would have to be at every start.
-                Outcome::Entered { ban: mended, .. } if mended != ban => self.record(Change::PutBan(mended), true, now),
-                Outcome::Entered { .. } | Outcome::Outlasted(_) | Outcome::Full => {}
-                Outcome::Over => self.record(Change::RemoveBan(ban.host), true, now),
-            }
-        }
-        self.refresh_ban_status(now, unix);
-        for address in inaccessible {
-            self.make_unknown(address, now, unix);
-        }
-        self.dialler.book_changed();
+/// What is kept for the next run: the book, its changes that are not on the disk, and the bans that wait for it.
+#[derive(Debug)]
+pub(crate) struct Persistence {
+    pub(crate) book: MemoryStore,
+    journal: Journal,
+    /// Bans in force that are not announced, because they are not durable yet, with the connections closed for each.
+    unannounced: BTreeMap<Host, (Ban, usize)>,
+}
+
+impl Persistence {
+    pub(super) fn new(rng: &mut StdRng) -> Self {
+        Self { book: MemoryStore::new(rng), journal: Journal::new(), unannounced: BTreeMap::new() }
     }
 
-    /// Makes an inaccessible peer one that nobody has tried: a seed or a peer names it, or the loop begins anew.
-    pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
-        if self.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
-            self.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
-            self.dialler.book_changed();
+    /// Changes what the book says of a peer that it knows.
+    pub(super) fn update_book(
+        &mut self,
+        address: SocketAddr,
+        unix: UnixTime,
+        now: Instant,
+        change: impl FnOnce(&mut KnownPeer),
+    ) {
+        let Some(known) = self.book.peer(address) else { return };
+        let mut peer = known.clone();
+        change(&mut peer);
+        if peer == *known {
+            return;
         }
+        if peer.status != known.status {
+            peer.status_since = unix;
+        }
+        self.book.replace(peer.clone());
+        self.record(Change::PutPeer(peer), true, now);
+    }
+
+    /// Takes a peer into the book that nobody has tried; returns whether it is new and there is room.
+    pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
+        let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
+        if let Some(gone) = gone {
+            self.record(Change::RemovePeer(gone.address()), true, now);
+        }
+        self.record(Change::PutPeer(peer), false, now);
+        true
+    }
+
+    /// Removes a peer from the book.
+    pub(super) fn remove_from_book(&mut self, address: SocketAddr, now: Instant) {
+        self.book.forget(address);
+        self.record(Change::RemovePeer(address), true, now);
+    }
+
+    /// Removes a ban that has ended, and does not announce it any more.
+    pub(super) fn remove_ban(&mut self, host: Host, now: Instant) {
+        self.unannounced.remove(&host);
+        self.record(Change::RemoveBan(host), true, now);
+    }
+
+    /// Counts the bans in force that are not announced yet.
+    #[cfg(feature = "sim")]
+    pub(super) fn unannounced_len(&self) -> usize {
+        self.unannounced.len()
     }
 
     /// Notes a change for the disk.
@@ -161,9 +184,9 @@ impl Candidates for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Host;
     use crate::config::ManagerConfig;
     use crate::limits::BANS_MAX;
+    use crate::manager::Manager;
     use crate::manager::ban::BanReason;
     use crate::protocol::Network;
     use rand::SeedableRng;
@@ -184,25 +207,25 @@ mod tests {
     /// Bans a host, closes one of its connections, and announces that as soon as it is durable.
     fn ban(manager: &mut Manager, address: IpAddr, reason: BanReason, length: Option<Duration>) -> Ban {
         let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("it is in force");
-        manager.announce(ban, 1);
+        manager.persistence.announce(ban, 1);
         ban
     }
 
     fn durable(manager: &mut Manager, batch: &Batch) -> Vec<Announced> {
-        manager.persisted(&Persisted { id: batch.id, result: Ok(()) })
+        manager.persistence.persisted(&Persisted { id: batch.id, result: Ok(()) })
     }
 
     #[test]
     fn a_ban_that_was_made_longer_is_announced_when_the_disk_has_the_longer_one() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
-        let first = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
         assert_eq!(durable(&mut manager, &first), [], "of what is in force the disk knows nothing yet");
-        let second = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        let second = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
         assert_eq!(durable(&mut manager, &second), [announced], "once, with all that was closed");
-        assert!(manager.is_durable());
+        assert!(manager.persistence.is_durable());
     }
 
     #[test]
@@ -212,19 +235,22 @@ mod tests {
         for number in 0..BANS_MAX as u32 + 3 {
             ban(&mut manager, host(number), BanReason::Misbehaviour, hour(number));
         }
-        assert_eq!((manager.bans.len(), manager.unannounced.len()), (BANS_MAX, BANS_MAX));
-        assert!(!manager.unannounced.contains_key(&Host::of(host(0))), "the one that would have ended first went");
+        assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (BANS_MAX, BANS_MAX));
+        assert!(
+            !manager.persistence.unannounced.contains_key(&Host::of(host(0))),
+            "the one that would have ended first went"
+        );
     }
     #[test]
     fn the_disk_forgets_a_ban_that_was_renewed_when_it_was_over_and_then_lifted() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
-        let first = manager.next_batch(MOMENT.0).expect("a ban is written at once");
+        let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         durable(&mut manager, &first);
         let later = (MOMENT.0.plus(Duration::from_secs(61)), UnixTime::from_secs(62));
         manager.ban(host(0), BanReason::Manual, None, later).expect("the first one is over");
         assert!(manager.unban(Host::of(host(0)), later.0, later.1));
-        let batch = manager.next_batch(later.0).expect("the first one is on the disk");
+        let batch = manager.persistence.next_batch(later.0).expect("the first one is on the disk");
         assert_eq!(batch.changes, [Change::RemoveBan(Host::of(host(0)))]);
     }
 }

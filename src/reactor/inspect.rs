@@ -239,7 +239,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
             counters: state.telemetry.counters.clone(),
-            manager: state.manager.as_ref().map(|manager| manager.summary()),
+            manager: state.manager.as_ref().map(|manager| ManagerSummary::of(manager)),
         }
     }
 
@@ -277,7 +277,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             dials,
             listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
             unbound_addresses: self.listeners.waiting_len(),
-            manager: state.manager.as_ref().map(|manager| manager.report()),
+            manager: state.manager.as_ref().map(|manager| ManagerReport::of(manager)),
             has_overdue_timers: state.links.wheel.next_tick().is_some_and(|tick| tick <= tick_of(state.clocks.now())),
             accounted_bytes: (of_links + of_loop) as u64,
         }

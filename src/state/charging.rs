@@ -60,7 +60,7 @@ impl LoopState {
         self.telemetry.counters.bans += 1;
         let peers_closed = self.close_banned(&[ban]);
         if let Some(manager) = &mut self.manager {
-            manager.announce(ban, peers_closed);
+            manager.persistence.announce(ban, peers_closed);
         }
         true
     }

@@ -97,7 +97,7 @@ impl Engine {
     /// The next changes of the book to write.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         let now = self.state.clocks.now();
-        self.state.manager.as_mut()?.next_batch(now)
+        self.state.manager.as_mut()?.persistence.next_batch(now)
     }
 
     /// Takes up what an earlier run has remembered.
@@ -111,18 +111,18 @@ impl Engine {
     /// The loop stops: what has changed is written at once.
     pub(crate) fn hurry_book(&mut self) {
         if let Some(manager) = &mut self.state.manager {
-            manager.hurry();
+            manager.persistence.hurry();
         }
     }
 
     /// Returns how many bans and peers are not written yet.
     pub(crate) fn unwritten_changes(&self) -> (usize, usize) {
-        self.state.manager.as_ref().map_or((0, 0), |manager| manager.unwritten())
+        self.state.manager.as_ref().map_or((0, 0), |manager| manager.persistence.unwritten())
     }
 
     /// Whether the loop may end as far as the book is concerned: nothing waits to be written any more.
     pub(crate) fn is_durable(&self) -> bool {
-        self.state.manager.as_ref().is_none_or(|manager| manager.is_durable())
+        self.state.manager.as_ref().is_none_or(|manager| manager.persistence.is_durable())
     }
 
     fn give_up_seeds(&mut self) {
@@ -146,7 +146,7 @@ impl Engine {
         let (now, unix) = (self.state.clocks.now(), self.state.clocks.unix());
         let next = self.state.manager.as_ref().and_then(|manager| match self.state.stopping {
             // All that is left is to write down what has changed.
-            true => manager.write_at(now),
+            true => manager.persistence.write_at(now),
             false => manager.next_at(self.has_row(), now, unix),
         });
         match next {
@@ -297,7 +297,7 @@ impl Engine {
     /// A message of a peer had a wrong checksum.
     pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
-        let misconduct = self.state.manager.as_mut().and_then(|manager| manager.count_bad_checksum(id, now));
+        let misconduct = self.state.manager.as_mut().and_then(|manager| manager.conduct.count_bad_checksum(id, now));
         if let Some(misconduct) = misconduct {
             self.misbehaved(id, misconduct);
         }

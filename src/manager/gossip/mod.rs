@@ -14,85 +14,26 @@
 //! passed on unasked, neither what others announce nor the loop's own address: those that it dials see its port in its
 //! `version`. In [`DialMode::Fixed`] nobody is asked, believed or answered.
 
-use super::answers::Answers;
-use super::slots::Slots;
+mod state;
+
+pub(super) use state::Gossip;
+pub(crate) use state::GossipPeer;
+
 use super::{Manager, is_own};
 use crate::address::canonical;
 use crate::config::DialMode;
 use crate::id::LinkId;
 use crate::limits::{
-    ADDRESS_GATHERED_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX,
-    EMPTY_GATHERED_MAX_BYTES, GOSSIP_UNTRIED_MAX,
+    ADDRESS_GATHERED_MAX_BYTES, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX, EMPTY_GATHERED_MAX_BYTES,
+    GOSSIP_UNTRIED_MAX,
 };
-use crate::manager::keyed::KeyedState;
-use crate::manager::store::{Change, KnownPeer, PeerStatus};
+use crate::manager::persistence::Persistence;
+use crate::manager::store::{KnownPeer, PeerStatus};
 use crate::protocol::{CommandName, SERVICE_NETWORK};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, AddressesRef, NetAddress};
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-
-/// Who has said what.
-#[derive(Debug)]
-pub(super) struct Gossip {
-    slots: Slots,
-    answers: Answers,
-    speakers: BTreeMap<LinkId, GossipState>,
-}
-
-/// A connected peer that gossips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct GossipState {
-    /// Addresses that it may still bring.
-    tokens: u32,
-    refilled_at: Instant,
-    is_asked: bool,
-    is_answered: bool,
-}
-
-/// A peer that says something.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GossipPeer {
-    pub(crate) id: LinkId,
-    pub(crate) address: SocketAddr,
-}
-
-const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "what a peer costs is part of what is promised");
-
-impl Gossip {
-    pub(super) fn new(keys: KeyedState) -> Self {
-        Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
-    }
-
-    /// A connection ends, and what was known of its gossip with it.
-    pub(super) fn left(&mut self, id: LinkId) {
-        self.speakers.remove(&id);
-    }
-
-    fn speaker(&mut self, id: LinkId, now: Instant) -> &mut GossipState {
-        self.speakers.entry(id).or_insert(GossipState {
-            tokens: 1,
-            refilled_at: now,
-            is_asked: false,
-            is_answered: false,
-        })
-    }
-}
-
-impl GossipState {
-    /// Takes one token, if there is one.
-    fn take(&mut self, now: Instant) -> bool {
-        let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
-        let new = now.since(self.refilled_at).as_nanos() as u64 / interval;
-        self.refilled_at = Instant::from_nanos(self.refilled_at.as_nanos() + new * interval);
-        let most = ADDRESSES_PER_MESSAGE_MAX as u32;
-        self.tokens = u32::try_from(new).unwrap_or(u32::MAX).saturating_add(self.tokens).min(most);
-        let is_allowed = self.tokens > 0;
-        self.tokens -= u32::from(is_allowed);
-        is_allowed
-    }
-}
 
 impl Manager {
     /// Whether peers are asked for addresses, believed, and answered.
@@ -166,13 +107,13 @@ impl Manager {
         rng: &mut StdRng,
     ) -> bool {
         let address = peer.address();
-        if self.book.peer(address).is_some() {
+        if self.persistence.book.peer(address).is_some() {
             self.make_unknown(address, now, unix);
             return false;
         }
         let slot = self.gossip.slots.slot_of(source, address);
         if let Some(held) = self.gossip.slots.holder(slot)
-            && let Some(known) = self.book.peer(held.address)
+            && let Some(known) = self.persistence.book.peer(held.address)
         {
             let gives_way = match known.status {
                 PeerStatus::Inaccessible => true,
@@ -182,8 +123,7 @@ impl Manager {
             if !gives_way {
                 return false;
             }
-            self.book.forget(held.address);
-            self.record(Change::RemovePeer(held.address), true, now);
+            self.persistence.remove_from_book(held.address, now);
         }
         let is_new = self.add_to_book(peer, now, rng);
         if is_new {
@@ -203,10 +143,10 @@ impl Manager {
         if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, now).is_answered, true) {
             return None;
         }
-        let share = (self.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
+        let share = (self.persistence.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
         let count = share.min(ADDRESSES_PER_MESSAGE_MAX);
-        let own = self.said_listening.get(&asker.id).copied();
-        let Self { gossip, book, seeds, listening, .. } = self;
+        let own = self.duplicates.said_listening(asker.id);
+        let Self { gossip, persistence: Persistence { book, .. }, seeds, listening, .. } = self;
         let is_worth_telling = |peer: &&KnownPeer| {
             let is_listed = matches!(peer.status, PeerStatus::Valid | PeerStatus::Unknown);
             let address = peer.address();

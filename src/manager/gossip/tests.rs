@@ -3,12 +3,14 @@
 use super::*;
 use crate::address::NetGroup;
 use crate::config::ManagerConfig;
-use crate::limits::{ADDRESS_PAYLOAD_MAX_BYTES, ANSWER_LIFETIME, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS};
+use crate::limits::{
+    ADDRESS_PAYLOAD_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ANSWER_LIFETIME, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS,
+};
 use crate::manager::ban::BanReason;
 use crate::protocol::Network;
 use proptest::prelude::*;
 use rand::SeedableRng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -68,17 +70,17 @@ impl Stage {
         let mut peer = KnownPeer::new(address, UNIX);
         peer.services = services;
         peer.status = status;
-        self.manager.book.admit(peer, &mut self.rng).unwrap();
+        self.manager.persistence.book.admit(peer, &mut self.rng).unwrap();
     }
 
     fn set_status(&mut self, address: SocketAddr, status: PeerStatus) {
-        let mut peer = self.manager.book.peer(address).unwrap().clone();
+        let mut peer = self.manager.persistence.book.peer(address).unwrap().clone();
         peer.status = status;
-        self.manager.book.replace(peer).unwrap();
+        self.manager.persistence.book.replace(peer).unwrap();
     }
 
     fn knows(&self, address: SocketAddr) -> bool {
-        self.manager.book.peer(address).is_some()
+        self.manager.persistence.book.peer(address).is_some()
     }
 }
 
@@ -111,9 +113,9 @@ fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
         // Each time another peer of the range, and each time it is one that we dialled.
         let teller = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
         stage.told(teller, (0..1_000).map(|number| routable(message * 1_000 + number)));
-        stage.manager.gossip.left(teller.id);
+        stage.manager.gossip.link_removed(teller.id);
     }
-    let len = stage.manager.book.len();
+    let len = stage.manager.persistence.book.len();
     assert!(len <= BOOK_PEERS_MAX / 64, "{len}");
     assert!(len > BOOK_PEERS_MAX / 128, "{len}: somebody honest brings some as well");
     let honest = stage.asked([9, 9, 9, 9]);
@@ -130,7 +132,7 @@ fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_n
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
         stage.manager.learn_address(teller.address.ip(), peer, (stage.now, UNIX), &mut stage.rng);
     }
-    assert_eq!(stage.manager.book.len(), GOSSIP_BUCKET_SLOTS as usize);
+    assert_eq!(stage.manager.persistence.book.len(), GOSSIP_BUCKET_SLOTS as usize);
 }
 
 #[test]
@@ -142,13 +144,13 @@ fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds(
     assert_eq!(taken(&stage), 600);
     stage.told(teller, (600..1_200).map(routable));
     assert_eq!(taken(&stage), 1_000);
-    let before = stage.manager.book.len();
+    let before = stage.manager.persistence.book.len();
     assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL - Duration::from_nanos(1));
     assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(Duration::from_nanos(1));
     stage.told(teller, (1_200..2_200).map(routable));
-    assert!(stage.manager.book.len() <= before + 1);
+    assert!(stage.manager.persistence.book.len() <= before + 1);
     assert_eq!(taken(&stage), 1_000);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
     stage.told(teller, []);
@@ -164,7 +166,7 @@ fn seed_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_ot
     }
     let teller = stage.asked([8, 8, 8, 8]);
     assert_eq!(stage.told(teller, [routable(0), routable(1)]), 0, "neither is new");
-    let statuses = [0, 1].map(|number| stage.manager.book.peer(routable(number)).unwrap().status);
+    let statuses = [0, 1].map(|number| stage.manager.persistence.book.peer(routable(number)).unwrap().status);
     assert_eq!(statuses, [PeerStatus::Unknown, PeerStatus::Valid]);
 }
 
@@ -220,7 +222,7 @@ fn threat_p12_what_is_no_address_of_a_peer_is_not_believed() {
     let pruned = entry(at("9.9.9.9:8333"), SERVICE_NETWORK << 1, 0);
     assert_eq!(stage.told_entries(teller, [pruned]), 0);
     assert_eq!(stage.told(teller, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)), 1, "and a good one once");
-    assert!(stage.manager.book.len() == 1);
+    assert!(stage.manager.persistence.book.len() == 1);
 }
 
 #[test]
@@ -281,8 +283,8 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
     }
     let teller = stage.asked([8, 8, 8, 8]);
     assert_eq!(stage.told(teller, (100_000..101_000).map(routable)), 0);
-    assert_eq!(stage.manager.book.count(PeerStatus::Valid), BOOK_PEERS_MAX);
-    assert!((100_000..101_000).all(|number| stage.manager.book.peer(routable(number)).is_none()));
+    assert_eq!(stage.manager.persistence.book.count(PeerStatus::Valid), BOOK_PEERS_MAX);
+    assert!((100_000..101_000).all(|number| stage.manager.persistence.book.peer(routable(number)).is_none()));
 }
 
 #[test]
@@ -320,7 +322,7 @@ fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
     for _ in 0..100 {
         stage.now = stage.now.plus(ANSWER_LIFETIME);
         let asker = stage.teller([9, 9, 9, 9]);
-        stage.manager.said_listening.insert(asker.id, good[0]);
+        stage.manager.duplicates.said_listening.insert(asker.id, good[0]);
         let told = stage.answer(asker).unwrap_or_default();
         assert!(told.len() <= (50_usize * 23).div_ceil(100));
         for entry in told {
@@ -412,8 +414,8 @@ fn what_is_known_of_a_peers_gossip_ends_with_its_connection() {
         stage.told(asker, [routable(2)]);
         stage.answer(asker);
         assert_eq!(stage.manager.gossip.speakers.len(), 2);
-        stage.manager.gossip.left(teller.id);
-        stage.manager.gossip.left(asker.id);
+        stage.manager.gossip.link_removed(teller.id);
+        stage.manager.gossip.link_removed(asker.id);
     }
     assert!(stage.manager.gossip.speakers.is_empty());
 }
@@ -513,12 +515,12 @@ proptest! {
                 Step::Leaves { source } => {
                     buckets.remove(&source);
                     if let Some(teller) = tellers.remove(&source) {
-                        stage.manager.gossip.left(teller.id);
+                        stage.manager.gossip.link_removed(teller.id);
                     }
                 }
             }
             prop_assert!(valid.iter().all(|&address| stage.knows(address)), "a valid peer is gone");
-            prop_assert_eq!(stage.manager.book.len(), sources.len(), "nothing came from nowhere");
+            prop_assert_eq!(stage.manager.persistence.book.len(), sources.len(), "nothing came from nowhere");
             let mut shares: BTreeMap<(NetGroup, NetGroup), u32> = BTreeMap::new();
             for (address, source) in &sources {
                 *shares.entry((*source, NetGroup::of(address.ip()))).or_default() += 1;

@@ -1,0 +1,54 @@
+//! What the peers of a loop have done wrong so far: the points of each, and its bad checksums.
+
+use crate::id::LinkId;
+use crate::manager::ban::score::{ChecksumRun, Score, Verdict};
+use crate::manager::ban::{Misconduct, Penalty};
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// What a misconduct has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Punishment {
+    pub(crate) verdict: Verdict,
+    pub(crate) points: u32,
+    /// The peer's points with them.
+    pub(crate) score: u32,
+}
+
+/// The misconduct of connected peers. A peer without any has no entry.
+#[derive(Debug, Default)]
+pub(crate) struct Conduct {
+    scores: BTreeMap<LinkId, Score>,
+    bad_checksums: BTreeMap<LinkId, ChecksumRun>,
+}
+
+impl Conduct {
+    /// Charges a peer with a misconduct; from `ban_score` points on the verdict is a ban.
+    pub(super) fn charge(&mut self, id: LinkId, misconduct: Misconduct, ban_score: u32) -> Punishment {
+        let score = self.scores.entry(id).or_default();
+        let verdict = score.charge(misconduct, ban_score);
+        let points = match misconduct.penalty() {
+            Penalty::Points(points) => points,
+            Penalty::Disconnect => 0,
+        };
+        Punishment { verdict, points, score: score.points() }
+    }
+
+    /// Counts a wrong checksum, and returns the misconduct to charge if there are too many without a pause.
+    pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misconduct> {
+        match self.bad_checksums.entry(id) {
+            Entry::Occupied(run) => run.into_mut().another(now),
+            Entry::Vacant(first) => {
+                first.insert(ChecksumRun::begun(now));
+                None
+            }
+        }
+    }
+
+    /// Removes a link with all that it was charged.
+    pub(super) fn link_removed(&mut self, id: LinkId) {
+        self.scores.remove(&id);
+        self.bad_checksums.remove(&id);
+    }
+}

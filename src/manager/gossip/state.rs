@@ -1,0 +1,71 @@
+//! What is known of the gossip of connected peers, and where the addresses stand that they brought.
+
+use crate::id::LinkId;
+use crate::limits::{ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_MESSAGE_MAX};
+use crate::manager::answers::Answers;
+use crate::manager::keyed::KeyedState;
+use crate::manager::slots::Slots;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Who has said what.
+#[derive(Debug)]
+pub(in crate::manager) struct Gossip {
+    pub(super) slots: Slots,
+    pub(super) answers: Answers,
+    pub(super) speakers: BTreeMap<LinkId, GossipState>,
+}
+
+/// A connected peer that gossips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GossipState {
+    /// Addresses that it may still bring.
+    pub(super) tokens: u32,
+    refilled_at: Instant,
+    pub(super) is_asked: bool,
+    pub(super) is_answered: bool,
+}
+
+/// A peer that says something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GossipPeer {
+    pub(crate) id: LinkId,
+    pub(crate) address: SocketAddr,
+}
+
+const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "what a peer costs is part of what is promised");
+
+impl Gossip {
+    pub(in crate::manager) fn new(keys: KeyedState) -> Self {
+        Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
+    }
+
+    /// A connection ends, and what was known of its gossip with it.
+    pub(in crate::manager) fn link_removed(&mut self, id: LinkId) {
+        self.speakers.remove(&id);
+    }
+
+    pub(super) fn speaker(&mut self, id: LinkId, now: Instant) -> &mut GossipState {
+        self.speakers.entry(id).or_insert(GossipState {
+            tokens: 1,
+            refilled_at: now,
+            is_asked: false,
+            is_answered: false,
+        })
+    }
+}
+
+impl GossipState {
+    /// Takes one token, if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
+        let new = now.since(self.refilled_at).as_nanos() as u64 / interval;
+        self.refilled_at = Instant::from_nanos(self.refilled_at.as_nanos() + new * interval);
+        let most = ADDRESSES_PER_MESSAGE_MAX as u32;
+        self.tokens = u32::try_from(new).unwrap_or(u32::MAX).saturating_add(self.tokens).min(most);
+        let is_allowed = self.tokens > 0;
+        self.tokens -= u32::from(is_allowed);
+        is_allowed
+    }
+}

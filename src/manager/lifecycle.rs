@@ -1,0 +1,127 @@
+//! A connection from its row to its end: whether its `version` is that of another link, what the book learns of its
+//! peer, and what its end changes.
+
+use super::Manager;
+use super::duplicates::Duplicate;
+use crate::error::{CloseReason, Side};
+use crate::id::LinkId;
+use crate::manager::dial::{Departure, Ended, Verdict};
+use crate::manager::store::{KnownPeer, PeerStatus, UserAgent};
+use crate::peer::{ConnectionState, ConnectionType};
+use crate::time::{Instant, UnixTime};
+use crate::wire::Version;
+use rand::rngs::StdRng;
+use std::net::SocketAddr;
+
+/// A connection whose row is about to be freed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) id: LinkId,
+    pub(crate) address: SocketAddr,
+    pub(crate) connection_type: ConnectionType,
+    /// How far it had come.
+    pub(crate) state: ConnectionState,
+    pub(crate) reason: CloseReason,
+    /// How the dialler treats the address.
+    pub(crate) ended: Ended,
+}
+
+impl Manager {
+    /// Judges the `version` of a peer that was dialled at, or came from, `address`.
+    ///
+    /// `is_settled` says of another link whether it has been ready for longer than two handshakes that cross can last.
+    pub(crate) fn identify(
+        &mut self,
+        id: LinkId,
+        address: SocketAddr,
+        opener: Side,
+        version: &Version,
+        is_settled: impl FnOnce(LinkId) -> bool,
+    ) -> Option<Duplicate> {
+        self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_settled)
+    }
+
+    /// The handshake is complete: writes down what the peer said of itself, at the address where it listens.
+    pub(crate) fn settled(
+        &mut self,
+        id: LinkId,
+        address: SocketAddr,
+        opener: Side,
+        version: &Version,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) {
+        let listening = match opener {
+            Side::Local => {
+                self.dialler.ready(address, now);
+                self.names.ready(address, now);
+                Some(address)
+            }
+            Side::Remote => self.duplicates.said_listening(id),
+        };
+        self.outage.end();
+        let Some(listening) = listening else { return };
+        let mut peer = KnownPeer::new(listening, unix);
+        peer.services = version.services;
+        match opener {
+            Side::Local => self.add_to_book(peer, now, rng),
+            // It may say another port each time.
+            Side::Remote => self.learn_address(address.ip(), peer, (now, unix), rng),
+        };
+        self.persistence.update_book(listening, unix, now, |peer| {
+            // That somebody has come from there does not say that one can connect to it.
+            if opener == Side::Local {
+                peer.status = PeerStatus::Valid;
+                peer.failures = 0;
+                peer.last_connected = Some(unix);
+            }
+            peer.services = version.services;
+            peer.user_agent = UserAgent::sanitised(version.user_agent.as_deref().unwrap_or_default());
+        });
+    }
+
+    /// Gives back all that the connection held; says of one that was dialled what becomes of its address.
+    ///
+    /// `has_ready_peer` says whether any other peer is ready.
+    pub(crate) fn left(
+        &mut self,
+        leaving: Leaving,
+        has_ready_peer: bool,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> Option<Departure> {
+        let Leaving { id, address, connection_type, state, reason: _, mut ended } = leaving;
+        self.admission.left(address.ip());
+        self.dialler.live.release(address, id);
+        self.duplicates.link_removed(id, &mut self.dialler.live);
+        self.conduct.link_removed(id);
+        self.gossip.link_removed(id);
+        match connection_type {
+            ConnectionType::Outbound | ConnectionType::Inbound => self.dialler.slots.give_back(),
+            ConnectionType::OverCapacity => {}
+        }
+        if connection_type != ConnectionType::Outbound {
+            return None;
+        }
+        if has_ready_peer {
+            self.outage.end();
+        } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {
+            ended = Ended::Offline;
+        }
+        let mut departure = self.dialler.ended(address, ended, now, rng);
+        if self.names.ended(address, ended, departure.verdict, now, rng) {
+            departure.verdict = Verdict::NextAddress;
+            self.update_fixed_list();
+        }
+        let Departure { verdict, failures, restarts: _ } = departure;
+        match verdict {
+            Verdict::Inaccessible => self.persistence.update_book(address, unix, now, |peer| {
+                peer.status = PeerStatus::Inaccessible;
+                peer.failures = failures;
+            }),
+            Verdict::WaitUntil(_) => self.persistence.update_book(address, unix, now, |peer| peer.failures = failures),
+            Verdict::Restart | Verdict::NextAddress | Verdict::Nothing => {}
+        }
+        Some(departure)
+    }
+}
