@@ -15,8 +15,8 @@ use crate::cli::BenchArgs;
 use crate::exit::{Exit, Failure, Stops};
 use crate::machine;
 use crate::notices::Notices;
+use crate::output;
 use crate::output::json;
-use crate::output::{self, Sink};
 use crate::process;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
@@ -100,14 +100,17 @@ fn drive(
     Ok(reactor.into_handler().into_report())
 }
 
-/// Files first: a terminal that is gone must not cost them, and a file that cannot be written costs nothing else.
+/// Formats the results for a file.
+type Form = fn(&Document) -> String;
+
+/// Writes all forms of the results. Files come first, so that a closed terminal does not cost them; a file that cannot
+/// be written does not stop the others.
 fn write(setup: &mut Setup, document: &Document) -> Result<(), Failure> {
     let is_stdout_taken = setup.stdout_is_taken();
     let mut outcomes = Vec::new();
     let mut files = Vec::new();
-    let forms: [(&mut Option<Sink>, fn(&Document) -> String); 2] =
-        [(&mut setup.json, json::pretty), (&mut setup.hgrm, hgrm::spectrum)];
-    for (sink, render) in forms {
+    let forms: [Form; 2] = [json::pretty, hgrm::spectrum];
+    for (sink, render) in [&mut setup.json, &mut setup.hgrm].into_iter().zip(forms) {
         if let Some(sink) = sink {
             files.extend(sink.name());
             outcomes.push(sink.write(&render(document)));

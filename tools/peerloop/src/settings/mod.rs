@@ -173,7 +173,7 @@ impl Effective {
 
 /// Returns the name of the setting that sets a field of the configuration, or the field's own.
 pub(crate) fn name_of(field: Field) -> &'static str {
-    table::setting_of(field).map_or(field.name(), |setting| setting.name)
+    table::setting_of(field).map_or_else(|| field.name(), |setting| setting.name)
 }
 
 impl Default for Node {
