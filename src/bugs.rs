@@ -4,9 +4,9 @@
 //! broken. A shrunk [`Budget`] only changes how often the loop has to resume where it stopped, so that the rare paths
 //! behind a full budget become common. A run promises the same with every budget at its smallest.
 //!
-//! The loop calls `is_planted` and `shrunk`. Without the feature `sim-bugs` both are constants that the compiler
-//! removes. With it, which is never shipped, their results belong to the calling thread and are set by guards, which
-//! restore them when they are dropped.
+//! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
+//! the constants `false` and `FULL`, and the compiler removes what stands behind them. With it, which is never shipped,
+//! their values belong to the calling thread and are set by guards, which restore them when they are dropped.
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
@@ -17,6 +17,22 @@
 pub use saboteur::{Planted, Shrunk, plant, shrink};
 #[cfg(feature = "sim-bugs")]
 pub(crate) use saboteur::{is_planted, shrunk};
+
+/// Returns whether a test has planted this [`Bug`]: the constant `false` in everything that is shipped.
+macro_rules! canary {
+    ($bug:ident) => {
+        $crate::bugs::is_planted($crate::bugs::Bug::$bug)
+    };
+}
+
+/// Returns what a test has left of this [`Budget`]: all of `$full` in everything that is shipped.
+macro_rules! budget {
+    ($budget:ident, $full:expr) => {
+        $crate::bugs::shrunk($crate::bugs::Budget::$budget, $full)
+    };
+}
+
+pub(crate) use {budget, canary};
 
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A peer is judged by what it did, never by what we have not looked at yet: after a stop of the process, or behind
 //! many others, its answer may lie unread in the kernel although it came in time.
 
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::error::Deadline;
 use crate::id::LinkId;
 use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
@@ -71,7 +71,7 @@ impl Deadlines<'_> {
 
     /// The first thing that the peer should have done by `now`.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
-        let now = if bugs::is_planted(Bug::EarlyTimer) { now.plus(TICK) } else { now };
+        let now = if canary!(EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
         let link = self.state.links.table.get_mut(id)?;
         link.peer.ping_pong_mut().set_timeout(config.pong_timeout);

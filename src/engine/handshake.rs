@@ -8,7 +8,7 @@
 use super::Engine;
 use super::greeting::HandshakeFrames;
 use crate::api::{ControlEvent, Event};
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
 use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
@@ -95,7 +95,7 @@ impl Handshake<'_> {
     pub(super) fn on_version<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let (state, id) = (&mut self.engine.state, self.id);
         let Some(link) = state.links.table.get_mut(id) else { return };
-        if link.peer.handshake_mut().repeats_version() && !bugs::is_planted(Bug::SecondVersionAccepted) {
+        if link.peer.handshake_mut().repeats_version() && !canary!(SecondVersionAccepted) {
             state.telemetry.counters.duplicate_handshakes += 1;
             state.send_reject(id, b"version", RejectCode::DUPLICATE, b"Duplicate version message");
             return state.charge(id, Misconduct::SecondVersion);

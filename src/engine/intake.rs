@@ -6,7 +6,7 @@
 use super::handshake::Handshake;
 use super::{Engine, conduct};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::error::{CloseReason, IoStep, Misbehaviour, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
@@ -77,7 +77,7 @@ impl Engine {
             Ok(len) => {
                 let table = &mut self.state.links.table;
                 if let Some(link) = table.get_mut(id) {
-                    let is_full = len == room_len && !bugs::is_planted(Bug::LostEdge);
+                    let is_full = len == room_len && !canary!(LostEdge);
                     link.readiness.readable = is_full || link.readiness.hung_up;
                     table.mark_ready(id);
                 }
@@ -160,7 +160,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             }
         };
         let next = engine.state.wrote_replies(id, written, at);
-        if !bugs::is_planted(Bug::RepliesTellNobody) {
+        if !canary!(RepliesTellNobody) {
             engine.after_write(id, next, self.handler);
         }
     }

@@ -20,7 +20,7 @@ mod report;
 mod update;
 
 use crate::api::{Command, ControlEvent, Event, PeerInfo};
-use crate::bugs::{self, Budget, Bug};
+use crate::bugs::{budget, canary};
 use crate::config::Config;
 use crate::engine::log::LogBook;
 use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
@@ -215,9 +215,9 @@ impl Engine {
 
     /// Handles the timers that are due, at most as many as one turn may; `due` is memory to work in.
     pub(crate) fn expire_timers(&mut self, due: &mut Vec<u32>) {
-        let tick = tick_of(self.now()) + u64::from(bugs::is_planted(Bug::EarlyTimer));
+        let tick = tick_of(self.now()) + u64::from(canary!(EarlyTimer));
         due.clear();
-        self.state.links.wheel.expire(tick, bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN), due);
+        self.state.links.wheel.expire(tick, budget!(Expiries, EXPIRIES_PER_TURN), due);
         due.iter().for_each(|&slot| self.timer_due(slot));
     }
 
@@ -396,7 +396,7 @@ impl Engine {
         self.nonces.remove(id);
         self.link_removed(leaving);
         self.state.telemetry.counters.closed += 1;
-        if bugs::is_planted(Bug::NoDeferredFree) {
+        if canary!(NoDeferredFree) {
             self.state.links.table.remove(id);
         }
         if let Some((header, received)) = cut {

@@ -4,7 +4,7 @@
 //! to follow, and so have the rows' copies of the time for a pong: slot by slot, a bounded number in each turn. The
 //! loop does not sleep before the walk is over.
 
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::EXPIRIES_PER_TURN;
 use crate::state::Links;
@@ -38,7 +38,7 @@ impl Rearming {
     pub(super) fn proceed(&mut self, links: &mut Links, now: Instant) {
         let Some(first) = self.next_slot else { return };
         let slots = links.table.slots();
-        let most = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN) as u32;
+        let most = budget!(Expiries, EXPIRIES_PER_TURN) as u32;
         let end = slots.min(first.saturating_add(most));
         for slot in first..end {
             if let Some(id) = links.table.id_at(slot) {

@@ -3,7 +3,7 @@
 //! Only what the kernel or the peer does not take at once costs memory of its own, in a
 //! [`SendQueue`](super::send_queue::SendQueue). An idle link owns none.
 
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
 use bytes::{Bytes, BytesMut};
 use std::mem;
@@ -82,7 +82,7 @@ impl WriteBlock {
 
     /// Whether another `len` bytes may be gathered before the rest has to queue.
     pub fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + len <= bugs::shrunk(Budget::ReplyBytes, WRITE_BLOCK_BYTES)
+        self.bytes.len() + len <= budget!(ReplyBytes, WRITE_BLOCK_BYTES)
     }
 
     /// Empties the block and keeps its memory.

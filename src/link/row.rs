@@ -5,7 +5,7 @@
 
 use super::framer::MessageFramer;
 use super::send_queue::SendQueue;
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::error::{CloseReason, Consequences};
 use crate::id::LinkId;
 use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT};
@@ -150,7 +150,7 @@ impl Link {
 
     /// Whether `id`, whose slot this is, was not given to an earlier owner of it.
     pub(super) fn is_known_by(&self, id: LinkId) -> bool {
-        self.generation == id.generation() || bugs::is_planted(Bug::NoGenerationCheck)
+        self.generation == id.generation() || canary!(NoGenerationCheck)
     }
 
     /// Whether it is listed as ready, dirty and closing.

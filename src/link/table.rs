@@ -8,7 +8,7 @@
 use super::framer::MessageFramer;
 use super::row::{Hold, Link, LinkReadiness, Listed};
 use super::send_queue::SendQueue;
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::id::LinkId;
 use crate::peer::PeerConnection;
 use crate::time::Instant;
@@ -93,7 +93,7 @@ impl Table {
         if self.get(id).is_none() {
             return;
         }
-        self.live -= if bugs::is_planted(Bug::SlotReleasedTwice) { self.live.min(2) } else { 1 };
+        self.live -= if canary!(SlotReleasedTwice) { self.live.min(2) } else { 1 };
         self.generations[id.slot()] += 1;
         if self.generations[id.slot()] > LinkId::GENERATION_MAX {
             // The slot stays occupied by a row that no id finds: its next use would repeat an id.

@@ -7,7 +7,7 @@
 //! The first ping is stored inline, further ones in a box, up to [`PINGS_OUTSTANDING_MAX`] in all. A search through
 //! so few is faster than a map.
 
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::limits::PINGS_OUTSTANDING_MAX;
 use crate::time::Instant;
 use rand::Rng;
@@ -174,7 +174,7 @@ impl PingPongState {
     ///
     /// If the pong does not count, see [`PongError`]; nothing changes then.
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
-        let answers = |ping: &Ping| ping.nonce.get() == nonce || bugs::is_planted(Bug::StalePongAccepted);
+        let answers = |ping: &Ping| ping.nonce.get() == nonce || canary!(StalePongAccepted);
         let ping = self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
         let Progress::Sent { at } = ping.progress else {
             return Err(PongError::BeforePing);

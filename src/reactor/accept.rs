@@ -4,7 +4,7 @@
 //! arms a retry, because an edge-triggered listener never reminds. A listener that fails with anything but a shortage
 //! after its longest pause is broken.
 
-use crate::bugs::{self, Budget, Bug};
+use crate::bugs::{budget, canary};
 use crate::engine::Engine;
 use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
@@ -70,7 +70,7 @@ impl Listener {
         if !self.ready || self.retry.is_some_and(|retry| retry.at > now) {
             return;
         }
-        for _ in 0..bugs::shrunk(Budget::Accepts, ACCEPTS_PER_TURN) {
+        for _ in 0..budget!(Accepts, ACCEPTS_PER_TURN) {
             if !self.accept_one(net, engine, handler) {
                 return;
             }
@@ -115,7 +115,7 @@ impl Listener {
             engine.log_accept_pause(self.address, &error);
         }
         let pause = self.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
-        let at = if bugs::is_planted(Bug::NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
+        let at = if canary!(NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
         self.retry = Some(Retry { at, pause });
         engine.accepting_paused(&error);
         false

@@ -1,6 +1,6 @@
 //! Step 4 of the turn, its second half: connections that are opened.
 
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::engine::Engine;
 use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
@@ -10,7 +10,7 @@ use crate::net::Net;
 
 /// Opens the sockets of new links, at most as many as one turn may.
 pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
-    for _ in 0..bugs::shrunk(Budget::Dials, DIALS_PER_TURN) {
+    for _ in 0..budget!(Dials, DIALS_PER_TURN) {
         let Some(dial) = engine.next_dial() else { return };
         engine.advance_clock(net.now());
         engine.connect_starting(dial.link);

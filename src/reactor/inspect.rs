@@ -5,7 +5,7 @@
 
 use super::Reactor;
 use super::accept::Listener;
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
@@ -230,7 +230,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             timers: state.links.wheel.len(),
             wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),
-            has_more: self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN)
+            has_more: self.ready.len() >= budget!(Events, EVENTS_PER_TURN)
                 || self.commands_pending
                 || self.completions_pending
                 || !self.started

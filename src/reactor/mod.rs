@@ -38,7 +38,7 @@ mod listening;
 mod transfer;
 
 use crate::api::{Command, Stats};
-use crate::bugs::{self, Budget, Bug};
+use crate::bugs::{budget, canary};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::handle::Handle;
@@ -265,7 +265,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
-        let more_events = self.ready.len() >= bugs::shrunk(Budget::Events, EVENTS_PER_TURN);
+        let more_events = self.ready.len() >= budget!(Events, EVENTS_PER_TURN);
         let more_to_take = self.commands_pending || self.completions_pending || !self.started;
         if more_events || more_to_take {
             wait = Wait::Zero;
@@ -287,7 +287,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         if spins {
             self.engine.telemetry_mut().spinning += began.since(self.turn_ended);
         }
-        if self.ready.len() < bugs::shrunk(Budget::Events, EVENTS_PER_TURN) {
+        if self.ready.len() < budget!(Events, EVENTS_PER_TURN) {
             self.engine.input_is_seen();
         }
         let was_idle = self.ready.is_empty() && !self.is_due(began);
@@ -300,7 +300,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.ask();
         dialling::dial(&mut self.net, &mut self.engine);
         self.read();
-        if self.ready.is_empty() || !bugs::is_planted(Bug::TimerStarvedByTraffic) {
+        if self.ready.is_empty() || !canary!(TimerStarvedByTraffic) {
             self.expire();
         }
         self.flush();
@@ -399,7 +399,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             return;
         }
         let until = self.net.now().plus(COMMANDS_STEP_MAX);
-        for _ in 0..bugs::shrunk(Budget::Commands, COMMANDS_PER_TURN) {
+        for _ in 0..budget!(Commands, COMMANDS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 break;

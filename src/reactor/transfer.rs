@@ -1,7 +1,7 @@
 //! Steps 5, 7 and 8 of the turn: bytes in, bytes out, and the ends of connections.
 
 use super::Reactor;
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::engine::{CloseStep, Intake};
 use crate::error::IoStep;
 use crate::handler::Handler;
@@ -37,7 +37,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             Some(room) => (room, true),
             None => (self.read_block.room(), false),
         };
-        let room_len = bugs::shrunk(Budget::ReadBytes, room.len());
+        let room_len = budget!(ReadBytes, room.len());
         let received = self.net.read(id, &mut room[..room_len]);
         self.read_clock();
         let len = *received.as_ref().unwrap_or(&0);
@@ -88,7 +88,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let filled = bugs::shrunk(Budget::WriteSlices, queue.fill_slices(&mut slices, left_bytes));
+            let filled = budget!(WriteSlices, queue.fill_slices(&mut slices, left_bytes));
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             at = self.net.now();
             let written = match &slices[..filled] {
@@ -109,7 +109,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn close(&mut self) {
-        let most = bugs::shrunk(Budget::Closes, CLOSES_PER_TURN);
+        let most = budget!(Closes, CLOSES_PER_TURN);
         for _ in 0..self.engine.links_mut().table.closing_len().min(most) {
             let Some(id) = self.engine.links_mut().table.pop_closing() else { return };
             match self.engine.close_step(id, &mut self.handler) {

@@ -4,7 +4,7 @@
 //! from, so a new configuration moves it by itself. No call here reaches a socket or a clock; the moment is a
 //! parameter.
 
-use crate::bugs::{self, Budget, Bug};
+use crate::bugs::{budget, canary};
 use crate::config::Config;
 use crate::error::{CloseReason, CommandError, Consequences};
 use crate::id::LinkId;
@@ -117,7 +117,7 @@ impl Links {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {
             table: Table::new(),
-            wheel: Wheel::new(bugs::shrunk(Budget::WheelSlots, WHEEL_SLOTS), tick_of(now)),
+            wheel: Wheel::new(budget!(WheelSlots, WHEEL_SLOTS), tick_of(now)),
             pool: BufferPool::default(),
             replying: None,
             write_block: WriteBlock::default(),
@@ -258,7 +258,7 @@ impl Links {
         let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
         let waiting_bytes = link.messages_waiting_bytes();
         let is_full = waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0;
-        if is_full && !bugs::is_planted(Bug::UnboundedQueue) {
+        if is_full && !canary!(UnboundedQueue) {
             return Err(CommandError::QueueFull);
         }
         Ok(())

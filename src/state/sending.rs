@@ -12,7 +12,7 @@
 //! No call here reaches a socket or a clock.
 
 use super::LoopState;
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::error::CommandError;
 use crate::id::LinkId;
 use crate::limits::{
@@ -426,7 +426,7 @@ impl Link {
                 continue;
             }
             let end = self.queue.push_ahead(frame, false, pool).expect("nothing is being fed");
-            if block.has_ping() && !bugs::is_planted(Bug::PingPositionLost) {
+            if block.has_ping() && !canary!(PingPositionLost) {
                 let moved_to = self.bytes_written + end as u64;
                 self.peer.ping_pong_mut().move_ping(block_begin + begin as u64, moved_to);
             }

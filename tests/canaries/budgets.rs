@@ -133,7 +133,7 @@ fn a_budget_is_whole_again_without_its_guard() {
 }
 
 #[test]
-#[should_panic(expected = "must leave something")]
+#[should_panic(expected = "must not be 0")]
 fn nothing_is_no_budget() {
     let _shrunk = internals::shrink(&[(Budget::Closes, 0)]);
 }

@@ -164,7 +164,7 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     }
     let remedy = match is_manifest {
         true => "turn this feature on with the command that runs a test, never for a build; a test may require it",
-        false => "ask `bugs::is_planted` or `bugs::shrunk`, which are constants without the feature",
+        false => "ask `canary!` or `budget!`, which are constants without the feature",
     };
     let is_required =
         |at: usize| source.text[..at].rsplit('\n').next().is_some_and(|line| line.starts_with("required-"));

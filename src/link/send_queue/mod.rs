@@ -15,7 +15,7 @@ mod segment;
 pub use pool::BufferPool;
 pub(crate) use segment::frame_boundary;
 
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
 use bytes::Bytes;
 use queue::Queue;
@@ -117,7 +117,7 @@ impl SendQueue {
             queue.begun_bytes = begun - queue.head_written;
             queue.ahead_segments = begun_segments;
         }
-        let most = bugs::shrunk(Budget::SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        let most = budget!(SegmentBytes, POOLED_BUFFER_MAX_BYTES);
         let last = if queue.ahead_bytes > 0 { queue.segments.get_mut(queue.ahead_segments - 1) } else { None };
         match last {
             Some(Segment { memory: Memory::Pooled(last), .. }) if last.len() + frame.len() <= most => {
@@ -220,7 +220,7 @@ impl SendQueue {
     }
 
     fn push_bytes(&mut self, bytes: &[u8], content: Content, pool: &mut BufferPool) {
-        let most = bugs::shrunk(Budget::SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        let most = budget!(SegmentBytes, POOLED_BUFFER_MAX_BYTES);
         if bytes.len() > most {
             return self.push_segment(Memory::Shared(Bytes::copy_from_slice(bytes)), content, pool);
         }

@@ -47,7 +47,7 @@ pub(crate) use resolve::Resolve;
 pub(crate) use seeds::Seeds;
 
 use crate::address::{Host, canonical};
-use crate::bugs::{self, Bug};
+use crate::bugs::canary;
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::{DialHold, Shortage};
 use crate::limits::{
@@ -296,8 +296,8 @@ impl Dialler {
         let first = is_now_and_then.then_some((Standing::Inaccessible, INACCESSIBLE_RECHECK));
         let others = [Standing::Valid, Standing::Unknown, Standing::Inaccessible];
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
-        let is_grave = bugs::is_planted(Bug::InaccessibleForgotten);
-        let mut order = order.filter(|&(standing, _)| !is_grave || standing != Standing::Inaccessible);
+        let mut order =
+            order.filter(|&(standing, _)| !canary!(InaccessibleForgotten) || standing != Standing::Inaccessible);
         // Somebody was passed over, or not looked at, for whom no event says when to look again.
         let mut has_blocked = false;
         let (mut causes, mut has_resting) = (BTreeSet::new(), false);
@@ -472,7 +472,7 @@ impl Dialler {
             Ended::NotAllowed => Verdict::Nothing,
             Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
-                match bugs::is_planted(Bug::DialForgotten) {
+                match canary!(DialForgotten) {
                     true => self.records.hold(address, record),
                     false => self.records.line_up(address, record, Place::First),
                 }

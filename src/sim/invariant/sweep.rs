@@ -3,7 +3,7 @@
 use super::ledger::Ledger;
 use super::saved::Disk;
 use super::turn::{UNREAD_TURNS_MAX, ensure};
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, READ_BLOCK_BYTES,
@@ -223,6 +223,6 @@ fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
 
 /// Whether more timers may have gone off than one turn looks at.
 fn is_behind(sight: &SweepSight<'_>) -> bool {
-    let expiries = bugs::shrunk(Budget::Expiries, EXPIRIES_PER_TURN);
+    let expiries = budget!(Expiries, EXPIRIES_PER_TURN);
     sight.inspection.has_overdue_timers && sight.inspection.links.len() > expiries
 }

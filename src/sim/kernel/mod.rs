@@ -25,7 +25,7 @@ use super::poller::{Pending, Queue};
 use super::ports::Ports;
 use super::tape::{Chance, Tape};
 use super::trace::{Call, Trace};
-use crate::bugs::{self, Budget};
+use crate::bugs::budget;
 use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};
@@ -331,7 +331,7 @@ impl Kernel {
         }
         let Host { queue, chances, .. } = &self.hosts[host];
         let most = queue.len_to_show(self.now, &chances[Draw::Poller as usize]);
-        let most = most.min(bugs::shrunk(Budget::Events, EVENTS_PER_TURN));
+        let most = most.min(budget!(Events, EVENTS_PER_TURN));
         while ready.len() < most {
             let Host { queue, chances, .. } = &mut self.hosts[host];
             let Some(pending) = queue.pop(&chances[Draw::Poller as usize]) else { break };
