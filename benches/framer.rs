@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::{
-    BODY_MIN_BYTES_PER_SECOND, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES, HEADER_LEN_BYTES, READ_BLOCK_BYTES,
+    HEADER_LEN_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND, READ_BLOCK_BYTES,
 };
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
@@ -20,9 +20,9 @@ use std::hint::black_box;
 const MAGIC: [u8; 4] = Network::Mainnet.magic();
 const RULES: FramerRules = FramerRules {
     magic: MAGIC,
-    limits: PayloadLimits { message_max_bytes: 2 << 20, block_max_bytes: u64::MAX },
-    buffer_limits: BufferLimits::uniform(BUFFERED_MESSAGE_MAX_BYTES),
-    body_min_bytes_per_second: BODY_MIN_BYTES_PER_SECOND,
+    limits: PayloadLimits { max_message_bytes: 2 << 20, max_block_bytes: u64::MAX },
+    buffer_limits: BufferLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
+    min_body_bytes_per_second: MIN_BODY_BYTES_PER_SECOND,
 };
 
 fn frame(command: CommandName, payload_len: usize) -> Vec<u8> {
@@ -37,7 +37,7 @@ struct Link {
 
 impl Link {
     fn new() -> Self {
-        Self { framer: MessageFramer::default(), memory: FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES) }
+        Self { framer: MessageFramer::default(), memory: FramerMemory::new(MAX_BUFFERED_TOTAL_BYTES) }
     }
 
     /// Parses one block and returns the number of completed frames.
@@ -111,7 +111,7 @@ fn large_message(c: &mut Criterion) {
     let stream = frame(CommandName::TX, 1 << 20);
     let mut group = c.benchmark_group("1 MiB message");
     group.throughput(Throughput::Bytes(stream.len() as u64));
-    for (name, delivery) in [("framer, gathered", Delivery::Buffer), ("framer, streamed", Delivery::Stream)] {
+    for (name, delivery) in [("framer, gathered", Delivery::Buffer), ("framer, streamed", Delivery::Chunks)] {
         let mut link = Link::new();
         group.bench_function(name, |b| {
             b.iter(|| {

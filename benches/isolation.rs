@@ -495,7 +495,7 @@ struct Reader {
 }
 
 impl Handler for Reader {
-    type Command = ();
+    type Request = ();
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
         Delivery::Buffer

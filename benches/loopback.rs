@@ -29,7 +29,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(net::IpAddr::V4(Ipv4Addr::LOCALHOST
 struct Silent;
 
 impl Handler for Silent {
-    type Command = ();
+    type Request = ();
 }
 
 fn run_peerloop(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {

@@ -31,7 +31,7 @@ const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
 /// The least time of one turn in the table: far above the clock's resolution, and short enough that other work on the
 /// machine does not interrupt most turns.
-const TURN_MIN: Duration = Duration::from_micros(200);
+const MIN_TURN: Duration = Duration::from_micros(200);
 
 /// A family of messages in the three forms from which they are built, and its frames.
 struct Family {
@@ -226,7 +226,7 @@ impl Framing {
             magic: MAGIC,
             limits: PayloadLimits::default(),
             buffer_limits: BufferLimits::uniform(u64::MAX),
-            body_min_bytes_per_second: 0,
+            min_body_bytes_per_second: 0,
         };
         Self { framer: MessageFramer::default(), memory: FramerMemory::new(u64::MAX), rules }
     }
@@ -418,7 +418,7 @@ fn compete(contenders: &mut [Contender<'_>]) -> Vec<Medians> {
 
 fn passes_needed(pass: &mut Pass<'_>) -> u32 {
     let once = micros(pass, 3);
-    (TURN_MIN.as_secs_f64() * 1e6 / once).ceil().clamp(1.0, 100_000.0) as u32
+    (MIN_TURN.as_secs_f64() * 1e6 / once).ceil().clamp(1.0, 100_000.0) as u32
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement is a matter of the real clock")]

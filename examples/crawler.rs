@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const NODES_MAX: usize = 1_000;
+const MAX_NODES: usize = 1_000;
 const AT_ONCE: usize = 64;
 /// A real node answers within seconds, or not at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ struct Crawler {
 
 impl Crawler {
     fn found(&mut self, node: SocketAddr) {
-        if node.port() != 0 && self.known.len() < NODES_MAX && self.known.insert(node) {
+        if node.port() != 0 && self.known.len() < MAX_NODES && self.known.insert(node) {
             self.waiting.push_back(node);
         }
     }
@@ -57,7 +57,7 @@ impl Crawler {
 }
 
 impl Handler for Crawler {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.dial(ctx);

@@ -15,7 +15,7 @@ struct Watch {
 }
 
 impl Handler for Watch {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for &node in &self.nodes {

@@ -17,7 +17,7 @@ struct Client {
 }
 
 impl Handler for Client {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         ctx.connect(self.node).expect("an empty table has room");

@@ -21,7 +21,7 @@ use crate::subscribe::Subscription;
 pub struct NoHandler;
 
 impl Handler for NoHandler {
-    type Command = ();
+    type Request = ();
 }
 
 /// The other end of a loop without a handler. The loop continues when it is dropped.

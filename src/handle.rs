@@ -3,11 +3,11 @@
 //! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks: when the queue is full it
 //! returns the command. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
 
-use crate::api::{Answer, Command, CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Stats};
+use crate::api::{CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats};
 use crate::config::{Config, ConfigChange, UpdateError};
-use crate::error::CommandError;
+use crate::error::RequestError;
 use crate::id::PeerId;
-use crate::limits::HANDLE_QUEUE_MAX;
+use crate::limits::MAX_HANDLE_QUEUE;
 use crate::manager::ban::Ban;
 use crate::net::Wake;
 use crate::stats::histogram::LatencyHistogram;
@@ -22,9 +22,9 @@ use std::time::Duration;
 
 /// Controls a loop from any thread; `C` is the handler's own kind of command.
 ///
-/// Cheap to clone. The queue holds [`HANDLE_QUEUE_MAX`] commands.
+/// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] commands.
 pub struct Handle<C> {
-    commands: SyncSender<Command<C>>,
+    commands: SyncSender<Request<C>>,
     waker: Arc<dyn Wake>,
     /// The network's magic, which starts every message and is fixed for the loop's life.
     magic: [u8; 4],
@@ -35,15 +35,15 @@ pub struct Handle<C> {
 #[non_exhaustive]
 pub enum SendError<C> {
     /// The queue is full; try again later.
-    Full(Command<C>),
+    Full(Request<C>),
     /// The loop has ended.
-    Stopped(Command<C>),
+    Stopped(Request<C>),
 }
 
 impl<C> Handle<C> {
     /// Makes a handle and the queue that the loop reads.
-    pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Command<C>>) {
-        let (commands, queue) = sync_channel(HANDLE_QUEUE_MAX);
+    pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Request<C>>) {
+        let (commands, queue) = sync_channel(MAX_HANDLE_QUEUE);
         (Self { commands, waker, magic }, queue)
     }
 
@@ -52,7 +52,7 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// The command, when the queue is full or the loop has ended.
-    pub fn try_send(&self, command: Command<C>) -> Result<(), SendError<C>> {
+    pub fn try_send(&self, command: Request<C>) -> Result<(), SendError<C>> {
         self.commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(command) => SendError::Full(command),
             TrySendError::Disconnected(command) => SendError::Stopped(command),
@@ -70,8 +70,8 @@ impl<C> Handle<C> {
         &self,
         address: SocketAddr,
         source: Option<IpAddr>,
-    ) -> Result<Pending<Result<PeerId, CommandError>>, SendError<C>> {
-        self.ask(|answer| Command::Connect { address, source, answer })
+    ) -> Result<Pending<Result<PeerId, RequestError>>, SendError<C>> {
+        self.ask(|answer| Request::Connect { address, source, answer })
     }
 
     /// Closes a peer gracefully.
@@ -80,7 +80,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn close(&self, peer: PeerId) -> Result<(), SendError<C>> {
-        self.try_send(Command::Close { peer })
+        self.try_send(Request::Close { peer })
     }
 
     /// Sends an encoded frame to a peer. It is dropped if the peer is disconnected or its queue is full.
@@ -89,7 +89,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn send(&self, peer: PeerId, frame: Bytes) -> Result<(), SendError<C>> {
-        self.try_send(Command::Send { peer, frame })
+        self.try_send(Request::Send { peer, frame })
     }
 
     /// Sends a message to a peer. It is encoded on the caller's thread, with the magic of the loop's network. The reply
@@ -103,10 +103,10 @@ impl<C> Handle<C> {
         &self,
         peer: PeerId,
         message: &Message,
-    ) -> Result<Pending<Result<(), CommandError>>, SendError<C>> {
+    ) -> Result<Pending<Result<(), RequestError>>, SendError<C>> {
         let mut frame = Vec::new();
         message.as_ref().encode_frame(self.magic, &mut frame);
-        self.ask(|answer| Command::SendMessage { peer, frame: frame.into(), answer })
+        self.ask(|answer| Request::SendMessage { peer, frame: frame.into(), answer })
     }
 
     /// Requests the number of peers whose handshake is complete.
@@ -115,7 +115,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn connection_count(&self) -> Result<Pending<usize>, SendError<C>> {
-        self.ask(|answer| Command::ConnectionCount { answer })
+        self.ask(|answer| Request::ConnectionCount { answer })
     }
 
     /// Lists peers of any state in the order of their slots: the first
@@ -126,25 +126,25 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, SendError<C>> {
-        self.ask(|answer| Command::Peers { after, answer })
+        self.ask(|answer| Request::Peers { after, answer })
     }
 
     /// Subscribes to control events, from the turn that takes the command. The subscription holds `capacity` of them,
-    /// clamped to 1 to [`SUBSCRIPTION_MAX_ITEMS`](crate::limits::SUBSCRIPTION_MAX_ITEMS).
+    /// clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
     ///
     /// # Errors
     ///
     /// As [`Handle::try_send`].
     pub fn subscribe_control_events(&self, capacity: usize) -> Result<Subscription<ControlEvent>, SendError<C>> {
         let (publisher, subscription) = Subscription::new(capacity);
-        self.try_send(Command::SubscribeControl { publisher })?;
+        self.try_send(Request::SubscribeControl { publisher })?;
         Ok(subscription)
     }
 
     /// Subscribes to the messages of some commands: whole ones with a correct checksum, including those that the
     /// handler discards, but not those that it streams or that exceed what is gathered for one message.
     /// The subscription holds `capacity` messages as of [`Handle::subscribe_control_events`], and
-    /// [`SUBSCRIPTION_MAX_BYTES`](crate::limits::SUBSCRIPTION_MAX_BYTES) of payload.
+    /// [`MAX_SUBSCRIPTION_BYTES`](crate::limits::MAX_SUBSCRIPTION_BYTES) of payload.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl<C> Handle<C> {
         capacity: usize,
     ) -> Result<Subscription<MessageEvent>, SendError<C>> {
         let (publisher, subscription) = Subscription::new(capacity);
-        self.try_send(Command::SubscribeMessages { commands, publisher })?;
+        self.try_send(Request::SubscribeMessages { commands, publisher })?;
         Ok(subscription)
     }
 
@@ -164,22 +164,22 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's are [`CommandError::NoManager`] and [`CommandError::BansFull`].
+    /// As [`Handle::try_send`]; the reply's are [`RequestError::NoManager`] and [`RequestError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
         duration: Option<Duration>,
-    ) -> Result<Pending<Result<(), CommandError>>, SendError<C>> {
-        self.ask(|answer| Command::Ban { address, duration, answer })
+    ) -> Result<Pending<Result<(), RequestError>>, SendError<C>> {
+        self.ask(|answer| Request::Ban { address, duration, answer })
     }
 
     /// Ends the ban of the host of `address`. The reply is whether there was one.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's is [`CommandError::NoManager`].
-    pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, CommandError>>, SendError<C>> {
-        self.ask(|answer| Command::Unban { address, answer })
+    /// As [`Handle::try_send`]; the reply's is [`RequestError::NoManager`].
+    pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, RequestError>>, SendError<C>> {
+        self.ask(|answer| Request::Unban { address, answer })
     }
 
     /// Lists the bans.
@@ -187,8 +187,8 @@ impl<C> Handle<C> {
     /// # Errors
     ///
     /// As [`Handle::unban`].
-    pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, CommandError>>, SendError<C>> {
-        self.ask(|answer| Command::Bans { answer })
+    pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, RequestError>>, SendError<C>> {
+        self.ask(|answer| Request::Bans { answer })
     }
 
     /// Replaces the configuration as a whole between two steps of a turn, or not at all. The reply lists the changes.
@@ -200,7 +200,7 @@ impl<C> Handle<C> {
         &self,
         config: Config,
     ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
-        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: false, answer })
+        self.ask(|answer| Request::UpdateConfig { config: Box::new(config), dry_run: false, answer })
     }
 
     /// Lists what [`Handle::update_config`] would change, and changes nothing.
@@ -212,7 +212,7 @@ impl<C> Handle<C> {
         &self,
         config: Config,
     ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
-        self.ask(|answer| Command::UpdateConfig { config: Box::new(config), dry_run: true, answer })
+        self.ask(|answer| Request::UpdateConfig { config: Box::new(config), dry_run: true, answer })
     }
 
     /// Requests the loop's gauges, counters and latencies.
@@ -221,7 +221,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, SendError<C>> {
-        self.ask(|answer| Command::Stats { answer })
+        self.ask(|answer| Request::Stats { answer })
     }
 
     /// Takes what was recorded of a latency since the last call. `spare` replaces it and is emptied here: pass the
@@ -236,7 +236,7 @@ impl<C> Handle<C> {
         mut spare: LatencyHistogram,
     ) -> Result<Pending<LatencyHistogram>, SendError<C>> {
         spare.clear();
-        self.ask(|answer| Command::TakeLatencies { latency, spare, answer })
+        self.ask(|answer| Request::TakeLatencies { latency, spare, answer })
     }
 
     /// Sends a command to the handler.
@@ -245,7 +245,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn command(&self, command: C) -> Result<(), SendError<C>> {
-        self.try_send(Command::Handler(command))
+        self.try_send(Request::Handler(command))
     }
 
     /// Stops the loop: closes all peers gracefully and ends it.
@@ -254,11 +254,11 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn stop(&self) -> Result<(), SendError<C>> {
-        self.try_send(Command::Stop)
+        self.try_send(Request::Stop)
     }
 
     /// Sends a command that has a reply.
-    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command<C>) -> Result<Pending<T>, SendError<C>> {
+    fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Request<C>) -> Result<Pending<T>, SendError<C>> {
         let (answer, pending) = Pending::new();
         self.try_send(command(answer))?;
         Ok(pending)

@@ -15,7 +15,7 @@ pub struct LinkId {
 
 impl LinkId {
     /// The highest generation of a slot; a slot that reaches it is retired. Higher values mark other tokens.
-    pub(crate) const GENERATION_MAX: u32 = u32::MAX - 1;
+    pub(crate) const MAX_GENERATION: u32 = u32::MAX - 1;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
@@ -124,7 +124,7 @@ mod tests {
     fn tokens_survive_the_kernel() {
         let tokens = [
             Token::Link(LinkId::new(0, 0)),
-            Token::Link(LinkId::new(u32::MAX, LinkId::GENERATION_MAX)),
+            Token::Link(LinkId::new(u32::MAX, LinkId::MAX_GENERATION)),
             Token::Link(LinkId::new(7, 3)),
             Token::Listener(0),
             Token::Listener(u32::MAX - 1),

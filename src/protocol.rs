@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Our protocol version (SV Node 1.2.2, version.h PROTOCOL_VERSION).
 pub const PROTOCOL_VERSION: u32 = 70_016;
 /// The oldest accepted protocol version (SV Node 1.2.2, version.h MIN_PEER_PROTO_VERSION).
-pub const PROTOCOL_VERSION_MIN: u32 = 31_800;
+pub const MIN_PROTOCOL_VERSION: u32 = 31_800;
 /// The version above which peers answer pings (BIP 31).
 pub const PONG_ABOVE_VERSION: u32 = 60_000;
 /// The version from which peers understand `sendheaders`.
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e42_networks_are_found_by_name_and_magic() {
+    fn req_e42_networks_are_found_by_name_and_magic() {
         for network in Network::ALL {
             assert_eq!(network.name().parse(), Ok(network));
             assert_eq!(Network::from_magic(network.magic()), Some(network));

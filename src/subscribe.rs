@@ -10,8 +10,8 @@
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
 //! condition variable wakes it or its timeout expires; a publisher waits for the lock only when it is dropped.
 
-use crate::error::CommandError;
-use crate::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
+use crate::error::RequestError;
+use crate::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Something that can wait in a subscription.
 pub trait Queued: Clone + Send + 'static {
-    /// Returns the bytes that the item keeps alive beside its own size, which count to [`SUBSCRIPTION_MAX_BYTES`].
+    /// Returns the bytes that the item keeps alive beside its own size, which count to [`MAX_SUBSCRIPTION_BYTES`].
     fn held_bytes(&self) -> usize {
         0
     }
@@ -40,7 +40,7 @@ pub enum Received<T> {
 
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds at most its capacity, 1 to [`SUBSCRIPTION_MAX_ITEMS`] items, and [`SUBSCRIPTION_MAX_BYTES`] of what they
+/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of what they
 /// keep alive; twice as much after it has reported a loss. The loop's end holds as much while the lock is taken.
 ///
 /// Not for use inside a handler, where it would wait for its own loop. As an iterator it waits for each item and ends
@@ -93,9 +93,9 @@ struct Queue<T> {
 }
 
 impl<T: Queued> Subscription<T> {
-    /// Makes a connected pair that holds `capacity` items, clamped to 1 to [`SUBSCRIPTION_MAX_ITEMS`].
+    /// Makes a connected pair that holds `capacity` items, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`].
     pub fn new(capacity: usize) -> (Publisher<T>, Self) {
-        let max_items = capacity.clamp(1, SUBSCRIPTION_MAX_ITEMS);
+        let max_items = capacity.clamp(1, MAX_SUBSCRIPTION_ITEMS);
         let state = State { promised: VecDeque::new(), queue: Queue::new(max_items), waiting: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         (Publisher { unsent: Queue::new(max_items), shared: Arc::downgrade(&shared) }, Self { shared })
@@ -105,13 +105,13 @@ impl<T: Queued> Subscription<T> {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended and no item is left.
-    pub fn recv(&self) -> Result<Received<T>, CommandError> {
+    /// [`RequestError::Stopped`] when the loop has ended and no item is left.
+    pub fn recv(&self) -> Result<Received<T>, RequestError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
         let mut state = self.shared.changed.wait_while(state, State::is_idle).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        state.take_next().ok_or(CommandError::Stopped)
+        state.take_next().ok_or(RequestError::Stopped)
     }
 
     /// Waits at most `timeout` for the next item, and returns `None` if none has arrived by then.
@@ -119,7 +119,7 @@ impl<T: Queued> Subscription<T> {
     /// # Errors
     ///
     /// As [`Subscription::recv`].
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Received<T>>, CommandError> {
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Received<T>>, RequestError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
         let (mut state, _) = self
@@ -136,7 +136,7 @@ impl<T: Queued> Subscription<T> {
     /// # Errors
     ///
     /// As [`Subscription::recv`].
-    pub fn try_recv(&self) -> Result<Option<Received<T>>, CommandError> {
+    pub fn try_recv(&self) -> Result<Option<Received<T>>, RequestError> {
         self.shared.lock().take()
     }
 }
@@ -200,9 +200,9 @@ impl<T: Queued> State<T> {
         self.promised.is_empty() && self.queue.is_empty() && !self.ended
     }
 
-    fn take(&mut self) -> Result<Option<Received<T>>, CommandError> {
+    fn take(&mut self) -> Result<Option<Received<T>>, RequestError> {
         match self.take_next() {
-            None if self.ended => Err(CommandError::Stopped),
+            None if self.ended => Err(RequestError::Stopped),
             next => Ok(next),
         }
     }
@@ -237,13 +237,13 @@ impl<T: Queued> Queue<T> {
     fn push(&mut self, item: T) {
         let item_bytes = item.held_bytes();
         while let Some(oldest) = self.items.front()
-            && (self.items.len() >= self.max_items || self.held_bytes + item_bytes > SUBSCRIPTION_MAX_BYTES)
+            && (self.items.len() >= self.max_items || self.held_bytes + item_bytes > MAX_SUBSCRIPTION_BYTES)
         {
             self.held_bytes -= oldest.held_bytes();
             self.lost += 1;
             self.items.pop_front();
         }
-        if item_bytes > SUBSCRIPTION_MAX_BYTES {
+        if item_bytes > MAX_SUBSCRIPTION_BYTES {
             self.lost += 1;
             return;
         }

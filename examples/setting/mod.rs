@@ -78,7 +78,7 @@ struct Answering {
 }
 
 impl Handler for Answering {
-    type Command = ();
+    type Request = ();
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
         if header.command == CommandName::GETADDR { Delivery::Buffer } else { Delivery::Discard }

@@ -375,7 +375,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn seed_e34_each_kind_has_a_label_of_its_own_that_counters_can_use() {
+    fn req_e34_each_kind_has_a_label_of_its_own_that_counters_can_use() {
         let labels: Vec<_> = one_of_each().iter().map(ControlEvent::label).collect();
         assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len());
         assert!(labels.iter().all(|label| label.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())));

@@ -49,7 +49,7 @@ pub enum Event<'a> {
     /// The peer refuses something; it often closes the connection next.
     Rejected(RejectRef<'a>),
     /// A message that was being streamed will not be completed, because the connection ends; `Closed` follows.
-    StreamCut {
+    BodyCut {
         /// The header of the message.
         header: Header,
         /// How much of its payload was delivered.

@@ -37,6 +37,6 @@ pub struct PeerInfo {
     pub sent_bytes: u64,
     /// Bytes that wait to be sent.
     pub waiting_bytes: usize,
-    /// Its cost so far; `None` unless [`Config::measures_peers`](crate::Config::measures_peers) is on.
+    /// Its cost so far; `None` unless [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub cost: Option<PeerCost>,
 }

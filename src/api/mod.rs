@@ -2,19 +2,19 @@
 //!
 //! Everything here is plain data, for handlers and for other threads alike. Nothing here acts on a peer.
 
-mod command;
 mod control;
 mod event;
 mod frame;
 mod info;
 mod message;
+mod request;
 
-pub use command::{Answer, Command, Latency, Pending};
 pub use control::{ControlEvent, NextDial};
 pub use event::Event;
 pub use frame::{Chunk, Frame};
 pub use info::PeerInfo;
 pub use message::{CommandFilter, MessageEvent};
+pub use request::{Latency, Pending, Reply, Request};
 
 #[cfg(test)]
 pub(crate) use control::tests::one_of_each;

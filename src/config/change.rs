@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Elements of a list that its text shows: the whole list may have 100,000.
-const LISTED_MAX: usize = 8;
+const MAX_LISTED: usize = 8;
 
 /// One field that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,8 +165,8 @@ impl Value for DialMode {
 }
 
 fn list_text<T: fmt::Debug>(list: &[T]) -> String {
-    let shown: Vec<String> = list.iter().take(LISTED_MAX).map(|element| format!("{element:?}")).collect();
-    match list.len().saturating_sub(LISTED_MAX) {
+    let shown: Vec<String> = list.iter().take(MAX_LISTED).map(|element| format!("{element:?}")).collect();
+    match list.len().saturating_sub(MAX_LISTED) {
         0 => format!("[{}]", shown.join(", ")),
         more => format!("[{}, and {more} more]", shown.join(", ")),
     }
@@ -221,7 +221,7 @@ mod tests {
         (Field::UserAgent, Effect::NextHandshakes, |config| config.user_agent = "/else:1/".to_owned()),
         (Field::StartHeight, Effect::NextHandshakes, |config| config.start_height = 7),
         (Field::Relay, Effect::NextHandshakes, |config| config.relay = false),
-        (Field::ProtocolVersionMin, Effect::NextHandshakes, |config| config.version_rules.protocol_version_min += 1),
+        (Field::MinProtocolVersion, Effect::NextHandshakes, |config| config.version_rules.min_protocol_version += 1),
         (Field::BannedAgents, Effect::NextHandshakes, |config| config.version_rules.banned_agents.push("x".to_owned())),
         (Field::BitcoinSvAgents, Effect::NextHandshakes, |config| config.version_rules.bitcoin_sv_agents.clear()),
         (Field::OtherChainAgents, Effect::NextHandshakes, |config| config.version_rules.other_chain_agents.clear()),
@@ -231,16 +231,16 @@ mod tests {
         (Field::HandshakeTimeout, Effect::Now, |config| config.handshake_timeout += Duration::from_nanos(1)),
         (Field::PingInterval, Effect::Now, |config| config.ping_interval = Duration::ZERO),
         (Field::PongTimeout, Effect::Now, |config| config.pong_timeout += Duration::from_nanos(1)),
-        (Field::BlockMaxBytes, Effect::NextMessages, |config| config.block_max_bytes -= 1),
-        (Field::MessageMaxBytes, Effect::NextHandshakes, |config| config.message_max_bytes += 1),
-        (Field::BufferedMessageMaxBytes, Effect::NextMessages, |config| config.buffered_message_max_bytes -= 1),
-        (Field::BufferedCommandMaxBytes, Effect::NextMessages, |config| {
-            config.buffered_command_max_bytes.push((CommandName::TX, 4_096));
+        (Field::MaxBlockBytes, Effect::NextMessages, |config| config.max_block_bytes -= 1),
+        (Field::MaxMessageBytes, Effect::NextHandshakes, |config| config.max_message_bytes += 1),
+        (Field::MaxBufferedMessageBytes, Effect::NextMessages, |config| config.max_buffered_message_bytes -= 1),
+        (Field::MaxBufferedCommandBytes, Effect::NextMessages, |config| {
+            config.max_buffered_command_bytes.push((CommandName::TX, 4_096));
         }),
-        (Field::BufferedTotalMaxBytes, Effect::Now, |config| config.buffered_total_max_bytes += 1),
-        (Field::BodyMinBytesPerSecond, Effect::Now, |config| config.body_min_bytes_per_second = 0),
+        (Field::MaxBufferedTotalBytes, Effect::Now, |config| config.max_buffered_total_bytes += 1),
+        (Field::MinBodyBytesPerSecond, Effect::Now, |config| config.min_body_bytes_per_second = 0),
         (Field::Spin, Effect::Now, |config| config.spin = false),
-        (Field::MeasuresPeers, Effect::Now, |config| config.measures_peers = true),
+        (Field::MeasurePeers, Effect::Now, |config| config.measure_peers = true),
     ];
 
     /// A field of the manager's part, where its change is felt, and a change of it alone.
@@ -258,16 +258,16 @@ mod tests {
         (Field::RestartWindow, Effect::NextDials, |manager| manager.restart_window *= 2),
         (Field::InitialBackoff, Effect::NextDials, |manager| manager.initial_backoff *= 2),
         (Field::BackoffMultiplier, Effect::NextDials, |manager| manager.backoff_multiplier *= 1.5),
-        (Field::BackoffMax, Effect::NextDials, |manager| manager.backoff_max *= 2),
+        (Field::MaxBackoff, Effect::NextDials, |manager| manager.max_backoff *= 2),
         (Field::MaxRetries, Effect::NextDials, |manager| manager.max_retries += 1),
-        (Field::PerHostMax, Effect::NewConnections, |manager| manager.per_host_max += 1),
-        (Field::PerGroupMaxPercent, Effect::NewConnections, |manager| manager.per_group_max_percent -= 1),
+        (Field::MaxPerHost, Effect::NewConnections, |manager| manager.max_per_host += 1),
+        (Field::MaxPerGroupPercent, Effect::NewConnections, |manager| manager.max_per_group_percent -= 1),
         (Field::AcceptsPerHostPerSecond, Effect::NewConnections, |manager| manager.accepts_per_host_per_second += 1),
-        (Field::EvictsInbound, Effect::NewConnections, |manager| manager.evicts_inbound = true),
+        (Field::EvictInbound, Effect::NewConnections, |manager| manager.evict_inbound = true),
         (Field::BanScore, Effect::NextBans, |manager| manager.ban_score += 1),
         (Field::BanDuration, Effect::NextBans, |manager| manager.ban_duration *= 2),
         (Field::Trusted, Effect::Now, |manager| manager.trusted.push(([127, 0, 0, 0].into(), 8))),
-        (Field::LearnsAddresses, Effect::Now, |manager| manager.learns_addresses = false),
+        (Field::LearnAddresses, Effect::Now, |manager| manager.learn_addresses = false),
     ];
 
     fn config() -> Config {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e45_each_field_that_changes_is_reported_alone_with_its_effect() {
+    fn req_e45_each_field_that_changes_is_reported_alone_with_its_effect() {
         for (field, effect, change) in CASES {
             let mut new = config();
             change(&mut new);

@@ -27,9 +27,9 @@ impl ManagerConfig {
     }
 
     /// Computes the maximum of peers of one range of addresses.
-    pub fn per_group_max(&self) -> usize {
-        let share = self.max_peers as u64 * u64::from(self.per_group_max_percent) / 100;
-        usize::try_from(share).unwrap_or(usize::MAX).max(self.per_host_max)
+    pub fn max_per_group(&self) -> usize {
+        let share = self.max_peers as u64 * u64::from(self.max_per_group_percent) / 100;
+        usize::try_from(share).unwrap_or(usize::MAX).max(self.max_per_host)
     }
 
     pub(super) fn validate(&self, max_links: usize) -> Result<(), ConfigError> {
@@ -41,11 +41,11 @@ impl ManagerConfig {
         compare(Field::TargetPeers, is_possible, "must be 1 to max_peers", &[Field::MaxPeers])?;
         if let DialMode::Fixed(peers) = &self.mode {
             let least = usize::from(self.fixed_names.is_empty());
-            let is_possible = (least..=limits::FIXED_PEERS_MAX).contains(&peers.len());
+            let is_possible = (least..=limits::MAX_FIXED_PEERS).contains(&peers.len());
             compare(Field::Mode, is_possible, "fixed peers are 1 to 100,000", &[Field::FixedNames])?;
         }
-        let is_possible = self.backoff_max >= self.initial_backoff;
-        compare(Field::BackoffMax, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])
+        let is_possible = self.max_backoff >= self.initial_backoff;
+        compare(Field::MaxBackoff, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e43_the_defaults_are_valid_on_every_network() {
+    fn req_e43_the_defaults_are_valid_on_every_network() {
         for network in Network::ALL {
             assert_eq!(ManagerConfig::new(network).validate(MAX_LINKS), Ok(()));
             let peers = vec!["192.0.2.1:8333".parse().unwrap()];
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e23_each_harmful_value_is_refused_by_name() {
+    fn req_e23_each_harmful_value_is_refused_by_name() {
         let good = || ManagerConfig::new(Network::Regtest);
         let listen = |count| (0..count).map(|port| ([127, 0, 0, 1], port).into()).collect::<Vec<SocketAddr>>();
         for (field, config) in [
@@ -103,10 +103,10 @@ mod tests {
             (Field::InitialBackoff, ManagerConfig { initial_backoff: Duration::ZERO, ..good() }),
             (Field::BackoffMultiplier, ManagerConfig { backoff_multiplier: 1.0, ..good() }),
             (Field::BackoffMultiplier, ManagerConfig { backoff_multiplier: f64::NAN, ..good() }),
-            (Field::BackoffMax, ManagerConfig { backoff_max: Duration::from_secs(4), ..good() }),
+            (Field::MaxBackoff, ManagerConfig { max_backoff: Duration::from_secs(4), ..good() }),
             (Field::MaxRetries, ManagerConfig { max_retries: 0, ..good() }),
-            (Field::PerHostMax, ManagerConfig { per_host_max: 0, ..good() }),
-            (Field::PerGroupMaxPercent, ManagerConfig { per_group_max_percent: 101, ..good() }),
+            (Field::MaxPerHost, ManagerConfig { max_per_host: 0, ..good() }),
+            (Field::MaxPerGroupPercent, ManagerConfig { max_per_group_percent: 101, ..good() }),
             (Field::AcceptsPerHostPerSecond, ManagerConfig { accepts_per_host_per_second: 0, ..good() }),
             (Field::BanScore, ManagerConfig { ban_score: 0, ..good() }),
             (Field::BanDuration, ManagerConfig { ban_duration: Duration::ZERO, ..good() }),
@@ -120,11 +120,11 @@ mod tests {
     fn a_range_of_addresses_may_hold_what_one_host_may() {
         let config = ManagerConfig {
             max_peers: 20,
-            per_host_max: 8,
-            per_group_max_percent: 10,
+            max_per_host: 8,
+            max_per_group_percent: 10,
             ..ManagerConfig::new(Network::Regtest)
         };
-        assert_eq!(config.per_group_max(), 8);
-        assert_eq!(ManagerConfig { max_peers: 1_000, ..config }.per_group_max(), 100);
+        assert_eq!(config.max_per_group(), 8);
+        assert_eq!(ManagerConfig { max_peers: 1_000, ..config }.max_per_group(), 100);
     }
 }

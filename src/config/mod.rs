@@ -37,13 +37,13 @@ impl Config {
         if let Some(manager) = &self.manager {
             manager.validate(self.max_links)?;
         }
-        let total = self.buffered_total_max_bytes;
-        let fits = self.buffered_command_max_bytes.iter().all(|&(_, bytes)| bytes <= total);
-        let (field, others) = (Field::BufferedCommandMaxBytes, &[Field::BufferedTotalMaxBytes]);
-        ConfigError::unless_compared(field, fits, "must not be above buffered_total_max_bytes", others)?;
-        let (field, others) = (Field::BufferedTotalMaxBytes, &[Field::BufferedMessageMaxBytes]);
-        let fits = self.buffered_message_max_bytes <= total;
-        ConfigError::unless_compared(field, fits, "must not be below buffered_message_max_bytes", others)
+        let total = self.max_buffered_total_bytes;
+        let fits = self.max_buffered_command_bytes.iter().all(|&(_, bytes)| bytes <= total);
+        let (field, others) = (Field::MaxBufferedCommandBytes, &[Field::MaxBufferedTotalBytes]);
+        ConfigError::unless_compared(field, fits, "must not be above max_buffered_total_bytes", others)?;
+        let (field, others) = (Field::MaxBufferedTotalBytes, &[Field::MaxBufferedMessageBytes]);
+        let fits = self.max_buffered_message_bytes <= total;
+        ConfigError::unless_compared(field, fits, "must not be below max_buffered_message_bytes", others)
     }
 }
 
@@ -115,13 +115,13 @@ mod tests {
             (Field::UserAgent, Config { user_agent: "x".repeat(257), ..good() }),
             (Field::MaxLinks, Config { max_links: 0, ..good() }),
             (Field::MaxLinks, Config { max_links: (1 << 24) + 1, ..good() }),
-            (Field::MessageMaxBytes, Config { message_max_bytes: 1_048_575, ..good() }),
-            (Field::MessageMaxBytes, Config { message_max_bytes: 1_000_000_001, ..good() }),
-            (Field::BlockMaxBytes, Config { block_max_bytes: 1_000_000, ..good() }),
-            (Field::BlockMaxBytes, Config { block_max_bytes: 1 << 63, ..good() }),
-            (Field::BufferedMessageMaxBytes, Config { buffered_message_max_bytes: 2_047, ..good() }),
-            (Field::BufferedTotalMaxBytes, Config { buffered_total_max_bytes: 1, ..good() }),
-            (Field::BodyMinBytesPerSecond, Config { body_min_bytes_per_second: 1_000_000_001, ..good() }),
+            (Field::MaxMessageBytes, Config { max_message_bytes: 1_048_575, ..good() }),
+            (Field::MaxMessageBytes, Config { max_message_bytes: 1_000_000_001, ..good() }),
+            (Field::MaxBlockBytes, Config { max_block_bytes: 1_000_000, ..good() }),
+            (Field::MaxBlockBytes, Config { max_block_bytes: 1 << 63, ..good() }),
+            (Field::MaxBufferedMessageBytes, Config { max_buffered_message_bytes: 2_047, ..good() }),
+            (Field::MaxBufferedTotalBytes, Config { max_buffered_total_bytes: 1, ..good() }),
+            (Field::MinBodyBytesPerSecond, Config { min_body_bytes_per_second: 1_000_000_001, ..good() }),
         ] {
             assert_eq!(config.validate().map_err(|error| error.field), Err(field));
         }
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn a_rule_that_compares_two_fields_lists_the_other_one() {
         use Field::{
-            BackoffMax, BufferedCommandMaxBytes, BufferedMessageMaxBytes, BufferedTotalMaxBytes, FixedNames,
-            InitialBackoff, MaxLinks, MaxPeers, Mode, TargetPeers,
+            FixedNames, InitialBackoff, MaxBackoff, MaxBufferedCommandBytes, MaxBufferedMessageBytes,
+            MaxBufferedTotalBytes, MaxLinks, MaxPeers, Mode, TargetPeers,
         };
         let good = || Config::managed(Network::Regtest);
         let managed = |change: fn(&mut ManagerConfig)| {
@@ -139,17 +139,17 @@ mod tests {
             change(config.manager.as_mut().expect("it is managed"));
             config
         };
-        let total = limits::BUFFERED_TOTAL_MAX_BYTES;
+        let total = limits::MAX_BUFFERED_TOTAL_BYTES;
         for (field, others, config) in [
             (MaxPeers, &[MaxLinks][..], Config { max_links: 7, ..good() }),
             (TargetPeers, &[MaxPeers], managed(|manager| manager.max_peers = 7)),
-            (BackoffMax, &[InitialBackoff], managed(|manager| manager.backoff_max = Duration::from_secs(4))),
+            (MaxBackoff, &[InitialBackoff], managed(|manager| manager.max_backoff = Duration::from_secs(4))),
             (Mode, &[FixedNames], managed(|manager| manager.mode = DialMode::Fixed(Vec::new()))),
-            (BufferedTotalMaxBytes, &[BufferedMessageMaxBytes], Config { buffered_total_max_bytes: 2_048, ..good() }),
+            (MaxBufferedTotalBytes, &[MaxBufferedMessageBytes], Config { max_buffered_total_bytes: 2_048, ..good() }),
             (
-                BufferedCommandMaxBytes,
-                &[BufferedTotalMaxBytes],
-                Config { buffered_command_max_bytes: vec![(CommandName::TX, total + 1)], ..good() },
+                MaxBufferedCommandBytes,
+                &[MaxBufferedTotalBytes],
+                Config { max_buffered_command_bytes: vec![(CommandName::TX, total + 1)], ..good() },
             ),
             (Field::PongTimeout, &[], Config { pong_timeout: Duration::ZERO, ..good() }),
         ] {
@@ -165,9 +165,9 @@ mod tests {
     #[test]
     fn limits_of_single_commands_are_few_unambiguous_and_within_the_total() {
         let validate = |by_command: &[(CommandName, u64)]| {
-            Config { buffered_command_max_bytes: by_command.to_vec(), ..Config::default() }.validate()
+            Config { max_buffered_command_bytes: by_command.to_vec(), ..Config::default() }.validate()
         };
-        let total = limits::BUFFERED_TOTAL_MAX_BYTES;
+        let total = limits::MAX_BUFFERED_TOTAL_BYTES;
         let numbered =
             |count: u8| -> Vec<_> { (0..count).map(|at| (CommandName::from_bytes([b' ' + at; 12]), 2_048)).collect() };
         assert_eq!(validate(&[(CommandName::TX, total), (CommandName::INV, 2_048)]), Ok(()));
@@ -179,12 +179,12 @@ mod tests {
             &[(CommandName::TX, 2_047)],
             &[(CommandName::TX, total + 1)],
         ] {
-            assert_eq!(validate(refused).map_err(|error| error.field), Err(Field::BufferedCommandMaxBytes));
+            assert_eq!(validate(refused).map_err(|error| error.field), Err(Field::MaxBufferedCommandBytes));
         }
     }
 
     #[test]
     fn the_least_rate_may_be_switched_off() {
-        assert_eq!(Config { body_min_bytes_per_second: 0, ..Config::default() }.validate(), Ok(()));
+        assert_eq!(Config { min_body_bytes_per_second: 0, ..Config::default() }.validate(), Ok(()));
     }
 }

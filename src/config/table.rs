@@ -6,7 +6,7 @@
 use super::change::{Changes, Effect};
 use super::{ConfigError, DialMode};
 use crate::limits;
-use crate::protocol::{CommandName, Network, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use crate::protocol::{CommandName, MIN_PROTOCOL_VERSION, Network, PROTOCOL_VERSION};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -97,7 +97,7 @@ const ARE_NAMES: Rule<Vec<String>> =
     (|names| names.iter().all(|name| is_name(name)), "must have names of 1 to 253 printable ASCII characters");
 
 fn is_enough_for_a_handshake(bytes: u64) -> bool {
-    bytes >= limits::HANDSHAKE_PAYLOAD_MAX_BYTES
+    bytes >= limits::MAX_HANDSHAKE_PAYLOAD_BYTES
 }
 
 fn is_name(name: &str) -> bool {
@@ -146,14 +146,14 @@ settings! {
         Services services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
         UserAgent user_agent: String = concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
-            (|agent| agent.len() <= limits::USER_AGENT_MAX_BYTES, "has at most 256 bytes");
+            (|agent| agent.len() <= limits::MAX_USER_AGENT_BYTES, "has at most 256 bytes");
         /// The chain height we claim. Default 0.
         StartHeight start_height: i32 = 0, NextHandshakes;
         /// Whether peers may announce transactions to us. Default true.
         Relay relay: bool = true, NextHandshakes;
         /// Which `version` messages are acceptable.
         VersionRules version_rules: VersionRules = VersionRules::default(), part;
-        /// The most connections at once, both directions, each [`ROW_MAX_BYTES`](limits::ROW_MAX_BYTES) at the most
+        /// The most connections at once, both directions, each [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES) at the most
         /// plus its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
         MaxLinks max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
@@ -170,24 +170,24 @@ settings! {
         /// Time for a pong to a ping of ours. Over zero; default 30 s.
         PongTimeout pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Largest payload of `block` and its kin; default 2^63 - 1.
-        BlockMaxBytes block_max_bytes: u64 = limits::BLOCK_PAYLOAD_MAX_BYTES, NextMessages,
+        MaxBlockBytes max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
-            (|bytes| *bytes <= limits::BLOCK_PAYLOAD_MAX_BYTES, "must be at most 2^63 - 1");
+            (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
         /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A loop
         /// that takes a lower one announces it and still takes what it has announced before.
-        MessageMaxBytes message_max_bytes: u64 = limits::PAYLOAD_MAX_BYTES, NextHandshakes,
+        MaxMessageBytes max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
-                |bytes| (limits::LEGACY_PAYLOAD_MAX_BYTES..=1_000_000_000).contains(bytes),
+                |bytes| (limits::MAX_LEGACY_PAYLOAD_BYTES..=1_000_000_000).contains(bytes),
                 "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
             );
         /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they
-        /// are streamed. 2,048 to [`Config::buffered_total_max_bytes`]; default 2 MiB.
-        BufferedMessageMaxBytes buffered_message_max_bytes: u64 = limits::BUFFERED_MESSAGE_MAX_BYTES, NextMessages,
+        /// are streamed. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
+        MaxBufferedMessageBytes max_buffered_message_bytes: u64 = limits::MAX_BUFFERED_MESSAGE_BYTES, NextMessages,
             (|bytes| is_enough_for_a_handshake(*bytes), ENOUGH_FOR_A_HANDSHAKE);
-        /// Commands with a limit of their own in place of [`Config::buffered_message_max_bytes`], smaller or larger, in
+        /// Commands with a limit of their own in place of [`Config::max_buffered_message_bytes`], smaller or larger, in
         /// the same range. At most 64, each once, in any order; default none.
-        BufferedCommandMaxBytes buffered_command_max_bytes: Vec<(CommandName, u64)> = Vec::new(), NextMessages,
-            (|list| list.len() <= limits::BUFFERED_COMMANDS_MAX, "has at most 64 entries"),
+        MaxBufferedCommandBytes max_buffered_command_bytes: Vec<(CommandName, u64)> = Vec::new(), NextMessages,
+            (|list| list.len() <= limits::MAX_BUFFERED_COMMANDS, "has at most 64 entries"),
             (|list| is_each_once(list.iter().map(|(command, _)| command)), "must have each command once"),
             (
                 |list| list.iter().all(|(command, _)| command.is_well_formed()),
@@ -195,12 +195,12 @@ settings! {
             ),
             (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
         /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
-        BufferedTotalMaxBytes buffered_total_max_bytes: u64 = limits::BUFFERED_TOTAL_MAX_BYTES, Now;
+        MaxBufferedTotalBytes max_buffered_total_bytes: u64 = limits::MAX_BUFFERED_TOTAL_BYTES, Now;
         /// Least rate of a payload that is arriving, in bytes per second over 60 s: below it the peer is closed, at it
         /// the payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of
         /// it has come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s
         /// in any case.
-        BodyMinBytesPerSecond body_min_bytes_per_second: u64 = limits::BODY_MIN_BYTES_PER_SECOND, Now,
+        MinBodyBytesPerSecond min_body_bytes_per_second: u64 = limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
         /// How the loop finds, keeps and refuses peers by itself. Default none: it connects only on request, and
         /// its only caps are [`Config::max_links`] and [`Config::max_inbound`].
@@ -212,7 +212,7 @@ settings! {
         /// Whether the loop measures what [each peer costs](crate::stats::PeerCost): one more look at the clock for
         /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
         /// Default false.
-        MeasuresPeers measures_peers: bool = false, Now;
+        MeasurePeers measure_peers: bool = false, Now;
         /// The seed of all randomness. Default none: taken from the operating system.
         Seed seed: Option<u64> = None, fixed;
     }
@@ -226,7 +226,7 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
         /// Lowest protocol version. Default 31800.
-        ProtocolVersionMin protocol_version_min: u32 = PROTOCOL_VERSION_MIN, NextHandshakes;
+        MinProtocolVersion min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
         /// Agents that are refused whatever they are. Default none.
         BannedAgents banned_agents: Vec<String> = Vec::new(), NextHandshakes;
         /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
@@ -248,7 +248,7 @@ settings! {
         /// none. The next address is tried when one fails, and after the last the name is resolved again. At most 64;
         /// default none; without effect in [`DialMode::Normal`].
         FixedNames fixed_names: Vec<String> = Vec::new(), NextDials,
-            (|names| names.len() <= limits::FIXED_NAMES_MAX, AT_MOST_64_NAMES),
+            (|names| names.len() <= limits::MAX_FIXED_NAMES, AT_MOST_64_NAMES),
             ARE_NAMES;
         /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
         TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
@@ -257,19 +257,19 @@ settings! {
         MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
         /// Addresses to accept connections at; one that cannot be bound is tried again. At most 64; default none.
         Listen listen: Vec<SocketAddr> = Vec::new(), Listeners,
-            (|list| list.len() <= limits::LISTENERS_MAX, "has at most 64 addresses"),
+            (|list| list.len() <= limits::MAX_LISTENERS, "has at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
         /// Names whose addresses are peers, asked at the start and every hour in [`DialMode::Normal`]. At most 64;
         /// default the network's own.
         DnsSeeds dns_seeds: Vec<String> = network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
-            (|names| names.len() <= limits::DNS_SEEDS_MAX, AT_MOST_64_NAMES),
+            (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
             ARE_NAMES;
         /// The port of an address that came without one. 1 to 65,535; default the network's own.
         DefaultPort default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
         /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for
         /// none.
-        MaxRestarts max_restarts: u32 = limits::RESTARTS_MAX, NextDials;
+        MaxRestarts max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
         /// The window in which restarts are counted. Over zero; default an hour.
         RestartWindow restart_window: Duration = limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
         /// Pause after the first dial of an address that failed. Over zero; default 5 s.
@@ -278,25 +278,25 @@ settings! {
         BackoffMultiplier backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
             (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
         /// Longest pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10 min.
-        BackoffMax backoff_max: Duration = limits::BACKOFF_MAX, NextDials;
+        MaxBackoff max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
         /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
-        MaxRetries max_retries: u32 = limits::RETRIES_MAX, NextDials,
+        MaxRetries max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
         /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; no bound for the dials
         /// of a fixed list. Over zero; default 8.
-        PerHostMax per_host_max: usize = limits::PER_HOST_MAX, NewConnections,
+        MaxPerHost max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
             (|peers| *peers > 0, "must be above zero");
         /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at least
-        /// [`ManagerConfig::per_host_max`]. 1 to 100; default 100, for all loopback and private addresses are one
+        /// [`ManagerConfig::max_per_host`]. 1 to 100; default 100, for all loopback and private addresses are one
         /// range.
-        PerGroupMaxPercent per_group_max_percent: u32 = 100, NewConnections,
+        MaxPerGroupPercent max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
         /// Connections of one host that are accepted per second once its burst of twice as many is used up. Over zero;
         /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
         /// Whether an accepted peer is closed for a new one if all slots are taken. Default false.
-        EvictsInbound evicts_inbound: bool = false, NewConnections;
+        EvictInbound evict_inbound: bool = false, NewConnections;
         /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
         BanScore ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
@@ -305,13 +305,13 @@ settings! {
         /// Hosts to which no cap, rate or ban applies, each with the length of its prefix in bits. At most 1,024;
         /// default none.
         Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
-            (|list| list.len() <= limits::TRUSTED_MAX, "has at most 1,024 networks"),
+            (|list| list.len() <= limits::MAX_TRUSTED, "has at most 1,024 networks"),
             (|list| list.iter().all(is_network), "has prefixes of at most 32 or 128 bits");
         /// Whether peers are asked for addresses, whether theirs go into the book, and whether `getaddr` is answered.
         /// The handler gets `addr` and `getaddr` as if nobody else read them; one that answers by itself turns this
         /// off. Default true; without effect in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
         /// peer.
-        LearnsAddresses learns_addresses: bool = true, Now;
+        LearnAddresses learn_addresses: bool = true, Now;
     }
 }
 

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::api::Frame;
 use crate::error::{Misbehaviour, WireError};
 use crate::id::LinkId;
-use crate::limits::{EMPTY_GATHERED_MAX_BYTES, HEADERS_PER_MESSAGE_MAX, JUDGED_GATHERED_MAX_BYTES};
+use crate::limits::{MAX_EMPTY_GATHERED_BYTES, MAX_HEADERS_PER_MESSAGE, MAX_JUDGED_GATHERED_BYTES};
 use crate::manager::ban::Misconduct;
 use crate::protocol::CommandName;
 use crate::state::LoopState;
@@ -15,10 +15,10 @@ use crate::wire::{Header, RejectCode, Services};
 /// Returns whether a loop with a peer manager gathers a message that the handler discards, in order to judge it.
 pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
     let max_bytes = match header.command {
-        CommandName::HEADERS => JUDGED_GATHERED_MAX_BYTES,
-        CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(state) => JUDGED_GATHERED_MAX_BYTES,
+        CommandName::HEADERS => MAX_JUDGED_GATHERED_BYTES,
+        CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(state) => MAX_JUDGED_GATHERED_BYTES,
         CommandName::SENDHDRSEN | CommandName::CREATESTRM | CommandName::STREAMACK | CommandName::MEMPOOL => {
-            EMPTY_GATHERED_MAX_BYTES
+            MAX_EMPTY_GATHERED_BYTES
         }
         _ => return false,
     };
@@ -47,7 +47,7 @@ impl Engine {
     fn judge_headers(&mut self, id: LinkId, payload: &[u8]) {
         // The node looks at the count before anything that it counts.
         match Reader::new(CommandName::HEADERS, payload).compact_size() {
-            Ok(count) if count > HEADERS_PER_MESSAGE_MAX => self.misbehaved(id, Misconduct::TooManyHeaders),
+            Ok(count) if count > MAX_HEADERS_PER_MESSAGE => self.misbehaved(id, Misconduct::TooManyHeaders),
             Ok(_) => {}
             Err(error) => self.charge_overlong_size(id, b"headers", error),
         }

@@ -140,7 +140,7 @@ mod tests {
     struct Deaf;
 
     impl Handler for Deaf {
-        type Command = ();
+        type Request = ();
     }
 
     #[test]

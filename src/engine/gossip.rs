@@ -1,13 +1,13 @@
 //! Addresses by hearsay: the messages for it, which are read beside the handler and never taken from it.
 //!
 //! A message that the handler streams is left to it and not read here. A handler that answers `getaddr` by itself is
-//! one for a loop without [`learns_addresses`](crate::config::ManagerConfig::learns_addresses): its peers would get two
+//! one for a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses): its peers would get two
 //! answers.
 
 use super::Engine;
 use crate::api::Frame;
 use crate::id::LinkId;
-use crate::limits::ADDRESSES_PER_MESSAGE_MAX;
+use crate::limits::MAX_ADDRESSES_PER_MESSAGE;
 use crate::manager::GossipPeer;
 use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionType;
@@ -43,7 +43,7 @@ impl Engine {
                 return self.charge_overlong_size(id, b"addr", error);
             }
         };
-        if addresses.len() > ADDRESSES_PER_MESSAGE_MAX {
+        if addresses.len() > MAX_ADDRESSES_PER_MESSAGE {
             if self.state.manager.as_ref().is_some_and(|manager| manager.gossips()) {
                 self.misbehaved(id, Misconduct::TooManyAddresses);
             }

@@ -22,7 +22,7 @@ impl HandshakeFrames {
             message.encode_frame(magic, &mut bytes);
             bytes
         };
-        let max_recv_payload_bytes = u32::try_from(config.message_max_bytes).expect("the configuration is validated");
+        let max_recv_payload_bytes = u32::try_from(config.max_message_bytes).expect("the configuration is validated");
         Self {
             verack: frame(MessageRef::Verack),
             protoconf: frame(MessageRef::Protoconf(ProtoconfRef {

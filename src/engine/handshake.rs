@@ -202,7 +202,7 @@ impl Handshake<'_> {
         let (state, id) = (&mut self.engine.state, self.id);
         match cause {
             Incompatibility::ProtocolVersion { .. } => {
-                let min = state.config.version_rules.protocol_version_min;
+                let min = state.config.version_rules.min_protocol_version;
                 let reason = format!("Version must be {min} or greater");
                 state.send_last_reject(id, b"version", RejectCode::OBSOLETE, reason.as_bytes());
             }

@@ -11,8 +11,8 @@ use crate::error::{CloseReason, IoStep, Misbehaviour, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
-    EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, HEADER_LEN_BYTES, LEGACY_PAYLOAD_MAX_BYTES,
-    PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
+    HEADER_LEN_BYTES, MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES,
+    MAX_PING_GATHERED_BYTES, MAX_PONG_GATHERED_BYTES, MAX_POOLED_BUFFER_BYTES, MAX_REJECT_GATHERED_BYTES,
 };
 use crate::link::blocks::{WriteBlock, worth_sharing};
 use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
@@ -217,7 +217,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             }
             Framed::Frame { header, payload: Payload::Gathered(payload) } => {
                 self.count_frame(&header);
-                if payload.len() > POOLED_BUFFER_MAX_BYTES && worth_sharing(payload.len(), payload.capacity()) {
+                if payload.len() > MAX_POOLED_BUFFER_BYTES && worth_sharing(payload.len(), payload.capacity()) {
                     let payload = Bytes::from(payload);
                     self.dispatch(Frame::new(header, &payload, Some(&payload)));
                     if payload.is_unique() {
@@ -386,7 +386,7 @@ fn admit<H: Handler>(
 ) -> Result<Delivery, WireError> {
     let Header { command, payload_len: len_bytes, .. } = *header;
     let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
-    if !is_connected && len_bytes > HANDSHAKE_PAYLOAD_MAX_BYTES {
+    if !is_connected && len_bytes > MAX_HANDSHAKE_PAYLOAD_BYTES {
         let error = WireError::OverLimit { command, len_bytes };
         // The lower limit of a handshake is our own, and a peer cannot know it.
         let reason = CloseReason::from(error);
@@ -423,12 +423,12 @@ fn is_for_others(state: &LoopState, header: &Header) -> bool {
 #[inline]
 fn own_limit(command: CommandName) -> Option<u64> {
     match command {
-        CommandName::PING => Some(PING_GATHERED_MAX_BYTES),
-        CommandName::PONG => Some(PONG_GATHERED_MAX_BYTES),
-        CommandName::VERSION => Some(HANDSHAKE_PAYLOAD_MAX_BYTES),
-        CommandName::VERACK | CommandName::SENDHEADERS => Some(EMPTY_GATHERED_MAX_BYTES),
-        CommandName::REJECT => Some(REJECT_GATHERED_MAX_BYTES),
-        CommandName::PROTOCONF => Some(LEGACY_PAYLOAD_MAX_BYTES),
+        CommandName::PING => Some(MAX_PING_GATHERED_BYTES),
+        CommandName::PONG => Some(MAX_PONG_GATHERED_BYTES),
+        CommandName::VERSION => Some(MAX_HANDSHAKE_PAYLOAD_BYTES),
+        CommandName::VERACK | CommandName::SENDHEADERS => Some(MAX_EMPTY_GATHERED_BYTES),
+        CommandName::REJECT => Some(MAX_REJECT_GATHERED_BYTES),
+        CommandName::PROTOCONF => Some(MAX_LEGACY_PAYLOAD_BYTES),
         _ => None,
     }
 }

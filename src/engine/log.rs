@@ -7,7 +7,7 @@
 //! those that none came after. Without a logger nothing is formatted.
 
 use crate::api::{ControlEvent, NextDial};
-use crate::limits::{LOG_BURST_LINES, LOG_REFILL, LOG_TEXT_MAX_CHARS};
+use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
 use crate::time::Instant;
@@ -284,7 +284,7 @@ struct Escape<'a, 'b> {
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        write!(Escape { out: f, left: LOG_TEXT_MAX_CHARS }, "{}", self.0)?;
+        write!(Escape { out: f, left: MAX_LOG_TEXT_CHARS }, "{}", self.0)?;
         f.write_char('"')
     }
 }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e46_a_failed_connection_says_when_its_address_is_dialled_next() {
+    fn req_e46_a_failed_connection_says_when_its_address_is_dialled_next() {
         let now = Instant::from_nanos(7);
         let next = |next: NextDial| {
             let mut event = one_of_each().swap_remove(2);
@@ -375,8 +375,8 @@ mod tests {
         assert_eq!(
             line(&events[19], 0),
             "event=dials_held_back error=\"the range of addresses has its maximum of connections; raise \
-             per_group_max_percent\" detail=\"peers are wanted but not dialled: the range of addresses has its maximum \
-             of connections; raise per_group_max_percent\" network=regtest"
+             max_per_group_percent\" detail=\"peers are wanted but not dialled: the range of addresses has its maximum \
+             of connections; raise max_per_group_percent\" network=regtest"
         );
         let failed = line(&events[12], 0);
         assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");
@@ -412,9 +412,9 @@ mod tests {
         let quoted = |text: &str| Quoted(&text).to_string();
         assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
         assert_eq!(quoted("it's"), "\"it's\"");
-        assert_eq!(quoted(&"x".repeat(300)).len(), LOG_TEXT_MAX_CHARS + 2);
+        assert_eq!(quoted(&"x".repeat(300)).len(), MAX_LOG_TEXT_CHARS + 2);
         let of_emoji = quoted(&["x", &"\u{1f980}".repeat(300), "y"].concat());
-        assert_eq!(of_emoji, format!("\"x{}\"", r"\u{1f980}".repeat((LOG_TEXT_MAX_CHARS - 1) / 9)), "cut where it is");
+        assert_eq!(of_emoji, format!("\"x{}\"", r"\u{1f980}".repeat((MAX_LOG_TEXT_CHARS - 1) / 9)), "cut where it is");
         let name = Arc::from("seed\r\nevent=peer_banned");
         let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
         assert!(line(&event, 0).contains(r#"detail="seed\r\nevent=peer_banned has"#));

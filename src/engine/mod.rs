@@ -19,14 +19,14 @@ mod rearming;
 mod report;
 mod update;
 
-use crate::api::{Command, ControlEvent, Event, PeerInfo};
+use crate::api::{ControlEvent, Event, PeerInfo, Request};
 use crate::bugs::{budget, canary};
 use crate::config::Config;
 use crate::engine::log::LogBook;
 use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{EXPIRIES_PER_TURN, MEMORY_RETRY, OVER_CAPACITY_MAX, PEERS_PER_ANSWER, TICK};
+use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_ANSWER, TICK};
 use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
 use crate::link::row::{Ending, Phase};
 use crate::link::send_queue::SendQueue;
@@ -80,7 +80,7 @@ pub(crate) enum CloseStep {
 
 impl Engine {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
-        let memory = FramerMemory::new(config.buffered_total_max_bytes);
+        let memory = FramerMemory::new(config.max_buffered_total_bytes);
         let frames = HandshakeFrames::new(&config);
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
@@ -95,35 +95,35 @@ impl Engine {
 
     // --- Commands ---------------------------------------------------------------------------------------------------
 
-    pub(crate) fn command<H: Handler>(&mut self, command: Command<H::Command>, handler: &mut H) {
+    pub(crate) fn command<H: Handler>(&mut self, command: Request<H::Request>, handler: &mut H) {
         match command {
-            Command::Connect { address, source, answer } => {
+            Request::Connect { address, source, answer } => {
                 answer.give(self.state.connect(address, source).map(PeerId::of));
             }
-            Command::Close { peer } => {
+            Request::Close { peer } => {
                 self.state.links.close(peer.link(), LocalCause::Requested.into(), self.state.clocks.now())
             }
-            Command::Send { peer, frame } => {
+            Request::Send { peer, frame } => {
                 // A command has nobody to tell: who needs to know sends from a handler.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
             }
-            Command::SendMessage { peer, frame, answer } => {
+            Request::SendMessage { peer, frame, answer } => {
                 answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
             }
-            Command::ConnectionCount { answer } => answer.give(self.state.telemetry.ready_count()),
-            Command::Peers { after, answer } => answer.give(self.peers(after)),
-            Command::SubscribeControl { publisher } => self.state.outbox.add_control(publisher),
-            Command::SubscribeMessages { commands, publisher } => self.state.outbox.add_messages(commands, publisher),
-            Command::Ban { address, duration, answer } => answer.give(self.ban_as_asked(address, duration)),
-            Command::Unban { address, answer } => answer.give(self.unban_as_asked(address)),
-            Command::Bans { answer } => answer.give(self.bans()),
-            Command::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
-            Command::Stats { answer } => answer.give(self.stats()),
-            Command::TakeLatencies { latency, spare, answer } => {
+            Request::ConnectionCount { answer } => answer.give(self.state.telemetry.ready_count()),
+            Request::Peers { after, answer } => answer.give(self.peers(after)),
+            Request::SubscribeControl { publisher } => self.state.outbox.add_control(publisher),
+            Request::SubscribeMessages { commands, publisher } => self.state.outbox.add_messages(commands, publisher),
+            Request::Ban { address, duration, answer } => answer.give(self.ban_as_asked(address, duration)),
+            Request::Unban { address, answer } => answer.give(self.unban_as_asked(address)),
+            Request::Bans { answer } => answer.give(self.bans()),
+            Request::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
+            Request::Stats { answer } => answer.give(self.stats()),
+            Request::TakeLatencies { latency, spare, answer } => {
                 answer.give(self.state.telemetry.swap_histogram(latency, spare))
             }
-            Command::Stop => self.state.stopping = true,
-            Command::Handler(command) => handler.on_command(&mut Ctx::new(&mut self.state), command),
+            Request::Stop => self.state.stopping = true,
+            Request::Handler(command) => handler.on_request(&mut Ctx::new(&mut self.state), command),
         }
     }
 
@@ -257,7 +257,7 @@ impl Engine {
             Err(Refusal::TableFull { links })
         } else if self.take_place() {
             Ok(Admission::Peer)
-        } else if self.state.telemetry.census.of_type(ConnectionType::OverCapacity) < OVER_CAPACITY_MAX {
+        } else if self.state.telemetry.census.of_type(ConnectionType::OverCapacity) < MAX_OVER_CAPACITY {
             Ok(Admission::OverCapacity)
         } else {
             Err(Refusal::TableFull { links })
@@ -400,7 +400,7 @@ impl Engine {
             self.state.links.table.remove(id);
         }
         if let Some((header, received)) = cut {
-            self.tell(id, Event::StreamCut { header, received, reason }, handler);
+            self.tell(id, Event::BodyCut { header, received, reason }, handler);
         }
         self.tell(id, Event::Closed { reason, state }, handler);
         self.state.links.wheel.disarm(id.slot() as u32);
@@ -466,9 +466,9 @@ impl Engine {
 fn framer_rules(config: &Config) -> FramerRules {
     FramerRules {
         magic: config.magic_bytes(),
-        limits: PayloadLimits { message_max_bytes: config.message_max_bytes, block_max_bytes: config.block_max_bytes },
-        buffer_limits: BufferLimits::new(config.buffered_message_max_bytes, &config.buffered_command_max_bytes),
-        body_min_bytes_per_second: config.body_min_bytes_per_second,
+        limits: PayloadLimits { max_message_bytes: config.max_message_bytes, max_block_bytes: config.max_block_bytes },
+        buffer_limits: BufferLimits::new(config.max_buffered_message_bytes, &config.max_buffered_command_bytes),
+        min_body_bytes_per_second: config.min_body_bytes_per_second,
     }
 }
 
@@ -496,7 +496,7 @@ mod tests {
     struct Deaf;
 
     impl Handler for Deaf {
-        type Command = ();
+        type Request = ();
     }
 
     #[test]

@@ -18,17 +18,17 @@ impl Engine {
         if dry_run || changes.is_empty() {
             return Ok(changes);
         }
-        let announced_max_bytes = self.rules.limits.message_max_bytes;
+        let max_announced_bytes = self.rules.limits.max_message_bytes;
         self.rules = framer_rules(&config);
         // Peers that were told of a higher limit may go on using it.
-        let limit = &mut self.rules.limits.message_max_bytes;
-        *limit = announced_max_bytes.max(*limit);
-        self.memory.set_gathered_max_bytes(config.buffered_total_max_bytes);
+        let limit = &mut self.rules.limits.max_message_bytes;
+        *limit = max_announced_bytes.max(*limit);
+        self.memory.set_gathered_max_bytes(config.max_buffered_total_bytes);
         self.frames = HandshakeFrames::new(&config);
         if self.state.links.timeouts.update(&config, self.state.clocks.now()) {
             self.rearming.begin();
         }
-        self.state.telemetry.measure_peers(config.measures_peers);
+        self.state.telemetry.measure_peers(config.measure_peers);
         self.state.config = config;
         self.config_updated(&changes);
         Ok(changes)
@@ -69,7 +69,7 @@ mod tests {
     struct Deaf;
 
     impl Handler for Deaf {
-        type Command = ();
+        type Request = ();
     }
 
     fn config() -> Config {
@@ -176,7 +176,7 @@ mod tests {
         let mut engine = engine();
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
         engine.tcp_connected(id, &mut Deaf);
-        let good = Config { handshake_timeout: Duration::from_secs(1), message_max_bytes: 9_000_000, ..config() };
+        let good = Config { handshake_timeout: Duration::from_secs(1), max_message_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };
         let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..good.clone() };

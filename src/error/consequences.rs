@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e06_the_magic_of_another_network_earns_another_ban_than_that_of_none() {
+    fn req_e06_the_magic_of_another_network_earns_another_ban_than_that_of_none() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(CloseReason::Wire(foreign).consequences().ban, Some(BanReason::NetworkMismatch));
     }

@@ -60,8 +60,8 @@ impl fmt::Display for DialHold {
             Self::NoCandidates => "the book has no other address to dial; check the network and dns_seeds",
             Self::Banned => "the host is banned; lift the ban or trust the host",
             Self::OwnAddress => "this loop listens at an address of the fixed list; remove it from the list",
-            Self::HostFull => "the host has its maximum of connections; raise per_host_max",
-            Self::GroupFull => "the range of addresses has its maximum of connections; raise per_group_max_percent",
+            Self::HostFull => "the host has its maximum of connections; raise max_per_host",
+            Self::GroupFull => "the range of addresses has its maximum of connections; raise max_per_group_percent",
             Self::GroupTaken => {
                 "each remaining range of addresses in the book has a dialled peer, and one is the maximum"
             }

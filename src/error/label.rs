@@ -148,7 +148,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn seed_e47_every_reason_has_a_label_of_the_closed_list_and_an_index_in_it() {
+    fn req_e47_every_reason_has_a_label_of_the_closed_list_and_an_index_in_it() {
         let reasons = one_of_each();
         let places: Vec<usize> = reasons.iter().map(CloseReason::place).collect();
         assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());

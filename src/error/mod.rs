@@ -4,7 +4,7 @@
 //! wrong, [`Misbehaviour`] if they are right but the moment is not, [`Incompatibility`] if the peer is honest but
 //! useless to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
 //! [`LocalCause`] if this side wanted the end. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`CommandError`]. Every text names the attempt, its object, the
+//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
 //! cause and, where there is one, the remedy.
 
 pub(crate) mod ban_reason;
@@ -263,7 +263,7 @@ pub enum LocalCause {
 /// A command that could not be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CommandError {
+pub enum RequestError {
     /// The peer is no longer connected.
     NoSuchPeer,
     /// The peer's send queue has no room for the message; try again when it is writable.
@@ -277,11 +277,11 @@ pub enum CommandError {
     /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
     TooLargeForPeer,
     /// A message is being fed to the peer in parts; another can begin when it is complete.
-    StreamOpen,
+    BodyOpen,
     /// No message is being fed to the peer.
-    NoStream,
+    NoBody,
     /// The part is longer than the rest of the message.
-    StreamOverrun,
+    BodyOverrun,
     /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
     ChecksumMissing,
     /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
@@ -294,7 +294,7 @@ pub enum CommandError {
     MaxPeers,
     /// The loop has no peer manager, and so no bans; see [`Config::manager`](crate::Config::manager).
     NoManager,
-    /// The maximum of bans, [`BANS_MAX`](crate::limits::BANS_MAX), is reached, and all were requested and end no
+    /// The maximum of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached, and all were requested and end no
     /// sooner than this one would.
     BansFull,
     /// The loop has stopped.
@@ -385,7 +385,7 @@ impl fmt::Display for LocalCause {
     }
 }
 
-impl fmt::Display for CommandError {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoSuchPeer => "the peer is no longer connected",
@@ -394,9 +394,9 @@ impl fmt::Display for CommandError {
             Self::TooManyPings => "the peer has its maximum of pings in flight; wait for a pong",
             Self::NoPongs => "the peer's protocol version has no pongs",
             Self::TooLargeForPeer => "the message is larger than the peer accepts",
-            Self::StreamOpen => "a message is being fed to the peer; complete it first",
-            Self::NoStream => "no message is being fed to the peer; begin one first",
-            Self::StreamOverrun => "the part is longer than the rest of the message",
+            Self::BodyOpen => "a message is being fed to the peer; complete it first",
+            Self::NoBody => "no message is being fed to the peer; begin one first",
+            Self::BodyOverrun => "the part is longer than the rest of the message",
             Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Banned => "the host of the address is banned; unban it first",
@@ -411,7 +411,7 @@ impl fmt::Display for CommandError {
 
 impl std::error::Error for CloseReason {}
 impl std::error::Error for WireError {}
-impl std::error::Error for CommandError {}
+impl std::error::Error for RequestError {}
 
 impl From<WireError> for CloseReason {
     fn from(error: WireError) -> Self {

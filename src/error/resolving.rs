@@ -20,7 +20,7 @@ pub enum ResolveCause {
     System(String),
     /// The name exists and has no address.
     NoAddress,
-    /// [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) names are being looked up already.
+    /// [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) names are being looked up already.
     TooMany,
     /// No thread could be started to look it up.
     NoThread(io::ErrorKind),

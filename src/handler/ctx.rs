@@ -2,7 +2,7 @@
 
 use super::peer_view::PeerView;
 use crate::config::Config;
-use crate::error::{CloseReason, CommandError};
+use crate::error::{CloseReason, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionState;
@@ -91,7 +91,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// Peers whose handshake is complete.
-    pub fn ready_peers(&self) -> usize {
+    pub fn ready_count(&self) -> usize {
         self.state.telemetry.ready_count()
     }
 
@@ -99,8 +99,8 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommandError::TableFull`], or [`CommandError::Stopped`] while the loop is stopping.
-    pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, CommandError> {
+    /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping.
+    pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
         self.state.connect(address, None).map(PeerId::of)
     }
 
@@ -109,7 +109,7 @@ impl<'a> Ctx<'a> {
     /// # Errors
     ///
     /// As [`Ctx::connect`].
-    pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr) -> Result<PeerId, CommandError> {
+    pub fn connect_from(&mut self, source: IpAddr, address: SocketAddr) -> Result<PeerId, RequestError> {
         self.state.connect(address, Some(source)).map(PeerId::of)
     }
 
@@ -146,10 +146,10 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommandError::NoSuchPeer`], [`CommandError::NotReady`] before the handshake is complete or after the peer was
-    /// closed, [`CommandError::QueueFull`] when the peer does not take what it was sent before, and
-    /// [`CommandError::TooLargeForPeer`] when it said that it does not take messages as large.
-    pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+    /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`] before the handshake is complete or after the peer was
+    /// closed, [`RequestError::QueueFull`] when the peer does not take what it was sent before, and
+    /// [`RequestError::TooLargeForPeer`] when it said that it does not take messages as large.
+    pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.send(link, message)
     }
@@ -166,12 +166,12 @@ impl<'a> Ctx<'a> {
     /// # Errors
     ///
     /// As [`Ctx::send`].
-    pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), CommandError> {
+    pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.send_shared(link, frame)
     }
 
-    /// Begins a message whose payload is fed in parts with [`Ctx::feed`], in constant memory. What else is sent to the
+    /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. What else is sent to the
     /// peer meanwhile waits behind it.
     ///
     /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header,
@@ -179,25 +179,25 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`]; [`CommandError::TooLargeForPeer`] also when the payload needs an extended header and the
-    /// peer's protocol version has none, [`CommandError::ChecksumMissing`], [`CommandError::StreamOpen`].
-    pub fn stream_to(&mut self, peer: PeerId, header: &Header) -> Result<(), CommandError> {
+    /// As [`Ctx::send`]; [`RequestError::TooLargeForPeer`] also when the payload needs an extended header and the
+    /// peer's protocol version has none, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
+    pub fn begin_body(&mut self, peer: PeerId, header: &Header) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.begin_stream(link, header)
+        self.state.begin_body(link, header)
     }
 
-    /// Feeds the next part of the message begun with [`Ctx::stream_to`]: takes as much from the front of `part` as
+    /// Feeds the next part of the message begun with [`Ctx::begin_body`]: takes as much from the front of `part` as
     /// leaves no more than 1 MiB waiting, without copying it if it is large. What stays in `part` is to be fed when
     /// [`Handler::on_writable`](super::Handler::on_writable) tells to go on; if nothing stays, there may be room for
     /// more. An empty part is always taken, as is the only part of a message without payload.
     ///
     /// # Errors
     ///
-    /// [`CommandError::NoSuchPeer`], [`CommandError::NotReady`], [`CommandError::NoStream`], and
-    /// [`CommandError::StreamOverrun`] when `part` is longer than what is left of the message. Nothing is taken then.
-    pub fn feed(&mut self, peer: PeerId, part: &mut Bytes) -> Result<(), CommandError> {
+    /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`], [`RequestError::NoBody`], and
+    /// [`RequestError::BodyOverrun`] when `part` is longer than what is left of the message. Nothing is taken then.
+    pub fn feed_body(&mut self, peer: PeerId, part: &mut Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.feed_stream(link, part)
+        self.state.feed_body(link, part)
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) brings both
@@ -206,8 +206,8 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`], [`CommandError::NoPongs`], or [`CommandError::TooManyPings`].
-    pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, CommandError> {
+    /// As [`Ctx::send`], [`RequestError::NoPongs`], or [`RequestError::TooManyPings`].
+    pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, RequestError> {
         let link = self.sendable(peer)?;
         self.state.ping(link, planned)
     }
@@ -241,10 +241,10 @@ impl<'a> Ctx<'a> {
         self.state.stopping = true;
     }
 
-    fn sendable(&self, peer: PeerId) -> Result<LinkId, CommandError> {
-        let link = self.state.links.table.get(peer.link()).ok_or(CommandError::NoSuchPeer)?;
+    fn sendable(&self, peer: PeerId) -> Result<LinkId, RequestError> {
+        let link = self.state.links.table.get(peer.link()).ok_or(RequestError::NoSuchPeer)?;
         if link.peer.state() != ConnectionState::Connected || !link.is_open() {
-            return Err(CommandError::NotReady);
+            return Err(RequestError::NotReady);
         }
         Ok(peer.link())
     }

@@ -29,7 +29,7 @@ use crate::wire::Header;
 /// }
 ///
 /// impl Handler for Census {
-///     type Command = ();
+///     type Request = ();
 ///
 ///     fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
 ///         match event {
@@ -42,7 +42,7 @@ use crate::wire::Header;
 /// ```
 pub trait Handler {
     /// What other threads can ask of this handler through a [`Handle`](crate::Handle); `()` if nothing.
-    type Command: Send + 'static;
+    type Request: Send + 'static;
 
     /// Something happened to a peer.
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
@@ -77,7 +77,7 @@ pub trait Handler {
     }
 
     /// Another thread asks for something.
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: Self::Request) {
         let _ = (ctx, command);
     }
 

@@ -67,13 +67,13 @@ impl<'a> PeerView<'a> {
         self.link.peer.handshake().peer_version()
     }
 
-    /// What it has cost, if [`Config::measures_peers`](crate::Config::measures_peers) is on.
+    /// What it has cost, if [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub fn cost(&self) -> Option<PeerCost> {
         self.cost
     }
 
     /// Bytes of the message that is being fed to it which are still to be fed; none if there is no such message.
-    pub fn stream_left(&self) -> Option<u64> {
+    pub fn body_left_bytes(&self) -> Option<u64> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 

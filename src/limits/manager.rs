@@ -1,11 +1,11 @@
 //! Bounds of the peer manager: dialling, bans, caps and gossip.
 
-use super::wire::LEGACY_PAYLOAD_MAX_BYTES;
+use super::wire::MAX_LEGACY_PAYLOAD_BYTES;
 use std::time::Duration;
 
 /// Default restarts of an outbound connection per [`RESTART_WINDOW`].
-pub const RESTARTS_MAX: u32 = 3;
-/// Default window in which [`RESTARTS_MAX`] counts.
+pub const MAX_RESTARTS: u32 = 3;
+/// Default window in which [`MAX_RESTARTS`] counts.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Default number of peers that the manager dials for.
 pub const TARGET_PEERS: usize = 8;
@@ -16,11 +16,11 @@ pub const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 /// Default factor by which each further pause grows.
 pub const BACKOFF_MULTIPLIER: f64 = 2.0;
 /// Default longest pause between two dials of an address.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(600);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// Default number of failed dials after which an address counts as inaccessible.
-pub const RETRIES_MAX: u32 = 10;
+pub const MAX_RETRIES: u32 = 10;
 /// Default number of peers of one host.
-pub const PER_HOST_MAX: usize = 8;
+pub const MAX_PER_HOST: usize = 8;
 /// Default rate of accepted connections of one host.
 pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
 /// Default misbehaviour at which a host is banned (SV Node 1.2.2, `-banscore`).
@@ -28,20 +28,20 @@ pub const BAN_SCORE: u32 = 100;
 /// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
 /// Trusted networks, 34 bytes each, searched by bisection at every accepted connection.
-pub const TRUSTED_MAX: usize = 1_024;
+pub const MAX_TRUSTED: usize = 1_024;
 /// Addresses at which the manager listens.
-pub const LISTENERS_MAX: usize = 64;
+pub const MAX_LISTENERS: usize = 64;
 /// Names whose addresses are peers.
-pub const DNS_SEEDS_MAX: usize = 64;
-/// Fixed peers that are known by name: 40 KB with [`NAME_ADDRESSES_MAX`] addresses each.
-pub const FIXED_NAMES_MAX: usize = 64;
+pub const MAX_DNS_SEEDS: usize = 64;
+/// Fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
+pub const MAX_FIXED_NAMES: usize = 64;
 /// Addresses of a fixed peer's name that are tried, 32 bytes each.
-pub const NAME_ADDRESSES_MAX: usize = 16;
+pub const MAX_NAME_ADDRESSES: usize = 16;
 /// Peers of a fixed list, each a record of the dialler.
-pub const FIXED_PEERS_MAX: usize = 100_000;
+pub const MAX_FIXED_PEERS: usize = 100_000;
 /// Addresses remembered because dialling them failed, 200 bytes each, 280 if their node was incompatible: 18 MB. An
 /// address that fails beyond these counts as inaccessible at once.
-pub const DIAL_RECORDS_MAX: usize = 65_536;
+pub const MAX_DIAL_RECORDS: usize = 65_536;
 /// Largest random share by which a backoff grows, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// Time that a connection must last for its restarts to be forgotten. A peer that closes each connection right after
@@ -55,7 +55,7 @@ pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
 pub const INACCESSIBLE_DRAWS: u32 = 16;
 /// Network groups whose dials must fail within [`OUTAGE_WINDOW`], while no peer is ready, to show a local outage. Two
 /// may be down by chance.
-pub const OUTAGE_GROUPS_MIN: usize = 3;
+pub const MIN_OUTAGE_GROUPS: usize = 3;
 /// Time within which dials must fail to show a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
 /// Pause before a fixed address that is banned, or connected to us, is checked again.
@@ -71,31 +71,31 @@ pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that no peer can make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
 /// First pause of all dials when descriptors or memory are short, or of one family's dials without a network; it
-/// doubles up to [`DIAL_PAUSE_MAX`].
+/// doubles up to [`MAX_DIAL_PAUSE`].
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of dials caused by this machine's own shortages.
-pub const DIAL_PAUSE_MAX: Duration = Duration::from_secs(1);
+pub const MAX_DIAL_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between two dials once local ports are short, 1,000 per second. It doubles with each dial that finds no
-/// port, up to [`PORT_SPACING_MAX`], and shrinks by a sixteenth with each that finds one.
+/// port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each that finds one.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
 /// Most time between two dials while local ports are short.
-pub const PORT_SPACING_MAX: Duration = Duration::from_secs(1);
+pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
 /// Pause of an address that proved to be our own.
 pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
 /// Addresses accepted from one seed's answer.
-pub const SEED_ANSWERS_MAX: usize = 256;
+pub const MAX_SEED_ANSWERS: usize = 256;
 /// Time between two queries to a seed.
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Least time between two queries to a seed while there is no address to dial.
-pub const SEED_INTERVAL_MIN: Duration = Duration::from_secs(60);
+pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
 /// Largest payload of an `addr` that is gathered although the handler discards it: its checksum and count decide
 /// whether it is misbehaviour. Longer ones are dropped unread. The gathered bytes count against the loop's buffer
 /// limit.
-pub const ADDRESS_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
+pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager gathers although the
 /// handler discards it: its checksum decides whether it is misbehaviour. Longer ones are dropped unread. The gathered
 /// bytes count against the loop's buffer limit.
-pub const JUDGED_GATHERED_MAX_BYTES: u64 = LEGACY_PAYLOAD_MAX_BYTES;
+pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Time after which a peer may send one more address.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Share of the book, rounded up, that answers a peer's `getaddr` (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
@@ -112,16 +112,16 @@ pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 /// Buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
 /// Time after which an address that was never tried yields its slot to another.
-pub const GOSSIP_UNTRIED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Hosts banned at one time: at most 32 MiB for the table, while it grows, and for the orders in which bans end.
-pub const BANS_MAX: usize = 65_536;
+pub const MAX_BANS: usize = 65_536;
 /// Bans whose end is checked per turn. If any has ended, each banned peer of the book is checked once.
 pub const BANS_ENDED_PER_TURN: usize = 1_024;
 /// Hosts whose rate of accepted connections is known at one time, at most 4 MiB.
-pub const ACCEPT_RATES_MAX: usize = 65_536;
+pub const MAX_ACCEPT_RATES: usize = 65_536;
 /// Peers compared when one is evicted, about 100 bytes each meanwhile.
-pub const EVICTION_CANDIDATES_MAX: usize = 512;
+pub const MAX_EVICTION_CANDIDATES: usize = 512;
 /// Rows examined to find them.
-pub const EVICTION_ROWS_MAX: usize = 2_048;
+pub const MAX_EVICTION_ROWS: usize = 2_048;
 /// Accepted connections per turn for which an eviction is considered, each about 80 us. Later ones are over capacity.
 pub const EVICTIONS_PER_TURN: usize = 8;

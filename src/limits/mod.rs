@@ -22,7 +22,7 @@ pub use wire::*;
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
     assert!(
-        HANDSHAKE_PAYLOAD_MAX_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
+        MAX_HANDSHAKE_PAYLOAD_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
         "a handshake message never needs a buffer of its own"
     );
     assert!(
@@ -30,19 +30,19 @@ const _: () = {
             && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
         "the kernel gives up on no peer that the loop still waits for"
     );
-    assert!(SEND_QUEUE_PAUSE_BYTES < SEND_QUEUE_MAX_BYTES, "reading stops before sending is refused");
-    assert!(SEND_STALL_MIN_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must differ from one that moves");
-    assert!(STREAM_REFILL_BYTES < STREAM_WAITING_MAX_BYTES, "a handler asked to feed more must have room");
+    assert!(SEND_QUEUE_PAUSE_BYTES < MAX_SEND_QUEUE_BYTES, "reading stops before sending is refused");
+    assert!(MIN_SEND_STALL_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must differ from one that moves");
+    assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
-    assert!(BUFFERED_MESSAGE_MAX_BYTES <= BUFFERED_TOTAL_MAX_BYTES, "one message must fit the total");
-    assert!(DNS_SEEDS_MAX <= RESOLVES_MAX, "all seeds can be asked at once");
-    assert!(FIXED_NAMES_MAX <= RESOLVES_MAX, "all names of fixed peers can be resolved at once");
-    assert!(EVICTION_CANDIDATES_MAX <= EVICTION_ROWS_MAX, "a row is one candidate at the most");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit the total");
+    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds can be asked at once");
+    assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers can be resolved at once");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a row is one candidate at the most");
     assert!(
-        (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= BOOK_PEERS_MAX,
+        (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
         "one source reaches a 64th of the book"
     );
-    assert!((GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= BOOK_PEERS_MAX, "gossip alone never overfills the book");
+    assert!((GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS, "gossip alone never overfills the book");
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
-    assert!(BUFFERED_MESSAGE_MAX_BYTES >= PAYLOAD_MAX_BYTES, "an ordinary message must be deliverable by default");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES, "an ordinary message must be deliverable by default");
 };

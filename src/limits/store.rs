@@ -3,26 +3,26 @@
 use std::time::Duration;
 
 /// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
-pub const BOOK_PEERS_MAX: usize = 65_536;
+pub const MAX_BOOK_PEERS: usize = 65_536;
 /// Largest file of the book. A larger file is not opened, and the file never grows beyond this. The most and longest
 /// records, rewritten again and again, use half of it.
-pub const BOOK_FILE_MAX_BYTES: u64 = 128 * 1024 * 1024;
+pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory of the database for pages of the book's file.
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
 /// Files set aside because they are not a book, beside the one in use. With this many, no further one is created.
-pub const BOOK_SET_ASIDE_MAX: u32 = 16;
+pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 /// Changes written to the book at once, about 1 MB.
-pub const BOOK_BATCH_MAX: usize = 4_096;
+pub const MAX_BOOK_BATCH: usize = 4_096;
 /// Batches that wait for the thread that writes the book.
-pub const BOOK_QUEUE_MAX: usize = 4;
+pub const MAX_BOOK_QUEUE: usize = 4;
 /// Time for which a change other than a ban waits for others to be written with it. It is on the disk within a
 /// second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
-/// First pause after the book could not be written; it doubles up to [`BOOK_RETRY_MAX`].
+/// First pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to write the book.
-pub const BOOK_RETRY_MAX: Duration = Duration::from_secs(30);
+pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
 /// Time without an answer to a write after which the disk counts as failing.
-pub const BOOK_ANSWER_MAX: Duration = Duration::from_secs(10);
+pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);
 /// Time for which a stopping loop waits for a silent disk; the last changes may be lost then.
-pub const BOOK_END_MAX: Duration = Duration::from_secs(5);
+pub const MAX_BOOK_END: Duration = Duration::from_secs(5);

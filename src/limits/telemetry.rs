@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Items of one subscription that wait on either side of its lock, about 100 bytes each.
-pub const SUBSCRIPTION_MAX_ITEMS: usize = 65_536;
+pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
 /// Bytes of payload of one subscription that wait on either side of its lock. A payload that shares a block with the
 /// loop holds at most twice its size. With its items, an unread subscription costs 270 MB at the worst, and one whose
 /// reader stops behind a loss 400 MB.
-pub const SUBSCRIPTION_MAX_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Control events for which the loop keeps room between turns. A turn with more releases its room.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 /// Peers in one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
@@ -22,4 +22,4 @@ pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
 /// Default number of control events, and of messages, that a [`Channel`](crate::channel::Channel) holds.
 pub const CHANNEL_ITEMS: usize = 1_024;
 /// Characters of a text in a log line.
-pub const LOG_TEXT_MAX_CHARS: usize = 256;
+pub const MAX_LOG_TEXT_CHARS: usize = 256;

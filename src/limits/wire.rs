@@ -6,51 +6,51 @@ pub const HEADER_LEN_BYTES: usize = 24;
 pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
 /// Largest payload of a `protoconf`, and the limit assumed of a peer before its own `protoconf` (SV Node 1.2.2,
 /// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
-pub const LEGACY_PAYLOAD_MAX_BYTES: u64 = 1_048_576;
+pub const MAX_LEGACY_PAYLOAD_BYTES: u64 = 1_048_576;
 /// Default limit of every command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
-pub const PAYLOAD_MAX_BYTES: u64 = 2_097_152;
+pub const MAX_PAYLOAD_BYTES: u64 = 2_097_152;
 /// Largest payload of `tx` and `datareftx`.
-pub const TX_PAYLOAD_MAX_BYTES: u64 = 1_000_000_000;
+pub const MAX_TX_PAYLOAD_BYTES: u64 = 1_000_000_000;
 /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
-pub const BLOCK_PAYLOAD_MAX_BYTES: u64 = i64::MAX as u64;
+pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
 /// Bytes of one short-id group in the node's rule for the largest `getblocktxn`: `size / 215 * 6 + 24`.
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
-pub const COMPACT_SIZE_MAX: u64 = 0xffff_ffff;
+pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
 /// Factor by which our messages may exceed our own limit, if the peer accepts them (SV Node 1.2.2, `4 * own limit`).
 pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Bytes of a user agent in `version`.
-pub const USER_AGENT_MAX_BYTES: usize = 256;
+pub const MAX_USER_AGENT_BYTES: usize = 256;
 /// Bytes of an association id: a type byte and the id.
-pub const ASSOCIATION_ID_MAX_BYTES: usize = 129;
+pub const MAX_ASSOCIATION_ID_BYTES: usize = 129;
 /// Bytes of the stream policy list in `protoconf`: ten names of 64 characters and a comma each.
-pub const STREAM_POLICIES_MAX_BYTES: usize = 650;
+pub const MAX_STREAM_POLICIES_BYTES: usize = 650;
 /// Bytes of the stream policy that a `createstrm` names.
-pub const STREAM_POLICY_MAX_BYTES: usize = 64;
+pub const MAX_STREAM_POLICY_BYTES: usize = 64;
 /// Bytes of a compressed public key, in `authresp` and `revokemid`.
 pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
 /// Least bytes of the signature in `authresp`.
-pub const AUTH_SIGNATURE_MIN_BYTES: usize = 70;
+pub const MIN_AUTH_SIGNATURE_BYTES: usize = 70;
 /// Most bytes of the signature in `authresp`.
-pub const AUTH_SIGNATURE_MAX_BYTES: usize = 72;
+pub const MAX_AUTH_SIGNATURE_BYTES: usize = 72;
 /// Most bytes of each of the two signatures in `revokemid`, as many as a length of one byte can express.
-pub const MINER_SIGNATURE_MAX_BYTES: usize = 255;
+pub const MAX_MINER_SIGNATURE_BYTES: usize = 255;
 /// Bytes of the message name in `reject`.
-pub const REJECT_MESSAGE_MAX_BYTES: usize = 12;
+pub const MAX_REJECT_MESSAGE_BYTES: usize = 12;
 /// Bytes of the reason in `reject`.
-pub const REJECT_REASON_MAX_BYTES: usize = 111;
+pub const MAX_REJECT_REASON_BYTES: usize = 111;
 /// Bytes of a bloom filter in `filterload`.
-pub const BLOOM_FILTER_MAX_BYTES: usize = 36_000;
+pub const MAX_BLOOM_FILTER_BYTES: usize = 36_000;
 /// Hash functions of a bloom filter.
-pub const BLOOM_HASHES_MAX: u32 = 50;
+pub const MAX_BLOOM_HASHES: u32 = 50;
 /// Bytes of an element of a bloom filter, and so of `filteradd`.
-pub const BLOOM_ELEMENT_MAX_BYTES: usize = 520;
+pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
 /// Addresses of one `addr`; a message with more is ignored and punished (SV Node 1.2.2, net_processing.cpp
 /// ProcessAddrMessage). Also the addresses that a peer may send at once after our `getaddr`, and the most that we
 /// send after its `getaddr`.
-pub const ADDRESSES_PER_MESSAGE_MAX: usize = 1_000;
+pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
 /// Payload of the longest `addr` that is no misbehaviour: the count in 3 bytes, 30 bytes for each address.
-pub const ADDRESS_PAYLOAD_MAX_BYTES: u64 = 3 + 30 * ADDRESSES_PER_MESSAGE_MAX as u64;
+pub const MAX_ADDRESS_PAYLOAD_BYTES: u64 = 3 + 30 * MAX_ADDRESSES_PER_MESSAGE as u64;
 /// Headers of one `headers`; a message that claims more is misbehaviour (SV Node 1.2.2, net_processing.cpp
 /// ProcessHeadersMessage).
-pub const HEADERS_PER_MESSAGE_MAX: u64 = 2_000;
+pub const MAX_HEADERS_PER_MESSAGE: u64 = 2_000;

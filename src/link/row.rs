@@ -8,14 +8,14 @@ use super::send_queue::SendQueue;
 use crate::bugs::canary;
 use crate::error::{CloseReason, Consequences};
 use crate::id::LinkId;
-use crate::limits::{REJECT_READ_TIME, ROW_MAX_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT};
+use crate::limits::{MAX_ROW_BYTES, MIN_SEND_STALL_BYTES, REJECT_READ_TIME, SEND_STALL_TIMEOUT};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
 use std::mem::offset_of;
 use std::num::NonZeroU8;
 
-const _: () = assert!(size_of::<Link>() <= ROW_MAX_BYTES, "an idle peer costs its row");
+const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "an idle peer costs its row");
 const _: () = assert!(offset_of!(Link, peer) <= 64, "what every message touches is as much as one line of a cache");
 
 /// One TCP connection.
@@ -41,13 +41,13 @@ pub(crate) struct Link {
     pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
     /// The message that is being fed in parts, if there is one.
-    pub(crate) stream: Option<Box<OutgoingStream>>,
+    pub(crate) stream: Option<Box<OutgoingBody>>,
     /// Bytes that the kernel has taken in the link's life.
     pub(crate) bytes_written: u64,
     /// Who speaks on it.
     pub(crate) peer: PeerConnection,
     /// Where among the link's outgoing bytes the last message ends that was fed in parts.
-    pub(crate) stream_end: u64,
+    pub(crate) body_end: u64,
     /// From when the time to the next ping of ours counts: the end of the handshake, or when the last one was due.
     pub(crate) pinged_at: Instant,
     /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
@@ -97,7 +97,7 @@ impl Link {
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
             self.send_progress = now;
-            self.send_goal = self.bytes_written + self.queue.waiting_bytes().min(SEND_STALL_MIN_BYTES) as u64;
+            self.send_goal = self.bytes_written + self.queue.waiting_bytes().min(MIN_SEND_STALL_BYTES) as u64;
         }
     }
 
@@ -126,7 +126,7 @@ impl Link {
         match &self.stream {
             Some(stream) => stream.behind.waiting_bytes(),
             None => {
-                let fed_bytes = self.stream_end.saturating_sub(self.bytes_written);
+                let fed_bytes = self.body_end.saturating_sub(self.bytes_written);
                 self.queue.waiting_bytes() - fed_bytes as usize
             }
         }
@@ -167,7 +167,7 @@ impl Link {
 
 /// A message that is sent in parts as they become available; whatever else is sent waits behind it.
 #[derive(Debug)]
-pub(crate) struct OutgoingStream {
+pub(crate) struct OutgoingBody {
     /// Bytes of payload that are still to be fed. Never 0: the last one ends the stream.
     pub(crate) left: u64,
     pub(crate) behind: SendQueue,

@@ -65,7 +65,7 @@ impl Table {
             framer: MessageFramer::default(),
             queue: SendQueue::default(),
             stream: None,
-            stream_end: 0,
+            body_end: 0,
             bytes_written: 0,
             pinged_at: Instant::ZERO,
             send_progress: Instant::ZERO,
@@ -95,7 +95,7 @@ impl Table {
         }
         self.live -= if canary!(SlotReleasedTwice) { self.live.min(2) } else { 1 };
         self.generations[id.slot()] += 1;
-        if self.generations[id.slot()] > LinkId::GENERATION_MAX {
+        if self.generations[id.slot()] > LinkId::MAX_GENERATION {
             // The slot stays occupied by a row that no id finds: its next use would repeat an id.
             self.rows[id.slot()].generation = u32::MAX;
         } else {
@@ -216,7 +216,7 @@ impl Table {
     /// Slots that were ever used, those in use, and those that are retired.
     #[cfg(feature = "sim")]
     pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
-        let retired = self.generations.iter().filter(|generation| **generation > LinkId::GENERATION_MAX).count();
+        let retired = self.generations.iter().filter(|generation| **generation > LinkId::MAX_GENERATION).count();
         (self.generations.len(), self.rows.len(), retired)
     }
 
@@ -282,9 +282,9 @@ mod tests {
         let mut table = Table::new();
         let first = table.insert(peer());
         table.remove(first);
-        table.generations[0] = LinkId::GENERATION_MAX;
+        table.generations[0] = LinkId::MAX_GENERATION;
         let last = table.insert(peer());
-        assert_eq!((last.slot(), last.generation()), (0, LinkId::GENERATION_MAX));
+        assert_eq!((last.slot(), last.generation()), (0, LinkId::MAX_GENERATION));
         table.remove(last);
         assert_eq!(table.len(), 0);
         assert_eq!(table.id_at(0), None);

@@ -19,16 +19,16 @@ use crate::wire::Version;
 use std::time::Duration;
 
 /// The most that the generator's own lag may be, at the 99th percentile, for its numbers to be trusted.
-const LAG_MAX: Duration = Duration::from_millis(1);
+const MAX_LAG: Duration = Duration::from_millis(1);
 /// The largest share of the run for which the generator's thread may be at work.
-const BUSY_MAX: f64 = 0.90;
+const MAX_BUSY: f64 = 0.90;
 /// The largest share of planned pings that may stay unsent.
-const UNSENT_MAX: f64 = 0.001;
+const MAX_UNSENT: f64 = 0.001;
 /// The share of planned pings that may be outstanding at the end of the run, if more than twice as many are as at its
 /// middle: a target that falls behind has a backlog that grows.
-const BACKLOG_MAX: f64 = 0.02;
+const MAX_BACKLOG: f64 = 0.02;
 /// Distinct user agents and causes of failure that are told apart.
-const KINDS_MAX: usize = 64;
+const MAX_KINDS: usize = 64;
 
 /// The account while it is being kept: a report that lacks what is known at the end alone.
 #[derive(Clone, Debug)]
@@ -199,7 +199,7 @@ impl Accounts {
         let same = |agent: &Agent| agent.user_agent == user_agent && agent.protocol_version == protocol_version;
         match self.report.agents.iter().position(same) {
             Some(index) => self.report.agents[index].count += 1,
-            None if self.report.agents.len() < KINDS_MAX => {
+            None if self.report.agents.len() < MAX_KINDS => {
                 self.report.agents.push(Agent { user_agent, protocol_version, count: 1 });
             }
             None => {}
@@ -276,7 +276,7 @@ impl Accounts {
         let same = |failure: &Failure| failure.label == label && failure.state == state;
         match self.report.failures.iter().position(same) {
             Some(index) => self.report.failures[index].count += 1,
-            None if self.report.failures.len() < KINDS_MAX => {
+            None if self.report.failures.len() < MAX_KINDS => {
                 self.report.failures.push(Failure { label, side, state, count: 1, example });
             }
             None => {}
@@ -310,15 +310,15 @@ impl Accounts {
         if samples == 0 {
             doubts.push(Doubt::NothingMeasured);
         }
-        if self.report.busy > BUSY_MAX {
+        if self.report.busy > MAX_BUSY {
             doubts.push(Doubt::Busy { share: self.report.busy });
         }
-        let late = |lag: &LatencyHistogram| lag.percentile(99.0).filter(|&p99| p99 > LAG_MAX);
+        let late = |lag: &LatencyHistogram| lag.percentile(99.0).filter(|&p99| p99 > MAX_LAG);
         doubts.extend(late(&self.report.send_lag).map(|p99| Doubt::SendLag { p99 }));
         doubts.extend(late(&self.report.loop_lag).map(|p99| Doubt::LoopLag { p99 }));
         doubts.extend(late(&self.report.dial_lag).map(|p99| Doubt::DialLag { p99 }));
         let WorkCounts { planned, unsent: count, absent, .. } = self.report.work;
-        if count as f64 > planned as f64 * UNSENT_MAX {
+        if count as f64 > planned as f64 * MAX_UNSENT {
             doubts.push(Doubt::Unsent { count, absent });
         }
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
@@ -330,18 +330,18 @@ impl Accounts {
             Verdict::Trusted => &[][..],
             Verdict::NotTrusted(doubts) => doubts,
         };
-        let share_max = self.report.work.planned as f64 * UNSENT_MAX;
+        let max_share = self.report.work.planned as f64 * MAX_UNSENT;
         let is_own = |doubt: &Doubt| match *doubt {
             Doubt::SendLag { .. } | Doubt::LoopLag { .. } | Doubt::DialLag { .. } | Doubt::Busy { .. } => true,
-            Doubt::Unsent { count, absent } => (count - absent) as f64 > share_max,
+            Doubt::Unsent { count, absent } => (count - absent) as f64 > max_share,
             Doubt::NothingMeasured => false,
         };
         let is_refused = self.report.peers.lost + self.report.peers.failed > 0;
         let (middle, end) = (self.backlog.0.unwrap_or(0), self.backlog.1);
-        let is_behind = end > 2 * middle && end as f64 > self.report.work.planned as f64 * BACKLOG_MAX;
+        let is_behind = end > 2 * middle && end as f64 > self.report.work.planned as f64 * MAX_BACKLOG;
         match doubts.iter().any(is_own) {
             true => Limit::Generator,
-            false if is_refused || is_behind || self.report.work.timed_out as f64 > share_max => Limit::Node,
+            false if is_refused || is_behind || self.report.work.timed_out as f64 > max_share => Limit::Node,
             false => Limit::None,
         }
     }

@@ -33,7 +33,7 @@ pub struct WorkCounts {
     /// Due by the schedule: `sent + unsent`.
     ///
     /// The schedule is that of all planned connections until the planned end, whatever became of them: peers that never
-    /// were ready or were lost keep their share. Only [`GeneratorCommand::Finish`](super::GeneratorCommand::Finish)
+    /// were ready or were lost keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish)
     /// ends it sooner.
     pub planned: u64,
     /// Sent: `answered + timed_out`, once the run has ended.

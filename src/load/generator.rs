@@ -13,7 +13,7 @@ use super::report::Report;
 use super::roster::Roster;
 use super::schedule::Schedule;
 use super::timeline::Interval;
-use crate::api::{Answer, Event};
+use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
@@ -21,21 +21,21 @@ use crate::time::Instant;
 use std::time::Duration;
 
 /// Pings or dials started in one call of the timer; what else is due follows in the next turn.
-const BURST_MAX: usize = 256;
+const MAX_BURST: usize = 256;
 
 /// Dials that must all fail in the same way for the ramp to end at once.
 const FIRST_DIALS: usize = 100;
 
 /// What other threads can ask of a generator.
 #[derive(Debug)]
-pub enum GeneratorCommand {
+pub enum GeneratorRequest {
     /// How far it is.
-    Progress(Answer<Progress>),
+    Progress(Reply<Progress>),
     /// Stop sending, wait for the last answers, and report what there is.
     Finish,
     /// Stop sending and report what there is, without waiting for answers: those that are missing have timed out. The
     /// loop goes on to its end.
-    Report(Answer<Box<Report>>),
+    Report(Reply<Box<Report>>),
 }
 
 /// How far a generator is.
@@ -268,7 +268,7 @@ impl Generator {
     // --- What is due ------------------------------------------------------------------------------------------------
 
     fn dial_due(&mut self, ctx: &mut Ctx<'_>) {
-        for _ in 0..BURST_MAX {
+        for _ in 0..MAX_BURST {
             if self.next_index >= self.plan.connections as u64 || self.schedule.moment(self.next_index) > ctx.now() {
                 return;
             }
@@ -289,7 +289,7 @@ impl Generator {
 
     fn ping_due(&mut self, ctx: &mut Ctx<'_>) {
         let end = self.phase_end();
-        for _ in 0..BURST_MAX {
+        for _ in 0..MAX_BURST {
             let planned = self.schedule.moment(self.next_index);
             if planned > ctx.now() || planned >= end {
                 return;
@@ -328,7 +328,7 @@ fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) 
 }
 
 impl Handler for Generator {
-    type Command = GeneratorCommand;
+    type Request = GeneratorRequest;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.phase_began = ctx.now();
@@ -392,15 +392,15 @@ impl Handler for Generator {
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders
             | Event::Rejected(_)
-            | Event::StreamCut { .. } => {}
+            | Event::BodyCut { .. } => {}
         }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: GeneratorCommand) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: GeneratorRequest) {
         match command {
-            GeneratorCommand::Progress(answer) => answer.give(self.progress(ctx)),
-            GeneratorCommand::Finish => self.finish(ctx),
-            GeneratorCommand::Report(answer) => {
+            GeneratorRequest::Progress(answer) => answer.give(self.progress(ctx)),
+            GeneratorRequest::Finish => self.finish(ctx),
+            GeneratorRequest::Report(answer) => {
                 self.finish(ctx);
                 let mut accounts = self.accounts.clone();
                 if self.phase != Phase::Done {

@@ -22,11 +22,11 @@ mod unanswered;
 mod verdict;
 
 pub use counts::{PeerCounts, WorkCounts};
-pub use generator::{Generator, GeneratorCommand, Progress};
+pub use generator::{Generator, GeneratorRequest, Progress};
 pub use phase::{EarlyEnd, EndCause, Phase};
 pub use plan::Plan;
 pub use report::{Agent, Failure, Ramp, Report};
-pub use responder::{Responder, ResponderCommand, Snapshot};
+pub use responder::{Responder, ResponderRequest, Snapshot};
 pub use schedule::Rate;
 pub use targets::TargetReport;
 pub use timeline::Interval;

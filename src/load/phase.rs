@@ -32,7 +32,7 @@ pub struct EarlyEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// It was asked to, by [`GeneratorCommand::Finish`](super::GeneratorCommand::Finish).
+    /// It was asked to, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
     Asked,
     /// Every connection failed, the last one after its own attempt.
     NoneReady,

@@ -2,7 +2,7 @@
 //!
 //! All that it answers, the engine answers for it; it wants no other message and keeps none.
 
-use crate::api::{Answer, Event};
+use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
@@ -18,9 +18,9 @@ pub struct Responder {
 
 /// What other threads can ask of a responder.
 #[derive(Debug)]
-pub enum ResponderCommand {
+pub enum ResponderRequest {
     /// How it stands.
-    Snapshot(Answer<Snapshot>),
+    Snapshot(Reply<Snapshot>),
 }
 
 /// How a responder stands.
@@ -47,11 +47,11 @@ impl Responder {
 }
 
 impl Handler for Responder {
-    type Command = ResponderCommand;
+    type Request = ResponderRequest;
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
         match event {
-            Event::Ready { .. } => self.peak = self.peak.max(ctx.ready_peers()),
+            Event::Ready { .. } => self.peak = self.peak.max(ctx.ready_count()),
             Event::Closed { state: ConnectionState::Connected, .. } => self.lost += 1,
             Event::Closed { .. } => self.failed += 1,
             Event::Opened { .. }
@@ -60,14 +60,14 @@ impl Handler for Responder {
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders
             | Event::Rejected(_)
-            | Event::StreamCut { .. } => {}
+            | Event::BodyCut { .. } => {}
         }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: ResponderCommand) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: ResponderRequest) {
         match command {
-            ResponderCommand::Snapshot(answer) => {
-                answer.give(self.snapshot(ctx.ready_peers(), ctx.counters()));
+            ResponderRequest::Snapshot(answer) => {
+                answer.give(self.snapshot(ctx.ready_count(), ctx.counters()));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Targets that have a histogram of their own, 352 KiB each: 22 MiB for all of them.
-const HISTOGRAMS_MAX: usize = 64;
+const MAX_HISTOGRAMS: usize = 64;
 
 /// The account of one target.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Targets {
             work: WorkCounts::default(),
             // One target alone has all that is measured.
             unanswered_waits: UnansweredWaits::default(),
-            ping_rtt_planned: (targets > 1 && index < HISTOGRAMS_MAX).then(LatencyHistogram::new),
+            ping_rtt_planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
         Self { accounts: addresses.iter().enumerate().map(account).collect() }
     }

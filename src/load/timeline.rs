@@ -4,7 +4,7 @@
 //! moment, an answer to that in which it arrived, and a lost peer to that in which it was lost. What comes after the
 //! planned end, in the drain, has intervals of its own, so that every answer is in one.
 //!
-//! An interval costs 72 bytes once it is over. At most [`INTERVALS_MAX`] are kept of a run, 6 MiB: a longer run has
+//! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept of a run, 6 MiB: a longer run has
 //! longer intervals. One histogram serves for all. To find the percentiles of an interval takes the loop about 13 us,
 //! measured with optimised code and latencies up to 3 ms.
 
@@ -14,10 +14,10 @@ use crate::time::Instant;
 use std::time::Duration;
 
 /// The shortest interval.
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Intervals of a run: those of a day, at a second each.
-const INTERVALS_MAX: u32 = 86_400;
+const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,8 +190,8 @@ impl Timeline {
 
 /// Returns the length of the intervals of a run of this length: a whole number of seconds.
 fn interval_of(duration: Duration) -> Duration {
-    let seconds = duration.as_secs().div_ceil(u64::from(INTERVALS_MAX));
-    INTERVAL_MIN.max(Duration::from_secs(seconds))
+    let seconds = duration.as_secs().div_ceil(u64::from(MAX_INTERVALS));
+    MIN_INTERVAL.max(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e33_who_came_is_remembered_where_it_listens_as_one_that_nobody_has_tried() {
+    fn req_e33_who_came_is_remembered_where_it_listens_as_one_that_nobody_has_tried() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e33_one_that_was_inaccessible_is_let_in_and_unknown_until_it_was_reached() {
+    fn req_e33_one_that_was_inaccessible_is_let_in_and_unknown_until_it_was_reached() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());

@@ -16,7 +16,7 @@ pub struct ManagerSummary {
     /// Places that peers and those being dialled have taken.
     pub places_taken: usize,
     /// Places there are.
-    pub places_max: usize,
+    pub max_places: usize,
     /// Peers below which the manager dials.
     pub target: usize,
     /// Bans in force, those that have run out in the last moment among them.
@@ -52,7 +52,7 @@ impl ManagerSummary {
     pub(crate) fn of(manager: &Manager) -> Self {
         Self {
             places_taken: manager.dialler.slots.taken(),
-            places_max: manager.dialler.slots.max(),
+            max_places: manager.dialler.slots.max(),
             target: manager.dialler.target(),
             bans: manager.bans.len(),
             unannounced_bans: manager.persistence.unannounced_len(),

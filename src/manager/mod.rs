@@ -29,7 +29,7 @@ pub(crate) use persistence::Announced;
 
 use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
-use crate::error::{CommandError, DialHold, Refusal};
+use crate::error::{DialHold, Refusal, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{BANS_ENDED_PER_TURN, EVICTIONS_PER_TURN};
 use crate::protocol::Network;
@@ -160,7 +160,7 @@ impl Manager {
 
     /// Whether it may be weighed who has to go for a new one: if that is wanted, and not too often in one turn.
     pub(crate) fn may_evict(&mut self) -> bool {
-        let may = self.config.evicts_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
+        let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
         may
     }
@@ -177,13 +177,13 @@ impl Manager {
     }
 
     /// Allows a dial that the embedder asked for, and takes its place.
-    pub(crate) fn allow_dial(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) -> Result<(), CommandError> {
+    pub(crate) fn allow_dial(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) -> Result<(), RequestError> {
         if self.is_barred(address, now, unix) {
-            return Err(CommandError::Banned);
+            return Err(RequestError::Banned);
         }
         self.dialler.try_manual(address, now).map_err(|taken| match taken {
-            Taken::Address => CommandError::AddressTaken,
-            Taken::Slots => CommandError::MaxPeers,
+            Taken::Address => RequestError::AddressTaken,
+            Taken::Slots => RequestError::MaxPeers,
         })
     }
 

@@ -185,7 +185,7 @@ impl Candidates for MemoryStore {
 mod tests {
     use super::*;
     use crate::config::ManagerConfig;
-    use crate::limits::BANS_MAX;
+    use crate::limits::MAX_BANS;
     use crate::manager::Manager;
     use crate::manager::ban::BanReason;
     use crate::protocol::Network;
@@ -232,10 +232,10 @@ mod tests {
     fn a_ban_that_has_to_go_before_it_was_announced_is_not_kept_in_mind() {
         let mut manager = manager();
         let hour = |number: u32| Some(Duration::from_secs(3_600 + u64::from(number)));
-        for number in 0..BANS_MAX as u32 + 3 {
+        for number in 0..MAX_BANS as u32 + 3 {
             ban(&mut manager, host(number), BanReason::Misbehaviour, hour(number));
         }
-        assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (BANS_MAX, BANS_MAX));
+        assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (MAX_BANS, MAX_BANS));
         assert!(
             !manager.persistence.unannounced.contains_key(&Host::of(host(0))),
             "the one that would have ended first went"

@@ -69,7 +69,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::BOOK_PEERS_MAX;
+    use crate::limits::MAX_BOOK_PEERS;
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
@@ -91,8 +91,8 @@ mod tests {
         let sources = [Ipv4Addr::new(8, 8, 0, 1), Ipv4Addr::new(8, 8, 255, 254)];
         let reach: BTreeSet<Slot> =
             (0..1_000_000).map(|number| slots.slot_of(sources[number as usize % 2].into(), address(number))).collect();
-        assert!(reach.len() <= BOOK_PEERS_MAX / 64, "{}", reach.len());
-        assert!(reach.len() > BOOK_PEERS_MAX / 64 / 2, "an honest source is not cut short: {}", reach.len());
+        assert!(reach.len() <= MAX_BOOK_PEERS / 64, "{}", reach.len());
+        assert!(reach.len() > MAX_BOOK_PEERS / 64 / 2, "an honest source is not cut short: {}", reach.len());
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
             for (address, port) in addresses {
                 let address = SocketAddr::from((address, port));
                 let slot = slots.slot_of(source.into(), address);
-                prop_assert!((slot.0 as usize) < BOOK_PEERS_MAX);
+                prop_assert!((slot.0 as usize) < MAX_BOOK_PEERS);
                 let IpAddr::V4(v4) = address.ip() else { unreachable!("they are of IPv4") };
                 let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), port);
                 prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "however it is written");

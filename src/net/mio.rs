@@ -49,7 +49,7 @@ const OF_V6_LISTENERS: [SocketOption; 4] =
     [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
 /// The longest single sleep, far below where the kernel's own arithmetic ends.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The real kernel.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl MioNet {
 
     /// Keeps the address book in `store`, which a thread of its own writes. Dropping the network waits until everything
     /// is written, a last attempt has failed, or the disk has not responded for
-    /// [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX).
+    /// [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END).
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Net for MioNet {
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
         let mut timeout = match wait {
             Wait::Zero => Some(Duration::ZERO),
-            Wait::Until(moment) => Some(moment.since(self.now()).min(SLEEP_MAX)),
+            Wait::Until(moment) => Some(moment.since(self.now()).min(MAX_SLEEP)),
             Wait::Forever => None,
         };
         ready.clear();

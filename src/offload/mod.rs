@@ -21,7 +21,7 @@ pub enum Completion {
     Resolved {
         /// The number that was given to [`Offload::resolve`].
         query: u32,
-        /// 1 to [`RESOLVED_ADDRESSES_MAX`](crate::limits::RESOLVED_ADDRESSES_MAX) addresses, in the resolver's order.
+        /// 1 to [`MAX_RESOLVED_ADDRESSES`](crate::limits::MAX_RESOLVED_ADDRESSES) addresses, in the resolver's order.
         /// They are unchecked: an address may be absurd or repeated.
         outcome: Result<Vec<SocketAddr>, ResolveFailure>,
     },
@@ -36,7 +36,7 @@ pub trait Offload {
     ///
     /// # Errors
     ///
-    /// When [`RESOLVES_MAX`](crate::limits::RESOLVES_MAX) completions are outstanding, or no thread can be started. No
+    /// When [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) completions are outstanding, or no thread can be started. No
     /// completion follows.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
 
@@ -45,7 +45,7 @@ pub trait Offload {
     ///
     /// # Errors
     ///
-    /// The batch, when [`BOOK_QUEUE_MAX`](crate::limits::BOOK_QUEUE_MAX) are not durable yet or the writer has ended.
+    /// The batch, when [`MAX_BOOK_QUEUE`](crate::limits::MAX_BOOK_QUEUE) are not durable yet or the writer has ended.
     fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
 
     /// Returns the next completion, if there is one. Each ends a [`Net::wait`](crate::net::Net::wait).

@@ -2,10 +2,10 @@
 //!
 //! A name whose servers do not respond delays no other. A thread ends with its look-up, and nothing joins it: it holds
 //! nothing of the loop but its end of the channel, so a look-up that hangs for ever costs one thread. At most
-//! [`RESOLVES_MAX`] look-ups are running or have results that were not taken.
+//! [`MAX_RESOLVES`] look-ups are running or have results that were not taken.
 
 use crate::error::{ResolveCause, ResolveFailure};
-use crate::limits::{RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
+use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
 use crate::net::Wake;
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> Lo
 
 /// Looks up a name with the operating system's resolver.
 pub(super) fn ask_system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok((name, port).to_socket_addrs()?.take(RESOLVED_ADDRESSES_MAX).collect())
+    Ok((name, port).to_socket_addrs()?.take(MAX_RESOLVED_ADDRESSES).collect())
 }
 
 /// The look-ups of one loop.
@@ -58,7 +58,7 @@ impl Resolver {
         waker: &Arc<dyn Wake>,
     ) -> Result<(), ResolveFailure> {
         let failed = |cause| ResolveFailure { name: name.to_owned(), cause };
-        if self.outstanding >= RESOLVES_MAX {
+        if self.outstanding >= MAX_RESOLVES {
             return Err(failed(ResolveCause::TooMany));
         }
         let (name, look_up) = (name.to_owned(), Arc::clone(&self.look_up));
@@ -99,12 +99,12 @@ fn found(look_up: &dyn LookUp, name: &str, port: u16) -> io::Result<Vec<SocketAd
         .unwrap_or_else(|_| Err(io::Error::other("the look-up has panicked")))
 }
 
-/// Turns what a look-up found into its outcome: at least one address, and at most [`RESOLVED_ADDRESSES_MAX`].
+/// Turns what a look-up found into its outcome: at least one address, and at most [`MAX_RESOLVED_ADDRESSES`].
 pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, ResolveFailure> {
     match found {
         Ok(addresses) if addresses.is_empty() => Err(ResolveFailure { name, cause: ResolveCause::NoAddress }),
         Ok(mut addresses) => {
-            addresses.truncate(RESOLVED_ADDRESSES_MAX);
+            addresses.truncate(MAX_RESOLVED_ADDRESSES);
             addresses.shrink_to_fit();
             Ok(addresses)
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
-        let (rings, rung) = std::sync::mpsc::sync_channel(RESOLVES_MAX);
+        let (rings, rung) = std::sync::mpsc::sync_channel(MAX_RESOLVES);
         (Arc::new(Bell(Mutex::new(rings))), rung)
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
         resolver.ask(1, "many.example", 1_000, &waker).unwrap();
         let kept = next(&mut resolver, &rung).outcome.unwrap();
-        assert_eq!((kept.len(), kept[0], kept[255]), (RESOLVED_ADDRESSES_MAX, address(0), address(255)));
+        assert_eq!((kept.len(), kept[0], kept[255]), (MAX_RESOLVED_ADDRESSES, address(0), address(255)));
         resolver.ask(2, "none.example", 0, &waker).unwrap();
         let failure = next(&mut resolver, &rung).outcome.unwrap_err();
         assert_eq!((failure.name.as_str(), &failure.cause), ("none.example", &ResolveCause::NoAddress));
@@ -243,7 +243,7 @@ mod tests {
         let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);
-        for query in 0..RESOLVES_MAX as u32 {
+        for query in 0..MAX_RESOLVES as u32 {
             resolver.ask(query, "seed.example", 1, &waker).unwrap();
         }
         let refused = resolver.ask(999, "late.example", 1, &waker).unwrap_err();
@@ -254,9 +254,9 @@ mod tests {
         let first = resolver.take().unwrap().query;
         resolver.ask(999, "late.example", 1, &waker).unwrap();
         drop(go);
-        let mut answered: Vec<u32> = (0..RESOLVES_MAX).map(|_| next(&mut resolver, &rung).query).collect();
+        let mut answered: Vec<u32> = (0..MAX_RESOLVES).map(|_| next(&mut resolver, &rung).query).collect();
         answered.sort_unstable();
-        let expected = (0..RESOLVES_MAX as u32).filter(|&query| query != first).chain([999]);
+        let expected = (0..MAX_RESOLVES as u32).filter(|&query| query != first).chain([999]);
         assert!(answered.iter().copied().eq(expected), "{answered:?} without {first}");
     }
 

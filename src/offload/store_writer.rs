@@ -2,9 +2,9 @@
 //!
 //! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
 //! Dropping or [finishing](StoreWriter::finish) it waits until everything is durable or a last attempt has failed, but
-//! at most [`BOOK_END_MAX`] for a disk that does not respond.
+//! at most [`MAX_BOOK_END`] for a disk that does not respond.
 
-use crate::limits::{BOOK_END_MAX, BOOK_QUEUE_MAX};
+use crate::limits::{MAX_BOOK_END, MAX_BOOK_QUEUE};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
 use crate::net::Wake;
 use std::collections::VecDeque;
@@ -34,7 +34,7 @@ impl StoreWriter {
     ///
     /// When the system cannot start a thread.
     pub fn spawn(store: impl PeerStore + Send + 'static, waker: Arc<dyn Wake>) -> io::Result<Self> {
-        let (batches, queue) = sync_channel(BOOK_QUEUE_MAX);
+        let (batches, queue) = sync_channel(MAX_BOOK_QUEUE);
         let (answer, answers) = channel();
         let thread = std::thread::Builder::new().name("peerloop-book".to_owned()).spawn(move || {
             let port = Port { answers: Some(answer), waker };
@@ -53,9 +53,9 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The batch, if [`BOOK_QUEUE_MAX`] are not durable yet or the thread has ended.
+    /// The batch, if [`MAX_BOOK_QUEUE`] are not durable yet or the thread has ended.
     pub fn try_send(&mut self, batch: Batch) -> Result<(), Batch> {
-        if self.unanswered.len() >= BOOK_QUEUE_MAX {
+        if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
         }
         let id = batch.id;
@@ -96,10 +96,10 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`BOOK_END_MAX`] without a result: the thread then
+    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result: the thread then
     /// keeps running, with the store.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        self.join(BOOK_END_MAX)
+        self.join(MAX_BOOK_END)
     }
 
     fn join(&mut self, patience: Duration) -> Result<(), StoreError> {
@@ -118,7 +118,7 @@ impl StoreWriter {
 
 impl Drop for StoreWriter {
     fn drop(&mut self) {
-        if let Err(error) = self.join(BOOK_END_MAX) {
+        if let Err(error) = self.join(MAX_BOOK_END) {
             log::error!("the last changes of the peer book are lost: {error}");
         }
     }

@@ -5,7 +5,7 @@
 //! nothing.
 
 use super::{HandshakeState, PingPongState, RestartTracking};
-use crate::limits::LEGACY_PAYLOAD_MAX_BYTES;
+use crate::limits::MAX_LEGACY_PAYLOAD_BYTES;
 use crate::time::Instant;
 use std::fmt;
 use std::net::SocketAddr;
@@ -176,7 +176,7 @@ impl PeerConnection {
         self.transition(ConnectionState::Connecting, now)?;
         self.handshake = HandshakeState::new();
         self.ping_pong.clear();
-        self.max_recv_payload = LEGACY_PAYLOAD_MAX_BYTES as u32;
+        self.max_recv_payload = MAX_LEGACY_PAYLOAD_BYTES as u32;
         self.send_headers_mode = false;
         self.protoconf_received = false;
         Ok(())
@@ -340,7 +340,7 @@ impl PeerConnection {
             handshake: HandshakeState::new(),
             ping_pong: PingPongState::new(ping_timeout),
             restart,
-            max_recv_payload: LEGACY_PAYLOAD_MAX_BYTES as u32,
+            max_recv_payload: MAX_LEGACY_PAYLOAD_BYTES as u32,
             state: ConnectionState::Disconnected,
             connection_type,
             was_opened: false,

@@ -6,7 +6,7 @@
 use super::user_agent::is_named_by;
 use crate::config::VersionRules;
 use crate::error::Incompatibility;
-use crate::limits::HANDSHAKE_MESSAGES_MAX;
+use crate::limits::MAX_HANDSHAKE_MESSAGES;
 use crate::protocol::Network;
 use crate::time::Instant;
 use crate::wire::Version;
@@ -92,7 +92,7 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a message of the peer; returns `false` above [`HANDSHAKE_MESSAGES_MAX`]. Messages after the handshake
+    /// Counts a message of the peer; returns `false` above [`MAX_HANDSHAKE_MESSAGES`]. Messages after the handshake
     /// are not counted.
     #[must_use]
     pub const fn count_message(&mut self) -> bool {
@@ -100,7 +100,7 @@ impl HandshakeState {
             return true;
         }
         self.messages = self.messages.saturating_add(1);
-        self.messages <= HANDSHAKE_MESSAGES_MAX
+        self.messages <= MAX_HANDSHAKE_MESSAGES
     }
 
     /// Returns whether both versions and both veracks were exchanged.
@@ -189,7 +189,7 @@ pub fn validate_version(
         return Err(Incompatibility::Network { found });
     }
     let claimed = version.claimed_version();
-    if claimed < rules.protocol_version_min {
+    if claimed < rules.min_protocol_version {
         return Err(Incompatibility::ProtocolVersion { claimed });
     }
     if version.user_agent.is_none() {

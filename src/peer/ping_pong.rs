@@ -4,11 +4,11 @@
 //! byte. A ping in the send queue has no sent time yet and cannot time out; a pong for it was guessed. A pong counts
 //! only if its nonce was sent, and only once.
 //!
-//! The first ping is stored inline, further ones in a box, up to [`PINGS_OUTSTANDING_MAX`] in all. A search through
+//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. A search through
 //! so few is faster than a map.
 
 use crate::bugs::canary;
-use crate::limits::PINGS_OUTSTANDING_MAX;
+use crate::limits::MAX_PINGS_OUTSTANDING;
 use crate::time::Instant;
 use rand::Rng;
 use std::fmt;
@@ -127,7 +127,7 @@ impl PingPongState {
 
     /// Records a ping that is sent at once, as planned.
     ///
-    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
+    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     pub fn record_ping(&mut self, nonce: u64, now: Instant) -> bool {
         self.insert(nonce, now, Progress::Sent { at: now })
     }
@@ -136,7 +136,7 @@ impl PingPongState {
     /// since it opened when this ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`,
     /// and counts from its sending.
     ///
-    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`PINGS_OUTSTANDING_MAX`] is reached.
+    /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     pub fn queue_ping(&mut self, nonce: u64, planned: Instant, end_offset: u64) -> bool {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
@@ -270,7 +270,7 @@ impl PingPongState {
 
     fn insert(&mut self, nonce: u64, planned: Instant, progress: Progress) -> bool {
         let Some(nonce) = NonZeroU64::new(nonce) else { return false };
-        if self.pending_count() >= PINGS_OUTSTANDING_MAX || self.pings().any(|ping| ping.nonce == nonce) {
+        if self.pending_count() >= MAX_PINGS_OUTSTANDING || self.pings().any(|ping| ping.nonce == nonce) {
             return false;
         }
         let ping = Ping { nonce, planned, progress };
@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn settle_all(pings: &mut PingPongState) {
-        for nonce in 1..=PINGS_OUTSTANDING_MAX as u64 {
+        for nonce in 1..=MAX_PINGS_OUTSTANDING as u64 {
             let _ = pings.settle(nonce, Instant::ZERO);
         }
         assert_eq!(pings.pending_count(), 0);
@@ -420,14 +420,14 @@ mod tests {
         settle_all(&mut pings);
         assert!(pings.spill.is_none());
 
-        let mut pings = with_pings(PINGS_OUTSTANDING_MAX);
-        assert_eq!(pings.remove_timed_out(Instant::MAX), PINGS_OUTSTANDING_MAX);
+        let mut pings = with_pings(MAX_PINGS_OUTSTANDING);
+        assert_eq!(pings.remove_timed_out(Instant::MAX), MAX_PINGS_OUTSTANDING);
         assert!(pings.spill.is_none());
     }
 
     #[test]
     fn a_full_spill_has_room_for_no_more_than_the_limit() {
-        let pings = with_pings(PINGS_OUTSTANDING_MAX);
-        assert!(pings.spill.is_some_and(|spill| spill.pings.capacity() <= PINGS_OUTSTANDING_MAX));
+        let pings = with_pings(MAX_PINGS_OUTSTANDING);
+        assert!(pings.spill.is_some_and(|spill| spill.pings.capacity() <= MAX_PINGS_OUTSTANDING));
     }
 }

@@ -8,7 +8,7 @@ use crate::bugs::{budget, canary};
 use crate::engine::Engine;
 use crate::error::{IoStep, NetworkFailure};
 use crate::handler::Handler;
-use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX, ACCEPTS_PER_TURN, LOG_PAUSES_INTERVAL};
+use crate::limits::{ACCEPT_RETRY_FIRST, ACCEPTS_PER_TURN, LOG_PAUSES_INTERVAL, MAX_ACCEPT_RETRY};
 use crate::net::Net;
 use crate::time::Instant;
 use std::io::{self, ErrorKind};
@@ -105,7 +105,7 @@ impl Listener {
             engine.accept_failed();
             return true;
         }
-        let has_paused_long = self.retry.is_some_and(|retry| retry.pause >= ACCEPT_RETRY_MAX);
+        let has_paused_long = self.retry.is_some_and(|retry| retry.pause >= MAX_ACCEPT_RETRY);
         if has_paused_long && failure.shortage().is_none() {
             self.broken = Some(error);
             return false;
@@ -114,7 +114,7 @@ impl Listener {
             self.warned_at = Some(now);
             engine.log_accept_pause(self.address, &error);
         }
-        let pause = self.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(ACCEPT_RETRY_MAX));
+        let pause = self.retry.map_or(ACCEPT_RETRY_FIRST, |retry| (retry.pause * 2).min(MAX_ACCEPT_RETRY));
         let at = if canary!(NoAcceptRetry) { Instant::MAX } else { now.plus(pause) };
         self.retry = Some(Retry { at, pause });
         engine.accepting_paused(&error);

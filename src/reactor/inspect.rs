@@ -37,7 +37,7 @@ pub struct Summary {
     /// Accepted links over capacity.
     pub over_capacity: usize,
     /// Peers whose handshake is complete.
-    pub ready_peers: usize,
+    pub ready_count: usize,
     /// Send queues that hold something.
     pub send_queues: usize,
     /// Bytes that wait in them.
@@ -219,7 +219,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             connections: state.telemetry.census,
             inbound: state.telemetry.census.of_type(ConnectionType::Inbound),
             over_capacity: state.telemetry.census.of_type(ConnectionType::OverCapacity),
-            ready_peers: state.telemetry.ready_count(),
+            ready_count: state.telemetry.ready_count(),
             send_queues: state.links.pool.queues_in_use(),
             waiting_bytes: state.links.pool.waiting_bytes(),
             ready: state.links.table.ready_len(),
@@ -345,7 +345,7 @@ impl OutgoingReport {
             recounted_bytes: count.waiting_bytes,
             behind_bytes: behind.map_or(0, |behind| behind.waiting_bytes),
             largest_bytes: count.largest_bytes.max(behind.map_or(0, |behind| behind.largest_bytes)),
-            is_fed: link.stream.is_some() || link.stream_end > link.bytes_written,
+            is_fed: link.stream.is_some() || link.body_end > link.bytes_written,
         }
     }
 }

@@ -8,7 +8,7 @@
 use super::accept::{Listener, Place};
 use crate::engine::Engine;
 use crate::handler::Handler;
-use crate::limits::{LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX};
+use crate::limits::{LISTEN_RETRY_FIRST, MAX_LISTEN_RETRY};
 use crate::net::Net;
 use crate::time::{Instant, Wait};
 use std::io;
@@ -118,7 +118,7 @@ impl Listeners {
         let now = engine.now();
         let due: Vec<Waiting> = self.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
         for Waiting { place, pause, .. } in due {
-            self.bind_or_wait(place, (pause * 2).min(LISTEN_RETRY_MAX), net, engine);
+            self.bind_or_wait(place, (pause * 2).min(MAX_LISTEN_RETRY), net, engine);
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
     struct Idle;
 
     impl Handler for Idle {
-        type Command = ();
+        type Request = ();
     }
 
     fn here(port: u16) -> SocketAddr {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e32_addresses_that_stay_keep_their_sockets_and_the_others_come_and_go() {
+    fn req_e32_addresses_that_stay_keep_their_sockets_and_the_others_come_and_go() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1), here(0), here(3)]);
         let before = open(&reactor);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e32_an_address_that_waits_is_given_up_when_the_configuration_drops_it() {
+    fn req_e32_an_address_that_waits_is_given_up_when_the_configuration_drops_it() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[]);
         world.fail_sometimes(0, Site::Listen, EADDRINUSE, 1);

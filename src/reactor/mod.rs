@@ -9,13 +9,13 @@
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
 //!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
 //!    address that cannot be listened at is tried again as well, ever more slowly.
-//! 5. **Read** each ready link once, for at most [`READ_STEP_MAX`](crate::limits::READ_STEP_MAX) in all. Replies go
+//! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies go
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
 //!    looked at, so that a stop of the process costs nobody a connection who answered in time.
 //! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, at most
-//!    [`WRITTEN_PER_TURN_MAX_BYTES`](crate::limits::WRITTEN_PER_TURN_MAX_BYTES) of each link, for at most
-//!    [`FLUSH_STEP_MAX`](crate::limits::FLUSH_STEP_MAX) in all.
+//!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
+//!    [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all.
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
 //!    turn can reach a later owner of it.
 //! 9. **Tell** the control events of the turn to the handler and then to the subscribers, who also get their messages,
@@ -37,7 +37,7 @@ pub(crate) mod inspect;
 mod listening;
 mod transfer;
 
-use crate::api::{Command, Stats};
+use crate::api::{Request, Stats};
 use crate::bugs::{budget, canary};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
@@ -45,7 +45,7 @@ use crate::handle::Handle;
 use crate::handler::Handler;
 use crate::id::Token;
 use crate::limits::{
-    ANSWERS_PER_TURN, COMMANDS_PER_TURN, COMMANDS_STEP_MAX, EVENTS_PER_TURN, EXACT_WAKE_SPIN, SHUTDOWN_GRACE,
+    ANSWERS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, MAX_REQUESTS_STEP, REQUESTS_PER_TURN, SHUTDOWN_GRACE,
 };
 use crate::link::blocks::ReadBlock;
 use crate::manager::ban::Ban;
@@ -72,7 +72,7 @@ use std::time::Duration;
 /// struct Greeter;
 ///
 /// impl Handler for Greeter {
-///     type Command = ();
+///     type Request = ();
 ///
 ///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
 ///         if let (Event::Ready { handshake }, Some(view)) = (event, ctx.peer(peer)) {
@@ -92,9 +92,9 @@ pub struct Reactor<N: Net, H: Handler> {
     net: N,
     engine: Engine,
     handler: H,
-    handle: Handle<H::Command>,
+    handle: Handle<H::Request>,
     /// None once the loop has ended, so that handles hear of it.
-    commands: Option<Receiver<Command<H::Command>>>,
+    commands: Option<Receiver<Request<H::Request>>>,
     /// Whether the queue of commands may hold more than was taken.
     commands_pending: bool,
     /// Whether there may be more completions and refused options than were taken.
@@ -130,7 +130,7 @@ impl<H: Handler> Reactor<MioNet, H> {
         Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
     }
 
-    /// Waits until the book is written, at most [`BOOK_END_MAX`](crate::limits::BOOK_END_MAX), and closes its store. To
+    /// Waits until the book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its store. To
     /// be called when the loop has ended; without a call the end of the network does the same and only logs a failure.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     /// A remote control for other threads.
-    pub fn handle(&self) -> Handle<H::Command> {
+    pub fn handle(&self) -> Handle<H::Request> {
         self.handle.clone()
     }
 
@@ -398,8 +398,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         if !self.commands_pending {
             return;
         }
-        let until = self.net.now().plus(COMMANDS_STEP_MAX);
-        for _ in 0..budget!(Commands, COMMANDS_PER_TURN) {
+        let until = self.net.now().plus(MAX_REQUESTS_STEP);
+        for _ in 0..budget!(Commands, REQUESTS_PER_TURN) {
             let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
                 self.commands_pending = false;
                 break;

@@ -7,7 +7,7 @@ use crate::error::IoStep;
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
-    CLOSES_PER_TURN, FLUSH_STEP_MAX, READ_STEP_MAX, SLICES_PER_WRITE, WRITES_PER_TURN, WRITTEN_PER_TURN_MAX_BYTES,
+    CLOSES_PER_TURN, MAX_FLUSH_STEP, MAX_READ_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE, WRITES_PER_TURN,
 };
 use crate::net::Net;
 use crate::offload::Offload;
@@ -17,7 +17,7 @@ use std::io::{ErrorKind, IoSlice};
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub(super) fn read(&mut self) {
         self.read_clock();
-        let until = self.engine.now().plus(READ_STEP_MAX);
+        let until = self.engine.now().plus(MAX_READ_STEP);
         let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
         for _ in 0..self.engine.links_mut().table.ready_len() {
             let Some(id) = self.engine.links_mut().table.pop_ready() else { return };
@@ -66,7 +66,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     pub(super) fn flush(&mut self) {
-        let until = self.net.now().plus(FLUSH_STEP_MAX);
+        let until = self.net.now().plus(MAX_FLUSH_STEP);
         let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
         for _ in 0..self.engine.links_mut().table.dirty_len() {
             let Some(id) = self.engine.links_mut().table.pop_dirty() else { return };
@@ -81,7 +81,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Sends what waits, as much as one turn allows, and returns when the last write began. The kernel does not remind
     /// of a link that could take more: what is left goes back on the list.
     fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
-        let (mut at, mut left_bytes) = (Instant::ZERO, WRITTEN_PER_TURN_MAX_BYTES);
+        let (mut at, mut left_bytes) = (Instant::ZERO, MAX_WRITTEN_PER_TURN_BYTES);
         for _ in 0..WRITES_PER_TURN {
             let Some(queue) = self.engine.sendable_queue(id) else { return at };
             if left_bytes == 0 || at >= until {

@@ -31,10 +31,10 @@ impl Default for Conditions {
 }
 
 impl Conditions {
-    const CAPACITY_MAX_BYTES: usize = 2 << 30;
+    const MAX_CAPACITY_BYTES: usize = 2 << 30;
 
     fn capacity_bytes(&self) -> usize {
-        self.capacity_bytes.clamp(1, Self::CAPACITY_MAX_BYTES)
+        self.capacity_bytes.clamp(1, Self::MAX_CAPACITY_BYTES)
     }
 
     /// Of what `side` receives.

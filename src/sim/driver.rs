@@ -16,7 +16,7 @@ use std::io;
 use std::time::Duration;
 
 /// Rounds at one moment after which a run is given up: no correct loop needs as many to come to rest.
-const ROUNDS_PER_MOMENT_MAX: u64 = 1_000_000;
+const MAX_ROUNDS_PER_MOMENT: u64 = 1_000_000;
 
 /// A loop that can be driven.
 pub trait Actor {
@@ -81,19 +81,19 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct Driver {
     world: World,
-    rounds_per_moment_max: u64,
+    max_rounds_per_moment: u64,
 }
 
 impl Driver {
     /// A driver that takes a million rounds at one moment for a livelock.
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), rounds_per_moment_max: ROUNDS_PER_MOMENT_MAX }
+        Self { world: world.clone(), max_rounds_per_moment: MAX_ROUNDS_PER_MOMENT }
     }
 
     /// Takes fewer or more rounds at one moment for a livelock.
     #[must_use]
-    pub fn with_rounds_per_moment(self, rounds_per_moment_max: u64) -> Self {
-        Self { rounds_per_moment_max, ..self }
+    pub fn with_rounds_per_moment(self, max_rounds_per_moment: u64) -> Self {
+        Self { max_rounds_per_moment, ..self }
     }
 
     /// Runs until the clock shows `until` and all work of that moment is done.
@@ -137,7 +137,7 @@ impl Driver {
             }
             schedule.run_round(actors).map_err(RunError::Poller)?;
             rounds += 1;
-            if rounds >= self.rounds_per_moment_max {
+            if rounds >= self.max_rounds_per_moment {
                 return Err(RunError::Livelock { at: self.world.now(), rounds });
             }
         }

@@ -247,7 +247,7 @@ mod tests {
     fn who_ends_the_search_is_asked_for_nothing_more() {
         let long: Vec<u64> = (1..=200).collect();
         let needs = (0..200).step_by(3).map(|at| (4, at, 1)).collect();
-        for runs_max in 1..60 {
+        for max_runs in 1..60 {
             let (mut runs, mut told) = (0, Vec::new());
             let fails = |tape: &Tape| {
                 runs += 1;
@@ -255,11 +255,11 @@ mod tests {
             };
             let goes_on = |runs| {
                 told.push(runs);
-                runs < runs_max
+                runs < max_runs
             };
             let found = minimise(&tape_of(&[(4, &long)]), fails, goes_on).unwrap();
-            assert_eq!((found.runs, runs, found.is_least), (runs_max, runs_max, false));
-            assert_eq!(told, (0..=runs_max).collect::<Vec<u64>>());
+            assert_eq!((found.runs, runs, found.is_least), (max_runs, max_runs, false));
+            assert_eq!(told, (0..=max_runs).collect::<Vec<u64>>());
             assert!(meets(&found.tape, &needs));
         }
     }
@@ -327,10 +327,10 @@ mod tests {
         }
 
         #[test]
-        fn with_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, runs_max in 1..30_u64) {
+        fn with_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, max_runs in 1..30_u64) {
             let tape = Tape::of_draws(draws);
-            if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), |runs| runs < runs_max) {
-                prop_assert!(fails_by(shape, &found.tape) && found.runs <= runs_max);
+            if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), |runs| runs < max_runs) {
+                prop_assert!(fails_by(shape, &found.tape) && found.runs <= max_runs);
                 prop_assert!(found.tape.to_text().len() <= tape.to_text().len());
             }
         }

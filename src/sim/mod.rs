@@ -26,7 +26,7 @@
 //! use peerloop::{Config, Handler, Network, time::Instant};
 //! use std::{rc::Rc, time::Duration};
 //! # struct Yours;
-//! # impl Handler for Yours { type Command = (); }
+//! # impl Handler for Yours { type Request = (); }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! let world = World::new(7, Instant::ZERO);
@@ -58,7 +58,7 @@
 //! struct Dialler;
 //!
 //! impl Handler for Dialler {
-//!     type Command = ();
+//!     type Request = ();
 //!
 //!     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
 //!         ctx.connect("10.0.0.1:18444".parse().expect("an address")).expect("the table has room");
@@ -68,7 +68,7 @@
 //! struct Acceptor;
 //!
 //! impl Handler for Acceptor {
-//!     type Command = ();
+//!     type Request = ();
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

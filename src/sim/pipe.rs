@@ -8,9 +8,9 @@
 use super::tape::Chance;
 use std::io::IoSlice;
 
-/// Buffers that the pool keeps for the next pipe, each of at most [`POOLED_MAX_BYTES`].
-const POOLED_MAX: usize = 64;
-const POOLED_MAX_BYTES: usize = 64 * 1024;
+/// Buffers that the pool keeps for the next pipe, each of at most [`MAX_POOLED_BYTES`].
+const MAX_POOLED: usize = 64;
+const MAX_POOLED_BYTES: usize = 64 * 1024;
 
 /// Where a stream of bytes is cut into the pieces that one call moves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < POOLED_MAX && buffer.capacity() <= POOLED_MAX_BYTES {
+        if self.0.len() < MAX_POOLED && buffer.capacity() <= MAX_POOLED_BYTES {
             buffer.clear();
             self.0.push(buffer);
         }

@@ -28,7 +28,7 @@ pub enum Poller {
 }
 
 /// Tokens that a [`Poller::Noisy`] remembers, to be wrong about.
-const RECENT_MAX: usize = 8;
+const MAX_RECENT: usize = 8;
 
 /// Something that a host has to be told.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,7 @@ impl Queue {
             return;
         }
         for event in &*ready {
-            if self.recent.len() == RECENT_MAX {
+            if self.recent.len() == MAX_RECENT {
                 self.recent.remove(0);
             }
             self.recent.push(event.token);

@@ -14,7 +14,7 @@ use std::fmt;
 use std::rc::Rc;
 
 /// Most zeros that one word of a text stands for, 8 MiB of them.
-const ZEROS_MAX: usize = 1 << 20;
+const MAX_ZEROS: usize = 1 << 20;
 
 /// All draws of a world. Cheap to clone: all clones are the same tape.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ impl Tape {
                         let zeros = zeros
                             .parse::<usize>()
                             .ok()
-                            .filter(|zeros| *zeros <= ZEROS_MAX)
+                            .filter(|zeros| *zeros <= MAX_ZEROS)
                             .ok_or_else(|| error(word))?;
                         stream.resize(stream.len() + zeros, 0);
                     }

@@ -6,9 +6,9 @@
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;
-use crate::error::{CloseReason, CommandError, Consequences};
+use crate::error::{CloseReason, Consequences, RequestError};
 use crate::id::LinkId;
-use crate::limits::{BLOCK_PAYLOAD_MAX_BYTES, CLOSE_GRACE, SEND_QUEUE_MAX_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::limits::{CLOSE_GRACE, MAX_BLOCK_PAYLOAD_BYTES, MAX_SEND_QUEUE_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Ending, Hold, Link, Phase};
 use crate::link::send_queue::BufferPool;
@@ -241,25 +241,25 @@ impl Links {
 
     /// Checks that the peer takes a payload of `len_bytes`: by its `protoconf`, which is about everything but blocks
     /// and transactions.
-    pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), CommandError> {
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+    pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), RequestError> {
+        let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         let limits = PayloadLimits {
-            message_max_bytes: u64::from(link.peer.max_recv_payload()),
-            block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES,
+            max_message_bytes: u64::from(link.peer.max_recv_payload()),
+            max_block_bytes: MAX_BLOCK_PAYLOAD_BYTES,
         };
         if len_bytes > payload_limit(command, &limits) {
-            return Err(CommandError::TooLargeForPeer);
+            return Err(RequestError::TooLargeForPeer);
         }
         Ok(())
     }
 
     /// Checks that a message of `len` bytes fits the link's queue.
-    pub(super) fn check_room(&self, id: LinkId, len: usize) -> Result<(), CommandError> {
-        let link = self.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+    pub(super) fn check_room(&self, id: LinkId, len: usize) -> Result<(), RequestError> {
+        let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         let waiting_bytes = link.messages_waiting_bytes();
-        let is_full = waiting_bytes.saturating_add(len) > SEND_QUEUE_MAX_BYTES && waiting_bytes > 0;
+        let is_full = waiting_bytes.saturating_add(len) > MAX_SEND_QUEUE_BYTES && waiting_bytes > 0;
         if is_full && !canary!(UnboundedQueue) {
-            return Err(CommandError::QueueFull);
+            return Err(RequestError::QueueFull);
         }
         Ok(())
     }

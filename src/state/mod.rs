@@ -19,9 +19,9 @@ pub(crate) use sending::AfterWrite;
 pub(crate) use telemetry::Telemetry;
 
 use crate::config::Config;
-use crate::error::CommandError;
+use crate::error::RequestError;
 use crate::id::LinkId;
-use crate::limits::{RESTART_WINDOW, RESTARTS_MAX};
+use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::peer::PeerConnection;
@@ -53,7 +53,7 @@ impl LoopState {
             rng,
             links: Links::new(&config, now),
             clocks: Clocks::new(now),
-            telemetry: Telemetry::new(config.measures_peers),
+            telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),
             manager,
             stopping: false,
@@ -62,12 +62,12 @@ impl LoopState {
     }
 
     /// Takes a row for a connection to `address`, which the turn then opens.
-    pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, CommandError> {
+    pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
         if self.stopping {
-            return Err(CommandError::Stopped);
+            return Err(RequestError::Stopped);
         }
         if self.links.table.len() >= self.config.max_links {
-            return Err(CommandError::TableFull);
+            return Err(RequestError::TableFull);
         }
         if let Some(manager) = &mut self.manager {
             manager.allow_dial(address, self.clocks.now(), self.clocks.unix())?;
@@ -78,7 +78,7 @@ impl LoopState {
     /// Takes a row for a connection that the manager has counted.
     pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
         let pong_timeout = self.config.pong_timeout;
-        let mut peer = PeerConnection::new_outbound(address, (RESTARTS_MAX, RESTART_WINDOW), pong_timeout);
+        let mut peer = PeerConnection::new_outbound(address, (MAX_RESTARTS, RESTART_WINDOW), pong_timeout);
         let tracking = self.manager.as_ref().and_then(|manager| manager.dialler.restarts(address));
         if let (Some(restart), Some(tracking)) = (peer.restart_mut(), tracking) {
             *restart = tracking;

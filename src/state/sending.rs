@@ -13,14 +13,14 @@
 
 use super::LoopState;
 use crate::bugs::canary;
-use crate::error::CommandError;
+use crate::error::RequestError;
 use crate::id::LinkId;
 use crate::limits::{
-    EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, PINGS_OUTSTANDING_MAX, SEND_LIMIT_FACTOR, SEND_QUEUE_PAUSE_BYTES,
-    STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES,
+    BODY_REFILL_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING,
+    SEND_LIMIT_FACTOR, SEND_QUEUE_PAUSE_BYTES,
 };
 use crate::link::blocks::WriteBlock;
-use crate::link::row::{Link, OutgoingStream, Phase};
+use crate::link::row::{Link, OutgoingBody, Phase};
 use crate::link::send_queue::{BufferPool, SendQueue, frame_boundary};
 use crate::peer::{ConnectionState, PingPongState};
 use crate::protocol::{CommandName, EXTENDED_PAYLOAD_VERSION};
@@ -92,7 +92,7 @@ impl LoopState {
     }
 
     /// Sends a message of the handler's.
-    pub(crate) fn send(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+    pub(crate) fn send(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         match message {
             MessageRef::Inv(inventory) => self.send_parts(id, *inventory, MessageRef::Inv),
             MessageRef::GetData(inventory) => self.send_parts(id, *inventory, MessageRef::GetData),
@@ -106,8 +106,8 @@ impl LoopState {
         id: LinkId,
         inventory: InventoryRef<'a>,
         message: fn(InventoryRef<'a>) -> MessageRef<'a>,
-    ) -> Result<(), CommandError> {
-        let most = self.inventory_max_items(id);
+    ) -> Result<(), RequestError> {
+        let most = self.max_inventory_items(id);
         if inventory.len() <= most {
             return self.send_one(id, &message(inventory));
         }
@@ -128,7 +128,7 @@ impl LoopState {
         Ok(())
     }
 
-    fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), CommandError> {
+    fn send_one(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         let magic = self.magic;
         let mut frame = self.links.pool.take();
         message.encode_frame(magic, &mut frame);
@@ -173,7 +173,7 @@ impl LoopState {
     }
 
     /// Sends a frame of the handler's that is encoded already.
-    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), CommandError> {
+    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), RequestError> {
         let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
         if let Some(header) = header {
             self.links.check_size(id, header.command, header.payload_len)?;
@@ -187,23 +187,23 @@ impl LoopState {
     }
 
     /// Items of an inventory that the peer takes in one message (SV Node 1.2.2, net.cpp GetMaxInvElements).
-    fn inventory_max_items(&self, id: LinkId) -> usize {
+    fn max_inventory_items(&self, id: LinkId) -> usize {
         let theirs = self.links.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
-        let ours = self.config.message_max_bytes.saturating_mul(SEND_LIMIT_FACTOR);
+        let ours = self.config.max_message_bytes.saturating_mul(SEND_LIMIT_FACTOR);
         (theirs.min(ours).saturating_sub(8) / InventoryItem::LEN_BYTES as u64).max(1) as usize
     }
 
     /// Sends a ping that was due at `planned`.
-    pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, CommandError> {
+    pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, RequestError> {
         let frame_len = HEADER_LEN_BYTES + 8;
         self.links.check_room(id, frame_len)?;
         let nonce = PingPongState::generate_nonce(&mut self.rng);
-        let link = self.links.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get_mut(id).ok_or(RequestError::NoSuchPeer)?;
         if !link.has_pongs() {
-            return Err(CommandError::NoPongs);
+            return Err(RequestError::NoPongs);
         }
-        if link.peer.ping_pong().pending_count() >= PINGS_OUTSTANDING_MAX {
-            return Err(CommandError::TooManyPings);
+        if link.peer.ping_pong().pending_count() >= MAX_PINGS_OUTSTANDING {
+            return Err(RequestError::TooManyPings);
         }
         let magic = self.magic;
         let gathered_bytes = self.links.write_block.gathered().len();
@@ -211,7 +211,7 @@ impl LoopState {
         if self.links.write_block.gathered().len() > gathered_bytes {
             self.links.write_block.note_ping();
         }
-        let link = self.links.table.get_mut(id).ok_or(CommandError::NoSuchPeer)?;
+        let link = self.links.table.get_mut(id).ok_or(RequestError::NoSuchPeer)?;
         link.peer.ping_pong_mut().queue_ping(nonce, planned, end);
         self.telemetry.counters.pings_sent += 1;
         self.telemetry.sent.add(CommandName::PING, 8);
@@ -221,18 +221,18 @@ impl LoopState {
     // --- Messages in parts ------------------------------------------------------------------------------------------
 
     /// Begins a message whose payload will be fed in parts.
-    pub(crate) fn begin_stream(&mut self, id: LinkId, header: &Header) -> Result<(), CommandError> {
-        let link = self.links.table.get(id).ok_or(CommandError::NoSuchPeer)?;
+    pub(crate) fn begin_body(&mut self, id: LinkId, header: &Header) -> Result<(), RequestError> {
+        let link = self.links.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         if link.stream.is_some() {
-            return Err(CommandError::StreamOpen);
+            return Err(RequestError::BodyOpen);
         }
         self.links.check_size(id, header.command, header.payload_len)?;
         let needs_extension = header.payload_len > u64::from(u32::MAX);
         if needs_extension && link.negotiated_version < EXTENDED_PAYLOAD_VERSION {
-            return Err(CommandError::TooLargeForPeer);
+            return Err(RequestError::TooLargeForPeer);
         }
         if !needs_extension && header.is_extended() {
-            return Err(CommandError::ChecksumMissing);
+            return Err(RequestError::ChecksumMissing);
         }
         let len = if needs_extension { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES };
         self.links.check_room(id, len)?;
@@ -245,31 +245,31 @@ impl LoopState {
         if let Some(link) = self.links.table.get_mut(id)
             && header.payload_len > 0
         {
-            link.stream = Some(Box::new(OutgoingStream { left: header.payload_len, behind: SendQueue::default() }));
+            link.stream = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
         }
         Ok(())
     }
 
     /// Takes of the next part of the message that was begun what there is room for; its last byte lets go of what waits
     /// behind it.
-    pub(crate) fn feed_stream(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), CommandError> {
+    pub(crate) fn feed_body(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), RequestError> {
         if part.is_empty() {
             return Ok(());
         }
-        let link = self.links.table.get(id).ok_or(CommandError::NoSuchPeer)?;
-        let stream = link.stream.as_ref().ok_or(CommandError::NoStream)?;
+        let link = self.links.table.get(id).ok_or(RequestError::NoSuchPeer)?;
+        let stream = link.stream.as_ref().ok_or(RequestError::NoBody)?;
         if part.len() as u64 > stream.left {
-            return Err(CommandError::StreamOverrun);
+            return Err(RequestError::BodyOverrun);
         }
         self.queue_replies(id);
-        let Some(link) = self.links.table.get_mut(id) else { return Err(CommandError::NoSuchPeer) };
-        let Some(stream) = &mut link.stream else { return Err(CommandError::NoStream) };
-        let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(link.queue.waiting_bytes());
+        let Some(link) = self.links.table.get_mut(id) else { return Err(RequestError::NoSuchPeer) };
+        let Some(stream) = &mut link.stream else { return Err(RequestError::NoBody) };
+        let room_bytes = MAX_BODY_WAITING_BYTES.saturating_sub(link.queue.waiting_bytes());
         let taken = part.split_to(part.len().min(room_bytes));
         stream.left -= taken.len() as u64;
         link.queue.push_rest_shared(taken, &mut self.links.pool);
         if stream.left == 0 {
-            link.stream_end = link.bytes_written + link.queue.waiting_bytes() as u64;
+            link.body_end = link.bytes_written + link.queue.waiting_bytes() as u64;
             link.queue.push_queue(&mut stream.behind, &mut self.links.pool);
             link.stream = None;
         }
@@ -323,7 +323,7 @@ impl LoopState {
         if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| is_empty) {
             costs.waits_no_more(id, at);
         }
-        let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= STREAM_REFILL_BYTES;
+        let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= BODY_REFILL_BYTES;
         let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
         if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
             self.links.release(id, self.clocks.now(), |hold| hold.queue_full = false);
@@ -393,8 +393,8 @@ impl Link {
         match self.queue.push_ahead(frame, self.stream.is_some(), pool) {
             Some(waiting_bytes) => {
                 let end = self.bytes_written + waiting_bytes as u64;
-                if end - (frame.len() as u64) < self.stream_end {
-                    self.stream_end += frame.len() as u64;
+                if end - (frame.len() as u64) < self.body_end {
+                    self.body_end += frame.len() as u64;
                 }
                 end
             }

@@ -35,7 +35,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    pub(crate) fn new(measures_peers: bool) -> Self {
+    pub(crate) fn new(measure_peers: bool) -> Self {
         Self {
             census: Census::default(),
             counters: Counters::default(),
@@ -43,7 +43,7 @@ impl Telemetry {
             dial_holds: DialHoldCounts::default(),
             received: MessageCounts::default(),
             sent: MessageCounts::default(),
-            costs: measures_peers.then(Box::default),
+            costs: measure_peers.then(Box::default),
             connect: LatencyHistogram::new(),
             handshake: LatencyHistogram::new(),
             ping_rtt: LatencyHistogram::new(),

@@ -6,7 +6,7 @@
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
 use crate::error::WireError;
-use crate::limits::{AUTH_SIGNATURE_MAX_BYTES, AUTH_SIGNATURE_MIN_BYTES, PUBLIC_KEY_LEN_BYTES};
+use crate::limits::{MAX_AUTH_SIGNATURE_BYTES, MIN_AUTH_SIGNATURE_BYTES, PUBLIC_KEY_LEN_BYTES};
 use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
@@ -87,8 +87,8 @@ impl<'a> AuthResponseRef<'a> {
         let mut reader = Reader::new(CommandName::AUTHRESP, payload);
         let public_key = reader.var_bytes(PUBLIC_KEY_LEN_BYTES)?.try_into().map_err(|_| reader.bad_value())?;
         let client_nonce = reader.u64()?;
-        let signature = reader.var_bytes(AUTH_SIGNATURE_MAX_BYTES)?;
-        if signature.len() < AUTH_SIGNATURE_MIN_BYTES {
+        let signature = reader.var_bytes(MAX_AUTH_SIGNATURE_BYTES)?;
+        if signature.len() < MIN_AUTH_SIGNATURE_BYTES {
             return Err(reader.bad_value());
         }
         Ok(Self { public_key, client_nonce, signature })
@@ -98,7 +98,7 @@ impl<'a> AuthResponseRef<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(&self.public_key, PUBLIC_KEY_LEN_BYTES, out);
         out.extend_from_slice(&self.client_nonce.to_le_bytes());
-        put_var_bytes(self.signature, AUTH_SIGNATURE_MAX_BYTES, out);
+        put_var_bytes(self.signature, MAX_AUTH_SIGNATURE_BYTES, out);
     }
 
     /// The message on its own.

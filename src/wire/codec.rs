@@ -5,7 +5,7 @@
 //! strings have a form of their own.
 
 use crate::error::WireError;
-use crate::limits::COMPACT_SIZE_MAX;
+use crate::limits::MAX_COMPACT_SIZE;
 use crate::protocol::CommandName;
 
 /// Reads the fields of one payload in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         self.u8().map(|byte| byte != 0)
     }
 
-    /// Reads a CompactSize, at most [`COMPACT_SIZE_MAX`].
+    /// Reads a CompactSize, at most [`MAX_COMPACT_SIZE`].
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         if size < least {
             return Err(WireError::NonCanonicalSize { command: self.command });
         }
-        if size > COMPACT_SIZE_MAX {
+        if size > MAX_COMPACT_SIZE {
             return Err(WireError::OverlongSize { command: self.command });
         }
         Ok(size)
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
-    /// Reads a CompactSize that counts elements of at least `element_min_bytes` bytes each: no count is believed that
+    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each: no count is believed that
     /// the rest of the payload cannot hold.
     ///
     /// # Errors
@@ -183,10 +183,10 @@ impl<'a> Reader<'a> {
     ///
     /// # Panics
     ///
-    /// If `element_min_bytes` is zero.
-    pub fn count(&mut self, element_min_bytes: usize) -> Result<usize, WireError> {
+    /// If `min_element_bytes` is zero.
+    pub fn count(&mut self, min_element_bytes: usize) -> Result<usize, WireError> {
         let count = self.compact_size()?;
-        let possible = self.unread.len() / element_min_bytes;
+        let possible = self.unread.len() / min_element_bytes;
         usize::try_from(count).ok().filter(|&count| count <= possible).ok_or_else(|| self.truncated())
     }
 
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `size` in its shortest form. No reader accepts a size above [`COMPACT_SIZE_MAX`].
+/// Appends `size` in its shortest form. No reader accepts a size above [`MAX_COMPACT_SIZE`].
 pub fn put_compact_size(size: u64, out: &mut Vec<u8>) {
     match size {
         0..=0xfc => out.push(size as u8),

@@ -5,7 +5,7 @@
 use super::codec::{Reader, put_var_bytes};
 use super::version::AssociationId;
 use crate::error::WireError;
-use crate::limits::STREAM_POLICY_MAX_BYTES;
+use crate::limits::MAX_STREAM_POLICY_BYTES;
 use crate::protocol::CommandName;
 
 /// The `createstrm` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
@@ -16,7 +16,7 @@ pub struct CreateStreamRef<'a> {
     pub association_id: AssociationId,
     /// What the connection is for.
     pub stream_type: StreamType,
-    /// The name of the policy that decides which messages go where, at most [`STREAM_POLICY_MAX_BYTES`]; empty keeps
+    /// The name of the policy that decides which messages go where, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps
     /// the one there is.
     pub policy: &'a [u8],
 }
@@ -28,7 +28,7 @@ pub struct CreateStream {
     pub association_id: AssociationId,
     /// What the connection is for.
     pub stream_type: StreamType,
-    /// The name of the policy that decides which messages go where, at most [`STREAM_POLICY_MAX_BYTES`]; empty keeps
+    /// The name of the policy that decides which messages go where, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps
     /// the one there is.
     pub policy: Box<[u8]>,
 }
@@ -72,7 +72,7 @@ impl<'a> CreateStreamRef<'a> {
         Ok(Self {
             association_id: AssociationId::read(&mut reader)?,
             stream_type: StreamType::read(&mut reader)?,
-            policy: reader.var_bytes(STREAM_POLICY_MAX_BYTES)?,
+            policy: reader.var_bytes(MAX_STREAM_POLICY_BYTES)?,
         })
     }
 
@@ -80,7 +80,7 @@ impl<'a> CreateStreamRef<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.association_id.write(out);
         out.push(self.stream_type as u8);
-        put_var_bytes(self.policy, STREAM_POLICY_MAX_BYTES, out);
+        put_var_bytes(self.policy, MAX_STREAM_POLICY_BYTES, out);
     }
 
     /// The message on its own.

@@ -6,16 +6,16 @@
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
 use crate::error::WireError;
-use crate::limits::{BLOOM_ELEMENT_MAX_BYTES, BLOOM_FILTER_MAX_BYTES, BLOOM_HASHES_MAX};
+use crate::limits::{MAX_BLOOM_ELEMENT_BYTES, MAX_BLOOM_FILTER_BYTES, MAX_BLOOM_HASHES};
 use crate::protocol::CommandName;
 use std::f64::consts::LN_2;
 
 /// The `filterload` message over the payload that it was read from (SV Node 1.2.2, bloom.h CBloomFilter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterLoadRef<'a> {
-    /// The bits, eight to a byte, the lowest first; at most [`BLOOM_FILTER_MAX_BYTES`].
+    /// The bits, eight to a byte, the lowest first; at most [`MAX_BLOOM_FILTER_BYTES`].
     pub bits: &'a [u8],
-    /// The number of hash functions, at most [`BLOOM_HASHES_MAX`].
+    /// The number of hash functions, at most [`MAX_BLOOM_HASHES`].
     pub hash_count: u32,
     /// What varies the hash functions.
     pub tweak: u32,
@@ -36,14 +36,14 @@ pub struct BloomFilter {
 /// NetMsgType::FILTERADD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterAddRef<'a> {
-    /// What the filter shall match too, at most [`BLOOM_ELEMENT_MAX_BYTES`].
+    /// What the filter shall match too, at most [`MAX_BLOOM_ELEMENT_BYTES`].
     pub element: &'a [u8],
 }
 
 /// The `filteradd` message on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterAdd {
-    /// What the filter shall match too, at most [`BLOOM_ELEMENT_MAX_BYTES`].
+    /// What the filter shall match too, at most [`MAX_BLOOM_ELEMENT_BYTES`].
     pub element: Box<[u8]>,
 }
 
@@ -56,9 +56,9 @@ impl<'a> FilterLoadRef<'a> {
     /// [`WireError::NonCanonicalSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::FILTERLOAD, payload);
-        let bits = reader.var_bytes(BLOOM_FILTER_MAX_BYTES)?;
+        let bits = reader.var_bytes(MAX_BLOOM_FILTER_BYTES)?;
         let hash_count = reader.u32()?;
-        if hash_count > BLOOM_HASHES_MAX {
+        if hash_count > MAX_BLOOM_HASHES {
             return Err(reader.too_long());
         }
         Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
@@ -66,16 +66,16 @@ impl<'a> FilterLoadRef<'a> {
 
     /// Appends the payload; bits that are too many are cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_var_bytes(self.bits, BLOOM_FILTER_MAX_BYTES, out);
+        put_var_bytes(self.bits, MAX_BLOOM_FILTER_BYTES, out);
         out.extend_from_slice(&self.hash_count.to_le_bytes());
         out.extend_from_slice(&self.tweak.to_le_bytes());
         out.push(self.flags);
     }
 
     /// Whether `element` may be in the filter. A filter without bits holds everything, and none holds an element of
-    /// more than [`BLOOM_ELEMENT_MAX_BYTES`].
+    /// more than [`MAX_BLOOM_ELEMENT_BYTES`].
     pub fn contains(&self, element: &[u8]) -> bool {
-        element.len() <= BLOOM_ELEMENT_MAX_BYTES
+        element.len() <= MAX_BLOOM_ELEMENT_BYTES
             && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)
                 .all(|bit| self.bits[bit / 8] & 1 << (bit % 8) != 0)
     }
@@ -106,16 +106,16 @@ impl BloomFilter {
         let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
         // A float that is too large becomes the largest integer.
-        let len_bytes = (wanted_bits as usize).min(BLOOM_FILTER_MAX_BYTES * 8) / 8;
+        let len_bytes = (wanted_bits as usize).min(MAX_BLOOM_FILTER_BYTES * 8) / 8;
         // The node divides integers here, and so must who wants the same filter.
         let bits_per_element = (len_bytes * 8).checked_div(element_count as usize).unwrap_or(0);
-        let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(BLOOM_HASHES_MAX);
+        let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(MAX_BLOOM_HASHES);
         Self { bits: vec![0; len_bytes].into(), hash_count, tweak, flags }
     }
 
-    /// Puts `element` in, unless it has more than [`BLOOM_ELEMENT_MAX_BYTES`].
+    /// Puts `element` in, unless it has more than [`MAX_BLOOM_ELEMENT_BYTES`].
     pub fn insert(&mut self, element: &[u8]) {
-        if element.len() <= BLOOM_ELEMENT_MAX_BYTES {
+        if element.len() <= MAX_BLOOM_ELEMENT_BYTES {
             for bit in bit_indexes(self.bits.len(), self.hash_count, self.tweak, element) {
                 self.bits[bit / 8] |= 1 << (bit % 8);
             }
@@ -148,16 +148,16 @@ impl<'a> FilterAddRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] above [`BLOOM_ELEMENT_MAX_BYTES`], [`WireError::Truncated`] and
+    /// [`WireError::TooLong`] above [`MAX_BLOOM_ELEMENT_BYTES`], [`WireError::Truncated`] and
     /// [`WireError::NonCanonicalSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::FILTERADD, payload);
-        Ok(Self { element: reader.var_bytes(BLOOM_ELEMENT_MAX_BYTES)? })
+        Ok(Self { element: reader.var_bytes(MAX_BLOOM_ELEMENT_BYTES)? })
     }
 
     /// Appends the payload; an element that is too long is cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_var_bytes(self.element, BLOOM_ELEMENT_MAX_BYTES, out);
+        put_var_bytes(self.element, MAX_BLOOM_ELEMENT_BYTES, out);
     }
 
     /// The message on its own; copies the element.

@@ -5,8 +5,8 @@
 //! is not part of [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
 
 use crate::limits::{
-    BLOCK_PAYLOAD_MAX_BYTES, EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES,
-    LEGACY_PAYLOAD_MAX_BYTES, PAYLOAD_MAX_BYTES, TX_PAYLOAD_MAX_BYTES,
+    EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, MAX_BLOCK_PAYLOAD_BYTES,
+    MAX_LEGACY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, MAX_TX_PAYLOAD_BYTES,
 };
 use crate::protocol::CommandName;
 use sha2::block_api::compress256;
@@ -29,7 +29,7 @@ mod field {
 pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
 
 /// What fits one block of SHA-256 beside its padding.
-const ONE_BLOCK_MAX_BYTES: usize = 55;
+const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
 const SHA256_BEGIN: [u32; 8] =
@@ -129,7 +129,7 @@ fn four(field: &[u8]) -> [u8; 4] {
 
 /// The first four bytes of SHA-256 applied twice.
 pub fn checksum(payload: &[u8]) -> [u8; 4] {
-    if payload.len() > ONE_BLOCK_MAX_BYTES {
+    if payload.len() > MAX_ONE_BLOCK_BYTES {
         return finish_checksum(Sha256::new_with_prefix(payload));
     }
     // Most messages are small, and for them the bookkeeping of a hasher costs a third of the hash.
@@ -168,14 +168,14 @@ fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
 pub struct PayloadLimits {
     /// Bytes of every command without a limit of its own, unknown ones too; this is also what our `protoconf`
     /// announces. Default 2 MiB, at least 1 MiB.
-    pub message_max_bytes: u64,
+    pub max_message_bytes: u64,
     /// Bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
-    pub block_max_bytes: u64,
+    pub max_block_bytes: u64,
 }
 
 impl Default for PayloadLimits {
     fn default() -> Self {
-        Self { message_max_bytes: PAYLOAD_MAX_BYTES, block_max_bytes: BLOCK_PAYLOAD_MAX_BYTES }
+        Self { max_message_bytes: MAX_PAYLOAD_BYTES, max_block_bytes: MAX_BLOCK_PAYLOAD_BYTES }
     }
 }
 
@@ -184,7 +184,7 @@ impl PayloadLimits {
     #[inline]
     pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
         // Pings and empty messages are smaller than any command's limit, whatever their name is.
-        let smallest = self.message_max_bytes.min(self.block_max_bytes).min(GETBLOCKTXN_MIN_BYTES);
+        let smallest = self.max_message_bytes.min(self.max_block_bytes).min(MIN_GETBLOCKTXN_BYTES);
         payload_len <= smallest || payload_len <= payload_limit(command, self)
     }
 }
@@ -192,23 +192,23 @@ impl PayloadLimits {
 /// The most bytes of payload that `command` may claim; one more closes the connection.
 pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     match command {
-        CommandName::PING | CommandName::PONG => limits.message_max_bytes,
-        CommandName::PROTOCONF => LEGACY_PAYLOAD_MAX_BYTES,
-        CommandName::TX | CommandName::DATAREFTX => TX_PAYLOAD_MAX_BYTES,
+        CommandName::PING | CommandName::PONG => limits.max_message_bytes,
+        CommandName::PROTOCONF => MAX_LEGACY_PAYLOAD_BYTES,
+        CommandName::TX | CommandName::DATAREFTX => MAX_TX_PAYLOAD_BYTES,
         CommandName::BLOCK | CommandName::CMPCTBLOCK | CommandName::BLOCKTXN | CommandName::HDRSEN => {
-            limits.block_max_bytes
+            limits.max_block_bytes
         }
-        CommandName::GETBLOCKTXN => getblocktxn_limit(limits.block_max_bytes),
-        _ => limits.message_max_bytes,
+        CommandName::GETBLOCKTXN => getblocktxn_limit(limits.max_block_bytes),
+        _ => limits.max_message_bytes,
     }
 }
 
 /// What `getblocktxn` may have however small blocks are.
-const GETBLOCKTXN_MIN_BYTES: u64 = 24;
+const MIN_GETBLOCKTXN_BYTES: u64 = 24;
 
 /// Six bytes per smallest transaction of the largest block, and room for the message around them.
-const fn getblocktxn_limit(block_max_bytes: u64) -> u64 {
-    let indexes = block_max_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
+const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
+    let indexes = max_block_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
     let header = if indexes > u32::MAX as u64 { 44 } else { 24 };
     indexes + header
 }
@@ -267,7 +267,7 @@ mod tests {
     fn no_limit_is_passed_by_small_payloads() {
         let commands = CommandName::ALL.into_iter().chain([CommandName::new("no such")]);
         for (command, least) in commands.flat_map(|command| [0, 8, 23, 24, 25, 1 << 20].map(|least| (command, least))) {
-            let limits = PayloadLimits { message_max_bytes: least, block_max_bytes: least };
+            let limits = PayloadLimits { max_message_bytes: least, max_block_bytes: least };
             let limit = payload_limit(command, &limits);
             for len in (0..40).chain([limit, limit + 1]) {
                 assert_eq!(limits.allow(command, len), len <= limit, "{command} of {len} bytes, limits {least}");
@@ -293,7 +293,7 @@ mod tests {
         ] {
             assert_eq!(payload_limit(CommandName::new(command), &limits), limit, "{command}");
         }
-        let small = PayloadLimits { block_max_bytes: 4_000_000_000, ..limits };
+        let small = PayloadLimits { max_block_bytes: 4_000_000_000, ..limits };
         assert_eq!(payload_limit(CommandName::GETBLOCKTXN, &small), 4_000_000_000 / 215 * 6 + 24);
     }
 }

@@ -50,7 +50,7 @@
 //! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
 //!
 //! The limit is what [`payload_limit`](header::payload_limit) says. `message` is
-//! [`PayloadLimits::message_max_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::block_max_bytes`]; `indexes`
+//! [`PayloadLimits::max_message_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`]; `indexes`
 //! are 6 bytes for each 215 bytes of the largest block, and 24 or 44 more. Any other command has the limit `message`
 //! and is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on, but its payload is not taken
 //! apart.

@@ -4,7 +4,7 @@
 
 use super::codec::{Reader, put_compact_size, put_var_bytes};
 use crate::error::WireError;
-use crate::limits::{LEGACY_PAYLOAD_MAX_BYTES, STREAM_POLICIES_MAX_BYTES};
+use crate::limits::{MAX_LEGACY_PAYLOAD_BYTES, MAX_STREAM_POLICIES_BYTES};
 use crate::protocol::CommandName;
 
 /// The `protoconf` message over the payload that it was read from (SV Node 1.2.2, protocol.h CProtoconf).
@@ -12,7 +12,7 @@ use crate::protocol::CommandName;
 pub struct ProtoconfRef<'a> {
     /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies with commas between them, at most [`STREAM_POLICIES_MAX_BYTES`].
+    /// The names of the stream policies with commas between them, at most [`MAX_STREAM_POLICIES_BYTES`].
     pub stream_policies: Option<&'a [u8]>,
 }
 
@@ -21,7 +21,7 @@ pub struct ProtoconfRef<'a> {
 pub struct Protoconf {
     /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies with commas between them, at most [`STREAM_POLICIES_MAX_BYTES`].
+    /// The names of the stream policies with commas between them, at most [`MAX_STREAM_POLICIES_BYTES`].
     pub stream_policies: Option<Box<[u8]>>,
 }
 
@@ -39,11 +39,11 @@ impl<'a> ProtoconfRef<'a> {
             return Err(reader.bad_value());
         }
         let max_recv_payload_bytes = reader.u32()?;
-        if u64::from(max_recv_payload_bytes) < LEGACY_PAYLOAD_MAX_BYTES {
+        if u64::from(max_recv_payload_bytes) < MAX_LEGACY_PAYLOAD_BYTES {
             return Err(reader.bad_value());
         }
         let stream_policies =
-            if number_of_fields >= 2 { Some(reader.var_bytes(STREAM_POLICIES_MAX_BYTES)?) } else { None };
+            if number_of_fields >= 2 { Some(reader.var_bytes(MAX_STREAM_POLICIES_BYTES)?) } else { None };
         Ok(Self { max_recv_payload_bytes, stream_policies })
     }
 
@@ -52,7 +52,7 @@ impl<'a> ProtoconfRef<'a> {
         put_compact_size(if self.stream_policies.is_some() { 2 } else { 1 }, out);
         out.extend_from_slice(&self.max_recv_payload_bytes.to_le_bytes());
         if let Some(stream_policies) = self.stream_policies {
-            put_var_bytes(stream_policies, STREAM_POLICIES_MAX_BYTES, out);
+            put_var_bytes(stream_policies, MAX_STREAM_POLICIES_BYTES, out);
         }
     }
 

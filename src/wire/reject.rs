@@ -4,7 +4,7 @@
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
-use crate::limits::{REJECT_MESSAGE_MAX_BYTES, REJECT_REASON_MAX_BYTES};
+use crate::limits::{MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES};
 use crate::protocol::{CommandName, reject_code_name};
 use std::fmt;
 
@@ -12,11 +12,11 @@ use std::fmt;
 /// ProcessRejectMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RejectRef<'a> {
-    /// The command of the rejected message, without padding, at most [`REJECT_MESSAGE_MAX_BYTES`].
+    /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
     pub message: &'a [u8],
     /// The kind of the reason.
     pub code: RejectCode,
-    /// The reason in the peer's words, at most [`REJECT_REASON_MAX_BYTES`].
+    /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
     /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
     pub hash: Option<[u8; 32]>,
@@ -25,11 +25,11 @@ pub struct RejectRef<'a> {
 /// The `reject` message on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// The command of the rejected message, without padding, at most [`REJECT_MESSAGE_MAX_BYTES`].
+    /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
     pub message: Box<[u8]>,
     /// The kind of the reason.
     pub code: RejectCode,
-    /// The reason in the peer's words, at most [`REJECT_REASON_MAX_BYTES`].
+    /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,
     /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
     pub hash: Option<[u8; 32]>,
@@ -48,18 +48,18 @@ impl<'a> RejectRef<'a> {
     /// for the lengths of message and reason.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REJECT, payload);
-        let message = reader.var_bytes(REJECT_MESSAGE_MAX_BYTES)?;
+        let message = reader.var_bytes(MAX_REJECT_MESSAGE_BYTES)?;
         let code = RejectCode(reader.u8()?);
-        let reason = reader.var_bytes(REJECT_REASON_MAX_BYTES)?;
+        let reason = reader.var_bytes(MAX_REJECT_REASON_BYTES)?;
         let hash = if has_hash(message, code) { reader.optional(Reader::array)? } else { None };
         Ok(Self { message, code, reason, hash })
     }
 
     /// Appends the payload; what is too long is cut, and a hash is written only where the protocol has one.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_var_bytes(self.message, REJECT_MESSAGE_MAX_BYTES, out);
+        put_var_bytes(self.message, MAX_REJECT_MESSAGE_BYTES, out);
         out.push(self.code.0);
-        put_var_bytes(self.reason, REJECT_REASON_MAX_BYTES, out);
+        put_var_bytes(self.reason, MAX_REJECT_REASON_BYTES, out);
         if let Some(hash) = self.hash.filter(|_| has_hash(self.message, self.code)) {
             out.extend_from_slice(&hash);
         }

@@ -4,7 +4,7 @@
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
-use crate::limits::{MINER_SIGNATURE_MAX_BYTES, PUBLIC_KEY_LEN_BYTES};
+use crate::limits::{MAX_MINER_SIGNATURE_BYTES, PUBLIC_KEY_LEN_BYTES};
 use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
@@ -18,10 +18,10 @@ pub struct RevokeMidRef<'a> {
     /// The first id that is not to be trusted any more.
     pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The DER signature of [`signed_digest`](Self::signed_digest) by the revocation key, at most
-    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    /// [`MAX_MINER_SIGNATURE_BYTES`].
     pub revocation_signature: &'a [u8],
     /// The DER signature of [`signed_digest`](Self::signed_digest) by the miner's id, at most
-    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    /// [`MAX_MINER_SIGNATURE_BYTES`].
     pub miner_signature: &'a [u8],
 }
 
@@ -35,9 +35,9 @@ pub struct RevokeMid {
     /// The first id that is not to be trusted any more.
     pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The DER signature of [`RevokeMidRef::signed_digest`] by the revocation key, at most
-    /// [`MINER_SIGNATURE_MAX_BYTES`].
+    /// [`MAX_MINER_SIGNATURE_BYTES`].
     pub revocation_signature: Box<[u8]>,
-    /// The DER signature of [`RevokeMidRef::signed_digest`] by the miner's id, at most [`MINER_SIGNATURE_MAX_BYTES`].
+    /// The DER signature of [`RevokeMidRef::signed_digest`] by the miner's id, at most [`MAX_MINER_SIGNATURE_BYTES`].
     pub miner_signature: Box<[u8]>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> RevokeMidRef<'a> {
         }
         let (revocation_key, miner_id, id_to_revoke) = (reader.array()?, reader.array()?, reader.array()?);
         let mut signatures =
-            Reader::new(CommandName::REVOKEMID, reader.var_bytes(2 * (1 + MINER_SIGNATURE_MAX_BYTES))?);
+            Reader::new(CommandName::REVOKEMID, reader.var_bytes(2 * (1 + MAX_MINER_SIGNATURE_BYTES))?);
         let revocation_signature = read_signature(&mut signatures)?;
         let miner_signature = read_signature(&mut signatures)?;
         if signatures.remaining() > 0 {
@@ -71,7 +71,7 @@ impl<'a> RevokeMidRef<'a> {
     /// Appends the payload; signatures that are too long are cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let signatures = [self.revocation_signature, self.miner_signature]
-            .map(|signature| &signature[..signature.len().min(MINER_SIGNATURE_MAX_BYTES)]);
+            .map(|signature| &signature[..signature.len().min(MAX_MINER_SIGNATURE_BYTES)]);
         out.extend_from_slice(&Self::VERSION.to_le_bytes());
         for key in [self.revocation_key, self.miner_id, self.id_to_revoke] {
             out.extend_from_slice(&key);

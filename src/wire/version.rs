@@ -6,7 +6,7 @@
 
 use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;
-use crate::limits::{ASSOCIATION_ID_MAX_BYTES, USER_AGENT_MAX_BYTES};
+use crate::limits::{MAX_ASSOCIATION_ID_BYTES, MAX_USER_AGENT_BYTES};
 use crate::protocol::{CommandName, PROTOCOL_VERSION};
 use crate::time::UnixTime;
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ pub struct Version {
     pub receiver: NetAddress,
     /// The peer's own address and nonce.
     pub sender: Option<Sender>,
-    /// The name of the peer's software as raw bytes, at most [`USER_AGENT_MAX_BYTES`].
+    /// The name of the peer's software as raw bytes, at most [`MAX_USER_AGENT_BYTES`].
     pub user_agent: Option<Box<[u8]>>,
     /// The height of the peer's chain.
     pub start_height: Option<i32>,
@@ -87,7 +87,7 @@ impl Version {
             return parser_words(&error).into();
         }
         let mut reason = b"Badly formatted association ID: ".to_vec();
-        match reader.var_bytes(ASSOCIATION_ID_MAX_BYTES) {
+        match reader.var_bytes(MAX_ASSOCIATION_ID_BYTES) {
             Err(error) => reason.extend(parser_words(&error)),
             Ok([AssociationId::UUID_TYPE, id @ ..]) => {
                 reason.extend(format!("Wrong number of bytes in UUID ({} != 16)", id.len()).as_bytes());
@@ -109,7 +109,7 @@ impl Version {
             time: UnixTime::from_secs(reader.i64()?),
             receiver: NetAddress::read(reader)?,
             sender: reader.optional(Sender::read)?,
-            user_agent: reader.optional(|reader| reader.var_bytes(USER_AGENT_MAX_BYTES))?.map(Box::from),
+            user_agent: reader.optional(|reader| reader.var_bytes(MAX_USER_AGENT_BYTES))?.map(Box::from),
             start_height: reader.optional(Reader::i32)?,
             relay: reader.optional(Reader::bool)?,
             association_id: None,
@@ -126,7 +126,7 @@ impl Version {
         sender.address.write(out);
         out.extend_from_slice(&sender.nonce.to_le_bytes());
         let Some(user_agent) = &self.user_agent else { return };
-        put_var_bytes(user_agent, USER_AGENT_MAX_BYTES, out);
+        put_var_bytes(user_agent, MAX_USER_AGENT_BYTES, out);
         let Some(start_height) = self.start_height else { return };
         out.extend_from_slice(&start_height.to_le_bytes());
         let Some(relay) = self.relay else { return };
@@ -152,7 +152,7 @@ impl Version {
         user_agent
             .iter()
             .filter(|byte| is_printable(**byte))
-            .take(USER_AGENT_MAX_BYTES)
+            .take(MAX_USER_AGENT_BYTES)
             .map(|&b| char::from(b))
             .collect()
     }
@@ -214,7 +214,7 @@ impl AssociationId {
 
     /// A type byte alone names nothing, whatever the type.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        match reader.var_bytes(ASSOCIATION_ID_MAX_BYTES)? {
+        match reader.var_bytes(MAX_ASSOCIATION_ID_BYTES)? {
             [] | [_] => Ok(Self::Empty),
             [Self::UUID_TYPE, id @ ..] => id.try_into().map(Self::Uuid).map_err(|_| reader.bad_value()),
             [_, ..] => Err(reader.bad_value()),

@@ -2,7 +2,7 @@
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{HANDSHAKE_TIMEOUT, SEND_QUEUE_MAX_BYTES};
+use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::store::KnownPeer;
@@ -112,7 +112,7 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             let part = frame("bulk", &[0; PART_BYTES]).into();
-            let parts = 2 * SEND_QUEUE_MAX_BYTES / PART_BYTES;
+            let parts = 2 * MAX_SEND_QUEUE_BYTES / PART_BYTES;
             if matches!(event, Event::Ready { .. }) {
                 let _ = (0..parts).try_for_each(|_| ctx.send_shared(peer, &part));
             }
@@ -128,7 +128,7 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     node.reactor.poll_once(Duration::ZERO).unwrap();
     node.reactor.handle().command(()).unwrap();
     node.reactor.poll_once(Duration::ZERO).unwrap();
-    node.seen().waiting[0] > SEND_QUEUE_MAX_BYTES
+    node.seen().waiting[0] > MAX_SEND_QUEUE_BYTES
 }
 
 /// A peer says nothing while another has something to say in every turn.

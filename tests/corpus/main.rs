@@ -28,14 +28,14 @@ fn every_law_accepts_an_empty_input() {
 
 #[test]
 fn every_corpus_has_a_law_and_all_are_small() {
-    const CORPUS_MAX_BYTES: u64 = 256 * 1024;
+    const MAX_CORPUS_BYTES: u64 = 256 * 1024;
     let mut len_bytes = 0;
     for folder in fs::read_dir(corpus()).expect("the corpus") {
         let name = folder.expect("a folder").file_name().into_string().expect("a name in ASCII");
         assert!(LAWS.iter().any(|law| law.name == name), "{name} is not a law");
         len_bytes += inputs(&name).iter().map(|input| input.metadata().map_or(0, |file| file.len())).sum::<u64>();
     }
-    assert!(len_bytes <= CORPUS_MAX_BYTES, "the corpus has {len_bytes} bytes; merge it");
+    assert!(len_bytes <= MAX_CORPUS_BYTES, "the corpus has {len_bytes} bytes; merge it");
 }
 
 /// Decoding faults that were disclosed elsewhere; each must have a seed named after it.

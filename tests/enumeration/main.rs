@@ -23,9 +23,9 @@ use std::thread;
 use std::time::Duration;
 
 /// The occurrences of each call that are made to fail.
-const CALLS_MAX: u64 = 50;
+const MAX_CALLS: u64 = 50;
 /// More rounds at one moment than any life here needs by far.
-const ROUNDS_MAX: u64 = 2_000;
+const MAX_ROUNDS: u64 = 2_000;
 /// Descriptors of a host that has nothing open: its poller and its waker.
 const OWN_DESCRIPTORS: usize = 2;
 /// The host under test.
@@ -131,7 +131,7 @@ fn run_life(
 fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     let Stage { world, node, peers, late, .. } = stage;
     let mut node = Watched { node, has_ended: false };
-    let driver = Driver::new(world).with_rounds_per_moment(ROUNDS_MAX);
+    let driver = Driver::new(world).with_rounds_per_moment(MAX_ROUNDS);
     driver.run_until(world.now().plus(time), &mut [&mut node, peers, late])?;
     Ok(node.has_ended)
 }
@@ -159,8 +159,8 @@ fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     }
     let lost = expected.ready.saturating_sub(seen.ready);
     ensure(lost <= 1, || format!("{lost} peers were lost"))?;
-    let turns_max = 2 * sound.turns + 100;
-    ensure(lived.turns <= turns_max, || format!("{} turns in place of {}", lived.turns, sound.turns))
+    let max_turns = 2 * sound.turns + 100;
+    ensure(lived.turns <= max_turns, || format!("{} turns in place of {}", lived.turns, sound.turns))
 }
 
 fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
@@ -181,7 +181,7 @@ impl Account {
         let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
         let mut faults = Vec::new();
         for site in Site::ALL {
-            let last = sound.calls[site as usize].min(CALLS_MAX);
+            let last = sound.calls[site as usize].min(MAX_CALLS);
             assert!(last > 0, "{life:?} never comes to {site:?}");
             let first = after(self, site) + 1;
             let faults_of = |nth_call| errors_of(site).iter().map(move |&errno| Fault { site, errno, nth_call });
@@ -195,8 +195,8 @@ impl Account {
     /// What no life comes to.
     fn unreached(&self) -> Vec<String> {
         let sites = Site::ALL.into_iter().zip(self.reached);
-        let short = sites.filter(|(_, reached)| *reached < CALLS_MAX);
-        short.map(|(site, reached)| format!("{site:?} {} to {CALLS_MAX}", reached + 1)).collect()
+        let short = sites.filter(|(_, reached)| *reached < MAX_CALLS);
+        short.map(|(site, reached)| format!("{site:?} {} to {MAX_CALLS}", reached + 1)).collect()
     }
 }
 
@@ -236,7 +236,7 @@ fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
     let first: Vec<&str> = wrong.iter().map(String::as_str).take(40).collect();
     assert!(wrong.is_empty(), "{} of {} runs:\n{}", wrong.len(), account.runs, first.join("\n"));
     // A loop has as many listeners as its user opens at the start; every other call comes often enough.
-    assert_eq!(account.unreached(), [format!("{:?} 3 to {CALLS_MAX}", Site::Listen)]);
+    assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
 /// Each of these shows when the right call fails, and only then.

@@ -75,7 +75,7 @@ impl Life {
 impl Busy {
     fn feed(&mut self, ctx: &mut Ctx<'_>) {
         let Some((peer, part)) = &mut self.feeding else { return };
-        if ctx.feed(*peer, part).is_err() || part.is_empty() {
+        if ctx.feed_body(*peer, part).is_err() || part.is_empty() {
             self.feeding = None;
         }
     }
@@ -87,7 +87,7 @@ impl Busy {
             }
             2 => {
                 let payload = Bytes::from(vec![9; STREAM_BYTES]);
-                if ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).is_ok() {
+                if ctx.begin_body(peer, &Header::of(CommandName::BLOCK, &payload)).is_ok() {
                     self.feeding = Some((peer, payload));
                     self.feed(ctx);
                 }
@@ -98,7 +98,7 @@ impl Busy {
 }
 
 impl Handler for Busy {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for address in &self.dials {
@@ -126,7 +126,7 @@ impl Handler for Busy {
     }
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        if header.command == CommandName::BLOCK { Delivery::Stream } else { Delivery::Buffer }
+        if header.command == CommandName::BLOCK { Delivery::Chunks } else { Delivery::Buffer }
     }
 
     fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _frame: Frame<'_>) {

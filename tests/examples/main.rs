@@ -67,7 +67,7 @@ fn count(printed: &str, part: &str) -> usize {
 }
 
 #[test]
-fn seed_e54_a_simple_client_measures_three_pings() {
+fn req_e54_a_simple_client_measures_three_pings() {
     let printed = output_of("simple_client");
     let first: Vec<&str> = printed.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(first, ["ready", "pong 1", "pong 2", "pong 3", "closed"], "{printed}");
@@ -75,7 +75,7 @@ fn seed_e54_a_simple_client_measures_three_pings() {
 }
 
 #[test]
-fn seed_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
+fn req_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
     let printed = output_of("fixed_peers");
     let (before, behind) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
     assert!(before.lines().count() >= 6, "three connections and three handshakes:\n{printed}");
@@ -83,7 +83,7 @@ fn seed_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
 }
 
 #[test]
-fn seed_e54_an_event_monitor_prints_events_and_messages() {
+fn req_e54_an_event_monitor_prints_events_and_messages() {
     let printed = output_of("event_monitor");
     for label in ["connection_established: ", "handshake_complete: ", "connection_lost: ", "message: addr of 31 bytes"]
     {
@@ -92,7 +92,7 @@ fn seed_e54_an_event_monitor_prints_events_and_messages() {
 }
 
 #[test]
-fn seed_e54_a_crawler_finds_nodes_that_it_was_not_given() {
+fn req_e54_a_crawler_finds_nodes_that_it_was_not_given() {
     let printed = output_of("crawler");
     assert_eq!(count(&printed, " is /peerloop:"), 4, "{printed}");
     assert_eq!(printed.lines().last(), Some("4 nodes known, 4 reached"), "{printed}");
@@ -100,7 +100,7 @@ fn seed_e54_a_crawler_finds_nodes_that_it_was_not_given() {
 
 #[cfg(unix)]
 #[test]
-fn seed_e54_a_loop_runs_within_another_one() {
+fn req_e54_a_loop_runs_within_another_one() {
     let printed = output_of("foreign_event_loop");
     for part in ["the inner loop has a peer", "pong after ", "closed: ", "has ended after "] {
         assert_eq!(count(&printed, part), 1, "{part}\n{printed}");
@@ -117,7 +117,7 @@ fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn seed_e54_a_watcher_of_announcements_asks_for_a_node() {
+fn req_e54_a_watcher_of_announcements_asks_for_a_node() {
     let (complaint, _) = complaint_of("relay_watch", &[]);
     assert_eq!(complaint, "Error: name at least one node: write [NETWORK] ADDRESS:PORT..\n");
 }

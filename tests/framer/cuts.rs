@@ -27,14 +27,14 @@ pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
 }
 
 #[test]
-fn seed_e49_the_frames_of_the_specification_may_be_cut_anywhere() {
+fn req_e49_the_frames_of_the_specification_may_be_cut_anywhere() {
     let (stream, outcomes) = specified();
     assert_eq!(read_whole(&stream, &tight(), &[Choice::BUFFER]).outcomes, outcomes);
     check_every_cut(&stream, &[Choice::BUFFER]);
 }
 
 #[test]
-fn seed_e22_every_delivery_may_be_cut_anywhere() {
+fn req_e22_every_delivery_may_be_cut_anywhere() {
     let (stream, outcomes) = specified();
     let choices = [Choice::STREAM, Choice::DISCARD, Choice::BUFFER, Choice::STREAM];
     assert_eq!(read_whole(&stream, &tight(), &choices).outcomes.len(), outcomes.len());
@@ -120,7 +120,7 @@ proptest! {
         choices in choices(),
         arrivals in prop_oneof![arrivals(false), arrivals(true)],
     ) {
-        let limits = PayloadLimits { block_max_bytes: 100_000, ..PayloadLimits::default() };
+        let limits = PayloadLimits { max_block_bytes: 100_000, ..PayloadLimits::default() };
         let rules = FramerRules { limits, ..tight() };
         let stream = stretches.concat();
         let stream = &stream[..stream.len() - cut_off.min(stream.len())];

@@ -1,7 +1,7 @@
 //! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
 
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, POOLED_BUFFER_MAX_BYTES};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_POOLED_BUFFER_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{
     Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules,
@@ -9,17 +9,17 @@ use peerloop_testkit::framing::{
 use proptest::prelude::*;
 
 /// The smallest rest of a frame that gets a read of its own.
-const DIRECT_MIN: usize = 16 * 1_024;
+const MIN_DIRECT: usize = 16 * 1_024;
 const GROWTH: usize = BUFFER_GROWTH_BYTES;
-const BUFFERED_MAX: usize = 3 * GROWTH + 100;
+const MAX_BUFFERED: usize = 3 * GROWTH + 100;
 
 fn bounded() -> FramerRules {
-    FramerRules { buffer_limits: BufferLimits::uniform(BUFFERED_MAX as u64), ..rules() }
+    FramerRules { buffer_limits: BufferLimits::uniform(MAX_BUFFERED as u64), ..rules() }
 }
 
 /// Returns every length at which something changes, and its neighbours.
 fn edges() -> Vec<usize> {
-    [POOLED_BUFFER_MAX_BYTES, DIRECT_MIN, GROWTH, GROWTH + DIRECT_MIN, 2 * GROWTH, 3 * GROWTH, BUFFERED_MAX]
+    [MAX_POOLED_BUFFER_BYTES, MIN_DIRECT, GROWTH, GROWTH + MIN_DIRECT, 2 * GROWTH, 3 * GROWTH, MAX_BUFFERED]
         .into_iter()
         .flat_map(|edge| [edge - 1, edge, edge + 1])
         .collect()
@@ -50,7 +50,7 @@ fn every_size_at_an_edge_arrives_in_every_step() {
     for len in edges() {
         let stream = [frame("tx", &payload(len)), frame("ping", b"12345678"), frame("tx", &payload(len))].concat();
         let expected = read_whole(&stream, &bounded(), &choices);
-        for step in [1_460, DIRECT_MIN - 1, DIRECT_MIN, GROWTH - 1, GROWTH, GROWTH + 1, usize::MAX] {
+        for step in [1_460, MIN_DIRECT - 1, MIN_DIRECT, GROWTH - 1, GROWTH, GROWTH + 1, usize::MAX] {
             // The first block contains the whole header, so that direct reads receive the payload.
             for first in [24, 25, 24 + len / 2] {
                 let arrivals = [&[Arrival::Block(first)][..], &[Arrival::Direct(step); 1_000]].concat();
@@ -62,18 +62,18 @@ fn every_size_at_an_edge_arrives_in_every_step() {
 
 #[test]
 fn there_is_room_only_while_enough_is_missing() {
-    for len in edges().into_iter().filter(|&len| len <= BUFFERED_MAX) {
-        for received in [0, 1, len / 2, len - DIRECT_MIN.min(len), len - (DIRECT_MIN - 1).min(len), len - 1] {
+    for len in edges().into_iter().filter(|&len| len <= MAX_BUFFERED) {
+        for received in [0, 1, len / 2, len - MIN_DIRECT.min(len), len - (MIN_DIRECT - 1).min(len), len - 1] {
             let mut memory = memory();
             let (mut framer, rest) = begun(len, received, &mut memory);
             let room = framer.direct_room(&mut memory).map(|room| room.len());
             match room {
-                None => assert!(rest.len() < DIRECT_MIN),
+                None => assert!(rest.len() < MIN_DIRECT),
                 Some(room) => {
-                    assert!(rest.len() >= DIRECT_MIN && room <= rest.len().min(GROWTH));
-                    assert!(room >= DIRECT_MIN, "a read into {room} bytes is too small");
+                    assert!(rest.len() >= MIN_DIRECT && room <= rest.len().min(GROWTH));
+                    assert!(room >= MIN_DIRECT, "a read into {room} bytes is too small");
                     assert!(
-                        room <= received.max(DIRECT_MIN),
+                        room <= received.max(MIN_DIRECT),
                         "{room} bytes are zeroed for a peer that sent {received}"
                     );
                 }
@@ -95,14 +95,14 @@ fn there_is_no_room_for_frames_that_are_not_gathered() {
         assert!(link.framer.direct_room(&mut memory).is_none());
     }
     let mut memory = memory();
-    let (mut framer, _) = begun(BUFFERED_MAX + 1, 0, &mut memory);
+    let (mut framer, _) = begun(MAX_BUFFERED + 1, 0, &mut memory);
     assert!(framer.direct_room(&mut memory).is_none(), "more than may be gathered");
 }
 
 #[test]
 fn the_next_call_returns_a_frame_that_a_direct_read_completed() {
     let mut memory = memory();
-    let (mut framer, rest) = begun(DIRECT_MIN, 0, &mut memory);
+    let (mut framer, rest) = begun(MIN_DIRECT, 0, &mut memory);
     framer.direct_room(&mut memory).unwrap().copy_from_slice(&rest);
     framer.received_directly(rest.len(), Instant::ZERO);
     assert!(framer.direct_room(&mut memory).is_none());
@@ -140,13 +140,13 @@ fn a_failed_read_makes_no_hole() {
 #[test]
 fn room_is_prepared_once() {
     let mut memory = memory();
-    let (mut framer, rest) = begun(BUFFERED_MAX, 0, &mut memory);
+    let (mut framer, rest) = begun(MAX_BUFFERED, 0, &mut memory);
     framer.direct_room(&mut memory).unwrap().fill(0xee);
     framer.received_directly(1_448, Instant::ZERO);
     // The caller looks for a whole frame between two reads.
     assert_eq!(finish(&mut framer, &[], &mut memory), None);
     let room = framer.direct_room(&mut memory).unwrap();
-    let (prepared, new) = room.split_at(DIRECT_MIN - 1_448);
+    let (prepared, new) = room.split_at(MIN_DIRECT - 1_448);
     assert!(prepared.iter().all(|&byte| byte == 0xee), "zeroed again after a small read");
     assert_eq!(new, [0; 1_448], "as many bytes are new as were received");
     assert!(rest.len() > room.len());
@@ -169,7 +169,7 @@ fn receiving_zero_bytes_without_room_does_nothing() {
     let (mut framer, rest) = begun(100, 50, &mut memory);
     framer.received_directly(0, Instant::ZERO);
     assert_eq!(finish(&mut framer, &rest, &mut memory), Some(payload(100)));
-    let (mut framer, _) = begun(BUFFERED_MAX + 1, 50, &mut memory);
+    let (mut framer, _) = begun(MAX_BUFFERED + 1, 50, &mut memory);
     framer.received_directly(0, Instant::ZERO);
     assert!(framer.is_within_frame());
 }
@@ -219,11 +219,11 @@ proptest! {
 
     #[test]
     fn any_mixture_of_rooms_and_blocks_gathers_the_payload(
-        len in prop_oneof![prop::sample::select(edges()), 1..BUFFERED_MAX],
+        len in prop_oneof![prop::sample::select(edges()), 1..MAX_BUFFERED],
         start in 0..20_000usize,
         steps in steps(),
     ) {
-        let len = len.min(BUFFERED_MAX);
+        let len = len.min(MAX_BUFFERED);
         let mut memory = memory();
         let (mut framer, rest) = begun(len, start.min(len - 1), &mut memory);
         let mut rest = &rest[..];

@@ -64,7 +64,7 @@ fn the_limit_is_that_of_the_inner_command_and_checked_with_the_header() {
         let head = extended(b"extmsg", name.as_bytes(), len_bytes, b"");
         let (mut framer, mut memory) = (MessageFramer::default(), memory());
         let mut feed = |bytes: &[u8]| {
-            let admit = |_: &_| Ok(Delivery::Stream);
+            let admit = |_: &_| Ok(Delivery::Chunks);
             let framed = framer.next(&mut Input::new(bytes), Instant::ZERO, &rules(), &mut memory, admit);
             framed.map(|framed| framed.is_some())
         };
@@ -85,7 +85,7 @@ fn a_block_of_more_than_four_gib_streams_in_constant_memory() {
     let piece = payload(PIECE);
     let (mut offset, mut last) = (0, None);
     let mut input = Input::new(&head);
-    let admit = |_: &_| Ok(Delivery::Stream);
+    let admit = |_: &_| Ok(Delivery::Chunks);
     assert_eq!(framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit), Ok(None));
     while last.is_none() {
         let len = (total - offset).min(PIECE as u64) as usize;

@@ -58,7 +58,7 @@ fn the_frames_of_the_specification_are_read_exactly() {
 }
 
 #[test]
-fn seed_e49_a_frame_that_is_whole_in_the_input_is_not_copied() {
+fn req_e49_a_frame_that_is_whole_in_the_input_is_not_copied() {
     let block = [frame("ping", b"12345678"), frame("inv", &payload(1_000))].concat();
     let (mut framer, mut memory, mut input) = (MessageFramer::default(), memory(), Input::new(&block));
     for (start, len) in [(24, 8), (24 + 8 + 24, 1_000)] {
@@ -96,7 +96,7 @@ fn an_empty_payload_is_delivered_in_every_way() {
 }
 
 #[test]
-fn seed_e50_a_wrong_checksum_drops_a_gathered_frame_and_marks_a_streamed_one() {
+fn req_e50_a_wrong_checksum_drops_a_gathered_frame_and_marks_a_streamed_one() {
     let body = payload(300);
     for wrong_bit in 0..32 {
         let mut checksum = sha256_twice(&body);

@@ -13,7 +13,7 @@ use peerloop_testkit::framing::{
 };
 
 /// The error's only allocation: the error itself, in a box, so that a healthy framer stays small.
-const ERROR_BOX_MAX_BYTES: i64 = 48;
+const MAX_ERROR_BOX_BYTES: i64 = 48;
 
 type Next<'a> = Result<Option<Framed<'a>>, WireError>;
 
@@ -75,7 +75,7 @@ fn garbage_behind_a_part_of_the_magic_allocates_only_its_error() {
 
 fn check_is_one_error(cost: AllocationInfo) {
     assert_eq!(cost.count_total, 1, "{cost:?}");
-    assert!(cost.bytes_current <= ERROR_BOX_MAX_BYTES, "{cost:?}");
+    assert!(cost.bytes_current <= MAX_ERROR_BOX_BYTES, "{cost:?}");
 }
 
 #[test]
@@ -121,11 +121,11 @@ const LIMITS: [(&str, u32); 11] = [
 ];
 
 fn limited() -> FramerRules {
-    FramerRules { limits: PayloadLimits { block_max_bytes: 4_000_000_000, ..PayloadLimits::default() }, ..rules() }
+    FramerRules { limits: PayloadLimits { max_block_bytes: 4_000_000_000, ..PayloadLimits::default() }, ..rules() }
 }
 
 #[test]
-fn seed_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_complete() {
+fn req_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_complete() {
     for (name, limit) in LIMITS {
         let name = command(name.as_bytes());
         let expected = WireError::OverLimit { command: CommandName::from_bytes(name), len_bytes: u64::from(limit) + 1 };

@@ -4,7 +4,7 @@ use allocation_counter::measure;
 use peerloop::blocks::ReadBlock;
 use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
 use peerloop::limits::{
-    BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX, READ_BLOCK_BYTES,
+    BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS, READ_BLOCK_BYTES,
 };
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
@@ -18,7 +18,7 @@ fn small_stream() -> Vec<u8> {
         frame("inv", &payload(37)),
         frame("inv", &payload(36 * 100 + 3)),
         frame("tx", &payload(250)),
-        frame("tx", &payload(POOLED_BUFFER_MAX_BYTES)),
+        frame("tx", &payload(MAX_POOLED_BUFFER_BYTES)),
         frame("addr", &payload(31)),
     ]
     .concat()
@@ -44,7 +44,7 @@ fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, del
 #[test]
 fn frames_in_place_allocate_nothing_from_the_first_on() {
     let block = small_stream().repeat(10);
-    for delivery in [Delivery::Buffer, Delivery::Stream, Delivery::Discard] {
+    for delivery in [Delivery::Buffer, Delivery::Chunks, Delivery::Discard] {
         let (mut framer, mut memory) = (MessageFramer::default(), memory());
         let cost = measure(|| assert_eq!(feed(&mut framer, &block, &mut memory, delivery), 70));
         assert_eq!(cost.count_total, 0, "{delivery:?}");
@@ -74,7 +74,7 @@ fn the_pool_serves_more_frames_than_it_has_buffers() {
     };
     cut_once(30);
     let cost = measure(|| {
-        for _ in 0..2 * POOLED_BUFFERS_MAX {
+        for _ in 0..2 * MAX_POOLED_BUFFERS {
             assert_eq!(cut_once(30), 1);
         }
     });
@@ -88,7 +88,7 @@ proptest! {
     fn frames_cut_anywhere_allocate_nothing_once_the_pool_is_warm(
         cuts in prop::collection::vec(prop_oneof![1..40usize, 1..3_000usize], 1..100),
         links in 1..20usize,
-        delivery in prop::sample::select(&[Delivery::Buffer, Delivery::Stream, Delivery::Discard][..]),
+        delivery in prop::sample::select(&[Delivery::Buffer, Delivery::Chunks, Delivery::Discard][..]),
     ) {
         let (stream, mut memory) = (small_stream(), memory());
         let mut framers: Vec<MessageFramer> = (0..links).map(|_| MessageFramer::default()).collect();
@@ -115,7 +115,7 @@ proptest! {
 #[test]
 fn small_frames_are_gathered_even_without_room_for_large_ones() {
     let (rules, choices, mut memory) = (rules(), [Choice::BUFFER], FramerMemory::new(0));
-    for len in [1, 100, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFER_MAX_BYTES + 1, 100_000] {
+    for len in [1, 100, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFER_BYTES + 1, 100_000] {
         let stream = frame("tx", &payload(len));
         for step in [1, 1_000, 60_000] {
             let mut link = Link::new(&rules, &choices);
@@ -130,7 +130,7 @@ fn small_frames_are_gathered_even_without_room_for_large_ones() {
             let is_kept = matches!(outcome, [Outcome::Frame { .. }]);
             let is_dropped = matches!(outcome, [Outcome::Dropped { cause: DropCause::NoBufferRoom, .. }]);
             // The first bytes of a large frame may fit into a buffer of the pool; the whole frame does not.
-            assert_eq!((is_kept, is_dropped), (len <= POOLED_BUFFER_MAX_BYTES, len > POOLED_BUFFER_MAX_BYTES));
+            assert_eq!((is_kept, is_dropped), (len <= MAX_POOLED_BUFFER_BYTES, len > MAX_POOLED_BUFFER_BYTES));
         }
     }
 }
@@ -179,13 +179,13 @@ fn all_memory_is_returned_however_a_frame_ends() {
 fn after_a_reset_a_framer_is_as_new() {
     let (mut framer, mut memory) = (MessageFramer::default(), memory());
     let stream = small_stream();
-    for delivery in [Delivery::Buffer, Delivery::Stream, Delivery::Discard] {
+    for delivery in [Delivery::Buffer, Delivery::Chunks, Delivery::Discard] {
         for end in (0..stream.len()).step_by(7) {
             feed(&mut framer, &stream[..end], &mut memory, delivery);
             framer.reset(&mut memory);
             // A streamed frame in two pieces shows whether the hash was restarted.
             let (first, second) = stream[24..56].split_at(28);
-            assert_eq!(feed(&mut framer, first, &mut memory, Delivery::Stream), 0);
+            assert_eq!(feed(&mut framer, first, &mut memory, Delivery::Chunks), 0);
             let mut input = Input::new(second);
             let next = framer
                 .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked about a header"));
@@ -222,7 +222,7 @@ proptest! {
                 let whole = Outcome::Frame { command: command(b"tx"), payload: payload(len) };
                 let (payload_len, cause) = (len as u64, DropCause::NoBufferRoom);
                 let dropped = Outcome::Dropped { command: command(b"tx"), payload_len, cause };
-                let may_be_dropped = len > POOLED_BUFFER_MAX_BYTES;
+                let may_be_dropped = len > MAX_POOLED_BUFFER_BYTES;
                 prop_assert!(*outcome == whole || may_be_dropped && *outcome == dropped);
             }
         }
@@ -250,11 +250,11 @@ fn the_bound_can_be_used_to_its_last_byte() {
 #[test]
 fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are() {
     let mut memory = memory();
-    let mut framers: [MessageFramer; LARGE_BUFFERS_MAX] = Default::default();
+    let mut framers: [MessageFramer; MAX_LARGE_BUFFERS] = Default::default();
     let mut round = || {
         let mut counted = 0;
         for (index, framer) in framers.iter_mut().enumerate() {
-            let payload_len = POOLED_BUFFER_MAX_BYTES + 1 + index * 4_000;
+            let payload_len = MAX_POOLED_BUFFER_BYTES + 1 + index * 4_000;
             let bytes = frame("tx", &payload(payload_len));
             counted += payload_len as u64;
             let most = 24 + payload_len - 1;
@@ -271,8 +271,8 @@ fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are()
     // The frames themselves are allocated anew in each round.
     let warm = measure(&mut round);
     let frames_alone = measure(|| {
-        (0..LARGE_BUFFERS_MAX).for_each(|index| {
-            drop(frame("tx", &payload(POOLED_BUFFER_MAX_BYTES + 1 + index * 4_000)));
+        (0..MAX_LARGE_BUFFERS).for_each(|index| {
+            drop(frame("tx", &payload(MAX_POOLED_BUFFER_BYTES + 1 + index * 4_000)));
         });
     });
     assert_eq!(warm.count_total, frames_alone.count_total, "buffers are reused");

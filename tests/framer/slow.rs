@@ -3,14 +3,14 @@
 use allocation_counter::measure;
 use peerloop::error::Deadline;
 use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES};
+use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, rules};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// Memory that the framer may use beside the payload: the frame's record, and the list to which it returns.
-const RECORD_MAX_BYTES: u64 = 1_024;
+const MAX_RECORD_BYTES: u64 = 1_024;
 
 fn at(secs: u64) -> Instant {
     Instant::ZERO.plus(Duration::from_secs(secs))
@@ -50,7 +50,7 @@ impl Link {
 }
 
 /// Every delivery: slowness has the same limits in each.
-const DELIVERIES: [Delivery; 3] = [Delivery::Buffer, Delivery::Stream, Delivery::Discard];
+const DELIVERIES: [Delivery; 3] = [Delivery::Buffer, Delivery::Chunks, Delivery::Discard];
 
 #[test]
 fn between_frames_nothing_is_due() {
@@ -104,10 +104,10 @@ fn the_time_of_one_frame_is_not_charged_to_the_next() {
 
 #[test]
 fn a_body_that_never_arrives_uses_little_memory_and_expires() {
-    let header = head(command(b"inv"), BUFFERED_MESSAGE_MAX_BYTES as u32, [0; 4]);
+    let header = head(command(b"inv"), MAX_BUFFERED_MESSAGE_BYTES as u32, [0; 4]);
     let mut link = Link::new(Delivery::Buffer);
     let cost = measure(|| assert_eq!(link.feed(&header, at(10)), 0));
-    assert!(cost.bytes_max <= RECORD_MAX_BYTES, "{cost:?}");
+    assert!(cost.bytes_max <= MAX_RECORD_BYTES, "{cost:?}");
     let cost = measure(|| assert!(link.framer.direct_room(&mut link.memory).is_some()));
     assert!(cost.bytes_max <= BUFFER_GROWTH_BYTES as u64, "{cost:?}");
     link.framer.received_directly(0, at(69));
@@ -118,7 +118,7 @@ fn a_body_that_never_arrives_uses_little_memory_and_expires() {
 
 #[test]
 fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
-    let body = payload(BUFFERED_MESSAGE_MAX_BYTES as usize);
+    let body = payload(MAX_BUFFERED_MESSAGE_BYTES as usize);
     let bytes = frame("tx", &body);
     for (step, is_direct) in [(1, false), (1_460, false), (1_460, true), (65_536, false), (65_536, true)] {
         let mut link = Link::new(Delivery::Buffer);
@@ -143,7 +143,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
             owned += cost.bytes_current;
             let bound = received + BUFFER_GROWTH_BYTES;
             assert!(link.memory.gathered_bytes() <= bound as u64, "after {received}");
-            assert!(owned <= (bound as u64 + RECORD_MAX_BYTES) as i64, "{owned} after {received}");
+            assert!(owned <= (bound as u64 + MAX_RECORD_BYTES) as i64, "{owned} after {received}");
         }
     }
 }
@@ -170,8 +170,8 @@ fn the_least_rate_is_that_of_the_rules() {
     for (least, bytes_per_sec, is_overdue) in
         [(1, 1, false), (5_000, 4_999, true), (5_000, 5_000, false), (0, 1, false), (u64::MAX, 5_000, true)]
     {
-        let mut link = Link::new(Delivery::Stream);
-        link.rules.body_min_bytes_per_second = least;
+        let mut link = Link::new(Delivery::Chunks);
+        link.rules.min_body_bytes_per_second = least;
         link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
         let piece = payload(bytes_per_sec);
         for sec in 1..=60 {
@@ -184,7 +184,7 @@ fn the_least_rate_is_that_of_the_rules() {
 #[test]
 fn without_a_least_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
     let mut link = Link::new(Delivery::Discard);
-    link.rules.body_min_bytes_per_second = 0;
+    link.rules.min_body_bytes_per_second = 0;
     link.feed(&MAGIC[..1], at(0));
     assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "a header has no rate");
     link.feed(&head(command(b"tx"), 1_000, [0; 4])[1..], at(20));

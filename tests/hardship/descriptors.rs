@@ -83,7 +83,7 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
             max_peers: 10_000,
             trusted: vec![(Ipv4Addr::LOCALHOST.into(), 32)],
             initial_backoff: pause,
-            backoff_max: pause,
+            max_backoff: pause,
             max_retries: 1_000,
             ..ManagerConfig::with_fixed_peers(Network::Regtest, deserted(DESERTED))
         }));

@@ -3,7 +3,7 @@
 //! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node. So
 //! the child repeats everything that a test does before that. It is killed with its [`Node`], however the test ends.
 
-use peerloop::api::{Answer, ControlEvent, Pending};
+use peerloop::api::{ControlEvent, Pending, Reply};
 use peerloop::error::{CloseReason, Side};
 use peerloop::wire::{Hash256, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor};
@@ -302,9 +302,9 @@ fn serve(config: Config) {
 /// A request of the node's input to its loop, answered with a line.
 #[derive(Debug)]
 enum Request {
-    Account(Answer<String>),
-    Dial(SocketAddr, usize, Option<IpAddr>, Answer<String>),
-    Say(usize, Answer<String>),
+    Account(Reply<String>),
+    Dial(SocketAddr, usize, Option<IpAddr>, Reply<String>),
+    Say(usize, Reply<String>),
 }
 
 /// A handler that counts the reasons of closed connections.
@@ -324,7 +324,7 @@ impl Tally {
 
     fn account(&self, ctx: &Ctx<'_>) -> String {
         let counters = ctx.counters();
-        let mut line = format!("account links={} ready={}", ctx.peers().count(), ctx.ready_peers());
+        let mut line = format!("account links={} ready={}", ctx.peers().count(), ctx.ready_count());
         for (name, count) in [
             ("turns", counters.turns),
             ("accepted", counters.accepted),
@@ -350,7 +350,7 @@ impl Tally {
 }
 
 impl Handler for Tally {
-    type Command = Request;
+    type Request = Request;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
         if let Event::Closed { reason, .. } = event {
@@ -364,7 +364,7 @@ impl Handler for Tally {
         }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, request: Request) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Request) {
         match request {
             Request::Account(answer) => answer.give(self.account(ctx)),
             Request::Dial(address, times, source, answer) => {

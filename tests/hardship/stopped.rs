@@ -14,7 +14,7 @@ const SILENT: usize = 5;
 struct Answers;
 
 impl Handler for Answers {
-    type Command = ();
+    type Request = ();
 }
 
 /// Peers with an engine, on a thread of their own, which wait for the node without a deadline.

@@ -1,13 +1,13 @@
 //! No chain of fields reaches through an object: a caller asks the object, so that its insides can change.
 //!
-//! A chain that begins at `self` goes through at most [`FIELDS_MAX`] fields, and never into the `state` of a field.
+//! A chain that begins at `self` goes through at most [`MAX_FIELDS`] fields, and never into the `state` of a field.
 
 use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};
 use std::collections::BTreeMap;
 
 /// One field of its own, two of other objects, and the value.
-const FIELDS_MAX: usize = 4;
+const MAX_FIELDS: usize = 4;
 
 /// The files with such chains today. Only ever take lines away.
 pub(crate) const KNOWN: &[&str] = &[];
@@ -20,7 +20,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
             let (fields, is_called) = chain_at(&file.code, at);
             let is_through_state = fields.get(1) == Some(&"state") && (fields.len() > 2 || is_called);
             let remedy = || format!("ask `self.{}` for what `{}` is needed for", fields[0], fields[1..].join("."));
-            (is_through_state || fields.len() > FIELDS_MAX).then(|| file.source.violation(at, remedy()))
+            (is_through_state || fields.len() > MAX_FIELDS).then(|| file.source.violation(at, remedy()))
         };
         words(&file.code, "self").filter_map(breach).map(|found| (found.path.clone(), found)).collect::<Vec<_>>()
     });

@@ -1,7 +1,7 @@
 //! Checks the table of requirements against the tests: every row exists and has a test, and every numbered test has a
 //! row.
 //!
-//! A test has the number of its row in its name: `seed_e07_...` for row E7 of the table, `fault_e07_...` for row
+//! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
 //! `fault 7`. A row names the files or folders of its tests. Only a reader can judge whether a test shows what its
 //! row says. That the files exist is checked for every page.
 
@@ -105,7 +105,7 @@ fn rows(page: &Source) -> Vec<Row> {
 fn tests(source: &Source) -> Vec<(&Source, usize, Kind, u32)> {
     let named = words(&source.code, "fn").filter_map(|at| {
         let name: String = source.code[at + 2..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
-        let kinds = [("seed_e", Kind::Seed), ("fault_e", Kind::Fault)];
+        let kinds = [("req_e", Kind::Seed), ("fault_e", Kind::Fault)];
         let (kind, rest) = kinds.into_iter().find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?)))?;
         // An unreadable number counts as 0, which no row has.
         let number = rest.split('_').next().filter(|digits| digits.len() == 2).and_then(|digits| digits.parse().ok());
@@ -125,7 +125,7 @@ fn is_at(source: &Source, place: &str) -> bool {
 
 fn name_of(kind: Kind, number: u32) -> String {
     match kind {
-        Kind::Seed => format!("seed_e{number:02}"),
+        Kind::Seed => format!("req_e{number:02}"),
         Kind::Fault => format!("fault_e{number:02}"),
         Kind::Issue => format!("issue {number}"),
     }
@@ -137,7 +137,7 @@ fn complete() -> (String, String) {
     let mut tests = String::new();
     for number in SHOWN {
         page += &format!("| E{number} | it holds | `tests/a.rs` |\n");
-        tests += &format!("#[test]\nfn seed_e{number:02}_it_holds() {{}}\n");
+        tests += &format!("#[test]\nfn req_e{number:02}_it_holds() {{}}\n");
     }
     PLANNED.for_each(|number| page += &format!("| E{number} | it is planned | `tests` |\n"));
     ISSUES.for_each(|number| page += &format!("| issue {number} | a question | an answer | E1, E2 |\n"));
@@ -171,12 +171,12 @@ fn a_missing_or_repeated_row_is_found() {
 #[test]
 fn a_row_without_a_test_in_its_files_is_found() {
     let (page, tests) = complete();
-    for (name, other) in [("seed_e07_", "it_"), ("fault_e03_", "it_"), ("fn seed_e51_", "// fn seed_e51_")] {
+    for (name, other) in [("req_e07_", "it_"), ("fault_e03_", "it_"), ("fn req_e51_", "// fn req_e51_")] {
         assert!(!remedies(&page, &tests.replace(name, other)).is_empty(), "{name}");
     }
     for place in ["`tests/gone.rs`", "`tests/a`", "tests/a.rs", ""] {
         let page = page.replace("| E7 | it holds | `tests/a.rs` |", &format!("| E7 | it holds | {place} |"));
-        assert_eq!(remedies(&page, &tests), [format!("{PAGE}:8: no file of this row has a test `seed_e07_...`")]);
+        assert_eq!(remedies(&page, &tests), [format!("{PAGE}:8: no file of this row has a test `req_e07_...`")]);
     }
     let folder = page.replace("| E7 | it holds | `tests/a.rs` |", "| E7 | it holds | `tests/` |");
     assert_eq!(remedies(&folder, &tests), Vec::<String>::new());
@@ -185,7 +185,7 @@ fn a_row_without_a_test_in_its_files_is_found() {
 #[test]
 fn a_test_without_a_row_is_found() {
     let (page, tests) = complete();
-    for name in ["seed_e55_it_holds", "seed_e7_it_holds", "fault_e04_it_is_mended", "seed_ever", "fault_e103_it_is"] {
+    for name in ["req_e55_it_holds", "req_e7_it_holds", "fault_e04_it_is_mended", "req_ever", "fault_e103_it_is"] {
         assert_eq!(remedies(&page, &format!("{tests}fn {name}() {{}}")).len(), 1, "{name}");
     }
 }

@@ -8,9 +8,9 @@ use crate::source::{
 };
 use std::ops::Range;
 
-pub(crate) const FILE_MAX_LINES: usize = 600;
-pub(crate) const FUNCTION_MAX_LINES: usize = 70;
-pub(crate) const LINE_MAX_COLUMNS: usize = 120;
+pub(crate) const MAX_FILE_LINES: usize = 600;
+pub(crate) const MAX_FUNCTION_LINES: usize = 70;
+pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
 /// The one file of the library that speaks to the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
@@ -26,11 +26,11 @@ pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
 
 pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
     let lines = source.text.lines().count();
-    if !source.is_rust() || lines <= FILE_MAX_LINES {
+    if !source.is_rust() || lines <= MAX_FILE_LINES {
         return Vec::new();
     }
-    let beyond = source.text.match_indices('\n').nth(FILE_MAX_LINES - 1).map_or(0, |(at, _)| at + 1);
-    vec![source.violation(beyond, format!("the file has {lines} lines; split it, {FILE_MAX_LINES} is the most"))]
+    let beyond = source.text.match_indices('\n').nth(MAX_FILE_LINES - 1).map_or(0, |(at, _)| at + 1);
+    vec![source.violation(beyond, format!("the file has {lines} lines; split it, {MAX_FILE_LINES} is the most"))]
 }
 
 /// Checks that a module with a folder has its file inside it, so that each module is found in one place.
@@ -58,11 +58,11 @@ pub(crate) fn lines_are_short(source: &Source) -> Vec<Violation> {
         return Vec::new();
     }
     let columns = source.text.lines().map(|line| line.chars().count()).enumerate();
-    let long = columns.filter(|&(_, columns)| columns > LINE_MAX_COLUMNS);
+    let long = columns.filter(|&(_, columns)| columns > MAX_LINE_COLUMNS);
     long.map(|(index, columns)| Violation {
         path: source.path.clone(),
         line: index + 1,
-        remedy: format!("the line has {columns} columns; break it, {LINE_MAX_COLUMNS} is the most"),
+        remedy: format!("the line has {columns} columns; break it, {MAX_LINE_COLUMNS} is the most"),
     })
     .collect()
 }
@@ -77,8 +77,8 @@ pub(crate) fn functions_are_short(source: &Source) -> Vec<Violation> {
         }
         let end = after_body(code, body_or_semicolon(code, start));
         let lines = source.line_of(end - 1) - source.line_of(start) + 1;
-        if lines > FUNCTION_MAX_LINES {
-            let remedy = format!("`{name}` has {lines} lines; split it, {FUNCTION_MAX_LINES} is the most");
+        if lines > MAX_FUNCTION_LINES {
+            let remedy = format!("`{name}` has {lines} lines; split it, {MAX_FUNCTION_LINES} is the most");
             violations.push(source.violation(start, remedy));
         }
     }
@@ -260,8 +260,8 @@ fn a_file_without_a_header_is_found() {
 
 #[test]
 fn a_long_file_is_found() {
-    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES + 1)), [FILE_MAX_LINES + 1]);
-    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(FILE_MAX_LINES)), []);
+    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(MAX_FILE_LINES + 1)), [MAX_FILE_LINES + 1]);
+    assert_eq!(lines(file_is_short, "tools/a.rs", &"a\n".repeat(MAX_FILE_LINES)), []);
 }
 
 #[test]
@@ -281,16 +281,16 @@ fn a_module_from_elsewhere_is_found() {
 
 #[test]
 fn a_long_line_is_found() {
-    let fits = "\u{e9}".repeat(LINE_MAX_COLUMNS);
+    let fits = "\u{e9}".repeat(MAX_LINE_COLUMNS);
     assert_eq!(lines(lines_are_short, "benches/a.rs", &format!("{fits}\n{fits}a\n")), [2]);
 }
 
 #[test]
 fn a_long_function_is_found() {
     let function = |lines: usize| format!("a\nfn b(\n) -> [u8; 4] {{\n{}}}\nfn c() {{}}", "'{';\n".repeat(lines - 3));
-    assert_eq!(lines(functions_are_short, "src/a.rs", &function(FUNCTION_MAX_LINES)), []);
-    assert_eq!(lines(functions_are_short, "src/a.rs", &function(FUNCTION_MAX_LINES + 1)), [2]);
-    let declared = format!("trait A {{ fn a(&self);{}}} struct B(fn(u8) -> u8);{0}", "\n".repeat(FUNCTION_MAX_LINES));
+    assert_eq!(lines(functions_are_short, "src/a.rs", &function(MAX_FUNCTION_LINES)), []);
+    assert_eq!(lines(functions_are_short, "src/a.rs", &function(MAX_FUNCTION_LINES + 1)), [2]);
+    let declared = format!("trait A {{ fn a(&self);{}}} struct B(fn(u8) -> u8);{0}", "\n".repeat(MAX_FUNCTION_LINES));
     assert_eq!(lines(functions_are_short, "src/a.rs", &declared), []);
 }
 

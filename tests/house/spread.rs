@@ -7,7 +7,7 @@ use crate::paths::{Library, Role, Target, WrittenPath};
 use crate::source::{Source, Violation, is_word_char, words};
 use std::collections::BTreeMap;
 
-const FILES_MAX: usize = 3;
+const MAX_FILES: usize = 3;
 
 /// Today's types with methods in more files. Only ever take lines away.
 pub(crate) const KNOWN: &[&str] = &["src/engine/mod.rs::Engine", "src/sim/kernel/mod.rs::Kernel"];
@@ -27,10 +27,10 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
             blocks.entry(&file.source.path).or_insert_with(|| file.source.violation(offset, ""));
         }
     }
-    let spread = files.into_iter().filter(|(_, blocks)| blocks.len() > FILES_MAX);
+    let spread = files.into_iter().filter(|(_, blocks)| blocks.len() > MAX_FILES);
     let describe = |(name, blocks): (String, BTreeMap<&str, Violation>)| {
         let list: Vec<&str> = blocks.keys().copied().collect();
-        let remedy = format!("the methods of `{name}` stand in {}; {FILES_MAX} files are the most", list.join(", "));
+        let remedy = format!("the methods of `{name}` stand in {}; {MAX_FILES} files are the most", list.join(", "));
         let first = blocks.into_values().next().expect("it has more than three");
         (name, Violation { remedy, ..first })
     };

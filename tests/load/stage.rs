@@ -1,7 +1,7 @@
 //! A generator and the node that it loads, in one virtual world.
 
 use peerloop::api::Pending;
-use peerloop::load::{Generator, GeneratorCommand, Plan, Progress, Rate, Report, Responder};
+use peerloop::load::{Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder};
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Network, Reactor};
@@ -71,13 +71,13 @@ impl Stage {
         Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
     }
 
-    pub(crate) fn command(&self, command: GeneratorCommand) {
+    pub(crate) fn command(&self, command: GeneratorRequest) {
         self.generator.handle().command(command).unwrap();
     }
 
     pub(crate) fn progress(&mut self) -> Progress {
         let (answer, pending) = Pending::new();
-        self.command(GeneratorCommand::Progress(answer));
+        self.command(GeneratorRequest::Progress(answer));
         self.run_for(Duration::ZERO);
         pending.wait().unwrap()
     }

@@ -29,7 +29,7 @@ impl log::Log for Recorder {
 struct Dialler(Vec<SocketAddr>);
 
 impl Handler for Dialler {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for address in &self.0 {
@@ -55,7 +55,7 @@ fn record() {
 }
 
 #[test]
-fn seed_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
+fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     const FAILURES: usize = 200;
     record();
     let config = || Config { seed: Some(7), ..Config::new(Network::Regtest) };

@@ -4,7 +4,7 @@ use crate::node::{FarEnd, Node, Pings, Request};
 use allocation_counter::{AllocationInfo, measure};
 
 /// The most bytes per peer, the growth of every table included.
-const PEER_MAX_BYTES: u64 = 1_024;
+const MAX_PEER_BYTES: u64 = 1_024;
 
 fn allow_descriptors(needed: u64) {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
@@ -39,7 +39,7 @@ fn an_idle_peer_uses_less_than_a_kibibyte() {
         );
         if total >= 1_000 {
             let each = u64::try_from(held_bytes).expect("peers use memory") / total as u64;
-            assert!(each <= PEER_MAX_BYTES, "{total} peers use {each} bytes each");
+            assert!(each <= MAX_PEER_BYTES, "{total} peers use {each} bytes each");
         }
     }
     far_end.stop(&mut node);

@@ -54,7 +54,7 @@ impl Tally {
 }
 
 impl Handler for Tally {
-    type Command = Request;
+    type Request = Request;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         if self.pings == Pings::ByTimer {
@@ -102,7 +102,7 @@ impl Handler for Tally {
         Self::next_round(ctx);
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, request: Request) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Request) {
         match request {
             Request::Dial { address, peers } => {
                 for _ in 0..peers {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The most that either end's heap may grow.
-const GROWTH_MAX_BYTES: u64 = 8 << 20;
+const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
 /// A payload that is generated word by word and hashed on the way, at both ends.
@@ -64,13 +64,13 @@ struct End {
 impl End {
     fn feed(&mut self, ctx: &mut Ctx<'_>) {
         let Some(peer) = self.peer else { return };
-        while let Some(left) = ctx.peer(peer).and_then(|view| view.stream_left()) {
+        while let Some(left) = ctx.peer(peer).and_then(|view| view.body_left_bytes()) {
             let mut part = self.kept.take().unwrap_or_else(|| {
                 let part = Rolling::part(self.rolling.bytes, left.min(PART_BYTES) as usize);
                 self.rolling.update(&part);
                 part
             });
-            ctx.feed(peer, &mut part).expect("it is being fed");
+            ctx.feed_body(peer, &mut part).expect("it is being fed");
             if !part.is_empty() {
                 self.kept = Some(part);
                 return;
@@ -81,7 +81,7 @@ impl End {
 }
 
 impl Handler for End {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         if let Some(address) = self.dials {
@@ -96,17 +96,17 @@ impl Handler for End {
                 let is_basic = u32::try_from(self.sends_bytes).is_ok();
                 let checksum = is_basic.then_some([0; 4]);
                 let header = Header { command: CommandName::BLOCK, payload_len: self.sends_bytes, checksum };
-                ctx.stream_to(peer, &header).expect("it is ready");
+                ctx.begin_body(peer, &header).expect("it is ready");
                 self.feed(ctx);
             }
-            Event::StreamCut { received, reason, .. } => panic!("cut after {received} bytes: {reason}"),
+            Event::BodyCut { received, reason, .. } => panic!("cut after {received} bytes: {reason}"),
             _ => {}
         }
     }
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
         self.header = Some(*header);
-        Delivery::Stream
+        Delivery::Chunks
     }
 
     fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
@@ -165,7 +165,7 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
     assert_eq!((rolling.bytes, rolling.hash), (len_bytes, sent.hash));
     let header = header.expect("a header arrived");
     assert_eq!((header.payload_len, header.len_bytes() == EXTENDED_HEADER_LEN_BYTES), (len_bytes, is_long));
-    assert!(growth <= GROWTH_MAX_BYTES && sender_growth <= GROWTH_MAX_BYTES);
+    assert!(growth <= MAX_GROWTH_BYTES && sender_growth <= MAX_GROWTH_BYTES);
 }
 
 /// Keeps the payload of every message.
@@ -176,10 +176,10 @@ struct Keeper {
 }
 
 impl Handler for Keeper {
-    type Command = ();
+    type Request = ();
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        if header.command == CommandName::BLOCK { Delivery::Stream } else { Delivery::Buffer }
+        if header.command == CommandName::BLOCK { Delivery::Chunks } else { Delivery::Buffer }
     }
 
     fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {

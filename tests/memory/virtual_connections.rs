@@ -8,7 +8,7 @@ use peerloop::time::{Instant, Wait};
 use std::net::SocketAddr;
 
 /// The most bytes of a connection in the kernel and in the networks of both hosts.
-const CONNECTION_MAX_BYTES: u64 = 400;
+const MAX_CONNECTION_BYTES: u64 = 400;
 /// A power of two, so that tables which double are full.
 const CONNECTIONS: u64 = 16_384;
 
@@ -35,5 +35,5 @@ fn an_idle_virtual_connection_uses_less_than_four_hundred_bytes() {
     });
     let each = u64::try_from(info.bytes_current).expect("connections use memory") / CONNECTIONS;
     println!("an idle virtual connection uses {each} bytes");
-    assert!(each <= CONNECTION_MAX_BYTES, "{each} bytes");
+    assert!(each <= MAX_CONNECTION_BYTES, "{each} bytes");
 }

@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 
 /// Attempts to find a smaller failure; each may compare thousands of payloads.
-const SHRINKS_MAX: u32 = 100;
+const MAX_SHRINKS: u32 = 100;
 
 /// Cases of a property test unless the environment sets another number.
 const DEFAULT_CASES: u32 = 256;
@@ -38,7 +38,7 @@ fn compare_all<S: Strategy>(
 ) {
     let compared = Cell::new(0);
     let cases = (cases * Config::default().cases / DEFAULT_CASES).max(1);
-    let config = Config { failure_persistence: None, max_shrink_iters: SHRINKS_MAX, ..Config::with_cases(cases) };
+    let config = Config { failure_persistence: None, max_shrink_iters: MAX_SHRINKS, ..Config::with_cases(cases) };
     let mut runner = TestRunner::new(config);
     let result = runner.run(&values, |value| {
         compared.set(compared.get() + compare(value)?);

@@ -63,9 +63,9 @@ fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
             return Ok(0);
         };
         // Our blocks may have as many transactions as 32 bits can count.
-        let tx_count_max = Weight::MAX_BLOCK / Weight::MIN_TRANSACTION;
+        let max_tx_count = Weight::MAX_BLOCK / Weight::MIN_TRANSACTION;
         let verdict = ours.matches();
-        if u64::from(ours.tx_count) <= tx_count_max {
+        if u64::from(ours.tx_count) <= max_tx_count {
             accepted.set(accepted.get() + u64::from(verdict.is_some()));
             prop_assert_eq!(verdict, matches_of_theirs(&theirs));
         }

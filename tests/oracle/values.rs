@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// All satoshis that can ever exist.
-const MONEY_MAX: i64 = 2_100_000_000_000_000;
+const MAX_MONEY: i64 = 2_100_000_000_000_000;
 
 pub(crate) fn any_hash() -> impl Strategy<Value = Hash256> {
     any::<[u8; 32]>().prop_map(Hash256::from_bytes)
@@ -35,7 +35,7 @@ fn any_script() -> impl Strategy<Value = Vec<u8>> {
 /// Generates a transaction with an input: without one, a codec with witnesses would read it as something else.
 pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     let inputs = vec((any_hash(), any::<u32>(), any_script(), any::<u32>()), 1..4);
-    let outputs = vec((0..=MONEY_MAX / 4, any_script()), 1..4);
+    let outputs = vec((0..=MAX_MONEY / 4, any_script()), 1..4);
     (any::<i32>(), inputs, outputs, any::<u32>()).prop_map(|(version, inputs, outputs, locktime)| {
         let inputs: Vec<TxInRef<'_>> = inputs
             .iter()
@@ -161,7 +161,7 @@ fn any_small() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
         any::<u64>().prop_map(|nonce| Message::Pong { nonce }),
         any::<(bool, u64)>().prop_map(|(announce, version)| Message::SendCmpct(SendCmpct { announce, version })),
-        (0..=MONEY_MAX).prop_map(|rate| Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: rate })),
+        (0..=MAX_MONEY).prop_map(|rate| Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: rate })),
     ]
 }
 

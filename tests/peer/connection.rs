@@ -97,7 +97,7 @@ fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option
 }
 
 #[test]
-fn seed_e15_every_cell_of_the_table_is_as_written() {
+fn req_e15_every_cell_of_the_table_is_as_written() {
     let mut cells = 0;
     for connection_type in ConnectionType::ALL {
         for from in ConnectionState::ALL {
@@ -127,7 +127,7 @@ fn seed_e15_every_cell_of_the_table_is_as_written() {
 }
 
 #[test]
-fn seed_e15_no_accepted_connection_ever_connects_and_none_over_capacity_is_ever_connected() {
+fn req_e15_no_accepted_connection_ever_connects_and_none_over_capacity_is_ever_connected() {
     for state in ConnectionState::ALL {
         assert!(!state.may_become(Connecting, Inbound) && !state.may_become(Connecting, OverCapacity));
         assert!(!Connecting.may_become(state, Inbound) && !Connecting.may_become(state, OverCapacity));
@@ -177,7 +177,7 @@ fn an_illegal_connect_is_called_illegal_whatever_the_handshake() {
 }
 
 #[test]
-fn seed_e16_each_connection_type_has_its_origin() {
+fn req_e16_each_connection_type_has_its_origin() {
     for (connection_type, is_inbound) in [(Outbound, false), (Inbound, true), (OverCapacity, true)] {
         let conn = new(connection_type);
         assert_eq!((conn.connection_type(), conn.is_inbound()), (connection_type, is_inbound));
@@ -189,7 +189,7 @@ fn seed_e16_each_connection_type_has_its_origin() {
 }
 
 #[test]
-fn seed_e17_an_accepted_connection_starts_with_its_handshake() {
+fn req_e17_an_accepted_connection_starts_with_its_handshake() {
     let mut conn = new(Inbound);
     conn.transition_to_awaiting_handshake(at(3)).unwrap();
     assert_eq!(conn.handshake().deadline(Duration::from_secs(10)), Some(at(13)));
@@ -252,7 +252,7 @@ fn a_second_protoconf_changes_nothing() {
 }
 
 #[test]
-fn seed_e11_sendheaders_is_remembered() {
+fn req_e11_sendheaders_is_remembered() {
     let mut conn = new(Outbound);
     assert!(!conn.send_headers_mode());
     conn.set_send_headers_mode();

@@ -3,7 +3,7 @@
 use super::{at, version};
 use peerloop::config::VersionRules;
 use peerloop::error::Incompatibility;
-use peerloop::limits::HANDSHAKE_MESSAGES_MAX;
+use peerloop::limits::MAX_HANDSHAKE_MESSAGES;
 use peerloop::peer::{HandshakeState, PeerConnection, validate_version};
 use peerloop::protocol::Network;
 use peerloop::time::Instant;
@@ -46,7 +46,7 @@ fn orders() -> Vec<Vec<Mark>> {
 }
 
 #[test]
-fn seed_e01_complete_means_all_four_marks() {
+fn req_e01_complete_means_all_four_marks() {
     for taken in 0..16u8 {
         let mut handshake = HandshakeState::new();
         for (bit, mark) in MARKS.into_iter().enumerate() {
@@ -63,7 +63,7 @@ fn seed_e01_complete_means_all_four_marks() {
 }
 
 #[test]
-fn seed_e02_all_twenty_four_orders_complete_with_the_last_mark() {
+fn req_e02_all_twenty_four_orders_complete_with_the_last_mark() {
     let orders = orders();
     assert_eq!(orders.len(), 24);
     for order in orders {
@@ -80,7 +80,7 @@ fn seed_e02_all_twenty_four_orders_complete_with_the_last_mark() {
 }
 
 #[test]
-fn seed_e03_the_peers_version_is_kept_after_the_handshake() {
+fn req_e03_the_peers_version_is_kept_after_the_handshake() {
     let mut handshake = HandshakeState::new();
     assert_eq!(handshake.peer_version(), None);
     assert!(handshake.mark_version_received(version(Some(b"/first/"))));
@@ -92,7 +92,7 @@ fn seed_e03_the_peers_version_is_kept_after_the_handshake() {
 }
 
 #[test]
-fn seed_e03_the_clock_starts_once_with_awaiting_the_handshake() {
+fn req_e03_the_clock_starts_once_with_awaiting_the_handshake() {
     let mut conn = PeerConnection::new_outbound(super::address(), (0, TIMEOUT), TIMEOUT);
     conn.transition_to_connecting(at(1)).unwrap();
     assert_eq!(conn.handshake().deadline(TIMEOUT), None, "connecting has a deadline of its own");
@@ -103,7 +103,7 @@ fn seed_e03_the_clock_starts_once_with_awaiting_the_handshake() {
 }
 
 #[test]
-fn seed_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
+fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     let mut handshake = HandshakeState::new();
     assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "it has not begun");
     handshake.start(at(5));
@@ -113,7 +113,7 @@ fn seed_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
 }
 
 #[test]
-fn seed_e04_no_traffic_extends_the_deadline() {
+fn req_e04_no_traffic_extends_the_deadline() {
     let mut handshake = HandshakeState::new();
     handshake.start(at(5));
     for _ in 0..300 {
@@ -158,7 +158,7 @@ fn a_second_version_cannot_undo_a_complete_handshake() {
 }
 
 #[test]
-fn seed_e02_a_verack_before_the_version_holds_and_is_counted() {
+fn req_e02_a_verack_before_the_version_holds_and_is_counted() {
     let mut handshake = HandshakeState::new();
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
@@ -182,10 +182,10 @@ fn repeated_veracks_saturate_their_counters() {
 #[test]
 fn messages_are_counted_up_to_the_limit_and_refused_beyond_it() {
     let mut handshake = HandshakeState::new();
-    for _ in 0..HANDSHAKE_MESSAGES_MAX {
+    for _ in 0..MAX_HANDSHAKE_MESSAGES {
         assert!(handshake.count_message());
     }
-    assert_eq!(handshake.messages_before_complete(), HANDSHAKE_MESSAGES_MAX);
+    assert_eq!(handshake.messages_before_complete(), MAX_HANDSHAKE_MESSAGES);
     for _ in 0..300 {
         assert!(!handshake.count_message(), "the counter does not wrap");
     }
@@ -217,7 +217,7 @@ fn the_network_is_checked_by_the_magic_received() {
 
 #[test]
 fn a_protocol_version_below_the_least_is_refused_and_named() {
-    let rules = VersionRules { protocol_version_min: 70_015, ..VersionRules::default() };
+    let rules = VersionRules { min_protocol_version: 70_015, ..VersionRules::default() };
     for (protocol_version, verdict) in [
         (70_014, Err(Incompatibility::ProtocolVersion { claimed: 70_014 })),
         (70_015, Ok(())),
@@ -232,7 +232,7 @@ fn a_protocol_version_below_the_least_is_refused_and_named() {
 }
 
 #[test]
-fn seed_e06_a_version_is_checked_in_the_order_network_protocol_ban_chain() {
+fn req_e06_a_version_is_checked_in_the_order_network_protocol_ban_chain() {
     let rules = VersionRules { banned_agents: vec!["satoshi".to_owned()], ..VersionRules::default() };
     let mut version = version(Some(b"/Satoshi:0.1/"));
     version.protocol_version = 1;

@@ -1,7 +1,7 @@
 //! Pings in flight compared with a simple map, and each promise by itself.
 
 use super::at;
-use peerloop::limits::PINGS_OUTSTANDING_MAX;
+use peerloop::limits::MAX_PINGS_OUTSTANDING;
 use peerloop::peer::{Answered, PingPongState, PongError, create_pong_nonce};
 use peerloop::time::Instant;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn a_queued_ping_that_overtakes_others_is_sent_with_the_bytes_of_its_new_positio
 }
 
 #[test]
-fn seed_e12_several_pings_are_in_flight_and_answered_in_any_order() {
+fn req_e12_several_pings_are_in_flight_and_answered_in_any_order() {
     let mut pings = PingPongState::new(TIMEOUT);
     for nonce in [11, 12, 13] {
         assert!(pings.record_ping(nonce, at(nonce)));
@@ -47,7 +47,7 @@ fn seed_e12_several_pings_are_in_flight_and_answered_in_any_order() {
 }
 
 #[test]
-fn seed_e12_a_pong_counts_once() {
+fn req_e12_a_pong_counts_once() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(7, at(1));
     assert!(pings.validate_pong(7, at(2)).is_ok());
@@ -55,7 +55,7 @@ fn seed_e12_a_pong_counts_once() {
 }
 
 #[test]
-fn seed_e12_an_unknown_nonce_changes_nothing() {
+fn req_e12_an_unknown_nonce_changes_nothing() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(7, at(1));
     for nonce in [0, 8, u64::MAX, 7u64.swap_bytes()] {
@@ -65,7 +65,7 @@ fn seed_e12_an_unknown_nonce_changes_nothing() {
 }
 
 #[test]
-fn seed_e12_nonces_are_those_of_the_generator_and_never_zero() {
+fn req_e12_nonces_are_those_of_the_generator_and_never_zero() {
     struct Zeros;
     impl rand::TryRng for Zeros {
         type Error = std::convert::Infallible;
@@ -103,14 +103,14 @@ fn nonces_show_no_pattern() {
 }
 
 #[test]
-fn seed_e13_the_pong_echoes_the_ping() {
+fn req_e13_the_pong_echoes_the_ping() {
     for nonce in [0, 1, 0x0102_0304_0506_0708, u64::MAX] {
         assert_eq!(create_pong_nonce(nonce), nonce);
     }
 }
 
 #[test]
-fn seed_e13_pending_pings_are_counted_and_cleared() {
+fn req_e13_pending_pings_are_counted_and_cleared() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(1));
     pings.record_ping(2, at(1));
@@ -123,7 +123,7 @@ fn seed_e13_pending_pings_are_counted_and_cleared() {
 }
 
 #[test]
-fn seed_e14_a_ping_is_overdue_by_the_clock_alone() {
+fn req_e14_a_ping_is_overdue_by_the_clock_alone() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     pings.record_ping(2, at(15));
@@ -139,7 +139,7 @@ fn seed_e14_a_ping_is_overdue_by_the_clock_alone() {
 }
 
 #[test]
-fn seed_e14_the_timeout_can_be_set_for_pings_in_flight() {
+fn req_e14_the_timeout_can_be_set_for_pings_in_flight() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     pings.set_timeout(Duration::from_secs(5));
@@ -209,12 +209,12 @@ fn the_sent_time_is_that_of_the_first_write_that_covers_the_ping() {
 #[test]
 fn a_ping_beyond_the_bound_is_refused_and_not_recorded() {
     let mut pings = PingPongState::new(TIMEOUT);
-    let most = PINGS_OUTSTANDING_MAX as u64;
+    let most = MAX_PINGS_OUTSTANDING as u64;
     for nonce in 1..=most {
         assert!(pings.queue_ping(nonce, at(1), nonce));
     }
     assert!(!pings.record_ping(most + 1, at(1)) && !pings.queue_ping(most + 1, at(1), 0));
-    assert_eq!(pings.pending_count(), PINGS_OUTSTANDING_MAX);
+    assert_eq!(pings.pending_count(), MAX_PINGS_OUTSTANDING);
     pings.mark_written(1, at(2));
     assert!(pings.settle(1, at(3)).is_ok());
     assert!(pings.record_ping(most + 1, at(4)), "there is room again");
@@ -284,7 +284,7 @@ struct Model {
 
 impl Model {
     fn insert(&mut self, nonce: u64, waiting: Waiting) -> bool {
-        let is_taken = nonce != 0 && self.pings.len() < PINGS_OUTSTANDING_MAX && !self.pings.contains_key(&nonce);
+        let is_taken = nonce != 0 && self.pings.len() < MAX_PINGS_OUTSTANDING && !self.pings.contains_key(&nonce);
         if is_taken {
             self.pings.insert(nonce, waiting);
         }

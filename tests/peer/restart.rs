@@ -14,7 +14,7 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[test]
-fn seed_e18_three_restarts_per_hour_counted_from_the_first() {
+fn req_e18_three_restarts_per_hour_counted_from_the_first() {
     let mut restarts = RestartTracking::new(3, HOUR);
     assert!(restarts.try_restart(at(100)));
     assert!(restarts.try_restart(at(200)));
@@ -27,7 +27,7 @@ fn seed_e18_three_restarts_per_hour_counted_from_the_first() {
 }
 
 #[test]
-fn seed_e18_success_resets_the_count_and_the_window() {
+fn req_e18_success_resets_the_count_and_the_window() {
     let mut restarts = RestartTracking::new(2, HOUR);
     assert!(restarts.try_restart(at(0)) && restarts.try_restart(at(1)) && !restarts.try_restart(at(2)));
     restarts.reset();
@@ -37,7 +37,7 @@ fn seed_e18_success_resets_the_count_and_the_window() {
 }
 
 #[test]
-fn seed_e18_an_accepted_connection_has_no_restarts() {
+fn req_e18_an_accepted_connection_has_no_restarts() {
     let ping_timeout = Duration::from_secs(30);
     for mut conn in [
         PeerConnection::new_inbound(address(), ping_timeout),
@@ -48,7 +48,7 @@ fn seed_e18_an_accepted_connection_has_no_restarts() {
 }
 
 #[test]
-fn seed_e19_a_restart_moves_from_failed_to_connecting_at_once() {
+fn req_e19_a_restart_moves_from_failed_to_connecting_at_once() {
     let mut conn = PeerConnection::new_outbound(address(), (1, HOUR), Duration::from_secs(30));
     conn.transition_to_connecting(at(1)).unwrap();
     conn.transition_to_failed(at(2)).unwrap();
@@ -61,7 +61,7 @@ fn seed_e19_a_restart_moves_from_failed_to_connecting_at_once() {
 }
 
 #[test]
-fn seed_e51_an_error_names_its_origin_and_whether_to_retry() {
+fn req_e51_an_error_names_its_origin_and_whether_to_retry() {
     let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Connect, &kind.into()));
     let no_descriptors = NetworkFailure::new(IoStep::Connect, &std::io::Error::from_raw_os_error(24));
     assert_eq!(no_descriptors.shortage(), Some(Shortage::Descriptors));

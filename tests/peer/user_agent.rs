@@ -25,7 +25,7 @@ fn is_banned(pattern: &str, agent: &str) -> bool {
 }
 
 #[test]
-fn seed_e07_agents_of_bitcoin_sv_and_unknown_ones_are_accepted() {
+fn req_e07_agents_of_bitcoin_sv_and_unknown_ones_are_accepted() {
     for agent in [
         "/Bitcoin SV:1.2.2/",
         "/Bitcoin SV:1.0.13(EB128.0; AD)/",
@@ -54,7 +54,7 @@ fn seed_e07_agents_of_bitcoin_sv_and_unknown_ones_are_accepted() {
 }
 
 #[test]
-fn seed_e07_agents_of_other_chains_are_refused() {
+fn req_e07_agents_of_other_chains_are_refused() {
     for agent in [
         "/Satoshi:27.0.0/",
         "/SATOSHI/",
@@ -74,13 +74,13 @@ fn seed_e07_agents_of_other_chains_are_refused() {
 }
 
 #[test]
-fn seed_e07_bitcoin_sv_is_matched_before_other_chains() {
+fn req_e07_bitcoin_sv_is_matched_before_other_chains() {
     assert_eq!(judge(b"/Bitcoin SV:1.2.2/btc-bridge:1/", &VersionRules::default()), Ok(()));
     assert_eq!(judge(b"/peerloop:0.1.0(not satoshi)/", &VersionRules::default()), Ok(()));
 }
 
 #[test]
-fn seed_e08_a_ban_precedes_every_other_list() {
+fn req_e08_a_ban_precedes_every_other_list() {
     let rules = VersionRules { banned_agents: vec!["/Bitcoin SV:1.0.*/".to_owned()], ..VersionRules::default() };
     assert_eq!(judge(b"/Bitcoin SV:1.0.13/", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/bitcoin sv:1.0./", &rules), Err(Incompatibility::BannedUserAgent));
@@ -89,7 +89,7 @@ fn seed_e08_a_ban_precedes_every_other_list() {
 }
 
 #[test]
-fn seed_e08_patterns_with_stars_match_the_whole_agent_and_others_any_part() {
+fn req_e08_patterns_with_stars_match_the_whole_agent_and_others_any_part() {
     for (pattern, agent, banned) in [
         ("spy", "/i spy/", true),
         ("SPY", "/i spy/", true),

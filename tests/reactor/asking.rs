@@ -2,7 +2,7 @@
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
-use peerloop::error::{CommandError, LocalCause};
+use peerloop::error::{LocalCause, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{CloseReason, Config, Message, Network};
@@ -20,7 +20,7 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
 }
 
 #[test]
-fn seed_e30_peers_are_listed_with_their_own_claims() {
+fn req_e30_peers_are_listed_with_their_own_claims() {
     let (mut one, mut two) = (Node::with(Config { user_agent: "/a\n\"b\u{1b}/".into(), ..regtest() }), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
@@ -46,13 +46,13 @@ fn seed_e30_peers_are_listed_with_their_own_claims() {
 }
 
 #[test]
-fn seed_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
+fn req_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
     let config = || Config { magic: Some(*b"TEST"), ..Config::new(Network::Mainnet) };
     let (mut one, mut two) = (Node::with(config()), Node::with(config()));
     let there = one.dial(two.address);
     let handle = one.reactor.handle();
     let early = answer(&mut one, handle.send_message(there, &Message::GetAddr).expect("the queue has room"));
-    assert_eq!(early, Err(CommandError::NotReady));
+    assert_eq!(early, Err(RequestError::NotReady));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     let sent = answer(&mut one, handle.send_message(there, &Message::GetAddr).expect("the queue has room"));
     assert_eq!(sent, Ok(()));
@@ -65,15 +65,15 @@ fn a_loop_without_a_manager_refuses_requests_about_bans() {
     let mut node = Node::new();
     let (handle, host) = (node.reactor.handle(), [192, 0, 2, 1].into());
     let ban = handle.ban(host, None).expect("the queue has room");
-    assert_eq!(answer(&mut node, ban), Err(CommandError::NoManager));
+    assert_eq!(answer(&mut node, ban), Err(RequestError::NoManager));
     let unban = handle.unban(host).expect("the queue has room");
-    assert_eq!(answer(&mut node, unban), Err(CommandError::NoManager));
+    assert_eq!(answer(&mut node, unban), Err(RequestError::NoManager));
     let bans = handle.bans().expect("the queue has room");
-    assert_eq!(answer(&mut node, bans), Err(CommandError::NoManager));
+    assert_eq!(answer(&mut node, bans), Err(RequestError::NoManager));
 }
 
 #[test]
-fn seed_e47_a_loop_reports_its_counters() {
+fn req_e47_a_loop_reports_its_counters() {
     let (mut nodes, [there, _]) = Node::pair();
     nodes[0].act(move |ctx| ctx.close(there, CloseReason::Local(LocalCause::Requested)));
     let [one, two] = &mut nodes;

@@ -32,7 +32,7 @@ fn ready_peer(channel: &channel::Channel) -> PeerId {
 }
 
 #[test]
-fn seed_e30_two_programs_talk_through_their_channels() {
+fn req_e30_two_programs_talk_through_their_channels() {
     let (address, two, two_thread) = open();
     let (_, one, one_thread) = open();
     one.handle.connect(address, None).expect("the queue has room");

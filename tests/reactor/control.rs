@@ -2,7 +2,7 @@
 
 use crate::probe::{ANY_PORT, BareSocket, Node, regtest, until};
 use peerloop::api::NextDial;
-use peerloop::error::{CloseReason, CommandError, IoStep, LocalCause, Refusal};
+use peerloop::error::{CloseReason, IoStep, LocalCause, Refusal, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::{Config, ControlEvent, Ctx, Handler, PeerId, Reactor, Received, Subscription};
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ fn drain(subscription: &Subscription<ControlEvent>) -> Vec<ControlEvent> {
 }
 
 #[test]
-fn seed_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_peer() {
+fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_peer() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let subscriptions = [&one, &two].map(|node| {
         let handle = node.reactor.handle();
@@ -48,7 +48,7 @@ fn seed_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_p
 }
 
 #[test]
-fn seed_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
+fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
     let mut node = Node::new();
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -116,7 +116,7 @@ struct Doorman {
 }
 
 impl Handler for Doorman {
-    type Command = ();
+    type Request = ();
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         self.events.push(event.clone());
@@ -144,7 +144,7 @@ fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
 }
 
 #[test]
-fn seed_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
+fn req_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let slow = two.reactor.handle().subscribe_control_events(1).expect("the queue has room");
     let quick = two.reactor.handle().subscribe_control_events(100).expect("the queue has room");
@@ -169,7 +169,7 @@ fn a_loops_end_ends_its_subscriptions_after_the_last_event() {
         two.turn();
     }
     assert!(matches!(subscription.recv(), Ok(Received::Item(ControlEvent::ConnectionLost { .. }))));
-    assert_eq!(subscription.recv(), Err(CommandError::Stopped));
+    assert_eq!(subscription.recv(), Err(RequestError::Stopped));
 }
 
 #[test]
@@ -177,5 +177,5 @@ fn a_subscription_to_a_loop_that_never_turned_ends_with_it() {
     let node = Node::new();
     let subscription = node.reactor.handle().subscribe_control_events(8).expect("the queue has room");
     drop(node);
-    assert_eq!(subscription.recv(), Err(CommandError::Stopped));
+    assert_eq!(subscription.recv(), Err(RequestError::Stopped));
 }

@@ -3,7 +3,7 @@
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::Config;
 use peerloop::error::{
-    CloseReason, CommandError, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, Shortage, Side,
+    CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, RequestError, Shortage, Side,
 };
 use peerloop::peer::ConnectionState;
 use socket2::{Domain, Socket, Type};
@@ -116,12 +116,12 @@ fn a_full_table_and_a_stopping_loop_refuse_a_dial() {
     let target = Node::new();
     node.dial(target.address);
     let address = target.address;
-    assert_eq!(node.act(move |ctx| ctx.connect(address)), Err(CommandError::TableFull));
+    assert_eq!(node.act(move |ctx| ctx.connect(address)), Err(RequestError::TableFull));
     assert_eq!(
         node.act(move |ctx| {
             ctx.stop();
             ctx.connect(address)
         }),
-        Err(CommandError::Stopped)
+        Err(RequestError::Stopped)
     );
 }

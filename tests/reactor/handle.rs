@@ -2,11 +2,11 @@
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
 use bytes::Bytes;
-use peerloop::api::{Command, Pending};
+use peerloop::api::{Pending, Request};
 use peerloop::config::{Field, UpdateError};
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::handle::SendError;
-use peerloop::limits::HANDLE_QUEUE_MAX;
+use peerloop::limits::MAX_HANDLE_QUEUE;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
 use peerloop::{Config, Ctx, Handle, Network, Reactor};
@@ -48,7 +48,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     let (_, one, one_thread) = spawn();
     let (address, two, two_thread) = spawn();
     let there = one.connect(address, None).expect("the queue has room").wait().expect("it runs").expect("it has room");
-    wait_for("both are ready", || [&one, &two].iter().all(|handle| ask(handle, |ctx| ctx.ready_peers()) == 1));
+    wait_for("both are ready", || [&one, &two].iter().all(|handle| ask(handle, |ctx| ctx.ready_count()) == 1));
 
     for command in ["inv", "addr"].map(CommandName::new) {
         let frame = ask(&one, move |ctx| ctx.encode(&MessageRef::Opaque { command, payload: &pattern(73) }));
@@ -66,12 +66,12 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Local(LocalCause::Requested), _)));
     assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
-    assert!(matches!(one.stop(), Err(SendError::Stopped(Command::Stop))));
-    assert!(matches!(one.stats(), Err(SendError::Stopped(Command::Stats { .. }))));
+    assert!(matches!(one.stop(), Err(SendError::Stopped(Request::Stop))));
+    assert!(matches!(one.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
 }
 
 #[test]
-fn seed_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
+fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let (_, handle, thread) = spawn();
     let (old, new) = (regtest(), Config { ping_interval: Duration::from_secs(7), ..regtest() });
     let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);
@@ -88,15 +88,15 @@ fn seed_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
 }
 
 #[test]
-fn seed_e36_a_full_queue_returns_the_command() {
+fn req_e36_a_full_queue_returns_the_command() {
     let ([mut one, mut two], [there, _]) = Node::pair();
     let handle = one.reactor.handle();
-    for _ in 0..HANDLE_QUEUE_MAX {
+    for _ in 0..MAX_HANDLE_QUEUE {
         handle.close(there).expect("the queue has room");
     }
     let frame = Bytes::from_static(b"mine");
     match handle.send(there, frame.clone()) {
-        Err(SendError::Full(Command::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
+        Err(SendError::Full(Request::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
         other => panic!("the queue was full, but {other:?}"),
     }
     one.turn();
@@ -105,7 +105,7 @@ fn seed_e36_a_full_queue_returns_the_command() {
 }
 
 #[test]
-fn seed_e36_commands_of_many_threads_are_all_carried_out() {
+fn req_e36_commands_of_many_threads_are_all_carried_out() {
     const THREADS: usize = 8;
     const EACH: usize = 2_000;
     let (_, handle, thread) = spawn();
@@ -116,7 +116,7 @@ fn seed_e36_commands_of_many_threads_are_all_carried_out() {
             scope.spawn(move || {
                 for _ in 0..EACH {
                     let sender = sender.clone();
-                    let mut command = Command::Handler(Task::new(move |_| sender.send(()).expect("it counts")));
+                    let mut command = Request::Handler(Task::new(move |_| sender.send(()).expect("it counts")));
                     while let Err(refused) = handle.try_send(command) {
                         command = match refused {
                             SendError::Full(command) => command,
@@ -140,8 +140,8 @@ fn a_pending_answer_ends_when_the_loop_is_dropped() {
     let handle = node.reactor.handle();
     let pending = handle.stats().expect("the queue has room");
     drop(node);
-    assert_eq!(pending.wait().map(|_| ()), Err(CommandError::Stopped));
-    assert!(matches!(handle.stop(), Err(SendError::Stopped(Command::Stop))));
+    assert_eq!(pending.wait().map(|_| ()), Err(RequestError::Stopped));
+    assert!(matches!(handle.stop(), Err(SendError::Stopped(Request::Stop))));
 }
 
 #[test]
@@ -151,6 +151,6 @@ fn a_loop_that_has_ended_but_is_kept_accepts_no_more_commands() {
     handle.stop().expect("the queue has room");
     let unheard = handle.stats().expect("the queue has room");
     while node.turn() {}
-    assert!(matches!(handle.stats(), Err(SendError::Stopped(Command::Stats { .. }))));
+    assert!(matches!(handle.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
     assert!(unheard.wait().is_ok(), "a request before the end is answered");
 }

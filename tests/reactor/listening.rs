@@ -26,7 +26,7 @@ fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: im
 }
 
 #[test]
-fn seed_e32_the_configuration_alone_decides_whether_a_loop_listens() {
+fn req_e32_the_configuration_alone_decides_whether_a_loop_listens() {
     let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
     quiet.poll_once(Duration::ZERO).expect("the poller works");
     assert_eq!(quiet.listening_at().count(), 0);

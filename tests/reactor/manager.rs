@@ -6,7 +6,7 @@ use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, CommandError, LocalCause, Refusal};
+use peerloop::error::{CloseReason, LocalCause, Refusal, RequestError};
 use peerloop::net::mio::MioNet;
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStatus, PeerStore, RedbStore};
@@ -18,7 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
-const BACKOFF_MAX: Duration = Duration::from_millis(80);
+const MAX_BACKOFF: Duration = Duration::from_millis(80);
 
 /// Returns a free port of a host on this machine that no other test uses.
 fn own_address(host: u8) -> SocketAddr {
@@ -32,7 +32,7 @@ fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
 
 /// Returns `manager` with short pauses and practically endless retries.
 fn patient(manager: ManagerConfig) -> ManagerConfig {
-    ManagerConfig { initial_backoff: INITIAL_BACKOFF, backoff_max: BACKOFF_MAX, max_retries: 1_000, ..manager }
+    ManagerConfig { initial_backoff: INITIAL_BACKOFF, max_backoff: MAX_BACKOFF, max_retries: 1_000, ..manager }
 }
 
 fn managed(manager: ManagerConfig) -> Config {
@@ -93,14 +93,14 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
         let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
         assert_eq!(*failures, count);
-        let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(BACKOFF_MAX);
+        let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
         due = Some(moment);
     }
 }
 
 #[test]
-fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_returns() {
+fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_returns() {
     const RESTARTS: u32 = 2;
     const FAILURES: usize = 5;
     let address = own_address(1);
@@ -134,7 +134,7 @@ fn seed_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_re
 }
 
 #[test]
-fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
+fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     let [bad, good, deserted] = [2, 3, 4].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
     let mut node = Node::with(managed(fixed(&[bad, good, deserted])));
@@ -157,7 +157,7 @@ fn seed_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
         failures_of(node, deserted) >= failures
     });
     assert_eq!((accepted(&bad_node), accepted(&good_node)), (1, 1), "a banned peer is not dialled");
-    assert_eq!(node.act(move |ctx| ctx.connect(bad)), Err(CommandError::Banned));
+    assert_eq!(node.act(move |ctx| ctx.connect(bad)), Err(RequestError::Banned));
 
     let address = node.address;
     let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
@@ -220,7 +220,7 @@ fn assert_never_dials(node: &mut Node, address: SocketAddr) {
 }
 
 #[test]
-fn seed_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
+fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     let book = BookFile::new();
     let [bad, good] = [5, 6].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
@@ -264,7 +264,7 @@ fn seed_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
 }
 
 #[test]
-fn seed_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
+fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
     let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
     let mut node = Node::with(managed(ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&addresses) }));
@@ -281,7 +281,7 @@ fn seed_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
 }
 
 #[test]
-fn seed_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
+fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     let address = own_address(10);
     let mut peer = Node::listening_at(regtest(), address);
     let manager = ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&[address]) };

@@ -2,7 +2,7 @@
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
-use peerloop::error::CommandError;
+use peerloop::error::RequestError;
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
@@ -97,7 +97,7 @@ fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_all_of
         let shared = payload.clone();
         match node.act(move |ctx| ctx.send_shared(peer, &shared)) {
             Ok(()) => sent += 1,
-            Err(error) => break assert_eq!(error, CommandError::QueueFull),
+            Err(error) => break assert_eq!(error, RequestError::QueueFull),
         }
         assert!(sent < 1_000, "neither the kernel nor the queue is that large");
     }

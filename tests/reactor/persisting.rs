@@ -55,7 +55,7 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
 }
 
 #[test]
-fn seed_e29_a_batch_is_durable_with_its_answer_and_the_rest_once_the_network_is_dropped() {
+fn req_e29_a_batch_is_durable_with_its_answer_and_the_rest_once_the_network_is_dropped() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
     let net = MioNet::new().expect("the kernel gives a poller");
     let mut net = net.with_store(shared.clone()).expect("the system gives a thread");

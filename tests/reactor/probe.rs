@@ -64,7 +64,7 @@ impl fmt::Debug for Task {
 }
 
 impl Handler for Probe {
-    type Command = Task;
+    type Request = Task;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let seen = match event {
@@ -72,7 +72,7 @@ impl Handler for Probe {
             Event::Ready { .. } => Seen::Ready,
             Event::Pong { nonce, planned, sent, received } => Seen::Pong { nonce, planned, sent, received },
             Event::Rejected(reject) => Seen::Rejected(reject.code.0),
-            Event::StreamCut { received, reason, .. } => Seen::Cut { received, reason },
+            Event::BodyCut { received, reason, .. } => Seen::Cut { received, reason },
             Event::Closed { reason, state } => Seen::Closed(reason, state),
             _ => return,
         };
@@ -81,7 +81,7 @@ impl Handler for Probe {
 
     fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
         match header.command {
-            CommandName::BLOCK => Delivery::Stream,
+            CommandName::BLOCK => Delivery::Chunks,
             command if command == CommandName::new("addr") => Delivery::Discard,
             _ => Delivery::Buffer,
         }
@@ -106,7 +106,7 @@ impl Handler for Probe {
         self.control.push(event.clone());
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
         task(ctx);
     }
 }

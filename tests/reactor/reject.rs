@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Ended(Option<CloseReason>);
 
 impl Handler for Ended {
-    type Command = ();
+    type Request = ();
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
         if let Event::Closed { reason, .. } = event {

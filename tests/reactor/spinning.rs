@@ -12,7 +12,7 @@ use std::time::Duration;
 struct WakesSoon;
 
 impl Handler for WakesSoon {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         ctx.wake_at(ctx.now().plus(EXACT_WAKE_SPIN));

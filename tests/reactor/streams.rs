@@ -3,9 +3,9 @@
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;
 use peerloop::PeerId;
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::STREAM_WAITING_MAX_BYTES;
+use peerloop::limits::MAX_BODY_WAITING_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
 use peerloop_testkit::greeting::{MAGIC, frame};
@@ -14,15 +14,15 @@ use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
 /// Most bytes that the tests send behind a message that is being fed.
-const BEHIND_MAX_BYTES: usize = 1_000;
+const MAX_BEHIND_BYTES: usize = 1_000;
 
 /// Feeds `payload` from `fed` on as far as there is room, and returns the new offset.
 fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
     let mut rest = payload.slice(fed..);
     let left = node.act(move |ctx| {
-        ctx.feed(peer, &mut rest).expect("it is being fed");
+        ctx.feed_body(peer, &mut rest).expect("it is being fed");
         let waiting = ctx.peer(peer).expect("it is there").waiting_bytes();
-        assert!(waiting <= STREAM_WAITING_MAX_BYTES + BEHIND_MAX_BYTES, "{waiting} bytes wait");
+        assert!(waiting <= MAX_BODY_WAITING_BYTES + MAX_BEHIND_BYTES, "{waiting} bytes wait");
         rest.len()
     });
     payload.len() - left
@@ -30,7 +30,7 @@ fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
 
 fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
     let header = Header::of(CommandName::BLOCK, payload);
-    node.act(move |ctx| ctx.stream_to(peer, &header)).expect("it is ready");
+    node.act(move |ctx| ctx.begin_body(peer, &header)).expect("it is ready");
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     let mut part = Bytes::from(pattern(300_000));
     let mut sent = part.clone();
     one.act(move |ctx| {
-        ctx.stream_to(there, &header).expect("it is ready");
-        ctx.feed(there, &mut sent).expect("it is being fed");
+        ctx.begin_body(there, &header).expect("it is ready");
+        ctx.feed_body(there, &mut sent).expect("it is being fed");
         assert!(sent.is_empty(), "there is room");
     });
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
@@ -90,7 +90,7 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     let [.., cut, Seen::Closed(reason, _)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!(*cut, Seen::Cut { received: 300_000, reason: *reason });
     assert!(matches!(reason, CloseReason::ClosedByPeer | CloseReason::Network(_)));
-    assert_eq!(one.act(move |ctx| ctx.feed(there, &mut part)), Err(CommandError::NoSuchPeer));
+    assert_eq!(one.act(move |ctx| ctx.feed_body(there, &mut part)), Err(RequestError::NoSuchPeer));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
     begin(&mut node, peer, &payload);
     let mut part = payload.slice(..150_000);
     node.act(move |ctx| {
-        ctx.feed(peer, &mut part).expect("it is being fed");
+        ctx.feed_body(peer, &mut part).expect("it is being fed");
         assert!(part.is_empty(), "there is room");
         ctx.ping(peer, ctx.now()).expect("it is ready");
         ctx.close(peer, LocalCause::Requested.into());

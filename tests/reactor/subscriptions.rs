@@ -52,7 +52,7 @@ fn send(node: &mut Node, socket: &mut BareSocket, frames: &[Vec<u8>]) {
 }
 
 #[test]
-fn seed_e35_subscribers_and_the_handler_each_receive_the_commands_of_their_choice() {
+fn req_e35_subscribers_and_the_handler_each_receive_the_commands_of_their_choice() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
@@ -71,7 +71,7 @@ fn seed_e35_subscribers_and_the_handler_each_receive_the_commands_of_their_choic
 }
 
 #[test]
-fn seed_e35_messages_answered_by_the_engine_are_not_published() {
+fn req_e35_messages_answered_by_the_engine_are_not_published() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 struct Dialler(SocketAddr);
 
 impl Handler for Dialler {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         ctx.connect(self.0).expect("the table is empty");

@@ -9,7 +9,7 @@ use serde_json::json;
 #[test]
 fn protoconf_announces_each_sides_limit_to_the_other() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
-    let mut observer = Observer::new(Config { message_max_bytes: 3_456_789, ..config() });
+    let mut observer = Observer::new(Config { max_message_bytes: 3_456_789, ..config() });
     let peer = observer.ready(node.address());
     observer.until("protoconf", peer, |happened| *happened == Happened::LimitsAnnounced(2_097_152));
     let limit = observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().max_recv_payload()));
@@ -31,7 +31,7 @@ fn a_limit_set_on_the_node_is_the_one_that_it_announces() {
 }
 
 #[test]
-fn seed_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
+fn req_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
     let Some(node) = Node::start() else { return };
     // A node whose newest block is old does not answer getheaders.
     node.cli(&["generate", "1"]);
@@ -51,7 +51,7 @@ fn seed_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
 }
 
 #[test]
-fn seed_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
+fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     let Some(node) = Node::start() else { return };
     // The node sends getheaders only to a peer that claims to have the chain.
     let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });

@@ -43,7 +43,7 @@ fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
 }
 
 #[test]
-fn seed_e19_a_node_that_stops_is_a_transient_end() {
+fn req_e19_a_node_that_stops_is_a_transient_end() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -51,7 +51,7 @@ fn seed_e19_a_node_that_stops_is_a_transient_end() {
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::Connected);
     assert!(is_end_or_reset(reason) && reason.is_transient(), "{reason:?}");
-    assert_eq!(observer.ask(|ctx| (ctx.ready_peers(), ctx.peers().count())), (0, 0));
+    assert_eq!(observer.ask(|ctx| (ctx.ready_count(), ctx.peers().count())), (0, 0));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_full_node_closes_before_it_sends_its_version() {
 }
 
 #[test]
-fn seed_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
+fn req_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
     let Some(node) = Node::start() else { return };
     let version_rules = VersionRules { banned_agents: vec!["/bitcoin sv:1.0.*/".to_owned()], ..Default::default() };
     let mut observer = Observer::new(Config { version_rules, ..config() });
@@ -133,7 +133,7 @@ fn seed_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
 }
 
 #[test]
-fn seed_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
+fn req_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(Config { max_inbound: 0, ..config() });
     let address = observer.listen().to_string();

@@ -67,7 +67,7 @@ fn connection_type(observer: &mut Observer, peer: PeerId) -> ConnectionType {
 }
 
 #[test]
-fn seed_e52_we_dial_the_node_and_each_knows_the_other() {
+fn req_e52_we_dial_the_node_and_each_knows_the_other() {
     let Some(node) = Node::start() else { return };
     node.cli(&["generate", "3"]);
     let mut observer = Observer::new(unmistakable());
@@ -82,7 +82,7 @@ fn seed_e52_we_dial_the_node_and_each_knows_the_other() {
 }
 
 #[test]
-fn seed_e52_the_node_dials_us_and_each_knows_the_other() {
+fn req_e52_the_node_dials_us_and_each_knows_the_other() {
     let Some(node) = Node::start() else { return };
     node.cli(&["generate", "2"]);
     let mut observer = Observer::new(unmistakable());
@@ -107,7 +107,7 @@ fn seed_e52_the_node_dials_us_and_each_knows_the_other() {
 }
 
 #[test]
-fn seed_e05_our_messages_arrive_in_the_order_that_the_node_expects() {
+fn req_e05_our_messages_arrive_in_the_order_that_the_node_expects() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(config());
     let address = observer.listen().to_string();
@@ -131,7 +131,7 @@ fn seed_e05_our_messages_arrive_in_the_order_that_the_node_expects() {
 }
 
 #[test]
-fn seed_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
+fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
     let Some(node) = Node::start() else { return };
     let mut reversed = Network::Regtest.magic();
     reversed.reverse();
@@ -165,7 +165,7 @@ fn a_node_of_another_network_is_named_and_closed() {
 }
 
 #[test]
-fn seed_e10_address_and_port_arrive_as_they_are() {
+fn req_e10_address_and_port_arrive_as_they_are() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(config());
     observer.ready(node.address());

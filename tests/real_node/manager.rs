@@ -6,7 +6,7 @@ use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, CommandError, DialHold, LocalCause};
+use peerloop::error::{CloseReason, DialHold, LocalCause, RequestError};
 use peerloop::net::mio::MioNet;
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStore, RedbStore};
@@ -19,9 +19,9 @@ use std::time::Duration;
 
 /// A deadline far beyond any wait of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TURN_MAX: Duration = Duration::from_millis(20);
+const MAX_TURN: Duration = Duration::from_millis(20);
 const INITIAL_BACKOFF: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_millis(160);
+const MAX_BACKOFF: Duration = Duration::from_millis(160);
 
 /// A loop with a manager, and a handler that records its control events.
 struct Managed {
@@ -32,7 +32,7 @@ struct Managed {
 struct Recorder(Vec<ControlEvent>);
 
 impl Handler for Recorder {
-    type Command = ();
+    type Request = ();
 
     fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
         self.0.push(event.clone());
@@ -41,8 +41,8 @@ impl Handler for Recorder {
 
 /// Returns a configuration with `manager`, short pauses, practically endless retries, and no peers but the test's.
 fn config(manager: ManagerConfig) -> Config {
-    let (initial_backoff, backoff_max, max_retries) = (INITIAL_BACKOFF, BACKOFF_MAX, 1_000);
-    let manager = ManagerConfig { initial_backoff, backoff_max, max_retries, dns_seeds: vec![], ..manager };
+    let (initial_backoff, max_backoff, max_retries) = (INITIAL_BACKOFF, MAX_BACKOFF, 1_000);
+    let manager = ManagerConfig { initial_backoff, max_backoff, max_retries, dns_seeds: vec![], ..manager };
     Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) }
 }
 
@@ -71,7 +71,7 @@ impl Managed {
         let began = std::time::Instant::now();
         while !done(self) {
             assert!(began.elapsed() < PATIENCE, "timed out before {what}: {:#?}", self.events());
-            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+            self.reactor.poll_once(MAX_TURN).expect("the poller works");
         }
     }
 
@@ -82,16 +82,16 @@ impl Managed {
                 return answer;
             }
             assert!(began.elapsed() < PATIENCE, "there is no answer");
-            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+            self.reactor.poll_once(MAX_TURN).expect("the poller works");
         }
     }
 
-    fn connect(&mut self, address: SocketAddr) -> Result<PeerId, CommandError> {
+    fn connect(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
         let pending = self.reactor.handle().connect(address, None).expect("the queue has room");
         self.answer(&pending)
     }
 
-    fn ready_peers(&mut self) -> usize {
+    fn ready_count(&mut self) -> usize {
         let pending = self.reactor.handle().connection_count().expect("the queue has room");
         self.answer(&pending)
     }
@@ -109,7 +109,7 @@ impl Managed {
     fn wait(&mut self, time: Duration) {
         let began = std::time::Instant::now();
         while began.elapsed() < time {
-            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+            self.reactor.poll_once(MAX_TURN).expect("the poller works");
         }
     }
 
@@ -117,7 +117,7 @@ impl Managed {
     fn stop(mut self) {
         self.reactor.handle().stop().expect("the queue has room");
         let began = std::time::Instant::now();
-        while self.reactor.poll_once(TURN_MAX).expect("the poller works") {
+        while self.reactor.poll_once(MAX_TURN).expect("the poller works") {
             assert!(began.elapsed() < PATIENCE, "it does not end");
         }
     }
@@ -130,7 +130,7 @@ fn log_count(node: &Node, text: &str) -> usize {
 }
 
 #[test]
-fn seed_e19_a_killed_node_is_dialled_until_it_returns() {
+fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     const FAILURES: usize = 6;
     let Some(mut node) = Node::start() else { return };
     let address = node.address();
@@ -149,7 +149,7 @@ fn seed_e19_a_killed_node_is_dialled_until_it_returns() {
         node.start_again();
     }
     managed.until("it is ready", |managed| managed.count("handshake_complete") == 3);
-    assert_eq!(managed.ready_peers(), 1);
+    assert_eq!(managed.ready_count(), 1);
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
 
@@ -163,14 +163,14 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
         assert_eq!(*failures, count, "the failures before it was ready are forgotten");
         let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
-        let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(BACKOFF_MAX);
+        let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
         due = Some(moment);
     }
 }
 
 #[test]
-fn seed_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it_is_unbanned() {
+fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it_is_unbanned() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let (address, host) = (node.address(), Host::of(node.address().ip()));
     let folder = node.data_folder().join("book");
@@ -189,8 +189,8 @@ fn seed_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_i
     };
     assert!(managed.events().iter().any(is_closed));
     node.log_once_it_says("Removing peer=0");
-    managed.wait(BACKOFF_MAX * 10);
-    assert_eq!(managed.connect(address), Err(CommandError::Banned));
+    managed.wait(MAX_BACKOFF * 10);
+    assert_eq!(managed.connect(address), Err(RequestError::Banned));
     managed.stop();
 
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]);
@@ -198,7 +198,7 @@ fn seed_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_i
     for (manager, told) in [(fixed, vec![held_back]), (ManagerConfig::new(Network::Regtest), vec![])] {
         let (mut managed, bans) = Managed::with_book(&folder, manager);
         assert_eq!(bans.iter().map(|ban| (ban.host, ban.reason)).collect::<Vec<_>>(), [(host, BanReason::Manual)]);
-        managed.wait(BACKOFF_MAX * 10);
+        managed.wait(MAX_BACKOFF * 10);
         assert_eq!((managed.events(), log_count(&node, "Added connection")), (&told[..], 1), "the node saw us once");
         managed.stop();
     }
@@ -211,7 +211,7 @@ fn seed_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_i
 }
 
 #[test]
-fn seed_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_counted() {
+fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_counted() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
     let mut managed = Managed::new(ManagerConfig { target_peers: 1, max_peers: 1, ..fixed });
@@ -234,7 +234,7 @@ fn seed_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never
         peer, connection_type: ConnectionType::OverCapacity, state: ConnectionState::AwaitingHandshake, reason, ..
     } if (*peer, *reason) == (rejected, over_capacity))));
     assert_eq!(managed.count("handshake_complete"), 1, "it was never counted");
-    assert_eq!(managed.ready_peers(), 1);
+    assert_eq!(managed.ready_count(), 1);
 
     let log = node.log_once_it_says("Removing peer=1");
     assert!(log.contains("received: verack (0 bytes) peer=1"), "it had its handshake: {log}");

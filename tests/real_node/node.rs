@@ -19,10 +19,10 @@ use std::time::Duration;
 /// The variable that names the folder of `bitcoind` and `bitcoin-cli`.
 const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
 /// Attempts to start: another process may bind a free port before the node does.
-const STARTS_MAX: usize = 3;
+const MAX_STARTS: usize = 3;
 const ANSWER_POLL: Duration = Duration::from_millis(50);
 /// Number of polls for an answer: a minute at least.
-const ANSWER_POLLS_MAX: usize = 1_200;
+const MAX_ANSWER_POLLS: usize = 1_200;
 
 /// A running node; dropping it kills it.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Node {
     pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let start = || Self::try_start(&programs, options);
-        for _ in 1..STARTS_MAX {
+        for _ in 1..MAX_STARTS {
             if let Ok(node) = start() {
                 return Some(node);
             }
@@ -99,7 +99,7 @@ impl Node {
     /// When the node has more than one peer, or after a minute.
     pub(crate) fn peer_once(&self, holds: impl Fn(&Value) -> bool) -> Value {
         let mut peers = Value::Null;
-        for _ in 0..ANSWER_POLLS_MAX {
+        for _ in 0..MAX_ANSWER_POLLS {
             peers = self.json(&["getpeerinfo"]);
             let peers = peers.as_array().expect("it answers with a list");
             assert!(peers.len() <= 1, "the node has more peers than ours: {peers:?}");
@@ -118,7 +118,7 @@ impl Node {
     /// After a minute.
     pub(crate) fn log_once_it_says(&self, text: &str) -> String {
         let mut log = String::new();
-        for _ in 0..ANSWER_POLLS_MAX {
+        for _ in 0..MAX_ANSWER_POLLS {
             let bytes = fs::read(self.data.path().join("regtest").join("bitcoind.log")).expect("it keeps a log");
             log = String::from_utf8_lossy(&bytes).into_owned();
             if log.contains(text) {
@@ -151,7 +151,7 @@ impl Node {
 
     fn wait_until_it_answers(&mut self) -> Result<(), String> {
         let mut problem = String::new();
-        for _ in 0..ANSWER_POLLS_MAX {
+        for _ in 0..MAX_ANSWER_POLLS {
             if let Some(status) = self.process.try_wait().expect("the node is our child") {
                 let output = fs::read_to_string(self.data.path().join("output")).unwrap_or_default();
                 return Err(format!("it ended with {status}: {output}"));

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A deadline far beyond any wait of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TURN_MAX: Duration = Duration::from_millis(100);
+const MAX_TURN: Duration = Duration::from_millis(100);
 
 /// A loop and the record of its events.
 pub(crate) struct Observer {
@@ -81,7 +81,7 @@ impl Observer {
     /// Runs `question` inside the loop and returns its answer.
     pub(crate) fn ask<T: Send + 'static>(&mut self, question: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (answer, pending) = Pending::new();
-        let command: <Record as Handler>::Command = Box::new(move |ctx| answer.give(question(ctx)));
+        let command: <Record as Handler>::Request = Box::new(move |ctx| answer.give(question(ctx)));
         assert!(self.reactor.handle().command(command).is_ok(), "the queue has room");
         self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
     }
@@ -171,7 +171,7 @@ impl Observer {
                 return found;
             }
             assert!(began.elapsed() < PATIENCE, "no {what}; the record: {:#?}", self.reactor.handler());
-            self.reactor.poll_once(TURN_MAX).expect("the poller works");
+            self.reactor.poll_once(MAX_TURN).expect("the poller works");
         }
     }
 }
@@ -183,7 +183,7 @@ impl Record {
 }
 
 impl Handler for Record {
-    type Command = Box<dyn FnOnce(&mut Ctx<'_>) + Send>;
+    type Request = Box<dyn FnOnce(&mut Ctx<'_>) + Send>;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let happened = match event {
@@ -222,7 +222,7 @@ impl Handler for Record {
         self.messages.push((peer, message.into_owned()));
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: Self::Request) {
         command(ctx);
     }
 }

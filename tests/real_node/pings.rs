@@ -27,7 +27,7 @@ fn ping(observer: &mut Observer, peer: PeerId, count: usize) -> Vec<u64> {
 }
 
 #[test]
-fn seed_e12_a_hundred_pings_are_each_answered_once() {
+fn req_e12_a_hundred_pings_are_each_answered_once() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -61,7 +61,7 @@ fn seed_e12_a_hundred_pings_are_each_answered_once() {
 }
 
 #[test]
-fn seed_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
+fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
     let peer = observer.ready(node.address());
@@ -75,7 +75,7 @@ fn seed_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
 }
 
 #[test]
-fn seed_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
+fn req_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
     let Some(node) = Node::start() else { return };
     let interval = Duration::from_millis(50);
     let mut observer = Observer::new(Config { ping_interval: interval, ..config() });

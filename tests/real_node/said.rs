@@ -27,7 +27,7 @@ const ELSEWHERE: [CommandName; 4] =
     [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
 const HEADER_BYTES: usize = 24;
 /// Number of polls, which need many seconds.
-const POLLS_MAX: usize = 2_000;
+const MAX_POLLS: usize = 2_000;
 
 /// A peer of the node, with the bytes sent by command.
 struct Session {
@@ -94,7 +94,7 @@ impl Session {
 
     fn assert_best(&self, header: &BlockHeader) {
         let hash = header.hash();
-        assert!((0..POLLS_MAX).any(|_| self.chain.best_block() == hash), "{hash} does not become the best block");
+        assert!((0..MAX_POLLS).any(|_| self.chain.best_block() == hash), "{hash} does not become the best block");
     }
 
     fn mempool(&self) -> Value {
@@ -193,7 +193,7 @@ fn say_transactions_and_blocks(session: &mut Session) {
     session.say(Message::Tx(waiting.clone()));
     let kept = json!([waiting.as_ref().txid().to_string()]);
     // The node checks it while it answers other messages.
-    assert!((0..POLLS_MAX).any(|_| session.mempool() == kept), "it does not keep {kept}");
+    assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "it does not keep {kept}");
 
     let whole = [session.coinbase(2)];
     let header = session.mined_header(&whole);

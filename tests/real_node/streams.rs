@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 
 /// Number of polls, which need many seconds.
-const POLLS_MAX: usize = 2_000;
+const MAX_POLLS: usize = 2_000;
 const POLICY: &[u8] = b"BlockPriority";
 
 /// Waits until the node sees one peer with two connections.
 fn assert_joined(node: &Node) {
     // For a moment, the second connection is a peer of its own.
     let is_joined = |peers: &Value| peers[1].is_null() && !peers[0]["streams"][1].is_null();
-    let peers = (0..POLLS_MAX).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("they become one peer");
+    let peers = (0..MAX_POLLS).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("they become one peer");
     let [general, data] = [0, 1].map(|index| &peers[0]["streams"][index]["streamtype"]);
     assert_eq!((general, data), (&json!("GENERAL"), &json!("DATA1")));
     assert_eq!((&peers[0]["streampolicy"], &peers[0]["banscore"]), (&json!("BlockPriority"), &json!(0)));

@@ -3,7 +3,7 @@
 use peerloop_scale::{Phase, live};
 
 /// The most that a loop may hold for a million peers, and the most that may pass through its hands while they come.
-const MILLION_PEERS_MAX_BYTES: i64 = 600_000_000;
+const MAX_MILLION_PEERS_BYTES: i64 = 600_000_000;
 
 /// What is done for each peer, of all that is counted.
 fn per_peer(peers: u64, phases: &[Phase]) -> Vec<[f64; 2]> {
@@ -39,7 +39,7 @@ fn a_million_peers_fit_into_600_megabytes_even_while_the_tables_grow() {
     let phases = live(1_000_000);
     for Phase { name, ready, account, accounted_bytes } in &phases {
         println!("{name}: {ready} peers ready, {} bytes held, {accounted_bytes} accounted for", account.held_bytes);
-        assert!(account.peak_bytes <= MILLION_PEERS_MAX_BYTES, "{} bytes at the peak", account.peak_bytes);
+        assert!(account.peak_bytes <= MAX_MILLION_PEERS_BYTES, "{} bytes at the peak", account.peak_bytes);
     }
     assert_eq!(phases.iter().map(|phase| phase.ready).collect::<Vec<_>>(), [1_000_000, 1_000_000, 1_000_000, 0]);
 }

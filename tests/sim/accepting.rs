@@ -1,7 +1,7 @@
 //! Accepts that fail: for one connection, which costs only that one, or for good, which must not cost the loop.
 
 use peerloop::Reactor;
-use peerloop::limits::{ACCEPT_RETRY_FIRST, ACCEPT_RETRY_MAX};
+use peerloop::limits::{ACCEPT_RETRY_FIRST, MAX_ACCEPT_RETRY};
 use peerloop::sim::World;
 use peerloop::sim::errno::EMFILE;
 use peerloop::time::{Instant, Wait};
@@ -47,7 +47,7 @@ fn fault_e01_a_listener_that_is_short_of_something_is_tried_again_ever_more_slow
         assert_eq!((counters.accept_pauses, counters.accept_failures, counters.accepted), (failure, 0, 0));
         assert_eq!(reactor.next_deadline(), Wait::Until(world.now().plus(pause)));
         world.advance(pause);
-        pause = (2 * pause).min(ACCEPT_RETRY_MAX);
+        pause = (2 * pause).min(MAX_ACCEPT_RETRY);
     }
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(reactor.stats().counters.accepted, 1);

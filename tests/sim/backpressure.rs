@@ -2,7 +2,7 @@
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{
-    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_MIN_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
+    MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
 };
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
@@ -47,7 +47,7 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);
     let waiting = longest_queue(&mut stage);
-    assert!(waiting > SEND_QUEUE_PAUSE_BYTES && waiting <= SEND_QUEUE_MAX_BYTES, "{waiting} bytes wait");
+    assert!(waiting > SEND_QUEUE_PAUSE_BYTES && waiting <= MAX_SEND_QUEUE_BYTES, "{waiting} bytes wait");
     let blocked_at = stage.world.now();
     stage.run_for(secs(60) - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
@@ -126,7 +126,7 @@ fn a_byte_now_and_then_is_no_progress() {
 
 #[test]
 fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
-    for (len, is_kept) in [(SEND_STALL_MIN_BYTES, true), (SEND_STALL_MIN_BYTES - 1, false)] {
+    for (len, is_kept) in [(MIN_SEND_STALL_BYTES, true), (MIN_SEND_STALL_BYTES - 1, false)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);

@@ -1,7 +1,7 @@
 //! What one step of a turn takes leaves the others theirs.
 
 use peerloop::limits::{
-    ACCEPTS_PER_TURN, DIALS_PER_TURN, FLUSH_STEP_MAX, SLICES_PER_WRITE, WRITTEN_PER_TURN_MAX_BYTES,
+    ACCEPTS_PER_TURN, DIALS_PER_TURN, MAX_FLUSH_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE,
 };
 use peerloop::sim::{Conditions, World};
 use peerloop::time::{Instant, Wait};
@@ -22,7 +22,7 @@ fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
     let net = SlowHost::new(&world);
     let address = net.address();
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             for _ in 0..BUSY_TURNS * DIALS_PER_TURN {
                 ctx.connect(([10, 9, 9, 9], 18_444).into()).unwrap();
             }
@@ -31,7 +31,7 @@ fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
     };
     let mut reactor = Reactor::with_net(config(), net, player).unwrap();
     reactor.listen(address).unwrap();
-    let mut peers = ready_peers(&world, address, &mut reactor, PEERS);
+    let mut peers = ready_count(&world, address, &mut reactor, PEERS);
     let _newcomers: Vec<RawPeer> =
         (0..BUSY_TURNS * ACCEPTS_PER_TURN).map(|_| RawPeer::dialling(&world, address)).collect();
     reactor.handle().command(()).unwrap();
@@ -56,7 +56,7 @@ fn a_giant_queue_leaves_in_bounded_parts_without_another_edge_and_others_do_not_
     let net = SlowHost::new(&world);
     let address = net.address();
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
             ctx.send_shared(peers[0], &frame("block", &vec![7; GIANT_BYTES - 24]).into()).unwrap();
             ctx.send_shared(peers[1], &frame("other", b"").into()).unwrap();
@@ -65,19 +65,19 @@ fn a_giant_queue_leaves_in_bounded_parts_without_another_edge_and_others_do_not_
     };
     let mut reactor = Reactor::with_net(config(), net, player).unwrap();
     reactor.listen(address).unwrap();
-    let mut peers = ready_peers(&world, address, &mut reactor, 2);
+    let mut peers = ready_count(&world, address, &mut reactor, 2);
     peers.iter_mut().for_each(|peer| drop(peer.receive()));
 
     reactor.handle().command(()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(commands(&peers[1].receive()), ["other"]);
     let mut received = peers[0].receive();
-    assert_eq!(received.len(), WRITTEN_PER_TURN_MAX_BYTES);
+    assert_eq!(received.len(), MAX_WRITTEN_PER_TURN_BYTES);
     while received.len() < GIANT_BYTES {
         assert_eq!(reactor.next_deadline(), Wait::Zero, "the rest waits for nothing");
         reactor.poll_once(Duration::ZERO).unwrap();
         let more = peers[0].receive();
-        assert_eq!(more.len(), WRITTEN_PER_TURN_MAX_BYTES.min(GIANT_BYTES - received.len()));
+        assert_eq!(more.len(), MAX_WRITTEN_PER_TURN_BYTES.min(GIANT_BYTES - received.len()));
         received.extend(more);
     }
     assert!(received == frame("block", &vec![7; GIANT_BYTES - 24]));
@@ -93,7 +93,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
     net.write_time = WRITE_TIME;
     let address = net.address();
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let peer = ctx.peers().next().unwrap().id();
             (0..FRAMES).for_each(|_| ctx.send_shared(peer, &frame("small", b"").into()).unwrap());
         }),
@@ -101,7 +101,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
     };
     let mut reactor = Reactor::with_net(config(), net, player).unwrap();
     reactor.listen(address).unwrap();
-    let mut peer = ready_peers(&world, address, &mut reactor, 1).remove(0);
+    let mut peer = ready_count(&world, address, &mut reactor, 1).remove(0);
     peer.receive();
 
     reactor.handle().command(()).unwrap();
@@ -110,7 +110,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
         let began = world.now();
         reactor.poll_once(Duration::ZERO).unwrap();
         let took = world.now().since(began);
-        assert!(took <= FLUSH_STEP_MAX + WRITE_TIME, "a turn took {took:?}");
+        assert!(took <= MAX_FLUSH_STEP + WRITE_TIME, "a turn took {took:?}");
         let more = commands(&peer.receive()).len();
         assert!(more > 0, "the rest waits for nothing");
         frames_seen += more;
@@ -118,7 +118,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
     assert_eq!(frames_seen, FRAMES);
 }
 
-fn ready_peers(
+fn ready_count(
     world: &World,
     address: SocketAddr,
     reactor: &mut Reactor<SlowHost, Player>,
@@ -142,9 +142,9 @@ struct Slow {
 }
 
 impl Handler for Slow {
-    type Command = Duration;
+    type Request = Duration;
 
-    fn on_command(&mut self, _ctx: &mut Ctx<'_>, takes: Duration) {
+    fn on_request(&mut self, _ctx: &mut Ctx<'_>, takes: Duration) {
         self.world.advance(takes);
         self.done += 1;
     }

@@ -3,7 +3,7 @@
 use crate::keen::{PORT, crowd, run};
 use peerloop::api::{Chunk, Delivery, Event};
 use peerloop::handler::Handler;
-use peerloop::limits::{READ_BLOCK_BYTES, STREAM_WAITING_MAX_BYTES};
+use peerloop::limits::{MAX_BODY_WAITING_BYTES, READ_BLOCK_BYTES};
 use peerloop::sim::actor::{Cargo, Flow, Journal, Pace, Profile, Role, Sink, Source};
 use peerloop::sim::{Conditions, Cut, Cuts, SimNet, World};
 use peerloop::time::Instant;
@@ -26,11 +26,11 @@ struct Relay {
     sink: Option<PeerId>,
     source: Option<PeerId>,
     passed: u64,
-    waited_max: usize,
+    max_waited: usize,
 }
 
 impl Handler for Relay {
-    type Command = ();
+    type Request = ();
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         if let Event::Ready { .. } = event {
@@ -40,8 +40,8 @@ impl Handler for Relay {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        ctx.stream_to(self.sink.expect("it is ready"), header).unwrap();
-        Delivery::Stream
+        ctx.begin_body(self.sink.expect("it is ready"), header).unwrap();
+        Delivery::Chunks
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
@@ -51,11 +51,11 @@ impl Handler for Relay {
         self.passed += chunk.bytes().len() as u64;
         let mut part = chunk.to_bytes();
         if !part.is_empty() {
-            ctx.feed(sink, &mut part).unwrap();
+            ctx.feed_body(sink, &mut part).unwrap();
         }
         assert!(part.is_empty(), "the source was paused in time");
         let waiting = ctx.peer(sink).unwrap().waiting_bytes();
-        self.waited_max = self.waited_max.max(waiting);
+        self.max_waited = self.max_waited.max(waiting);
         if waiting > PAUSE_AT_BYTES {
             ctx.pause(peer);
         }
@@ -80,7 +80,7 @@ fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usiz
         sink: None,
         source: None,
         passed: 0,
-        waited_max: 0,
+        max_waited: 0,
     };
     let mut node: Reactor<SimNet, Relay> = Reactor::with_net(config(), world.host(), handler).unwrap();
     let here = node.listen(SocketAddr::new(node.net().ip(), PORT)).unwrap();
@@ -97,7 +97,7 @@ fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usiz
     assert_eq!((sent.moved(), received.moved()), (cargo.len_bytes(), cargo.len_bytes()));
     assert_eq!((received.wrong_at(), sent.ended(), received.ended()), (None, None, None), "both are kept");
     assert_eq!((sent.is_complete(), node.handler().passed), (true, cargo.len_bytes()));
-    (node.handler().waited_max, done)
+    (node.handler().max_waited, done)
 }
 
 fn portions(len_bytes: u32, every_ms: u64) -> Pace {
@@ -110,11 +110,11 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
     let len_bytes = 5 << 30;
     let portion = u32::try_from(len_bytes / 200).unwrap();
     let check = |from: Pace, into: Pace| {
-        let (waited_max, done) = relay(&Cargo::new(1, len_bytes), Conditions::default(), from, into);
+        let (max_waited, done) = relay(&Cargo::new(1, len_bytes), Conditions::default(), from, into);
         // Beside it there may be a ping and a pong.
         let most = PAUSE_AT_BYTES + READ_BLOCK_BYTES + 64;
-        assert!(waited_max <= most, "{waited_max} bytes waited, {from:?} {into:?}");
-        assert!(waited_max < STREAM_WAITING_MAX_BYTES);
+        assert!(max_waited <= most, "{max_waited} bytes waited, {from:?} {into:?}");
+        assert!(max_waited < MAX_BODY_WAITING_BYTES);
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
     };

@@ -2,7 +2,7 @@
 
 use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::limits::{CLOSE_GRACE, OVER_CAPACITY_MAX, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE};
+use peerloop::limits::{CLOSE_GRACE, MAX_OVER_CAPACITY, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE};
 use peerloop::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -41,7 +41,7 @@ fn farewell() -> Player {
 }
 
 #[test]
-fn seed_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
+fn req_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
     let mut stage = full_stage();
     let mut peer = stage.peer();
     peer.send(&version());
@@ -89,13 +89,13 @@ fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
 }
 
 #[test]
-fn seed_e24_beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
+fn req_e24_beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
     let mut stage = full_stage();
-    let mut told: Vec<RawPeer> = (0..OVER_CAPACITY_MAX).map(|_| stage.peer()).collect();
+    let mut told: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
     assert_eq!((refused.receive(), refused.has_seen_end), (vec![], true));
     let counters = stage.node.reactor.stats().counters;
-    assert_eq!((counters.accepted, counters.refused), (1 + OVER_CAPACITY_MAX as u64, 1));
+    assert_eq!((counters.accepted, counters.refused), (1 + MAX_OVER_CAPACITY as u64, 1));
     told.pop().expect("there are many").close();
     stage.settle();
     let mut next = stage.peer();
@@ -120,7 +120,7 @@ fn the_place_of_a_peer_that_left_is_free_again() {
 }
 
 #[test]
-fn seed_e21_what_was_queued_leaves_before_the_end() {
+fn req_e21_what_was_queued_leaves_before_the_end() {
     for capacity_bytes in [256, 1_000, 1 << 20] {
         let mut stage = Stage::with(config(), farewell());
         stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
@@ -194,14 +194,14 @@ fn a_pause_after_the_close_holds_no_end_up() {
 fn who_is_closed_at_its_version_is_never_ready() {
     let close: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
         if let Event::VersionReceived = event
-            && ctx.ready_peers() == 1
+            && ctx.ready_count() == 1
         {
             ctx.close(peer, LocalCause::Requested.into());
         }
     };
     let abort: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
         if let Event::VersionReceived = event
-            && ctx.ready_peers() == 1
+            && ctx.ready_count() == 1
         {
             ctx.abort(peer, LocalCause::Requested.into());
         }
@@ -226,7 +226,7 @@ fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
     };
     let stream: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
         ctx.abort(peer, LocalCause::Requested.into());
-        Delivery::Stream
+        Delivery::Chunks
     };
     for script in [buffer, stream] {
         let mut stage = Stage::with(config(), Player { on_header: Some(script), ..Player::default() });
@@ -257,7 +257,7 @@ fn nothing_is_delivered_behind_the_end() {
 }
 
 #[test]
-fn seed_e21_a_stopped_loop_closes_everybody_and_ends() {
+fn req_e21_a_stopped_loop_closes_everybody_and_ends() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));

@@ -21,7 +21,7 @@ fn assert_nobody_is_closed_before(stage: &mut Stage, time: Duration) {
 }
 
 #[test]
-fn seed_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
+fn req_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     assert_nobody_is_closed_before(&mut stage, secs(10));
@@ -42,7 +42,7 @@ fn a_deadline_within_a_tick_comes_at_its_end() {
 }
 
 #[test]
-fn seed_e05_a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
+fn req_e05_a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let player = Player::dialling(peer.listen());
@@ -220,7 +220,7 @@ fn a_body_that_trickles_is_as_good_as_none() {
 #[test]
 fn the_least_rate_of_a_body_is_configured() {
     for (least, is_closed) in [(0, false), (100, false), (101, true)] {
-        let mut stage = Stage::with(Config { body_min_bytes_per_second: least, ..config() }, Player::default());
+        let mut stage = Stage::with(Config { min_body_bytes_per_second: least, ..config() }, Player::default());
         let mut peer = stage.ready_peer();
         peer.send(&header("addr", 100_000, &[0; 4]));
         stage.settle();
@@ -264,7 +264,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
                 ctx.pause(peer);
             }
         }),
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
             peers.into_iter().for_each(|peer| ctx.resume(peer));
         }),
@@ -296,12 +296,12 @@ fn the_time_for_which_a_newcomer_was_not_read_is_not_charged_to_its_handshake() 
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             if let Event::Opened { .. } = event
-                && ctx.ready_peers() == 1
+                && ctx.ready_count() == 1
             {
                 ctx.pause(peer);
             }
         }),
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
             peers.into_iter().for_each(|peer| ctx.resume(peer));
         }),

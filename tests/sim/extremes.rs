@@ -24,7 +24,7 @@ const DURATIONS: [(Field, Set, bool); 8] = [
     (Field::PongTimeout, |config, time| config.pong_timeout = time, false),
     (Field::RestartWindow, |config, time| manager_of(config).restart_window = time, false),
     (Field::InitialBackoff, |config, time| manager_of(config).initial_backoff = time, false),
-    (Field::BackoffMax, |config, time| manager_of(config).backoff_max = time, false),
+    (Field::MaxBackoff, |config, time| manager_of(config).max_backoff = time, false),
     (Field::BanDuration, |config, time| manager_of(config).ban_duration = time, false),
 ];
 
@@ -41,7 +41,7 @@ fn live(set: impl Fn(&mut Config), is_live: bool) {
     set(&mut changed);
     // The longest pause may not be shorter than the first.
     let manager = manager_of(&mut changed);
-    manager.backoff_max = manager.backoff_max.max(manager.initial_backoff);
+    manager.max_backoff = manager.max_backoff.max(manager.initial_backoff);
     let mut town =
         Town::of(World::new(1, Instant::ZERO), if is_live { begun } else { changed.clone() }, Watcher::default());
     let answers = town.add_targets(1);

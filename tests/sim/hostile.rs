@@ -3,8 +3,8 @@
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
 use peerloop::framer::Delivery;
 use peerloop::limits::{
-    EMPTY_GATHERED_MAX_BYTES, HANDSHAKE_PAYLOAD_MAX_BYTES, LEGACY_PAYLOAD_MAX_BYTES, PAYLOAD_MAX_BYTES,
-    PING_GATHERED_MAX_BYTES, PONG_GATHERED_MAX_BYTES, POOLED_BUFFER_MAX_BYTES, REJECT_GATHERED_MAX_BYTES,
+    MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES,
+    MAX_PING_GATHERED_BYTES, MAX_PONG_GATHERED_BYTES, MAX_POOLED_BUFFER_BYTES, MAX_REJECT_GATHERED_BYTES,
     REJECT_READ_TIME,
 };
 use peerloop::peer::ConnectionState;
@@ -125,8 +125,8 @@ fn a_length_above_the_limit_closes_at_the_header() {
 
 #[test]
 fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
-    let buffered_command_max_bytes = vec![(CommandName::new("larger"), 9_000), (CommandName::new("smaller"), 3_000)];
-    let config = Config { buffered_message_max_bytes: 5_000, buffered_command_max_bytes, ..config() };
+    let max_buffered_command_bytes = vec![(CommandName::new("larger"), 9_000), (CommandName::new("smaller"), 3_000)];
+    let config = Config { max_buffered_message_bytes: 5_000, max_buffered_command_bytes, ..config() };
     let mut stage = Stage::with(config, Player::default());
     let mut peer = stage.ready_peer();
     for (command, max_bytes) in [("larger", 9_000), ("smaller", 3_000), ("other", 5_000)] {
@@ -142,16 +142,16 @@ fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
 #[test]
 fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
     let limits = [
-        ("ping", PING_GATHERED_MAX_BYTES),
-        ("pong", PONG_GATHERED_MAX_BYTES),
-        ("version", HANDSHAKE_PAYLOAD_MAX_BYTES),
-        ("verack", EMPTY_GATHERED_MAX_BYTES),
-        ("sendheaders", EMPTY_GATHERED_MAX_BYTES),
-        ("reject", REJECT_GATHERED_MAX_BYTES),
+        ("ping", MAX_PING_GATHERED_BYTES),
+        ("pong", MAX_PONG_GATHERED_BYTES),
+        ("version", MAX_HANDSHAKE_PAYLOAD_BYTES),
+        ("verack", MAX_EMPTY_GATHERED_BYTES),
+        ("sendheaders", MAX_EMPTY_GATHERED_BYTES),
+        ("reject", MAX_REJECT_GATHERED_BYTES),
     ];
     let discards = |_: &mut Ctx<'_>, _: PeerId| Delivery::Discard;
     for (command, max_bytes) in limits {
-        for (len, counted) in [(max_bytes, 0), (max_bytes + 1, 1), (PAYLOAD_MAX_BYTES, 1)] {
+        for (len, counted) in [(max_bytes, 0), (max_bytes + 1, 1), (MAX_PAYLOAD_BYTES, 1)] {
             let mut stage = Stage::with(config(), Player { on_header: Some(discards), ..Player::default() });
             let mut peer = stage.ready_peer();
             let bytes = frame(command, &vec![7; len as usize]);
@@ -161,7 +161,7 @@ fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
                 stage.settle();
             }
             let held_bytes = stage.node.reactor.inspect().links[1].gathering_bytes;
-            assert!(held_bytes <= POOLED_BUFFER_MAX_BYTES, "{held_bytes} bytes are held for a {command}");
+            assert!(held_bytes <= MAX_POOLED_BUFFER_BYTES, "{held_bytes} bytes are held for a {command}");
             for part in end.chunks(32 * 1_024) {
                 peer.send(part);
                 stage.settle();
@@ -192,7 +192,7 @@ fn the_longest_reject_is_heard_and_the_longest_protoconf_is_taken() {
     peer.send(&frame("reject", &longest));
     peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
     // A node takes fields that it does not know.
-    let mut most = vec![0; LEGACY_PAYLOAD_MAX_BYTES as usize];
+    let mut most = vec![0; MAX_LEGACY_PAYLOAD_BYTES as usize];
     most[..5].copy_from_slice(&[9, 0, 0, 0x20, 0]);
     for part in frame("protoconf", &most).chunks(32 * 1_024) {
         peer.send(part);
@@ -202,7 +202,7 @@ fn the_longest_reject_is_heard_and_the_longest_protoconf_is_taken() {
     assert_eq!((seen.rejects, seen.closed), (vec![(0x10, vec![b'x'; 111]); 2], vec![]));
     assert_eq!(seen.limits.last(), Some(&0x0020_0000));
     assert_eq!(stage.node.reactor.stats().counters.over_buffer_limit, 0);
-    peer.send(&header("protoconf", LEGACY_PAYLOAD_MAX_BYTES as u32 + 1, &[0; 4]));
+    peer.send(&header("protoconf", MAX_LEGACY_PAYLOAD_BYTES as u32 + 1, &[0; 4]));
     stage.settle();
     assert!(matches!(stage.closed().reason, CloseReason::Wire(WireError::OverLimit { .. })));
 }
@@ -322,7 +322,7 @@ fn an_obsolete_peer_is_told_so_and_closed() {
 }
 
 #[test]
-fn seed_e06_a_node_of_another_chain_is_closed_without_a_word_and_never_ready() {
+fn req_e06_a_node_of_another_chain_is_closed_without_a_word_and_never_ready() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&version_with(&[(USER_AGENT, b"/Bitcoin ABC:0.1.3/")]));

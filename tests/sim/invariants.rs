@@ -21,7 +21,7 @@ use std::time::Duration;
 struct Faulty(fn(&mut Ctx<'_>, PeerId));
 
 impl Handler for Faulty {
-    type Command = ();
+    type Request = ();
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         if matches!(event, Event::Ready { .. }) {
@@ -110,7 +110,7 @@ struct Uncounted(SimNet);
 struct Idle;
 
 impl Handler for Idle {
-    type Command = ();
+    type Request = ();
 }
 
 struct Count {
@@ -158,7 +158,7 @@ fn accounted_memory_is_what_the_allocator_has_given() {
     assert_eq!(count.node.stats().ready, PEERS);
     count.compare(before, "idle peers");
 
-    peers.reactor.handler_mut().on_command = Some(|ctx| {
+    peers.reactor.handler_mut().on_request = Some(|ctx| {
         let half = Bytes::from([header("question", 9_000, &[1; 4]), vec![7; 5_000]].concat());
         let ids: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
         for id in ids {

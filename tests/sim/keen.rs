@@ -24,7 +24,7 @@ pub(crate) struct Keen {
 }
 
 impl Handler for Keen {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.dials.drain(..) {

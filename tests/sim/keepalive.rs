@@ -31,7 +31,7 @@ fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Dura
 }
 
 #[test]
-fn seed_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
+fn req_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut nonces = BTreeSet::new();
@@ -80,7 +80,7 @@ fn a_keepalive_ping_counts_from_its_sending_and_the_timers_lag_by_itself() {
 }
 
 #[test]
-fn seed_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_was_due() {
+fn req_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_was_due() {
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             if let Event::Pong { planned, sent, received, .. } = event
@@ -103,7 +103,7 @@ fn seed_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_
 }
 
 #[test]
-fn seed_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking() {
+fn req_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking() {
     for pause in [Duration::from_millis(7), secs(1), secs(50)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -125,7 +125,7 @@ fn seed_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking(
 }
 
 #[test]
-fn seed_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
+fn req_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL + TIMEOUT);
@@ -139,7 +139,7 @@ fn seed_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
 }
 
 #[test]
-fn seed_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
+fn req_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let address = peer.listen();
@@ -166,7 +166,7 @@ fn seed_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
 }
 
 #[test]
-fn seed_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
+fn req_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
     const LEN_BYTES: usize = 60_000;
     for bytes_per_second in [1_100, 10_000] {
         let mut stage = Stage::with(config(), Player::default());
@@ -194,7 +194,7 @@ fn seed_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
 }
 
 #[test]
-fn seed_e14_a_body_that_stands_still_is_no_life() {
+fn req_e14_a_body_that_stands_still_is_no_life() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);
@@ -207,8 +207,8 @@ fn seed_e14_a_body_that_stands_still_is_no_life() {
 }
 
 #[test]
-fn seed_e14_a_small_body_keeps_no_pong_back() {
-    let mut stage = Stage::with(Config { body_min_bytes_per_second: 0, ..config() }, Player::default());
+fn req_e14_a_small_body_keeps_no_pong_back() {
+    let mut stage = Stage::with(Config { min_body_bytes_per_second: 0, ..config() }, Player::default());
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);
     peer.send(&header("addr", 4_096, &[0; 4]));

@@ -1,7 +1,7 @@
 //! Listeners that the configuration asks for, and what becomes of them when binding or accepting fails.
 
 use peerloop::config::ManagerConfig;
-use peerloop::limits::{ACCEPT_RETRY_MAX, LISTEN_RETRY_FIRST, LISTEN_RETRY_MAX, TICK};
+use peerloop::limits::{LISTEN_RETRY_FIRST, MAX_ACCEPT_RETRY, MAX_LISTEN_RETRY, TICK};
 use peerloop::sim::errno::{EADDRINUSE, EADDRNOTAVAIL, EMFILE};
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, Site, World};
@@ -42,7 +42,7 @@ fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
 }
 
 #[test]
-fn seed_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
+fn req_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
     let world = World::new(1, Instant::ZERO);
     let mut node = checked(&world, listening_at(vec![here(1), here(0)]), Player::default());
     node.poll_once(Duration::ZERO).unwrap();
@@ -63,7 +63,7 @@ fn seed_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
 }
 
 #[test]
-fn seed_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to_a_minute() {
+fn req_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to_a_minute() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     let host = net.host();
@@ -77,9 +77,9 @@ fn seed_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_t
         node.poll_once(Duration::ZERO).unwrap();
         assert_eq!(bound_and_failed(&node), (0, failure), "it waits for as long as it says");
         world.advance(TICK);
-        pause = (2 * pause).min(LISTEN_RETRY_MAX);
+        pause = (2 * pause).min(MAX_LISTEN_RETRY);
     }
-    assert_eq!(pause, LISTEN_RETRY_MAX);
+    assert_eq!(pause, MAX_LISTEN_RETRY);
     world.clear_faults();
     node.poll_once(Duration::ZERO).unwrap();
     assert_eq!(bound_and_failed(&node), (1, 9));
@@ -88,7 +88,7 @@ fn seed_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_t
 }
 
 #[test]
-fn seed_e32_a_listener_that_cannot_be_bound_keeps_nobody_from_dialling() {
+fn req_e32_a_listener_that_cannot_be_bound_keeps_nobody_from_dialling() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
@@ -137,7 +137,7 @@ fn fault_e17_a_listener_that_does_nothing_but_fail_is_opened_anew_and_dialling_g
         reactor.net().accept_errors.borrow_mut().extend(errors);
         while reactor.stats().counters.listen_failures == 0 {
             reactor.poll_once(Duration::ZERO).unwrap();
-            assert!(world.now() < Instant::ZERO.plus(ACCEPT_RETRY_MAX * 4));
+            assert!(world.now() < Instant::ZERO.plus(MAX_ACCEPT_RETRY * 4));
             world.advance(Duration::from_millis(50));
         }
         assert_eq!(reactor.stats().counters.accept_pauses, 5);
@@ -160,7 +160,7 @@ fn fault_e17_a_shortage_never_costs_the_listener_or_who_waits_at_it() {
     reactor.net().accept_errors.borrow_mut().extend(errors);
     for _ in 0..200 {
         reactor.poll_once(Duration::ZERO).unwrap();
-        world.advance(ACCEPT_RETRY_MAX);
+        world.advance(MAX_ACCEPT_RETRY);
     }
     let counters = reactor.stats().counters;
     assert_eq!((counters.accepted, counters.accept_pauses, counters.listen_failures), (1, 100, 0));

@@ -30,7 +30,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
 }
 
 #[test]
-fn seed_e21_an_undecided_dial_is_given_up_after_five_seconds_exactly() {
+fn req_e21_an_undecided_dial_is_given_up_after_five_seconds_exactly() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);
@@ -77,7 +77,7 @@ struct Fickle {
 }
 
 impl Handler for Fickle {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         let peer = ctx.connect(self.address).unwrap();
@@ -126,7 +126,7 @@ fn who_is_closed_when_it_is_opened_hears_no_version() {
 fn dials_that_were_given_up_cost_no_turns_of_their_own() {
     let world = World::new(1, Instant::ZERO);
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             for _ in 0..100 * DIALS_PER_TURN {
                 let peer = ctx.connect(([10, 9, 9, 9], 18_444).into()).unwrap();
                 ctx.abort(peer, LocalCause::Requested.into());
@@ -162,7 +162,7 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
 }
 
 #[test]
-fn seed_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
+fn req_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
     let sendheaders = hex("dab5bffa73656e646865616465727300000000005df6e0e2");
     let mut stage = Stage::new();
     let mut peer = stage.peer();
@@ -177,7 +177,7 @@ fn seed_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
 }
 
 #[test]
-fn seed_e11_a_peer_of_an_old_version_gets_no_sendheaders() {
+fn req_e11_a_peer_of_an_old_version_gets_no_sendheaders() {
     const OLD: [u8; 4] = 70_011_u32.to_le_bytes();
     let mut payload = version()[24..].to_vec();
     payload[..4].copy_from_slice(&OLD);
@@ -192,7 +192,7 @@ fn seed_e11_a_peer_of_an_old_version_gets_no_sendheaders() {
 #[test]
 fn a_second_version_is_counted() {
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let repeated: Vec<u8> =
                 ctx.peers().map(|peer| peer.connection().handshake().duplicate_versions()).collect();
             assert_eq!(repeated, [0, 2], "the honest peer, and the other");

@@ -41,8 +41,8 @@ fn send_bulks(ctx: &mut Ctx<'_>, count: usize) {
     }
 }
 
-fn stage(on_command: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
-    let mut stage = Stage::with(config(), Player { on_command: Some(on_command), ..Player::default() });
+fn stage(on_request: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
+    let mut stage = Stage::with(config(), Player { on_request: Some(on_request), ..Player::default() });
     stage.world.set_conditions(Conditions { capacity_bytes: 65_536, ..Conditions::default() });
     let peer = stage.ready_peer();
     (stage, peer)
@@ -192,14 +192,14 @@ fn a_ping_leaves_between_the_parts_of_a_long_inventory() {
 fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_the_same() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
-        match ctx.peer(peer).unwrap().stream_left() {
+        match ctx.peer(peer).unwrap().body_left_bytes() {
             None => {
                 ctx.send_shared(peer, &Bytes::from(bulk(0))).unwrap();
                 let payload = vec![9; 200_000];
-                ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
-                ctx.feed(peer, &mut payload[1..].to_vec().into()).unwrap();
+                ctx.begin_body(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
+                ctx.feed_body(peer, &mut payload[1..].to_vec().into()).unwrap();
             }
-            Some(left) => ctx.feed(peer, &mut vec![9; left as usize].into()).unwrap(),
+            Some(left) => ctx.feed_body(peer, &mut vec![9; left as usize].into()).unwrap(),
         }
     });
     command(&mut stage);

@@ -1,6 +1,6 @@
 //! What a peer's `protoconf` lets us send: inventories leave in parts, and what is too large is refused to the caller.
 
-use peerloop::error::CommandError;
+use peerloop::error::RequestError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, PeerId};
@@ -31,7 +31,7 @@ fn hostile(ctx: &Ctx<'_>) -> PeerId {
 
 /// A stage whose node does `act` when the raw peer asks for it.
 fn stage(config: Config, act: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
-    let mut stage = Stage::with(config, Player { on_command: Some(act), ..Player::default() });
+    let mut stage = Stage::with(config, Player { on_request: Some(act), ..Player::default() });
     let raw = stage.ready_peer();
     (stage, raw)
 }
@@ -101,7 +101,7 @@ fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
     });
     act(&mut stage);
     assert_parts(&drain(&mut stage, &mut raw), "inv", &[BEFORE]);
-    stage.node.reactor.handler_mut().on_command =
+    stage.node.reactor.handler_mut().on_request =
         Some(|ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(29_127).as_ref())).unwrap());
     act(&mut stage);
     assert_parts(&drain(&mut stage, &mut raw), "inv", &[BEFORE, 1]);
@@ -109,7 +109,7 @@ fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
 
 #[test]
 fn our_own_limit_bounds_the_parts_when_the_peer_takes_more() {
-    let config = Config { message_max_bytes: 1_048_576, ..simulated::config() };
+    let config = Config { max_message_bytes: 1_048_576, ..simulated::config() };
     let (mut stage, mut raw) =
         stage(config, |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(120_000).as_ref())).unwrap());
     raw.send(&protoconf(u32::MAX));
@@ -148,7 +148,7 @@ fn all_parts_of_an_inventory_are_queued_or_none() {
         ctx.send(peer, &filler).unwrap();
         let waiting = ctx.peer(peer).unwrap().waiting_bytes();
         let sent = ctx.send(peer, &MessageRef::Inv(inventory(60_000).as_ref()));
-        assert_eq!(sent, Err(CommandError::QueueFull));
+        assert_eq!(sent, Err(RequestError::QueueFull));
         assert_eq!(ctx.peer(peer).unwrap().waiting_bytes(), waiting);
     });
     act(&mut stage);
@@ -163,21 +163,21 @@ fn what_is_above_the_peers_limit_is_refused_to_the_caller() {
         let payload = vec![0; limit + 1];
         for command in ["notfound", "unheard"].map(CommandName::new) {
             let message = |len| MessageRef::Opaque { command, payload: &payload[..len] };
-            assert_eq!(ctx.send(peer, &message(limit + 1)), Err(CommandError::TooLargeForPeer));
+            assert_eq!(ctx.send(peer, &message(limit + 1)), Err(RequestError::TooLargeForPeer));
             let shared = ctx.encode(&message(limit + 1));
-            assert_eq!(ctx.send_shared(peer, &shared), Err(CommandError::TooLargeForPeer));
+            assert_eq!(ctx.send_shared(peer, &shared), Err(RequestError::TooLargeForPeer));
             assert_eq!(ctx.peer(peer).unwrap().waiting_bytes(), 0);
         }
         let message = MessageRef::Opaque { command: CommandName::new("notfound"), payload: &payload[..limit] };
         assert_eq!(ctx.send(peer, &message), Ok(()));
         // Blocks and transactions have limits of their own.
         let block = MessageRef::Opaque { command: CommandName::BLOCK, payload: &payload };
-        assert_eq!(ctx.send_shared(peer, &ctx.encode(&block)), Err(CommandError::QueueFull));
+        assert_eq!(ctx.send_shared(peer, &ctx.encode(&block)), Err(RequestError::QueueFull));
     });
     for limit in [1_048_576_usize, 2_097_152, 3_000_000] {
         if limit != 1_048_576 {
             // A second one would close the connection.
-            (stage, raw) = self::stage(simulated::config(), stage.node.reactor.handler().on_command.unwrap());
+            (stage, raw) = self::stage(simulated::config(), stage.node.reactor.handler().on_request.unwrap());
             raw.send(&protoconf(limit as u32));
             stage.settle();
         }

@@ -3,7 +3,7 @@
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::id::Token;
-use peerloop::limits::{BOOK_QUEUE_MAX, BOOK_RETRY_FIRST};
+use peerloop::limits::{BOOK_RETRY_FIRST, MAX_BOOK_QUEUE};
 use peerloop::net::{Net, Readiness};
 use peerloop::offload::{Completion, Offload};
 use peerloop::sim::errno::{EIO, ENOSPC};
@@ -76,7 +76,7 @@ fn more_batches_than_may_wait_are_given_back() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     world.set_disk(net.host(), Disk::Failing(EIO));
-    let count = BOOK_QUEUE_MAX as u64;
+    let count = MAX_BOOK_QUEUE as u64;
     for id in 1..=count {
         net.persist(batch(id)).unwrap();
     }

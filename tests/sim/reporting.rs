@@ -45,7 +45,7 @@ fn settle(world: &World, node: &mut Node) {
 }
 
 #[test]
-fn seed_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
+fn req_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
     let player = Player { on_header: Some(|_, _| Delivery::Discard), ..Player::default() };
     let (world, mut node, mut peer) = alone(config(), player);
     let of_node = |node: &Node| {
@@ -85,9 +85,9 @@ fn seed_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
 }
 
 #[test]
-fn seed_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
+fn req_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let peer = ctx.peers().next().expect("it is there").id();
             ctx.send(peer, &MessageRef::GetAddr).unwrap();
             ctx.ping(peer, ctx.now()).unwrap();
@@ -116,7 +116,7 @@ fn seed_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
 }
 
 #[test]
-fn seed_e47_connections_are_counted_by_state_and_type_while_they_last() {
+fn req_e47_connections_are_counted_by_state_and_type_while_they_last() {
     let mut stage = Stage::with(Config { max_inbound: 3, ..config() }, Player::default());
     let count = |stage: &Stage, connection_type, state| stage.stats().connections.count(connection_type, state);
     use ConnectionState::{AwaitingHandshake, Connected};
@@ -137,7 +137,7 @@ fn seed_e47_connections_are_counted_by_state_and_type_while_they_last() {
 }
 
 #[test]
-fn seed_e47_every_end_is_counted_once_by_its_reason() {
+fn req_e47_every_end_is_counted_once_by_its_reason() {
     let mut stage = Stage::new();
     let mut first = stage.ready_peer();
     first.close();
@@ -162,7 +162,7 @@ fn seed_e47_every_end_is_counted_once_by_its_reason() {
 }
 
 #[test]
-fn seed_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
+fn req_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
     let mut stage = Stage::new();
     let depth = |stage: &Stage| (stage.stats().send_queues, stage.stats().waiting_bytes);
     let mut peer = stage.ready_peer();
@@ -177,7 +177,7 @@ fn seed_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
 }
 
 #[test]
-fn seed_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_taken() {
+fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_taken() {
     const HESITATION: Duration = Duration::from_millis(250);
     let mut stage = Stage::new();
     let mut peer = stage.peer();
@@ -205,7 +205,7 @@ fn seed_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_tak
 }
 
 #[test]
-fn seed_e47_a_dial_is_measured_on_the_side_that_dials() {
+fn req_e47_a_dial_is_measured_on_the_side_that_dials() {
     let world = World::new(1, Instant::ZERO);
     let mut acceptor = Node::new(&world, config(), Player::default());
     let mut dialler = Node::new(&world, config(), Player::dialling(acceptor.address));
@@ -221,7 +221,7 @@ fn seed_e47_a_dial_is_measured_on_the_side_that_dials() {
 }
 
 #[test]
-fn seed_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
+fn req_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     assert_eq!(stage.last_cost(), None);
@@ -238,8 +238,8 @@ fn seed_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
 }
 
 #[test]
-fn seed_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
-    let mut stage = Stage::with(Config { measures_peers: true, ..config() }, Player::default());
+fn req_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
+    let mut stage = Stage::with(Config { measure_peers: true, ..config() }, Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
     let before = stage.last_cost().expect("it is measured").queued;
@@ -260,20 +260,20 @@ fn seed_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
 }
 
 #[test]
-fn seed_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone() {
+fn req_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone() {
     const WRITE_TIME: Duration = Duration::from_micros(7);
     let world = World::new(1, Instant::ZERO);
     let mut net = SlowHost::new(&world);
     net.write_time = WRITE_TIME;
     let address = net.address();
     let player = Player {
-        on_command: Some(|ctx| {
+        on_request: Some(|ctx| {
             let last = ctx.peers().last().expect("it is there").id();
             ctx.send_shared(last, &frame("other", b"").into()).unwrap();
         }),
         ..Player::default()
     };
-    let mut reactor = Reactor::with_net(Config { measures_peers: true, ..config() }, net, player).unwrap();
+    let mut reactor = Reactor::with_net(Config { measure_peers: true, ..config() }, net, player).unwrap();
     reactor.listen(address).unwrap();
     let mut peers = [RawPeer::dialling(&world, address), RawPeer::dialling(&world, address)];
     peers.iter_mut().for_each(|peer| peer.send(&ready_bytes()));
@@ -307,7 +307,7 @@ fn seed_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alon
 }
 
 #[test]
-fn seed_e47_a_pong_is_measured_from_when_its_ping_was_due() {
+fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
     const LATE: Duration = Duration::from_secs(2);
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
@@ -330,7 +330,7 @@ fn seed_e47_a_pong_is_measured_from_when_its_ping_was_due() {
 }
 
 #[test]
-fn seed_e47_a_ping_that_was_late_counts_from_its_plan() {
+fn req_e47_a_ping_that_was_late_counts_from_its_plan() {
     const BEHIND: Duration = Duration::from_secs(3);
     let player = Player {
         on_event: Some(|ctx, peer, event| {

@@ -3,7 +3,7 @@
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
 use peerloop::id::Token;
-use peerloop::limits::{RESOLVE_TIMEOUT, RESOLVED_ADDRESSES_MAX, RESOLVES_MAX};
+use peerloop::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES, RESOLVE_TIMEOUT};
 use peerloop::net::{Net, Readiness};
 use peerloop::offload::{Completion, Offload};
 use peerloop::sim::Layer;
@@ -70,7 +70,7 @@ fn names_are_read_as_the_real_resolver_reads_them() {
 fn more_names_than_may_wait_are_refused() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
-    for query in 0..RESOLVES_MAX as u32 {
+    for query in 0..MAX_RESOLVES as u32 {
         net.resolve(query, SEED, 1).unwrap();
     }
     assert_eq!(net.resolve(99, SEED, 1).unwrap_err().cause, ResolveCause::TooMany);
@@ -113,8 +113,8 @@ fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
     assert!(answers.len() > QUESTIONS as usize / 2, "most are answered: {}", answers.len());
     assert!(answers.iter().any(|heard| heard.after > RESOLVE_TIMEOUT), "some are late");
     assert!(answers.iter().any(|heard| heard.outcome.is_err()), "some fail");
-    assert!(found.iter().all(|addresses| (1..=RESOLVED_ADDRESSES_MAX).contains(&addresses.len())));
-    assert!(found.iter().any(|addresses| addresses.len() == RESOLVED_ADDRESSES_MAX), "some are cut");
+    assert!(found.iter().all(|addresses| (1..=MAX_RESOLVED_ADDRESSES).contains(&addresses.len())));
+    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some are cut");
     assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are right");
     assert!(found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]), "some are doubled");
     let all: Vec<SocketAddr> = found.into_iter().flatten().copied().collect();
@@ -149,7 +149,7 @@ fn a_process_that_is_started_again_hears_nothing_of_what_the_last_one_asked() {
     world.advance(secs(100));
     assert_eq!(net.take_completion(), None);
     world.set_names(host, Names::Known);
-    for query in 0..RESOLVES_MAX as u32 {
+    for query in 0..MAX_RESOLVES as u32 {
         net.resolve(query, SEED, 1).unwrap();
     }
     assert_eq!(outcome(&mut net), Ok(vec![SocketAddr::new(ip(1), 1)]));

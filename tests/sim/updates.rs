@@ -45,7 +45,7 @@ fn peer_with_agent(stage: &mut Stage, agent: &str) -> RawPeer {
 }
 
 #[test]
-fn seed_e45_an_update_says_what_it_has_changed() {
+fn req_e45_an_update_says_what_it_has_changed() {
     let mut stage = Stage::new();
     let changes = stage.update(|config| {
         config.ping_interval = secs(30);
@@ -58,7 +58,7 @@ fn seed_e45_an_update_says_what_it_has_changed() {
 }
 
 #[test]
-fn seed_e45_what_is_refused_or_only_tried_changes_nothing() {
+fn req_e45_what_is_refused_or_only_tried_changes_nothing() {
     let mut stage = Stage::new();
     let _peer = stage.ready_peer();
     let before = (stage.node.reactor.reactor().config().clone(), stage.node.reactor.inspect().links);
@@ -86,7 +86,7 @@ fn seed_e45_what_is_refused_or_only_tried_changes_nothing() {
 // --- Deadlines ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e44_a_live_peer_is_pinged_by_the_new_interval() {
+fn req_e44_a_live_peer_is_pinged_by_the_new_interval() {
     for (changed_at, interval, pinged_at) in [(50, 60, 60), (119, 120, 120), (100, 300, 300), (50, 51, 51)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -140,7 +140,7 @@ fn pings_can_be_switched_off_and_on() {
 }
 
 #[test]
-fn seed_e44_a_ping_in_flight_gets_the_new_time() {
+fn req_e44_a_ping_in_flight_gets_the_new_time() {
     for (changed_at, timeout, closed_at) in [(130, 60, 180), (149, 31, 151), (122, 10, 130), (140, 5, 140)] {
         let mut stage = Stage::new();
         let _peer = stage.ready_peer();
@@ -158,7 +158,7 @@ fn a_new_time_for_pongs_is_told_by_every_peer() {
     let mut stage = Stage::with(
         config(),
         Player {
-            on_command: Some(|ctx| {
+            on_request: Some(|ctx| {
                 for peer in ctx.peers() {
                     assert_eq!(peer.connection().ping_pong().timeout(), ctx.config().pong_timeout);
                 }
@@ -175,7 +175,7 @@ fn a_new_time_for_pongs_is_told_by_every_peer() {
 }
 
 #[test]
-fn seed_e44_a_handshake_under_way_gets_the_new_time() {
+fn req_e44_a_handshake_under_way_gets_the_new_time() {
     for (changed_at, timeout) in [(3, 5), (9, 20), (9, 10)] {
         let mut stage = Stage::new();
         let _peer = stage.peer();
@@ -206,14 +206,14 @@ fn a_dial_under_way_gets_the_new_time() {
 #[test]
 fn a_body_under_way_is_held_to_the_new_rate() {
     for (least, is_closed) in [(0, false), (1_024, true)] {
-        let mut stage = Stage::with(Config { body_min_bytes_per_second: 512, ..config() }, Player::default());
+        let mut stage = Stage::with(Config { min_body_bytes_per_second: 512, ..config() }, Player::default());
         let mut peer = stage.ready_peer();
         peer.send(&header("addr", 100_000, &[0; 4]));
         stage.settle();
         for second in 0..60 {
             peer.send(&[0; 600]);
             if second == 30 {
-                stage.update(|config| config.body_min_bytes_per_second = least);
+                stage.update(|config| config.min_body_bytes_per_second = least);
             }
             stage.run_for(secs(1));
         }
@@ -224,7 +224,7 @@ fn a_body_under_way_is_held_to_the_new_rate() {
 // --- Limits of connections ------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e28_a_lower_maximum_closes_nobody_and_keeps_newcomers_out() {
+fn req_e28_a_lower_maximum_closes_nobody_and_keeps_newcomers_out() {
     let mut stage = Stage::new();
     let mut live: Vec<RawPeer> = (0..4).map(|_| stage.ready_peer()).collect();
     stage.update(|config| config.max_inbound = 2);
@@ -246,7 +246,7 @@ fn seed_e28_a_lower_maximum_closes_nobody_and_keeps_newcomers_out() {
 }
 
 #[test]
-fn seed_e28_the_number_of_rows_follows_the_configuration() {
+fn req_e28_the_number_of_rows_follows_the_configuration() {
     let mut stage = Stage::new();
     let _live: Vec<RawPeer> = (0..4).map(|_| stage.ready_peer()).collect();
     stage.update(|config| config.max_links = 3);
@@ -263,7 +263,7 @@ fn seed_e28_the_number_of_rows_follows_the_configuration() {
 // --- Handshakes -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e45_a_list_of_agents_is_for_handshakes_to_come() {
+fn req_e45_a_list_of_agents_is_for_handshakes_to_come() {
     let mut stage = Stage::new();
     let mut live = peer_with_agent(&mut stage, "/old:1/");
     let mut under_way = stage.peer();
@@ -289,7 +289,7 @@ fn seed_e45_a_list_of_agents_is_for_handshakes_to_come() {
 fn the_lowest_version_is_for_handshakes_to_come() {
     let mut stage = Stage::new();
     let _live = stage.ready_peer();
-    stage.update(|config| config.version_rules.protocol_version_min = 70_017);
+    stage.update(|config| config.version_rules.min_protocol_version = 70_017);
     let mut peer = stage.peer();
     peer.send(&version());
     stage.run_for(secs(5));
@@ -352,10 +352,10 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
         (peer, u32::from_le_bytes(said[2].1[1..5].try_into().unwrap()))
     };
     let mut stage = Stage::new();
-    stage.update(|config| config.message_max_bytes = 5_000_000);
+    stage.update(|config| config.max_message_bytes = 5_000_000);
     let (mut told_of_more, limit) = announced(&mut stage);
     assert_eq!(limit, 5_000_000);
-    stage.update(|config| config.message_max_bytes = 1_048_576);
+    stage.update(|config| config.max_message_bytes = 1_048_576);
     let (_told_of_less, limit) = announced(&mut stage);
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
@@ -377,7 +377,7 @@ fn a_lower_limit_of_blocks_is_for_the_next_one() {
     let mut next = stage.ready_peer();
     under_way.send(&header("block", 9_000_000, &[0; 4]));
     stage.settle();
-    stage.update(|config| config.block_max_bytes = 8_000_000);
+    stage.update(|config| config.max_block_bytes = 8_000_000);
     next.send(&header("block", 9_000_000, &[0; 4]));
     stage.settle();
     let over = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: 9_000_000 };
@@ -397,9 +397,9 @@ fn limits_of_buffering_are_for_the_next_message() {
         (stage.node.seen().messages.len(), stage.node.reactor.stats().counters.over_buffer_limit)
     };
     assert_eq!(send(&mut stage, "addr"), (1, 0));
-    stage.update(|config| config.buffered_message_max_bytes = 2_999);
+    stage.update(|config| config.max_buffered_message_bytes = 2_999);
     assert_eq!(send(&mut stage, "addr"), (1, 1));
-    stage.update(|config| config.buffered_command_max_bytes = vec![(CommandName::INV, 3_000)]);
+    stage.update(|config| config.max_buffered_command_bytes = vec![(CommandName::INV, 3_000)]);
     assert_eq!(send(&mut stage, "inv"), (2, 1));
     assert_eq!(send(&mut stage, "addr"), (2, 2));
 }
@@ -414,8 +414,8 @@ fn fault_e21_what_is_gathered_stays_below_a_lower_total_or_goes() {
     let gathered = stage.node.reactor.stats().gathered_bytes;
     assert!(gathered >= 190_000, "{gathered}");
     stage.update(|config| {
-        config.buffered_message_max_bytes = 100_000;
-        config.buffered_total_max_bytes = 100_000;
+        config.max_buffered_message_bytes = 100_000;
+        config.max_buffered_total_bytes = 100_000;
     });
     assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "what is there stays");
     peer.send(&message[200_000..]);
@@ -454,9 +454,9 @@ fn change(config: &mut Config, field: u8, value: u64) {
         3 => config.connect_timeout = secs(value),
         4 => config.max_inbound = value as usize % 8,
         5 => config.max_links = 1 + value as usize % 8,
-        6 => config.message_max_bytes = 1_048_576 + value,
-        7 => config.buffered_message_max_bytes = 2_048 + value * 40,
-        _ => config.body_min_bytes_per_second = value,
+        6 => config.max_message_bytes = 1_048_576 + value,
+        7 => config.max_buffered_message_bytes = 2_048 + value * 40,
+        _ => config.min_body_bytes_per_second = value,
     }
 }
 
@@ -465,7 +465,7 @@ proptest! {
 
     /// Every invariant is checked after every turn, and who answers stays.
     #[test]
-    fn seed_e45_updates_in_the_midst_of_traffic_break_nothing(steps in steps()) {
+    fn req_e45_updates_in_the_midst_of_traffic_break_nothing(steps in steps()) {
         let mut stage = Stage::new();
         let mut peers: Vec<RawPeer> = Vec::new();
         for step in steps {

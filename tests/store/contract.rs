@@ -3,7 +3,7 @@
 use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
 use peerloop::address::Host;
 use peerloop::ban::BanReason;
-use peerloop::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use peerloop::limits::{MAX_BANS, MAX_BOOK_PEERS};
 use peerloop::store::{Change, MemoryStore, PeerStatus, PeerStore, RedbStore, StoreError};
 use peerloop::time::UnixTime;
 use rand::RngExt;
@@ -17,7 +17,7 @@ fn ask_both(ask: impl Fn(&mut dyn PeerStore)) {
 }
 
 #[test]
-fn seed_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
+fn req_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
     ask_both(|store| {
         let peer = rich_peer(1, &mut chance(7));
         assert_eq!(store.read(peer.address()), Ok(None));
@@ -32,7 +32,7 @@ fn seed_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
 }
 
 #[test]
-fn seed_e39_only_a_known_peer_is_updated_or_deleted() {
+fn req_e39_only_a_known_peer_is_updated_or_deleted() {
     ask_both(|store| {
         let unknown = Err(StoreError::NoSuchPeer { address: address(1) });
         assert_eq!(store.update(peer(1)), unknown);
@@ -49,7 +49,7 @@ fn seed_e39_only_a_known_peer_is_updated_or_deleted() {
 }
 
 #[test]
-fn seed_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
+fn req_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
     ask_both(|store| {
         let plain: SocketAddr = "1.2.3.4:8333".parse().unwrap();
         let mapped: SocketAddr = "[::ffff:1.2.3.4]:8333".parse().unwrap();
@@ -63,7 +63,7 @@ fn seed_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
 }
 
 #[test]
-fn seed_e39_all_ban_reasons_count_as_one_status() {
+fn req_e39_all_ban_reasons_count_as_one_status() {
     ask_both(|store| {
         let changes: Vec<Change> = (0..16).map(|number| Change::PutPeer(with_status(number))).collect();
         store.apply(&changes).unwrap();
@@ -88,7 +88,7 @@ fn with_status(number: u32) -> peerloop::store::KnownPeer {
 }
 
 #[test]
-fn seed_e38_a_host_has_one_ban_the_last_one() {
+fn req_e38_a_host_has_one_ban_the_last_one() {
     ask_both(|store| {
         store.put_ban(ban(1)).unwrap();
         store.put_ban(ban(2)).unwrap();
@@ -106,11 +106,11 @@ fn seed_e38_a_host_has_one_ban_the_last_one() {
 #[test]
 fn changes_beyond_the_limit_are_refused_as_a_whole() {
     ask_both(|store| {
-        let fill: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(number))).collect();
+        let fill: Vec<Change> = (0..MAX_BOOK_PEERS as u32).map(|number| Change::PutPeer(peer(number))).collect();
         store.apply(&fill).unwrap();
         let mut changed = peer(5);
         changed.failures = 9;
-        let (gone, new) = (address(3), peer(BOOK_PEERS_MAX as u32));
+        let (gone, new) = (address(3), peer(MAX_BOOK_PEERS as u32));
         let too_many = [Change::PutPeer(changed.clone()), Change::RemoveBan(host(1)), Change::PutPeer(new.clone())];
         assert_eq!(store.apply(&too_many), Err(StoreError::Full));
         assert_eq!(store.read(address(5)), Ok(Some(peer(5))));
@@ -119,21 +119,21 @@ fn changes_beyond_the_limit_are_refused_as_a_whole() {
         store.apply(&[Change::PutPeer(new), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
         assert_eq!(store.read(address(5)).unwrap().unwrap().failures, 9);
         assert_eq!(store.read(gone), Ok(None));
-        assert_eq!(store.list_all().unwrap().len(), BOOK_PEERS_MAX);
+        assert_eq!(store.list_all().unwrap().len(), MAX_BOOK_PEERS);
 
-        let bans: Vec<Change> = (0..BANS_MAX as u32).map(|number| Change::PutBan(ban(number))).collect();
+        let bans: Vec<Change> = (0..MAX_BANS as u32).map(|number| Change::PutBan(ban(number))).collect();
         store.apply(&bans).unwrap();
         assert_eq!(
-            store.apply(&[Change::RemovePeer(address(7)), Change::PutBan(ban(BANS_MAX as u32))]),
+            store.apply(&[Change::RemovePeer(address(7)), Change::PutBan(ban(MAX_BANS as u32))]),
             Err(StoreError::Full)
         );
-        assert_eq!(store.bans().unwrap().len(), BANS_MAX);
+        assert_eq!(store.bans().unwrap().len(), MAX_BANS);
         assert_eq!(store.read(address(7)), Ok(Some(peer(7))));
     });
 }
 
 #[test]
-fn seed_e39_both_stores_hold_the_same_after_the_same_changes() {
+fn req_e39_both_stores_hold_the_same_after_the_same_changes() {
     let folder = Folder::new();
     let mut file = RedbStore::open(folder.book()).unwrap().0;
     let mut memory = MemoryStore::new(&mut chance(1));

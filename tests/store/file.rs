@@ -1,7 +1,7 @@
 //! The book's file: its contents, the files that are set aside, and the processes that may use it.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer, start};
-use peerloop::limits::{BANS_MAX, BOOK_BATCH_MAX, BOOK_FILE_MAX_BYTES, BOOK_PEERS_MAX, BOOK_SET_ASIDE_MAX};
+use peerloop::limits::{MAX_BANS, MAX_BOOK_BATCH, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
 use peerloop::store::{Change, FileStep, KnownPeer, Opened, PeerStore, RedbStore, StoreError, Unfit, UserAgent};
 use peerloop::time::UnixTime;
 use rand::RngExt;
@@ -38,7 +38,7 @@ fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
 }
 
 #[test]
-fn seed_e40_a_book_is_created_where_there_is_none_and_opened_again() {
+fn req_e40_a_book_is_created_where_there_is_none_and_opened_again() {
     let folder = Folder::new();
     let store = small_book(&folder.book());
     assert_eq!(store.path(), folder.book());
@@ -50,7 +50,7 @@ fn seed_e40_a_book_is_created_where_there_is_none_and_opened_again() {
 }
 
 #[test]
-fn seed_e37_every_field_is_read_back_from_the_file() {
+fn req_e37_every_field_is_read_back_from_the_file() {
     let folder = Folder::new();
     let mut rng = chance(9);
     let peers: Vec<KnownPeer> = (0..300).map(|number| rich_peer(number, &mut rng)).collect();
@@ -171,8 +171,8 @@ fn opening_an_existing_book_never_creates_one() {
 #[test]
 fn fault_e10_a_file_above_the_cap_is_refused_without_reading_it() {
     let folder = Folder::new();
-    File::create(folder.book()).unwrap().set_len(BOOK_FILE_MAX_BYTES + 1).unwrap();
-    let what = format!("it has {} bytes, more than any peer book", BOOK_FILE_MAX_BYTES + 1);
+    File::create(folder.book()).unwrap().set_len(MAX_BOOK_FILE_BYTES + 1).unwrap();
+    let what = format!("it has {} bytes, more than any peer book", MAX_BOOK_FILE_BYTES + 1);
     let path = folder.book();
     assert_eq!(RedbStore::open(&path).map(|_| ()), Err(StoreError::Unfit { path, what }));
     assert_eq!(folder.names(), ["book"]);
@@ -232,7 +232,7 @@ fn files_set_aside_are_never_overwritten_and_their_number_is_bounded() {
     let whole = fs::read(folder.book()).unwrap();
     let spoilt = |number: u32| &whole[..100 + number as usize];
     fs::write(folder.path().join("book.set-aside-2"), "somebody's own").unwrap();
-    for number in (1..=BOOK_SET_ASIDE_MAX).filter(|number| *number != 2) {
+    for number in (1..=MAX_BOOK_SET_ASIDE).filter(|number| *number != 2) {
         fs::write(folder.book(), spoilt(number)).unwrap();
         let (_, opened) = RedbStore::open(folder.book()).unwrap();
         assert!(opened.set_aside.unwrap().path.ends_with(format!("book.set-aside-{number}")));
@@ -425,14 +425,14 @@ fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
         Change::PutPeer(peer)
     };
     let mut largest = 0;
-    for first in (0..BOOK_PEERS_MAX as u32).step_by(BOOK_BATCH_MAX) {
-        let batch = first..first + BOOK_BATCH_MAX as u32;
+    for first in (0..MAX_BOOK_PEERS as u32).step_by(MAX_BOOK_BATCH) {
+        let batch = first..first + MAX_BOOK_BATCH as u32;
         store.apply(&batch.clone().map(|number| longest(number, 0)).collect::<Vec<_>>()).unwrap();
         store.apply(&batch.map(|number| Change::PutBan(ban(number))).collect::<Vec<_>>()).unwrap();
     }
     for failures in 1..if is_long() { 300 } else { 20 } {
-        let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..BOOK_PEERS_MAX as u32);
-        let mut changes: Vec<Change> = (0..BOOK_BATCH_MAX).map(|_| longest(any(&mut rng), failures)).collect();
+        let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..MAX_BOOK_PEERS as u32);
+        let mut changes: Vec<Change> = (0..MAX_BOOK_BATCH).map(|_| longest(any(&mut rng), failures)).collect();
         // Some peers are removed, and others replace them.
         let gone: Vec<u32> = (0..500).map(|_| any(&mut rng)).collect();
         changes.extend(gone.iter().map(|number| Change::RemovePeer(address(*number))));
@@ -441,10 +441,10 @@ fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
         store.apply(&changes).unwrap();
         largest = largest.max(fs::metadata(folder.book()).unwrap().len());
     }
-    assert!(largest <= BOOK_FILE_MAX_BYTES / 5 * 3, "{largest} bytes");
+    assert!(largest <= MAX_BOOK_FILE_BYTES / 5 * 3, "{largest} bytes");
     println!("the fullest book had {largest} bytes");
-    assert_eq!(store.list_all().unwrap().len(), BOOK_PEERS_MAX);
-    assert!(store.bans().unwrap().len() <= BANS_MAX);
+    assert_eq!(store.list_all().unwrap().len(), MAX_BOOK_PEERS);
+    assert!(store.bans().unwrap().len() <= MAX_BANS);
     drop(store);
     let (_, Opened { set_aside, dropped, .. }) = RedbStore::open(folder.book()).unwrap();
     assert_eq!((set_aside, dropped), (None, 0));

@@ -3,7 +3,7 @@
 use crate::support::{Faulty, address, ban, chance, host, peer, rich_peer};
 use peerloop::address::Host;
 use peerloop::ban::Ban;
-use peerloop::limits::{BOOK_ANSWER_MAX, BOOK_BATCH_MAX, BOOK_DELAY};
+use peerloop::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
 use peerloop::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
 use peerloop::time::{Instant, Wait};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn done(batch: &Batch) -> Persisted {
 }
 
 #[test]
-fn seed_e40_a_change_waits_for_others_and_is_written_with_them() {
+fn req_e40_a_change_waits_for_others_and_is_written_with_them() {
     let mut journal = Journal::new();
     assert_eq!((journal.wait(), journal.next_batch(at(0))), (Wait::Forever, None));
     journal.record(Change::PutPeer(peer(1)), false, at(10));
@@ -40,7 +40,7 @@ fn seed_e40_a_change_waits_for_others_and_is_written_with_them() {
 }
 
 #[test]
-fn seed_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
+fn req_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
     let mut journal = Journal::new();
     journal.record(Change::PutPeer(peer(1)), false, at(0));
     journal.record(Change::PutBan(ban(1)), false, at(1));
@@ -51,7 +51,7 @@ fn seed_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
     journal.record(Change::RemoveBan(host(2)), true, at(2));
     assert_eq!(
         (journal.wait(), journal.next_batch(at(9_000))),
-        (Wait::Until(at(1).plus(BOOK_ANSWER_MAX)), None),
+        (Wait::Until(at(1).plus(MAX_BOOK_ANSWER)), None),
         "one at a time"
     );
     assert_eq!(journal.persisted(&done(&first)), [Change::PutBan(ban(1))]);
@@ -81,7 +81,7 @@ fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_d
     journal.record(Change::PutBan(ban(1)), false, at(0));
     assert!(!journal.note_late(at(1_000_000)), "the batch was not returned yet");
     let batch = journal.next_batch(at(7)).unwrap();
-    let due = at(7).plus(BOOK_ANSWER_MAX);
+    let due = at(7).plus(MAX_BOOK_ANSWER);
     assert_eq!((journal.wait(), journal.note_late(due.minus(Duration::from_nanos(1)))), (Wait::Until(due), false));
     assert!(!journal.is_failing());
     assert!(journal.note_late(due) && journal.is_failing());
@@ -137,18 +137,18 @@ fn a_change_undone_before_it_was_written_is_not_written() {
 #[test]
 fn a_batch_is_bounded_and_the_oldest_changes_are_first() {
     let mut journal = Journal::new();
-    let count = 2 * BOOK_BATCH_MAX as u32 + 10;
+    let count = 2 * MAX_BOOK_BATCH as u32 + 10;
     for number in (0..count).rev() {
         journal.record(Change::PutPeer(peer(number)), false, at(0));
     }
     assert_eq!(journal.wait(), Wait::Zero, "a full batch does not wait");
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
-    assert_eq!(batch.changes.len(), BOOK_BATCH_MAX);
+    assert_eq!(batch.changes.len(), MAX_BOOK_BATCH);
     assert_eq!(batch.changes[0], Change::PutBan(ban(1)));
     assert_eq!(batch.changes[1], Change::PutPeer(peer(count - 1)));
     journal.persisted(&done(&batch));
-    assert_eq!(journal.next_batch(at(0)).unwrap().changes[0], Change::PutPeer(peer(count - BOOK_BATCH_MAX as u32)));
+    assert_eq!(journal.next_batch(at(0)).unwrap().changes[0], Change::PutPeer(peer(count - MAX_BOOK_BATCH as u32)));
 }
 
 #[test]
@@ -208,13 +208,13 @@ fn fill(disk: &mut MemoryStore, count: usize) {
 
 #[test]
 fn a_disk_as_full_as_the_loop_has_room_for_every_batch() {
-    const COUNT: u32 = BOOK_BATCH_MAX as u32 + 100;
+    const COUNT: u32 = MAX_BOOK_BATCH as u32 + 100;
     let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
     fill(&mut disk, COUNT as usize);
     let mut book = Loop::with_peers(COUNT as usize);
     // The oldest change is of a peer that is removed and added again, so that its room stays in use.
     book.exchange(address(0), peer(COUNT), false);
-    (1..BOOK_BATCH_MAX as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
+    (1..MAX_BOOK_BATCH as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);
     book.exchange(address(COUNT - 1), peer(0), false);
     book.journal.hurry();
@@ -243,7 +243,7 @@ enum Step {
 }
 
 /// Peers of a full book in these tests, a few more than fit in a batch.
-const FEW_MORE: usize = BOOK_BATCH_MAX + 8;
+const FEW_MORE: usize = MAX_BOOK_BATCH + 8;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let number = || prop_oneof![0..8_u32, FEW_MORE as u32 - 8..FEW_MORE as u32 + 8];
@@ -270,7 +270,7 @@ struct Path {
 impl Path {
     fn hand_out(&mut self, book: &mut Loop) -> Result<(), TestCaseError> {
         let Some(batch) = book.journal.next_batch(at(book.millis)) else { return Ok(()) };
-        prop_assert!(self.under_way.is_none() && (1..=BOOK_BATCH_MAX).contains(&batch.changes.len()));
+        prop_assert!(self.under_way.is_none() && (1..=MAX_BOOK_BATCH).contains(&batch.changes.len()));
         let rank = |change: &Change| match change {
             Change::RemoveBan(_) => 0,
             Change::PutBan(_) => 1,

@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn seed_e39_the_store_behaves_as_a_plain_list(steps in prop::collection::vec(step(), 0..120), seed: u64) {
+    fn req_e39_the_store_behaves_as_a_plain_list(steps in prop::collection::vec(step(), 0..120), seed: u64) {
         const MAX: usize = 9;
         let mut rng = chance(seed);
         let mut store = MemoryStore::with_limit(MAX, &mut rng);

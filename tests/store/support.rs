@@ -2,7 +2,7 @@
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::limits::{BOOK_BATCH_MAX, BOOK_PEERS_MAX};
+use peerloop::limits::{MAX_BOOK_BATCH, MAX_BOOK_PEERS};
 use peerloop::store::{Change, KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
 use peerloop::time::UnixTime;
 use rand::rngs::StdRng;
@@ -129,12 +129,12 @@ pub(crate) struct Faulty {
 impl Faulty {
     /// Returns the store, the switch that breaks it, and its contents.
     pub(crate) fn new() -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
-        Self::with_limit(BOOK_PEERS_MAX)
+        Self::with_limit(MAX_BOOK_PEERS)
     }
 
     /// Returns one that has room for so many peers.
-    pub(crate) fn with_limit(peers_max: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
-        let content = Arc::new(Mutex::new(MemoryStore::with_limit(peers_max, &mut chance(1))));
+    pub(crate) fn with_limit(max_peers: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
+        let content = Arc::new(Mutex::new(MemoryStore::with_limit(max_peers, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));
         (Self { content: Arc::clone(&content), is_broken: Arc::clone(&is_broken) }, is_broken, content)
     }
@@ -157,7 +157,7 @@ impl PeerStore for Faulty {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(StoreError::WriterEnded);
         }
-        assert!(changes.len() <= BOOK_BATCH_MAX, "too many at once");
+        assert!(changes.len() <= MAX_BOOK_BATCH, "too many at once");
         let keys = changes.iter().map(|change| format!("{:?}", key(change)));
         assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "one change of each peer and host");
         self.content.lock().unwrap().apply(changes)

@@ -1,7 +1,7 @@
 //! The thread that writes the book.
 
 use crate::support::{Faulty, Folder, ban, peer};
-use peerloop::limits::BOOK_QUEUE_MAX;
+use peerloop::limits::MAX_BOOK_QUEUE;
 use peerloop::net::Wake;
 use peerloop::offload::store_writer::StoreWriter;
 use peerloop::store::{Batch, Change, KnownPeer, PeerStore, Persisted, RedbStore, StoreError};
@@ -54,15 +54,15 @@ fn completed_batches_are_in_the_file() {
 }
 
 #[test]
-fn seed_e29_dropping_the_writer_waits_until_all_is_written() {
+fn req_e29_dropping_the_writer_waits_until_all_is_written() {
     let folder = Folder::new();
     let (waker, _heard) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
-    for id in 1..=BOOK_QUEUE_MAX as u64 {
+    for id in 1..=MAX_BOOK_QUEUE as u64 {
         writer.try_send(bans(id)).unwrap();
     }
     drop(writer);
-    assert_eq!(RedbStore::open(folder.book()).unwrap().0.bans().unwrap().len(), BOOK_QUEUE_MAX);
+    assert_eq!(RedbStore::open(folder.book()).unwrap().0.bans().unwrap().len(), MAX_BOOK_QUEUE);
 }
 
 #[test]
@@ -73,16 +73,16 @@ fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
     let mut writer = StoreWriter::spawn(store, waker).unwrap();
     writer.try_send(bans(1)).unwrap();
     assert_eq!(answer(&mut writer, &heard), Persisted { id: 1, result: Err(StoreError::WriterEnded) });
-    for id in 2..=BOOK_QUEUE_MAX as u64 {
+    for id in 2..=MAX_BOOK_QUEUE as u64 {
         writer.try_send(bans(id)).unwrap();
     }
     assert_eq!(writer.try_send(bans(99)), Err(bans(99)));
     is_broken.store(false, Ordering::Relaxed);
-    let last = BOOK_QUEUE_MAX as u64;
+    let last = MAX_BOOK_QUEUE as u64;
     assert_eq!(answer(&mut writer, &heard), Persisted { id: last, result: Ok(()) });
     writer.try_send(bans(99)).unwrap();
     writer.finish().unwrap();
-    assert_eq!(content.lock().unwrap().bans().unwrap().len(), BOOK_QUEUE_MAX + 1);
+    assert_eq!(content.lock().unwrap().bans().unwrap().len(), MAX_BOOK_QUEUE + 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The writer without its thread: the batches that it keeps, its retries and its completions.
 
 use crate::support::{Faulty, address, ban, peer};
-use peerloop::limits::{BOOK_BATCH_MAX, BOOK_PEERS_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
+use peerloop::limits::{BOOK_RETRY_FIRST, MAX_BOOK_BATCH, MAX_BOOK_PEERS, MAX_BOOK_RETRY};
 use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError, Writer};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn a_fault_and_its_end_are_reported_once_each_and_nothing_is_lost() {
         assert_eq!(told, (attempt == 1).then_some(Persisted { id: 1, result: Err(StoreError::WriterEnded) }));
         assert_eq!(writer.failure(), Some(&StoreError::WriterEnded));
         assert_eq!(writer.pause(), Some(pause));
-        pause = (pause * 2).min(BOOK_RETRY_MAX);
+        pause = (pause * 2).min(MAX_BOOK_RETRY);
     }
     is_broken.store(false, Ordering::Relaxed);
     assert_eq!(writer.attempt(), Some(Persisted { id: 39, result: Ok(()) }));
@@ -52,7 +52,7 @@ fn many_batches_are_written_in_parts_with_the_bans_first() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);
-    let count = 3 * BOOK_BATCH_MAX as u32;
+    let count = 3 * MAX_BOOK_BATCH as u32;
     for number in 0..count {
         writer.take(batch(u64::from(number), [Change::PutPeer(peer(number)), Change::PutBan(ban(number))]));
     }
@@ -67,15 +67,15 @@ fn many_batches_are_written_in_parts_with_the_bans_first() {
 fn in_a_full_store_removals_make_room_for_new_peers() {
     let (store, _, content) = Faulty::new();
     // The removed peers are of IPv6, the added ones of IPv4.
-    let known: Vec<Change> = (0..BOOK_PEERS_MAX as u32).map(|number| Change::PutPeer(peer(2 * number + 1))).collect();
+    let known: Vec<Change> = (0..MAX_BOOK_PEERS as u32).map(|number| Change::PutPeer(peer(2 * number + 1))).collect();
     content.lock().unwrap().apply(&known).unwrap();
     let mut writer = Writer::new(store);
-    let count = BOOK_BATCH_MAX as u32 + 1;
+    let count = MAX_BOOK_BATCH as u32 + 1;
     writer.take(batch(1, (0..count).map(|number| Change::PutPeer(peer(2 * number))).collect::<Vec<_>>()));
     writer.take(batch(2, (0..count).map(|number| Change::RemovePeer(address(2 * number + 1))).collect::<Vec<_>>()));
     assert_eq!(writer.attempt(), Some(Persisted { id: 2, result: Ok(()) }));
     let content = content.lock().unwrap();
-    assert_eq!((content.len(), content.peer(address(2 * count - 2)).is_some()), (BOOK_PEERS_MAX, true));
+    assert_eq!((content.len(), content.peer(address(2 * count - 2)).is_some()), (MAX_BOOK_PEERS, true));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! fits the bounds. The items between the two are lost.
 
 use crate::{Weight, light};
-use peerloop::limits::{SUBSCRIPTION_MAX_BYTES, SUBSCRIPTION_MAX_ITEMS};
+use peerloop::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
 use peerloop::subscribe::{Flushed, Publisher, Received, Subscription};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ impl Model {
         let mut from = self.passed_on;
         while from > self.heard.max(self.promised_to) && self.passed_on - from < capacity {
             bytes += self.pushed[from - 1];
-            if bytes > SUBSCRIPTION_MAX_BYTES {
+            if bytes > MAX_SUBSCRIPTION_BYTES {
                 break;
             }
             from -= 1;
@@ -60,9 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
     let share = prop::sample::select(vec![0, 1, 2, 3, 5]);
     let bytes = prop_oneof![
         4 => Just(0),
-        4 => share.prop_map(|share| SUBSCRIPTION_MAX_BYTES / 4 * share),
-        1 => Just(SUBSCRIPTION_MAX_BYTES),
-        1 => Just(SUBSCRIPTION_MAX_BYTES + 1),
+        4 => share.prop_map(|share| MAX_SUBSCRIPTION_BYTES / 4 * share),
+        1 => Just(MAX_SUBSCRIPTION_BYTES),
+        1 => Just(MAX_SUBSCRIPTION_BYTES + 1),
     ];
     prop_oneof![6 => bytes.prop_map(|bytes| Step::Push { bytes }), 2 => Just(Step::Flush), 4 => Just(Step::Take)]
 }
@@ -123,10 +123,10 @@ fn a_listener_that_receives_one_of_four_items_learns_of_a_loss_once_per_capacity
 #[test]
 fn a_capacity_is_clamped_to_its_range() {
     let fill = |(mut publisher, subscription): (Publisher<Weight>, Subscription<Weight>)| {
-        (0..=SUBSCRIPTION_MAX_ITEMS as u64).for_each(|index| publisher.push(light(index)));
+        (0..=MAX_SUBSCRIPTION_ITEMS as u64).for_each(|index| publisher.push(light(index)));
         assert_eq!(publisher.flush(), Flushed::All);
         subscription.recv()
     };
-    assert_eq!(fill(Subscription::new(0)), Ok(Received::Lagged { count: SUBSCRIPTION_MAX_ITEMS as u64 }));
+    assert_eq!(fill(Subscription::new(0)), Ok(Received::Lagged { count: MAX_SUBSCRIPTION_ITEMS as u64 }));
     assert_eq!(fill(Subscription::new(usize::MAX)), Ok(Received::Lagged { count: 1 }));
 }

@@ -1,7 +1,7 @@
 //! The loop's end on one thread, listeners on others.
 
 use crate::{Weight, light};
-use peerloop::error::CommandError;
+use peerloop::error::RequestError;
 use peerloop::subscribe::{Flushed, Received, Subscription};
 use std::thread;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn sleepers_are_woken_by_an_item_and_by_the_end() {
     thread::yield_now();
     drop(publisher);
     let received = sleeper.join().expect("the sleeper is woken twice");
-    assert_eq!(received, (Ok(Received::Item(light(0))), Err(CommandError::Stopped)));
+    assert_eq!(received, (Ok(Received::Item(light(0))), Err(RequestError::Stopped)));
 }
 
 #[test]
@@ -110,6 +110,6 @@ fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
     });
     assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Ok(Some(Received::Item(light(0)))));
     drop(later.join().expect("it does not panic"));
-    assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Err(CommandError::Stopped));
-    assert_eq!(subscription.try_recv(), Err(CommandError::Stopped));
+    assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Err(RequestError::Stopped));
+    assert_eq!(subscription.try_recv(), Err(RequestError::Stopped));
 }

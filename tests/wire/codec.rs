@@ -194,8 +194,8 @@ proptest! {
 
 #[test]
 fn p20_a_count_is_accepted_up_to_what_the_rest_can_hold() {
-    let count = |text: &str, rest: usize, element_min_bytes: usize| {
-        Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(element_min_bytes)
+    let count = |text: &str, rest: usize, min_element_bytes: usize| {
+        Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(min_element_bytes)
     };
     assert_eq!(count("00", 0, 36), Ok(0));
     assert_eq!(count("01", 35, 36), Err(TRUNCATED));

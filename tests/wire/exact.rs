@@ -93,7 +93,7 @@ fn reject(message: &[u8], code: RejectCode, reason: &[u8], hash: Option<[u8; 32]
 }
 
 #[test]
-fn seed_e09_magics_are_in_wire_order() {
+fn req_e09_magics_are_in_wire_order() {
     assert_eq!(Network::Mainnet.magic(), MAIN);
     assert_eq!(Network::Testnet.magic(), [0xf4, 0xe5, 0xf3, 0xf4]);
     assert_eq!(Network::Stn.magic(), [0xfb, 0xce, 0xc4, 0xf9]);
@@ -101,7 +101,7 @@ fn seed_e09_magics_are_in_wire_order() {
 }
 
 #[test]
-fn seed_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
+fn req_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
     let networks = [Network::Mainnet, Network::Testnet, Network::Stn, Network::Regtest];
     assert_eq!(networks.map(Network::default_port), [8_333, 18_333, 9_333, 18_444]);
     assert_eq!(networks, Network::ALL);
@@ -111,7 +111,7 @@ fn seed_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
 }
 
 #[test]
-fn seed_e10_port_8333_is_written_as_20_8d() {
+fn req_e10_port_8333_is_written_as_20_8d() {
     let version = Version {
         receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("it is an address")),
         ..example_version(AssociationId::Empty)
@@ -124,7 +124,7 @@ fn seed_e10_port_8333_is_written_as_20_8d() {
 }
 
 #[test]
-fn seed_e48_versions_are_exact() {
+fn req_e48_versions_are_exact() {
     let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
     for (frame, association_id) in [
         (vectors::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
@@ -199,7 +199,7 @@ fn rejects_are_exact() {
 }
 
 #[test]
-fn seed_e48_all_other_messages_are_exact() {
+fn req_e48_all_other_messages_are_exact() {
     for (magic, known) in [(MAIN, &COMPUTED[..]), (REGTEST, &RECORDED)] {
         for (command, text) in known {
             let frame = hex(text);

@@ -37,14 +37,14 @@ fn every_command_has_its_row() {
 #[test]
 fn every_limit_is_that_of_the_code() {
     let default = PayloadLimits::default();
-    let small = PayloadLimits { message_max_bytes: 1_048_577, block_max_bytes: 4_000_000_000 };
-    let huge = PayloadLimits { block_max_bytes: 1 << 40, ..default };
+    let small = PayloadLimits { max_message_bytes: 1_048_577, max_block_bytes: 4_000_000_000 };
+    let huge = PayloadLimits { max_block_bytes: 1 << 40, ..default };
     for limits in [default, small, huge] {
         for row in rows() {
-            let indexes = limits.block_max_bytes / 215 * 6;
+            let indexes = limits.max_block_bytes / 215 * 6;
             let expected = match row.limit {
-                "message" => limits.message_max_bytes,
-                "block" => limits.block_max_bytes,
+                "message" => limits.max_message_bytes,
+                "block" => limits.max_block_bytes,
                 "indexes" if indexes > u64::from(u32::MAX) => indexes + 44,
                 "indexes" => indexes + 24,
                 "1 MiB" => 1 << 20,

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
 use crate::error::{
-    CloseReason, CommandError, IoStep, LocalCause, NetworkFailure, Refusal, ResolveCause, Shortage, Side,
+    CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, RequestError, ResolveCause, Shortage, Side,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
@@ -313,20 +313,20 @@ impl Engine {
     // --- Commands ---------------------------------------------------------------------------------------------------
 
     /// Bans a host because the embedder asked for it.
-    pub(crate) fn ban_as_asked(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), CommandError> {
+    pub(crate) fn ban_as_asked(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), RequestError> {
         if self.state.manager.is_none() {
-            return Err(CommandError::NoManager);
+            return Err(RequestError::NoManager);
         }
         let is_in_force = self.state.ban(address, BanReason::Manual, length);
         // It outranks any other ban, so nothing but a full list keeps it out, or that it ends where it begins.
         let is_empty = length.is_some_and(|length| length.is_zero());
-        if is_in_force || is_empty { Ok(()) } else { Err(CommandError::BansFull) }
+        if is_in_force || is_empty { Ok(()) } else { Err(RequestError::BansFull) }
     }
 
     /// Ends the ban of a host; says whether there was one.
-    pub(crate) fn unban_as_asked(&mut self, address: IpAddr) -> Result<bool, CommandError> {
+    pub(crate) fn unban_as_asked(&mut self, address: IpAddr) -> Result<bool, RequestError> {
         let LoopState { manager, outbox, clocks, .. } = &mut self.state;
-        let manager = manager.as_mut().ok_or(CommandError::NoManager)?;
+        let manager = manager.as_mut().ok_or(RequestError::NoManager)?;
         let host = Host::of(address);
         let was_banned = manager.unban(host, clocks.now(), clocks.unix());
         if was_banned {
@@ -336,8 +336,8 @@ impl Engine {
     }
 
     /// The bans in force.
-    pub(crate) fn bans(&self) -> Result<Vec<Ban>, CommandError> {
-        let manager = self.state.manager.as_ref().ok_or(CommandError::NoManager)?;
+    pub(crate) fn bans(&self) -> Result<Vec<Ban>, RequestError> {
+        let manager = self.state.manager.as_ref().ok_or(RequestError::NoManager)?;
         Ok(manager.bans.list(self.state.clocks.now(), self.state.clocks.unix()))
     }
 

@@ -10,7 +10,7 @@ pub enum Delivery {
     /// It is delivered whole, if the configured bounds allow it.
     Buffer,
     /// It is delivered in chunks as they arrive, in constant memory.
-    Stream,
+    Chunks,
     /// It is skipped, unchecked.
     Discard,
 }
@@ -131,13 +131,13 @@ pub struct FramerRules {
     /// The most that is gathered for one message.
     pub buffer_limits: BufferLimits,
     /// The least rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 asks only that it does not stand still.
-    pub body_min_bytes_per_second: u64,
+    pub min_body_bytes_per_second: u64,
 }
 
 impl FramerRules {
     /// What a body must have moved by in a [`BODY_WINDOW`].
-    pub(super) fn body_window_min_bytes(&self) -> u64 {
-        self.body_min_bytes_per_second.saturating_mul(BODY_WINDOW.as_secs())
+    pub(super) fn min_body_window_bytes(&self) -> u64 {
+        self.min_body_bytes_per_second.saturating_mul(BODY_WINDOW.as_secs())
     }
 }
 

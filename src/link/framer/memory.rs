@@ -1,12 +1,12 @@
 //! The memory that the framers of one loop share, and its bound.
 //!
 //! A payload is gathered in a buffer of one of two sizes, so that no message leaves a hole of a size of its own in the
-//! heap. Up to [`POOLED_BUFFER_MAX_BYTES`] it is a small one of the pool. Above that it is a large one, of at least
+//! heap. Up to [`MAX_POOLED_BUFFER_BYTES`] it is a small one of the pool. Above that it is a large one, of at least
 //! [`BUFFER_GROWTH_BYTES`]: an allocator maps those by themselves and returns them to the system when they are freed.
 //! Of a mapped buffer only the pages that are written to cost memory, so a large buffer counts by its payload.
 
 use super::partial::{Body, Fate, Partial, Progress};
-use crate::limits::{BUFFER_GROWTH_BYTES, LARGE_BUFFERS_MAX, POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX};
+use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 use crate::link::send_queue::BufferPool;
 use crate::time::Instant;
 use sha2::{Digest, Sha256};
@@ -22,25 +22,25 @@ pub struct FramerMemory {
     #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
-    gathered_max_bytes: u64,
+    max_gathered_bytes: u64,
 }
 
 impl FramerMemory {
-    /// Memory in which at most `gathered_max_bytes` of large frames are gathered at once. Frames up to
-    /// [`POOLED_BUFFER_MAX_BYTES`] are not counted, so that nobody's large frames can push out another's small ones.
-    pub fn new(gathered_max_bytes: u64) -> Self {
+    /// Memory in which at most `max_gathered_bytes` of large frames are gathered at once. Frames up to
+    /// [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that nobody's large frames can push out another's small ones.
+    pub fn new(max_gathered_bytes: u64) -> Self {
         Self {
             buffers: BufferPool::default(),
             large: Vec::new(),
             partials: Vec::new(),
             gathered_bytes: 0,
-            gathered_max_bytes,
+            max_gathered_bytes,
         }
     }
 
     /// Sets another bound; what is gathered above it stays and does not grow.
-    pub fn set_gathered_max_bytes(&mut self, gathered_max_bytes: u64) {
-        self.gathered_max_bytes = gathered_max_bytes;
+    pub fn set_gathered_max_bytes(&mut self, max_gathered_bytes: u64) {
+        self.max_gathered_bytes = max_gathered_bytes;
     }
 
     /// Bytes held for large frames that are being gathered.
@@ -70,7 +70,7 @@ impl FramerMemory {
     pub fn recycle(&mut self, mut payload: Vec<u8>) {
         if payload.capacity() != BUFFER_GROWTH_BYTES {
             self.buffers.put(payload);
-        } else if self.large.len() < LARGE_BUFFERS_MAX {
+        } else if self.large.len() < MAX_LARGE_BUFFERS {
             payload.clear();
             self.large.push(payload);
         }
@@ -81,19 +81,19 @@ impl FramerMemory {
         if gathered.capacity() as u64 - received >= more as u64 {
             return true;
         }
-        if payload_len <= POOLED_BUFFER_MAX_BYTES as u64 {
+        if payload_len <= MAX_POOLED_BUFFER_BYTES as u64 {
             // Every pooled buffer has the same room, so that one kind of frame never has to enlarge another's.
-            gathered.reserve_exact(POOLED_BUFFER_MAX_BYTES - gathered.len());
+            gathered.reserve_exact(MAX_POOLED_BUFFER_BYTES - gathered.len());
             return true;
         }
         let left = payload_len - received;
         let target = received + left.min(more.max(BUFFER_GROWTH_BYTES) as u64);
         let charge = target - charged(gathered, payload_len);
-        if self.gathered_bytes + charge > self.gathered_max_bytes {
+        if self.gathered_bytes + charge > self.max_gathered_bytes {
             return false;
         }
         self.gathered_bytes -= charged(gathered, payload_len);
-        if gathered.capacity() > POOLED_BUFFER_MAX_BYTES {
+        if gathered.capacity() > MAX_POOLED_BUFFER_BYTES {
             gathered.reserve_exact(target as usize - gathered.len());
         } else {
             // The bytes of a small buffer are copied, so that the buffer goes back to the pool unchanged.
@@ -133,10 +133,10 @@ impl FramerMemory {
         let body = partial.body.take();
         self.abandon(&mut partial.gathered, body.map_or(0, |body| body.header.payload_len));
         partial.head_len = 0;
-        if let Some(Body { fate: Fate::Stream, .. }) = body {
+        if let Some(Body { fate: Fate::Chunks, .. }) = body {
             partial.hasher = Sha256::new();
         }
-        if self.partials.len() < POOLED_BUFFERS_MAX {
+        if self.partials.len() < MAX_POOLED_BUFFERS {
             self.partials.push(partial);
         }
     }
@@ -145,5 +145,5 @@ impl FramerMemory {
 /// Returns what a buffer counts in the account: nothing while it is a small one, and never more than its payload.
 pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
     let capacity = gathered.capacity();
-    if capacity > POOLED_BUFFER_MAX_BYTES { payload_len.min(capacity as u64) } else { 0 }
+    if capacity > MAX_POOLED_BUFFER_BYTES { payload_len.min(capacity as u64) } else { 0 }
 }

@@ -32,9 +32,9 @@ use std::mem;
 use std::time::Duration;
 
 /// Least part of a payload that is received straight into the link's own buffer.
-const DIRECT_READ_MIN_BYTES: u64 = 16 * 1024;
+const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
 /// Largest payload that counts as over at once: at the default least rate of a body it takes four seconds.
-const SMALL_PAYLOAD_MAX_BYTES: u64 = 4 * 1024;
+const MAX_SMALL_PAYLOAD_BYTES: u64 = 4 * 1024;
 
 /// The receiving half of a link.
 #[derive(Debug, Default)]
@@ -84,13 +84,13 @@ impl MessageFramer {
         let State::Within(partial) = &mut self.state else { return None };
         let Partial { body: Some(body), gathered, .. } = &mut **partial else { return None };
         let left = body.header.payload_len - body.received;
-        if !matches!(body.fate, Fate::Gather) || left < DIRECT_READ_MIN_BYTES {
+        if !matches!(body.fate, Fate::Gather) || left < MIN_DIRECT_READ_BYTES {
             return None;
         }
         // The room is zeroed, and so takes memory even if nothing comes: no more of it than has come already.
-        let most = left.min(body.received.clamp(DIRECT_READ_MIN_BYTES, BUFFER_GROWTH_BYTES as u64));
+        let most = left.min(body.received.clamp(MIN_DIRECT_READ_BYTES, BUFFER_GROWTH_BYTES as u64));
         let spare = gathered.capacity() as u64 - body.received;
-        let room = if spare < DIRECT_READ_MIN_BYTES { most } else { most.min(spare) } as usize;
+        let room = if spare < MIN_DIRECT_READ_BYTES { most } else { most.min(spare) } as usize;
         if !memory.reserve(gathered, body.received, room, body.header.payload_len) {
             body.fate = Fate::Drop(DropCause::NoBufferRoom);
             memory.abandon(gathered, body.header.payload_len);
@@ -127,7 +127,7 @@ impl MessageFramer {
     pub fn is_within_large_payload(&self) -> bool {
         match &self.state {
             State::Within(partial) => {
-                partial.body.is_some_and(|body| body.header.payload_len > SMALL_PAYLOAD_MAX_BYTES)
+                partial.body.is_some_and(|body| body.header.payload_len > MAX_SMALL_PAYLOAD_BYTES)
             }
             State::BetweenFrames | State::Failed(_) => false,
         }
@@ -137,7 +137,7 @@ impl MessageFramer {
     pub fn streaming(&self) -> Option<(Header, u64)> {
         match &self.state {
             State::Within(partial) => {
-                partial.body.filter(|body| matches!(body.fate, Fate::Stream)).map(|body| (body.header, body.received))
+                partial.body.filter(|body| matches!(body.fate, Fate::Chunks)).map(|body| (body.header, body.received))
             }
             State::BetweenFrames | State::Failed(_) => None,
         }
@@ -290,7 +290,7 @@ impl MessageFramer {
                     body.fate = Fate::Drop(DropCause::NoBufferRoom);
                 }
             }
-            Fate::Stream => {
+            Fate::Chunks => {
                 if bytes.is_empty() {
                     return Ok(None);
                 }
@@ -324,7 +324,7 @@ impl MessageFramer {
                     Framed::Dropped { header, cause: DropCause::BadChecksum }
                 }
             }
-            Fate::Stream => {
+            Fate::Chunks => {
                 let last = Some(verdict(&header, || finish_checksum(mem::take(&mut partial.hasher))));
                 Framed::Chunk { header, offset, bytes, last }
             }
@@ -381,7 +381,7 @@ fn judge(
     Ok(match admit(header)? {
         Delivery::Buffer if !rules.buffer_limits.allow(command, payload_len) => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
-        Delivery::Stream => Fate::Stream,
+        Delivery::Chunks => Fate::Chunks,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),
     })
 }
@@ -393,7 +393,7 @@ fn finish_in_place(header: Header, fate: Fate, payload: &[u8]) -> Framed<'_> {
             Framed::Frame { header, payload: Payload::InPlace(payload) }
         }
         Fate::Gather => Framed::Dropped { header, cause: DropCause::BadChecksum },
-        Fate::Stream => {
+        Fate::Chunks => {
             let last = Some(verdict(&header, || checksum(payload)));
             Framed::Chunk { header, offset: 0, bytes: payload, last }
         }

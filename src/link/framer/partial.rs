@@ -31,7 +31,7 @@ pub(super) struct Body {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Gather,
-    Stream,
+    Chunks,
     Drop(DropCause),
 }
 
@@ -90,7 +90,7 @@ impl Partial {
             return Some(Deadline::Header);
         }
         let stands_still = now >= self.progress.last_received.plus(BODY_WINDOW);
-        if stands_still || self.progress.window_bytes < rules.body_window_min_bytes() {
+        if stands_still || self.progress.window_bytes < rules.min_body_window_bytes() {
             return Some(Deadline::Body);
         }
         self.progress.window_began = now;

@@ -2,7 +2,7 @@
 //! kernel takes.
 
 use super::{BufferPool, SendQueue, frame_boundary};
-use crate::limits::{HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
 use crate::protocol::CommandName;
 use crate::wire::Header;
 use bytes::Bytes;
@@ -109,7 +109,7 @@ fn once_the_pool_is_warm_pongs_in_front_of_a_queue_take_no_buffer_from_elsewhere
         }
         queue.advance(queue.waiting_bytes(), &mut pool);
         most.push(pool.buffers.capacities().len());
-        assert!(pool.buffers.capacities().iter().all(|&capacity| capacity == POOLED_BUFFER_MAX_BYTES));
+        assert!(pool.buffers.capacities().iter().all(|&capacity| capacity == MAX_POOLED_BUFFER_BYTES));
     }
     assert!(most[0] == most[1] && most[1] == most[2], "{most:?}");
 }

@@ -1,15 +1,15 @@
 //! Small buffers that wait to be used again.
 
-use crate::limits::{POOLED_BUFFER_MAX_BYTES, POOLED_BUFFERS_MAX};
+use crate::limits::{MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 
-/// At most [`POOLED_BUFFERS_MAX`] empty buffers of at most [`POOLED_BUFFER_MAX_BYTES`] each.
+/// At most [`MAX_POOLED_BUFFERS`] empty buffers of at most [`MAX_POOLED_BUFFER_BYTES`] each.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     buffers: Vec<Vec<u8>>,
 }
 
 impl Buffers {
-    /// An empty buffer, which owns nothing before its first use. Users give it room for [`POOLED_BUFFER_MAX_BYTES`] at
+    /// An empty buffer, which owns nothing before its first use. Users give it room for [`MAX_POOLED_BUFFER_BYTES`] at
     /// once, so that it never has to grow again.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
@@ -18,8 +18,8 @@ impl Buffers {
     /// Takes a buffer back; one that has grown large, or is one too many, is freed, and one that owns nothing takes no
     /// place.
     pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
-        let is_pooled = (1..=POOLED_BUFFER_MAX_BYTES).contains(&buffer.capacity());
-        if is_pooled && self.buffers.len() < POOLED_BUFFERS_MAX {
+        let is_pooled = (1..=MAX_POOLED_BUFFER_BYTES).contains(&buffer.capacity());
+        if is_pooled && self.buffers.len() < MAX_POOLED_BUFFERS {
             buffer.clear();
             self.buffers.push(buffer);
         }
@@ -46,12 +46,12 @@ mod tests {
     #[test]
     fn the_pool_keeps_no_large_buffer_and_not_too_many() {
         let mut buffers = Buffers::default();
-        buffers.put(Vec::with_capacity(POOLED_BUFFER_MAX_BYTES + 1));
+        buffers.put(Vec::with_capacity(MAX_POOLED_BUFFER_BYTES + 1));
         assert!(buffers.buffers.is_empty());
-        for _ in 0..POOLED_BUFFERS_MAX + 1 {
+        for _ in 0..MAX_POOLED_BUFFERS + 1 {
             buffers.put(Vec::with_capacity(1));
         }
-        assert_eq!(buffers.buffers.len(), POOLED_BUFFERS_MAX);
+        assert_eq!(buffers.buffers.len(), MAX_POOLED_BUFFERS);
     }
 
     #[test]

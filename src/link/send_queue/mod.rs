@@ -16,7 +16,7 @@ pub use pool::BufferPool;
 pub(crate) use segment::frame_boundary;
 
 use crate::bugs::budget;
-use crate::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use crate::limits::{MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
 use bytes::Bytes;
 use queue::Queue;
 use segment::{Content, Memory, Segment, pooled_copy};
@@ -92,7 +92,7 @@ impl SendQueue {
 
     /// Queues such a part without a copy, if it is large.
     pub fn push_rest_shared(&mut self, part: Bytes, pool: &mut BufferPool) {
-        match part.len() <= POOLED_BUFFER_MAX_BYTES {
+        match part.len() <= MAX_POOLED_BUFFER_BYTES {
             true => self.push_bytes(&part, Content::Rest, pool),
             false => self.push_segment(Memory::Shared(part), Content::Rest, pool),
         }
@@ -117,7 +117,7 @@ impl SendQueue {
             queue.begun_bytes = begun - queue.head_written;
             queue.ahead_segments = begun_segments;
         }
-        let most = budget!(SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        let most = budget!(SegmentBytes, MAX_POOLED_BUFFER_BYTES);
         let last = if queue.ahead_bytes > 0 { queue.segments.get_mut(queue.ahead_segments - 1) } else { None };
         match last {
             Some(Segment { memory: Memory::Pooled(last), .. }) if last.len() + frame.len() <= most => {
@@ -220,7 +220,7 @@ impl SendQueue {
     }
 
     fn push_bytes(&mut self, bytes: &[u8], content: Content, pool: &mut BufferPool) {
-        let most = budget!(SegmentBytes, POOLED_BUFFER_MAX_BYTES);
+        let most = budget!(SegmentBytes, MAX_POOLED_BUFFER_BYTES);
         if bytes.len() > most {
             return self.push_segment(Memory::Shared(Bytes::copy_from_slice(bytes)), content, pool);
         }
@@ -264,10 +264,10 @@ mod tests {
         Write(usize),
     }
 
-    const STEP_MAX_BYTES: usize = 10_000;
+    const MAX_STEP_BYTES: usize = 10_000;
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let len = prop_oneof![0..64usize, 0..STEP_MAX_BYTES];
+        let len = prop_oneof![0..64usize, 0..MAX_STEP_BYTES];
         let step = prop_oneof![
             len.clone().prop_map(Step::Copy),
             len.clone().prop_map(Step::Share),
@@ -284,7 +284,7 @@ mod tests {
         const PERIOD: usize = 251;
 
         fn new() -> Self {
-            Self((0..STEP_MAX_BYTES + Self::PERIOD).map(|at| (at % Self::PERIOD) as u8).collect())
+            Self((0..MAX_STEP_BYTES + Self::PERIOD).map(|at| (at % Self::PERIOD) as u8).collect())
         }
 
         fn part(&self, position: usize, len: usize) -> Bytes {
@@ -328,7 +328,7 @@ mod tests {
             queue.push_copy(&[0; 1_000], &mut pool);
         }
         queue.advance(12_000, &mut pool);
-        assert_eq!(pool.buffers.capacities(), [POOLED_BUFFER_MAX_BYTES; 3]);
+        assert_eq!(pool.buffers.capacities(), [MAX_POOLED_BUFFER_BYTES; 3]);
     }
 
     proptest! {

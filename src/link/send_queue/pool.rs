@@ -2,7 +2,7 @@
 
 use super::buffers::Buffers;
 use super::queue::Queue;
-use crate::limits::{POOLED_BUFFERS_MAX, SLICES_PER_WRITE};
+use crate::limits::{MAX_POOLED_BUFFERS, SLICES_PER_WRITE};
 
 /// Small buffers that wait to be used again, and the account of all queues that are made of them.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// Takes an empty buffer, which owns nothing before its first use. The caller reserves [`POOLED_BUFFER_MAX_BYTES`]
+    /// Takes an empty buffer, which owns nothing before its first use. The caller reserves [`MAX_POOLED_BUFFER_BYTES`]
     /// at once, so that it never has to grow again.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.take()
@@ -53,7 +53,7 @@ impl BufferPool {
     /// Takes an empty queue back.
     pub(super) fn put_queue(&mut self, mut queue: Box<Queue>) {
         self.queues_in_use -= 1;
-        if queue.reset() <= SLICES_PER_WRITE && self.queues.len() < POOLED_BUFFERS_MAX {
+        if queue.reset() <= SLICES_PER_WRITE && self.queues.len() < MAX_POOLED_BUFFERS {
             self.queues.push(queue);
         }
     }

@@ -4,7 +4,7 @@
 //! copy. What a segment contains says where a frame that overtakes may go in.
 
 use super::buffers::Buffers;
-use crate::limits::{HEADER_LEN_BYTES, POOLED_BUFFER_MAX_BYTES};
+use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES};
 use crate::wire::Header;
 use bytes::{Buf, Bytes};
 
@@ -71,7 +71,7 @@ impl Segment {
 /// A copy in a buffer that never has to grow again.
 pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     let mut buffer = buffers.take();
-    buffer.reserve_exact(POOLED_BUFFER_MAX_BYTES);
+    buffer.reserve_exact(MAX_POOLED_BUFFER_BYTES);
     buffer.extend_from_slice(bytes);
     Memory::Pooled(buffer)
 }

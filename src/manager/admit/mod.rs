@@ -23,8 +23,8 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub(crate) struct Admission {
     trusted: Trusted,
-    per_host_max: usize,
-    per_group_max: usize,
+    max_per_host: usize,
+    max_per_group: usize,
     accepts_per_second: u32,
     by_host: Counts<Host>,
     by_group: Counts<NetGroup>,
@@ -35,8 +35,8 @@ impl Admission {
     pub(crate) fn new(config: &ManagerConfig, state: KeyedState) -> Self {
         Self {
             trusted: Trusted::new(&config.trusted),
-            per_host_max: config.per_host_max,
-            per_group_max: config.per_group_max(),
+            max_per_host: config.max_per_host,
+            max_per_group: config.max_per_group(),
             accepts_per_second: config.accepts_per_host_per_second,
             by_host: Counts(HashMap::with_hasher(state)),
             by_group: Counts(HashMap::with_hasher(state)),
@@ -47,8 +47,8 @@ impl Admission {
     /// Takes the caps, the rate and the trusted networks of `config`; nobody who is in has to go for that.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         self.trusted = Trusted::new(&config.trusted);
-        self.per_host_max = config.per_host_max;
-        self.per_group_max = config.per_group_max();
+        self.max_per_host = config.max_per_host;
+        self.max_per_group = config.max_per_group();
         self.accepts_per_second = config.accepts_per_host_per_second;
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
@@ -86,13 +86,13 @@ impl Admission {
     /// Returns the connections of `address`'s host if there may be no more.
     fn full_host(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_host.of(Host::of(address));
-        (count >= self.per_host_max && !self.trusted.contains(address)).then_some(count)
+        (count >= self.max_per_host && !self.trusted.contains(address)).then_some(count)
     }
 
     /// Returns the connections of `address`'s range if there may be no more.
     fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
-        (count >= self.per_group_max && !self.trusted.contains(address)).then_some(count)
+        (count >= self.max_per_group && !self.trusted.contains(address)).then_some(count)
     }
 
     /// Counts a connection with `address`, of either direction, trusted or not.

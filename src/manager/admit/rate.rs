@@ -6,7 +6,7 @@
 //! room for are buckets forgotten before they are full, those of the hosts that came least recently.
 
 use crate::address::Host;
-use crate::limits::ACCEPT_RATES_MAX;
+use crate::limits::MAX_ACCEPT_RATES;
 use crate::manager::keyed::KeyedState;
 use crate::time::Instant;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The time in which an empty bucket fills.
 const FILL_TIME: Duration = Duration::from_secs(2);
 /// Hosts in one of the two maps.
-const HOSTS_MAX: usize = ACCEPT_RATES_MAX / 2;
+const MAX_HOSTS: usize = MAX_ACCEPT_RATES / 2;
 
 /// The buckets of the hosts that came of late.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl AcceptRates {
         if full_at.since(now) > FILL_TIME {
             return false;
         }
-        if self.recent.len() >= HOSTS_MAX && !self.recent.contains_key(&host) {
+        if self.recent.len() >= MAX_HOSTS && !self.recent.contains_key(&host) {
             self.begin_anew(now);
         }
         self.recent.insert(host, full_at);
@@ -149,9 +149,9 @@ mod tests {
         let mut rates = rates(10);
         for bits in 0..HOSTS {
             assert!(rates.take(host(bits), at(0)));
-            assert!(rates.recent.len() + rates.older.len() <= ACCEPT_RATES_MAX);
+            assert!(rates.recent.len() + rates.older.len() <= MAX_ACCEPT_RATES);
         }
-        assert!(rates.recent.capacity() + rates.older.capacity() <= 2 * ACCEPT_RATES_MAX);
+        assert!(rates.recent.capacity() + rates.older.capacity() <= 2 * MAX_ACCEPT_RATES);
         assert!(rates.recent.contains_key(&host(HOSTS - 1)));
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a_flood_of_others_leaves_alone_who_came_among_the_last() {
         let mut rates = rates(10);
         assert_eq!(taken(&mut rates, at(0), 50), 20);
-        for bits in 2..2 + HOSTS_MAX as u32 {
+        for bits in 2..2 + MAX_HOSTS as u32 {
             assert!(rates.take(host(bits), at(0)));
         }
         assert!(!rates.take(host(1), at(0)), "it is still known to have come");

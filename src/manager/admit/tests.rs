@@ -11,8 +11,8 @@ use std::time::Duration;
 fn config() -> ManagerConfig {
     ManagerConfig {
         max_peers: 10,
-        per_host_max: 2,
-        per_group_max_percent: 30,
+        max_per_host: 2,
+        max_per_group_percent: 30,
         accepts_per_host_per_second: 10,
         trusted: vec![(ip("1.1.0.0"), 24)],
         ..ManagerConfig::new(Network::Regtest)
@@ -118,14 +118,14 @@ fn a_new_configuration_holds_for_whoever_comes_next() {
     let mut admission = admission();
     admission.entered(ip("9.9.9.9"));
     admission.entered(ip("9.9.9.9"));
-    let wide = ManagerConfig { max_peers: 100, per_host_max: 3, accepts_per_host_per_second: 1, ..config() };
+    let wide = ManagerConfig { max_peers: 100, max_per_host: 3, accepts_per_host_per_second: 1, ..config() };
     admission.reconfigure(&ManagerConfig { trusted: vec![(ip("8.8.8.8"), 32)], ..wide.clone() });
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
     let too_fast = Refusal::TooFast { per_second: 1 };
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(too_fast));
     assert!(admission.is_trusted(ip("8.8.8.8")) && !admission.is_trusted(ip("1.1.0.7")));
-    admission.reconfigure(&ManagerConfig { per_host_max: 1, ..wide });
+    admission.reconfigure(&ManagerConfig { max_per_host: 1, ..wide });
     let full = Refusal::HostFull { count: 2 };
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(full));
 }

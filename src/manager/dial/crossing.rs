@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e31_the_link_that_the_smaller_address_opened_stays() {
+    fn req_e31_the_link_that_the_smaller_address_opened_stays() {
         for (smaller, larger) in [
             ("1.2.3.4:8333", "1.2.3.5:8333"),
             ("2.0.0.0:8333", "10.0.0.0:8333"),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e31_both_stay_if_nobody_can_tell_where_the_other_listens() {
+    fn req_e31_both_stay_if_nobody_can_tell_where_the_other_listens() {
         let known = address("1.2.3.4:8333");
         for unknown in [None, address("1.2.3.5:0"), address("0.0.0.0:8333"), address("[::]:8333"), known] {
             for opener in [Side::Local, Side::Remote] {
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn seed_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
+        fn req_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
             // One link was opened by a, the other by b; each side judges the one that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));

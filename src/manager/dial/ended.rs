@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e19_a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
+    fn req_e19_a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
         use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
         for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
             assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
+    fn req_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
         assert_eq!(
             CloseReason::TimedOut(Deadline::Connect).consequences().ended.while_in(Connecting),
             Ended::Unreached
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e06_who_is_not_for_us_is_unfit_however_far_it_came() {
+    fn req_e06_who_is_not_for_us_is_unfit_however_far_it_came() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e51_a_reason_is_transient_exactly_if_the_dialler_tries_its_address_again_after_the_usual_pauses() {
+    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_tries_its_address_again_after_the_usual_pauses() {
         for reason in one_of_each() {
             for (ended, state) in ends(reason).into_iter().zip(LIVE) {
                 let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);

@@ -15,7 +15,7 @@
 //!
 //! It opens no socket, asks no clock and no resolver, and writes no book: it says whom to dial, is told what came of
 //! it, and answers what to make of that. Whatever addresses it is given, its memory is bounded by
-//! [`DIAL_RECORDS_MAX`](crate::limits::DIAL_RECORDS_MAX) or the fixed list.
+//! [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or the fixed list.
 
 mod backoff;
 mod candidates;

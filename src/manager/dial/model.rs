@@ -25,7 +25,7 @@ enum Step {
     PassToNext,
     /// Somebody connects to us, or leaves.
     Inbound(bool),
-    Command(usize),
+    Request(usize),
     Ban(usize, bool),
     /// A ban of somebody's host, which the dialler has not heard of, is over.
     Pardon(usize),
@@ -153,7 +153,7 @@ impl World {
                 self.dialler.slots.give_back();
             }
             Step::Inbound(false) => {}
-            Step::Command(index) => self.command(self.listed[index % self.listed.len()]),
+            Step::Request(index) => self.command(self.listed[index % self.listed.len()]),
             Step::Ban(index, true) => self.banned.push(self.listed[index % self.listed.len()]),
             Step::Ban(index, false) => {
                 let peer = self.listed[index % self.listed.len()];
@@ -272,7 +272,7 @@ impl World {
         let is_restarted = ended == Ended::Lost && facts.restarts.len() < config.max_restarts as usize;
         let is_counted = matches!(ended, Ended::Unreached | Ended::Lost | Ended::TurnedAway | Ended::MissedDeadline);
         let is_failure = is_counted || ended == Ended::Offline;
-        let least_pause = |failures: u32| Duration::from_secs(5 << (failures - 1).min(10)).min(config.backoff_max);
+        let least_pause = |failures: u32| Duration::from_secs(5 << (failures - 1).min(10)).min(config.max_backoff);
         let paused_until = facts.paused_until(was_open, now);
         facts.next = match verdict {
             Verdict::Restart => {
@@ -423,7 +423,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0_u64..7_200).prop_map(|secs| Step::Pass(Duration::from_secs(secs))),
         4 => Just(Step::PassToNext),
         1 => any::<bool>().prop_map(Step::Inbound),
-        1 => any::<usize>().prop_map(Step::Command),
+        1 => any::<usize>().prop_map(Step::Request),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, is_ban)| Step::Ban(index, is_ban)),
         1 => any::<usize>().prop_map(Step::Pardon),
         1 => (1_usize..8, 1_usize..12).prop_map(|(target, max)| Step::Resize(target, max)),
@@ -432,7 +432,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn seed_e27_every_dial_and_every_verdict_is_one_that_the_facts_allow(
+    fn req_e27_every_dial_and_every_verdict_is_one_that_the_facts_allow(
         is_fixed: bool,
         seed: u64,
         steps in proptest::collection::vec(any_step(), 1..200),

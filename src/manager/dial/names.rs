@@ -10,7 +10,7 @@ use super::ended::{Ended, Verdict};
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::canonical;
 use crate::config::{DialMode, ManagerConfig};
-use crate::limits::{NAME_ADDRESSES_MAX, RESOLVE_TIMEOUT, RESTARTS_FORGOTTEN_AFTER};
+use crate::limits::{MAX_NAME_ADDRESSES, RESOLVE_TIMEOUT, RESTARTS_FORGOTTEN_AFTER};
 use crate::time::Instant;
 use rand::Rng;
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ impl FixedNames {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for &address in answer {
             let is_usable = address.port() != 0 && !address.ip().is_unspecified() && !is_ours(address);
-            if is_usable && !addresses.contains(&address) && addresses.len() < NAME_ADDRESSES_MAX {
+            if is_usable && !addresses.contains(&address) && addresses.len() < MAX_NAME_ADDRESSES {
                 addresses.push(address);
             }
         }

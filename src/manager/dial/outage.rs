@@ -4,7 +4,7 @@
 //! between dials grow to minutes, so later failures may be too far apart to show it again.
 
 use crate::address::{Host, NetGroup};
-use crate::limits::{OUTAGE_GROUPS_MIN, OUTAGE_WINDOW};
+use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
 use crate::time::Instant;
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_on: bool,
-    /// The latest failed dial of each group within [`OUTAGE_WINDOW`], fewer than [`OUTAGE_GROUPS_MIN`].
+    /// The latest failed dial of each group within [`OUTAGE_WINDOW`], fewer than [`MIN_OUTAGE_GROUPS`].
     recent: Vec<(Instant, Place)>,
 }
 
@@ -35,7 +35,7 @@ impl Outage {
         };
         self.recent.retain(|&(failed_at, other)| other != place && now.since(failed_at) <= OUTAGE_WINDOW);
         self.recent.push((now, place));
-        self.is_on = self.recent.len() >= OUTAGE_GROUPS_MIN;
+        self.is_on = self.recent.len() >= MIN_OUTAGE_GROUPS;
         self.is_on
     }
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e19_three_groups_that_fail_within_a_minute_are_an_outage() {
+    fn req_e19_three_groups_that_fail_within_a_minute_are_an_outage() {
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (60, "2a00::1")]), [false, false, true]);
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (61, "2a00::1")]), [false; 3]);
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (1, "8.8.1.1"), (2, "9.9.9.9"), (3, "8.8.2.2")]), [false; 4]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e19_hosts_that_cannot_be_routed_are_a_group_each() {
+    fn req_e19_hosts_that_cannot_be_routed_are_a_group_each() {
         assert_eq!(
             verdicts(&[(0, "10.0.0.1"), (0, "10.0.0.1"), (0, "127.0.0.1"), (0, "10.0.0.2")])[2..],
             [false, true]
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e19_an_outage_lasts_until_a_peer_is_ready() {
+    fn req_e19_an_outage_lasts_until_a_peer_is_ready() {
         let mut outage = Outage::default();
         let note = |outage: &mut Outage, secs, address: &str| {
             outage.note_failed_dial(address.parse().unwrap(), Instant::ZERO.plus(Duration::from_secs(secs)))

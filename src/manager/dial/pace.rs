@@ -4,7 +4,7 @@
 //! addresses slow down: a machine without IPv6 says so of each of its addresses, for ever, and goes on with IPv4.
 
 use crate::error::Shortage;
-use crate::limits::{DIAL_PAUSE_FIRST, DIAL_PAUSE_MAX, PORT_SPACING_FIRST, PORT_SPACING_MAX};
+use crate::limits::{DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE, MAX_PORT_SPACING, PORT_SPACING_FIRST};
 use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl FamilyPace {
         if now < self.slowed_at.plus(self.spacing) {
             return;
         }
-        self.spacing = (self.spacing * 2).clamp(PORT_SPACING_FIRST, PORT_SPACING_MAX);
+        self.spacing = (self.spacing * 2).clamp(PORT_SPACING_FIRST, MAX_PORT_SPACING);
         self.slowed_at = now;
         self.next_dial = now.plus(self.spacing);
     }
@@ -122,7 +122,7 @@ impl Pause {
         if now < self.until {
             return;
         }
-        self.length = (self.length * 2).clamp(DIAL_PAUSE_FIRST, DIAL_PAUSE_MAX);
+        self.length = (self.length * 2).clamp(DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE);
         self.until = now.plus(self.length);
     }
 }

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seed_e27_no_more_places_are_taken_than_there_are() {
+    fn req_e27_no_more_places_are_taken_than_there_are() {
         let mut places = PeerSlots::new(2);
         assert!(places.try_take() && places.try_take() && !places.try_take());
         places.give_back();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e28_a_lower_maximum_takes_no_place_away_and_gives_none_out() {
+    fn req_e28_a_lower_maximum_takes_no_place_away_and_gives_none_out() {
         let mut places = PeerSlots::new(3);
         assert!(places.try_take() && places.try_take() && places.try_take());
         places.set_max(1);
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "nobody has taken")]
     #[cfg(debug_assertions)]
-    fn seed_e27_a_place_cannot_be_given_back_twice() {
+    fn req_e27_a_place_cannot_be_given_back_twice() {
         let mut places = PeerSlots::new(1);
         assert!(places.try_take());
         places.give_back();

@@ -7,7 +7,7 @@
 use super::groups::Groups;
 use super::pace::Family;
 use crate::address::{Host, NetGroup, canonical};
-use crate::limits::DIAL_RECORDS_MAX;
+use crate::limits::MAX_DIAL_RECORDS;
 use crate::peer::RestartTracking;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -263,7 +263,7 @@ impl Records {
 
     /// Remembers that an address has to wait. Returns `false`, and forgets it, if too many do.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
-        if record.kind == Kind::Drawn && self.by_address.len() >= DIAL_RECORDS_MAX && !self.forget_one_due(now) {
+        if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;
         }
         record.state = State::Waiting(until);

@@ -8,7 +8,7 @@
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
 use crate::config::{DialMode, ManagerConfig};
-use crate::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX, SEED_INTERVAL, SEED_INTERVAL_MIN};
+use crate::limits::{MAX_SEED_ANSWERS, MIN_SEED_INTERVAL, RESOLVE_TIMEOUT, SEED_INTERVAL};
 use crate::protocol::Network;
 use crate::time::Instant;
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ struct Seed {
 /// What a seed's answer was worth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeedAnswer {
-    /// Addresses that may be peers, each once, at most [`SEED_ANSWERS_MAX`].
+    /// Addresses that may be peers, each once, at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
     /// Addresses that were left out: above the maximum, where no peer can be, named twice, or our own.
     pub(crate) dropped: usize,
@@ -116,7 +116,7 @@ impl Seeds {
         let mut seen = BTreeSet::new();
         let addresses: Vec<SocketAddr> = answer
             .iter()
-            .take(SEED_ANSWERS_MAX)
+            .take(MAX_SEED_ANSWERS)
             .map(|&address| canonical(address))
             .filter(|&address| self.may_be_peer(address) && seen.insert(address) && !is_ours(address))
             .collect();
@@ -135,7 +135,7 @@ impl Seeds {
 
 impl Seed {
     fn due_at(&self, is_hungry: bool) -> Instant {
-        let interval = if is_hungry { SEED_INTERVAL_MIN } else { SEED_INTERVAL };
+        let interval = if is_hungry { MIN_SEED_INTERVAL } else { SEED_INTERVAL };
         self.asked_at.map_or(Instant::ZERO, |asked_at| asked_at.plus(interval))
     }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_e41_each_seed_is_asked_at_the_start_and_every_hour() {
+    fn req_e41_each_seed_is_asked_at_the_start_and_every_hour() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         assert_eq!(ask_all(&mut seeds, START, false), ["a.example", "b.example"]);
         for query in 0..2 {
@@ -178,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn seed_e41_a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
+    fn req_e41_a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, true).unwrap().query;
         assert_eq!(seeds.next(START, true), None);
         assert_eq!(seeds.resolved(query, &[], |_| false), SeedAnswer::default());
-        let due = START.plus(SEED_INTERVAL_MIN);
+        let due = START.plus(MIN_SEED_INTERVAL);
         assert_eq!(seeds.next_at(true), Some(due));
         assert_eq!(seeds.next(due.minus(Duration::from_nanos(1)), true), None);
         assert_eq!(seeds.next(due, false), None);
@@ -194,7 +194,7 @@ mod tests {
     fn a_question_that_is_never_answered_is_asked_anew_and_a_late_answer_ignored() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let late = seeds.next(START, true).unwrap().query;
-        let query = seeds.next(START.plus(SEED_INTERVAL_MIN), true).unwrap().query;
+        let query = seeds.next(START.plus(MIN_SEED_INTERVAL), true).unwrap().query;
         let answer = addresses(&["8.8.8.8:8333"]);
         assert_eq!(seeds.resolved(late, &answer, |_| false), SeedAnswer::default());
         assert_eq!(seeds.resolved(query, &answer, |_| false).addresses.len(), 1);
@@ -213,12 +213,12 @@ mod tests {
             names.map(|name| name.map(|name| name.to_string())),
             [Some("a.example".to_owned()), Some("c.example".to_owned()), None]
         );
-        assert_eq!(seeds.next_at(true), Some(START.plus(SEED_INTERVAL_MIN)), "it is asked again");
+        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "it is asked again");
         assert_eq!((seeds.name_of(0), seeds.name_of(2)), (None, None));
     }
 
     #[test]
-    fn seed_e41_a_fixed_list_asks_nobody() {
+    fn req_e41_a_fixed_list_asks_nobody() {
         let mut fixed = config(&["a.example"]);
         fixed.mode = DialMode::Fixed(addresses(&["8.8.8.8:8333"]));
         let mut seeds = Seeds::new(&fixed, Network::Mainnet);
@@ -273,6 +273,6 @@ mod tests {
         let query = seeds.next(START, false).unwrap().query;
         let answer: Vec<SocketAddr> = (0..1_000_u16).map(|n| ([8, 8, (n >> 8) as u8, n as u8], 8_333).into()).collect();
         let found = seeds.resolved(query, &answer, |_| false);
-        assert_eq!((found.addresses.len(), found.dropped), (SEED_ANSWERS_MAX, 1_000 - SEED_ANSWERS_MAX));
+        assert_eq!((found.addresses.len(), found.dropped), (MAX_SEED_ANSWERS, 1_000 - MAX_SEED_ANSWERS));
     }
 }

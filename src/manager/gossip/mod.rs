@@ -24,8 +24,8 @@ use crate::address::canonical;
 use crate::config::DialMode;
 use crate::id::LinkId;
 use crate::limits::{
-    ADDRESS_GATHERED_MAX_BYTES, ADDRESSES_PER_ANSWER_PERCENT, ADDRESSES_PER_MESSAGE_MAX, EMPTY_GATHERED_MAX_BYTES,
-    GOSSIP_UNTRIED_MAX,
+    ADDRESSES_PER_ANSWER_PERCENT, MAX_ADDRESS_GATHERED_BYTES, MAX_ADDRESSES_PER_MESSAGE, MAX_EMPTY_GATHERED_BYTES,
+    MAX_GOSSIP_UNTRIED,
 };
 use crate::manager::persistence::Persistence;
 use crate::manager::store::{KnownPeer, PeerStatus};
@@ -38,14 +38,14 @@ use std::net::{IpAddr, SocketAddr};
 impl Manager {
     /// Whether peers are asked for addresses, believed, and answered.
     pub(crate) fn gossips(&self) -> bool {
-        self.config.learns_addresses && self.config.mode == DialMode::Normal
+        self.config.learn_addresses && self.config.mode == DialMode::Normal
     }
 
     /// Whether a message is to be read although the handler does not want it.
     pub(crate) fn wants(&self, command: CommandName, len_bytes: u64) -> bool {
         match command {
-            CommandName::ADDR => len_bytes <= ADDRESS_GATHERED_MAX_BYTES && self.gossips(),
-            CommandName::GETADDR => len_bytes <= EMPTY_GATHERED_MAX_BYTES && self.gossips(),
+            CommandName::ADDR => len_bytes <= MAX_ADDRESS_GATHERED_BYTES && self.gossips(),
+            CommandName::GETADDR => len_bytes <= MAX_EMPTY_GATHERED_BYTES && self.gossips(),
             _ => false,
         }
     }
@@ -59,7 +59,7 @@ impl Manager {
         let speaker = self.gossip.speaker(id, now);
         let is_first = !std::mem::replace(&mut speaker.is_asked, true);
         if is_first {
-            speaker.tokens = ADDRESSES_PER_MESSAGE_MAX as u32;
+            speaker.tokens = MAX_ADDRESSES_PER_MESSAGE as u32;
         }
         is_first
     }
@@ -78,7 +78,7 @@ impl Manager {
         let source = teller.address.ip().to_canonical();
         let is_asked = self.gossip.speaker(teller.id, now).is_asked;
         let mut new = 0;
-        for entry in addresses.iter().take(ADDRESSES_PER_MESSAGE_MAX) {
+        for entry in addresses.iter().take(MAX_ADDRESSES_PER_MESSAGE) {
             let address = entry.address.to_socket();
             if !is_asked && address.ip() != source {
                 continue;
@@ -117,7 +117,7 @@ impl Manager {
         {
             let gives_way = match known.status {
                 PeerStatus::Inaccessible => true,
-                PeerStatus::Unknown => now >= held.since.plus(GOSSIP_UNTRIED_MAX),
+                PeerStatus::Unknown => now >= held.since.plus(MAX_GOSSIP_UNTRIED),
                 PeerStatus::Valid | PeerStatus::Banned(_) => false,
             };
             if !gives_way {
@@ -144,7 +144,7 @@ impl Manager {
             return None;
         }
         let share = (self.persistence.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
-        let count = share.min(ADDRESSES_PER_MESSAGE_MAX);
+        let count = share.min(MAX_ADDRESSES_PER_MESSAGE);
         let own = self.duplicates.said_listening(asker.id);
         let Self { gossip, persistence: Persistence { book, .. }, seeds, listening, .. } = self;
         let is_worth_telling = |peer: &&KnownPeer| {

@@ -1,7 +1,7 @@
 //! What is known of the gossip of connected peers, and where the addresses stand that they brought.
 
 use crate::id::LinkId;
-use crate::limits::{ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_MESSAGE_MAX};
+use crate::limits::{ADDRESS_TOKEN_INTERVAL, MAX_ADDRESSES_PER_MESSAGE};
 use crate::manager::answers::Answers;
 use crate::manager::keyed::KeyedState;
 use crate::manager::slots::Slots;
@@ -62,7 +62,7 @@ impl GossipState {
         let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
         let new = now.since(self.refilled_at).as_nanos() as u64 / interval;
         self.refilled_at = Instant::from_nanos(self.refilled_at.as_nanos() + new * interval);
-        let most = ADDRESSES_PER_MESSAGE_MAX as u32;
+        let most = MAX_ADDRESSES_PER_MESSAGE as u32;
         self.tokens = u32::try_from(new).unwrap_or(u32::MAX).saturating_add(self.tokens).min(most);
         let is_allowed = self.tokens > 0;
         self.tokens -= u32::from(is_allowed);

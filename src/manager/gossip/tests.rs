@@ -4,7 +4,7 @@ use super::*;
 use crate::address::NetGroup;
 use crate::config::ManagerConfig;
 use crate::limits::{
-    ADDRESS_PAYLOAD_MAX_BYTES, ADDRESS_TOKEN_INTERVAL, ANSWER_LIFETIME, BOOK_PEERS_MAX, GOSSIP_BUCKET_SLOTS,
+    ADDRESS_TOKEN_INTERVAL, ANSWER_LIFETIME, GOSSIP_BUCKET_SLOTS, MAX_ADDRESS_PAYLOAD_BYTES, MAX_BOOK_PEERS,
 };
 use crate::manager::ban::BanReason;
 use crate::protocol::Network;
@@ -116,8 +116,8 @@ fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
         stage.manager.gossip.link_removed(teller.id);
     }
     let len = stage.manager.persistence.book.len();
-    assert!(len <= BOOK_PEERS_MAX / 64, "{len}");
-    assert!(len > BOOK_PEERS_MAX / 128, "{len}: somebody honest brings some as well");
+    assert!(len <= MAX_BOOK_PEERS / 64, "{len}");
+    assert!(len > MAX_BOOK_PEERS / 128, "{len}: somebody honest brings some as well");
     let honest = stage.asked([9, 9, 9, 9]);
     let new = stage.told(honest, (2_000_000..2_000_500).map(routable));
     assert!(new > 300, "{new} of 500: the slots of another source are free");
@@ -139,7 +139,7 @@ fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_n
 fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
     let teller = stage.asked([8, 8, 8, 8]);
-    let taken = |stage: &Stage| ADDRESSES_PER_MESSAGE_MAX as u32 - stage.manager.gossip.speakers[&teller.id].tokens;
+    let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.speakers[&teller.id].tokens;
     stage.told(teller, (0..600).map(routable));
     assert_eq!(taken(&stage), 600);
     stage.told(teller, (600..1_200).map(routable));
@@ -159,7 +159,7 @@ fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds(
 }
 
 #[test]
-fn seed_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_other() {
+fn req_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_other() {
     let mut stage = Stage::new();
     for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Valid].into_iter().enumerate() {
         stage.put(routable(number as u32), status, NETWORK);
@@ -267,7 +267,7 @@ fn threat_p12_only_who_is_given_up_or_long_untried_gives_way() {
         assert_ne!(stage.knows(first), stage.knows(second), "a slot is for one");
         stage.knows(second)
     };
-    let (long, ages) = (GOSSIP_UNTRIED_MAX, GOSSIP_UNTRIED_MAX * 1_000);
+    let (long, ages) = (MAX_GOSSIP_UNTRIED, MAX_GOSSIP_UNTRIED * 1_000);
     assert!(!rival_comes(PeerStatus::Unknown, long - Duration::from_nanos(1)));
     assert!(rival_comes(PeerStatus::Unknown, long));
     assert!(rival_comes(PeerStatus::Inaccessible, Duration::ZERO));
@@ -278,12 +278,12 @@ fn threat_p12_only_who_is_given_up_or_long_untried_gives_way() {
 #[test]
 fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
     let mut stage = Stage::new();
-    for number in 0..BOOK_PEERS_MAX as u32 {
+    for number in 0..MAX_BOOK_PEERS as u32 {
         stage.put(routable(number), PeerStatus::Valid, NETWORK);
     }
     let teller = stage.asked([8, 8, 8, 8]);
     assert_eq!(stage.told(teller, (100_000..101_000).map(routable)), 0);
-    assert_eq!(stage.manager.persistence.book.count(PeerStatus::Valid), BOOK_PEERS_MAX);
+    assert_eq!(stage.manager.persistence.book.count(PeerStatus::Valid), MAX_BOOK_PEERS);
     assert!((100_000..101_000).all(|number| stage.manager.persistence.book.peer(routable(number)).is_none()));
 }
 
@@ -302,7 +302,7 @@ fn threat_p27_an_answer_is_at_most_a_thousand_and_a_share_of_the_book_and_comes_
         assert!(told.iter().all(|entry| stage.knows(entry.address.to_socket())));
         let mut payload = Vec::new();
         Addresses::from_entries(told).as_ref().encode(&mut payload);
-        assert!(payload.len() as u64 <= ADDRESS_PAYLOAD_MAX_BYTES);
+        assert!(payload.len() as u64 <= MAX_ADDRESS_PAYLOAD_BYTES);
         assert_eq!(stage.answer(asker), None, "a second time");
         let another = stage.teller([9, 9, 9, 9]);
         assert_eq!(stage.answer(another).map(|told| told.len()), Some(most));
@@ -396,13 +396,13 @@ fn a_fixed_list_neither_asks_nor_believes_nor_answers() {
 #[test]
 fn only_what_can_be_read_is_wanted_of_what_a_handler_declines() {
     let stage = Stage::new();
-    assert!(stage.manager.wants(CommandName::ADDR, ADDRESS_GATHERED_MAX_BYTES));
-    assert!(!stage.manager.wants(CommandName::ADDR, ADDRESS_GATHERED_MAX_BYTES + 1));
+    assert!(stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES));
+    assert!(!stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES + 1));
     assert!(stage.manager.wants(CommandName::GETADDR, 0));
     assert!(!stage.manager.wants(CommandName::TX, 31));
     let mut longest = Vec::new();
     Addresses::from_entries((0..1_000).map(|number| entry(routable(number), NETWORK, 0))).as_ref().encode(&mut longest);
-    assert_eq!(longest.len() as u64, ADDRESS_PAYLOAD_MAX_BYTES);
+    assert_eq!(longest.len() as u64, MAX_ADDRESS_PAYLOAD_BYTES);
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! Without it a book could grow until the next start takes it for something else. Everything but growth goes through
 //! to redb's own file.
 
-use crate::limits::BOOK_FILE_MAX_BYTES;
+use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;
 use ::redb::{BackendError, DatabaseError, StorageBackend};
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
 
-/// A file of at most [`BOOK_FILE_MAX_BYTES`].
+/// A file of at most [`MAX_BOOK_FILE_BYTES`].
 #[derive(Debug)]
 pub(super) struct CappedFile(FileBackend);
 
@@ -30,7 +30,7 @@ impl StorageBackend for CappedFile {
     }
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {
-        if len_bytes > BOOK_FILE_MAX_BYTES {
+        if len_bytes > MAX_BOOK_FILE_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.0.set_len(len_bytes)

@@ -5,16 +5,16 @@
 //! changes meanwhile waits, the last change of a peer or host in place of those before. The next batch has bans before
 //! peers, of each what goes before what comes, and of that the oldest first. So a disk that is as full as the loop's
 //! own store has room for every batch; and a slow or full one costs no more than one change for each peer and ban that
-//! either the loop or the disk knows, at most twice [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) and
-//! [`BANS_MAX`](crate::limits::BANS_MAX).
+//! either the loop or the disk knows, at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) and
+//! [`MAX_BANS`](crate::limits::MAX_BANS).
 //!
-//! A batch without an answer for [`BOOK_ANSWER_MAX`] counts as failing: a disk that hangs says nothing of it.
+//! A batch without an answer for [`MAX_BOOK_ANSWER`] counts as failing: a disk that hangs says nothing of it.
 //!
 //! It never touches a disk or a clock, and it never loses a change.
 
 use super::Change;
 use super::writer::{Batch, ChangeKey, Persisted};
-use crate::limits::{BOOK_ANSWER_MAX, BOOK_BATCH_MAX, BOOK_DELAY};
+use crate::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
 use crate::time::{Instant, Wait};
 use std::collections::BTreeMap;
 
@@ -76,13 +76,13 @@ impl Journal {
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
-            Some(batch) => Wait::Until(batch.since.plus(BOOK_ANSWER_MAX)),
+            Some(batch) => Wait::Until(batch.since.plus(MAX_BOOK_ANSWER)),
             None => self.wait_for_batch(),
         }
     }
 
     fn wait_for_batch(&self) -> Wait {
-        if !self.bans.is_empty() || self.peers.len() >= BOOK_BATCH_MAX {
+        if !self.bans.is_empty() || self.peers.len() >= MAX_BOOK_BATCH {
             return Wait::Zero;
         }
         match self.peers.oldest() {
@@ -92,7 +92,7 @@ impl Journal {
         }
     }
 
-    /// The next batch, at most [`BOOK_BATCH_MAX`] changes, if it is time for one.
+    /// The next batch, at most [`MAX_BOOK_BATCH`] changes, if it is time for one.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         if self.under_way.is_some() {
             return None;
@@ -102,9 +102,9 @@ impl Journal {
             Wait::Until(due) if due <= now => {}
             Wait::Until(_) | Wait::Forever => return None,
         }
-        let mut changes = self.bans.take(BOOK_BATCH_MAX);
+        let mut changes = self.bans.take(MAX_BOOK_BATCH);
         let bans = changes.clone();
-        changes.append(&mut self.peers.take(BOOK_BATCH_MAX - changes.len()));
+        changes.append(&mut self.peers.take(MAX_BOOK_BATCH - changes.len()));
         self.last_id += 1;
         let peer_changes = changes.len() - bans.len();
         self.under_way = Some(UnderWay { id: self.last_id, since: now, bans, peer_changes });
@@ -113,7 +113,7 @@ impl Journal {
 
     /// Whether the batch under way has become late by `now`. This is said once: it counts as failing from then on.
     pub fn note_late(&mut self, now: Instant) -> bool {
-        let is_due = |batch: &UnderWay| batch.since.plus(BOOK_ANSWER_MAX) <= now;
+        let is_due = |batch: &UnderWay| batch.since.plus(MAX_BOOK_ANSWER) <= now;
         let is_late = !self.is_failing && self.under_way.as_ref().is_some_and(is_due);
         self.is_failing |= is_late;
         is_late

@@ -1,7 +1,7 @@
 //! The book in memory, which the loop itself works on.
 //!
 //! Every call costs the same however many peers there are, but for those that list peers and bans. Its worst case is
-//! that of [`BOOK_PEERS_MAX`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by status, and
+//! that of [`MAX_BOOK_PEERS`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by status, and
 //! up to 256 bytes of user agent. It never touches a disk, and it fails only for want of room.
 //!
 //! When it is full, a new peer takes the place of one that is worth no more: of an inaccessible one first, then of
@@ -9,7 +9,7 @@
 
 use super::{Change, KnownPeer, PeerStatus, PeerStore, StoreError};
 use crate::address::{Host, canonical};
-use crate::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use crate::limits::{MAX_BANS, MAX_BOOK_PEERS};
 use crate::manager::ban::Ban;
 use crate::manager::keyed::KeyedState;
 use rand::seq::SliceRandom;
@@ -26,7 +26,7 @@ pub struct MemoryStore {
     /// The rows of each kind of status, in no order.
     by_status: [Vec<u32>; PeerStatus::KINDS],
     bans: BTreeMap<Host, Ban>,
-    peers_max: usize,
+    max_peers: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -37,19 +37,19 @@ struct Row {
 }
 
 impl MemoryStore {
-    /// An empty book for [`BOOK_PEERS_MAX`] peers, with hashes that only `rng` knows.
+    /// An empty book for [`MAX_BOOK_PEERS`] peers, with hashes that only `rng` knows.
     pub fn new(rng: &mut impl Rng) -> Self {
-        Self::with_limit(BOOK_PEERS_MAX, rng)
+        Self::with_limit(MAX_BOOK_PEERS, rng)
     }
 
-    /// An empty book for `peers_max` peers, but no more than [`BOOK_PEERS_MAX`].
-    pub fn with_limit(peers_max: usize, rng: &mut impl Rng) -> Self {
+    /// An empty book for `max_peers` peers, but no more than [`MAX_BOOK_PEERS`].
+    pub fn with_limit(max_peers: usize, rng: &mut impl Rng) -> Self {
         Self {
             rows: Slab::new(),
             by_address: HashMap::with_hasher(KeyedState::new(rng)),
             by_status: [const { Vec::new() }; PeerStatus::KINDS],
             bans: BTreeMap::new(),
-            peers_max: peers_max.min(BOOK_PEERS_MAX),
+            max_peers: max_peers.min(MAX_BOOK_PEERS),
         }
     }
 
@@ -90,7 +90,7 @@ impl MemoryStore {
         if self.peer(peer.address()).is_some() {
             return Err(StoreError::Duplicate { address: peer.address() });
         }
-        let goes = if self.len() < self.peers_max { None } else { Some(self.least(&peer, rng)?) };
+        let goes = if self.len() < self.max_peers { None } else { Some(self.least(&peer, rng)?) };
         let gone = goes.and_then(|address| self.forget(address));
         self.put(peer);
         Ok(gone)
@@ -242,7 +242,7 @@ impl PeerStore for MemoryStore {
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let undo: Vec<Change> = changes.iter().map(|change| self.change(change)).collect();
-        if self.len() <= self.peers_max && self.bans.len() <= BANS_MAX {
+        if self.len() <= self.max_peers && self.bans.len() <= MAX_BANS {
             return Ok(());
         }
         for change in undo.iter().rev() {

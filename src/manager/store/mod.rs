@@ -63,8 +63,8 @@ impl Change {
 
 /// Where peers and bans are remembered.
 ///
-/// A store holds at most [`BOOK_PEERS_MAX`](crate::limits::BOOK_PEERS_MAX) peers, one of each address and port, and at
-/// most [`BANS_MAX`](crate::limits::BANS_MAX) bans, one of each host. An address of IPv4 that is written as
+/// A store holds at most [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) peers, one of each address and port, and at
+/// most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one of each host. An address of IPv4 that is written as
 /// one of IPv6 is that of IPv4. What a call has changed is durable when it returns, as far as the store is.
 ///
 /// Every call fails with what [`PeerStore::apply`] fails with if the store cannot be read or written.

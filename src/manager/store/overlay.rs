@@ -4,7 +4,7 @@
 //! memory, so the file keeps its bytes and its times, and this process needs no permission to write it. Each lock that
 //! redb takes is a shared one on the file: several readers may have it open at once, and no writer beside them.
 
-use crate::limits::BOOK_FILE_MAX_BYTES;
+use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;
 use ::redb::{BackendError, DatabaseError, StorageBackend};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are kept in memory for each block with a change; all blocks of a file together have at most
-/// [`BOOK_FILE_MAX_BYTES`].
+/// [`MAX_BOOK_FILE_BYTES`].
 const BLOCK_BYTES: usize = 4_096;
 
 /// A file that is read, and what was written over it.
@@ -78,7 +78,7 @@ impl Written {
     }
 
     fn write(&mut self, offset: u64, data: &[u8], file: &FileBackend) -> io::Result<()> {
-        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= BOOK_FILE_MAX_BYTES);
+        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_BOOK_FILE_BYTES);
         let end = end.ok_or(io::ErrorKind::StorageFull)?;
         for (number, within, part) in parts(offset, data.len()) {
             if !self.blocks.contains_key(&number) {
@@ -92,7 +92,7 @@ impl Written {
     }
 
     fn set_len(&mut self, len_bytes: u64) -> io::Result<()> {
-        if len_bytes > BOOK_FILE_MAX_BYTES {
+        if len_bytes > MAX_BOOK_FILE_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         (self.len_bytes, self.file_end) = (len_bytes, self.file_end.min(len_bytes));
@@ -206,7 +206,7 @@ mod tests {
         overlay.set_len(9_000).unwrap();
         assert_eq!(bytes_at(&overlay, 4_199, 8), [7, 1, 1, 1, 1, 1, 0, 0]);
         assert_eq!(bytes_at(&overlay, 8_000, 1_000), [0; 1_000]);
-        assert!(overlay.set_len(BOOK_FILE_MAX_BYTES + 1).is_err() && overlay.write(BOOK_FILE_MAX_BYTES, &[0]).is_err());
+        assert!(overlay.set_len(MAX_BOOK_FILE_BYTES + 1).is_err() && overlay.write(MAX_BOOK_FILE_BYTES, &[0]).is_err());
         std::fs::remove_file(path).unwrap();
     }
 }

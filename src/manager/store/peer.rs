@@ -1,7 +1,7 @@
 //! What is known of one peer.
 
 use crate::address::canonical;
-use crate::limits::USER_AGENT_MAX_BYTES;
+use crate::limits::MAX_USER_AGENT_BYTES;
 use crate::manager::ban::BanReason;
 use crate::time::UnixTime;
 use std::fmt;
@@ -89,7 +89,7 @@ impl UserAgent {
     /// What of `text` can be stored: its printable ASCII, cut to 256 bytes.
     pub fn sanitised(text: &[u8]) -> Self {
         let printable = text.iter().filter(|byte| matches!(byte, b' '..=b'~'));
-        Self(printable.take(USER_AGENT_MAX_BYTES).map(|&byte| char::from(byte)).collect())
+        Self(printable.take(MAX_USER_AGENT_BYTES).map(|&byte| char::from(byte)).collect())
     }
 
     /// The text.

@@ -5,7 +5,7 @@
 
 use super::{KnownPeer, PeerStatus, UserAgent};
 use crate::address::{Host, canonical};
-use crate::limits::USER_AGENT_MAX_BYTES;
+use crate::limits::MAX_USER_AGENT_BYTES;
 use crate::manager::ban::{Ban, BanReason};
 use crate::protocol::CommandName;
 use crate::time::UnixTime;
@@ -51,7 +51,7 @@ pub(super) fn peer_value(peer: &KnownPeer) -> Vec<u8> {
     put_optional_time(peer.last_connected, &mut value);
     value.extend_from_slice(&peer.services.to_le_bytes());
     value.extend_from_slice(&peer.failures.to_le_bytes());
-    put_var_bytes(peer.user_agent.as_str().as_bytes(), USER_AGENT_MAX_BYTES, &mut value);
+    put_var_bytes(peer.user_agent.as_str().as_bytes(), MAX_USER_AGENT_BYTES, &mut value);
     value
 }
 
@@ -74,7 +74,7 @@ pub(super) fn peer(key: &[u8], value: &[u8]) -> Option<KnownPeer> {
     peer.last_connected = optional_time(&mut value)?;
     peer.services = value.u64().ok()?;
     peer.failures = value.u32().ok()?;
-    let user_agent = value.var_bytes(USER_AGENT_MAX_BYTES).ok()?;
+    let user_agent = value.var_bytes(MAX_USER_AGENT_BYTES).ok()?;
     peer.user_agent = UserAgent::sanitised(user_agent);
     let is_whole = value.remaining() == 0 && peer.user_agent.as_str().len() == user_agent.len();
     is_whole.then_some(peer)

@@ -7,7 +7,7 @@
 //! dropped and counted. After a fault of the disk the database is closed, and opened anew for the next change, which
 //! redb asks for.
 //!
-//! The file never grows beyond [`BOOK_FILE_MAX_BYTES`](crate::limits::BOOK_FILE_MAX_BYTES), and of its pages
+//! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and of its pages
 //! [`BOOK_CACHE_BYTES`] are kept in memory. A store is for one process, and for a thread that may wait: not for the
 //! loop's own.
 
@@ -16,7 +16,7 @@ use super::overlay::Overlay;
 use super::record;
 use super::set_aside::{BookLock, SetAside, Unfit, beside, follow, look, set_aside, sync_folder};
 use super::{Change, FileStep, KnownPeer, PeerStore, StoreError};
-use crate::limits::{BANS_MAX, BOOK_CACHE_BYTES, BOOK_PEERS_MAX};
+use crate::limits::{BOOK_CACHE_BYTES, MAX_BANS, MAX_BOOK_PEERS};
 use crate::manager::ban::Ban;
 use ::redb::{
     Builder, Database, DatabaseError, Error, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
@@ -78,7 +78,7 @@ impl RedbStore {
     /// Opens the book in the file `path`, or begins one if there is none, or only one that is spoilt.
     ///
     /// A link is followed. Beside the book stand `<name>.lock`, for a moment `<name>.new`, and what was set aside: at
-    /// most [`BOOK_SET_ASIDE_MAX`](crate::limits::BOOK_SET_ASIDE_MAX) files.
+    /// most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
     ///
     /// # Errors
     ///
@@ -140,8 +140,8 @@ impl RedbStore {
         let path = follow(path.into())?;
         let Readable { database, _lock } = existing(&path)?;
         let read = || -> Result<BookContents, Error> {
-            let (peers, skipped_peers) = list(&database, PEERS, record::peer, BOOK_PEERS_MAX)?;
-            let (bans, skipped_bans) = list(&database, BANS, record::ban, BANS_MAX)?;
+            let (peers, skipped_peers) = list(&database, PEERS, record::peer, MAX_BOOK_PEERS)?;
+            let (bans, skipped_bans) = list(&database, BANS, record::ban, MAX_BANS)?;
             Ok(BookContents { peers, bans, skipped: skipped_peers + skipped_bans })
         };
         read().map_err(|error| Refusal::of(&path, error).error(&path))
@@ -182,11 +182,11 @@ impl PeerStore for RedbStore {
     }
 
     fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError> {
-        self.query(|database| list(database, PEERS, record::peer, BOOK_PEERS_MAX)).map(|(peers, _)| peers)
+        self.query(|database| list(database, PEERS, record::peer, MAX_BOOK_PEERS)).map(|(peers, _)| peers)
     }
 
     fn bans(&self) -> Result<Vec<Ban>, StoreError> {
-        self.query(|database| list(database, BANS, record::ban, BANS_MAX)).map(|(bans, _)| bans)
+        self.query(|database| list(database, BANS, record::ban, MAX_BANS)).map(|(bans, _)| bans)
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -304,8 +304,8 @@ fn drop_senseless(database: &Database) -> Result<usize, Error> {
     let transaction = database.begin_write()?;
     let mut dropped = 0;
     for (table, max, makes_sense) in [
-        (PEERS, BOOK_PEERS_MAX, (|key, value| record::peer(key, value).is_some()) as fn(&[u8], &[u8]) -> bool),
-        (BANS, BANS_MAX, |key, value| record::ban(key, value).is_some()),
+        (PEERS, MAX_BOOK_PEERS, (|key, value| record::peer(key, value).is_some()) as fn(&[u8], &[u8]) -> bool),
+        (BANS, MAX_BANS, |key, value| record::ban(key, value).is_some()),
     ] {
         let mut kept = 0;
         transaction.open_table(table)?.retain(|key, value| {
@@ -370,7 +370,7 @@ fn make(transaction: &WriteTransaction, changes: &[Change]) -> Result<bool, Erro
             }
         }
     }
-    Ok(peers.len()? <= BOOK_PEERS_MAX as u64 && bans.len()? <= BANS_MAX as u64)
+    Ok(peers.len()? <= MAX_BOOK_PEERS as u64 && bans.len()? <= MAX_BANS as u64)
 }
 
 impl Refusal {

@@ -5,7 +5,7 @@
 //! bytes and the length of a file are looked at here; the database judges the rest.
 
 use super::{FileStep, StoreError};
-use crate::limits::{BOOK_FILE_MAX_BYTES, BOOK_SET_ASIDE_MAX};
+use crate::limits::{MAX_BOOK_FILE_BYTES, MAX_BOOK_SET_ASIDE};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -115,7 +115,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     }
     let unfit = match metadata.len() {
         0 => Some(Unfit::Empty),
-        len_bytes if len_bytes > BOOK_FILE_MAX_BYTES => Some(Unfit::TooLarge { len_bytes }),
+        len_bytes if len_bytes > MAX_BOOK_FILE_BYTES => Some(Unfit::TooLarge { len_bytes }),
         _ => None,
     };
     if let Some(unfit) = unfit {
@@ -134,7 +134,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
 /// Renames the file to the first name that is free.
 pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::SetAside, path, &error);
-    for number in 1..=BOOK_SET_ASIDE_MAX {
+    for number in 1..=MAX_BOOK_SET_ASIDE {
         let free = beside(path, &format!(".set-aside-{number}"));
         if fs::symlink_metadata(&free).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             fs::rename(path, &free).map_err(failed)?;

@@ -7,7 +7,7 @@
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};
-use crate::limits::{BOOK_BATCH_MAX, BOOK_RETRY_FIRST, BOOK_RETRY_MAX};
+use crate::limits::{BOOK_RETRY_FIRST, MAX_BOOK_BATCH, MAX_BOOK_RETRY};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -83,7 +83,7 @@ impl<S: PeerStore> Writer<S> {
         let mut order: Vec<(bool, ChangeKey)> =
             self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();
         order.sort_unstable();
-        for keys in order.chunks(BOOK_BATCH_MAX) {
+        for keys in order.chunks(MAX_BOOK_BATCH) {
             let part: Vec<Change> = keys.iter().map(|(_, key)| self.kept[key].clone()).collect();
             self.store.apply(&part)?;
             for (_, key) in keys {
@@ -98,7 +98,7 @@ impl<S: PeerStore> Writer<S> {
         self.unwritten?;
         Some(match self.failures.checked_sub(1) {
             None => Duration::ZERO,
-            Some(doublings) => BOOK_RETRY_FIRST.saturating_mul(1 << doublings.min(16)).min(BOOK_RETRY_MAX),
+            Some(doublings) => BOOK_RETRY_FIRST.saturating_mul(1 << doublings.min(16)).min(MAX_BOOK_RETRY),
         })
     }
 

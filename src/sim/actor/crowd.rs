@@ -28,7 +28,7 @@ const TIMERS_PER_TURN: usize = 4_096;
 const DIALS_PER_TURN: usize = 1_024;
 const ACCEPTS_PER_TURN: usize = 1_024;
 /// Most addresses that a crowd dials from.
-const SOURCES_MAX: u32 = 4_096;
+const MAX_SOURCES: u32 = 4_096;
 
 /// A host of a [`World`](crate::sim::World) whose connections are played by personas.
 pub struct Crowd {
@@ -102,7 +102,7 @@ impl Crowd {
     /// If `count` is above 4,096.
     #[must_use]
     pub fn with_sources(mut self, count: u32) -> Self {
-        assert!(count <= SOURCES_MAX, "a crowd dials from at most {SOURCES_MAX} addresses");
+        assert!(count <= MAX_SOURCES, "a crowd dials from at most {MAX_SOURCES} addresses");
         self.sources = (0..count).map(|index| self.source(index)).collect();
         self
     }
@@ -110,7 +110,7 @@ impl Crowd {
     /// One of the addresses that only this crowd dials from, by which a peer can be told from the others.
     pub fn source(&self, index: u32) -> IpAddr {
         let host = u32::try_from(self.net.host()).expect("hosts are few");
-        Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * SOURCES_MAX + index % SOURCES_MAX).into()
+        Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * MAX_SOURCES + index % MAX_SOURCES).into()
     }
 
     /// Opens a connection in the next turn.
@@ -190,7 +190,7 @@ impl Crowd {
 
     fn take_seat(&mut self, role: Role, is_dialled: bool) -> LinkId {
         let generation = self.next_generation;
-        self.next_generation = (generation + 1) % LinkId::GENERATION_MAX;
+        self.next_generation = (generation + 1) % LinkId::MAX_GENERATION;
         let slot = self.seats.insert(Seat { role, wire: Wire::new(generation, is_dialled) });
         LinkId::new(u32::try_from(slot).expect("a crowd has less than four billion seats"), generation)
     }

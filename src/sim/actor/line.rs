@@ -1,7 +1,7 @@
 //! What a persona acts through: its own connection, its own timer, and its crowd's chance.
 //!
 //! What is sent in one call of a persona leaves in as few writes as can be; what the kernel does not take is kept, up
-//! to [`UNSENT_MAX_BYTES`].
+//! to [`MAX_UNSENT_BYTES`].
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -13,10 +13,10 @@ use std::collections::BinaryHeap;
 use std::io::ErrorKind;
 
 /// Most bytes that wait for the kernel to take them, per connection.
-pub const UNSENT_MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// What one persona sends is handed to the kernel at the latest when so much of it was gathered.
-const GATHERED_MAX_BYTES: usize = 64 * 1024;
+const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// A persona's connection, for the time of one call.
 #[derive(Debug)]
@@ -100,11 +100,11 @@ impl Line<'_> {
     /// Sends all of `bytes`, now or when there is room; returns `false`, having sent nothing, if too much waits already
     /// or nothing can be sent any more.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > UNSENT_MAX_BYTES {
+        if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return false;
         }
         self.out.extend_from_slice(bytes);
-        if self.out.len() >= GATHERED_MAX_BYTES {
+        if self.out.len() >= MAX_GATHERED_BYTES {
             self.hand_over();
         }
         true

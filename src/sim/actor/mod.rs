@@ -23,7 +23,7 @@ mod stream;
 pub use crowd::Crowd;
 pub use honest::Honest;
 pub use journal::{Complaint, Journal, Tally, Wrong};
-pub use line::{Line, UNSENT_MAX_BYTES};
+pub use line::{Line, MAX_UNSENT_BYTES};
 pub use persona::{End, Expectation, Judgement, Persona, Role};
 pub use profile::{Profile, VersionTail};
 pub use quirk::{Odd, Quirk};

@@ -12,12 +12,12 @@ use std::cell::RefCell;
 pub(super) const HEAD: usize = 24;
 const EXTENDED_HEAD: usize = 44;
 /// Payloads up to this many bytes are kept whole.
-const KEPT_MAX: u64 = 64 * 1024;
+const MAX_KEPT: u64 = 64 * 1024;
 /// What we announce: nobody may send more in an ordinary message.
-const ANNOUNCED_MAX: u64 = 2 * 1024 * 1024;
+const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
 /// Half-received frames kept for reuse, and the room that each of them may keep.
-const SPARES_MAX: usize = 64;
-const SPARE_ROOM_MAX: usize = 4 * 1024;
+const MAX_SPARES: usize = 64;
+const MAX_SPARE_ROOM: usize = 4 * 1024;
 
 /// A whole frame whose checksum is right.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Head {
         }
         let command = array(&basic[4..]);
         let payload_len = u64::from(u32::from_le_bytes(array(&basic[16..])));
-        if payload_len > ANNOUNCED_MAX && !may_be_large(command) {
+        if payload_len > MAX_ANNOUNCED && !may_be_large(command) {
             return Err(Wrong::TooLong);
         }
         Ok(Some(Self { len: HEAD, command, payload_len, checksum: Some(array(&basic[20..])) }))
@@ -156,7 +156,7 @@ impl Partial {
         let left = (head.payload_len - self.received).min(input.len() as u64) as usize;
         let offset = self.received;
         self.received += left as u64;
-        if head.payload_len <= KEPT_MAX {
+        if head.payload_len <= MAX_KEPT {
             self.keep(input, left);
         } else {
             large(offset, &input[..left]);
@@ -171,7 +171,7 @@ impl Partial {
         self.is_whole = true;
         let Self { bytes, hasher, .. } = self;
         let payload = &bytes[head.len..];
-        match head.payload_len <= KEPT_MAX {
+        match head.payload_len <= MAX_KEPT {
             true => head.check(|| checksum(payload))?,
             false => head.check(|| twice(std::mem::take(hasher)))?,
         }
@@ -192,8 +192,8 @@ impl Spares {
     fn put(&self, partial: Option<Box<Partial>>) {
         let mut spares = self.0.borrow_mut();
         if let Some(mut partial) = partial
-            && spares.len() < SPARES_MAX
-            && partial.bytes.capacity() <= SPARE_ROOM_MAX
+            && spares.len() < MAX_SPARES
+            && partial.bytes.capacity() <= MAX_SPARE_ROOM
         {
             let mut bytes = std::mem::take(&mut partial.bytes);
             bytes.clear();

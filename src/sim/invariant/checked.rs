@@ -111,7 +111,7 @@ impl<H: Handler> Checked<H> {
     }
 
     /// As [`Reactor::handle`].
-    pub fn handle(&self) -> Handle<H::Command> {
+    pub fn handle(&self) -> Handle<H::Request> {
         self.reactor.handle()
     }
 
@@ -299,7 +299,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
         listeners.len() + unbound_addresses,
         dials.len(),
         summary.timers,
-        summary.ready_peers,
+        summary.ready_count,
         summary.inbound,
         places + claims,
     ];

@@ -3,14 +3,14 @@
 //! [`Hearsay`] follows the `addr` messages that the handler is given and grants each teller what it may bring: of a
 //! peer that was dialled an answer at once and an address every ten seconds, of anybody else addresses of its own host.
 //! It judges for as long as the handler takes every such message whole, because nobody else sees them, and remembers
-//! [`TOLD_MAX`] addresses.
+//! [`MAX_TOLD`] addresses.
 
 use super::sweep::SweepSight;
 use super::turn::{TurnSight, ensure};
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
 use crate::limits::{
-    ADDRESS_TOKEN_INTERVAL, ADDRESSES_PER_MESSAGE_MAX, GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS_PER_SOURCE,
+    ADDRESS_TOKEN_INTERVAL, GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS_PER_SOURCE, MAX_ADDRESSES_PER_MESSAGE,
 };
 use crate::manager::store::KnownPeer;
 use crate::time::Instant;
@@ -19,9 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Addresses that are remembered as named; who hears of more judges no longer.
-const TOLD_MAX: usize = 100_000;
+const MAX_TOLD: usize = 100_000;
 /// Addresses that the peers of one range can have put into the book.
-pub(super) const SHARE_MAX: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
+pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
 
 /// Who has named which address.
 #[derive(Debug, Default)]
@@ -75,12 +75,12 @@ impl Hearsay {
         }
         let Teller { link, address, is_dialled, opened } = teller;
         let source = address.ip().to_canonical();
-        let at_once = if is_dialled { ADDRESSES_PER_MESSAGE_MAX as u64 } else { 1 };
+        let at_once = if is_dialled { MAX_ADDRESSES_PER_MESSAGE as u64 } else { 1 };
         // A part of an interval may have passed before the first was counted.
         let in_time = (now.since(opened).as_nanos() / ADDRESS_TOKEN_INTERVAL.as_nanos()) as u64 + 1;
         let granted = self.granted.entry(link).or_default();
-        let is_believed = is_learning && addresses.len() <= ADDRESSES_PER_MESSAGE_MAX;
-        for entry in addresses.iter().take(ADDRESSES_PER_MESSAGE_MAX) {
+        let is_believed = is_learning && addresses.len() <= MAX_ADDRESSES_PER_MESSAGE;
+        for entry in addresses.iter().take(MAX_ADDRESSES_PER_MESSAGE) {
             let named = canonical(entry.address.to_socket());
             let by = self.told.entry(named).or_default();
             if is_believed && (is_dialled || named.ip() == source) && *granted < at_once + in_time {
@@ -89,7 +89,7 @@ impl Hearsay {
                 by.insert(NetGroup::of(source));
             }
         }
-        if self.told.len() > TOLD_MAX {
+        if self.told.len() > MAX_TOLD {
             self.missed();
         }
     }
@@ -129,7 +129,7 @@ pub(super) fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Res
             *by_source.entry(*source).or_default() += 1;
         }
     }
-    let beyond = by_source.iter().find(|(_, count)| **count > SHARE_MAX);
+    let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
     ensure(beyond.is_none(), || format!("{beyond:?} addresses by the word of one range"))
 }
 

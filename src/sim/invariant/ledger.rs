@@ -330,7 +330,7 @@ impl Ledger {
                     self.managing.ponged(PeerId::of(link), received.since(sent));
                 }
             }
-            Event::StreamCut { header, received, .. } => self.cut(link, header, *received),
+            Event::BodyCut { header, received, .. } => self.cut(link, header, *received),
             Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
                 self.told(link, true);
             }
@@ -395,7 +395,7 @@ impl Ledger {
     pub(super) fn admitted(&mut self, link: LinkId, header: &Header, delivery: Delivery) {
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.message.replace((*header, delivery, 0));
-        let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Stream);
+        let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Chunks);
         self.findings.check(16, !is_cut, || format!("{link:?}: a message within a stream"));
     }
 
@@ -411,9 +411,9 @@ impl Ledger {
         let peer = &mut self.record(link.slot()).peer;
         let awaited = peer.message;
         let end = offset + len_bytes as u64;
-        let follows = matches!(awaited, Some((head, Delivery::Stream, at)) if head == *header && at == offset);
+        let follows = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == offset);
         let is_right = follows && end <= header.payload_len && (end == header.payload_len) == is_last;
-        peer.message = if is_last { None } else { Some((*header, Delivery::Stream, end)) };
+        peer.message = if is_last { None } else { Some((*header, Delivery::Chunks, end)) };
         self.findings.check(16, is_right, || {
             format!("{link:?}: {len_bytes} bytes at {offset} of {header:?} are delivered instead of {awaited:?}")
         });
@@ -455,7 +455,7 @@ impl Ledger {
         let dialled = (record.socket.link == Some(link)).then_some(record.socket.began);
         let began = if stage == Stage::Unknown { dialled } else { Some(record.peer.opened) };
         let is_cut = stage != Stage::Unknown
-            && matches!(record.peer.message, Some((header, Delivery::Stream, _)) if header.payload_len > 0);
+            && matches!(record.peer.message, Some((header, Delivery::Chunks, _)) if header.payload_len > 0);
         record.peer = Peer { link: Some(link), stage: Stage::Closed, ..Peer::default() };
         record.closed = Some((link, reason));
         self.closed += 1;
@@ -471,7 +471,7 @@ impl Ledger {
     fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
         self.told(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
-        let is_right = matches!(awaited, Some((head, Delivery::Stream, at)) if head == *header && at == received);
+        let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
         self.findings.check(16, is_right, || format!("{link:?}: a cut at {received} of {header:?}, not {awaited:?}"));
     }
 

@@ -14,7 +14,7 @@ use crate::config::{Config, Field, ManagerConfig};
 use crate::error::{CloseReason, Deadline, LocalCause};
 use crate::id::PeerId;
 use crate::limits::{
-    BACKOFF_JITTER_PERCENT, BANS_MAX, BARRED_RECHECK, BOOK_PEERS_MAX, INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER,
+    BACKOFF_JITTER_PERCENT, BARRED_RECHECK, INACCESSIBLE_RECHECK, MAX_BANS, MAX_BOOK_PEERS, RESTARTS_FORGOTTEN_AFTER,
     SELF_BACKOFF,
 };
 use crate::manager::ban::trusted::Trusted;
@@ -42,7 +42,7 @@ const ROUNDING: Duration = Duration::from_micros(1);
 pub(super) struct DialBounds {
     initial_backoff: Duration,
     backoff_multiplier: f64,
-    backoff_max: Duration,
+    max_backoff: Duration,
     max_restarts: u32,
     restart_window: Duration,
     max_retries: u32,
@@ -88,20 +88,20 @@ impl DialBounds {
         let ManagerConfig {
             initial_backoff,
             backoff_multiplier,
-            backoff_max,
+            max_backoff,
             max_restarts,
             restart_window,
             max_retries,
             ..
         } = *config.manager.as_deref()?;
-        Some(Self { initial_backoff, backoff_multiplier, backoff_max, max_restarts, restart_window, max_retries })
+        Some(Self { initial_backoff, backoff_multiplier, max_backoff, max_restarts, restart_window, max_retries })
     }
 
     /// The pause after so many failures, without its jitter.
     fn pause(&self, failures: u32) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let secs = self.initial_backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent);
-        Duration::try_from_secs_f64(secs).map_or(self.backoff_max, |pause| pause.min(self.backoff_max))
+        Duration::try_from_secs_f64(secs).map_or(self.max_backoff, |pause| pause.min(self.max_backoff))
     }
 
     /// Whether a pause from `now` until `until` is one that is right for `reason`. Moments are compared, not lengths: a
@@ -115,14 +115,14 @@ impl DialBounds {
             CloseReason::Local(LocalCause::SelfConnection) => within(SELF_BACKOFF, SELF_BACKOFF),
             CloseReason::TimedOut(Deadline::Connect) => within(self.pause(failures), self.pause(failures)),
             CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => within(BARRED_RECHECK, BARRED_RECHECK),
-            CloseReason::Local(_) => within(self.backoff_max, self.backoff_max),
+            CloseReason::Local(_) => within(self.max_backoff, self.max_backoff),
             CloseReason::Wire(_)
             | CloseReason::Misbehaved(_)
             | CloseReason::Incompatible(_)
             | CloseReason::TimedOut(_)
             | CloseReason::Network(_)
             | CloseReason::ClosedByPeer
-            | CloseReason::RejectedByPeer(_) => within(self.initial_backoff, self.backoff_max),
+            | CloseReason::RejectedByPeer(_) => within(self.initial_backoff, self.max_backoff),
         }
     }
 }
@@ -386,7 +386,7 @@ pub(super) fn places_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), Str
     let Some(after) = &sight.after.manager else { return Ok(()) };
     let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
     // Who is driven out goes before long, and who comes instead has a place already.
-    let most = after.places_max.max(before) + sight.after.closing;
+    let most = after.max_places.max(before) + sight.after.closing;
     ensure(after.places_taken <= most, || format!("{} places are taken of {most}", after.places_taken))
 }
 
@@ -398,7 +398,7 @@ pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Resu
 
 pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
-    ensure(bans <= BANS_MAX && unannounced_bans <= bans, || {
+    ensure(bans <= MAX_BANS && unannounced_bans <= bans, || {
         format!("{bans} bans, of which {unannounced_bans} are not announced")
     })
 }
@@ -409,7 +409,7 @@ pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<()
 
 pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { book, .. }) = sight.after.manager else { return Ok(()) };
-    ensure(book <= BOOK_PEERS_MAX, || format!("{book} addresses in the book"))
+    ensure(book <= MAX_BOOK_PEERS, || format!("{book} addresses in the book"))
 }
 
 // --- In a sweep -----------------------------------------------------------------------------------------------------

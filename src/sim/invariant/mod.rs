@@ -257,7 +257,7 @@ struct Bounds {
     magic: [u8; 4],
     max_links: usize,
     max_inbound: usize,
-    gathered_max_bytes: u64,
+    max_gathered_bytes: u64,
     connect_timeout: Duration,
     handshake_timeout: Duration,
     pong_timeout: Duration,
@@ -270,7 +270,7 @@ impl Bounds {
             magic: config.magic_bytes(),
             max_links: config.max_links,
             max_inbound: config.max_inbound,
-            gathered_max_bytes: config.buffered_total_max_bytes,
+            max_gathered_bytes: config.max_buffered_total_bytes,
             connect_timeout: config.connect_timeout,
             handshake_timeout: config.handshake_timeout,
             pong_timeout: config.pong_timeout,
@@ -283,7 +283,7 @@ impl Bounds {
         Self {
             max_links: self.max_links.max(other.max_links),
             max_inbound: self.max_inbound.max(other.max_inbound),
-            gathered_max_bytes: self.gathered_max_bytes.max(other.gathered_max_bytes),
+            max_gathered_bytes: self.max_gathered_bytes.max(other.max_gathered_bytes),
             ..other
         }
     }
@@ -293,7 +293,7 @@ impl Bounds {
         Self {
             max_links: self.max_links.max(summary.links),
             max_inbound: self.max_inbound.max(summary.inbound),
-            gathered_max_bytes: self.gathered_max_bytes.max(summary.gathered_bytes),
+            max_gathered_bytes: self.max_gathered_bytes.max(summary.gathered_bytes),
             ..self
         }
     }

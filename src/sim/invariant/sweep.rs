@@ -2,12 +2,12 @@
 
 use super::ledger::Ledger;
 use super::saved::Disk;
-use super::turn::{UNREAD_TURNS_MAX, ensure};
+use super::turn::{MAX_UNREAD_TURNS, ensure};
 use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::{
-    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, PINGS_OUTSTANDING_MAX, POOLED_BUFFER_MAX_BYTES, READ_BLOCK_BYTES,
-    SEND_QUEUE_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, STREAM_WAITING_MAX_BYTES, TICK, UNHEARD_GRACE,
+    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING, MAX_POOLED_BUFFER_BYTES,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, SEND_QUEUE_PAUSE_BYTES, TICK, UNHEARD_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
@@ -107,9 +107,9 @@ fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
     links.iter().for_each(|link| connections.add(link.connection_type, link.state));
     let inbound = connections.of_type(ConnectionType::Inbound);
     let over_capacity = connections.of_type(ConnectionType::OverCapacity);
-    let ready_peers = connections.in_state(ConnectionState::Connected);
-    let counted = (links.len(), connections, inbound, over_capacity, ready_peers);
-    let believed = (summary.links, summary.connections, summary.inbound, summary.over_capacity, summary.ready_peers);
+    let ready_count = connections.in_state(ConnectionState::Connected);
+    let counted = (links.len(), connections, inbound, over_capacity, ready_count);
+    let believed = (summary.links, summary.connections, summary.inbound, summary.over_capacity, summary.ready_count);
     ensure(counted == believed, || format!("counted {counted:?}, believed {believed:?}"))?;
     ensure(links.len() + retired_slots == *occupied_slots && occupied_slots <= slots, || {
         format!("{} links and {retired_slots} retired slots in {occupied_slots} of {slots} slots", links.len())
@@ -134,7 +134,7 @@ fn check_list(sight: &SweepSight<'_>, list: &[LinkId], is_listed: impl Fn(&LinkR
 fn nobody_on_the_list_is_passed_over(sight: &SweepSight<'_>) -> Result<(), String> {
     let Memory { ready, turn, at, .. } = sight.memory;
     let passed = sight.ledger.turn - turn;
-    let patient = ready.iter().enumerate().take_while(|(position, _)| passed > *position as u64 + UNREAD_TURNS_MAX);
+    let patient = ready.iter().enumerate().take_while(|(position, _)| passed > *position as u64 + MAX_UNREAD_TURNS);
     let mut waiting: Vec<LinkId> = patient.map(|(_, id)| *id).filter(|id| sight.ledger.read_in(*id) <= *turn).collect();
     waiting.sort_unstable();
     none_of(sight.going(), |link| {
@@ -146,7 +146,7 @@ fn nobody_on_the_list_is_passed_over(sight: &SweepSight<'_>) -> Result<(), Strin
 fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), String> {
     let links = &sight.inspection.links;
     none_of(links.iter(), |link| link.gathering_bytes as u64 > link.frame_received_bytes + BUFFER_GROWTH_BYTES as u64)?;
-    let is_charged = |bytes: &usize| *bytes > POOLED_BUFFER_MAX_BYTES;
+    let is_charged = |bytes: &usize| *bytes > MAX_POOLED_BUFFER_BYTES;
     let charged: usize = links.iter().map(|link| link.gathering_bytes).filter(is_charged).sum();
     let believed = sight.inspection.summary.gathered_bytes;
     ensure(charged as u64 == believed, || format!("{charged} bytes are gathered, believed are {believed}"))
@@ -163,9 +163,9 @@ fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(counted == believed, || format!("counted {counted:?} queues and bytes, believed {believed:?}"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
-        let whole = SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
+        let whole = MAX_SEND_QUEUE_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
         let pongs = SEND_QUEUE_PAUSE_BYTES + READ_BLOCK_BYTES;
-        let most = if outgoing.is_fed { 2 * whole + STREAM_WAITING_MAX_BYTES + pongs } else { whole };
+        let most = if outgoing.is_fed { 2 * whole + MAX_BODY_WAITING_BYTES + pongs } else { whole };
         outgoing.waiting_bytes != outgoing.recounted_bytes || outgoing.waiting_bytes + outgoing.behind_bytes > most
     })
 }
@@ -218,7 +218,7 @@ fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_of(sight.inspection.links.iter(), |link| link.pings > PINGS_OUTSTANDING_MAX)
+    none_of(sight.inspection.links.iter(), |link| link.pings > MAX_PINGS_OUTSTANDING)
 }
 
 /// Whether more timers may have gone off than one turn looks at.

@@ -3,12 +3,12 @@
 use super::{Bounds, hearsay, managing};
 use crate::address::Host;
 use crate::id::LinkId;
-use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, OVER_CAPACITY_MAX, READ_BLOCK_BYTES};
+use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
 use crate::time::{Instant, Wait};
 
 /// Turns in which the link that is read next may go unread: it may be held again before each.
-pub(super) const UNREAD_TURNS_MAX: u64 = 8;
+pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// The two ends of a turn.
 #[derive(Clone, Debug)]
@@ -57,13 +57,13 @@ pub(super) const CHECKS: [(u8, Check); 18] = [
 ];
 
 fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Summary { links, ready_peers, inbound, over_capacity, ref counters, .. } = *sight.after;
+    let Summary { links, ready_count, inbound, over_capacity, ref counters, .. } = *sight.after;
     let came = counters.accepted + counters.dialled;
-    let is_right = came == counters.closed + links as u64 && ready_peers <= links && inbound + over_capacity <= links;
+    let is_right = came == counters.closed + links as u64 && ready_count <= links && inbound + over_capacity <= links;
     ensure(is_right && links <= sight.bounds.max_links, || {
         format!(
             "{came} links came and {} went, {links} are there: {inbound} inbound, {over_capacity} over capacity, \
-             {ready_peers} ready",
+             {ready_count} ready",
             counters.closed
         )
     })
@@ -94,14 +94,14 @@ fn a_turn_keeps_its_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
 
 fn the_next_link_is_read(sight: &TurnSight<'_>) -> Result<(), String> {
     let TurnSight { next_unread_turns, .. } = *sight;
-    ensure(next_unread_turns <= UNREAD_TURNS_MAX, || {
+    ensure(next_unread_turns <= MAX_UNREAD_TURNS, || {
         format!("{:?} is to be read next, for {next_unread_turns} turns", sight.after.next_ready)
     })
 }
 
 fn gathered_frames_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let gathered_bytes = sight.after.gathered_bytes;
-    ensure(gathered_bytes <= sight.bounds.gathered_max_bytes, || format!("{gathered_bytes} bytes are gathered"))
+    ensure(gathered_bytes <= sight.bounds.max_gathered_bytes, || format!("{gathered_bytes} bytes are gathered"))
 }
 
 fn a_timer_belongs_to_a_link(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -124,7 +124,7 @@ fn a_pong_answers_a_ping(sight: &TurnSight<'_>) -> Result<(), String> {
 
 fn accepted_links_keep_their_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
     let Summary { inbound, over_capacity, .. } = *sight.after;
-    ensure(inbound <= sight.bounds.max_inbound && over_capacity <= OVER_CAPACITY_MAX, || {
+    ensure(inbound <= sight.bounds.max_inbound && over_capacity <= MAX_OVER_CAPACITY, || {
         format!("{inbound} inbound links and {over_capacity} over capacity")
     })
 }

@@ -66,7 +66,7 @@ impl<H> Witness<H> {
         };
         let (Ok(addresses), Some(view)) = (AddressesRef::decode(frame.payload()), ctx.peer(peer)) else { return };
         let is_dialled = view.connection().connection_type() == ConnectionType::Outbound;
-        let is_learning = manager.learns_addresses && manager.mode == DialMode::Normal;
+        let is_learning = manager.learn_addresses && manager.mode == DialMode::Normal;
         self.ledger.borrow_mut().named(peer.link(), (view.address(), is_dialled), addresses, is_learning, ctx.now());
     }
 
@@ -84,7 +84,7 @@ impl<H> Witness<H> {
 }
 
 impl<H: Handler> Handler for Witness<H> {
-    type Command = H::Command;
+    type Request = H::Request;
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let handshake = ctx.peer(peer).map(|view| view.connection().handshake().is_complete());
@@ -136,8 +136,8 @@ impl<H: Handler> Handler for Witness<H> {
         self.called(ctx);
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, command: Self::Command) {
-        self.handler.on_command(ctx, command);
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: Self::Request) {
+        self.handler.on_request(ctx, command);
         self.called(ctx);
     }
 

@@ -5,7 +5,7 @@
 
 use super::naming::time_between;
 use super::{Coming, Draw, Kernel};
-use crate::limits::BOOK_QUEUE_MAX;
+use crate::limits::MAX_BOOK_QUEUE;
 use crate::manager::ban::Ban;
 use crate::manager::store::{
     Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer,
@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// The longest that a slow write takes.
-const SLOW_MAX: Duration = Duration::from_secs(3);
+const MAX_SLOW: Duration = Duration::from_secs(3);
 
 /// What a host's disk is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Kernel {
 
     pub(in crate::sim) fn persist(&mut self, host: usize, batch: Batch) -> Result<(), Batch> {
         let book = &mut self.hosts[host].book;
-        if book.unanswered.len() >= BOOK_QUEUE_MAX {
+        if book.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
         }
         book.unanswered.push_back(batch.id);
@@ -92,7 +92,7 @@ impl Kernel {
         let Some(pause) = self.hosts[host].book.writer.pause() else { return };
         let takes = match self.hosts[host].disk {
             Disk::Sound | Disk::Failing(_) => Duration::ZERO,
-            Disk::Wild => time_between(&self.hosts[host].chances[Draw::Disk as usize], (Duration::ZERO, SLOW_MAX)),
+            Disk::Wild => time_between(&self.hosts[host].chances[Draw::Disk as usize], (Duration::ZERO, MAX_SLOW)),
         };
         self.hosts[host].book.is_writing = true;
         let life = self.hosts[host].asked.life;

@@ -26,7 +26,7 @@ impl Kernel {
     }
 
     pub(in crate::sim) fn set_descriptor_limit(&mut self, host: usize, limit: usize) {
-        self.hosts[host].descriptors_max = limit.max(OWN_DESCRIPTORS);
+        self.hosts[host].max_descriptors = limit.max(OWN_DESCRIPTORS);
     }
 
     pub(in crate::sim) fn open_descriptors(&self, host: usize) -> usize {

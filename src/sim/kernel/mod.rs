@@ -90,7 +90,7 @@ struct Host {
     listening: BTreeMap<u32, SocketAddr>,
     woken: Arc<Flag>,
     descriptors: usize,
-    descriptors_max: usize,
+    max_descriptors: usize,
     faults: Faults,
     chances: [Chance; 5],
     names: Names,
@@ -242,7 +242,7 @@ impl Kernel {
             listening: BTreeMap::new(),
             woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(&self.any_woken) }),
             descriptors: OWN_DESCRIPTORS,
-            descriptors_max: usize::MAX,
+            max_descriptors: usize::MAX,
             faults: Faults::default(),
             chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance),
             names: Names::default(),
@@ -406,8 +406,8 @@ impl Kernel {
     }
 
     fn take_descriptor(&mut self, host: usize) -> Result<(), i32> {
-        let Host { descriptors, descriptors_max, .. } = &mut self.hosts[host];
-        if *descriptors >= *descriptors_max {
+        let Host { descriptors, max_descriptors, .. } = &mut self.hosts[host];
+        if *descriptors >= *max_descriptors {
             return Err(EMFILE);
         }
         *descriptors += 1;

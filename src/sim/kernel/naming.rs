@@ -4,7 +4,7 @@
 
 use super::{Coming, Draw, Kernel};
 use crate::error::{ResolveCause, ResolveFailure};
-use crate::limits::RESOLVES_MAX;
+use crate::limits::MAX_RESOLVES;
 use crate::net::Wake;
 use crate::offload::Completion;
 use crate::offload::resolver::{host_and_port, outcome_of};
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// The longest that an answer takes which comes in time.
-const PROMPT_MAX: Duration = Duration::from_millis(500);
+const MAX_PROMPT: Duration = Duration::from_millis(500);
 /// The shortest and the longest that an answer takes which comes too late.
 const LATE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Addresses of a name that has many.
@@ -62,7 +62,7 @@ impl Kernel {
         name: &str,
         port: u16,
     ) -> Result<(), ResolveFailure> {
-        if self.hosts[host].asked.names >= RESOLVES_MAX {
+        if self.hosts[host].asked.names >= MAX_RESOLVES {
             return Err(ResolveFailure { name: name.to_owned(), cause: ResolveCause::TooMany });
         }
         self.hosts[host].asked.names += 1;
@@ -91,7 +91,7 @@ impl Kernel {
 
     fn draw_answer(&self, host: usize, name: &str, port: u16) -> (io::Result<Vec<SocketAddr>>, Option<Duration>) {
         let chance = &self.hosts[host].chances[Draw::Names as usize];
-        let (kind, prompt) = (chance.below(9), time_between(chance, (Duration::ZERO, PROMPT_MAX)));
+        let (kind, prompt) = (chance.below(9), time_between(chance, (Duration::ZERO, MAX_PROMPT)));
         let found = match kind {
             2 => Ok(vec![public(chance, port)]),
             3 => Ok((0..MANY).map(|_| public(chance, port)).collect()),

@@ -307,7 +307,7 @@ fn a_loop_that_never_rests_is_reported_as_a_livelock() {
 struct Metronome(u64);
 
 impl Handler for Metronome {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         ctx.wake_at(ctx.now());

@@ -4,7 +4,7 @@ use super::support::{Claim, Moment, Stranger, Town, Watcher, known_as, manager};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason, Misconduct};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, CommandError, Incompatibility, LocalCause, Misbehaviour, Refusal, WireError};
+use peerloop::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour, Refusal, RequestError, WireError};
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
@@ -79,7 +79,7 @@ fn no_reason_that_a_handler_gives_bans_a_host_or_gives_up_an_address() {
 }
 
 #[test]
-fn seed_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
+fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     (0..3).for_each(|link| town.welcome(&mut stranger, link, Some(THEIRS)));
@@ -99,12 +99,12 @@ fn seed_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     assert_eq!(town.refusals(), [Refusal::Banned]);
     let answer = town.node.handle().connect(SocketAddr::new(THEIRS, 8_333), None).unwrap();
     town.settle();
-    assert_eq!(answer.wait(), Ok(Err(CommandError::Banned)));
+    assert_eq!(answer.wait(), Ok(Err(RequestError::Banned)));
     town.stop();
 }
 
 #[test]
-fn seed_e38_each_kind_of_mismatch_has_its_ban() {
+fn req_e38_each_kind_of_mismatch_has_its_ban() {
     let foreign = [&[0xe3, 0xe1, 0xf3, 0xe8][..], &[0; 20]].concat();
     for (bytes, reason) in [
         (foreign, BanReason::NetworkMismatch),
@@ -122,7 +122,7 @@ fn seed_e38_each_kind_of_mismatch_has_its_ban() {
 }
 
 #[test]
-fn seed_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
+fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     for link in 0..2 {
@@ -143,7 +143,7 @@ fn seed_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
 }
 
 #[test]
-fn seed_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
+fn req_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
     let mut town = Town::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
     let mut stranger = Stranger::new(&town.world);
     let theirs = stranger.listen();
@@ -165,7 +165,7 @@ fn seed_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_say
 }
 
 #[test]
-fn seed_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted() {
+fn req_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted() {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let theirs = stranger.listen();
@@ -189,7 +189,7 @@ fn seed_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifte
 }
 
 #[test]
-fn seed_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
+fn req_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
     let addresses = town.add_targets(1);
     town.remember(&addresses, PeerStatus::Unknown);
@@ -211,7 +211,7 @@ fn seed_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it
 }
 
 #[test]
-fn seed_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
+fn req_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     drop(town.node.handle().ban(THEIRS, Some(secs(100))).unwrap());
@@ -305,7 +305,7 @@ fn the_trusted_are_not_charged_and_not_banned_and_come_in_although_their_host_is
 }
 
 #[test]
-fn seed_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
+fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
     let world = World::new(1, Instant::ZERO);
     let mut town = Town::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
     let addresses = town.add_targets(2);
@@ -347,7 +347,7 @@ fn a_loop_without_a_manager_says_that_it_bans_nobody() {
     let mut node = Checked::new(&world, world.host(), config, Watcher::default()).unwrap();
     let (ban, unban, bans) = (node.handle().ban(THEIRS, None), node.handle().unban(THEIRS), node.handle().bans());
     node.poll_once(Duration::ZERO).unwrap();
-    assert_eq!(ban.unwrap().wait(), Ok(Err(CommandError::NoManager)));
-    assert_eq!(unban.unwrap().wait(), Ok(Err(CommandError::NoManager)));
-    assert_eq!(bans.unwrap().wait(), Ok(Err(CommandError::NoManager)));
+    assert_eq!(ban.unwrap().wait(), Ok(Err(RequestError::NoManager)));
+    assert_eq!(unban.unwrap().wait(), Ok(Err(RequestError::NoManager)));
+    assert_eq!(bans.unwrap().wait(), Ok(Err(RequestError::NoManager)));
 }

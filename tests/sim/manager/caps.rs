@@ -37,7 +37,7 @@ fn threat_p24_a_host_has_eight_connections_and_the_ninth_takes_no_row() {
 #[test]
 fn threat_p24_a_host_comes_ten_times_a_second_after_a_burst_of_twenty() {
     let mut town =
-        Town::new(ManagerConfig { per_host_max: 1_000, max_peers: 1_000, ..ManagerConfig::new(Network::Regtest) });
+        Town::new(ManagerConfig { max_per_host: 1_000, max_peers: 1_000, ..ManagerConfig::new(Network::Regtest) });
     let mut stranger = Stranger::new(&town.world);
     (0..30).for_each(|link| stranger.dial_from(link, town.address, None));
     town.settle();
@@ -53,8 +53,8 @@ fn threat_p24_a_host_comes_ten_times_a_second_after_a_burst_of_twenty() {
 fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_let_in() {
     let config = ManagerConfig {
         max_peers: 40,
-        per_host_max: 2,
-        per_group_max_percent: 10,
+        max_per_host: 2,
+        max_per_group_percent: 10,
         ..ManagerConfig::new(Network::Regtest)
     };
     let mut town = Town::new(config);
@@ -81,7 +81,7 @@ fn threat_p24_no_cap_and_no_rate_is_for_the_trusted() {
 
 #[test]
 fn threat_p24_the_caps_hold_for_whom_it_dials_itself() {
-    let mut town = Town::new(ManagerConfig { per_host_max: 2, ..ManagerConfig::new(Network::Regtest) });
+    let mut town = Town::new(ManagerConfig { max_per_host: 2, ..ManagerConfig::new(Network::Regtest) });
     let mut stranger = Stranger::new(&town.world);
     let ports: Vec<SocketAddr> = (1..6).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
     for (index, address) in ports.iter().enumerate() {
@@ -96,7 +96,7 @@ fn threat_p24_the_caps_hold_for_whom_it_dials_itself() {
 
 #[test]
 fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_reported_once() {
-    let mut town = Town::new(ManagerConfig { per_host_max: 2, per_group_max_percent: 20, ..manager() });
+    let mut town = Town::new(ManagerConfig { max_per_host: 2, max_per_group_percent: 20, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     (0..4).for_each(|link| town.welcome(&mut stranger, link, ip(&format!("9.9.0.{}", link + 1))));
     town.remember(&["9.9.7.7:8333".parse().unwrap()], PeerStatus::Unknown);
@@ -114,7 +114,7 @@ fn holds(town: &Town) -> Vec<DialHold> {
 }
 
 #[test]
-fn seed_e26_the_caps_are_not_for_a_fixed_list() {
+fn req_e26_the_caps_are_not_for_a_fixed_list() {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let listed: Vec<SocketAddr> = (1..=12).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
@@ -122,16 +122,16 @@ fn seed_e26_the_caps_are_not_for_a_fixed_list() {
         peerloop::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
     }
     let mode = DialMode::Fixed(listed);
-    let config = ManagerConfig { mode, per_group_max_percent: 1, ..ManagerConfig::new(Network::Regtest) };
-    assert_eq!(config.per_host_max, 8);
+    let config = ManagerConfig { mode, max_per_group_percent: 1, ..ManagerConfig::new(Network::Regtest) };
+    assert_eq!(config.max_per_host, 8);
     let mut town = Town::at(world, config, Watcher::default());
     town.run(secs(1));
     assert_eq!(town.places(), 12);
 }
 
 /// A full town whose peers are all accepted, one a second, from as many ranges as there are but for every third.
-fn full_town(evicts_inbound: bool) -> (Town, Stranger) {
-    let config = ManagerConfig { target_peers: 1, max_peers: 60, evicts_inbound, ..manager() };
+fn full_town(evict_inbound: bool) -> (Town, Stranger) {
+    let config = ManagerConfig { target_peers: 1, max_peers: 60, evict_inbound, ..manager() };
     let mut town = Town::new(config);
     let mut stranger = Stranger::new(&town.world);
     for link in 0..60_u64 {
@@ -189,7 +189,7 @@ fn threat_p26_without_eviction_a_newcomer_is_told_that_there_is_no_room() {
 fn threat_p26_who_was_dialled_or_is_trusted_never_has_to_go() {
     let trusted = vec![(IpAddr::from([9, 9, 0, 0]), 16)];
     let mut town =
-        Town::new(ManagerConfig { target_peers: 5, max_peers: 40, evicts_inbound: true, trusted, ..manager() });
+        Town::new(ManagerConfig { target_peers: 5, max_peers: 40, evict_inbound: true, trusted, ..manager() });
     let addresses = town.add_targets(5);
     town.remember(&addresses, PeerStatus::Unknown);
     town.run(secs(1));

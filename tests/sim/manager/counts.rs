@@ -47,7 +47,7 @@ fn ban(town: &mut Town, address: IpAddr, length: Option<Duration>) {
 }
 
 #[test]
-fn seed_e47_only_what_is_dialled_again_at_once_is_a_restart() {
+fn req_e47_only_what_is_dialled_again_at_once_is_a_restart() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_restarts: 2, ..manager() });
     let (mut stranger, mut guest) = (Stranger::new(&town.world), Stranger::new(&town.world));
     // Nobody listens yet: a dial that fails is tried again later.
@@ -73,7 +73,7 @@ fn seed_e47_only_what_is_dialled_again_at_once_is_a_restart() {
 }
 
 #[test]
-fn seed_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() {
+fn req_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     assert_eq!(bans(&town), (0, 0));
@@ -101,7 +101,7 @@ fn seed_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() 
 }
 
 #[test]
-fn seed_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
+fn req_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
     let mut town = Town::new(manager());
     let until = |until| Ban {
         host: Host::of(if until < 0 { FOE } else { IpAddr::from([8, 8, 8, 8]) }),
@@ -118,7 +118,7 @@ fn seed_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
 }
 
 #[test]
-fn seed_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
+fn req_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
     let mut town = Town::at(
         World::new(1, Instant::ZERO),
         ManagerConfig { target_peers: 3, max_retries: 1, ..manager() },

@@ -2,7 +2,7 @@
 
 use super::support::{Claim, Stranger, Town, Watcher, manager, nonce_of, port_of};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::peer::ConnectionType;
 use peerloop::sim::{Driver, World};
 use peerloop::store::PeerStatus;
@@ -11,14 +11,14 @@ use peerloop_testkit::bytes::verack;
 use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
-fn asked(town: &mut Town, address: SocketAddr) -> Result<(), CommandError> {
+fn asked(town: &mut Town, address: SocketAddr) -> Result<(), RequestError> {
     let answer = town.node.handle().connect(address, None).unwrap();
     town.settle();
     answer.wait().unwrap().map(|_| ())
 }
 
 #[test]
-fn seed_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come() {
+fn req_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     let theirs = stranger.listen();
@@ -26,12 +26,12 @@ fn seed_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_com
     let second = town.node.handle().connect(theirs, None).unwrap();
     town.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(CommandError::AddressTaken), "while it is dialled");
+    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while it is dialled");
     assert!(stranger.accept(0));
-    assert_eq!(asked(&mut town, theirs), Err(CommandError::AddressTaken), "in the handshake");
+    assert_eq!(asked(&mut town, theirs), Err(RequestError::AddressTaken), "in the handshake");
     stranger.send(0, &Claim::default().handshake());
     town.settle();
-    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(CommandError::AddressTaken), 1));
+    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(RequestError::AddressTaken), 1));
     stranger.close(0);
     town.settle();
     assert!(stranger.accept(1), "the book has it by now, so it is dialled again");
@@ -42,14 +42,14 @@ fn seed_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_com
 }
 
 #[test]
-fn seed_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
+fn req_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     let theirs = stranger.listen();
     stranger.dial_from(0, town.address, None);
     stranger.send(0, &Claim { port: theirs.port(), ..Claim::default() }.handshake());
     town.run(secs(3_600));
-    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(CommandError::AddressTaken), 1));
+    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(RequestError::AddressTaken), 1));
     assert_eq!(town.node.stats().counters.dialled, 0, "although the book has it");
     stranger.close(0);
     town.run(secs(1));
@@ -57,7 +57,7 @@ fn seed_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
 }
 
 #[test]
-fn seed_e31_a_loop_says_at_which_port_it_listens() {
+fn req_e31_a_loop_says_at_which_port_it_listens() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     town.remember(&[stranger.listen()], PeerStatus::Unknown);
@@ -126,7 +126,7 @@ fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
 
 #[test]
 fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
-    let mut town = Town::new(ManagerConfig { per_host_max: 3, ..manager() });
+    let mut town = Town::new(ManagerConfig { max_per_host: 3, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     (0..3).for_each(|link| town.welcome(&mut stranger, link, None));
     stranger.dial_from(3, town.address, None);
@@ -194,7 +194,7 @@ fn threat_p17_a_replayed_nonce_costs_only_the_one_who_replays_it() {
 }
 
 #[test]
-fn seed_e31_one_port_may_be_connected_to_two_of_ours() {
+fn req_e31_one_port_may_be_connected_to_two_of_ours() {
     let mut town = Town::new(manager());
     let second = SocketAddr::new(town.address.ip(), 18_445);
     town.node.listen(second).unwrap();

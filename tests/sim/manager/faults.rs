@@ -3,7 +3,7 @@
 use super::support::{Stranger, Town, manager};
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
-use peerloop::limits::{ACCEPT_RETRY_MAX, DIAL_PAUSE_FIRST};
+use peerloop::limits::{DIAL_PAUSE_FIRST, MAX_ACCEPT_RETRY};
 use peerloop::sim::errno::{EADDRNOTAVAIL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS};
 use peerloop::sim::{Route, Site};
 use peerloop::store::PeerStatus;
@@ -92,7 +92,7 @@ fn fault_e01_want_of_descriptors_in_accepting_pauses_dials_too() {
     town.run(DIAL_PAUSE_FIRST / 2);
     assert_eq!(town.node.stats().counters.dialled, 0);
     town.world.clear_faults();
-    town.run(ACCEPT_RETRY_MAX);
+    town.run(MAX_ACCEPT_RETRY);
     assert_eq!((town.node.stats().counters.accepted, town.node.stats().counters.dialled), (1, 1));
 }
 

@@ -4,7 +4,7 @@
 use super::support::{Town, Watcher, manager};
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::limits::NAME_ADDRESSES_MAX;
+use peerloop::limits::MAX_NAME_ADDRESSES;
 use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 
@@ -79,8 +79,8 @@ fn an_answer_without_end_is_tried_up_to_its_bound() {
     let (mut town, _) = named(0);
     town.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
     town.run(secs(4));
-    assert!(town.count("connection_failed") <= NAME_ADDRESSES_MAX, "{}", town.count("connection_failed"));
+    assert!(town.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", town.count("connection_failed"));
     town.run(secs(300));
-    assert_eq!(town.count("connection_failed") % NAME_ADDRESSES_MAX, 0);
+    assert_eq!(town.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
     assert_eq!(town.report().book, vec![], "nobody of a fixed list is learnt");
 }

@@ -5,7 +5,7 @@ use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, LocalCause, Refusal};
-use peerloop::limits::OVER_CAPACITY_MAX;
+use peerloop::limits::MAX_OVER_CAPACITY;
 use peerloop::peer::ConnectionType;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
@@ -16,7 +16,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
 #[test]
-fn seed_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
+fn req_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
     let config = ManagerConfig::new(Network::Mainnet);
     assert_eq!((config.target_peers, config.max_peers), (8, 20));
     for (target_peers, max_peers) in [(0, 20), (21, 20), (1, 0)] {
@@ -26,7 +26,7 @@ fn seed_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
 }
 
 #[test]
-fn seed_e24_below_the_target_it_dials_and_stops_there() {
+fn req_e24_below_the_target_it_dials_and_stops_there() {
     let mut town = Town::new(manager());
     let addresses = town.add_targets(12);
     town.remember(&addresses, PeerStatus::Unknown);
@@ -38,7 +38,7 @@ fn seed_e24_below_the_target_it_dials_and_stops_there() {
 }
 
 #[test]
-fn seed_e25_it_refills_when_a_peer_goes() {
+fn req_e25_it_refills_when_a_peer_goes() {
     let mut town = Town::new(ManagerConfig { max_restarts: 0, ..manager() });
     let addresses = town.add_targets(9);
     town.remember(&addresses, PeerStatus::Unknown);
@@ -52,7 +52,7 @@ fn seed_e25_it_refills_when_a_peer_goes() {
 }
 
 #[test]
-fn seed_e24_between_target_and_maximum_it_only_accepts() {
+fn req_e24_between_target_and_maximum_it_only_accepts() {
     let mut town = Town::new(ManagerConfig { target_peers: 2, max_peers: 5, ..manager() });
     let addresses = town.add_targets(4);
     town.remember(&addresses, PeerStatus::Unknown);
@@ -74,7 +74,7 @@ fn seed_e24_between_target_and_maximum_it_only_accepts() {
 }
 
 #[test]
-fn seed_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
+fn req_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     (0..2).for_each(|link| town.welcome(&mut stranger, link, None));
@@ -101,15 +101,15 @@ fn seed_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
 }
 
 #[test]
-fn seed_e24_a_bounded_number_is_told_at_once_that_there_is_no_room() {
+fn req_e24_a_bounded_number_is_told_at_once_that_there_is_no_room() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     town.welcome(&mut stranger, 0, None);
-    let most = OVER_CAPACITY_MAX as u64;
+    let most = MAX_OVER_CAPACITY as u64;
     (1..=most + 5).for_each(|link| stranger.dial_from(link, town.address, None));
     town.settle();
-    assert_eq!(town.refusals(), [Refusal::TableFull { links: 1 + OVER_CAPACITY_MAX }; 5]);
-    assert_eq!(town.node.inspect().summary.over_capacity, OVER_CAPACITY_MAX);
+    assert_eq!(town.refusals(), [Refusal::TableFull { links: 1 + MAX_OVER_CAPACITY }; 5]);
+    assert_eq!(town.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
     assert_eq!(town.places(), 1);
     town.run(secs(11));
     assert_eq!(town.node.stats().links, 1, "who says nothing is closed in time");
@@ -129,7 +129,7 @@ fn the_maximum_of_accepted_links_holds_beside_that_of_peers() {
 }
 
 #[test]
-fn seed_e25_valid_addresses_come_first_and_banned_ones_never() {
+fn req_e25_valid_addresses_come_first_and_banned_ones_never() {
     let mut town = Town::new(manager());
     let addresses = town.add_targets(7);
     town.remember(&addresses[3..6], PeerStatus::Unknown);
@@ -147,7 +147,7 @@ fn seed_e25_valid_addresses_come_first_and_banned_ones_never() {
 }
 
 #[test]
-fn seed_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
+fn req_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
     let mut town = Town::new(manager());
     let addresses = town.add_targets(6);
     let mode = DialMode::Fixed(addresses[..5].to_vec());
@@ -167,7 +167,7 @@ fn seed_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
 }
 
 #[test]
-fn seed_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
+fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
     let mut elsewhere = Town::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses.clone());
@@ -182,7 +182,7 @@ fn seed_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
 }
 
 #[test]
-fn seed_e28_lower_numbers_close_nobody_and_let_nobody_in() {
+fn req_e28_lower_numbers_close_nobody_and_let_nobody_in() {
     let mut town = Town::new(manager());
     let addresses = town.add_targets(8);
     town.remember(&addresses, PeerStatus::Unknown);
@@ -195,7 +195,7 @@ fn seed_e28_lower_numbers_close_nobody_and_let_nobody_in() {
     let changes = town.node.handle().update_config(config).unwrap();
     town.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));
-    assert_eq!((town.ready(), town.places(), town.summary().places_max, town.ends()), (12, 12, 5, vec![]));
+    assert_eq!((town.ready(), town.places(), town.summary().max_places, town.ends()), (12, 12, 5, vec![]));
     town.welcome(&mut stranger, 10, None);
     assert_eq!((town.ready(), town.count("rejected_over_capacity")), (12, 1));
     (0..4).for_each(|link| stranger.close(link));
@@ -206,7 +206,7 @@ fn seed_e28_lower_numbers_close_nobody_and_let_nobody_in() {
 }
 
 #[test]
-fn seed_e33_who_says_where_it_listens_is_remembered_and_who_was_inaccessible_is_welcome() {
+fn req_e33_who_says_where_it_listens_is_remembered_and_who_was_inaccessible_is_welcome() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     let theirs = stranger.address();

@@ -22,7 +22,7 @@ fn statuses(town: &Town) -> Vec<PeerStatus> {
 }
 
 #[test]
-fn seed_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_rank_is_lost() {
+fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_rank_is_lost() {
     for mode_is_fixed in [false, true] {
         for outage in [secs(40 * 60), secs(5 * 3_600)] {
             let mut town = Town::new(manager());
@@ -53,7 +53,7 @@ fn seed_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_a
 }
 
 #[test]
-fn seed_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
+fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
     let mut town =
         Town::at(World::new(1, Instant::ZERO), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
     let mut stranger = Stranger::new(&town.world);
@@ -75,7 +75,7 @@ fn seed_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
 }
 
 #[test]
-fn seed_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
+fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
     let mode = DialMode::Fixed(vec![NOBODY]);
     let mut town = Town::new(ManagerConfig { mode, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Unknown);
@@ -95,7 +95,7 @@ fn seed_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
 }
 
 #[test]
-fn seed_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_else_is_left() {
+fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_else_is_left() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 2, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     town.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -118,7 +118,7 @@ fn seed_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_el
 }
 
 #[test]
-fn seed_e20_a_restart_makes_an_inaccessible_address_unknown() {
+fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Inaccessible);
     assert_eq!(town.known(NOBODY).status, PeerStatus::Unknown);
@@ -128,7 +128,7 @@ fn seed_e20_a_restart_makes_an_inaccessible_address_unknown() {
 }
 
 #[test]
-fn seed_e19_a_peer_that_is_not_for_us_is_dialled_again_after_an_hour() {
+fn req_e19_a_peer_that_is_not_for_us_is_dialled_again_after_an_hour() {
     let config = ManagerConfig { target_peers: 1, ..manager() };
     let mut town = Town::at(World::new(1, Instant::ZERO), config, Watcher::default());
     let mut stranger = Stranger::new(&town.world);

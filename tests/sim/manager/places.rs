@@ -2,7 +2,7 @@
 
 use super::support::{Claim, Moment, Stranger, Town, Watcher, manager};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::CommandError;
+use peerloop::error::RequestError;
 use peerloop::sim::{Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
@@ -23,7 +23,7 @@ fn dialling_a_stranger(watcher: Watcher) -> (Town, Stranger) {
 }
 
 #[test]
-fn seed_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused() {
+fn req_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Unknown);
     town.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
@@ -35,7 +35,7 @@ fn seed_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused()
 }
 
 #[test]
-fn seed_e27_a_dial_that_nobody_decides_gives_its_place_back_in_time() {
+fn req_e27_a_dial_that_nobody_decides_gives_its_place_back_in_time() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Unknown);
     town.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
@@ -46,7 +46,7 @@ fn seed_e27_a_dial_that_nobody_decides_gives_its_place_back_in_time() {
 }
 
 #[test]
-fn seed_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
+fn req_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
     for steps in 0..3 {
         let (mut town, mut stranger) = dialling_a_stranger(Watcher::default());
         town.settle();
@@ -67,7 +67,7 @@ fn seed_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
 }
 
 #[test]
-fn seed_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
+fn req_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
     use Moment::{Closed, Control, Opened, Ready, VersionReceived};
     for moment in [Opened, VersionReceived, Ready, Closed, Control] {
         let (mut town, mut stranger) = dialling_a_stranger(Watcher { closes_at: Some(moment), ..Watcher::default() });
@@ -90,7 +90,7 @@ fn seed_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
 }
 
 #[test]
-fn seed_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
+fn req_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
     for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
         let watcher = Watcher { closes_at: Some(moment), ..Watcher::default() };
         let mut town = Town::with(ManagerConfig { max_peers: 2, target_peers: 1, ..manager() }, watcher);
@@ -111,7 +111,7 @@ fn seed_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
 }
 
 #[test]
-fn seed_e21_a_shutdown_at_any_stage_leaves_nothing() {
+fn req_e21_a_shutdown_at_any_stage_leaves_nothing() {
     for stage in 0..4 {
         let mut town = Town::new(manager());
         let addresses = town.add_targets(4);
@@ -133,20 +133,20 @@ fn seed_e21_a_shutdown_at_any_stage_leaves_nothing() {
 }
 
 #[test]
-fn seed_e27_a_command_takes_a_place_and_is_refused_when_there_is_none() {
+fn req_e27_a_command_takes_a_place_and_is_refused_when_there_is_none() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
     let addresses = town.add_targets(3);
     let answers: Vec<_> = addresses.iter().map(|address| town.node.handle().connect(*address, None).unwrap()).collect();
     town.settle();
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.wait().unwrap()).collect();
     assert!(answers[0].is_ok() && answers[1].is_ok());
-    assert_eq!(answers[2], Err(CommandError::MaxPeers));
+    assert_eq!(answers[2], Err(RequestError::MaxPeers));
     assert_eq!((town.places(), town.ready(), town.report().dial_records), (2, 2, 2));
     town.stop();
 }
 
 #[test]
-fn seed_e27_an_accepted_connection_that_cannot_be_registered_gives_its_place_back() {
+fn req_e27_an_accepted_connection_that_cannot_be_registered_gives_its_place_back() {
     let mut town = Town::new(manager());
     let host = town.node.net().host();
     town.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::sim::errno::ENOSPC, 1);

@@ -42,7 +42,7 @@ fn peers(town: &Town) -> Vec<PeerId> {
 }
 
 #[test]
-fn seed_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
+fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
     let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     for link in 0..4 {
         meet(&mut town, &mut stranger, link);
@@ -76,7 +76,7 @@ fn seed_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_ba
 }
 
 #[test]
-fn seed_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
+fn req_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
     let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     meet(&mut town, &mut stranger, 0);
     stranger.receive(0);
@@ -88,7 +88,7 @@ fn seed_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
 }
 
 #[test]
-fn seed_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
+fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Unknown);
     town.run(secs(3 * 3_600));
@@ -107,7 +107,7 @@ fn seed_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessi
 }
 
 #[test]
-fn seed_e20_a_success_begins_the_count_anew() {
+fn req_e20_a_success_begins_the_count_anew() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
     let mut stranger = Stranger::new(&town.world);
     town.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -128,7 +128,7 @@ fn seed_e20_a_success_begins_the_count_anew() {
 }
 
 #[test]
-fn seed_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
+fn req_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
     let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     town.settle();
     assert!(stranger.accept(0));
@@ -143,7 +143,7 @@ fn seed_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
 }
 
 #[test]
-fn seed_e19_who_is_closed_by_the_embedder_is_not_restarted() {
+fn req_e19_who_is_closed_by_the_embedder_is_not_restarted() {
     let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     meet(&mut town, &mut stranger, 0);
     town.node.handle().command(()).unwrap();
@@ -156,7 +156,7 @@ fn seed_e19_who_is_closed_by_the_embedder_is_not_restarted() {
 }
 
 #[test]
-fn seed_e18_an_accepted_peer_is_never_dialled_back() {
+fn req_e18_an_accepted_peer_is_never_dialled_back() {
     let mut town = Town::new(manager());
     let mut stranger = Stranger::new(&town.world);
     town.welcome(&mut stranger, 0, None);
@@ -171,7 +171,7 @@ fn seed_e18_an_accepted_peer_is_never_dialled_back() {
 }
 
 #[test]
-fn seed_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
+fn req_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
     let mut crowded = Town::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&crowded.world);
     crowded.welcome(&mut stranger, 0, None);
@@ -187,7 +187,7 @@ fn seed_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
 }
 
 #[test]
-fn seed_e44_other_settings_hold_for_whoever_fails_next() {
+fn req_e44_other_settings_hold_for_whoever_fails_next() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
     town.remember(&[NOBODY], PeerStatus::Unknown);
     town.settle();

@@ -4,7 +4,7 @@ use super::support::{Town, Watcher, manager};
 use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::ResolveCause;
-use peerloop::limits::{RESOLVE_TIMEOUT, SEED_ANSWERS_MAX};
+use peerloop::limits::{MAX_SEED_ANSWERS, RESOLVE_TIMEOUT};
 use peerloop::sim::{Names, Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
@@ -26,7 +26,7 @@ fn resolved(town: &Town) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn seed_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_default_port() {
+fn req_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_default_port() {
     let mut town = Town::new(seeded(&["seed.example"]));
     let addresses = town.add_targets(3);
     town.world.set_name("seed.example", addresses.iter().map(|address| address.ip()).collect());
@@ -36,7 +36,7 @@ fn seed_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_defa
 }
 
 #[test]
-fn seed_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_no_other() {
+fn req_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_no_other() {
     let mut town = Town::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
     let addresses = town.add_targets(1);
     town.world.set_name("seed.example", vec![addresses[0].ip()]);
@@ -51,14 +51,14 @@ fn seed_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_
 }
 
 #[test]
-fn seed_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
+fn req_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
     let mut town = Town::new(seeded(&["gone.example"]));
     town.run(secs(200));
     assert_eq!(town.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
 }
 
 #[test]
-fn seed_e41_banned_and_own_addresses_of_an_answer_are_left_out_and_an_inaccessible_one_becomes_unknown() {
+fn req_e41_banned_and_own_addresses_of_an_answer_are_left_out_and_an_inaccessible_one_becomes_unknown() {
     let mut town = Town::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
     let addresses = town.add_targets(3);
     let host = addresses[0].ip();
@@ -86,7 +86,7 @@ fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
     town.settle();
     assert_eq!(
         (resolved(&town), town.report().book.len()),
-        (vec![(SEED_ANSWERS_MAX, SEED_ANSWERS_MAX)], SEED_ANSWERS_MAX)
+        (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
     assert!(town.places() <= 1, "they are one range");
 }
@@ -115,7 +115,7 @@ fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not(
 }
 
 #[test]
-fn seed_e41_a_fixed_list_asks_no_seed() {
+fn req_e41_a_fixed_list_asks_no_seed() {
     let mut elsewhere = Town::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses[..1].to_vec());

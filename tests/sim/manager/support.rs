@@ -54,7 +54,7 @@ impl Watcher {
 }
 
 impl Handler for Watcher {
-    type Command = ();
+    type Request = ();
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
@@ -81,7 +81,7 @@ impl Handler for Watcher {
         self.log.borrow_mut().push((ctx.now(), event.clone()));
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, (): ()) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, (): ()) {
         let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
         for peer in peers {
             match self.charges {
@@ -95,7 +95,7 @@ impl Handler for Watcher {
 /// A manager on a regtest network, where addresses need not be routable, that is never held up by a cap or a rate.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig {
-        per_host_max: 1_000,
+        max_per_host: 1_000,
         accepts_per_host_per_second: 1_000_000,
         ..ManagerConfig::new(Network::Regtest)
     }

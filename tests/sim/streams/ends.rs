@@ -2,7 +2,7 @@
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, CommandError, Deadline, LocalCause, Misbehaviour};
+use peerloop::error::{CloseReason, Deadline, LocalCause, Misbehaviour, RequestError};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
@@ -23,13 +23,13 @@ fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
     let (mut raw, peer) = room.add_peer();
     let (header, part) = (Header::of(CommandName::BLOCK, &pattern(100)), pattern(60));
     let refused = room.act(0, move |ctx| {
-        ctx.stream_to(peer, &header).unwrap();
+        ctx.begin_body(peer, &header).unwrap();
         feed_whole(ctx, peer, &part).unwrap();
         ctx.send(peer, &opaque("behind", b"")).unwrap();
         ctx.close(peer, REQUESTED);
         feed_whole(ctx, peer, &part)
     });
-    assert_eq!(refused, Err(CommandError::NotReady));
+    assert_eq!(refused, Err(RequestError::NotReady));
     assert_eq!(room.drain(&mut raw), frame("block", &pattern(100))[..24 + 60]);
     assert!(raw.has_seen_end);
     raw.close();
@@ -81,7 +81,7 @@ fn the_sender_hears_that_its_receiver_is_gone_and_feeds_nobody() {
     room.streamer(0).source = None;
     room.settle();
     assert!(matches!(room.seen(0), [Seen::Closed(CloseReason::Network(_) | CloseReason::ClosedByPeer)]));
-    assert_eq!(room.act(0, move |ctx| feed_whole(ctx, peer, &pattern(1))), Err(CommandError::NoSuchPeer));
+    assert_eq!(room.act(0, move |ctx| feed_whole(ctx, peer, &pattern(1))), Err(RequestError::NoSuchPeer));
     assert_eq!(room.nodes[0].stats().links, 0);
 }
 

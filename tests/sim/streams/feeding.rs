@@ -2,8 +2,8 @@
 
 use super::{Room, pattern};
 use bytes::Bytes;
-use peerloop::error::CommandError;
-use peerloop::limits::{SEND_QUEUE_MAX_BYTES, STREAM_REFILL_BYTES, STREAM_WAITING_MAX_BYTES};
+use peerloop::error::RequestError;
+use peerloop::limits::{BODY_REFILL_BYTES, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
@@ -18,20 +18,20 @@ fn block(payload_len: u64, checksum: Option<[u8; 4]>) -> Header {
     Header { command: CommandName::BLOCK, payload_len, checksum }
 }
 
-fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), CommandError> {
-    room.act(0, move |ctx| ctx.stream_to(peer, &header))
+fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), RequestError> {
+    room.act(0, move |ctx| ctx.begin_body(peer, &header))
 }
 
 /// Feeds `part` and returns how much of it stays.
-fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, CommandError> {
+fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestError> {
     room.act(0, move |ctx| {
         let waiting = |ctx: &Ctx<'_>| ctx.peer(peer).map_or(0, |view| view.waiting_bytes());
         let (before, mut rest) = (waiting(ctx), part.clone());
-        let fed = ctx.feed(peer, &mut rest);
+        let fed = ctx.feed_body(peer, &mut rest);
         let taken = part.len() - rest.len();
         assert_eq!(rest, part[taken..], "it is taken from the front");
         assert_eq!(waiting(ctx), before + taken);
-        assert!(taken == 0 || before + taken <= STREAM_WAITING_MAX_BYTES, "{taken} bytes behind {before}");
+        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "{taken} bytes behind {before}");
         assert!(fed.is_ok() || taken == 0, "what is refused is not taken");
         fed.map(|()| rest.len())
     })
@@ -42,30 +42,30 @@ fn waiting(room: &mut Room, peer: PeerId) -> usize {
 }
 
 fn left(room: &mut Room, peer: PeerId) -> Option<u64> {
-    room.act(0, move |ctx| ctx.peer(peer).unwrap().stream_left())
+    room.act(0, move |ctx| ctx.peer(peer).unwrap().body_left_bytes())
 }
 
 #[test]
 fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_is_left() {
-    for part_len in [1_000, 4_097, 100_000, STREAM_WAITING_MAX_BYTES + 1, 3 << 20] {
+    for part_len in [1_000, 4_097, 100_000, MAX_BODY_WAITING_BYTES + 1, 3 << 20] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
         begin(&mut room, peer, block(8 << 20, Some([7; 4]))).unwrap();
         let part = pattern(part_len);
         while feed(&mut room, peer, part.clone()) != Ok(part_len) {}
-        assert_eq!(waiting(&mut room, peer), STREAM_WAITING_MAX_BYTES);
+        assert_eq!(waiting(&mut room, peer), MAX_BODY_WAITING_BYTES);
         let left_bytes = left(&mut room, peer);
         assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len));
         assert_eq!(left(&mut room, peer), left_bytes, "what is not taken is not counted");
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
-        while waiting(&mut room, peer) > STREAM_REFILL_BYTES {
+        while waiting(&mut room, peer) > BODY_REFILL_BYTES {
             assert_eq!(room.streamer(0).writable, writable, "there is more than a quarter");
             raw.net.read(raw_link(), &mut block).unwrap();
             room.settle();
         }
         assert_eq!(room.streamer(0).writable, writable + 1);
-        let room_bytes = STREAM_WAITING_MAX_BYTES - waiting(&mut room, peer);
+        let room_bytes = MAX_BODY_WAITING_BYTES - waiting(&mut room, peer);
         assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len.saturating_sub(room_bytes)));
     }
 }
@@ -73,16 +73,16 @@ fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_
 #[test]
 fn what_waits_before_the_message_takes_its_room() {
     let conditions = Conditions::default();
-    for ahead_bytes in [STREAM_WAITING_MAX_BYTES - 1_000, STREAM_WAITING_MAX_BYTES, SEND_QUEUE_MAX_BYTES - 100] {
+    for ahead_bytes in [MAX_BODY_WAITING_BYTES - 1_000, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES - 100] {
         let mut room = Room::new(conditions.clone());
         let (mut raw, peer) = room.add_peer();
         let before = frame("block", &pattern(conditions.capacity_bytes + ahead_bytes - 24));
         let shared = Bytes::from(before.clone());
         room.act(0, move |ctx| ctx.send_shared(peer, &shared)).unwrap();
-        let payload = pattern(STREAM_WAITING_MAX_BYTES);
+        let payload = pattern(MAX_BODY_WAITING_BYTES);
         begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
         assert_eq!(waiting(&mut room, peer), ahead_bytes + 24);
-        let room_bytes = STREAM_WAITING_MAX_BYTES.saturating_sub(ahead_bytes + 24);
+        let room_bytes = MAX_BODY_WAITING_BYTES.saturating_sub(ahead_bytes + 24);
         assert_eq!(feed(&mut room, peer, payload.clone()), Ok(payload.len() - room_bytes));
         let mut received = room.drain(&mut raw);
         assert_eq!(feed(&mut room, peer, payload.slice(room_bytes..)), Ok(0));
@@ -95,22 +95,22 @@ fn what_waits_before_the_message_takes_its_room() {
 fn what_cannot_be_fed_is_refused_by_name_and_changes_nothing() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
-    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
-    assert_eq!(begin(&mut room, peer, block(10, None)), Err(CommandError::ChecksumMissing));
-    assert_eq!(begin(&mut room, peer, block(0, None)), Err(CommandError::ChecksumMissing));
-    assert_eq!(begin(&mut room, peer, block(FOUR_GIB - 1, None)), Err(CommandError::ChecksumMissing));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
+    assert_eq!(begin(&mut room, peer, block(10, None)), Err(RequestError::ChecksumMissing));
+    assert_eq!(begin(&mut room, peer, block(0, None)), Err(RequestError::ChecksumMissing));
+    assert_eq!(begin(&mut room, peer, block(FOUR_GIB - 1, None)), Err(RequestError::ChecksumMissing));
     assert_eq!(room.drain(&mut raw), []);
     let payload = pattern(10);
     begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
-    assert_eq!(begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")), Err(CommandError::StreamOpen));
-    assert_eq!(feed(&mut room, peer, pattern(11)), Err(CommandError::StreamOverrun));
+    assert_eq!(begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")), Err(RequestError::BodyOpen));
+    assert_eq!(feed(&mut room, peer, pattern(11)), Err(RequestError::BodyOverrun));
     assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0));
     assert_eq!(left(&mut room, peer), Some(10));
     assert_eq!(feed(&mut room, peer, payload.slice(..9)), Ok(0));
-    assert_eq!(feed(&mut room, peer, pattern(2)), Err(CommandError::StreamOverrun));
+    assert_eq!(feed(&mut room, peer, pattern(2)), Err(RequestError::BodyOverrun));
     assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(0));
     assert_eq!(left(&mut room, peer), None);
-    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
     assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "there is nothing to take");
     assert_eq!(room.drain(&mut raw), frame("block", &payload));
 }
@@ -122,7 +122,7 @@ fn a_message_without_payload_is_complete_with_its_header() {
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     assert_eq!(left(&mut room, peer), None);
     assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "its only part");
-    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoStream));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     assert_eq!(room.drain(&mut raw), frame("block", b"").repeat(2));
 }
@@ -133,12 +133,12 @@ fn who_is_not_ready_or_gone_is_fed_nothing() {
     let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();
     let peer = room.act(0, |ctx| ctx.peers().next().unwrap().id());
-    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(CommandError::NotReady));
-    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NotReady));
+    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(RequestError::NotReady));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NotReady));
     raw.close();
     room.settle();
-    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(CommandError::NoSuchPeer));
-    assert_eq!(feed(&mut room, peer, pattern(1)), Err(CommandError::NoSuchPeer));
+    assert_eq!(begin(&mut room, peer, block(1, Some([0; 4]))), Err(RequestError::NoSuchPeer));
+    assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoSuchPeer));
 }
 
 /// An extended header as the protocol has it, put together here.
@@ -177,7 +177,7 @@ fn a_peer_below_70016_is_sent_no_extended_header() {
         let mut payload = version().split_off(24);
         payload[..4].copy_from_slice(&claimed.to_le_bytes());
         let (mut raw, peer) = room.add_peer_with(&frame("version", &payload));
-        let expected = if takes_it { Ok(()) } else { Err(CommandError::TooLargeForPeer) };
+        let expected = if takes_it { Ok(()) } else { Err(RequestError::TooLargeForPeer) };
         assert_eq!(begin(&mut room, peer, block(FOUR_GIB, None)), expected, "{claimed}");
         assert_eq!(room.drain(&mut raw).len(), if takes_it { 44 } else { 0 });
         assert_eq!(left(&mut room, peer), takes_it.then_some(FOUR_GIB));
@@ -190,10 +190,10 @@ fn what_the_peer_does_not_take_is_not_begun() {
     let (mut raw, peer) = room.add_peer();
     for (command, most) in [("inv", 1_048_576), ("unheard", 1_048_576), ("tx", 1_000_000_000), ("protoconf", 1 << 20)] {
         let of = |payload_len| Header { command: CommandName::new(command), payload_len, checksum: Some([0; 4]) };
-        assert_eq!(begin(&mut room, peer, of(most + 1)), Err(CommandError::TooLargeForPeer), "{command}");
-        assert_eq!(begin(&mut room, peer, of(i64::MAX as u64)), Err(CommandError::TooLargeForPeer), "{command}");
+        assert_eq!(begin(&mut room, peer, of(most + 1)), Err(RequestError::TooLargeForPeer), "{command}");
+        assert_eq!(begin(&mut room, peer, of(i64::MAX as u64)), Err(RequestError::TooLargeForPeer), "{command}");
     }
-    assert_eq!(begin(&mut room, peer, block((1 << 63) + 1, None)), Err(CommandError::TooLargeForPeer));
+    assert_eq!(begin(&mut room, peer, block((1 << 63) + 1, None)), Err(RequestError::TooLargeForPeer));
     assert_eq!(room.drain(&mut raw), []);
     let header = Header { command: CommandName::new("inv"), payload_len: 1_048_576, checksum: Some([0; 4]) };
     begin(&mut room, peer, header).unwrap();

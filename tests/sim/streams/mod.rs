@@ -12,7 +12,7 @@ mod replies;
 
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
-use peerloop::error::{CloseReason, CommandError};
+use peerloop::error::{CloseReason, RequestError};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
@@ -66,7 +66,7 @@ struct Streamer {
     /// What the other peer did not take yet, and who sent it.
     kept: Option<(PeerId, Bytes)>,
     /// The most that ever waited for a peer when a part was fed.
-    waiting_max: usize,
+    max_waiting: usize,
     /// Ends the peer at the next header or chunk.
     aborts_at_header: bool,
     aborts_at_chunk: bool,
@@ -81,8 +81,8 @@ impl Streamer {
     fn feed_source(&mut self, ctx: &mut Ctx<'_>) {
         let Some(Source { peer, parts }) = &mut self.source else { return };
         while let Some(part) = parts.front_mut() {
-            ctx.feed(*peer, part).unwrap();
-            self.waiting_max = self.waiting_max.max(waiting(ctx, *peer));
+            ctx.feed_body(*peer, part).unwrap();
+            self.max_waiting = self.max_waiting.max(waiting(ctx, *peer));
             if !part.is_empty() {
                 return;
             }
@@ -92,24 +92,24 @@ impl Streamer {
 
     fn relay(&mut self, ctx: &mut Ctx<'_>, from: PeerId, mut part: Bytes) {
         let Some(to) = self.relays_to else { return };
-        ctx.feed(to, &mut part).unwrap();
+        ctx.feed_body(to, &mut part).unwrap();
         if !part.is_empty() {
             assert_eq!(self.kept, None, "a paused peer sends nothing");
             self.kept = Some((from, part));
             ctx.pause(from);
         }
-        self.waiting_max = self.waiting_max.max(waiting(ctx, to));
+        self.max_waiting = self.max_waiting.max(waiting(ctx, to));
     }
 }
 
 impl Handler for Streamer {
-    type Command = Task;
+    type Request = Task;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         self.seen.push(match event {
             Event::Ready { .. } => return self.ready.push(peer),
             Event::Pong { nonce, planned, sent, .. } => Seen::Pong { nonce, planned, sent },
-            Event::StreamCut { received, reason, .. } => Seen::Cut { received, reason },
+            Event::BodyCut { received, reason, .. } => Seen::Cut { received, reason },
             Event::Closed { reason, .. } => Seen::Closed(reason),
             _ => return,
         });
@@ -124,16 +124,16 @@ impl Handler for Streamer {
         }
         self.received.clear();
         if let Some(to) = self.relays_to {
-            ctx.stream_to(to, header).unwrap();
+            ctx.begin_body(to, header).unwrap();
         }
-        Delivery::Stream
+        Delivery::Chunks
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         self.seen.push(Seen::Message(frame.command().to_string(), frame.payload().to_vec()));
         match self.answers.take() {
             Some(payload) if self.answers_in_parts => {
-                ctx.stream_to(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
+                ctx.begin_body(peer, &Header::of(CommandName::BLOCK, &payload)).unwrap();
                 self.source = Some(Source { peer, parts: [payload].into() });
                 self.feed_source(ctx);
             }
@@ -169,16 +169,16 @@ impl Handler for Streamer {
         }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, Task(task): Task) {
         task(ctx);
         self.feed_source(ctx);
     }
 }
 
 /// Feeds a part for which there is room.
-fn feed_whole(ctx: &mut Ctx<'_>, peer: PeerId, part: &Bytes) -> Result<(), CommandError> {
+fn feed_whole(ctx: &mut Ctx<'_>, peer: PeerId, part: &Bytes) -> Result<(), RequestError> {
     let mut rest = part.clone();
-    let fed = ctx.feed(peer, &mut rest);
+    let fed = ctx.feed_body(peer, &mut rest);
     assert_eq!(rest.len(), if fed.is_ok() { 0 } else { part.len() });
     fed
 }
@@ -280,7 +280,7 @@ impl Room {
         let parts = payload.chunks(part_len).map(|part| payload.slice_ref(part)).collect();
         self.streamer(node).source = Some(Source { peer, parts });
         let header = Header::of(CommandName::BLOCK, payload);
-        self.act(node, move |ctx| ctx.stream_to(peer, &header).unwrap());
+        self.act(node, move |ctx| ctx.begin_body(peer, &header).unwrap());
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use bytes::Bytes;
-use peerloop::error::CommandError;
+use peerloop::error::RequestError;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;
@@ -28,7 +28,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let part = payload.slice(..100);
     room.act(0, move |ctx| {
         ctx.send(peer, &opaque("before", &[1; 40])).unwrap();
-        ctx.stream_to(peer, &header).unwrap();
+        ctx.begin_body(peer, &header).unwrap();
         feed_whole(ctx, peer, &part).unwrap();
     });
     received.extend(room.drain(&mut raw));
@@ -53,7 +53,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let third = room.act(0, move |ctx| {
         feed_whole(ctx, peer, &part).unwrap();
         ctx.send(peer, &opaque("behind", &[4; 70])).unwrap();
-        ctx.stream_to(peer, &block(b"")).unwrap();
+        ctx.begin_body(peer, &block(b"")).unwrap();
         ctx.ping(peer, ctx.now()).unwrap()
     });
     received.extend(room.drain(&mut raw));
@@ -161,9 +161,9 @@ impl Model {
         self.frames.insert(index, (frame, true));
     }
 
-    fn begin(&mut self, payload: &Bytes) -> Result<(), CommandError> {
+    fn begin(&mut self, payload: &Bytes) -> Result<(), RequestError> {
         if self.left.is_some() {
-            return Err(CommandError::StreamOpen);
+            return Err(RequestError::BodyOpen);
         }
         self.push(frame("block", payload));
         self.left = Some((payload.clone(), 0)).filter(|_| !payload.is_empty());
@@ -171,12 +171,12 @@ impl Model {
     }
 
     /// The part to feed, which is of the payload as long as there is enough of it, and what comes of it.
-    fn feed(&mut self, len: usize) -> (Bytes, Result<(), CommandError>) {
+    fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
-            return (pattern(len), if len == 0 { Ok(()) } else { Err(CommandError::NoStream) });
+            return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });
         };
         if len > payload.len() - *fed {
-            return (pattern(len), Err(CommandError::StreamOverrun));
+            return (pattern(len), Err(RequestError::BodyOverrun));
         }
         let part = payload.slice(*fed..*fed + len);
         *fed += len;
@@ -205,7 +205,7 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
         Step::Begin(len) => {
             let payload = pattern(len);
             let header = block(&payload);
-            let begun = room.act(0, move |ctx| ctx.stream_to(peer, &header));
+            let begun = room.act(0, move |ctx| ctx.begin_body(peer, &header));
             assert_eq!(begun, model.begin(&payload));
         }
         Step::Feed(len) => {
@@ -215,7 +215,7 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
         }
         Step::Pinged | Step::Drain => unreachable!("the peer does it"),
     }
-    let left = room.act(0, move |ctx| ctx.peer(peer).unwrap().stream_left());
+    let left = room.act(0, move |ctx| ctx.peer(peer).unwrap().body_left_bytes());
     assert_eq!(left, model.left.as_ref().map(|(payload, fed)| (payload.len() - fed) as u64));
 }
 

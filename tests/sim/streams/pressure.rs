@@ -4,7 +4,7 @@ use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
 use bytes::Bytes;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::{BODY_WINDOW, SEND_STALL_TIMEOUT, STREAM_WAITING_MAX_BYTES};
+use peerloop::limits::{BODY_WINDOW, MAX_BODY_WAITING_BYTES, SEND_STALL_TIMEOUT};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;
 /// What may wait behind a block beside it: a ping of ours each two minutes.
-const PINGS_MAX_BYTES: usize = 100;
+const MAX_PINGS_BYTES: usize = 100;
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 
 #[test]
@@ -39,8 +39,8 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert_eq!(room.seen(1)[0], CORRECT);
     assert!([0, 1].iter().all(|&node| room.seen(node).iter().all(|seen| !matches!(seen, Seen::Closed(_)))));
     assert!(room.streamer(1).received == payload);
-    let most = room.streamer(0).waiting_max;
-    assert!(most <= STREAM_WAITING_MAX_BYTES + PINGS_MAX_BYTES, "{most} bytes waited");
+    let most = room.streamer(0).max_waiting;
+    assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn who_takes_what_is_fed_is_kept_however_slowly_we_feed() {
     let (mut raw, peer) = room.add_peer();
     let payload = pattern(10_000);
     let header = Header::of(CommandName::BLOCK, &payload);
-    room.act(0, move |ctx| ctx.stream_to(peer, &header).unwrap());
+    room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
     // As much as is fed is taken, but the queue is never empty.
     let mut parts = payload.chunks(10).map(Bytes::copy_from_slice);
     let mut feed = move |room: &mut Room, count| {
         for mut part in parts.by_ref().take(count) {
-            room.act(0, move |ctx| ctx.feed(peer, &mut part).unwrap());
+            room.act(0, move |ctx| ctx.feed_body(peer, &mut part).unwrap());
         }
     };
     feed(&mut room, 40);
@@ -119,8 +119,8 @@ fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_charges_its_source_for_nothing()
     assert_eq!(room.seen(2), [CORRECT]);
     assert!(room.streamer(2).received == payload);
     assert_eq!((room.seen(0), room.seen(1)), (&[CORRECT][..], &[][..]));
-    let most = room.streamer(0).waiting_max;
-    assert!(most <= STREAM_WAITING_MAX_BYTES + PINGS_MAX_BYTES, "{most} bytes waited");
+    let most = room.streamer(0).max_waiting;
+    assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
         let header = Header::of(CommandName::BLOCK, &payload);
         let begin = |peer| {
             move |ctx: &mut peerloop::Ctx<'_>| {
-                ctx.stream_to(peer, &header).unwrap();
+                ctx.begin_body(peer, &header).unwrap();
                 ctx.ping(peer, ctx.now()).unwrap();
             }
         };

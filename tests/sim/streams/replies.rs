@@ -87,7 +87,7 @@ fn a_body_begun_inside_a_callback_of_its_own_peer_is_fed_when_the_peer_is_writab
         let mut room = Room::new(Conditions { capacity_bytes, ..Conditions::default() });
         let (mut raw, peer) = room.add_peer();
         let (header, payload) = feed_later(&mut room, peer);
-        let reply = Task(Box::new(move |ctx| ctx.stream_to(peer, &header).unwrap()));
+        let reply = Task(Box::new(move |ctx| ctx.begin_body(peer, &header).unwrap()));
         room.streamer(0).replies.push_back(reply);
         raw.send(&frame("question", b""));
         room.settle();

@@ -10,14 +10,14 @@ use peerloop_testkit::framing::{self, Arrival, Choice};
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
 /// Memory of a started frame, beside its payload.
-pub(super) const RECORD_MAX_BYTES: u64 = 512;
+pub(super) const MAX_RECORD_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
     let mut arrivals = tape.arrivals();
     let choices = tape.choices(&CHOICES);
-    let buffered_message_max_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(buffered_message_max_bytes), ..framing::rules() };
+    let max_buffered_message_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
+    let rules = FramerRules { buffer_limits: BufferLimits::uniform(max_buffered_message_bytes), ..framing::rules() };
     let stream = tape.arriving_stream(&mut arrivals);
 
     let expected = framing::read_whole(&stream, &rules, &choices);
@@ -25,7 +25,7 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!(framing::read_arriving(&stream, &arrivals, &rules, &choices), expected);
 
     let allocated = measure(|| read_and_forget(&stream, &rules, &arrivals, &choices));
-    let allowed = 2 * stream.len() as u64 + 64 * 1024 + RECORD_MAX_BYTES;
+    let allowed = 2 * stream.len() as u64 + 64 * 1024 + MAX_RECORD_BYTES;
     assert!(allocated.bytes_max <= allowed, "{} bytes for {}", allocated.bytes_max, stream.len());
 }
 

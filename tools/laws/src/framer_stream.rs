@@ -2,7 +2,7 @@
 //! memory for its received bytes, a streamed or discarded one uses none. A length above the limit ends the link with
 //! its header. A parser that is fed with chunks finds the same as a reader of the whole block.
 
-use crate::framer::{RECORD_MAX_BYTES, read_and_forget};
+use crate::framer::{MAX_RECORD_BYTES, read_and_forget};
 use crate::tape::Tape;
 use allocation_counter::measure;
 use peerloop::error::WireError;
@@ -62,21 +62,21 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
     let expected = framing::read_whole(&stream, &rules, &[choice]);
     assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
     assert_eq!(framing::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
-    if len > rules.limits.block_max_bytes {
+    if len > rules.limits.max_block_bytes {
         assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "the caller is not asked");
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
         assert_eq!(expected.unfinished, payload, "the received bytes are delivered unchanged");
     }
 
-    let gathered_max_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
+    let max_gathered_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
     let allocated = measure(|| read_and_forget(&stream, &rules, arrivals, &[choice])).bytes_max;
-    assert!(allocated <= gathered_max_bytes as u64 + RECORD_MAX_BYTES, "{choice:?} of {len} uses {allocated} bytes");
+    assert!(allocated <= max_gathered_bytes as u64 + MAX_RECORD_BYTES, "{choice:?} of {len} uses {allocated} bytes");
 }
 
 /// Checks that the limit itself is the largest accepted length, and that a larger one is refused with the last byte
 /// of its header.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
-    let limits = PayloadLimits { block_max_bytes: limit, ..PayloadLimits::default() };
+    let limits = PayloadLimits { max_block_bytes: limit, ..PayloadLimits::default() };
     let rules = FramerRules { limits, ..framing::rules() };
     for len in [limit.saturating_sub(1), limit, limit.saturating_add(1)] {
         if kind == HeaderKind::Basic && len > u64::from(u32::MAX) {
@@ -89,7 +89,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             let mut next = |input: &mut Input<'_>| {
                 let admit = |_: &_| {
                     assert!(len <= limit, "the framer asked about {len}");
-                    Ok(Delivery::Stream)
+                    Ok(Delivery::Chunks)
                 };
                 framer.next(input, Instant::ZERO, &rules, &mut memory, admit).map(|_| ())
             };

@@ -3,7 +3,7 @@
 
 use crate::tape::Tape;
 use peerloop::Config;
-use peerloop::limits::{HANDSHAKE_MESSAGES_MAX, HANDSHAKE_TIMEOUT};
+use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
 use peerloop_testkit::bytes;
@@ -15,7 +15,7 @@ use std::time::Duration;
 const PROTOCOL_VERSIONS: [i32; 10] = [70_016, 70_015, 70_012, 70_011, 60_001, 60_000, 31_800, 31_799, 0, -1];
 const AGENTS: [Option<&[u8]>; 5] =
     [None, Some(b""), Some(b"/Bitcoin SV:1.0.13/"), Some(b"/Satoshi:0.1/"), Some(&[b'a'; 253])];
-const STEPS_MAX: usize = 40;
+const MAX_STEPS: usize = 40;
 
 /// The peer's next step.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub(crate) fn check(data: &[u8]) {
     }
     let mut model = Model::new(world.now(), is_dialler);
     let mut received = Vec::new();
-    for _ in 0..STEPS_MAX {
+    for _ in 0..MAX_STEPS {
         if tape.is_empty() || !matches!(model.stand, Stand::Awaited | Stand::Ready) {
             break;
         }
@@ -208,7 +208,7 @@ impl Model {
             return;
         }
         self.messages += 1;
-        if self.messages > HANDSHAKE_MESSAGES_MAX {
+        if self.messages > MAX_HANDSHAKE_MESSAGES {
             self.stand = Stand::Closed("handshake_flood");
             return;
         }

@@ -17,9 +17,9 @@ pub(crate) fn check(data: &[u8]) {
     check_bytes(known);
     check_extended(bytes, tape.array());
 
-    let block_max_bytes = tape.u64() >> (tape.u8() % 64);
-    let message_max_bytes = u64::from(tape.u32());
-    let limits = PayloadLimits { message_max_bytes, block_max_bytes };
+    let max_block_bytes = tape.u64() >> (tape.u8() % 64);
+    let max_message_bytes = u64::from(tape.u32());
+    let limits = PayloadLimits { max_message_bytes, max_block_bytes };
     let rules = peerloop::framer::FramerRules { limits, ..framing::rules() };
     for command in [Header::decode(&bytes).command, Header::decode(&known).command] {
         assert_eq!(payload_limit(command, &limits), framing::limit(command.to_bytes(), &rules));

@@ -86,9 +86,9 @@ impl<'a> Tape<'a> {
 
     /// Returns all remaining bytes as a stream of valid and broken frames.
     fn stream(&mut self) -> Vec<u8> {
-        const STREAM_MAX_BYTES: usize = 32 * 1024;
+        const MAX_STREAM_BYTES: usize = 32 * 1024;
         let mut stream = Vec::new();
-        while !self.is_empty() && stream.len() < STREAM_MAX_BYTES {
+        while !self.is_empty() && stream.len() < MAX_STREAM_BYTES {
             self.put_piece(&mut stream);
         }
         stream

@@ -5,14 +5,14 @@ use peerloop_testkit::wheel::{Moment, Run, Step};
 
 const SLOTS: [usize; 8] = [1, 2, 8, 64, 128, 4_096, 8_192, 65_536];
 const EDGES: [u64; 9] = [0, 64, 4_096, 65_536, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 65_536, u64::MAX];
-const STEPS_MAX: usize = 200;
+const MAX_STEPS: usize = 200;
 
 pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
     let slots = tape.pick(&SLOTS);
     let start = tape.pick(&EDGES).saturating_add_signed(i64::from(tape.u8()) - 128);
     let mut run = Run::new(slots, start);
-    for _ in 0..STEPS_MAX {
+    for _ in 0..MAX_STEPS {
         if tape.is_empty() {
             break;
         }

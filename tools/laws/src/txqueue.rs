@@ -3,7 +3,7 @@
 
 use crate::tape::Tape;
 use bytes::Bytes;
-use peerloop::limits::{POOLED_BUFFER_MAX_BYTES, SLICES_PER_WRITE};
+use peerloop::limits::{MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
 use peerloop::send_queue::{BufferPool, SendQueue};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -66,7 +66,7 @@ fn step(tape: &mut Tape<'_>, queue: &mut SendQueue, pool: &mut BufferPool, model
 fn len(tape: &mut Tape<'_>) -> usize {
     match tape.u8() {
         len @ 0x00..=0x7f => usize::from(len),
-        0x80..=0xbf => POOLED_BUFFER_MAX_BYTES - 8 + usize::from(tape.u8() % 16),
+        0x80..=0xbf => MAX_POOLED_BUFFER_BYTES - 8 + usize::from(tape.u8() % 16),
         0xc0..=0xff => usize::from(tape.u16() % 10_000),
     }
 }

@@ -1,7 +1,7 @@
 //! A CompactSize has one form, and a reader accepts only that one.
 
 use peerloop::error::WireError;
-use peerloop::limits::COMPACT_SIZE_MAX;
+use peerloop::limits::MAX_COMPACT_SIZE;
 use peerloop::protocol::CommandName;
 use peerloop::wire::codec::{Reader, put_compact_size};
 
@@ -33,7 +33,7 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     let size = digits.iter().rev().fold(0, |size, &digit| size << 8 | u64::from(digit));
     match size {
         size if size < least => Err(WireError::NonCanonicalSize { command: COMMAND }),
-        size if size > COMPACT_SIZE_MAX => Err(WireError::OverlongSize { command: COMMAND }),
+        size if size > MAX_COMPACT_SIZE => Err(WireError::OverlongSize { command: COMMAND }),
         size => Ok(size),
     }
 }

@@ -63,7 +63,7 @@ impl Exit {
 
 /// A repetition of the first signal within this time is the same one: `timeout` sends it to the process and to its
 /// group.
-pub(crate) const ECHO_MAX: Duration = Duration::from_millis(100);
+pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 
 /// The signals that came so far, of which only the first two count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Stops {
     fn note_at(&mut self, stop: Stop, now: Instant) -> bool {
         match self.first {
             None => self.first = Some((stop, now)),
-            Some((first, at)) if first == stop && now.saturating_duration_since(at) <= ECHO_MAX => {}
+            Some((first, at)) if first == stop && now.saturating_duration_since(at) <= MAX_ECHO => {}
             Some(_) => self.second = self.second.or(Some(stop)),
         }
         self.second.is_some()
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!((stops.is_any(), stops.exit()), (false, None));
         let began = Instant::now();
         assert!(!stops.note_at(Stop::Interrupted, began));
-        assert!(!stops.note_at(Stop::Interrupted, began + ECHO_MAX), "an echo of the first");
+        assert!(!stops.note_at(Stop::Interrupted, began + MAX_ECHO), "an echo of the first");
         assert_eq!(stops.exit().unwrap(), (Exit::Stopped(Stop::Interrupted), "stopped by SIGINT".to_owned()));
         assert!(stops.note_at(Stop::Terminated, began), "another signal is no echo");
         assert!(stops.note_at(Stop::HungUp, began), "a third one changes nothing");
@@ -152,6 +152,6 @@ mod tests {
         assert_eq!((exit.code(), reason.as_str()), (131, "stopped at once by a second signal, SIGTERM"));
         let mut repeated = Stops::default();
         repeated.note_at(Stop::Interrupted, began);
-        assert!(repeated.note_at(Stop::Interrupted, began + ECHO_MAX + Duration::from_nanos(1)));
+        assert!(repeated.note_at(Stop::Interrupted, began + MAX_ECHO + Duration::from_nanos(1)));
     }
 }

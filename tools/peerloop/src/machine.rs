@@ -5,7 +5,7 @@
 use crate::exit::Failure;
 use crate::output;
 use crate::units::counted;
-use peerloop::limits::OVER_CAPACITY_MAX;
+use peerloop::limits::MAX_OVER_CAPACITY;
 use peerloop::net::mio::refused_options;
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
@@ -70,20 +70,20 @@ impl Machine {
     }
 
     /// The most peers that the descriptors allow.
-    pub(crate) fn peers_max(&self, need: Need) -> u64 {
+    pub(crate) fn max_peers(&self, need: Need) -> u64 {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
 
     /// Connections above the maximum that may be open at once while they are refused: fewer where descriptors are few.
-    pub(crate) fn over_capacity_max(&self, need: Need) -> usize {
+    pub(crate) fn max_over_capacity(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
-        usize::try_from(room / 2).unwrap_or(usize::MAX).min(OVER_CAPACITY_MAX)
+        usize::try_from(room / 2).unwrap_or(usize::MAX).min(MAX_OVER_CAPACITY)
     }
 
     fn besides(&self, need: Need) -> u64 {
         let listeners = if let Need::Accept { listeners } = need { listeners } else { 0 };
-        let more = listeners.saturating_add(self.over_capacity_max(need));
+        let more = listeners.saturating_add(self.max_over_capacity(need));
         DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64)
     }
 
@@ -103,7 +103,7 @@ impl Machine {
             Need::BothEnds => "two for each, as both ends are here",
         };
         let peers = counted(peers, "peer");
-        let fewer = match self.peers_max(need) {
+        let fewer = match self.max_peers(need) {
             0 => String::new(),
             fits => format!("use at most {}, or ", counted(fits, "peer")),
         };
@@ -232,12 +232,12 @@ mod tests {
         for descriptors in (0..300).chain([1_024, 20_000]) {
             let machine = Machine { descriptors, ..MACHINE };
             for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {
-                let fits = machine.peers_max(need) as usize;
+                let fits = machine.max_peers(need) as usize;
                 assert!(fits == 0 || machine.check_descriptors(fits, need).is_ok(), "{descriptors} {need:?}");
                 assert!(machine.check_descriptors(fits + 1, need).is_err(), "{descriptors} {need:?}");
             }
         }
-        let fits = |descriptors| Machine { descriptors, ..MACHINE }.peers_max(Need::Accept { listeners: 1 });
+        let fits = |descriptors| Machine { descriptors, ..MACHINE }.max_peers(Need::Accept { listeners: 1 });
         assert_eq!([fits(33), fits(64), fits(200), fits(1_024)], [0, 16, 103, 927]);
     }
 

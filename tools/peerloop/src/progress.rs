@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How wide the line may be where no terminal tells that it is narrower.
-const LINE_MAX_CHARS: usize = 79;
+const MAX_LINE_CHARS: usize = 79;
 
 /// Shows what is happening now.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Progress {
             Style::Redrawn => rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col)),
             Style::Plain | Style::Quiet => 0,
         };
-        if columns == 0 { LINE_MAX_CHARS } else { LINE_MAX_CHARS.min(columns - 1) }
+        if columns == 0 { MAX_LINE_CHARS } else { MAX_LINE_CHARS.min(columns - 1) }
     }
 
     /// Removes the line, so that what is printed next begins on a clean one.

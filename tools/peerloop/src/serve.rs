@@ -14,7 +14,7 @@ use crate::settings;
 use crate::status::{self, STATUS_INTERVAL, Shown, Watch, wait_for};
 use crate::units::counted;
 use peerloop::api::Pending;
-use peerloop::load::{Responder, ResponderCommand, Snapshot};
+use peerloop::load::{Responder, ResponderRequest, Snapshot};
 use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handle, Network, Reactor};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// The default maximum, however many descriptors there are.
-const DEFAULT_PEERS_MAX: usize = 1_000_000;
+const MAX_DEFAULT_PEERS: usize = 1_000_000;
 
 /// What the status line tells the rates of.
 const SHOWN: [Shown; 2] =
@@ -32,7 +32,7 @@ const SHOWN: [Shown; 2] =
 #[derive(Debug)]
 struct Listening {
     addresses: Vec<SocketAddr>,
-    handle: Handle<ResponderCommand>,
+    handle: Handle<ResponderRequest>,
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
@@ -44,7 +44,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     };
     let need = Need::Accept { listeners: addresses.len() };
     let max_peers = max_peers(&machine, args.max_peers, need)?;
-    let max_links = max_peers + machine.over_capacity_max(need);
+    let max_links = max_peers + machine.max_over_capacity(need);
     let config = Config { max_inbound: max_peers, max_links, ..Config::new(network) };
     machine::complain_of_refused_options();
     process::prepare(machine.descriptors_for(max_peers, need));
@@ -72,8 +72,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
 
 /// Peers at once: as many as asked for, or as the descriptors allow.
 fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usize, Failure> {
-    let fitting = usize::try_from(machine.peers_max(need)).unwrap_or(usize::MAX);
-    let max_peers = asked.unwrap_or_else(|| fitting.clamp(1, DEFAULT_PEERS_MAX));
+    let fitting = usize::try_from(machine.max_peers(need)).unwrap_or(usize::MAX);
+    let max_peers = asked.unwrap_or_else(|| fitting.clamp(1, MAX_DEFAULT_PEERS));
     machine.check_descriptors(max_peers, need).map(|()| max_peers)
 }
 
@@ -97,7 +97,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
 }
 
 /// Waits for a signal, and returns it; none if the loop has ended by itself.
-fn wait(notices: &Notices, handle: &Handle<ResponderCommand>, quiet: bool) -> Option<Stops> {
+fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Option<Stops> {
     let mut progress = Progress::new(quiet);
     let interval = progress.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
@@ -132,9 +132,9 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
 }
 
 /// Asks the loop how it stands, and waits for a second at the most.
-fn snapshot(handle: &Handle<ResponderCommand>) -> Option<Snapshot> {
+fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
     let (answer, pending) = Pending::new();
-    handle.command(ResponderCommand::Snapshot(answer)).ok()?;
+    handle.command(ResponderRequest::Snapshot(answer)).ok()?;
     wait_for(&pending)
 }
 
@@ -159,13 +159,13 @@ fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peerloop::limits::OVER_CAPACITY_MAX;
+    use peerloop::limits::MAX_OVER_CAPACITY;
 
     #[test]
     fn the_default_maximum_is_the_largest_that_can_be_asked_for() {
         let machine = |descriptors| Machine { descriptors, ports: None, backlog: None, cpus: 1, load_hundredths: None };
         let need = Need::Accept { listeners: 1 };
-        for (descriptors, fits) in [(64, 16), (1_024, 1_024 - 33 - OVER_CAPACITY_MAX)] {
+        for (descriptors, fits) in [(64, 16), (1_024, 1_024 - 33 - MAX_OVER_CAPACITY)] {
             let machine = machine(descriptors);
             assert_eq!(max_peers(&machine, None, need), Ok(fits));
             assert_eq!(max_peers(&machine, Some(fits), need), Ok(fits));

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// More addresses than any machine has ports to need.
-const ADDRESSES_MAX: u128 = 4_096;
+const MAX_ADDRESSES: u128 = 4_096;
 
 /// A local address, or those from it to the end of its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl FromStr for Source {
         }
         match last.checked_sub(first) {
             None => Err(format!("`{text}` holds no address that a connection can come from")),
-            Some(more) if more >= ADDRESSES_MAX => {
-                Err(format!("`{text}` holds more than {ADDRESSES_MAX} addresses: use a longer prefix"))
+            Some(more) if more >= MAX_ADDRESSES => {
+                Err(format!("`{text}` holds more than {MAX_ADDRESSES} addresses: use a longer prefix"))
             }
             Some(more) => {
                 let first = match address {

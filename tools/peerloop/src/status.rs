@@ -44,14 +44,14 @@ impl Watch {
 }
 
 /// How long a loop gets for an answer when nobody wants to wait.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+const MAX_ANSWER: Duration = Duration::from_secs(1);
 /// How long it gets before its answer is looked for.
 pub(crate) const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Waits for an answer for a second at the most: the loop may hang.
 pub(crate) fn wait_for<T>(pending: &Pending<T>) -> Option<T> {
     let began = Instant::now();
-    while began.elapsed() < ANSWER_MAX {
+    while began.elapsed() < MAX_ANSWER {
         match pending.try_take() {
             Ok(None) => std::thread::sleep(ANSWER_PAUSE),
             Ok(answer) => return answer,

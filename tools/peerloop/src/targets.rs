@@ -8,16 +8,16 @@ use crate::exit::Failure;
 use crate::units::port_mistake;
 use clap::Args;
 use peerloop::Network;
-use peerloop::limits::RESOLVED_ADDRESSES_MAX;
+use peerloop::limits::MAX_RESOLVED_ADDRESSES;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// Peers that anyone may open to an address on the public internet without being asked.
-const POLITE_PEERS_MAX: usize = 8;
+const MAX_POLITE_PEERS: usize = 8;
 
 /// The largest file of targets: some 50,000 lines, and as much memory.
-const TARGETS_FILE_MAX_BYTES: u64 = 1 << 20;
+const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 
 /// A node to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +92,11 @@ pub(crate) fn expand(typed: &[String]) -> Result<Vec<String>, Failure> {
 
 fn read_targets(path: &str) -> Result<Vec<String>, Failure> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(TARGETS_FILE_MAX_BYTES + 1).read_to_string(&mut text));
+    let read = File::open(path).and_then(|file| file.take(MAX_TARGETS_FILE_BYTES + 1).read_to_string(&mut text));
     read.map_err(|error| Failure::run(format!("reading the targets in {path}: {error}; name a readable file")))?;
-    if text.len() as u64 > TARGETS_FILE_MAX_BYTES {
+    if text.len() as u64 > MAX_TARGETS_FILE_BYTES {
         return Err(Failure::usage(format!(
-            "the targets in {path} are more than {TARGETS_FILE_MAX_BYTES} bytes; name fewer"
+            "the targets in {path} are more than {MAX_TARGETS_FILE_BYTES} bytes; name fewer"
         )));
     }
     let mut names = Vec::new();
@@ -163,7 +163,7 @@ pub(crate) fn network<'a>(
 pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<Target, Failure> {
     let (host, port) = split(target).ok_or_else(|| not_a_target(target))?;
     let found = match (host, port.unwrap_or_else(|| network.default_port())).to_socket_addrs() {
-        Ok(found) => found.take(RESOLVED_ADDRESSES_MAX),
+        Ok(found) => found.take(MAX_RESOLVED_ADDRESSES),
         Err(error) => {
             let check = match host.split_once('%') {
                 Some((_, interface)) => format!("check that this machine has an interface {interface}"),
@@ -201,9 +201,9 @@ fn lacks_zone(address: &SocketAddr) -> bool {
 pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Result<(), Failure> {
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
-        Some(target) if connections > POLITE_PEERS_MAX && !agreed => Err(Failure::usage(format!(
-            "{target} is a public address: {connections} peers are more than the {POLITE_PEERS_MAX} that anyone may \
-             open unasked; add --yes if its owner agrees, or use -c {POLITE_PEERS_MAX}"
+        Some(target) if connections > MAX_POLITE_PEERS && !agreed => Err(Failure::usage(format!(
+            "{target} is a public address: {connections} peers are more than the {MAX_POLITE_PEERS} that anyone may \
+             open unasked; add --yes if its owner agrees, or use -c {MAX_POLITE_PEERS}"
         ))),
         Some(_) | None => Ok(()),
     }

@@ -21,10 +21,10 @@ pub(crate) struct Percentile {
 pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 
 /// The columns that fit a line.
-const PERCENTILES_MAX: usize = 12;
+const MAX_PERCENTILES: usize = 12;
 
 /// The shortest time that a run or a step of it is given.
-const TIME_MIN: Duration = Duration::from_millis(1);
+const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// A count above zero: `1000`, `1.5k`, `2m`.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
@@ -143,7 +143,7 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
 /// A time that something may take: none, or 1 ms and more.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        time if time.is_zero() || time >= TIME_MIN => Ok(time),
+        time if time.is_zero() || time >= MIN_TIME => Ok(time),
         _ => Err(format!("`{text}` is shorter than 1ms, the least that is told apart")),
     }
 }
@@ -162,9 +162,9 @@ pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
             return Err(format!("the percentile {} is there twice", percentile.label));
         }
     }
-    match list.len() <= PERCENTILES_MAX {
+    match list.len() <= MAX_PERCENTILES {
         true => Ok(Percentiles(list)),
-        false => Err(format!("more than {PERCENTILES_MAX} percentiles do not fit a line")),
+        false => Err(format!("more than {MAX_PERCENTILES} percentiles do not fit a line")),
     }
 }
 

@@ -189,7 +189,7 @@ struct Dialler {
 }
 
 impl Handler for Dialler {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         ctx.wake_at(ctx.now());

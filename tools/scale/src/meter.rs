@@ -79,7 +79,7 @@ impl<H: Handler> Measured<H> {
         &self.reactor
     }
 
-    pub(crate) fn handle(&self) -> Handle<H::Command> {
+    pub(crate) fn handle(&self) -> Handle<H::Request> {
         self.reactor.handle()
     }
 }

@@ -13,9 +13,9 @@ pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
 /// The same after an outage, if all wait for no more than ten minutes and a quarter.
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Socket events after which the first phase ends early.
-pub(super) const EVENTS_MAX: u64 = 60_000;
+pub(super) const MAX_EVENTS: u64 = 60_000;
 /// Rounds at one moment that no run needs, not even one in which a hundred peers are read three bytes at a time.
-const ROUNDS_MAX: u64 = 4_000_000;
+const MAX_ROUNDS: u64 = 4_000_000;
 
 /// A run of a world.
 pub(super) struct Course {
@@ -39,7 +39,7 @@ impl Course {
         if !self.goes_on {
             return;
         }
-        let driver = Driver::new(&self.world).with_rounds_per_moment(ROUNDS_MAX);
+        let driver = Driver::new(&self.world).with_rounds_per_moment(MAX_ROUNDS);
         let is_over = || !self.patience.lasts(self.world.trace().calls());
         match driver.run(until, actors, is_over) {
             Ok(RunOutcome::TimeOver | RunOutcome::AllEnded) => {}

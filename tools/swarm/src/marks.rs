@@ -7,7 +7,7 @@ use super::heckler::{MESSAGES, ROWS, STATES};
 use super::scenario::{VICES, vice_at};
 use super::trouble::{FAILURES, failures};
 use peerloop::api::{ControlEvent, NextDial};
-use peerloop::error::{CloseReason, CommandError};
+use peerloop::error::{CloseReason, RequestError};
 use peerloop::sim::Site;
 use std::fmt;
 
@@ -124,7 +124,7 @@ const REFUSALS: [&str; 10] = [
     "NotReady",
     "TooManyPings",
     "NoPongs",
-    "StreamOpen",
+    "BodyOpen",
     "TooLargeForPeer",
     "Banned",
     "AddressTaken",
@@ -165,7 +165,7 @@ impl Mark {
     }
 
     /// That a handler was refused something, if that is anything that a swarm has to come across.
-    pub(super) fn refusal(error: CommandError) -> Option<Self> {
+    pub(super) fn refusal(error: RequestError) -> Option<Self> {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
         Some(Self((FIRST_REFUSAL + index) as u16))

@@ -9,21 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// When a world is given up. All clones hear the same word; by default nothing ends it but that.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    calls_max: u64,
+    max_calls: u64,
     is_over: Arc<AtomicBool>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { calls_max: u64::MAX, is_over: Arc::default() }
+        Self { max_calls: u64::MAX, is_over: Arc::default() }
     }
 }
 
 impl Patience {
     /// Gives up a world whose hosts make more calls than this. Default without limit.
     #[must_use]
-    pub fn with_calls_max(self, calls_max: u64) -> Self {
-        Self { calls_max, ..self }
+    pub fn with_max_calls(self, max_calls: u64) -> Self {
+        Self { max_calls, ..self }
     }
 
     /// Gives up every world, now and from here on.
@@ -38,6 +38,6 @@ impl Patience {
 
     /// Whether a world that has come to so many calls is still waited for.
     pub fn lasts(&self, calls: u64) -> bool {
-        calls <= self.calls_max && self.goes_on()
+        calls <= self.max_calls && self.goes_on()
     }
 }

@@ -24,11 +24,11 @@ use std::time::Duration;
 /// The host of the loop under test.
 pub(super) const NODE: usize = 0;
 /// Most troops of a world.
-pub(super) const TROOPS_MAX: usize = 9;
+pub(super) const MAX_TROOPS: usize = 9;
 /// Socket events that a world is to have, roughly.
 const EVENTS_AIM: u64 = 8_000;
 /// Calls that it may take to fill a pipe on purpose.
-const CALLS_TO_FILL_MAX: usize = 20_000;
+const MAX_CALLS_TO_FILL: usize = 20_000;
 
 /// The streams of a tape that a swarm draws from; those of the kernel lie above.
 pub(super) mod stream {
@@ -155,7 +155,7 @@ pub(super) struct Habit {
     pub(super) overwhelms: bool,
     /// Most bytes of the messages that it sends from inside all callbacks, beside bodies and pings; 0 if it does
     /// nothing there.
-    pub(super) inside_max_bytes: u32,
+    pub(super) max_inside_bytes: u32,
 }
 
 /// What befalls the world at a moment.
@@ -218,7 +218,7 @@ impl Scenario {
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if scenario.is_comparable() {
             // How often a peer becomes writable depends on what else a turn has to do.
-            scenario.troops.iter_mut().for_each(|troop| troop.habit.inside_max_bytes = 0);
+            scenario.troops.iter_mut().for_each(|troop| troop.habit.max_inside_bytes = 0);
         }
         if profile == Profile::WithoutHostile {
             for troop in scenario.troops.iter_mut().filter(|troop| troop.kind.is_hostile()) {
@@ -264,7 +264,7 @@ impl Scenario {
     fn draw_troops(&mut self, tape: &Tape, size: u32) {
         let grain = self.grain;
         let mut left = size;
-        for index in 0..TROOPS_MAX {
+        for index in 0..MAX_TROOPS {
             let chance = tape.stream(stream::TROOP + index as u32);
             let mut kind = draw_kind(index, &chance);
             if matches!(kind, Kind::Villain(vice) if is_heavy(vice) && grain < 1_000) {
@@ -286,7 +286,7 @@ impl Scenario {
             let every = Duration::from_millis(chance.range(0, 2_000));
             let mut habit = draw_habit(&chance, kind);
             // Megabytes that go byte by byte take longer than they are worth.
-            let fills_soon = self.conditions.capacity_bytes / grain <= CALLS_TO_FILL_MAX;
+            let fills_soon = self.conditions.capacity_bytes / grain <= MAX_CALLS_TO_FILL;
             let reads_little = matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
             habit.overwhelms &= grain >= 1_000 || reads_little && fills_soon;
             let manner = Manner { every: None, most_bytes: 0 };
@@ -315,9 +315,9 @@ impl Scenario {
     /// Draws to which troops the handler sends from inside its callbacks, never to one that is judged.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
-            let inside_max_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
+            let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
             if !is_judged(troop) {
-                troop.habit.inside_max_bytes = inside_max_bytes.min(self.grain as u32 * 60);
+                troop.habit.max_inside_bytes = max_inside_bytes.min(self.grain as u32 * 60);
             }
         }
     }
@@ -339,14 +339,14 @@ impl Scenario {
         let is_harsh = chance.one_in(2);
         for _ in 0..chance.below(12) {
             let at = Duration::from_millis(chance.range(0, self.length.as_millis() as u64));
-            let host = chance.below(TROOPS_MAX as u32 + 1) as usize;
+            let host = chance.below(MAX_TROOPS as u32 + 1) as usize;
             let time = Duration::from_secs(*chance.pick(&[1, 10, 40, 200, 900]));
             let pick = chance.below(1 << 16);
             let kind = chance.below(if is_harsh { 12 } else { 6 });
             let deed = match kind {
                 0 => Deed::UserStats,
                 1 => Deed::UserSend { pick },
-                2 => Deed::UserDial { troop: host.min(TROOPS_MAX - 1) },
+                2 => Deed::UserDial { troop: host.min(MAX_TROOPS - 1) },
                 3 => Deed::UserClose { pick },
                 4 => Deed::UserCloseGone { pick },
                 5 => Deed::UserFlood,
@@ -478,7 +478,7 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
         is_moody: chance.one_in(2),
         redials_at_once: chance.one_in(2),
         overwhelms: kind.is_hostile() && chance.one_in(4),
-        inside_max_bytes: 0,
+        max_inside_bytes: 0,
     };
     let teased = chance.one_in(3);
     match kind {

@@ -3,7 +3,7 @@
 //! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest
 //! has to be served before half an hour is over, and the end, after which nothing may be left.
 
-use super::course::{Course, EVENTS_MAX, RECOVERY};
+use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
 use super::juggler::{Acquaintance, Juggler, Wish};
@@ -202,7 +202,7 @@ impl Stage {
                 self.world.heal(host);
             }
             self.run_until(at);
-            if !self.course.goes_on || self.node.has_ended() || self.events() > EVENTS_MAX {
+            if !self.course.goes_on || self.node.has_ended() || self.events() > MAX_EVENTS {
                 break;
             }
             if let Some(deed) = deed {
@@ -434,8 +434,8 @@ fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
     };
     config.version_rules.banned_agents.push("/banned:*".into());
     if scenario.is_short_of_memory {
-        config.buffered_total_max_bytes = 20_000;
-        config.buffered_message_max_bytes = 10_000;
+        config.max_buffered_total_bytes = 20_000;
+        config.max_buffered_message_bytes = 10_000;
     }
     config
 }

@@ -7,7 +7,7 @@ use peerloop::framer::{
     Payload,
 };
 use peerloop::limits::{
-    BODY_MIN_BYTES_PER_SECOND, BUFFER_GROWTH_BYTES, BUFFERED_MESSAGE_MAX_BYTES, BUFFERED_TOTAL_MAX_BYTES,
+    BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND,
 };
 use peerloop::protocol::{CommandName, Network};
 use peerloop::time::Instant;
@@ -19,13 +19,13 @@ pub fn rules() -> FramerRules {
     FramerRules {
         magic: MAGIC,
         limits: PayloadLimits::default(),
-        buffer_limits: BufferLimits::uniform(BUFFERED_MESSAGE_MAX_BYTES),
-        body_min_bytes_per_second: BODY_MIN_BYTES_PER_SECOND,
+        buffer_limits: BufferLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
+        min_body_bytes_per_second: MIN_BODY_BYTES_PER_SECOND,
     }
 }
 
 pub fn memory() -> FramerMemory {
-    FramerMemory::new(BUFFERED_TOTAL_MAX_BYTES)
+    FramerMemory::new(MAX_BUFFERED_TOTAL_BYTES)
 }
 
 /// The decision of the framer's caller about a header.
@@ -37,7 +37,7 @@ pub enum Choice {
 
 impl Choice {
     pub const BUFFER: Self = Self::Deliver(Delivery::Buffer);
-    pub const STREAM: Self = Self::Deliver(Delivery::Stream);
+    pub const STREAM: Self = Self::Deliver(Delivery::Chunks);
     pub const DISCARD: Self = Self::Deliver(Delivery::Discard);
 
     pub fn decide(self, header: &Header) -> Result<Delivery, WireError> {
@@ -101,17 +101,17 @@ pub fn payload(len: usize) -> Vec<u8> {
 pub fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
-        return rules.limits.message_max_bytes;
+        return rules.limits.max_message_bytes;
     }
     match &name[..] {
         b"protoconf" => 1_048_576,
         b"tx" | b"datareftx" => 1_000_000_000,
-        b"block" | b"cmpctblock" | b"blocktxn" | b"hdrsen" => rules.limits.block_max_bytes,
+        b"block" | b"cmpctblock" | b"blocktxn" | b"hdrsen" => rules.limits.max_block_bytes,
         b"getblocktxn" => {
-            let indexes = rules.limits.block_max_bytes / 215 * 6;
+            let indexes = rules.limits.max_block_bytes / 215 * 6;
             indexes + if indexes > 0xffff_ffff { 44 } else { 24 }
         }
-        _ => rules.limits.message_max_bytes,
+        _ => rules.limits.max_message_bytes,
     }
 }
 
@@ -184,7 +184,7 @@ pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Sto
             return story;
         }
         let Some(payload) = rest[head_len..].get(..payload_len as usize) else {
-            if delivery == Some(Delivery::Stream) {
+            if delivery == Some(Delivery::Chunks) {
                 story.unfinished = rest[head_len..].to_vec();
             }
             return story;
@@ -201,7 +201,7 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
     match delivery {
         None => dropped(DropCause::MalformedCommand),
         Some(Delivery::Discard) => dropped(DropCause::Discarded),
-        Some(Delivery::Stream) => {
+        Some(Delivery::Chunks) => {
             let verdict = match header.checksum {
                 None => ChecksumVerdict::Absent,
                 Some(_) if is_correct => ChecksumVerdict::Correct,

@@ -6,12 +6,12 @@ use crate::address::Host;
 use crate::api::ControlEvent;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::{Engine, Intake};
-use crate::error::{CommandError, DialHold, IoStep, LocalCause, ResolveCause, ResolveFailure};
+use crate::error::{DialHold, IoStep, LocalCause, RequestError, ResolveCause, ResolveFailure};
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
-    BANS_MAX, BARRED_RECHECK, BOOK_ANSWER_MAX, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN,
-    EXPIRIES_PER_TURN, HANDSHAKE_PAYLOAD_MAX_BYTES, NO_CANDIDATES_DELAY, SEED_INTERVAL, SEED_INTERVAL_MIN, TICK,
+    BARRED_RECHECK, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN, EXPIRIES_PER_TURN, MAX_BANS,
+    MAX_BOOK_ANSWER, MAX_HANDSHAKE_PAYLOAD_BYTES, MIN_SEED_INTERVAL, NO_CANDIDATES_DELAY, SEED_INTERVAL, TICK,
 };
 use crate::manager::ban::BanReason;
 use crate::manager::store::{KnownPeer, PeerStatus, Persisted, StoreError};
@@ -30,12 +30,12 @@ use std::time::Duration;
 
 const SEED: &str = "seed.example";
 /// Turns at one moment after which a loop that is still awake does not sleep at all.
-const TURNS_MAX: usize = 100;
+const MAX_TURNS: usize = 100;
 
 struct Deaf;
 
 impl Handler for Deaf {
-    type Command = ();
+    type Request = ();
 }
 
 /// What becomes of dials.
@@ -105,7 +105,7 @@ impl Stage {
 
     /// Makes turns until the loop would sleep, and returns until when.
     fn settle(&mut self) -> Wait {
-        for _ in 0..TURNS_MAX {
+        for _ in 0..MAX_TURNS {
             self.turn();
             match self.engine.wait() {
                 Wait::Zero => {}
@@ -197,7 +197,7 @@ fn host(number: u8) -> SocketAddr {
 /// A manager that nothing holds up, and that asks nobody.
 fn manager() -> ManagerConfig {
     ManagerConfig {
-        per_host_max: 1_000,
+        max_per_host: 1_000,
         accepts_per_host_per_second: 1_000_000,
         dns_seeds: Vec::new(),
         ..ManagerConfig::new(Network::Regtest)
@@ -221,7 +221,7 @@ fn trusting(address: SocketAddr) -> ManagerConfig {
 
 #[test]
 fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_handshake_refuses() {
-    for (len_bytes, bans) in [(HANDSHAKE_PAYLOAD_MAX_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
+    for (len_bytes, bans) in [(MAX_HANDSHAKE_PAYLOAD_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
         let mut stage = Stage::new(idle());
         let id = stage.engine.accept(host(1)).expect("there is room");
         stage.engine.tcp_connected(id, &mut Deaf);
@@ -285,12 +285,12 @@ fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() 
     let mut stage = Stage::new(asking());
     stage.settle();
     assert_eq!(stage.questions.len(), 1);
-    stage.sleep_for(SEED_INTERVAL_MIN - TICK);
+    stage.sleep_for(MIN_SEED_INTERVAL - TICK);
     assert_eq!(stage.questions.len(), 1, "it was not answered yet");
     stage.sleep_for(TICK);
     assert_eq!(stage.questions.len(), 2, "nobody is left to dial");
     stage.answer_seed(stage.questions[1], &[]);
-    stage.sleep_for(SEED_INTERVAL_MIN - TICK);
+    stage.sleep_for(MIN_SEED_INTERVAL - TICK);
     assert_eq!(stage.questions.len(), 2, "a failure is no reason to ask at once");
     stage.sleep_for(TICK);
     let asked_at = stage.engine.state.clocks.now();
@@ -313,7 +313,7 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
     stage.settle();
     stage.engine.ban_as_asked(host(2).ip(), None).unwrap();
     stage.settle();
-    let late = Some(BOOK_ANSWER_MAX);
+    let late = Some(MAX_BOOK_ANSWER);
     assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
     stage.answer_batch(1, Err(StoreError::Full));
     stage.settle();
@@ -333,13 +333,13 @@ fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
         if stops {
             stage.stop();
         }
-        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.clocks.now().plus(BOOK_ANSWER_MAX)));
-        stage.pass(BOOK_ANSWER_MAX);
+        assert_eq!(stage.settle(), Wait::Until(stage.engine.state.clocks.now().plus(MAX_BOOK_ANSWER)));
+        stage.pass(MAX_BOOK_ANSWER);
         stage.engine.run_manager();
         let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
         assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
         assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
-        stage.sleep_for(3 * BOOK_ANSWER_MAX);
+        stage.sleep_for(3 * MAX_BOOK_ANSWER);
         assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "it is told once");
         stage.answer_batch(1, Ok(()));
         assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
@@ -382,7 +382,7 @@ fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
     stage.stop();
     stage.settle();
     assert_eq!((stage.links(), stage.questions.len(), stage.batches.len()), (vec![], 0, 1));
-    assert_eq!(stage.sleep(), Some(BOOK_ANSWER_MAX));
+    assert_eq!(stage.sleep(), Some(MAX_BOOK_ANSWER));
     stage.pass(Duration::from_secs(7_200));
     assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, false));
     stage.answer_batch(1, Ok(()));
@@ -409,7 +409,7 @@ fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
 fn who_is_driven_out_gives_back_the_place_of_its_own() {
     const PEERS: u8 = 30;
     let mut stage =
-        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evict_inbound: true, ..manager() });
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("somebody can be spared");
@@ -431,7 +431,7 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
     const PEERS: u8 = 60;
     const EVICTED: u8 = EVICTIONS_PER_TURN as u8;
     let mut stage =
-        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evicts_inbound: true, ..manager() });
+        Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evict_inbound: true, ..manager() });
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("there are rows");
@@ -537,11 +537,11 @@ fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
     let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
     let minute = Some(Duration::from_secs(60));
     stage.engine.ban_as_asked(number(0), minute).unwrap();
-    (1..BANS_MAX).for_each(|host| stage.engine.ban_as_asked(number(host), None).unwrap());
-    assert_eq!(stage.engine.ban_as_asked(number(BANS_MAX), None), Ok(()), "for ever is longer than for a minute");
+    (1..MAX_BANS).for_each(|host| stage.engine.ban_as_asked(number(host), None).unwrap());
+    assert_eq!(stage.engine.ban_as_asked(number(MAX_BANS), None), Ok(()), "for ever is longer than for a minute");
     let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
     assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
-    assert_eq!(stage.engine.ban_as_asked(number(0), None), Err(CommandError::BansFull));
+    assert_eq!(stage.engine.ban_as_asked(number(0), None), Err(RequestError::BansFull));
     assert_eq!(stage.engine.ban_as_asked(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
-    assert_eq!(stage.engine.bans().map(|bans| bans.len()), Ok(BANS_MAX));
+    assert_eq!(stage.engine.bans().map(|bans| bans.len()), Ok(MAX_BANS));
 }

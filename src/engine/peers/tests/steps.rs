@@ -151,14 +151,8 @@ impl Stage {
                 };
                 let max_peers = target + more;
                 let trusted = if trusts { vec![(host(0).ip(), 30)] } else { Vec::new() };
-                let manager = ManagerConfig {
-                    mode,
-                    target_peers: target,
-                    max_peers,
-                    evicts_inbound: evicts,
-                    trusted,
-                    ..asking()
-                };
+                let manager =
+                    ManagerConfig { mode, target_peers: target, max_peers, evict_inbound: evicts, trusted, ..asking() };
                 self.engine.state.config.max_links = max_peers + rows;
                 self.reconfigure(manager);
             }

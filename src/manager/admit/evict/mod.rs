@@ -10,7 +10,7 @@
 
 use crate::address::NetGroup;
 use crate::id::PeerId;
-use crate::limits::{EVICTION_CANDIDATES_MAX, EVICTION_ROWS_MAX};
+use crate::limits::{MAX_EVICTION_CANDIDATES, MAX_EVICTION_ROWS};
 use crate::manager::keyed::KeyedState;
 use crate::peer::ConnectionType;
 use crate::time::Instant;
@@ -65,10 +65,10 @@ impl Candidate {
 
 /// The peer that has to go, if any.
 ///
-/// Peers that are being closed are no candidates. Of more than [`EVICTION_CANDIDATES_MAX`] that may go the first are
+/// Peers that are being closed are no candidates. Of more than [`MAX_EVICTION_CANDIDATES`] that may go the first are
 /// taken, so they have to come in an order that nobody can foretell, as that of [`rows`].
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
-    let may_go = candidates.filter(Candidate::may_go).take(EVICTION_CANDIDATES_MAX);
+    let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();
     spare(&mut left, SPARED_BY_GROUP, |(hash, peer)| (*hash, peer.age()));
     spare(&mut left, SPARED_BY_PING, |(_, peer)| (peer.shortest_ping.unwrap_or(Duration::MAX), peer.age()));
@@ -84,7 +84,7 @@ pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedSt
     youngest_of_largest.map(|(_, (_, peer))| peer)
 }
 
-/// The rows to look for candidates in, of a table that has `len`: each once at the most, [`EVICTION_ROWS_MAX`] of them,
+/// The rows to look for candidates in, of a table that has `len`: each once at the most, [`MAX_EVICTION_ROWS`] of them,
 /// and in an order that nobody can foretell.
 pub(crate) fn rows<R: Rng>(len: usize, rng: &mut R) -> impl Iterator<Item = usize> + use<R> {
     let (first, mut step) = match len {
@@ -96,7 +96,7 @@ pub(crate) fn rows<R: Rng>(len: usize, rng: &mut R) -> impl Iterator<Item = usiz
         step = step % len + 1;
     }
     let next = move |&row: &usize| Some((row + step) % len);
-    iter::successors((len > 0).then_some(first), next).take(len.min(EVICTION_ROWS_MAX))
+    iter::successors((len > 0).then_some(first), next).take(len.min(MAX_EVICTION_ROWS))
 }
 
 const fn greatest_common_divisor(mut one: usize, mut other: usize) -> usize {

@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn no_row_comes_twice_and_of_a_small_table_each_comes(len in 0..9_000_usize, seed in any::<u64>()) {
         let seen: Vec<usize> = rows(len, &mut StdRng::seed_from_u64(seed)).collect();
-        prop_assert_eq!(seen.len(), len.min(EVICTION_ROWS_MAX));
+        prop_assert_eq!(seen.len(), len.min(MAX_EVICTION_ROWS));
         prop_assert!(seen.iter().all(|&row| row < len));
         prop_assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len());
     }
@@ -192,8 +192,8 @@ fn no_more_is_weighed_than_the_limit_however_many_there_are() {
         asked += 1;
         idler(slot, 1)
     });
-    assert_eq!(choose(endless, state(1)), Some(peer(EVICTION_CANDIDATES_MAX - 1)));
-    assert_eq!(asked, EVICTION_CANDIDATES_MAX);
+    assert_eq!(choose(endless, state(1)), Some(peer(MAX_EVICTION_CANDIDATES - 1)));
+    assert_eq!(asked, MAX_EVICTION_CANDIDATES);
 }
 
 #[test]

@@ -5,13 +5,13 @@
 //! which costs little, for whoever goes on as before is banned again. A ban that is loaded lasts no longer than it was
 //! given, whatever the wall clock says by then.
 //!
-//! There are at most [`BANS_MAX`] bans. Of those above it goes the one that would end soonest, first of those that
+//! There are at most [`MAX_BANS`] bans. Of those above it goes the one that would end soonest, first of those that
 //! were earned and only then of those that the embedder asked for, so that no number of hosts can drive out what was
 //! asked for. Nothing in here writes to the book: each call returns what has changed, for the caller to do so.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
-use crate::limits::BANS_MAX;
+use crate::limits::MAX_BANS;
 use crate::manager::keyed::KeyedState;
 use crate::time::{Instant, UnixTime};
 use std::collections::{BTreeSet, HashMap};
@@ -59,7 +59,7 @@ struct Entry {
 
 impl BanList {
     pub(crate) fn new(state: KeyedState) -> Self {
-        Self::with_room_for(BANS_MAX, state)
+        Self::with_room_for(MAX_BANS, state)
     }
 
     fn with_room_for(max: usize, state: KeyedState) -> Self {

@@ -97,7 +97,7 @@ fn a_ban_for_ever_ends_by_no_clock() {
 }
 
 #[test]
-fn seed_e38_a_ban_is_of_the_host_with_all_its_addresses() {
+fn req_e38_a_ban_is_of_the_host_with_all_its_addresses() {
     let mut list = BanList::new(state());
     let banned: IpAddr = "2a00:1:2:3::1".parse().unwrap();
     let _ = list.ban(Host::of(banned), BanReason::Manual, None, Instant::ZERO, START);
@@ -171,7 +171,7 @@ fn load(since: i64, until: i64) -> Option<(UnixTime, Option<UnixTime>)> {
 }
 
 #[test]
-fn seed_e38_a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
+fn req_e38_a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
     let at = |secs| wall(secs).as_secs();
     assert_eq!(load(at(-100), at(50)), Some((wall(-100), Some(wall(50)))));
     assert_eq!(load(at(-100), at(0)), None);
@@ -208,13 +208,13 @@ fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_f
     for bits in 0..HOSTS {
         let now = Instant::from_nanos(u64::from(bits));
         let outcome = list.ban(host(bits), BanReason::Misbehaviour, hour, now, START);
-        let expected = (bits + 1).checked_sub(BANS_MAX as u32).map(host);
+        let expected = (bits + 1).checked_sub(MAX_BANS as u32).map(host);
         let Outcome::Entered { displaced, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(displaced.map(|ban| ban.host), expected);
     }
-    assert_eq!((list.entries.len(), list.asked_for.len()), (BANS_MAX, 1));
-    assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (BANS_MAX, BANS_MAX));
-    assert!(list.entries.capacity() <= 4 * BANS_MAX, "the map keeps room for as many as it has");
+    assert_eq!((list.entries.len(), list.asked_for.len()), (MAX_BANS, 1));
+    assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (MAX_BANS, MAX_BANS));
+    assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map keeps room for as many as it has");
     let now = Instant::from_nanos(u64::from(HOSTS));
     assert!(list.is_banned(address(HOSTS), now, START) && list.is_banned(address(HOSTS - 1), now, START));
     assert!(!list.is_banned(address(0), now, START));
@@ -253,7 +253,7 @@ fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
     assert_eq!(load(&mut list, after(Duration::from_millis(1))), Outcome::Outlasted(ban));
 }
 
-const MODEL_MAX: usize = 5;
+const MAX_MODEL: usize = 5;
 
 /// A ban as one would write it down: what was given, and when by which clock.
 #[derive(Clone, Debug)]
@@ -307,12 +307,12 @@ impl Model {
             self.given.remove(at);
         }
         let Outcome::Entered { ban, displaced } = outcome else {
-            assert_eq!((outcome, self.given.len()), (Outcome::Full, MODEL_MAX));
+            assert_eq!((outcome, self.given.len()), (Outcome::Full, MAX_MODEL));
             assert!(self.given.iter().all(|given| !given.left(now, unix).is_zero() && !given.goes_before(&new)));
             return;
         };
         assert_eq!(ban, new.ban);
-        assert_eq!(displaced.is_some(), self.given.len() == MODEL_MAX);
+        assert_eq!(displaced.is_some(), self.given.len() == MAX_MODEL);
         if let Some(displaced) = displaced {
             let at = self.given.iter().position(|given| given.ban == displaced).expect("it was in the list");
             let gone = self.given.remove(at);
@@ -383,7 +383,7 @@ proptest! {
     fn the_list_does_as_a_naive_one_while_both_clocks_are_set_to_and_fro(
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let mut list = BanList::with_room_for(MODEL_MAX, state());
+        let mut list = BanList::with_room_for(MAX_MODEL, state());
         let mut model = Model::default();
         let (mut now, mut unix) = (Instant::ZERO, START);
         for step in steps {

@@ -7,7 +7,7 @@ use crate::id::LinkId;
 // --- The fixed list -------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_the_book() {
+fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_the_book() {
     let peers = private(30);
     let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
     scene.book = Book::of(&private(40), Standing::Valid);
@@ -26,7 +26,7 @@ fn seed_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_t
 }
 
 #[test]
-fn seed_e26_a_link_local_address_is_dialled_on_its_interface() {
+fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     let (first, second) = (address("[fe80::1%2]:8333"), address("[fe80::1%3]:8333"));
     let mut scene = Scene::fixed(&[first]);
     assert_eq!(scene.next(), Some(first));
@@ -68,7 +68,7 @@ fn a_list_of_100_000_is_served_in_turns() {
 }
 
 #[test]
-fn seed_e26_a_ban_is_honoured_and_looked_at_again() {
+fn req_e26_a_ban_is_honoured_and_looked_at_again() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers);
     scene.banned.push(peers[0]);
@@ -89,7 +89,7 @@ fn seed_e26_a_ban_is_honoured_and_looked_at_again() {
 }
 
 #[test]
-fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
+fn req_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
     let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next_all(), peers);
@@ -113,7 +113,7 @@ fn seed_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
 // --- One link per address -------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e31_there_is_no_second_link_to_an_address() {
+fn req_e31_there_is_no_second_link_to_an_address() {
     let peers = private(2);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
         assert_eq!(scene.next_all(), peers[..1]);
@@ -131,7 +131,7 @@ fn seed_e31_there_is_no_second_link_to_an_address() {
 }
 
 #[test]
-fn seed_e31_who_has_connected_to_us_is_not_dialled() {
+fn req_e31_who_has_connected_to_us_is_not_dialled() {
     let peers = private(2);
     let link = LinkId::new(3, 0);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
@@ -241,7 +241,7 @@ fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
 // --- Other settings -------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e28_lower_numbers_close_nobody() {
+fn req_e28_lower_numbers_close_nobody() {
     let mut scene = Scene::normal(&private(30));
     let dialled = scene.next_all();
     assert_eq!(dialled.len(), 8);

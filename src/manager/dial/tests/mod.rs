@@ -5,7 +5,7 @@ mod lists;
 mod orders;
 
 use super::*;
-use crate::limits::{DIAL_PAUSE_FIRST, DIAL_RECORDS_MAX, GROUP_DIAL_PAUSE, NO_CANDIDATES_DELAY};
+use crate::limits::{DIAL_PAUSE_FIRST, GROUP_DIAL_PAUSE, MAX_DIAL_RECORDS, NO_CANDIDATES_DELAY};
 use crate::protocol::Network;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -145,7 +145,7 @@ fn secs(secs: u64) -> Duration {
 // --- Back-off and restart -------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
+fn req_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
     let peers = private(1);
     for ended in [Ended::Unreached, Ended::MissedDeadline, Ended::TurnedAway] {
         for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
@@ -162,7 +162,7 @@ fn seed_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_g
 }
 
 #[test]
-fn seed_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_before_them() {
+fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_before_them() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 1;
@@ -190,7 +190,7 @@ fn seed_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then
 }
 
 #[test]
-fn seed_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_rank() {
+fn req_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_rank() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 2;
@@ -208,7 +208,7 @@ fn seed_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_r
 }
 
 #[test]
-fn seed_e20_a_success_begins_the_count_anew() {
+fn req_e20_a_success_begins_the_count_anew() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20] {
@@ -223,7 +223,7 @@ fn seed_e20_a_success_begins_the_count_anew() {
 }
 
 #[test]
-fn seed_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
+fn req_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -244,7 +244,7 @@ fn seed_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
 }
 
 #[test]
-fn seed_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
+fn req_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -265,7 +265,7 @@ fn seed_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
 }
 
 #[test]
-fn seed_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
+fn req_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -291,7 +291,7 @@ fn a_reject_right_behind_the_handshake_is_no_success() {
 }
 
 #[test]
-fn seed_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
+fn req_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -309,7 +309,7 @@ fn seed_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_th
 }
 
 #[test]
-fn seed_e19_who_was_dismissed_is_left_alone() {
+fn req_e19_who_was_dismissed_is_left_alone() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -441,7 +441,7 @@ fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
 // --- The book -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn seed_e25_valid_addresses_come_before_unknown_ones_then_inaccessible_ones_and_others_not_at_all() {
+fn req_e25_valid_addresses_come_before_unknown_ones_then_inaccessible_ones_and_others_not_at_all() {
     let peers = private(12);
     let mut book = Book::of(&peers[..4], Standing::Unknown);
     book.standings.extend(peers[4..7].iter().map(|&peer| (peer, Some(Standing::Valid))));
@@ -480,7 +480,7 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
 }
 
 #[test]
-fn seed_e23_dials_stop_at_the_target_whoever_makes_it_up() {
+fn req_e23_dials_stop_at_the_target_whoever_makes_it_up() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
         assert!(scene.dialler.slots.try_take(), "somebody has connected to us");
@@ -542,7 +542,7 @@ fn of_100_000_addresses_that_fail_not_all_are_remembered() {
         let is_remembered = matches!(verdict, Verdict::WaitUntil(_));
         assert!(is_remembered || verdict == Verdict::Inaccessible);
         if !is_remembered {
-            assert_eq!(scene.dialler.records.len(), DIAL_RECORDS_MAX);
+            assert_eq!(scene.dialler.records.len(), MAX_DIAL_RECORDS);
         }
     }
     scene.pass(secs(7));
@@ -553,7 +553,7 @@ fn of_100_000_addresses_that_fail_not_all_are_remembered() {
     scene.assert_waits(verdict, secs(10));
     scene.book = Book::default();
     scene.pass(secs(10) + scene.config.restart_window);
-    for _ in 0..=DIAL_RECORDS_MAX / CANDIDATE_TRIES {
+    for _ in 0..=MAX_DIAL_RECORDS / CANDIDATE_TRIES {
         scene.dialler.book_changed();
         assert_eq!(scene.next(), None);
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Dial,
-    Command(usize),
+    Request(usize),
     Open(usize),
     Ready(usize),
     End(usize, Ended),
@@ -31,7 +31,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let which = || 0..7_usize;
     prop_oneof![
         6 => Just(Step::Dial),
-        2 => which().prop_map(Step::Command),
+        2 => which().prop_map(Step::Request),
         3 => which().prop_map(Step::Open),
         3 => which().prop_map(Step::Ready),
         6 => (which(), any_end()).prop_map(|(which, ended)| Step::End(which, ended)),
@@ -51,7 +51,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
     let chosen = |live: &[SocketAddr], which: usize| live.get(which % live.len().max(1)).copied();
     match step {
         Step::Dial => live.extend(scene.next_all()),
-        Step::Command(which) => {
+        Step::Request(which) => {
             let expected = match live.contains(&peers[which]) {
                 true => Err(Taken::Address),
                 false if live.len() >= scene.config.max_peers => Err(Taken::Slots),

@@ -5,7 +5,7 @@ use crate::address::Host;
 use crate::id::LinkId;
 use crate::manager::ban::{Ban, BanReason};
 use crate::manager::store::{Batch, Change, KnownPeer, Persisted};
-use crate::sim::invariant::hearsay::{SHARE_MAX, Teller};
+use crate::sim::invariant::hearsay::{MAX_SHARE, Teller};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
@@ -124,5 +124,5 @@ fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<It
 
 /// Half as many as one range may fill of the book, and one more.
 fn strangers(half: usize) -> Vec<String> {
-    (0..=SHARE_MAX / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
+    (0..=MAX_SHARE / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
 }

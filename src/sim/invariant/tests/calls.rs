@@ -130,26 +130,26 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.streamed(LINK, &block(5), 0, 5, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.admitted(LINK, &block(5), Delivery::Chunks);
         ledger.streamed(LINK, &block(5), 1, 4, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.admitted(LINK, &block(5), Delivery::Chunks);
         ledger.streamed(LINK, &block(5), 0, 4, true);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Stream);
-        ledger.admitted(LINK, &block(6), Delivery::Stream);
+        ledger.admitted(LINK, &block(5), Delivery::Chunks);
+        ledger.admitted(LINK, &block(6), Delivery::Chunks);
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.admitted(LINK, &block(5), Delivery::Chunks);
         ledger.streamed(LINK, &block(5), 0, 4, false);
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
     }),
     (16, |ledger| {
-        ledger.admitted(LINK, &block(5), Delivery::Stream);
+        ledger.admitted(LINK, &block(5), Delivery::Chunks);
         ledger.streamed(LINK, &block(5), 0, 4, false);
-        let cut = Event::StreamCut { header: block(5), received: 3, reason: CloseReason::ClosedByPeer };
+        let cut = Event::BodyCut { header: block(5), received: 3, reason: CloseReason::ClosedByPeer };
         ledger.event(LINK, &cut, LATE, Some(true));
     }),
     (17, |ledger| wrote(ledger, b"no magic at the beginning of these bytes")),
@@ -263,7 +263,7 @@ fn there() -> SocketAddr {
 
 fn drawn() -> ManagerSummary {
     let draw = Draw { address: there(), places_taken: 1 };
-    ManagerSummary { places_taken: 1, places_max: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
+    ManagerSummary { places_taken: 1, max_places: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
 }
 
 /// A dial was not answered in time, and the address is left alone for this long.
@@ -389,13 +389,13 @@ fn a_life_as_it_should_be_breaks_nothing() {
         ledger.admitted(LINK, &block(bytes), delivery);
     }
     ledger.delivered(LINK, &block(7));
-    ledger.admitted(LINK, &block(9), Delivery::Stream);
+    ledger.admitted(LINK, &block(9), Delivery::Chunks);
     ledger.streamed(LINK, &block(9), 0, 4, false);
     ledger.streamed(LINK, &block(9), 4, 5, true);
-    ledger.admitted(LINK, &block(9), Delivery::Stream);
+    ledger.admitted(LINK, &block(9), Delivery::Chunks);
     ledger.streamed(LINK, &block(9), 0, 4, false);
     let reason = CloseReason::TimedOut(Deadline::Body);
-    ledger.event(LINK, &Event::StreamCut { header: block(9), received: 4, reason }, LATE, Some(true));
+    ledger.event(LINK, &Event::BodyCut { header: block(9), received: 4, reason }, LATE, Some(true));
     ledger.event(LINK, &closed(reason), LATE, Some(true));
     ledger.closed_socket(LINK);
     ledger.waited(LATE);

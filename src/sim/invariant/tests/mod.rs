@@ -7,7 +7,7 @@ mod calls;
 use super::ledger::Ledger;
 use super::saved::Disk;
 use super::sweep::{self, Memory, SweepSight};
-use super::turn::{self, TurnSight, UNREAD_TURNS_MAX};
+use super::turn::{self, MAX_UNREAD_TURNS, TurnSight};
 use super::{
     Bounds, Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
     managing, outside,
@@ -17,8 +17,8 @@ use crate::config::{Config, ManagerConfig};
 use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{
-    BANS_MAX, BOOK_PEERS_MAX, BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, OVER_CAPACITY_MAX, PINGS_OUTSTANDING_MAX,
-    READ_BLOCK_BYTES, SEND_QUEUE_MAX_BYTES, TICK, UNHEARD_GRACE,
+    BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BANS, MAX_BOOK_PEERS, MAX_OVER_CAPACITY, MAX_PINGS_OUTSTANDING,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNHEARD_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
@@ -36,7 +36,7 @@ const ADDRESS: &str = "10.0.0.1:18444";
 struct Dialler(usize);
 
 impl Handler for Dialler {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for _ in 0..self.0 {
@@ -79,7 +79,7 @@ impl Scene {
         acceptor.sweep();
         assert_eq!(acceptor.violations(), []);
         let inspection = acceptor.inspect();
-        assert_eq!(inspection.summary.ready_peers, 2);
+        assert_eq!(inspection.summary.ready_count, 2);
         let mut ledger = Ledger::new(Bounds::of(&config()));
         for link in &inspection.links {
             ledger.opened_socket(link.id, false);
@@ -141,7 +141,7 @@ impl Scene {
         let LinkReport { connection_type, state: before, .. } = *self.link();
         let summary = &mut self.inspection.summary;
         summary.connections.moved(connection_type, before, state);
-        summary.ready_peers = summary.connections.in_state(ConnectionState::Connected);
+        summary.ready_count = summary.connections.in_state(ConnectionState::Connected);
         self.link().state = state;
     }
 
@@ -168,7 +168,7 @@ const SWEEPS: &[Doctored] = &[
     (1, |scene| scene.inspection.summary.connections.add(ConnectionType::Inbound, ConnectionState::Connected)),
     (1, |scene| scene.inspection.summary.inbound -= 1),
     (1, |scene| scene.inspection.summary.over_capacity += 1),
-    (1, |scene| scene.inspection.summary.ready_peers += 1),
+    (1, |scene| scene.inspection.summary.ready_count += 1),
     (1, |scene| scene.inspection.occupied_slots += 1),
     (1, |scene| scene.inspection.retired_slots += 1),
     (1, |scene| scene.inspection.slots = 1),
@@ -218,7 +218,7 @@ const SWEEPS: &[Doctored] = &[
     }),
     (14, |scene| scene.inspection.summary.send_queues = 1),
     (14, |scene| scene.inspection.summary.waiting_bytes = 1),
-    (14, |scene| scene.queue(SEND_QUEUE_MAX_BYTES + READ_BLOCK_BYTES + 1)),
+    (14, |scene| scene.queue(MAX_SEND_QUEUE_BYTES + READ_BLOCK_BYTES + 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.services += 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.protocol_version -= 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.max_recv_payload_bytes += 1)),
@@ -247,7 +247,7 @@ const SWEEPS: &[Doctored] = &[
         let link = scene.link();
         (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
     }),
-    (23, |scene| scene.link().pings = PINGS_OUTSTANDING_MAX + 1),
+    (23, |scene| scene.link().pings = MAX_PINGS_OUTSTANDING + 1),
     (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").places_taken -= 1),
     (24, |scene| scene.manager().hosts += 1),
     (24, |scene| scene.manager().groups += 1),
@@ -266,7 +266,7 @@ const SWEEPS: &[Doctored] = &[
 const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
     |scene| (scene.end().is_readable, scene.end().will_be_readable) = (true, true),
-    |scene| scene.queue(SEND_QUEUE_MAX_BYTES),
+    |scene| scene.queue(MAX_SEND_QUEUE_BYTES),
     |scene| {
         scene.queue(1);
         (scene.end().is_writable, scene.end().will_be_writable) = (true, true);
@@ -296,8 +296,8 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         });
     },
     |scene| {
-        scene.queue(2 * SEND_QUEUE_MAX_BYTES);
-        scene.link().outgoing.largest_bytes = SEND_QUEUE_MAX_BYTES;
+        scene.queue(2 * MAX_SEND_QUEUE_BYTES);
+        scene.link().outgoing.largest_bytes = MAX_SEND_QUEUE_BYTES;
     },
 ];
 
@@ -306,7 +306,7 @@ fn passed_over(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
     scene.memory.ready = vec![LinkId::new(50, 0); position];
     scene.memory.ready.push(id);
-    scene.memory.turn = scene.ledger.turn - UNREAD_TURNS_MAX - 1;
+    scene.memory.turn = scene.ledger.turn - MAX_UNREAD_TURNS - 1;
     scene.link().is_ready = true;
     scene.inspection.ready = vec![id];
 }
@@ -373,7 +373,7 @@ impl Turn {
             before: summary.clone(),
             after: summary,
             bounds: Bounds::of(&config()),
-            next_unread_turns: UNREAD_TURNS_MAX,
+            next_unread_turns: MAX_UNREAD_TURNS,
             undurable: Vec::new(),
             misdated_pings: Vec::new(),
             untold: Vec::new(),
@@ -405,7 +405,7 @@ type DoctoredTurn = (u8, fn(&mut Turn));
 
 const TURNS: &[DoctoredTurn] = &[
     (1, |turn| turn.after.links += 1),
-    (1, |turn| turn.after.ready_peers += 1),
+    (1, |turn| turn.after.ready_count += 1),
     (1, |turn| turn.after.over_capacity += 1),
     (1, |turn| turn.bounds.max_links = 1),
     (9, |turn| turn.after.wait = Wait::Zero),
@@ -419,15 +419,15 @@ const TURNS: &[DoctoredTurn] = &[
     (11, |turn| turn.after.counters.bytes_received += 2 * READ_BLOCK_BYTES as u64 + 1),
     (11, |turn| turn.after.counters.frames_received += 3),
     (12, |turn| turn.next_unread_turns += 1),
-    (13, |turn| turn.after.gathered_bytes = turn.bounds.gathered_max_bytes + 1),
+    (13, |turn| turn.after.gathered_bytes = turn.bounds.max_gathered_bytes + 1),
     (21, |turn| turn.after.timers = turn.after.links + 1),
     (22, |turn| (turn.before.wake_at, turn.after.wake_at) = (Some(Instant::ZERO), Some(Instant::ZERO))),
     (23, |turn| turn.after.counters.pongs_received = turn.after.counters.pings_sent + 1),
     (24, |turn| turn.bounds.max_inbound = 1),
     (24, |turn| {
-        turn.after.over_capacity = OVER_CAPACITY_MAX + 1;
-        turn.after.links += OVER_CAPACITY_MAX;
-        turn.after.counters.accepted += OVER_CAPACITY_MAX as u64;
+        turn.after.over_capacity = MAX_OVER_CAPACITY + 1;
+        turn.after.links += MAX_OVER_CAPACITY;
+        turn.after.counters.accepted += MAX_OVER_CAPACITY as u64;
         turn.after.inbound = 0;
     }),
     (29, |turn| turn.told_ready += 1),
@@ -437,11 +437,11 @@ const TURNS: &[DoctoredTurn] = &[
             after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), places_taken: 3 }];
         });
     }),
-    (25, |turn| manages(turn, |after| after.bans = BANS_MAX + 1)),
+    (25, |turn| manages(turn, |after| after.bans = MAX_BANS + 1)),
     (25, |turn| manages(turn, |after| after.unannounced_bans = 1)),
     (29, |turn| turn.told_closed += 1),
     (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
-    (31, |turn| manages(turn, |after| after.book = BOOK_PEERS_MAX + 1)),
+    (31, |turn| manages(turn, |after| after.book = MAX_BOOK_PEERS + 1)),
     (31, |turn| turn.after.counters.addresses_learned = 1),
     (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
     (41, |turn| turn.untold = vec![LinkId::new(0, 0)]),
@@ -449,7 +449,7 @@ const TURNS: &[DoctoredTurn] = &[
 
 /// A manager that had all its places taken, before a turn and then not quite so after it.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
-    let mut summary = ManagerSummary { places_taken: 3, places_max: 3, target: 2, ..ManagerSummary::default() };
+    let mut summary = ManagerSummary { places_taken: 3, max_places: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
     doctor(&mut summary);
     turn.after.manager = Some(summary);
@@ -475,7 +475,7 @@ fn the_end_leaves_nothing() {
     assert!(checked::end(&nothing).is_err());
     nothing.links.clear();
     nothing.listeners.clear();
-    (nothing.summary.timers, nothing.summary.ready_peers, nothing.summary.inbound) = (0, 0, 0);
+    (nothing.summary.timers, nothing.summary.ready_count, nothing.summary.inbound) = (0, 0, 0);
     nothing.summary.connections = Census::default();
     nothing.summary.manager = Some(ManagerSummary::default());
     nothing.manager.as_mut().expect("the acceptor has one").claims.clear();
@@ -487,7 +487,7 @@ fn the_end_leaves_nothing() {
         |left| left.manager = Scene::new().inspection.manager,
         |left| left.summary.manager = Scene::new().inspection.summary.manager,
         |left| left.summary.timers = 1,
-        |left| left.summary.ready_peers = 1,
+        |left| left.summary.ready_count = 1,
         |left| left.summary.over_capacity = 1,
         |left| left.summary.gathered_bytes = 1,
         |left| left.summary.connections.add(ConnectionType::Outbound, ConnectionState::Connecting),

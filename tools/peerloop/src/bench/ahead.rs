@@ -150,7 +150,7 @@ impl Ahead {
 }
 
 impl Handler for Ahead {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.go_on(ctx);

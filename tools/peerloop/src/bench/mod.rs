@@ -20,7 +20,7 @@ use crate::output::json;
 use crate::process;
 pub(crate) use min_peers::{MinPeers, parse_min_peers};
 use node::BuiltInNode;
-use peerloop::load::{Generator, GeneratorCommand, Report};
+use peerloop::load::{Generator, GeneratorRequest, Report};
 use peerloop::net::mio::MioNet;
 use peerloop::{Handle, Reactor};
 use report::{Document, hgrm, text};
@@ -91,7 +91,7 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure
 
 fn drive(
     mut reactor: Reactor<MioNet, Generator>,
-    handle: SyncSender<Handle<GeneratorCommand>>,
+    handle: SyncSender<Handle<GeneratorRequest>>,
 ) -> Result<Report, String> {
     // The reporting thread waits for it and is still there.
     let _ = handle.send(reactor.handle());

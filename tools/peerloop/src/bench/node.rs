@@ -1,7 +1,7 @@
 //! The node of our own that `bench` talks to when it has no target: its own loop on its own thread, on loopback.
 
 use crate::exit::Failure;
-use peerloop::load::{Responder, ResponderCommand};
+use peerloop::load::{Responder, ResponderRequest};
 use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handle, Network, Reactor};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ const SPARE_LINKS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct BuiltInNode {
     pub(crate) address: SocketAddr,
-    handle: Handle<ResponderCommand>,
+    handle: Handle<ResponderRequest>,
     thread: JoinHandle<Result<(), String>>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct BuiltInNode {
 #[derive(Debug)]
 struct Ready {
     address: SocketAddr,
-    handle: Handle<ResponderCommand>,
+    handle: Handle<ResponderRequest>,
 }
 
 impl BuiltInNode {

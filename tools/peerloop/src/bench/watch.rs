@@ -11,7 +11,7 @@ use crate::status::{ANSWER_PAUSE, wait_for};
 use crate::units::{show_latency, show_seconds};
 use peerloop::Handle;
 use peerloop::api::Pending;
-use peerloop::load::{self, GeneratorCommand, Phase, Plan, Report};
+use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
 
 /// Characters of the bar that shows how much of the run is done.
@@ -21,7 +21,7 @@ const BAR_CHARS: usize = 10;
 /// is returned, and the loop is left to itself.
 pub(crate) fn watch(
     notices: &Notices,
-    handle: &Handle<GeneratorCommand>,
+    handle: &Handle<GeneratorRequest>,
     plan: &Plan,
     quiet: bool,
 ) -> Result<(Stops, Option<Report>), Failure> {
@@ -37,7 +37,7 @@ pub(crate) fn watch(
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last pongs; send it again to stop at once");
                 // A loop that has ended needs no telling.
-                let _ = handle.command(GeneratorCommand::Finish);
+                let _ = handle.command(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
                 progress.clear();
@@ -55,9 +55,9 @@ pub(crate) fn watch(
 }
 
 /// Asks for the account as it is now.
-fn report_at_once(handle: &Handle<GeneratorCommand>, stop: Stop) -> Result<Report, Failure> {
+fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
     let (answer, pending) = Pending::new();
-    let is_asked = handle.command(GeneratorCommand::Report(answer)).is_ok();
+    let is_asked = handle.command(GeneratorRequest::Report(answer)).is_ok();
     let report = if is_asked { wait_for(&pending) } else { None };
     report.map(|report| *report).ok_or_else(|| Failure {
         exit: Exit::StoppedAtOnce(stop),
@@ -80,10 +80,10 @@ impl<'a> Watch<'a> {
         Self { plan, stops: Stops::default(), pending: None, line_before: (Duration::ZERO, 0) }
     }
 
-    fn ask(&mut self, handle: &Handle<GeneratorCommand>) {
+    fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (answer, pending) = Pending::new();
         // A loop that does not take it has ended, and that is a notice of its own.
-        if handle.command(GeneratorCommand::Progress(answer)).is_ok() {
+        if handle.command(GeneratorRequest::Progress(answer)).is_ok() {
             self.pending = Some(pending);
         }
     }

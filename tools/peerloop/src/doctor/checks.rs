@@ -4,18 +4,18 @@ use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
 use crate::machine::Need;
 use crate::units::{show_bytes, show_latency};
-use peerloop::limits::{LISTEN_BACKLOG, ROW_MAX_BYTES, SEND_QUEUE_PAUSE_BYTES, USER_AGENT_MAX_BYTES};
+use peerloop::limits::{LISTEN_BACKLOG, MAX_ROW_BYTES, MAX_USER_AGENT_BYTES, SEND_QUEUE_PAUSE_BYTES};
 use peerloop::wire::Version;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 /// The most inbound peers of an SV Node as it comes, and at the most (SV Node 1.2.2, net.h, init.cpp, compat.h).
 const SV_NODE_PEERS: usize = 116;
-const SV_NODE_PEERS_MAX: usize = 856;
+const MAX_SV_NODE_PEERS: usize = 856;
 /// A clock read that enters the kernel costs more than this, one that does not a tenth of it.
-const CLOCK_READ_MAX: Duration = Duration::from_nanos(250);
+const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Latencies are told in microseconds.
-const CLOCK_STEP_MAX: Duration = Duration::from_micros(1);
+const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
 /// The largest need with one end of each connection here: that of `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
 /// When this program was not written yet.
@@ -73,7 +73,7 @@ fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
         None => format!("{has} by default"),
     };
     let highest = facts.descriptors_highest.filter(|highest| *highest < one_end);
-    let fits = facts.machine.peers_max(ACCEPT);
+    let fits = facts.machine.max_peers(ACCEPT);
     Some(if one_end > has {
         let means = format!("{peers} peers need {one_end}, this process may have {has}: enough for {fits} peers");
         finding(NAME, Verdict::Problem, value, means).change(match highest {
@@ -169,7 +169,7 @@ fn backlog(facts: &Facts) -> Option<Finding> {
 
 fn half_open(facts: &Facts) -> Option<Finding> {
     const NAME: &str = "SYN backlog";
-    let (most, cookies) = facts.half_open_max.zip(facts.syn_cookies)?;
+    let (most, cookies) = facts.max_half_open.zip(facts.syn_cookies)?;
     Some(match (cookies, most >= LISTEN_BACKLOG as u64) {
         (0, false) => finding(
             NAME,
@@ -235,7 +235,7 @@ fn clock(clock: &Clock) -> Option<Finding> {
     let Clock { source, read, step, .. } = clock;
     let name = source.as_ref().map_or("unknown source", |(current, _)| current);
     let value = format!("{name}, {} a read, steps of {}", show_latency(*read), show_latency(*step));
-    let is_good = *read <= CLOCK_READ_MAX && *step <= CLOCK_STEP_MAX;
+    let is_good = *read <= MAX_CLOCK_READ && *step <= MAX_CLOCK_STEP;
     if is_good {
         return Some(finding(NAME, Verdict::Ok, value, "latencies are told to the microsecond"));
     }
@@ -264,7 +264,7 @@ fn wall_clock(clock: &Clock) -> Option<Finding> {
 
 fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "memory";
-    let per_peer = (ROW_MAX_BYTES + size_of::<Version>() + USER_AGENT_MAX_BYTES) as u64 + BESIDE_ROW_BYTES;
+    let per_peer = (MAX_ROW_BYTES + size_of::<Version>() + MAX_USER_AGENT_BYTES) as u64 + BESIDE_ROW_BYTES;
     let idle = per_peer.saturating_mul(peers as u64);
     let held = (SEND_QUEUE_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
@@ -282,7 +282,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
 }
 
 fn tcp_memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
-    let pages = facts.tcp_pages_max?;
+    let pages = facts.max_tcp_pages?;
     let needed = peers as u64;
     let value = format!("{pages} pages");
     Some(match needed <= pages {
@@ -322,7 +322,7 @@ fn cpus(facts: &Facts) -> Option<Finding> {
 
 fn nodes(Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let means =
-        format!("one SV Node accepts {SV_NODE_PEERS} peers by default, {SV_NODE_PEERS_MAX} with -maxconnections=1000");
+        format!("one SV Node accepts {SV_NODE_PEERS} peers by default, {MAX_SV_NODE_PEERS} with -maxconnections=1000");
     Some(match peers <= SV_NODE_PEERS {
         true => finding("target", Verdict::Ok, format!("{peers} peers"), means),
         false => finding(
@@ -360,7 +360,7 @@ mod tests {
             descriptors_highest: Some(1_048_576),
             time_wait: Some(3),
             time_wait_reuse: Some(1),
-            half_open_max: Some(2_048),
+            max_half_open: Some(2_048),
             syn_cookies: Some(1),
             tracked: Some((10, 262_144)),
             clock: Clock {
@@ -370,7 +370,7 @@ mod tests {
                 unix: UnixTime::from_secs(1_800_000_000),
             },
             memory_bytes: Some(4 * GIB),
-            tcp_pages_max: Some(500_000),
+            max_tcp_pages: Some(500_000),
             port: Ok(()),
             refused_options: Vec::new(),
         }
@@ -388,12 +388,12 @@ mod tests {
             descriptors_highest: None,
             time_wait: None,
             time_wait_reuse: None,
-            half_open_max: None,
+            max_half_open: None,
             syn_cookies: None,
             tracked: None,
             clock: Clock { source: None, ..facts().clock },
             memory_bytes: None,
-            tcp_pages_max: None,
+            max_tcp_pages: None,
             port: Ok(()),
             refused_options: Vec::new(),
         }
@@ -454,7 +454,7 @@ mod tests {
             ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(i64::MIN)),
             ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(i64::MAX)),
             ("memory", Verdict::Problem, |facts| facts.memory_bytes = Some(1 << 20)),
-            ("TCP memory", Verdict::Warning, |facts| facts.tcp_pages_max = Some(100)),
+            ("TCP memory", Verdict::Warning, |facts| facts.max_tcp_pages = Some(100)),
             ("CPUs", Verdict::Warning, |facts| facts.machine.cpus = 1),
         ];
         for (name, verdict, spoil) in cases {

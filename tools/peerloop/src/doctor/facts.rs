@@ -29,7 +29,7 @@ pub(super) struct Facts {
     /// Whether such ports are used again for dialling: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,
     /// What half-open connections are bounded by, and whether SYN cookies make that harmless.
-    pub(super) half_open_max: Option<u64>,
+    pub(super) max_half_open: Option<u64>,
     pub(super) syn_cookies: Option<u64>,
     /// Connections that the packet filter follows, and may follow; none if it follows none.
     pub(super) tracked: Option<(u64, u64)>,
@@ -37,7 +37,7 @@ pub(super) struct Facts {
     /// Bytes of memory that can be had.
     pub(super) memory_bytes: Option<u64>,
     /// Pages of memory that all TCP connections together may have.
-    pub(super) tcp_pages_max: Option<u64>,
+    pub(super) max_tcp_pages: Option<u64>,
     /// Whether the port that a node of the network listens at can be had, or why not.
     pub(super) port: Result<(), (ErrorKind, String)>,
     /// Socket options that the system refuses.
@@ -68,13 +68,13 @@ impl Facts {
             descriptors_highest: number("/proc/sys/fs/nr_open"),
             time_wait: read("/proc/net/sockstat").as_deref().and_then(parse_time_wait),
             time_wait_reuse: number("/proc/sys/net/ipv4/tcp_tw_reuse"),
-            half_open_max: number("/proc/sys/net/ipv4/tcp_max_syn_backlog"),
+            max_half_open: number("/proc/sys/net/ipv4/tcp_max_syn_backlog"),
             syn_cookies: number("/proc/sys/net/ipv4/tcp_syncookies"),
             tracked: number("/proc/sys/net/netfilter/nf_conntrack_count")
                 .zip(number("/proc/sys/net/netfilter/nf_conntrack_max")),
             clock: Clock::gather(),
             memory_bytes: memory_bytes(),
-            tcp_pages_max: read("/proc/sys/net/ipv4/tcp_mem").as_deref().and_then(parse_last_number),
+            max_tcp_pages: read("/proc/sys/net/ipv4/tcp_mem").as_deref().and_then(parse_last_number),
             port: try_port(network.default_port()),
             refused_options: refused_options(),
         }

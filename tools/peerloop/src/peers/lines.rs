@@ -6,7 +6,7 @@
 use crate::exit::Failure;
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::limits::{BANS_MAX, BOOK_PEERS_MAX};
+use peerloop::limits::{MAX_BANS, MAX_BOOK_PEERS};
 use peerloop::store::{Change, KnownPeer, PeerStatus, UserAgent};
 use peerloop::time::UnixTime;
 use serde::de::{Deserializer, Error as _};
@@ -18,10 +18,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// The longest line; a user agent takes 256 of it.
-const LINE_MAX_BYTES: u64 = 4_096;
+const MAX_LINE_BYTES: u64 = 4_096;
 
 /// As many as a book holds.
-const LINES_MAX: usize = BOOK_PEERS_MAX + BANS_MAX;
+const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -30,7 +30,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
 /// Bad lines whose number is told.
-const TOLD_MAX: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// One line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -114,14 +114,14 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let mut line = Vec::new();
     for number in 1_usize.. {
         line.clear();
-        if lines.by_ref().take(LINE_MAX_BYTES + 1).read_until(b'\n', &mut line)? == 0 {
+        if lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        if number > LINES_MAX {
-            return Ok(Err(format!("{number}: there are more lines than the {LINES_MAX} that a book has room for")));
+        if number > MAX_LINES {
+            return Ok(Err(format!("{number}: there are more lines than the {MAX_LINES} that a book has room for")));
         }
-        if line.len() as u64 > LINE_MAX_BYTES {
-            return Ok(Err(format!("{number}: the line has more than {LINE_MAX_BYTES} bytes")));
+        if line.len() as u64 > MAX_LINE_BYTES {
+            return Ok(Err(format!("{number}: the line has more than {MAX_LINE_BYTES} bytes")));
         }
         let text = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
         if text.iter().all(u8::is_ascii_whitespace) {
@@ -135,7 +135,7 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
             (Err(why), None) => first = Some(format!("{number}: {why}")),
             (Err(_), Some(_)) => more.push(number),
         }
-        for (count, what, most) in [(changes.len() - bans, "peers", BOOK_PEERS_MAX), (bans, "bans", BANS_MAX)] {
+        for (count, what, most) in [(changes.len() - bans, "peers", MAX_BOOK_PEERS), (bans, "bans", MAX_BANS)] {
             if count > most {
                 return Ok(Err(format!("{number}: there are more {what} than the {most} that a book has room for")));
             }
@@ -145,8 +145,8 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
 }
 
 fn also_bad(numbers: &[usize]) -> String {
-    let told: Vec<String> = numbers.iter().take(TOLD_MAX).map(ToString::to_string).collect();
-    match (told.is_empty(), numbers.len().saturating_sub(TOLD_MAX)) {
+    let told: Vec<String> = numbers.iter().take(MAX_TOLD).map(ToString::to_string).collect();
+    match (told.is_empty(), numbers.len().saturating_sub(MAX_TOLD)) {
         (true, _) => String::new(),
         (false, 0) => format!("; bad as well: {}", told.join(", ")),
         (false, others) => format!("; bad as well: {}, and {others} others", told.join(", ")),
@@ -387,8 +387,8 @@ mod tests {
     #[test]
     fn more_peers_or_bans_than_a_book_holds_are_refused_by_what_they_are() {
         for (line, what, most) in [
-            ("{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n", "peers", BOOK_PEERS_MAX),
-            ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null}}\n", "bans", BANS_MAX),
+            ("{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n", "peers", MAX_BOOK_PEERS),
+            ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null}}\n", "bans", MAX_BANS),
         ] {
             assert_eq!(read_text(&line.repeat(most)).map(|changes| changes.len()), Ok(most));
             let refused = read_text(&line.repeat(most + 1)).unwrap_err();
@@ -398,10 +398,10 @@ mod tests {
 
     #[test]
     fn neither_a_line_nor_their_number_is_without_a_limit() {
-        let long = format!("\n{}", "x".repeat(LINE_MAX_BYTES as usize + 1));
-        assert_eq!(read_text(&long), Err(format!("2: the line has more than {LINE_MAX_BYTES} bytes")));
-        let many = "\n".repeat(LINES_MAX + 1);
-        assert!(read_text(&many).unwrap_err().starts_with(&format!("{}: there are more", LINES_MAX + 1)));
+        let long = format!("\n{}", "x".repeat(MAX_LINE_BYTES as usize + 1));
+        assert_eq!(read_text(&long), Err(format!("2: the line has more than {MAX_LINE_BYTES} bytes")));
+        let many = "\n".repeat(MAX_LINES + 1);
+        assert!(read_text(&many).unwrap_err().starts_with(&format!("{}: there are more", MAX_LINES + 1)));
         assert_eq!(read_text(&many[1..]), Ok(Vec::new()));
     }
 

@@ -15,7 +15,7 @@ use crate::output;
 use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 /// Pings sent, each after the answer to the one before.
 const PINGS: usize = 10;
 /// Rejects that are kept; a peer may send any number.
-const REJECTS_MAX: usize = 8;
+const MAX_REJECTS: usize = 8;
 /// Rows of the loop: the connection that is probed, and one that has failed and keeps its row until then.
-const LINKS_MAX: usize = 2;
+const MAX_LINKS: usize = 2;
 
 /// What was learned.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let target = targets::resolve(&args.target, network, args.family.family())?;
     machine::complain_of_refused_options();
     let config = Config {
-        max_links: LINKS_MAX,
+        max_links: MAX_LINKS,
         connect_timeout: args.timeout,
         handshake_timeout: args.timeout,
         pong_timeout: args.timeout,
@@ -161,7 +161,7 @@ impl Prober {
         }
     }
 
-    fn fail(&mut self, ctx: &mut Ctx<'_>, error: CommandError) {
+    fn fail(&mut self, ctx: &mut Ctx<'_>, error: RequestError) {
         self.findings.failed.get_or_insert_with(|| error.to_string());
         ctx.stop();
     }
@@ -196,13 +196,13 @@ impl Prober {
 }
 
 impl Handler for Prober {
-    type Command = Abort;
+    type Request = Abort;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.connect(ctx);
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, Abort(stop): Abort) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, Abort(stop): Abort) {
         self.findings.failed.get_or_insert_with(|| format!("stopped by {}", stop.signal()));
         if let Some(peer) = self.current {
             ctx.abort(peer, LocalCause::Requested.into());
@@ -234,7 +234,7 @@ impl Handler for Prober {
                 self.findings.stream_policies = stream_policies.map(|names| names.escape_ascii().to_string());
             }
             Event::SendHeaders => self.findings.send_headers = true,
-            Event::Rejected(reject) if self.findings.rejects.len() < REJECTS_MAX => {
+            Event::Rejected(reject) if self.findings.rejects.len() < MAX_REJECTS => {
                 // Both texts are the peer's.
                 let (message, reason) = (reject.message.escape_ascii(), reject.reason.escape_ascii());
                 let RejectCode(code) = reject.code;

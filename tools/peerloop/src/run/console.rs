@@ -1,7 +1,7 @@
 //! What a node says while it runs: lines with a time and a level on stderr, above a status line on a terminal.
 //!
 //! All of it is written by one thread, fed by a queue: the loop, whose log this is, never waits for a terminal or a
-//! pipe. When [`QUEUE_MAX_LINES`] wait, what comes is dropped, and the next line that fits says how much.
+//! pipe. When [`MAX_QUEUE_LINES`] wait, what comes is dropped, and the next line that fits says how much.
 
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -15,10 +15,10 @@ use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
 /// Lines that may wait to be written.
-const QUEUE_MAX_LINES: usize = 1_024;
+const MAX_QUEUE_LINES: usize = 1_024;
 
 /// How long the end waits for the last lines to be written.
-pub(super) const FLUSH_MAX: Duration = Duration::from_millis(500);
+pub(super) const MAX_FLUSH: Duration = Duration::from_millis(500);
 
 /// What logs the events of the library; records of other crates are dropped.
 const TARGET: &str = "peerloop";
@@ -49,7 +49,7 @@ enum Said {
 impl Console {
     /// Starts the thread and becomes the process's logger.
     pub(super) fn start(quiet: bool, level: LevelFilter) -> Result<Self, Failure> {
-        let (said, queue) = sync_channel(QUEUE_MAX_LINES);
+        let (said, queue) = sync_channel(MAX_QUEUE_LINES);
         let progress = Progress::new(quiet);
         let console = Self { said, lost: Arc::default(), is_live: progress.is_live() };
         let lost = Arc::clone(&console.lost);
@@ -81,7 +81,7 @@ impl Console {
         let (done, is_done) = sync_channel(1);
         let sent = self.said.try_send(Said::Clear).and_then(|()| self.said.try_send(Said::Flush(done)));
         if sent.is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_MAX);
+            let _ = is_done.recv_timeout(MAX_FLUSH);
         }
     }
 

@@ -278,7 +278,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn seed_e47_every_name_is_our_own_and_every_metric_there_once() {
+    fn req_e47_every_name_is_our_own_and_every_metric_there_once() {
         let text = exposition(Snapshot::default(), Network::Regtest).unwrap();
         assert!(text.ends_with("# EOF\n"), "{text}");
         let mut named = BTreeSet::new();

@@ -1,8 +1,8 @@
 //! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a client which is slow or sends nothing holds no other up. At
-//! most [`CONNECTIONS_MAX`] are open: a new one closes the oldest. Each has [`REQUEST_MAX`] for its request and as much
-//! again for the answer, and a request head of at most [`HEAD_MAX_BYTES`].
+//! most [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request and as much
+//! again for the answer, and a request head of at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 /// Connections at once, the oldest of which gives way to a new one. With their heads and answers of some 100 KB each
 /// they take 7 MB at the most; idle scrapers of several collectors fit many times over.
-pub(super) const CONNECTIONS_MAX: usize = 64;
+pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// The longest head of a request: browsers and proxies send 1 or 2 KiB.
-const HEAD_MAX_BYTES: usize = 8 * 1024;
+const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// Time for a request to arrive, and as much again for its answer to be taken.
-const REQUEST_MAX: Duration = Duration::from_secs(2);
+const MAX_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long to wait when no connection can be accepted, as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -81,15 +81,15 @@ fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) 
 
 /// Accepts all that wait; returns whether it can go on so.
 fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
-    for _ in 0..CONNECTIONS_MAX {
+    for _ in 0..MAX_CONNECTIONS {
         match listener.accept() {
             Ok((socket, _)) => {
-                if connections.len() >= CONNECTIONS_MAX {
+                if connections.len() >= MAX_CONNECTIONS {
                     connections.remove(0);
                 }
                 // A socket that cannot be made so is lost, and closed.
                 if socket.set_nonblocking(true).is_ok() {
-                    let until = Instant::now() + REQUEST_MAX;
+                    let until = Instant::now() + MAX_REQUEST;
                     connections.push(Connection { socket, until, stage: Stage::Reading(Vec::new()) });
                 }
             }
@@ -140,7 +140,7 @@ impl Connection {
                     Progress::Blocked => true,
                     Progress::Done => {
                         self.stage = Stage::Writing { answer: answer(head), written: 0 };
-                        self.until = now + REQUEST_MAX;
+                        self.until = now + MAX_REQUEST;
                         false
                     }
                 },
@@ -169,8 +169,8 @@ enum Progress {
 /// Reads up to the end of the head, the end of the stream, or the limit.
 fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     let mut part = [0; 1024];
-    while head.len() < HEAD_MAX_BYTES && !is_whole(head) {
-        let room = part.len().min(HEAD_MAX_BYTES - head.len());
+    while head.len() < MAX_HEAD_BYTES && !is_whole(head) {
+        let room = part.len().min(MAX_HEAD_BYTES - head.len());
         match socket.read(&mut part[..room]) {
             // A client that connects and sends nothing gets no answer.
             Ok(0) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
@@ -251,7 +251,7 @@ impl Request {
     /// The status of the answer to anything else.
     fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
         const BAD_REQUEST: &str = "400 Bad Request";
-        if !is_whole(head) && head.len() >= HEAD_MAX_BYTES {
+        if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
             return Err("431 Request Header Fields Too Large");
         }
         let head = std::str::from_utf8(head).map_err(|_| BAD_REQUEST)?;
@@ -405,7 +405,7 @@ mod tests {
     fn clients_that_are_idle_or_slow_hold_no_other_up() {
         let (address, _) = server(Some("x"));
         // Twice as many as may be open: the oldest give way.
-        let idle: Vec<TcpStream> = (0..2 * CONNECTIONS_MAX)
+        let idle: Vec<TcpStream> = (0..2 * MAX_CONNECTIONS)
             .map(|at| {
                 let mut client = TcpStream::connect(address).unwrap();
                 if at % 2 == 1 {
@@ -427,7 +427,7 @@ mod tests {
         stuck.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
         // It takes nothing for longer than it may.
-        std::thread::sleep(REQUEST_MAX + Duration::from_millis(500));
+        std::thread::sleep(MAX_REQUEST + Duration::from_millis(500));
         let mut taken = Vec::new();
         let _ = stuck.read_to_end(&mut taken);
         assert!(taken.len() < MORE_THAN_BUFFERS_TAKE, "{}", taken.len());
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn a_head_without_an_end_is_cut_at_its_limit_and_its_sender_reads_the_answer() {
         let (address, _) = server(Some("x"));
-        let text = ask(address, &[b'x'; 4 * HEAD_MAX_BYTES]);
+        let text = ask(address, &[b'x'; 4 * MAX_HEAD_BYTES]);
         assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");
     }
 

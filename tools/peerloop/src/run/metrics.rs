@@ -1,7 +1,7 @@
 //! `--metrics-addr`: the state of a loop over HTTP, for collectors that ask now and then.
 //!
 //! A thread of its own serves them all at once ([`http`]). It asks the loop for a snapshot at most every
-//! [`SNAPSHOT_INTERVAL_MIN`], however many clients ask it, so that no flood reaches the loop.
+//! [`MIN_SNAPSHOT_INTERVAL`], however many clients ask it, so that no flood reaches the loop.
 
 use super::exposition::{Snapshot, exposition, plain};
 use super::http::{self, Format};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const PATH: &str = "/metrics";
 
 /// How long a snapshot is given to all who ask: collectors ask every second or less often.
-const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_millis(50);
+const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The bound address.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Texts {
         now: Instant,
         snapshot: &mut impl FnMut() -> Option<String>,
     ) -> Option<Arc<str>> {
-        let is_fresh = |taken: Instant| now.saturating_duration_since(taken) < SNAPSHOT_INTERVAL_MIN;
+        let is_fresh = |taken: Instant| now.saturating_duration_since(taken) < MIN_SNAPSHOT_INTERVAL;
         if !self.taken.is_some_and(is_fresh) {
             let text = snapshot();
             *self = Self {
@@ -133,13 +133,13 @@ mod tests {
         let began = Instant::now();
         let mut take = |format, after| texts.take(format, began + after, &mut snapshot);
         let first = "# TYPE peerloop_bans counter\npeerloop_bans_total 1\n# EOF\n";
-        let just_before = SNAPSHOT_INTERVAL_MIN - Duration::from_nanos(1);
+        let just_before = MIN_SNAPSHOT_INTERVAL - Duration::from_nanos(1);
         assert_eq!(take(Format::OpenMetrics, Duration::ZERO).as_deref(), Some(first));
         assert_eq!(take(Format::OpenMetrics, just_before).as_deref(), Some(first));
         let first = "# TYPE peerloop_bans_total counter\npeerloop_bans_total 1\n";
         assert_eq!(take(Format::Plain, just_before).as_deref(), Some(first));
         let second = "# TYPE peerloop_bans_total counter\npeerloop_bans_total 2\n";
-        assert_eq!(take(Format::Plain, SNAPSHOT_INTERVAL_MIN).as_deref(), Some(second));
-        assert_eq!(take(Format::Plain, 2 * SNAPSHOT_INTERVAL_MIN), None, "a loop that has ended has no state");
+        assert_eq!(take(Format::Plain, MIN_SNAPSHOT_INTERVAL).as_deref(), Some(second));
+        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a loop that has ended has no state");
     }
 }

@@ -4,7 +4,7 @@
 //! The loop has a thread of its own, its book another, and what it says on stderr a third, so that it waits for neither
 //! a disk nor a terminal. This thread sleeps until a signal comes; only a status line on a terminal wakes it once a
 //! second. SIGHUP reads the settings again, unless it tells that the terminal is gone: that ends the node as SIGTERM
-//! does. SIGINT and SIGTERM let the peers go and the book be written: [`DRAIN_MAX`] and [`console::FLUSH_MAX`] together
+//! does. SIGINT and SIGTERM let the peers go and the book be written: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together
 //! are five seconds. A second one ends at once.
 
 mod console;
@@ -15,7 +15,7 @@ mod reload;
 
 use crate::book::{self, Known};
 use crate::cli::RunArgs;
-use crate::exit::{ECHO_MAX, Exit, Failure, Stop};
+use crate::exit::{Exit, Failure, MAX_ECHO, Stop};
 use crate::machine::{Machine, Need};
 use crate::notices::{Notice, Notices};
 use crate::output;
@@ -41,10 +41,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The least that is left for the last writing of the book; peers that go sooner leave it more.
-const BOOK_MIN: Duration = Duration::from_millis(500);
+const MIN_BOOK: Duration = Duration::from_millis(500);
 
 /// How long the peers and the book may take to end.
-const DRAIN_MAX: Duration = SHUTDOWN_GRACE.saturating_add(BOOK_MIN);
+const MAX_DRAIN: Duration = SHUTDOWN_GRACE.saturating_add(MIN_BOOK);
 
 /// When to ask the loop again whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -249,13 +249,13 @@ fn drain(
     console.say(Level::Info, &format!("{}: closing peers; send it again to exit at once", stop.signal()));
     let began = Instant::now();
     let mut is_asked = false;
-    while began.elapsed() < DRAIN_MAX {
+    while began.elapsed() < MAX_DRAIN {
         // A full queue is about to be taken; any other refusal means that the loop has ended.
         is_asked = is_asked || !matches!(handle.stop(), Err(SendError::Full(_)));
-        let left = DRAIN_MAX.saturating_sub(began.elapsed());
+        let left = MAX_DRAIN.saturating_sub(began.elapsed());
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
             Some(Notice::Ended) => return joined(thread),
-            Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) if began.elapsed() > ECHO_MAX => {
+            Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) if began.elapsed() > MAX_ECHO => {
                 let lost = if has_book { "; the book may lack the latest changes" } else { "" };
                 return Err(Failure { exit: Exit::Stopped(stop), message: format!("ended at once{lost}") });
             }
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn peers_book_and_last_lines_together_have_five_seconds() {
-        assert_eq!(DRAIN_MAX + console::FLUSH_MAX, Duration::from_secs(5));
-        assert!(DRAIN_MAX >= SHUTDOWN_GRACE + BOOK_MIN, "the book is written when the last peer has gone");
+        assert_eq!(MAX_DRAIN + console::MAX_FLUSH, Duration::from_secs(5));
+        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book is written when the last peer has gone");
     }
 }

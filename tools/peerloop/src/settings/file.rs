@@ -20,26 +20,26 @@ pub(crate) struct SettingsFile {
 }
 
 /// How long a settings file may take to be read. A pipe that nobody writes to, and a disk that hangs, take for ever.
-const READ_MAX: Duration = Duration::from_secs(5);
+const MAX_READ: Duration = Duration::from_secs(5);
 
 /// The largest settings file; all of them with their comments have some 10 KiB.
-const FILE_MAX_BYTES: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads that may be stuck at once, each a thread that waits for the system; with so many no further one begins.
-const STUCK_MAX: usize = 4;
+const MAX_STUCK: usize = 4;
 
 /// Reads that were begun and have not ended.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 impl SettingsFile {
-    /// Reads the whole file, or says what is to be done. It takes [`READ_MAX`] at the most.
+    /// Reads the whole file, or says what is to be done. It takes [`MAX_READ`] at the most.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        Self::read_within(path, READ_MAX)
+        Self::read_within(path, MAX_READ)
     }
 
     pub(super) fn read_within(path: &Path, patience: Duration) -> Result<Self, String> {
         let failed = |why: &str| format!("reading the settings in {}: {why}", path.display());
-        if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= STUCK_MAX {
+        if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= MAX_STUCK {
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
             return Err(failed("earlier reads still wait for the system; check the disk, or what writes to the pipe"));
         }
@@ -48,7 +48,7 @@ impl SettingsFile {
         let thread = Builder::new().name("settings".to_owned()).spawn(move || {
             let text = File::open(file).and_then(|file| {
                 let mut text = String::new();
-                file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map(|_| text)
+                file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map(|_| text)
             });
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
             // Nobody waits any more if it took too long.
@@ -59,8 +59,8 @@ impl SettingsFile {
             return Err(failed(&format!("starting a thread for it: {error}")));
         }
         match receiver.recv_timeout(patience) {
-            Ok(Ok(text)) if text.len() as u64 > FILE_MAX_BYTES => {
-                Err(failed(&format!("it has more than {FILE_MAX_BYTES} bytes; name a settings file")))
+            Ok(Ok(text)) if text.len() as u64 > MAX_FILE_BYTES => {
+                Err(failed(&format!("it has more than {MAX_FILE_BYTES} bytes; name a settings file")))
             }
             Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
             Ok(Err(error)) => {
@@ -82,7 +82,7 @@ impl SettingsFile {
         let given = table.get_ref().iter().map(|(key, value)| {
             let at = key.span().start;
             let name = key.get_ref().as_ref();
-            let setting = SETTINGS.iter().position(|setting| setting.name == name);
+            let setting = table::position_of(name);
             let setting = setting.ok_or_else(|| self.failure(at, &unknown(name)))?;
             let texts = texts_of(value.get_ref(), SETTINGS[setting].kind.is_list());
             let texts = texts.map_err(|why| self.failure(value.span().start, &format!("{name}: {why}")))?;

@@ -7,7 +7,7 @@ use crate::targets;
 use crate::units::{parse_address, parse_bytes, parse_count, parse_duration, write_bytes};
 use log::LevelFilter;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::limits::BLOCK_PAYLOAD_MAX_BYTES;
+use peerloop::limits::MAX_BLOCK_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, Network};
 use std::net::{IpAddr, SocketAddr};
@@ -113,12 +113,12 @@ impl Kind {
             Self::Network => *config = Config::managed(one()?.parse::<Network>().map_err(|error| error.to_string())?),
             Self::Magic => config.magic = Some(parse_magic(one()?)?),
             Self::FixedPeers => read_fixed_peers(manager(config), texts)?,
-            Self::CommandSizes => config.buffered_command_max_bytes = all(texts, parse_command_size)?,
+            Self::CommandSizes => config.max_buffered_command_bytes = all(texts, parse_command_size)?,
             Self::Duration(of) => *of(config) = parse_duration(one()?)?,
             Self::Size(of) => *of(config) = parse_bytes(one()?)?,
             Self::BlockSize(of) => {
                 *of(config) = match one()? {
-                    UNLIMITED => BLOCK_PAYLOAD_MAX_BYTES,
+                    UNLIMITED => MAX_BLOCK_PAYLOAD_BYTES,
                     text => parse_bytes(text)?,
                 };
             }
@@ -166,13 +166,13 @@ impl Kind {
                 }
             }
             Self::CommandSizes => {
-                let sizes = config.buffered_command_max_bytes.iter();
+                let sizes = config.max_buffered_command_bytes.iter();
                 list(sizes.map(|(command, bytes)| format!("{command}={}", write_bytes(*bytes))))
             }
             Self::Duration(of) => quoted(&humantime::format_duration(*of(config)).to_string()),
             Self::Size(of) => quoted(&write_bytes(*of(config))),
             Self::BlockSize(of) => match *of(config) {
-                BLOCK_PAYLOAD_MAX_BYTES => quoted(UNLIMITED),
+                MAX_BLOCK_PAYLOAD_BYTES => quoted(UNLIMITED),
                 bytes => quoted(&write_bytes(bytes)),
             },
             Self::Count(of) => of(config).to_string(),

@@ -209,6 +209,7 @@ impl clap::Args for SettingFlags {
         command.args(SETTINGS.iter().map(|setting| {
             let flag = Arg::new(setting.name)
                 .long(setting.flag().trim_start_matches('-').to_owned())
+                .aliases(setting.former_name().map(|name| name.replace('_', "-")))
                 .help(setting.help)
                 .value_name(setting.kind.value_name())
                 .help_heading("Settings");
@@ -276,7 +277,8 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
             continue;
         }
         let name = format!("{VARIABLE_PREFIX}{rest}");
-        let Some(number) = SETTINGS.iter().position(|setting| setting.variable() == name) else {
+        let is_upper = rest == rest.to_uppercase();
+        let Some(number) = table::position_of(&rest.to_lowercase()).filter(|_| is_upper) else {
             match table::nearest(&rest.to_lowercase()) {
                 None => continue,
                 Some(setting) => {

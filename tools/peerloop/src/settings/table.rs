@@ -21,7 +21,24 @@ pub(super) struct Setting {
 pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
 
 /// Edits that a mistyped name may be away from the right one.
-const EDITS_MAX: usize = 2;
+const MAX_EDITS: usize = 2;
+
+/// Settings that had another name before; files, variables and flags may use it for one more release.
+const FORMER_NAMES: [(&str, &str); 13] = [
+    ("learn_addresses", "learns_addresses"),
+    ("max_backoff", "backoff_max"),
+    ("max_per_host", "per_host_max"),
+    ("max_per_group_percent", "per_group_max_percent"),
+    ("evict_inbound", "evicts_inbound"),
+    ("min_protocol_version", "protocol_version_min"),
+    ("max_block_bytes", "block_max_bytes"),
+    ("max_message_bytes", "message_max_bytes"),
+    ("max_buffered_message_bytes", "buffered_message_max_bytes"),
+    ("max_buffered_command_bytes", "buffered_command_max_bytes"),
+    ("max_buffered_total_bytes", "buffered_total_max_bytes"),
+    ("min_body_bytes_per_second", "body_min_bytes_per_second"),
+    ("measure_peers", "measures_peers"),
+];
 
 /// Makes [`SETTINGS`] of rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of the same
 /// name. A kind that knows its place by itself has none.
@@ -55,29 +72,29 @@ settings! {
     listen [Listen]: Addresses in manager, "Address to listen at; repeatable";
     dns_seeds [DnsSeeds]: Texts in manager, "Name whose addresses are peers; repeatable";
     default_port [DefaultPort]: Port in manager, "Port of an address without one";
-    learns_addresses [LearnsAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
+    learn_addresses [LearnAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
     trusted [Trusted]: Networks in manager, "Network exempt from caps, rates and bans; repeatable";
     // Retries.
     max_restarts [MaxRestarts]: Number in manager, "Immediate restarts of a failed connection per window";
     restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
     initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
     backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
-    backoff_max [BackoffMax]: Duration in manager, "Longest pause between two dials of an address";
+    max_backoff [MaxBackoff]: Duration in manager, "Longest pause between two dials of an address";
     max_retries [MaxRetries]: Number in manager, "Failed dials after which an address counts as inaccessible";
     // Caps, bans and user agents.
-    per_host_max [PerHostMax]: Count in manager, "Maximum peers of one host";
-    per_group_max_percent [PerGroupMaxPercent]: Number in manager,
+    max_per_host [MaxPerHost]: Count in manager, "Maximum peers of one host";
+    max_per_group_percent [MaxPerGroupPercent]: Number in manager,
         "Maximum peers of one address range, in percent of max_peers";
     accepts_per_host_per_second [AcceptsPerHostPerSecond]: Number in manager,
         "Connections accepted from one host per second";
-    evicts_inbound [EvictsInbound]: Switch in manager, "Close an inbound peer for a new one if all slots are taken";
+    evict_inbound [EvictInbound]: Switch in manager, "Close an inbound peer for a new one if all slots are taken";
     ban_score [BanScore]: Number in manager, "Misbehavior score at which a host is banned";
     ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
         "User agent to refuse, any part of it or a pattern with *; repeatable";
     bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules, "User agent of Bitcoin SV nodes; repeatable";
     other_chain_agents [OtherChainAgents]: Texts in rules, "User agent of other blockchains' nodes; repeatable";
-    protocol_version_min [ProtocolVersionMin]: Number in rules, "Minimum protocol version of a peer";
+    min_protocol_version [MinProtocolVersion]: Number in rules, "Minimum protocol version of a peer";
     // Our `version`.
     protocol_version [ProtocolVersion]: Number in config, "Protocol version to claim";
     services [Services]: Bits in config,
@@ -93,16 +110,16 @@ settings! {
     // Bounds.
     max_links [MaxLinks]: Count in config, "Maximum connections, including those being opened or closed";
     max_inbound [MaxInbound]: Limit in config, "Maximum inbound connections, or unlimited";
-    block_max_bytes [BlockMaxBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
-    message_max_bytes [MessageMaxBytes]: Size in config, "Maximum size of any other message";
-    buffered_message_max_bytes [BufferedMessageMaxBytes]: Size in config,
+    max_block_bytes [MaxBlockBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
+    max_message_bytes [MaxMessageBytes]: Size in config, "Maximum size of any other message";
+    max_buffered_message_bytes [MaxBufferedMessageBytes]: Size in config,
         "Maximum size of a message buffered in memory";
-    buffered_command_max_bytes [BufferedCommandMaxBytes]: CommandSizes,
+    max_buffered_command_bytes [MaxBufferedCommandBytes]: CommandSizes,
         "Maximum for one command, as tx=4MiB; repeatable";
-    buffered_total_max_bytes [BufferedTotalMaxBytes]: Size in config, "Maximum bytes buffered at once, for all peers";
-    body_min_bytes_per_second [BodyMinBytesPerSecond]: Size in config,
+    max_buffered_total_bytes [MaxBufferedTotalBytes]: Size in config, "Maximum bytes buffered at once, for all peers";
+    min_body_bytes_per_second [MinBodyBytesPerSecond]: Size in config,
         "Minimum rate of an arriving message, per second";
-    measures_peers [MeasuresPeers]: Switch in config, "Measure what each peer costs";
+    measure_peers [MeasurePeers]: Switch in config, "Measure what each peer costs";
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
     // The program itself.
     book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";
@@ -115,10 +132,22 @@ pub(super) fn setting_of(field: Field) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.fields.contains(&field))
 }
 
+/// Finds the setting by its name or its former name, and returns its position in the table.
+pub(super) fn position_of(name: &str) -> Option<usize> {
+    SETTINGS.iter().position(|setting| setting.name == name || setting.former_name() == Some(name))
+}
+
+impl Setting {
+    /// The name that the setting had before, if it had another.
+    pub(super) fn former_name(&self) -> Option<&'static str> {
+        FORMER_NAMES.iter().find(|(name, _)| *name == self.name).map(|&(_, former)| former)
+    }
+}
+
 /// Finds the setting whose name is almost this one.
 pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     let distances = SETTINGS.iter().map(|setting| (edits(name, setting.name), setting));
-    distances.filter(|(distance, _)| *distance <= EDITS_MAX).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
+    distances.filter(|(distance, _)| *distance <= MAX_EDITS).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
 /// Characters to insert, leave out or replace to get from one text to the other.
@@ -143,7 +172,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn seed_e43_every_field_is_a_setting_and_every_setting_a_field() {
+    fn req_e43_every_field_is_a_setting_and_every_setting_a_field() {
         // What contains others, and what a node that goes on for weeks has no use for.
         let without = [Field::Manager, Field::VersionRules, Field::Seed];
         for &field in Field::ALL {

@@ -76,6 +76,15 @@ fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
 }
 
 #[test]
+fn a_former_name_of_a_setting_is_still_understood() {
+    let now = loaded(&[], &[], "max_backoff = '9m'").node;
+    assert_ne!(now, Node::default());
+    assert_eq!(loaded(&[], &[], "backoff_max = '9m'").node, now);
+    assert_eq!(loaded(&[], &[("PEERLOOP_BACKOFF_MAX", "9m")], "").node, now);
+    assert_eq!(loaded(&["--backoff-max", "9m"], &[], "").node, now);
+}
+
+#[test]
 fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
     for setting in SETTINGS {
@@ -106,24 +115,24 @@ max_peers = "1k"
 listen = ["127.0.0.1:0"]
 dns_seeds = ["seed.example"]
 default_port = 1_234
-learns_addresses = false
+learn_addresses = false
 trusted = ["10.0.0.0/8", "::1"]
 max_restarts = 0
 restart_window = "2h"
 initial_backoff = "1s 500ms"
 backoff_multiplier = 1.5
-backoff_max = "1h"
+max_backoff = "1h"
 max_retries = 3
-per_host_max = 2
-per_group_max_percent = 50
+max_per_host = 2
+max_per_group_percent = 50
 accepts_per_host_per_second = 7
-evicts_inbound = true
+evict_inbound = true
 ban_score = 50
 ban_duration = "7days"
 banned_agents = ["/bad \"one\":*"]
 bitcoin_sv_agents = ["sv"]
 other_chain_agents = []
-protocol_version_min = 70_015
+min_protocol_version = 70_015
 protocol_version = 70_015
 services = 0x25
 user_agent = "/mine:1/"
@@ -135,14 +144,14 @@ ping_interval = "0s"
 pong_timeout = "1s"
 max_links = 2000
 max_inbound = 100
-block_max_bytes = "4GiB"
-message_max_bytes = 1_048_577
-buffered_message_max_bytes = "1MiB"
-buffered_command_max_bytes = ["tx=4MiB", "inv=2KiB"]
-buffered_total_max_bytes = "64MiB"
-body_min_bytes_per_second = 0
+max_block_bytes = "4GiB"
+max_message_bytes = 1_048_577
+max_buffered_message_bytes = "1MiB"
+max_buffered_command_bytes = ["tx=4MiB", "inv=2KiB"]
+max_buffered_total_bytes = "64MiB"
+min_body_bytes_per_second = 0
 spin = false
-measures_peers = true
+measure_peers = true
 book = "/var/lib/peer \"book\".redb"
 metrics_addr = "127.0.0.1:9333"
 log_level = "debug"
@@ -159,7 +168,7 @@ fn the_example_says_every_setting_otherwise_than_its_default() {
     assert_eq!(effective.node.config.magic, Some([10, 11, 12, 13]));
     assert_eq!(effective.node.config.services, 0x25);
     let sizes = [(CommandName::TX, 4 << 20), (CommandName::INV, 2_048)];
-    assert_eq!(effective.node.config.buffered_command_max_bytes, sizes);
+    assert_eq!(effective.node.config.max_buffered_command_bytes, sizes);
     assert_eq!(effective.node.book, Some(PathBuf::from("/var/lib/peer \"book\".redb")));
     let manager = managed(&mut effective);
     assert!(matches!(&manager.mode, DialMode::Fixed(peers) if peers.len() == 2));
@@ -182,7 +191,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         "relay = false # node.toml:2",
         "ping_interval = \"2m\" # default",
         "# magic is not set # default",
-        "message_max_bytes = \"2MiB\" # default",
+        "max_message_bytes = \"2MiB\" # default",
         "services = \"0x0\" # default",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
@@ -224,12 +233,12 @@ fn a_value_that_cannot_be_read_is_named_with_its_place() {
         ("fixed_peers = ['@file']", &["`@file` is no peer"]),
         ("user_agent = ['a']", &["takes no array"]),
         ("default_port = 70000", &["`70000` is no number that fits"]),
-        ("message_max_bytes = 'unlimited'", &["`unlimited` is no size"]),
-        ("block_max_bytes = '2MB'", &["`2MB` is no size"]),
+        ("max_message_bytes = 'unlimited'", &["`unlimited` is no size"]),
+        ("max_block_bytes = '2MB'", &["`2MB` is no size"]),
         ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is no address"]),
         ("magic = '+1234567'", &["is no magic"]),
-        ("buffered_command_max_bytes = ['tx']", &["tx=4MiB"]),
-        ("buffered_command_max_bytes = ['thirteenchars=1']", &["1 to 12 characters"]),
+        ("max_buffered_command_bytes = ['tx']", &["tx=4MiB"]),
+        ("max_buffered_command_bytes = ['thirteenchars=1']", &["1 to 12 characters"]),
         ("network = 'bitcoin'", &["unknown network"]),
         ("services = 0xffffffffffffffffff", &["too large"]),
         ("start_height = 1979-05-27", &["takes no datetime"]),
@@ -258,21 +267,21 @@ fn what_is_not_valid_is_named_with_where_it_was_given() {
         message,
         "max_peers must be 1 to max_links; max_peers is 20 (default); max_links is 7 (flag --max-links)"
     );
-    let message = refusal(load(&[], &[("PEERLOOP_BACKOFF_MAX", "1s")], ""));
+    let message = refusal(load(&[], &[("PEERLOOP_MAX_BACKOFF", "1s")], ""));
     assert_eq!(
         message,
-        "variable PEERLOOP_BACKOFF_MAX: backoff_max must not be below initial_backoff; \
+        "variable PEERLOOP_MAX_BACKOFF: max_backoff must not be below initial_backoff; \
          initial_backoff is \"5s\" (default)"
     );
     assert_eq!(
-        refused("buffered_total_max_bytes = '2048'"),
-        "node.toml:1: buffered_total_max_bytes must not be below buffered_message_max_bytes; \
-         buffered_message_max_bytes is \"2MiB\" (default)"
+        refused("max_buffered_total_bytes = '2048'"),
+        "node.toml:1: max_buffered_total_bytes must not be below max_buffered_message_bytes; \
+         max_buffered_message_bytes is \"2MiB\" (default)"
     );
     assert_eq!(
-        refused("buffered_command_max_bytes = ['tx=1GiB']"),
-        "node.toml:1: buffered_command_max_bytes must not be above buffered_total_max_bytes; \
-         buffered_total_max_bytes is \"256MiB\" (default)"
+        refused("max_buffered_command_bytes = ['tx=1GiB']"),
+        "node.toml:1: max_buffered_command_bytes must not be above max_buffered_total_bytes; \
+         max_buffered_total_bytes is \"256MiB\" (default)"
     );
     assert!(refused("fixed_peers = ['192.0.2.1:0']").starts_with("node.toml:1: fixed_peers "));
 }
@@ -372,22 +381,22 @@ fn a_limit_may_be_none_or_nobody() {
     }
     assert!(refusal(load(&["--max-inbound=-1"], &[], "")).contains("`-1` is no count"));
     for (text, limit) in [("unlimited", i64::MAX as u64), ("4GiB", 4 << 30)] {
-        let effective = loaded(&["--block-max-bytes", text], &[], "");
-        assert_eq!(effective.node.config.block_max_bytes, limit);
-        let line = format!("block_max_bytes = \"{text}\" # flag --block-max-bytes\n");
+        let effective = loaded(&["--max-block-bytes", text], &[], "");
+        assert_eq!(effective.node.config.max_block_bytes, limit);
+        let line = format!("max_block_bytes = \"{text}\" # flag --max-block-bytes\n");
         assert!(effective.to_toml().contains(&line), "{}", effective.to_toml());
     }
-    assert!(refusal(load(&["--block-max-bytes", "endless"], &[], "")).contains("`endless` is no size"));
+    assert!(refusal(load(&["--max-block-bytes", "endless"], &[], "")).contains("`endless` is no size"));
 }
 
 #[test]
 fn flags_are_those_of_the_table() {
     let mut effective =
-        loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evicts-inbound", "--spin=false"], &[], "");
+        loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evict-inbound", "--spin=false"], &[], "");
     assert!(!effective.node.config.spin);
     assert_eq!(loaded(&["--start-height", "-1"], &[], "").node.config.start_height, -1);
     let manager = managed(&mut effective);
-    assert_eq!((manager.listen.len(), manager.evicts_inbound), (2, true));
+    assert_eq!((manager.listen.len(), manager.evict_inbound), (2, true));
     assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "one value is taken once");
     assert!(flags(&["--max-pers", "1"]).unwrap_err().to_string().contains("--max-peers"));
     SettingFlags::augment_args(Command::new("run")).debug_assert();

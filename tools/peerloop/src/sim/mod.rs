@@ -233,7 +233,7 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
     let least = || {
         let recording = Tape::recording(seed);
         let calls = (plan.play)(&recording, profile, patience)?.calls;
-        let patience = patience.clone().with_calls_max(calls.saturating_mul(CALLS_FACTOR));
+        let patience = patience.clone().with_max_calls(calls.saturating_mul(CALLS_FACTOR));
         let breaks = |tape: &Tape| {
             let played = (plan.play)(tape, profile, &patience);
             played.is_some_and(|played| played.violations.iter().any(|violation| violation.invariant == invariant))

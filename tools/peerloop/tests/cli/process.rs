@@ -4,7 +4,7 @@
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};
-use peerloop::limits::LEGACY_PAYLOAD_MAX_BYTES;
+use peerloop::limits::MAX_LEGACY_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop_testkit::greeting::{MAGIC, greeting};
@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// What may stay of a burst, above what the process had before.
-const KEPT_MAX_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,7 @@ fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
 #[test]
 fn the_memory_of_a_thousand_large_claims_is_given_back() {
     // The loop gathers a `protoconf` by itself, whatever its handler wants.
-    assert_given_back(1_000, LEGACY_PAYLOAD_MAX_BYTES, 16 * 1024);
+    assert_given_back(1_000, MAX_LEGACY_PAYLOAD_BYTES, 16 * 1024);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
     until("what was sent is in memory", || (rss_bytes() >= before + sent_bytes, rss_bytes() - before));
     drop(peers);
     let kept_bytes = || rss_bytes().saturating_sub(before);
-    until("it is given back", || (kept_bytes() <= KEPT_MAX_BYTES, kept_bytes()));
+    until("it is given back", || (kept_bytes() <= MAX_KEPT_BYTES, kept_bytes()));
 }
 
 impl Running {

@@ -132,7 +132,7 @@ fn a_node_that_can_meet_nobody_says_so() {
 }
 
 #[test]
-fn seed_e45_a_hang_up_reads_the_settings_again() {
+fn req_e45_a_hang_up_reads_the_settings_again() {
     let folder = folder();
     let settings = folder.with("node.toml", "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\n");
     let mut node = Running::start(&["run", "--config", &settings, "--ping-interval", "7s"]);
@@ -283,7 +283,7 @@ fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
 }
 
 #[test]
-fn seed_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
+fn req_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
@@ -396,7 +396,7 @@ fn a_book_that_cannot_be_begun_or_filled_leaves_nothing_behind() {
 }
 
 #[test]
-fn seed_e47_the_metrics_can_be_scraped() {
+fn req_e47_the_metrics_can_be_scraped() {
     let (server, address) = Running::serve(&["-q"]);
     let (mut node, greeting) = node(&[&address], &["--metrics-addr", "127.0.0.1:0", "--ping-interval", "10ms"]);
     let line = greeting + &node.greeting();

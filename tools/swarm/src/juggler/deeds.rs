@@ -1,9 +1,9 @@
 //! The deeds of the drawn handler towards its peers: at drawn moments, and from inside callbacks.
 
-use super::{Acquaintance, DEEDS_INSIDE_MAX, Juggler, Known, TALK, talk};
+use super::{Acquaintance, Juggler, Known, MAX_DEEDS_INSIDE, TALK, talk};
 use crate::heckler::NETWORK;
 use bytes::Bytes;
-use peerloop::error::{CommandError, LocalCause};
+use peerloop::error::{LocalCause, RequestError};
 use peerloop::handler::Ctx;
 use peerloop::id::PeerId;
 use peerloop::limits::HEADER_LEN_BYTES;
@@ -26,7 +26,7 @@ impl Juggler {
         self.note_said(peer, sent);
     }
 
-    fn note_said(&mut self, peer: PeerId, sent: Result<(), CommandError>) {
+    fn note_said(&mut self, peer: PeerId, sent: Result<(), RequestError>) {
         match sent {
             Ok(()) => self.get(peer).expect("it was there").said += 1,
             Err(error) => self.refused(error),
@@ -40,12 +40,12 @@ impl Juggler {
 
     /// Sends messages, begins bodies and pings from inside a callback about `peer`.
     pub(super) fn act_inside(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        let Some(Known { troop, is_ready: true, deeds_inside: 0..DEEDS_INSIDE_MAX, .. }) = self.get(peer) else {
+        let Some(Known { troop, is_ready: true, deeds_inside: 0..MAX_DEEDS_INSIDE, .. }) = self.get(peer) else {
             return;
         };
         let troop = *troop;
         let Some(Acquaintance { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
-        let (max_bytes, chance) = (habit.inside_max_bytes, chance_inside.clone());
+        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
         if self.is_calm || max_bytes == 0 || !chance.one_in(3) {
             return;
         }
@@ -65,7 +65,7 @@ impl Juggler {
     /// Begins to feed a block, or sends one in one piece.
     fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let header = Header::of(CommandName::BLOCK, &self.bulk);
-        match ctx.stream_to(peer, &header) {
+        match ctx.begin_body(peer, &header) {
             Ok(()) => {
                 let bulk = self.bulk.clone();
                 if let Some(known) = self.get(peer) {
@@ -73,7 +73,7 @@ impl Juggler {
                 }
                 if !header.payload_len.is_multiple_of(10_000) {
                     // One at a time is all that there can be.
-                    let result = ctx.stream_to(peer, &header);
+                    let result = ctx.begin_body(peer, &header);
                     self.done(result);
                 }
                 self.feed(ctx, peer);
@@ -85,7 +85,7 @@ impl Juggler {
     pub(super) fn feed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let Some(known) = self.get(peer) else { return };
         let mut left = std::mem::take(&mut known.feeding);
-        let result = if left.is_empty() { Ok(()) } else { ctx.feed(peer, &mut left) };
+        let result = if left.is_empty() { Ok(()) } else { ctx.feed_body(peer, &mut left) };
         if let Some(known) = self.get(peer) {
             known.feeding = left;
         }

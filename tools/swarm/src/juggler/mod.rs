@@ -11,7 +11,7 @@ use super::marks::{Mark, Marks};
 use super::scenario::Habit;
 use bytes::Bytes;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
-use peerloop::error::{CloseReason, CommandError, LocalCause};
+use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::id::PeerId;
 use peerloop::peer::ConnectionType;
@@ -25,13 +25,13 @@ use std::time::Duration;
 /// The command of numbered messages.
 pub(super) const TALK: CommandName = CommandName::new("talk");
 /// Small slices that are kept for a while, as an embedder may.
-const KEEPSAKES_MAX: usize = 64;
+const MAX_KEEPSAKES: usize = 64;
 /// Pause before somebody is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
 /// Ends after which nobody is dialled again at once: where every handshake fails, no time would pass.
-const AT_ONCE_MAX: usize = 60;
+const MAX_AT_ONCE: usize = 60;
 /// Deeds from inside callbacks for each peer: most of them cause further callbacks.
-const DEEDS_INSIDE_MAX: u32 = 40;
+const MAX_DEEDS_INSIDE: u32 = 40;
 /// What the pongs of a liar carry.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
@@ -204,11 +204,11 @@ impl Juggler {
         }
     }
 
-    fn refused(&mut self, error: CommandError) {
+    fn refused(&mut self, error: RequestError) {
         self.marks.set(Mark::refusal(error));
     }
 
-    fn done(&mut self, result: Result<(), CommandError>) {
+    fn done(&mut self, result: Result<(), RequestError>) {
         if let Err(error) = result {
             self.refused(error);
         }
@@ -296,7 +296,7 @@ impl Juggler {
         if !acquaintance.is_honest || self.outbound_of(troop) >= wanted {
             return;
         }
-        let is_at_once = acquaintance.habit.redials_at_once && self.ended.len() < AT_ONCE_MAX;
+        let is_at_once = acquaintance.habit.redials_at_once && self.ended.len() < MAX_AT_ONCE;
         if self.is_calm || !is_at_once {
             self.redials.push((now.plus(REDIAL), troop));
         } else {
@@ -328,7 +328,7 @@ impl Juggler {
 }
 
 impl Handler for Juggler {
-    type Command = Wish;
+    type Request = Wish;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for troop in 0..self.troops.len() {
@@ -378,12 +378,12 @@ impl Handler for Juggler {
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
         self.act_inside(ctx, peer);
         if header.command == TALK || !habit.is_moody {
-            return if header.payload_len > 1_000_000 { Delivery::Stream } else { Delivery::Buffer };
+            return if header.payload_len > 1_000_000 { Delivery::Chunks } else { Delivery::Buffer };
         }
         if habit.is_rough && !self.is_calm && chance.one_in(200) {
             self.end(ctx, peer, false);
         }
-        *chance.pick(&[Delivery::Buffer, Delivery::Stream, Delivery::Discard])
+        *chance.pick(&[Delivery::Buffer, Delivery::Chunks, Delivery::Discard])
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
@@ -393,7 +393,7 @@ impl Handler for Juggler {
         }
         self.act_inside(ctx, peer);
         let _ = frame.decode();
-        if self.keepsakes.len() < KEEPSAKES_MAX {
+        if self.keepsakes.len() < MAX_KEEPSAKES {
             self.keepsakes.push(frame.to_bytes());
         } else {
             self.keepsakes.clear();
@@ -402,7 +402,7 @@ impl Handler for Juggler {
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         self.act_inside(ctx, peer);
-        if self.keepsakes.len() < KEEPSAKES_MAX {
+        if self.keepsakes.len() < MAX_KEEPSAKES {
             self.keepsakes.push(chunk.to_bytes());
         } else {
             self.keepsakes.clear();
@@ -443,7 +443,7 @@ impl Handler for Juggler {
         self.set_wake(ctx);
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, wish: Wish) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, wish: Wish) {
         match wish {
             Wish::Calm => self.calm_down(ctx),
             Wish::Check => self.check(ctx),

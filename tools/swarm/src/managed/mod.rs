@@ -10,7 +10,7 @@ mod resident;
 pub(super) use plan::Plan;
 
 use super::Outcome;
-use super::course::{Course, EVENTS_MAX, RECOVERY, RECOVERY_FROM_OUTAGE};
+use super::course::{Course, MAX_EVENTS, RECOVERY, RECOVERY_FROM_OUTAGE};
 use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
@@ -177,7 +177,7 @@ impl Town {
     fn note_circumstances(&mut self) {
         let manager = &self.plan.manager;
         for (is_so, begins) in
-            [(!manager.learns_addresses, "nobody is believed"), (!manager.trusted.is_empty(), "somebody is trusted")]
+            [(!manager.learn_addresses, "nobody is believed"), (!manager.trusted.is_empty(), "somebody is trusted")]
         {
             if is_so {
                 self.marks.set(Mark::circumstance(begins));
@@ -240,7 +240,7 @@ impl Town {
         let mut heals: Vec<(Instant, usize)> = Vec::new();
         for (at, deed) in moments {
             self.run_until(at);
-            if !self.course.goes_on || self.events() > EVENTS_MAX {
+            if !self.course.goes_on || self.events() > MAX_EVENTS {
                 return;
             }
             for (_, host) in heals.extract_if(.., |(heal_at, _)| *heal_at <= at) {
@@ -274,11 +274,11 @@ impl Town {
                     drop(handle.command(Order::Judge(peer, reason)));
                 }
             }
-            Deed::Retune { trusted, learns_addresses, fixed } => self.retune(trusted, learns_addresses, fixed),
+            Deed::Retune { trusted, learn_addresses, fixed } => self.retune(trusted, learn_addresses, fixed),
             Deed::Configure { target, max, evicts, per_host } => {
                 let manager = self.config.manager.as_mut().expect("it is managed");
                 (manager.target_peers, manager.max_peers) = (target, max);
-                (manager.evicts_inbound, manager.per_host_max) = (evicts, per_host);
+                (manager.evict_inbound, manager.max_per_host) = (evicts, per_host);
                 drop(handle.update_config(self.config.clone()));
             }
             Deed::Kill => {
@@ -308,11 +308,11 @@ impl Town {
     }
 
     /// Takes another configuration: who is trusted, whether anybody is believed, and how many are a fixed list.
-    fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learns_addresses: bool, fixed: Option<usize>) {
+    fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learn_addresses: bool, fixed: Option<usize>) {
         let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
         let manager = self.config.manager.as_mut().expect("it is managed");
         let was_fixed = matches!(manager.mode, DialMode::Fixed(_));
-        (manager.trusted, manager.learns_addresses) = (trusted.into_iter().collect(), learns_addresses);
+        (manager.trusted, manager.learn_addresses) = (trusted.into_iter().collect(), learn_addresses);
         manager.mode = listed.map_or(DialMode::Normal, DialMode::Fixed);
         match (was_fixed, fixed.is_some()) {
             (false, true) => self.marks.set(Mark::circumstance("a fixed list")),
@@ -390,8 +390,8 @@ impl Town {
                 *by_host.entry(address.ip()).or_default() += 1;
             }
         }
-        let reachable: usize = by_host.values().map(|count| (*count).min(settings.per_host_max)).sum();
-        let wanted = summary.target.min(reachable).min(settings.per_group_max());
+        let reachable: usize = by_host.values().map(|count| (*count).min(settings.max_per_host)).sum();
+        let wanted = summary.target.min(reachable).min(settings.max_per_group());
         (well < wanted).then(|| {
             let statuses: Vec<_> =
                 self.plan.honest().map(|address| (address, book.peer(address).map(|peer| peer.status))).collect();
@@ -492,7 +492,7 @@ fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Ch
 }
 
 impl Handler for Warden {
-    type Command = Order;
+    type Request = Order;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
@@ -509,7 +509,7 @@ impl Handler for Warden {
         if header.command == CommandName::ADDR { Delivery::Buffer } else { Delivery::Discard }
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, order: Order) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, order: Order) {
         match order {
             Order::Dial(address) => {
                 if let Err(error) = ctx.connect(address) {

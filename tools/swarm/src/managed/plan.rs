@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) const SEED_NAME: &str = "seed.example";
 /// The port that everybody listens at, and those behind it.
 pub(super) const PORT: u16 = 18_444;
-const HOSTS_MAX: u32 = 12;
+const MAX_HOSTS: u32 = 12;
 
 /// The streams of a tape that a managed world draws from.
 pub(crate) mod stream {
@@ -93,7 +93,7 @@ pub(super) enum Deed {
     },
     Retune {
         trusted: Option<(IpAddr, u8)>,
-        learns_addresses: bool,
+        learn_addresses: bool,
         /// How many addresses are a fixed list, if there is one.
         fixed: Option<usize>,
     },
@@ -115,7 +115,7 @@ impl Plan {
         if !chance.one_in(8) {
             return None;
         }
-        let natures = (0..1 + chance.below(HOSTS_MAX)).map(|index| draw_nature(index, &chance));
+        let natures = (0..1 + chance.below(MAX_HOSTS)).map(|index| draw_nature(index, &chance));
         let residents: Vec<(Nature, u16)> = natures.map(|nature| (nature, 1 + chance.below(3) as u16)).collect();
         let has_twin = chance.one_in(4);
         let mut plan = Self {
@@ -209,7 +209,7 @@ impl Plan {
     /// none for it.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
-        self.manager.learns_addresses = !chance.one_in(6);
+        self.manager.learn_addresses = !chance.one_in(6);
         if chance.one_in(3) {
             let ports = 1 + chance.below(2) as u16;
             self.residents.push((Nature::Gossip, ports));
@@ -227,8 +227,8 @@ impl Plan {
                 1 => Deed::Judge { pick, reason: Incompatibility::Network { found: Network::Testnet }.into() },
                 _ => Deed::Retune {
                     trusted: self.draw_trusted(chance),
-                    learns_addresses: !chance.one_in(3),
-                    fixed: chance.one_in(2).then(|| 1 + chance.below(HOSTS_MAX) as usize),
+                    learn_addresses: !chance.one_in(3),
+                    fixed: chance.one_in(2).then(|| 1 + chance.below(MAX_HOSTS) as usize),
                 },
             };
             self.deeds.push((at, deed));
@@ -279,12 +279,12 @@ fn draw_manager(chance: &Chance) -> ManagerConfig {
         restart_window: Duration::from_secs(*chance.pick(&[3_600, 60, 600])),
         initial_backoff: Duration::from_secs(*chance.pick(&[5, 1, 30])),
         backoff_multiplier: *chance.pick(&[2.0, 1.5, 10.0]),
-        backoff_max: Duration::from_secs(*chance.pick(&[600, 30, 120])),
+        max_backoff: Duration::from_secs(*chance.pick(&[600, 30, 120])),
         max_retries: 1 + chance.below(10),
-        per_host_max: 1 + chance.below(8) as usize,
-        per_group_max_percent: *chance.pick(&[100, 100, 20]),
+        max_per_host: 1 + chance.below(8) as usize,
+        max_per_group_percent: *chance.pick(&[100, 100, 20]),
         accepts_per_host_per_second: *chance.pick(&[10, 1, 100]),
-        evicts_inbound: chance.one_in(2),
+        evict_inbound: chance.one_in(2),
         ban_score: *chance.pick(&[100, 5]),
         ban_duration: Duration::from_secs(*chance.pick(&[86_400, 20, 300])),
         ..ManagerConfig::new(NETWORK)

@@ -12,17 +12,17 @@ fn hash_with(patience: &Patience) -> Option<u64> {
 #[test]
 fn a_world_is_given_up_when_it_needs_one_call_more_than_is_allowed() {
     let whole = run(&Tape::from_seed(SEED), Profile::Standard);
-    let with_calls = |calls_max| hash_with(&Patience::default().with_calls_max(calls_max));
+    let with_calls = |max_calls| hash_with(&Patience::default().with_max_calls(max_calls));
     assert_eq!(with_calls(whole.calls), Some(whole.trace_hash));
-    for calls_max in [whole.calls - 1, whole.calls / 2, 0] {
-        assert_eq!(with_calls(calls_max), None);
+    for max_calls in [whole.calls - 1, whole.calls / 2, 0] {
+        assert_eq!(with_calls(max_calls), None);
     }
 }
 
 #[test]
 fn a_word_gives_up_the_worlds_of_all_clones() {
     let patience = Patience::default();
-    let clone = patience.clone().with_calls_max(u64::MAX - 1);
+    let clone = patience.clone().with_max_calls(u64::MAX - 1);
     assert!(hash_with(&clone).is_some());
     patience.end();
     assert_eq!((hash_with(&clone), hash_with(&patience)), (None, None));

@@ -14,7 +14,7 @@ const SEEDS: u64 = 400;
 /// So many seeds have to come across everything.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
 /// Failures that are told in full.
-const TOLD_MAX: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// What came of many worlds.
 #[derive(Default)]
@@ -96,7 +96,7 @@ fn no_world_breaks_an_invariant_and_all_of_them_come_across_everything() {
     let seeds: Vec<u64> = (first..first + count).collect();
     let sum = run_worlds(&seeds);
     println!("{sum}, seeds from {first} on");
-    let told = sum.failures.iter().take(TOLD_MAX).cloned().collect::<Vec<_>>().join("\n\n");
+    let told = sum.failures.iter().take(MAX_TOLD).cloned().collect::<Vec<_>>().join("\n\n");
     assert_eq!(sum.seeds, count);
     assert!(
         sum.failures.is_empty(),

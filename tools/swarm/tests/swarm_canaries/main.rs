@@ -7,8 +7,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 /// Each bug has to be found in this time, and by one of the seeds that a standard run has.
-const TIME_MAX: Duration = Duration::from_secs(60);
-const SEEDS_MAX: u64 = 10_000;
+const MAX_TIME: Duration = Duration::from_secs(60);
+const MAX_SEEDS: u64 = 10_000;
 
 /// The invariants that a bug breaks before all others.
 fn broken_by(bug: Bug) -> &'static [u8] {
@@ -45,8 +45,8 @@ fn every_planted_bug_is_found_by_the_invariant_that_is_meant_for_it() {
     for bug in Bug::ALL {
         let _planted = plant(Some(bug));
         let began = Instant::now();
-        let found = (0..SEEDS_MAX)
-            .take_while(|_| began.elapsed() < TIME_MAX)
+        let found = (0..MAX_SEEDS)
+            .take_while(|_| began.elapsed() < MAX_TIME)
             .find_map(|seed| shows(seed, broken_by(bug)).map(|invariant| (seed, invariant)));
         let took = began.elapsed().as_secs_f64();
         match found {

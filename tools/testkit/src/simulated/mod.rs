@@ -79,7 +79,7 @@ pub struct Player {
     /// Asked what becomes of a message; all are buffered if there is none.
     pub on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
     pub on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
-    pub on_command: Option<fn(&mut Ctx<'_>)>,
+    pub on_request: Option<fn(&mut Ctx<'_>)>,
 }
 
 impl Player {
@@ -93,7 +93,7 @@ impl Player {
 }
 
 impl Handler for Player {
-    type Command = ();
+    type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.dials.drain(..) {
@@ -146,9 +146,9 @@ impl Handler for Player {
         self.journal.borrow_mut().writable += 1;
     }
 
-    fn on_command(&mut self, ctx: &mut Ctx<'_>, (): ()) {
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, (): ()) {
         self.journal.borrow_mut().waiting = ctx.peers().map(|peer| peer.waiting_bytes()).collect();
-        if let Some(script) = self.on_command {
+        if let Some(script) = self.on_request {
             script(ctx);
         }
     }
@@ -307,9 +307,9 @@ impl Stage {
         self.listed().last().expect("somebody is there").cost
     }
 
-    pub fn measure(&mut self, measures_peers: bool) {
-        let changes = self.update(|config| config.measures_peers = measures_peers);
-        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasuresPeers]);
+    pub fn measure(&mut self, measure_peers: bool) {
+        let changes = self.update(|config| config.measure_peers = measure_peers);
+        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasurePeers]);
     }
 
     /// Gives the node another configuration, which is the one it has but for what `change` does.

@@ -9,7 +9,7 @@ use peerloop::load::Limit;
 use std::time::Duration;
 
 /// Targets that have a row of their own; more would hide what follows.
-const TARGET_ROWS_MAX: usize = 20;
+const MAX_TARGET_ROWS: usize = 20;
 
 /// A gap between the views of `ping_rtt` that is worth a remark.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
@@ -105,7 +105,7 @@ fn targets(page: &mut Page, Document { targets, .. }: &Document) {
     if targets.len() < 2 {
         return;
     }
-    for target in targets.iter().take(TARGET_ROWS_MAX) {
+    for target in targets.iter().take(MAX_TARGET_ROWS) {
         let Tally { asked, ready, lost, failed, planned, sent, unsent, answered, .. } = target.tally;
         let mut parts = vec![
             target.addr.clone(),
@@ -121,8 +121,8 @@ fn targets(page: &mut Page, Document { targets, .. }: &Document) {
         parts.extend(percentiles.map(|(one, value)| format!("{} {}", one.heading(), value.shown())));
         page.parts("Target     ", "   ", parts);
     }
-    if targets.len() > TARGET_ROWS_MAX {
-        page.line(format_args!("{BELOW}{} more targets: see --json", targets.len() - TARGET_ROWS_MAX));
+    if targets.len() > MAX_TARGET_ROWS {
+        page.line(format_args!("{BELOW}{} more targets: see --json", targets.len() - MAX_TARGET_ROWS));
     }
 }
 

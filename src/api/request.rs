@@ -4,7 +4,7 @@ use super::control::ControlEvent;
 use super::info::PeerInfo;
 use super::message::{CommandFilter, MessageEvent};
 use crate::config::{Config, ConfigChange, UpdateError};
-use crate::error::CommandError;
+use crate::error::RequestError;
 use crate::id::PeerId;
 use crate::manager::ban::Ban;
 use crate::stats::Stats;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A request to a loop; sent with a [`Handle`](crate::Handle).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Command<C> {
+pub enum Request<C> {
     /// Open a connection.
     Connect {
         /// The address to connect to.
@@ -26,7 +26,7 @@ pub enum Command<C> {
         /// The local address; `None` lets the system choose.
         source: Option<IpAddr>,
         /// Receives the new peer's id.
-        answer: Answer<Result<PeerId, CommandError>>,
+        answer: Reply<Result<PeerId, RequestError>>,
     },
     /// Close a peer gracefully.
     Close {
@@ -47,19 +47,19 @@ pub enum Command<C> {
         /// Header and payload.
         frame: Bytes,
         /// Receives the result.
-        answer: Answer<Result<(), CommandError>>,
+        answer: Reply<Result<(), RequestError>>,
     },
     /// Count the peers whose handshake is complete.
     ConnectionCount {
         /// Receives the number.
-        answer: Answer<usize>,
+        answer: Reply<usize>,
     },
     /// List at most [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER) peers in the order of their slots.
     Peers {
         /// Lists those behind this peer's slot; `None` starts with the first.
         after: Option<PeerId>,
         /// Receives the list.
-        answer: Answer<Vec<PeerInfo>>,
+        answer: Reply<Vec<PeerInfo>>,
     },
     /// Send control events to a subscriber.
     SubscribeControl {
@@ -80,19 +80,19 @@ pub enum Command<C> {
         /// The ban's duration; `None` bans for ever.
         duration: Option<Duration>,
         /// Receives the result.
-        answer: Answer<Result<(), CommandError>>,
+        answer: Reply<Result<(), RequestError>>,
     },
     /// End the ban of a host.
     Unban {
         /// An address of the host.
         address: IpAddr,
         /// Receives whether there was one.
-        answer: Answer<Result<bool, CommandError>>,
+        answer: Reply<Result<bool, RequestError>>,
     },
     /// List the bans.
     Bans {
         /// Receives the list.
-        answer: Answer<Result<Vec<Ban>, CommandError>>,
+        answer: Reply<Result<Vec<Ban>, RequestError>>,
     },
     /// Replace the configuration as a whole, or not at all.
     UpdateConfig {
@@ -101,12 +101,12 @@ pub enum Command<C> {
         /// Whether only to list what would change.
         dry_run: bool,
         /// Receives the changes, or the reason why nothing changed.
-        answer: Answer<Result<Vec<ConfigChange>, UpdateError>>,
+        answer: Reply<Result<Vec<ConfigChange>, UpdateError>>,
     },
     /// Report the loop's gauges, counters and latencies.
     Stats {
         /// Receives the report.
-        answer: Answer<Stats>,
+        answer: Reply<Stats>,
     },
     /// Take what was recorded of a latency, and record into `spare` from now on.
     TakeLatencies {
@@ -115,7 +115,7 @@ pub enum Command<C> {
         /// The replacement; its contents count as recorded.
         spare: LatencyHistogram,
         /// Receives the histogram.
-        answer: Answer<LatencyHistogram>,
+        answer: Reply<LatencyHistogram>,
     },
     /// Close all peers gracefully and end the loop.
     Stop,
@@ -143,9 +143,9 @@ pub enum Latency {
 
 /// The sending end of a [`Pending`].
 #[derive(Debug)]
-pub struct Answer<T>(SyncSender<T>);
+pub struct Reply<T>(SyncSender<T>);
 
-impl<T> Answer<T> {
+impl<T> Reply<T> {
     /// Sends the reply. It is dropped if its `Pending` was.
     pub fn give(self, answer: T) {
         let _ = self.0.try_send(answer);
@@ -158,30 +158,30 @@ pub struct Pending<T>(Receiver<T>);
 
 impl<T> Pending<T> {
     /// Makes a connected pair, for a handler's command that has a reply.
-    pub fn new() -> (Answer<T>, Self) {
+    pub fn new() -> (Reply<T>, Self) {
         let (sender, receiver) = sync_channel(1);
-        (Answer(sender), Self(receiver))
+        (Reply(sender), Self(receiver))
     }
 
     /// Waits for the reply. Not for use inside a handler, where it would wait for its own loop.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended without a reply.
-    pub fn wait(self) -> Result<T, CommandError> {
-        self.0.recv().map_err(|_| CommandError::Stopped)
+    /// [`RequestError::Stopped`] when the loop has ended without a reply.
+    pub fn wait(self) -> Result<T, RequestError> {
+        self.0.recv().map_err(|_| RequestError::Stopped)
     }
 
     /// Returns the reply, if it has arrived.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Stopped`] when the loop has ended without a reply.
-    pub fn try_take(&self) -> Result<Option<T>, CommandError> {
+    /// [`RequestError::Stopped`] when the loop has ended without a reply.
+    pub fn try_take(&self) -> Result<Option<T>, RequestError> {
         match self.0.try_recv() {
             Ok(answer) => Ok(Some(answer)),
             Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(CommandError::Stopped),
+            Err(TryRecvError::Disconnected) => Err(RequestError::Stopped),
         }
     }
 }
