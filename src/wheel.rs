@@ -14,6 +14,7 @@
 //!   it mixes keys of different rounds.
 //! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
 //! * After construction only [`Wheel::arm`] allocates for itself, and only for a key higher than any before it.
+//!
 //! | call | cost |
 //! |---|---|
 //! | `arm`, `disarm`, `armed_tick`, `len` | O(1) |

@@ -171,8 +171,8 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame)
     }
 
-    /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. What else is sent to the
-    /// peer meanwhile waits behind it.
+    /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. Other messages to
+    /// the peer wait behind it.
     ///
     /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header,
     /// which has none. A relay passes on the header that it received.
