@@ -19,7 +19,7 @@
 //! handler, which is watched by all [`invariant`]s; ten minutes of their time take a moment of yours:
 //!
 //! ```
-//! use peerloop::sim::actor::byzantine::{Villain, vices};
+//! use peerloop::sim::actor::byzantine::{Attacker, attacks};
 //! use peerloop::sim::actor::{Crowd, Journal, Profile, Role};
 //! use peerloop::sim::invariant::Checked;
 //! use peerloop::sim::{Driver, World};
@@ -33,12 +33,12 @@
 //! let mut node = Checked::new(&world, world.host(), Config::new(Network::Regtest), Yours)?;
 //! let address = node.listen("10.0.0.1:18444".parse()?)?;
 //!
-//! let mut villains = Crowd::new(world.host(), world.chance(1));
+//! let mut attackers = Crowd::new(world.host(), world.chance(1));
 //! let profile = Rc::new(Profile::new(Network::Regtest.magic(), &Journal::new()));
-//! for vice in vices().cycle().take(100) {
-//!     villains.dial(address, Role::of(Villain::new(vice, &profile, &Rc::default())));
+//! for attack in attacks().cycle().take(100) {
+//!     attackers.dial(address, Role::of(Attacker::new(attack, &profile, &Rc::default())));
 //! }
-//! Driver::new(&world).run_until(Instant::ZERO.plus(Duration::from_secs(600)), &mut [&mut node, &mut villains])?;
+//! Driver::new(&world).run_until(Instant::ZERO.plus(Duration::from_secs(600)), &mut [&mut node, &mut attackers])?;
 //!
 //! node.sweep();
 //! assert_eq!(node.violations(), []);

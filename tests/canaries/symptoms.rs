@@ -38,10 +38,10 @@ pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
 /// Another peer's traffic wakes the loop one tick before a handshake has to be complete.
 pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     let mut stage = Stage::new();
-    let mut talker = stage.ready_peer();
+    let mut numbered_peer = stage.ready_peer();
     let _silent = stage.peer();
     stage.run_for(HANDSHAKE_TIMEOUT - TICK);
-    talker.send(&ping());
+    numbered_peer.send(&ping());
     stage.settle();
     let is_early = !stage.node.seen().closed.is_empty();
     stage.run_for(TICK);
@@ -135,14 +135,14 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
 pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
-    let mut talker = RawPeer::dialling(&world, node.address);
+    let mut numbered_peer = RawPeer::dialling(&world, node.address);
     node.reactor.poll_once(Duration::ZERO).unwrap();
-    talker.send(&version());
-    talker.send(&verack());
+    numbered_peer.send(&version());
+    numbered_peer.send(&verack());
     node.reactor.poll_once(Duration::ZERO).unwrap();
     let _silent = RawPeer::dialling(&world, node.address);
     for _ in 0..=HANDSHAKE_TIMEOUT.as_secs() {
-        talker.send(&ping());
+        numbered_peer.send(&ping());
         node.reactor.poll_once(Duration::ZERO).unwrap();
         world.advance(secs(1));
     }

@@ -166,9 +166,9 @@ impl Handler for Busy {
 }
 
 /// An honest peer that also has a message to be gathered and one to be streamed, and says both at once.
-struct Talker(Honest);
+struct NumberedPeer(Honest);
 
-impl Persona for Talker {
+impl Persona for NumberedPeer {
     fn opened(&mut self, line: &mut Line<'_>) {
         self.0.opened(line);
         line.send(&frame("bulk", &[3; MESSAGE_BYTES]));
@@ -272,7 +272,7 @@ fn cast(life: Life, peers: &mut Crowd, here: [SocketAddr; 2], honest: &Rc<Profil
         return;
     }
     let eager = Rc::new(Profile::new(REGTEST, journal).eager());
-    peers.dial_at(Instant::ZERO.plus(STEP), second, None, Role::of(Talker(Honest::new(&eager))));
+    peers.dial_at(Instant::ZERO.plus(STEP), second, None, Role::of(NumberedPeer(Honest::new(&eager))));
     for (at, resets) in [(1, true), (2, false)] {
         peers.dial_at(Instant::ZERO.plus(STEP * at), first, None, Role::of(Leaver { resets }));
     }

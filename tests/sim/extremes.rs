@@ -1,6 +1,6 @@
 //! Every duration of the configuration at its longest and at zero: what is valid runs, and breaks nothing.
 
-use crate::manager::support::{Claim, Stranger, Town, Watcher, manager};
+use crate::manager::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::Config;
 use peerloop::config::{DialMode, Field, ManagerConfig};
 use peerloop::sim::World;
@@ -42,34 +42,37 @@ fn live(set: impl Fn(&mut Config), is_live: bool) {
     // The longest pause may not be shorter than the first.
     let manager = manager_of(&mut changed);
     manager.max_backoff = manager.max_backoff.max(manager.initial_backoff);
-    let mut town =
-        Town::of(World::new(1, Instant::ZERO), if is_live { begun } else { changed.clone() }, Watcher::default());
-    let answers = town.add_targets(1);
-    let [mut closes, nobody] = [Stranger::new(&town.world), Stranger::new(&town.world)];
+    let mut managed = ManagedWorld::of(
+        World::new(1, Instant::ZERO),
+        if is_live { begun } else { changed.clone() },
+        Watcher::default(),
+    );
+    let answers = managed.add_targets(1);
+    let [mut closes, nobody] = [Stranger::new(&managed.world), Stranger::new(&managed.world)];
     let (listens, silent) = (closes.listen(), nobody.address());
     let mode = |config: &mut Config, peers: &[SocketAddr]| manager_of(config).mode = DialMode::Fixed(peers.to_vec());
     mode(&mut changed, &[answers[0], listens, silent]);
-    let mut stranger = Stranger::new(&town.world);
+    let mut stranger = Stranger::new(&managed.world);
     for round in 0..4 {
         if round > 0 || !is_live {
-            drop(town.node.handle().update_config(changed.clone()).unwrap());
+            drop(managed.node.handle().update_config(changed.clone()).unwrap());
         }
-        town.welcome(&mut stranger, round, None);
+        managed.welcome(&mut stranger, round, None);
         stranger.send(round, &frame("ping", &[1; 8]));
         (0..100).for_each(|_| stranger.send(round, &version()));
         while closes.accept(100 + round) {
             closes.send(100 + round, &Claim::default().handshake());
-            town.run(secs(1));
+            managed.run(secs(1));
             closes.close(100 + round);
         }
-        town.run(secs(400));
-        drop(town.node.handle().ban([192, 0, 2, round as u8].into(), Some(Duration::MAX)).unwrap());
-        town.run(secs(1));
+        managed.run(secs(400));
+        drop(managed.node.handle().ban([192, 0, 2, round as u8].into(), Some(Duration::MAX)).unwrap());
+        managed.run(secs(1));
         let host = stranger.net.ip();
-        drop(town.node.handle().unban(host).unwrap());
+        drop(managed.node.handle().unban(host).unwrap());
     }
-    town.run(secs(5_000));
-    town.stop();
+    managed.run(secs(5_000));
+    managed.stop();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod actors;
+mod attackers;
 mod backpressure;
 mod budget;
 mod cargo;
@@ -37,5 +38,4 @@ mod stopped;
 mod streams;
 mod throughput;
 mod updates;
-mod villains;
 mod wraps;

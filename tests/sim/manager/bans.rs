@@ -1,6 +1,6 @@
 //! Bans: earned or asked for, enforced at once in both directions, and over when their time is.
 
-use super::support::{Claim, Moment, Stranger, Town, Watcher, known_as, manager};
+use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason, Misconduct};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -19,30 +19,30 @@ const THEIRS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8));
 const OTHERS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 9));
 
 /// What was told of bans.
-fn banned(town: &Town) -> Vec<(Host, BanReason, usize)> {
+fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
     let ban = |event| match event {
         ControlEvent::PeerBanned { host, reason, peers_closed, .. } => Some((host, reason, peers_closed)),
         _ => None,
     };
-    town.events().into_iter().filter_map(ban).collect()
+    managed.events().into_iter().filter_map(ban).collect()
 }
 
 #[test]
 fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
-    let mut town = Town::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, Some(THEIRS));
-    town.welcome(&mut stranger, 1, Some(OTHERS));
-    town.node.handle().ban(THEIRS, None).unwrap();
-    town.settle();
-    assert_eq!((town.ready(), banned(&town)), (2, vec![(Host::of(THEIRS), BanReason::Manual, 0)]));
-    let config = Config { manager: Some(Box::new(manager())), ..town.node.reactor().config().clone() };
-    drop(town.node.handle().update_config(config).unwrap());
-    town.settle();
+    let mut managed = ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
+    managed.welcome(&mut stranger, 1, Some(OTHERS));
+    managed.node.handle().ban(THEIRS, None).unwrap();
+    managed.settle();
+    assert_eq!((managed.ready(), banned(&managed)), (2, vec![(Host::of(THEIRS), BanReason::Manual, 0)]));
+    let config = Config { manager: Some(Box::new(manager())), ..managed.node.reactor().config().clone() };
+    drop(managed.node.handle().update_config(config).unwrap());
+    managed.settle();
     assert!(stranger.receive(0).1, "it is closed");
     stranger.close(0);
-    town.settle();
-    assert_eq!((town.ready(), town.ends()), (1, vec![LocalCause::Banned.into()]));
+    managed.settle();
+    assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Banned.into()]));
 }
 
 #[test]
@@ -61,46 +61,46 @@ fn no_reason_that_a_handler_gives_bans_a_host_or_gives_up_an_address() {
         let mut stranger = Stranger::new(&world);
         let theirs = stranger.listen();
         let mode = DialMode::Fixed(vec![theirs]);
-        let mut town = Town::at(world, ManagerConfig { mode, ..manager() }, watcher);
+        let mut managed = ManagedWorld::at(world, ManagerConfig { mode, ..manager() }, watcher);
         for dial in 0..3 {
             let is_dialled = (0..60).any(|_| {
-                town.run(secs(1));
+                managed.run(secs(1));
                 stranger.accept(dial)
             });
             assert!(is_dialled, "{reason}: it is dialled again");
             stranger.send(dial, &Claim::default().handshake());
-            town.settle();
+            managed.settle();
             stranger.close(dial);
         }
-        town.settle();
-        assert_eq!((town.ends(), banned(&town)), (vec![reason; 3], vec![]));
-        assert_eq!(town.node.stats().banned_hosts, 0, "{reason}");
+        managed.settle();
+        assert_eq!((managed.ends(), banned(&managed)), (vec![reason; 3], vec![]));
+        assert_eq!(managed.node.stats().banned_hosts, 0, "{reason}");
     }
 }
 
 #[test]
 fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    (0..3).for_each(|link| town.welcome(&mut stranger, link, Some(THEIRS)));
-    town.welcome(&mut stranger, 3, Some(OTHERS));
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    (0..3).for_each(|link| managed.welcome(&mut stranger, link, Some(THEIRS)));
+    managed.welcome(&mut stranger, 3, Some(OTHERS));
     stranger.send(0, b"GET / HTTP/1.1\r\n");
-    town.settle();
-    assert_eq!(banned(&town), [(Host::of(THEIRS), BanReason::Misbehaviour, 2)]);
+    managed.settle();
+    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehaviour, 2)]);
     (0..3).for_each(|link| {
         assert!(stranger.receive(link).1, "{link} ends");
         stranger.close(link);
     });
-    town.run(secs(5));
-    assert_eq!(town.ends()[1..], [CloseReason::Local(LocalCause::Banned); 2]);
-    assert_eq!(town.ready(), 1, "its neighbour stays");
-    stranger.dial_from(4, town.address, Some(THEIRS));
-    town.settle();
-    assert_eq!(town.refusals(), [Refusal::Banned]);
-    let answer = town.node.handle().connect(SocketAddr::new(THEIRS, 8_333), None).unwrap();
-    town.settle();
+    managed.run(secs(5));
+    assert_eq!(managed.ends()[1..], [CloseReason::Local(LocalCause::Banned); 2]);
+    assert_eq!(managed.ready(), 1, "its neighbour stays");
+    stranger.dial_from(4, managed.address, Some(THEIRS));
+    managed.settle();
+    assert_eq!(managed.refusals(), [Refusal::Banned]);
+    let answer = managed.node.handle().connect(SocketAddr::new(THEIRS, 8_333), None).unwrap();
+    managed.settle();
     assert_eq!(answer.wait(), Ok(Err(RequestError::Banned)));
-    town.stop();
+    managed.stop();
 }
 
 #[test]
@@ -110,57 +110,57 @@ fn req_e38_each_kind_of_mismatch_has_its_ban() {
         (foreign, BanReason::NetworkMismatch),
         (Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version(), BanReason::BlockchainMismatch),
     ] {
-        let mut town = Town::new(manager());
-        let mut stranger = Stranger::new(&town.world);
-        stranger.dial_from(0, town.address, Some(THEIRS));
+        let mut managed = ManagedWorld::new(manager());
+        let mut stranger = Stranger::new(&managed.world);
+        stranger.dial_from(0, managed.address, Some(THEIRS));
         stranger.send(0, &bytes);
-        town.settle();
+        managed.settle();
         stranger.close(0);
-        town.run(secs(5));
-        assert_eq!(banned(&town), [(Host::of(THEIRS), reason, 0)]);
+        managed.run(secs(5));
+        assert_eq!(banned(&managed), [(Host::of(THEIRS), reason, 0)]);
     }
 }
 
 #[test]
 fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
     for link in 0..2 {
-        stranger.dial_from(link, town.address, None);
+        stranger.dial_from(link, managed.address, None);
     }
     stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
-    town.settle();
-    assert_eq!(town.summary().bans, 1, "while the connection is still being closed");
-    assert_eq!(town.ends(), []);
+    managed.settle();
+    assert_eq!(managed.summary().bans, 1, "while the connection is still being closed");
+    assert_eq!(managed.ends(), []);
     for link in 2..9 {
-        stranger.dial_from(link, town.address, None);
-        town.run(Duration::from_millis(200));
+        stranger.dial_from(link, managed.address, None);
+        managed.run(Duration::from_millis(200));
     }
-    assert_eq!(town.refusals(), [Refusal::Banned; 7]);
-    town.run(secs(5));
-    let bans = town.events().into_iter().filter(|event| event.label() == "peer_banned").count();
+    assert_eq!(managed.refusals(), [Refusal::Banned; 7]);
+    managed.run(secs(5));
+    let bans = managed.events().into_iter().filter(|event| event.label() == "peer_banned").count();
     assert_eq!(bans, 1);
 }
 
 #[test]
 fn req_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
-    let mut town = Town::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
     let sibling = SocketAddr::new(theirs.ip(), 7);
-    town.remember(&[theirs], PeerStatus::Valid);
-    town.settle();
+    managed.remember(&[theirs], PeerStatus::Valid);
+    managed.settle();
     assert!(stranger.accept(0));
     stranger.send(0, b"GET / HTTP/1.1\r\n");
-    town.settle();
-    assert_eq!(town.known(theirs).status, PeerStatus::Banned(BanReason::Misbehaviour));
+    managed.settle();
+    assert_eq!(managed.known(theirs).status, PeerStatus::Banned(BanReason::Misbehaviour));
     stranger.close(0);
-    town.remember(&[sibling], PeerStatus::Valid);
-    town.run(secs(3_590));
-    assert_eq!(town.node.stats().counters.dialled, 1, "neither it nor its other ports");
-    town.run(secs(11));
-    assert_eq!(town.count("peer_unbanned"), 1);
-    assert_eq!(town.known(theirs).status, PeerStatus::Unknown, "it may be tried again");
+    managed.remember(&[sibling], PeerStatus::Valid);
+    managed.run(secs(3_590));
+    assert_eq!(managed.node.stats().counters.dialled, 1, "neither it nor its other ports");
+    managed.run(secs(11));
+    assert_eq!(managed.count("peer_unbanned"), 1);
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be tried again");
     assert!(stranger.accept(1), "and it is");
 }
 
@@ -171,145 +171,145 @@ fn req_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted
     let theirs = stranger.listen();
     let mode = DialMode::Fixed(vec![theirs]);
     let watcher = Watcher::default();
-    let mut town = Town::at(world, ManagerConfig { mode, ban_duration: secs(3_600), ..manager() }, watcher);
-    town.settle();
+    let mut managed = ManagedWorld::at(world, ManagerConfig { mode, ban_duration: secs(3_600), ..manager() }, watcher);
+    managed.settle();
     for (link, is_lifted) in [(0, false), (1, true), (2, true)] {
         assert!(stranger.accept(link));
         stranger.send(link, b"GET / HTTP/1.1\r\n");
-        town.run(secs(3_590));
+        managed.run(secs(3_590));
         stranger.close(link);
-        assert_eq!(town.node.stats().counters.dialled, link + 1, "the ban keeps it off");
+        assert_eq!(managed.node.stats().counters.dialled, link + 1, "the ban keeps it off");
         if is_lifted {
-            drop(town.node.handle().unban(theirs.ip()).unwrap());
+            drop(managed.node.handle().unban(theirs.ip()).unwrap());
         }
-        town.run(if is_lifted { secs(1) } else { secs(11) });
+        managed.run(if is_lifted { secs(1) } else { secs(11) });
     }
-    assert_eq!(town.count("peer_unbanned"), 3);
+    assert_eq!(managed.count("peer_unbanned"), 3);
     assert!(stranger.accept(3));
 }
 
 #[test]
 fn req_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
-    let addresses = town.add_targets(1);
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.run(secs(1));
-    let handle = town.node.handle();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let addresses = managed.add_targets(1);
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.run(secs(1));
+    let handle = managed.node.handle();
     let done = handle.ban(addresses[0].ip(), None).unwrap();
-    town.run(secs(3_600));
+    managed.run(secs(3_600));
     assert_eq!(done.wait(), Ok(Ok(())));
-    assert_eq!((town.ready(), town.places()), (0, 0));
-    assert_eq!(banned(&town), [(Host::of(addresses[0].ip()), BanReason::Manual, 1)]);
-    assert_eq!(town.known(addresses[0]).status, PeerStatus::Banned(BanReason::Manual));
+    assert_eq!((managed.ready(), managed.places()), (0, 0));
+    assert_eq!(banned(&managed), [(Host::of(addresses[0].ip()), BanReason::Manual, 1)]);
+    assert_eq!(managed.known(addresses[0]).status, PeerStatus::Banned(BanReason::Manual));
     let bans = handle.bans().unwrap();
     let lifted = handle.unban(addresses[0].ip()).unwrap();
     let nobody = handle.unban(addresses[0].ip()).unwrap();
-    town.run(secs(1));
+    managed.run(secs(1));
     assert_eq!(bans.wait().unwrap().map(|bans| bans.len()), Ok(1));
     assert_eq!((lifted.wait(), nobody.wait()), (Ok(Ok(true)), Ok(Ok(false))));
-    assert_eq!((town.ready(), town.count("peer_unbanned")), (1, 1));
+    assert_eq!((managed.ready(), managed.count("peer_unbanned")), (1, 1));
 }
 
 #[test]
 fn req_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    drop(town.node.handle().ban(THEIRS, Some(secs(100))).unwrap());
-    town.run(secs(99));
-    stranger.dial_from(0, town.address, Some(THEIRS));
-    town.settle();
-    assert_eq!((town.refusals(), town.summary().bans), (vec![Refusal::Banned], 1));
-    town.run(secs(2));
-    assert_eq!((town.count("peer_unbanned"), town.summary().bans), (1, 0));
-    town.welcome(&mut stranger, 1, Some(THEIRS));
-    assert_eq!(town.ready(), 1);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    drop(managed.node.handle().ban(THEIRS, Some(secs(100))).unwrap());
+    managed.run(secs(99));
+    stranger.dial_from(0, managed.address, Some(THEIRS));
+    managed.settle();
+    assert_eq!((managed.refusals(), managed.summary().bans), (vec![Refusal::Banned], 1));
+    managed.run(secs(2));
+    assert_eq!((managed.count("peer_unbanned"), managed.summary().bans), (1, 0));
+    managed.welcome(&mut stranger, 1, Some(THEIRS));
+    assert_eq!(managed.ready(), 1);
 }
 
 #[test]
 fn hosts_on_this_machine_are_not_banned_by_themselves_but_can_be() {
     let here = IpAddr::from([127, 0, 0, 1]);
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    stranger.dial_from(0, town.address, Some(here));
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    stranger.dial_from(0, managed.address, Some(here));
     stranger.send(0, b"GET / HTTP/1.1\r\n");
-    town.settle();
-    assert_eq!((banned(&town), town.ends().len()), (vec![], 1));
-    town.welcome(&mut stranger, 1, Some(here));
-    assert_eq!(town.ready(), 1);
-    drop(town.node.handle().ban(here, None).unwrap());
-    town.settle();
-    assert_eq!(banned(&town), [(Host::of(here), BanReason::Manual, 1)]);
+    managed.settle();
+    assert_eq!((banned(&managed), managed.ends().len()), (vec![], 1));
+    managed.welcome(&mut stranger, 1, Some(here));
+    assert_eq!(managed.ready(), 1);
+    drop(managed.node.handle().ban(here, None).unwrap());
+    managed.settle();
+    assert_eq!(banned(&managed), [(Host::of(here), BanReason::Manual, 1)]);
 }
 
 #[test]
 fn a_hundred_points_are_a_ban_and_each_is_told() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, Some(THEIRS));
-    town.forget_log();
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
+    managed.forget_log();
     for _ in 0..99 {
         stranger.send(0, &version());
     }
-    town.settle();
-    assert_eq!((town.ready(), town.count("peer_misbehaved")), (1, 99));
+    managed.settle();
+    assert_eq!((managed.ready(), managed.count("peer_misbehaved")), (1, 99));
     stranger.send(0, &version());
-    town.settle();
-    let Some(ControlEvent::PeerMisbehaved { misconduct, points, score, .. }) = town.events().get(99).cloned() else {
-        panic!("{:?}", town.labels())
+    managed.settle();
+    let Some(ControlEvent::PeerMisbehaved { misconduct, points, score, .. }) = managed.events().get(99).cloned() else {
+        panic!("{:?}", managed.labels())
     };
     assert_eq!((misconduct, points, score), (Misconduct::SecondVersion, 1, 100));
-    assert_eq!(town.ends(), [CloseReason::Misbehaved(Misbehaviour::BanScore)]);
-    assert_eq!(banned(&town), [(Host::of(THEIRS), BanReason::Misbehaviour, 0)]);
+    assert_eq!(managed.ends(), [CloseReason::Misbehaved(Misbehaviour::BanScore)]);
+    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehaviour, 0)]);
 }
 
 #[test]
 fn points_end_with_their_connection() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
     for link in 0..2 {
-        town.welcome(&mut stranger, link, Some(THEIRS));
+        managed.welcome(&mut stranger, link, Some(THEIRS));
         (0..60).for_each(|_| stranger.send(link, &version()));
-        town.settle();
+        managed.settle();
         stranger.close(link);
-        town.settle();
+        managed.settle();
     }
-    assert_eq!((banned(&town), town.count("peer_misbehaved")), (vec![], 120));
+    assert_eq!((banned(&managed), managed.count("peer_misbehaved")), (vec![], 120));
 }
 
 #[test]
 fn many_wrong_checksums_in_a_quick_row_are_charged() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, Some(THEIRS));
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
     let mut wrong = frame("ping", &[1; 8]);
     wrong[20] ^= 1;
     for _ in 0..201 {
         stranger.send(0, &wrong);
     }
-    town.settle();
-    assert_eq!((banned(&town).len(), town.count("peer_misbehaved")), (1, 100));
+    managed.settle();
+    assert_eq!((banned(&managed).len(), managed.count("peer_misbehaved")), (1, 100));
 }
 
 #[test]
 fn the_trusted_are_not_charged_and_not_banned_and_come_in_although_their_host_is() {
     let trusted = vec![(THEIRS, 32)];
-    let mut town = Town::new(ManagerConfig { trusted, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, Some(THEIRS));
+    let mut managed = ManagedWorld::new(ManagerConfig { trusted, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
     (0..200).for_each(|_| stranger.send(0, &version()));
-    town.settle();
-    assert_eq!((town.ready(), town.count("peer_misbehaved")), (1, 0));
-    drop(town.node.handle().ban(THEIRS, None).unwrap());
-    town.welcome(&mut stranger, 1, Some(THEIRS));
-    assert_eq!(town.ready(), 2);
+    managed.settle();
+    assert_eq!((managed.ready(), managed.count("peer_misbehaved")), (1, 0));
+    drop(managed.node.handle().ban(THEIRS, None).unwrap());
+    managed.welcome(&mut stranger, 1, Some(THEIRS));
+    assert_eq!(managed.ready(), 2);
 }
 
 #[test]
 fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
     let world = World::new(1, Instant::ZERO);
-    let mut town = Town::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
-    let addresses = town.add_targets(2);
-    let unix = town.world.unix_time();
+    let mut managed = ManagedWorld::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
+    let addresses = managed.add_targets(2);
+    let unix = managed.world.unix_time();
     let ban = |address: SocketAddr, until: Option<i64>| Ban {
         host: Host::of(address.ip()),
         reason: BanReason::Misbehaviour,
@@ -319,25 +319,25 @@ fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
     let status = PeerStatus::Banned(BanReason::Misbehaviour);
     let known = |address: &SocketAddr| known_as(*address, status, unix);
     let bans = vec![ban(addresses[0], None), ban(addresses[1], Some(1_650_000_000))];
-    town.node.remember(addresses.iter().map(known).collect(), bans);
-    town.run(secs(60));
-    assert_eq!((town.established(), town.summary().bans), (addresses[1..].to_vec(), 1));
+    managed.node.remember(addresses.iter().map(known).collect(), bans);
+    managed.run(secs(60));
+    assert_eq!((managed.established(), managed.summary().bans), (addresses[1..].to_vec(), 1));
 }
 
 #[test]
 fn a_thousand_bans_that_end_at_once_are_all_told() {
-    let mut town = Town::new(manager());
+    let mut managed = ManagedWorld::new(manager());
     for host in 0..3_000_u16 {
         let [high, low] = host.to_be_bytes();
         let address = IpAddr::from([8, 8, high, low]);
-        while town.node.handle().ban(address, Some(secs(100))).is_err() {
-            town.settle();
+        while managed.node.handle().ban(address, Some(secs(100))).is_err() {
+            managed.settle();
         }
     }
-    town.run(secs(50));
-    assert_eq!(town.summary().bans, 3_000);
-    town.run(secs(51));
-    assert_eq!((town.summary().bans, town.count("peer_unbanned")), (0, 3_000));
+    managed.run(secs(50));
+    assert_eq!(managed.summary().bans, 3_000);
+    managed.run(secs(51));
+    assert_eq!((managed.summary().bans, managed.count("peer_unbanned")), (0, 3_000));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a managed loop counts of itself: restarts, bans, and the book by status, against what really happened.
 
-use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::ManagerConfig;
 use peerloop::sim::World;
@@ -16,19 +16,19 @@ use std::time::Duration;
 const FOE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4));
 
 /// How often connections were restarted.
-fn restarts(town: &Town) -> u64 {
-    town.node.stats().counters.restarts
+fn restarts(managed: &ManagedWorld) -> u64 {
+    managed.node.stats().counters.restarts
 }
 
 /// How often hosts were banned, and how many are.
-fn bans(town: &Town) -> (u64, usize) {
-    let Stats { counters, banned_hosts, .. } = town.node.stats();
+fn bans(managed: &ManagedWorld) -> (u64, usize) {
+    let Stats { counters, banned_hosts, .. } = managed.node.stats();
     (counters.bans, banned_hosts)
 }
 
 /// The peers of the book that are unknown, valid, inaccessible and banned, which must be those that are listed.
-fn book(town: &Town) -> [usize; 4] {
-    let listed = town.report().book;
+fn book(managed: &ManagedWorld) -> [usize; 4] {
+    let listed = managed.report().book;
     let count = |is_it: fn(PeerStatus) -> bool| listed.iter().filter(|peer| is_it(peer.status)).count();
     let counted = [
         count(|status| status == PeerStatus::Unknown),
@@ -36,124 +36,125 @@ fn book(town: &Town) -> [usize; 4] {
         count(|status| status == PeerStatus::Inaccessible),
         count(|status| matches!(status, PeerStatus::Banned(_))),
     ];
-    let BookCounts { unknown, valid, inaccessible, banned, .. } = town.node.stats().book.expect("there is a manager");
+    let BookCounts { unknown, valid, inaccessible, banned, .. } =
+        managed.node.stats().book.expect("there is a manager");
     assert_eq!([unknown, valid, inaccessible, banned], counted);
     counted
 }
 
-fn ban(town: &mut Town, address: IpAddr, length: Option<Duration>) {
-    drop(town.node.handle().ban(address, length).unwrap());
-    town.settle();
+fn ban(managed: &mut ManagedWorld, address: IpAddr, length: Option<Duration>) {
+    drop(managed.node.handle().ban(address, length).unwrap());
+    managed.settle();
 }
 
 #[test]
 fn req_e47_only_what_is_dialled_again_at_once_is_a_restart() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_restarts: 2, ..manager() });
-    let (mut stranger, mut guest) = (Stranger::new(&town.world), Stranger::new(&town.world));
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 2, ..manager() });
+    let (mut stranger, mut guest) = (Stranger::new(&managed.world), Stranger::new(&managed.world));
     // Nobody listens yet: a dial that fails is tried again later.
-    town.remember(&[stranger.address()], PeerStatus::Unknown);
-    town.run(secs(1));
-    assert_eq!((town.count("connection_failed"), restarts(&town)), (1, 0));
+    managed.remember(&[stranger.address()], PeerStatus::Unknown);
+    managed.run(secs(1));
+    assert_eq!((managed.count("connection_failed"), restarts(&managed)), (1, 0));
     stranger.listen();
-    town.run(secs(10));
+    managed.run(secs(10));
     for (link, expected) in [(0, 1), (1, 2), (2, 2)] {
         assert!(stranger.accept(link), "it is dialled");
         stranger.send(link, &Claim::default().handshake());
-        town.settle();
-        assert_eq!(town.ready(), 1);
+        managed.settle();
+        assert_eq!(managed.ready(), 1);
         stranger.reset(link);
-        town.settle();
-        assert_eq!(restarts(&town), expected, "two are allowed");
+        managed.settle();
+        assert_eq!(restarts(&managed), expected, "two are allowed");
     }
     // Who came by himself is not restarted.
-    town.welcome(&mut guest, 0, None);
+    managed.welcome(&mut guest, 0, None);
     guest.reset(0);
-    town.settle();
-    assert_eq!((restarts(&town), town.count("connection_restarting")), (2, 2));
+    managed.settle();
+    assert_eq!((restarts(&managed), managed.count("connection_restarting")), (2, 2));
 }
 
 #[test]
 fn req_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    assert_eq!(bans(&town), (0, 0));
-    ban(&mut town, FOE, Some(secs(100)));
-    assert_eq!(bans(&town), (1, 1));
-    ban(&mut town, FOE, Some(secs(200)));
-    assert_eq!(bans(&town), (2, 1), "one host");
-    let villain = IpAddr::from([8, 8, 8, 8]);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    assert_eq!(bans(&managed), (0, 0));
+    ban(&mut managed, FOE, Some(secs(100)));
+    assert_eq!(bans(&managed), (1, 1));
+    ban(&mut managed, FOE, Some(secs(200)));
+    assert_eq!(bans(&managed), (2, 1), "one host");
+    let attacker = IpAddr::from([8, 8, 8, 8]);
     for link in 0..2 {
-        stranger.dial_from(link, town.address, Some(villain));
+        stranger.dial_from(link, managed.address, Some(attacker));
         stranger.send(link, b"GET / HTTP/1.1\r\n");
     }
-    town.settle();
+    managed.settle();
     (0..2).for_each(|link| stranger.close(link));
-    town.run(secs(1));
-    assert_eq!(bans(&town), (3, 2), "both have earned it, and the second brings nothing new");
-    let lifted = town.node.handle().unban(villain).unwrap();
-    town.settle();
-    assert_eq!((lifted.wait(), bans(&town)), (Ok(Ok(true)), (3, 1)));
-    drop(town.node.handle().unban(villain).unwrap());
-    town.run(secs(198));
-    assert_eq!(bans(&town), (3, 1), "the longer one holds");
-    town.run(secs(2));
-    assert_eq!((bans(&town), town.count("peer_banned")), ((3, 0), 3));
+    managed.run(secs(1));
+    assert_eq!(bans(&managed), (3, 2), "both have earned it, and the second brings nothing new");
+    let lifted = managed.node.handle().unban(attacker).unwrap();
+    managed.settle();
+    assert_eq!((lifted.wait(), bans(&managed)), (Ok(Ok(true)), (3, 1)));
+    drop(managed.node.handle().unban(attacker).unwrap());
+    managed.run(secs(198));
+    assert_eq!(bans(&managed), (3, 1), "the longer one holds");
+    managed.run(secs(2));
+    assert_eq!((bans(&managed), managed.count("peer_banned")), ((3, 0), 3));
 }
 
 #[test]
 fn req_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
-    let mut town = Town::new(manager());
+    let mut managed = ManagedWorld::new(manager());
     let until = |until| Ban {
         host: Host::of(if until < 0 { FOE } else { IpAddr::from([8, 8, 8, 8]) }),
         reason: BanReason::Misbehaviour,
         since: UnixTime::from_secs(1),
-        until: Some(UnixTime::from_secs(town.world.unix_time().as_secs() + until)),
+        until: Some(UnixTime::from_secs(managed.world.unix_time().as_secs() + until)),
     };
     let remembered = vec![until(-1), until(100)];
-    town.node.remember(Vec::new(), remembered);
-    town.settle();
-    assert_eq!(bans(&town), (0, 1), "one was over");
-    town.run(secs(101));
-    assert_eq!(bans(&town), (0, 0));
+    managed.node.remember(Vec::new(), remembered);
+    managed.settle();
+    assert_eq!(bans(&managed), (0, 1), "one was over");
+    managed.run(secs(101));
+    assert_eq!(bans(&managed), (0, 0));
 }
 
 #[test]
 fn req_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
-    let mut town = Town::at(
+    let mut managed = ManagedWorld::at(
         World::new(1, Instant::ZERO),
         ManagerConfig { target_peers: 3, max_retries: 1, ..manager() },
         Watcher::default(),
     );
-    assert_eq!(book(&town), [0; 4]);
-    let addresses = town.add_targets(2);
+    assert_eq!(book(&managed), [0; 4]);
+    let addresses = managed.add_targets(2);
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.remember(&[nobody], PeerStatus::Valid);
-    town.remember(&[SocketAddr::from(([10, 9, 9, 8], 1))], PeerStatus::Inaccessible);
-    assert_eq!(book(&town), [3, 1, 0, 0], "in a new run it is unknown");
-    town.run(secs(3_600));
-    assert_eq!((book(&town), town.ready()), ([0, 2, 2, 0], 2), "two were there, and one was not");
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.remember(&[nobody], PeerStatus::Valid);
+    managed.remember(&[SocketAddr::from(([10, 9, 9, 8], 1))], PeerStatus::Inaccessible);
+    assert_eq!(book(&managed), [3, 1, 0, 0], "in a new run it is unknown");
+    managed.run(secs(3_600));
+    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two were there, and one was not");
 
-    let unix = town.world.unix_time();
+    let unix = managed.world.unix_time();
     for (port, reason) in [(1, BanReason::Manual), (2, BanReason::NetworkMismatch)] {
         let address = SocketAddr::new(FOE, port);
         let banned = Ban { host: Host::of(FOE), reason, since: unix, until: None };
-        town.node.remember(vec![known_as(address, PeerStatus::Banned(reason), unix)], vec![banned]);
+        managed.node.remember(vec![known_as(address, PeerStatus::Banned(reason), unix)], vec![banned]);
     }
-    assert_eq!(book(&town), [0, 2, 2, 2], "for whatever reason");
-    ban(&mut town, addresses[0].ip(), None);
-    town.run(secs(1));
-    assert_eq!((book(&town), town.ready()), ([0, 1, 2, 3], 1));
-    drop(town.node.handle().unban(FOE).unwrap());
-    town.settle();
-    let [unknown, valid, inaccessible, banned] = book(&town);
+    assert_eq!(book(&managed), [0, 2, 2, 2], "for whatever reason");
+    ban(&mut managed, addresses[0].ip(), None);
+    managed.run(secs(1));
+    assert_eq!((book(&managed), managed.ready()), ([0, 1, 2, 3], 1));
+    drop(managed.node.handle().unban(FOE).unwrap());
+    managed.settle();
+    let [unknown, valid, inaccessible, banned] = book(&managed);
     assert_eq!(
         (unknown + inaccessible, valid, banned),
         (4, 1, 1),
         "nobody knows what they are, or it was tried already"
     );
     assert!(unknown > 0);
-    town.stop();
+    managed.stop();
 }
 
 #[test]

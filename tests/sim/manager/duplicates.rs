@@ -1,6 +1,6 @@
 //! One link to one address: a second dial, two that dial each other at once, and a loop that meets itself.
 
-use super::support::{Claim, Stranger, Town, Watcher, manager, nonce_of, port_of};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager, nonce_of, port_of};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::peer::ConnectionType;
@@ -11,72 +11,72 @@ use peerloop_testkit::bytes::verack;
 use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
-fn asked(town: &mut Town, address: SocketAddr) -> Result<(), RequestError> {
-    let answer = town.node.handle().connect(address, None).unwrap();
-    town.settle();
+fn asked(managed: &mut ManagedWorld, address: SocketAddr) -> Result<(), RequestError> {
+    let answer = managed.node.handle().connect(address, None).unwrap();
+    managed.settle();
     answer.wait().unwrap().map(|_| ())
 }
 
 #[test]
 fn req_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
-    let first = town.node.handle().connect(theirs, None).unwrap();
-    let second = town.node.handle().connect(theirs, None).unwrap();
-    town.settle();
+    let first = managed.node.handle().connect(theirs, None).unwrap();
+    let second = managed.node.handle().connect(theirs, None).unwrap();
+    managed.settle();
     assert!(first.wait().unwrap().is_ok());
     assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while it is dialled");
     assert!(stranger.accept(0));
-    assert_eq!(asked(&mut town, theirs), Err(RequestError::AddressTaken), "in the handshake");
+    assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "in the handshake");
     stranger.send(0, &Claim::default().handshake());
-    town.settle();
-    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(RequestError::AddressTaken), 1));
+    managed.settle();
+    assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
     stranger.close(0);
-    town.settle();
+    managed.settle();
     assert!(stranger.accept(1), "the book has it by now, so it is dialled again");
     stranger.stop_listening();
     stranger.reset(1);
-    town.run(secs(1));
-    assert_eq!((town.places(), asked(&mut town, theirs)), (0, Ok(())), "who waits can be asked for");
+    managed.run(secs(1));
+    assert_eq!((managed.places(), asked(&mut managed, theirs)), (0, Ok(())), "who waits can be asked for");
 }
 
 #[test]
 fn req_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
-    stranger.dial_from(0, town.address, None);
+    stranger.dial_from(0, managed.address, None);
     stranger.send(0, &Claim { port: theirs.port(), ..Claim::default() }.handshake());
-    town.run(secs(3_600));
-    assert_eq!((asked(&mut town, theirs), town.ready()), (Err(RequestError::AddressTaken), 1));
-    assert_eq!(town.node.stats().counters.dialled, 0, "although the book has it");
+    managed.run(secs(3_600));
+    assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
+    assert_eq!(managed.node.stats().counters.dialled, 0, "although the book has it");
     stranger.close(0);
-    town.run(secs(1));
+    managed.run(secs(1));
     assert!(stranger.accept(1), "and when it has gone it is dialled");
 }
 
 #[test]
 fn req_e31_a_loop_says_at_which_port_it_listens() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.listen()], PeerStatus::Unknown);
-    town.settle();
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.listen()], PeerStatus::Unknown);
+    managed.settle();
     assert!(stranger.accept(0));
-    assert_eq!(port_of(&stranger.receive(0).0), town.address.port());
+    assert_eq!(port_of(&stranger.receive(0).0), managed.address.port());
 }
 
 /// Two towns that have each other in their fixed lists.
-fn crossing() -> [Town; 2] {
+fn crossing() -> [ManagedWorld; 2] {
     let world = World::new(1, Instant::ZERO);
     let address = |host: u8| SocketAddr::from(([10, 0, 0, host], 18_444));
     [2, 1].map(|other: u8| {
         let config = ManagerConfig { mode: DialMode::Fixed(vec![address(other)]), ..manager() };
-        Town::seeded(other.into(), world.clone(), config, Watcher::default())
+        ManagedWorld::seeded(other.into(), world.clone(), config, Watcher::default())
     })
 }
 
-fn run(towns: &mut [Town; 2], time: std::time::Duration) {
+fn run(towns: &mut [ManagedWorld; 2], time: std::time::Duration) {
     let [one, other] = towns;
     let world = one.world.clone();
     Driver::new(&world).run_until(world.now().plus(time), &mut [&mut one.node, &mut other.node]).unwrap();
@@ -86,10 +86,15 @@ fn run(towns: &mut [Town; 2], time: std::time::Duration) {
 fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
     let mut towns = crossing();
     run(&mut towns, secs(4 * 3_600));
-    for town in &towns {
-        assert_eq!((town.ready(), town.places(), town.node.stats().links), (1, 1, 1), "{:?}", town.events());
+    for managed in &towns {
+        assert_eq!(
+            (managed.ready(), managed.places(), managed.node.stats().links),
+            (1, 1, 1),
+            "{:?}",
+            managed.events()
+        );
     }
-    let kept = |town: &Town| town.node.inspect().links[0].connection_type;
+    let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
     assert_eq!(towns.each_ref().map(kept), [ConnectionType::Outbound, ConnectionType::Inbound], "the smaller's stays");
     assert!(towns[0].ends().len() <= 1, "{:?}", towns[0].events());
     assert!(towns[1].ends().len() <= 1, "{:?}", towns[1].events());
@@ -103,114 +108,114 @@ fn threat_p18_the_link_that_had_to_go_is_no_reason_not_to_dial_when_the_other_is
     towns[0].node.handle().command(()).unwrap();
     run(&mut towns, secs(60));
     assert_eq!((towns[0].ready(), towns[1].ready()), (1, 1));
-    let kept = |town: &Town| town.node.inspect().links[0].connection_type;
+    let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
     assert_eq!(kept(&towns[1]), ConnectionType::Outbound, "the other one dials now");
 }
 
 #[test]
 fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    let claim = Claim { port: 18_444, receiver: Some(town.address), ..Claim::default() };
-    stranger.dial_from(0, town.address, None);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    let claim = Claim { port: 18_444, receiver: Some(managed.address), ..Claim::default() };
+    stranger.dial_from(0, managed.address, None);
     stranger.send(0, &claim.handshake());
-    town.run(secs(11));
-    stranger.dial_from(1, town.address, None);
+    managed.run(secs(11));
+    stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
-    town.settle();
+    managed.settle();
     assert!(stranger.receive(1).1, "the second one ends");
     stranger.close(1);
-    town.run(secs(5));
-    assert_eq!((town.ready(), town.ends()), (1, vec![LocalCause::Duplicate.into()]));
+    managed.run(secs(5));
+    assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Duplicate.into()]));
 }
 
 #[test]
 fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
-    let mut town = Town::new(ManagerConfig { max_per_host: 3, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    (0..3).for_each(|link| town.welcome(&mut stranger, link, None));
-    stranger.dial_from(3, town.address, None);
-    town.settle();
-    assert_eq!((town.ready(), town.refusals().len()), (3, 1));
+    let mut managed = ManagedWorld::new(ManagerConfig { max_per_host: 3, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
+    stranger.dial_from(3, managed.address, None);
+    managed.settle();
+    assert_eq!((managed.ready(), managed.refusals().len()), (3, 1));
 }
 
 #[test]
 fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_leaves_the_address_alone_for_a_day() {
-    let mut town = Town::new(manager());
+    let mut managed = ManagedWorld::new(manager());
     let theirs = SocketAddr::from(([10, 0, 0, 2], 18_444));
     // Not an address that it knows to be its own: somebody forwards it.
-    let mut alias = Stranger::new(&town.world);
+    let mut alias = Stranger::new(&managed.world);
     assert_eq!(alias.listen(), theirs);
-    town.remember(&[theirs], PeerStatus::Unknown);
-    town.settle();
+    managed.remember(&[theirs], PeerStatus::Unknown);
+    managed.settle();
     assert!(alias.accept(0));
     let (version, _) = alias.receive(0);
-    alias.dial_from(1, town.address, None);
+    alias.dial_from(1, managed.address, None);
     alias.send(1, &version);
-    town.settle();
+    managed.settle();
     assert!(alias.receive(0).1 && alias.receive(1).1, "both end");
     alias.close(0);
     alias.close(1);
-    town.run(secs(5));
-    assert_eq!(town.ends(), [CloseReason::Local(LocalCause::SelfConnection); 2]);
-    town.assert_nothing_is_left();
-    town.run(secs(24 * 3_600 - 60));
+    managed.run(secs(5));
+    assert_eq!(managed.ends(), [CloseReason::Local(LocalCause::SelfConnection); 2]);
+    managed.assert_nothing_is_left();
+    managed.run(secs(24 * 3_600 - 60));
     assert!(!alias.accept(2));
-    assert_eq!(town.known(theirs).failures, 0);
-    town.run(secs(120));
+    assert_eq!(managed.known(theirs).failures, 0);
+    managed.run(secs(120));
     assert!(alias.accept(2), "a day later it may be somebody else");
 }
 
 #[test]
 fn threat_p17_its_own_address_is_not_dialled_at_all() {
-    let mut town = Town::new(manager());
-    town.remember(&[town.address], PeerStatus::Valid);
-    town.run(secs(60));
-    assert_eq!(town.node.stats().counters.dialled, 0);
+    let mut managed = ManagedWorld::new(manager());
+    managed.remember(&[managed.address], PeerStatus::Valid);
+    managed.run(secs(60));
+    assert_eq!(managed.node.stats().counters.dialled, 0);
 }
 
 #[test]
 fn threat_p17_a_replayed_nonce_costs_only_the_one_who_replays_it() {
-    let mut town = Town::new(manager());
-    let mut victim = Stranger::new(&town.world);
-    let mut liar = Stranger::new(&town.world);
-    town.remember(&[victim.listen()], PeerStatus::Unknown);
-    town.settle();
+    let mut managed = ManagedWorld::new(manager());
+    let mut victim = Stranger::new(&managed.world);
+    let mut liar = Stranger::new(&managed.world);
+    managed.remember(&[victim.listen()], PeerStatus::Unknown);
+    managed.settle();
     assert!(victim.accept(0));
     let nonce = nonce_of(&victim.receive(0).0);
-    liar.dial_from(0, town.address, None);
+    liar.dial_from(0, managed.address, None);
     liar.send(0, &Claim { nonce, ..Claim::default() }.version());
-    town.settle();
+    managed.settle();
     assert!(liar.receive(0).1, "the liar is closed");
     liar.close(0);
     victim.send(0, &Claim::default().handshake());
-    town.run(secs(5));
-    assert_eq!((town.ready(), town.ends()), (1, vec![LocalCause::SelfConnection.into()]));
+    managed.run(secs(5));
+    assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::SelfConnection.into()]));
     // The handshake is over, so the nonce is nobody's any more.
-    liar.dial_from(1, town.address, None);
+    liar.dial_from(1, managed.address, None);
     liar.send(1, &[Claim { nonce, ..Claim::default() }.version(), verack()].concat());
-    town.settle();
-    assert_eq!(town.ready(), 2);
+    managed.settle();
+    assert_eq!(managed.ready(), 2);
 }
 
 #[test]
 fn req_e31_one_port_may_be_connected_to_two_of_ours() {
-    let mut town = Town::new(manager());
-    let second = SocketAddr::new(town.address.ip(), 18_445);
-    town.node.listen(second).unwrap();
-    town.world.set_ports(40_000..=40_000);
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, None);
+    let mut managed = ManagedWorld::new(manager());
+    let second = SocketAddr::new(managed.address.ip(), 18_445);
+    managed.node.listen(second).unwrap();
+    managed.world.set_ports(40_000..=40_000);
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, None);
     stranger.dial_from(1, second, None);
     stranger.send(1, &Claim::default().handshake());
-    town.settle();
-    assert_eq!(town.ready(), 2);
-    assert_eq!(town.report().claims.len(), 2);
+    managed.settle();
+    assert_eq!(managed.ready(), 2);
+    assert_eq!(managed.report().claims.len(), 2);
     let host = stranger.net.ip();
-    let done = town.node.handle().ban(host, None).unwrap();
-    town.settle();
+    let done = managed.node.handle().ban(host, None).unwrap();
+    managed.settle();
     assert_eq!(done.wait(), Ok(Ok(())));
     (0..2).for_each(|link| stranger.close(link));
-    town.run(secs(5));
-    town.assert_nothing_is_left();
+    managed.run(secs(5));
+    managed.assert_nothing_is_left();
 }

@@ -1,6 +1,6 @@
 //! Each kind of misconduct as it arrives on the wire, or as a handler charges it, against the table in the manual.
 
-use super::support::{Claim, Stranger, Town, Watcher, manager};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::ban::{Misconduct, Penalty};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Misbehaviour};
@@ -40,12 +40,12 @@ fn rows() -> Vec<Row> {
 }
 
 /// Returns what was charged: the kind, its points and the score with them.
-fn charged(town: &Town) -> Vec<(Misconduct, u32, u32)> {
+fn charged(managed: &ManagedWorld) -> Vec<(Misconduct, u32, u32)> {
     let charge = |event| match event {
         ControlEvent::PeerMisbehaved { misconduct, points, score, .. } => Some((misconduct, points, score)),
         _ => None,
     };
-    town.events().into_iter().filter_map(charge).collect()
+    managed.events().into_iter().filter_map(charge).collect()
 }
 
 fn reject(message: &str, code: u8, reason: &str) -> Vec<u8> {
@@ -103,44 +103,44 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Lets a peer send `bytes` to the town and leave; returns the `reject`s that it received.
-fn say(town: &mut Town, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut stranger = Stranger::new(&town.world);
-    stranger.dial_from(0, town.address, Some(THEIRS));
+/// Lets a peer send `bytes` to the managed world and leave; returns the `reject`s that it received.
+fn say(managed: &mut ManagedWorld, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut stranger = Stranger::new(&managed.world);
+    stranger.dial_from(0, managed.address, Some(THEIRS));
     for piece in bytes.chunks(16 * 1024) {
         stranger.send(0, piece);
-        town.settle();
+        managed.settle();
     }
     let rejects = frames(&stranger.receive(0).0).into_iter().filter(|(command, _)| command == "reject");
     let rejects = rejects.map(|(_, payload)| payload).collect();
     stranger.close(0);
-    town.run(secs(5));
+    managed.run(secs(5));
     rejects
 }
 
-/// Returns a new town in which a peer has sent `bytes`, and the `reject`s that it received.
-fn said_to(watcher: Watcher, bytes: &[u8]) -> (Town, Vec<Vec<u8>>) {
-    let mut town = Town::with(manager(), watcher);
-    let rejects = say(&mut town, bytes);
-    (town, rejects)
+/// Returns a new managed world in which a peer has sent `bytes`, and the `reject`s that it received.
+fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
+    let mut managed = ManagedWorld::with(manager(), watcher);
+    let rejects = say(&mut managed, bytes);
+    (managed, rejects)
 }
 
 /// Asserts that this was charged once, and that the connection ended and the host was banned as it costs.
-fn assert_charged(town: &Town, misconduct: Misconduct) {
+fn assert_charged(managed: &ManagedWorld, misconduct: Misconduct) {
     let (points, end) = match misconduct.penalty() {
         Penalty::Points(100) => (100, CloseReason::Misbehaved(Misbehaviour::BanScore)),
         Penalty::Points(points) => (points, CloseReason::ClosedByPeer),
         Penalty::Disconnect => (0, CloseReason::Misbehaved(Misbehaviour::Intolerable)),
         other => panic!("{other:?}"),
     };
-    assert_eq!(charged(town), [(misconduct, points, points)], "{misconduct}");
-    assert_eq!(town.ends(), [end], "{misconduct}");
-    assert_eq!(town.count("peer_banned"), usize::from(points == 100), "{misconduct}");
+    assert_eq!(charged(managed), [(misconduct, points, points)], "{misconduct}");
+    assert_eq!(managed.ends(), [end], "{misconduct}");
+    assert_eq!(managed.count("peer_banned"), usize::from(points == 100), "{misconduct}");
 }
 
 /// Asserts that nothing was charged and that the peer itself ended the connection.
-fn assert_uncharged(town: &Town) {
-    assert_eq!((charged(town), town.ends()), (vec![], vec![CloseReason::ClosedByPeer]));
+fn assert_uncharged(managed: &ManagedWorld) {
+    assert_eq!((charged(managed), managed.ends()), (vec![], vec![CloseReason::ClosedByPeer]));
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_ha
 #[test]
 fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_the_node_does() {
     for (misconduct, bytes, answer) in cases() {
-        let (town, rejects) = said_to(Watcher::default(), &bytes);
-        assert_charged(&town, misconduct);
+        let (managed, rejects) = said_to(Watcher::default(), &bytes);
+        assert_charged(&managed, misconduct);
         assert_eq!(rejects, Vec::from_iter(answer), "{misconduct}");
     }
 }
@@ -169,15 +169,15 @@ fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_the_node_do
 #[test]
 fn each_kind_can_be_charged_by_a_handler() {
     for misconduct in Misconduct::ALL {
-        let mut town = Town::with(manager(), Watcher { charges: Some(misconduct), ..Watcher::default() });
-        let mut stranger = Stranger::new(&town.world);
-        town.welcome(&mut stranger, 0, Some(THEIRS));
-        town.node.handle().command(()).unwrap();
-        town.settle();
+        let mut managed = ManagedWorld::with(manager(), Watcher { charges: Some(misconduct), ..Watcher::default() });
+        let mut stranger = Stranger::new(&managed.world);
+        managed.welcome(&mut stranger, 0, Some(THEIRS));
+        managed.node.handle().command(()).unwrap();
+        managed.settle();
         stranger.receive(0);
         stranger.close(0);
-        town.run(secs(5));
-        assert_charged(&town, misconduct);
+        managed.run(secs(5));
+        assert_charged(&managed, misconduct);
     }
 }
 
@@ -195,8 +195,8 @@ fn what_costs_nothing_at_the_node_is_not_charged() {
         frame("notfound", &OVERLONG),
         frame("getblocktxn", &[&[7; 32][..], &[1, 9]].concat()),
     ] {
-        let (town, rejects) = said_to(Watcher::default(), &after_handshake(&bytes));
-        assert_uncharged(&town);
+        let (managed, rejects) = said_to(Watcher::default(), &after_handshake(&bytes));
+        assert_uncharged(&managed);
         assert_eq!(rejects, Vec::<Vec<u8>>::new());
     }
 }
@@ -204,44 +204,44 @@ fn what_costs_nothing_at_the_node_is_not_charged() {
 #[test]
 fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
     let wanting = || Watcher { wants_messages: true, ..Watcher::default() };
-    let (town, _) = said_to(wanting(), &after_handshake(&frame("filterload", &[0; 10])));
-    assert_charged(&town, Misconduct::UnwantedBloomFilter);
-    assert_eq!(town.node.handler().messages, [CommandName::FILTERLOAD]);
-    let (town, _) = said_to(wanting(), &after_handshake(&frame("mempool", &[])));
-    assert_uncharged(&town);
-    assert_eq!(town.node.handler().messages, [CommandName::MEMPOOL]);
+    let (managed, _) = said_to(wanting(), &after_handshake(&frame("filterload", &[0; 10])));
+    assert_charged(&managed, Misconduct::UnwantedBloomFilter);
+    assert_eq!(managed.node.handler().messages, [CommandName::FILTERLOAD]);
+    let (managed, _) = said_to(wanting(), &after_handshake(&frame("mempool", &[])));
+    assert_uncharged(&managed);
+    assert_eq!(managed.node.handler().messages, [CommandName::MEMPOOL]);
 }
 
 #[test]
 fn a_loop_that_offers_bloom_filters_charges_none() {
     let manager = Some(Box::new(manager()));
     let config = Config { services: Services::BLOOM.0, manager, ping_interval: Duration::ZERO, ..config() };
-    let mut town = Town::of(World::new(1, Instant::ZERO), config, Watcher::default());
+    let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, Watcher::default());
     let both = [frame("filterload", &[0; 10]), frame("filteradd", &[1, 0])].concat();
-    say(&mut town, &after_handshake(&both));
-    assert_uncharged(&town);
+    say(&mut managed, &after_handshake(&both));
+    assert_uncharged(&managed);
 }
 
 #[test]
 fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
-    let trusting = || Town::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
-    let mut town = trusting();
-    say(&mut town, &after_handshake(&frame("filterload", &[0; 10])));
-    assert_uncharged(&town);
-    let mut town = trusting();
-    let rejects = say(&mut town, &after_handshake(&frame("streamack", &[])));
+    let trusting = || ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let mut managed = trusting();
+    say(&mut managed, &after_handshake(&frame("filterload", &[0; 10])));
+    assert_uncharged(&managed);
+    let mut managed = trusting();
+    let rejects = say(&mut managed, &after_handshake(&frame("streamack", &[])));
     assert_eq!(rejects, [reject("streamack", 0x40, "Invalid streamack")]);
-    assert_eq!((charged(&town), town.ends()), (vec![], vec![Misbehaviour::Intolerable.into()]));
+    assert_eq!((charged(&managed), managed.ends()), (vec![], vec![Misbehaviour::Intolerable.into()]));
 }
 
 #[test]
 fn a_handler_charges_nobody_without_a_peer_manager() {
     let config = Config { ping_interval: Duration::ZERO, ..config() };
     let watcher = Watcher { charges: Some(Misconduct::InvalidBlock), ..Watcher::default() };
-    let mut town = Town::of(World::new(1, Instant::ZERO), config, watcher);
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, Some(THEIRS));
-    town.node.handle().command(()).unwrap();
-    town.run(secs(5));
-    assert_eq!((charged(&town), town.ends(), town.ready()), (vec![], vec![], 1));
+    let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, watcher);
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
+    managed.node.handle().command(()).unwrap();
+    managed.run(secs(5));
+    assert_eq!((charged(&managed), managed.ends(), managed.ready()), (vec![], vec![], 1));
 }

@@ -1,7 +1,7 @@
 //! Fixed peers that are known by name: one address of each is dialled, the next when it fails, and names are resolved
 //! again.
 
-use super::support::{Town, Watcher, manager};
+use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::limits::MAX_NAME_ADDRESSES;
@@ -11,14 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 const NAME: &str = "node.example";
 
 /// A loop that dials one node by its name, in a world with `count` targets, and their addresses.
-fn named(count: usize) -> (Town, Vec<SocketAddr>) {
+fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
-    let mut elsewhere = Town::new(manager());
+    let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(count);
     let fixed = ManagerConfig { mode, fixed_names: vec![NAME.to_owned()], ..manager() };
-    let mut town = Town::at(elsewhere.world.clone(), fixed, Watcher::default());
-    town.targets = std::mem::take(&mut elsewhere.targets);
-    (town, addresses)
+    let mut managed = ManagedWorld::at(elsewhere.world.clone(), fixed, Watcher::default());
+    managed.targets = std::mem::take(&mut elsewhere.targets);
+    (managed, addresses)
 }
 
 /// An address at which nobody is.
@@ -28,59 +28,59 @@ fn gone(last: u8) -> IpAddr {
 
 #[test]
 fn one_address_of_a_name_is_dialled_and_the_next_one_at_once_when_it_fails() {
-    let (mut town, addresses) = named(2);
-    town.world.set_name(NAME, vec![gone(1), addresses[0].ip(), addresses[1].ip()]);
-    town.run(secs(20));
-    assert_eq!((town.established(), town.count("connection_failed")), (vec![addresses[0]], 1));
-    assert_eq!(town.failures()[0].2, NextDial::NextAddress);
-    assert_eq!((town.count("seed_resolved"), town.count("seed_failed")), (1, 0));
+    let (mut managed, addresses) = named(2);
+    managed.world.set_name(NAME, vec![gone(1), addresses[0].ip(), addresses[1].ip()]);
+    managed.run(secs(20));
+    assert_eq!((managed.established(), managed.count("connection_failed")), (vec![addresses[0]], 1));
+    assert_eq!(managed.failures()[0].2, NextDial::NextAddress);
+    assert_eq!((managed.count("seed_resolved"), managed.count("seed_failed")), (1, 0));
 }
 
 #[test]
 fn a_name_is_resolved_again_after_its_last_address_and_ever_more_slowly() {
-    let (mut town, addresses) = named(1);
-    town.world.set_name(NAME, vec![gone(1), gone(2)]);
-    town.run(secs(600));
-    let rounds = town.count("seed_resolved");
+    let (mut managed, addresses) = named(1);
+    managed.world.set_name(NAME, vec![gone(1), gone(2)]);
+    managed.run(secs(600));
+    let rounds = managed.count("seed_resolved");
     // Pauses of 5, 10, 20, 40, 80, 160 and 320 s, each up to a quarter longer, and the dials between.
     assert!((5..=7).contains(&rounds), "{rounds}");
-    assert_eq!(town.count("connection_failed") / 2, rounds);
-    town.world.set_name(NAME, vec![addresses[0].ip()]);
-    town.run(secs(800));
-    assert_eq!(town.established(), addresses);
+    assert_eq!(managed.count("connection_failed") / 2, rounds);
+    managed.world.set_name(NAME, vec![addresses[0].ip()]);
+    managed.run(secs(800));
+    assert_eq!(managed.established(), addresses);
 }
 
 #[test]
 fn a_name_that_cannot_be_resolved_is_tried_again() {
-    let (mut town, addresses) = named(1);
-    town.run(secs(60));
-    let failed = town.count("seed_failed");
+    let (mut managed, addresses) = named(1);
+    managed.run(secs(60));
+    let failed = managed.count("seed_failed");
     assert!((3..=4).contains(&failed), "at 0, 5, 15 and 35 s, or a little later: {failed}");
-    town.world.set_name(NAME, vec![addresses[0].ip()]);
-    town.run(secs(60));
-    assert_eq!((town.established(), town.ready()), (addresses, 1));
+    managed.world.set_name(NAME, vec![addresses[0].ip()]);
+    managed.run(secs(60));
+    assert_eq!((managed.established(), managed.ready()), (addresses, 1));
 }
 
 #[test]
 fn a_peer_that_moves_is_found_at_its_new_address() {
-    let (mut town, addresses) = named(2);
-    town.world.set_name(NAME, vec![addresses[0].ip()]);
-    town.run(secs(5));
-    assert_eq!(town.established(), addresses[..1]);
-    town.world.set_name(NAME, vec![addresses[1].ip()]);
+    let (mut managed, addresses) = named(2);
+    managed.world.set_name(NAME, vec![addresses[0].ip()]);
+    managed.run(secs(5));
+    assert_eq!(managed.established(), addresses[..1]);
+    managed.world.set_name(NAME, vec![addresses[1].ip()]);
     // It closes its connections and accepts none.
-    town.targets[0].reactor.handle().stop().unwrap();
-    town.run(secs(120));
-    assert_eq!((town.established().last(), town.ready()), (Some(&addresses[1]), 1));
+    managed.targets[0].reactor.handle().stop().unwrap();
+    managed.run(secs(120));
+    assert_eq!((managed.established().last(), managed.ready()), (Some(&addresses[1]), 1));
 }
 
 #[test]
 fn an_answer_without_end_is_tried_up_to_its_bound() {
-    let (mut town, _) = named(0);
-    town.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
-    town.run(secs(4));
-    assert!(town.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", town.count("connection_failed"));
-    town.run(secs(300));
-    assert_eq!(town.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
-    assert_eq!(town.report().book, vec![], "nobody of a fixed list is learnt");
+    let (mut managed, _) = named(0);
+    managed.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
+    managed.run(secs(4));
+    assert!(managed.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", managed.count("connection_failed"));
+    managed.run(secs(300));
+    assert_eq!(managed.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
+    assert_eq!(managed.report().book, vec![], "nobody of a fixed list is learnt");
 }

@@ -1,6 +1,6 @@
 //! How many peers there are: below the target it dials, up to the maximum it accepts, above it says no.
 
-use super::support::{Claim, Stranger, Town, Watcher, known_as, manager};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -27,201 +27,202 @@ fn req_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
 
 #[test]
 fn req_e24_below_the_target_it_dials_and_stops_there() {
-    let mut town = Town::new(manager());
-    let addresses = town.add_targets(12);
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.run(secs(60));
-    assert_eq!((town.ready(), town.places(), town.established().len()), (8, 8, 8));
-    assert!(town.established().iter().all(|address| town.known(*address).status == PeerStatus::Valid));
-    assert_eq!(town.report().book.iter().filter(|peer| peer.status == PeerStatus::Unknown).count(), 4);
-    town.stop();
+    let mut managed = ManagedWorld::new(manager());
+    let addresses = managed.add_targets(12);
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.run(secs(60));
+    assert_eq!((managed.ready(), managed.places(), managed.established().len()), (8, 8, 8));
+    assert!(managed.established().iter().all(|address| managed.known(*address).status == PeerStatus::Valid));
+    assert_eq!(managed.report().book.iter().filter(|peer| peer.status == PeerStatus::Unknown).count(), 4);
+    managed.stop();
 }
 
 #[test]
 fn req_e25_it_refills_when_a_peer_goes() {
-    let mut town = Town::new(ManagerConfig { max_restarts: 0, ..manager() });
-    let addresses = town.add_targets(9);
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.run(secs(1));
-    let first = town.established();
+    let mut managed = ManagedWorld::new(ManagerConfig { max_restarts: 0, ..manager() });
+    let addresses = managed.add_targets(9);
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.run(secs(1));
+    let first = managed.established();
     let left = *addresses.iter().find(|address| !first.contains(address)).unwrap();
-    let gone = town.targets.iter().find(|target| target.address == first[0]).unwrap();
+    let gone = managed.targets.iter().find(|target| target.address == first[0]).unwrap();
     gone.reactor.handle().stop().unwrap();
-    town.run(secs(2));
-    assert_eq!((town.ready(), town.established().last()), (8, Some(&left)));
+    managed.run(secs(2));
+    assert_eq!((managed.ready(), managed.established().last()), (8, Some(&left)));
 }
 
 #[test]
 fn req_e24_between_target_and_maximum_it_only_accepts() {
-    let mut town = Town::new(ManagerConfig { target_peers: 2, max_peers: 5, ..manager() });
-    let addresses = town.add_targets(4);
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.run(secs(1));
-    assert_eq!(town.places(), 2);
-    let mut stranger = Stranger::new(&town.world);
-    (0..3).for_each(|link| town.welcome(&mut stranger, link, None));
-    assert_eq!((town.ready(), town.places()), (5, 5));
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 2, max_peers: 5, ..manager() });
+    let addresses = managed.add_targets(4);
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.run(secs(1));
+    assert_eq!(managed.places(), 2);
+    let mut stranger = Stranger::new(&managed.world);
+    (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
+    assert_eq!((managed.ready(), managed.places()), (5, 5));
     // Both that were dialled go, and enough are left.
-    town.targets.iter().for_each(|target| target.reactor.handle().stop().unwrap());
-    town.run(secs(30));
-    assert_eq!((town.ready(), town.places(), town.node.stats().counters.dialled), (3, 3, 2));
+    managed.targets.iter().for_each(|target| target.reactor.handle().stop().unwrap());
+    managed.run(secs(30));
+    assert_eq!((managed.ready(), managed.places(), managed.node.stats().counters.dialled), (3, 3, 2));
     stranger.close(0);
-    town.run(secs(30));
-    assert_eq!((town.places(), town.node.stats().counters.dialled), (2, 2), "two are the target");
+    managed.run(secs(30));
+    assert_eq!((managed.places(), managed.node.stats().counters.dialled), (2, 2), "two are the target");
     stranger.close(1);
-    town.run(secs(30));
-    assert!(town.node.stats().counters.dialled > 2, "one is below it");
+    managed.run(secs(30));
+    assert!(managed.node.stats().counters.dialled > 2, "one is below it");
 }
 
 #[test]
 fn req_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    (0..2).for_each(|link| town.welcome(&mut stranger, link, None));
-    town.forget_log();
-    town.welcome(&mut stranger, 2, None);
-    town.run(secs(1));
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    (0..2).for_each(|link| managed.welcome(&mut stranger, link, None));
+    managed.forget_log();
+    managed.welcome(&mut stranger, 2, None);
+    managed.run(secs(1));
     let (received, has_ended) = stranger.receive(2);
     assert_eq!((commands(&received), has_ended), (["version", "verack", "reject"].map(str::to_owned).to_vec(), true));
     let reject = &frames(&received)[2].1;
     assert_eq!((&reject[..8], reject[8]), (&b"\x07version"[..], 0x44), "the code of a server that is full");
-    assert_eq!((town.ready(), town.places()), (2, 2));
+    assert_eq!((managed.ready(), managed.places()), (2, 2));
     stranger.close(2);
-    town.run(secs(5));
-    assert_eq!(town.labels(), ["connection_established", "rejected_over_capacity", "connection_failed"]);
-    let ControlEvent::ConnectionEstablished { connection_type, .. } = town.events()[0] else { panic!() };
+    managed.run(secs(5));
+    assert_eq!(managed.labels(), ["connection_established", "rejected_over_capacity", "connection_failed"]);
+    let ControlEvent::ConnectionEstablished { connection_type, .. } = managed.events()[0] else { panic!() };
     assert_eq!(connection_type, ConnectionType::OverCapacity);
-    assert_eq!(town.ends(), [CloseReason::Local(LocalCause::OverCapacity)]);
-    assert_eq!(town.places(), 2);
+    assert_eq!(managed.ends(), [CloseReason::Local(LocalCause::OverCapacity)]);
+    assert_eq!(managed.places(), 2);
     stranger.close(0);
-    town.settle();
-    town.welcome(&mut stranger, 3, None);
-    assert_eq!((town.ready(), town.count("handshake_complete")), (2, 1), "there is room again");
-    town.stop();
+    managed.settle();
+    managed.welcome(&mut stranger, 3, None);
+    assert_eq!((managed.ready(), managed.count("handshake_complete")), (2, 1), "there is room again");
+    managed.stop();
 }
 
 #[test]
 fn req_e24_a_bounded_number_is_told_at_once_that_there_is_no_room() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, None);
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, None);
     let most = MAX_OVER_CAPACITY as u64;
-    (1..=most + 5).for_each(|link| stranger.dial_from(link, town.address, None));
-    town.settle();
-    assert_eq!(town.refusals(), [Refusal::TableFull { links: 1 + MAX_OVER_CAPACITY }; 5]);
-    assert_eq!(town.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
-    assert_eq!(town.places(), 1);
-    town.run(secs(11));
-    assert_eq!(town.node.stats().links, 1, "who says nothing is closed in time");
-    town.stop();
+    (1..=most + 5).for_each(|link| stranger.dial_from(link, managed.address, None));
+    managed.settle();
+    assert_eq!(managed.refusals(), [Refusal::TableFull { links: 1 + MAX_OVER_CAPACITY }; 5]);
+    assert_eq!(managed.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
+    assert_eq!(managed.places(), 1);
+    managed.run(secs(11));
+    assert_eq!(managed.node.stats().links, 1, "who says nothing is closed in time");
+    managed.stop();
 }
 
 #[test]
 fn the_maximum_of_accepted_links_holds_beside_that_of_peers() {
     let world = World::new(1, Instant::ZERO);
-    let mut town = Town::at(world, manager(), Watcher::default());
-    let config = Config { max_inbound: 1, ..town.node.reactor().config().clone() };
-    drop(town.node.handle().update_config(config).unwrap());
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, None);
-    town.welcome(&mut stranger, 1, None);
-    assert_eq!((town.ready(), town.places(), town.count("rejected_over_capacity")), (1, 1, 1));
+    let mut managed = ManagedWorld::at(world, manager(), Watcher::default());
+    let config = Config { max_inbound: 1, ..managed.node.reactor().config().clone() };
+    drop(managed.node.handle().update_config(config).unwrap());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, None);
+    managed.welcome(&mut stranger, 1, None);
+    assert_eq!((managed.ready(), managed.places(), managed.count("rejected_over_capacity")), (1, 1, 1));
 }
 
 #[test]
 fn req_e25_valid_addresses_come_first_and_banned_ones_never() {
-    let mut town = Town::new(manager());
-    let addresses = town.add_targets(7);
-    town.remember(&addresses[3..6], PeerStatus::Unknown);
-    town.remember(&addresses[..3], PeerStatus::Valid);
-    let unix = town.world.unix_time();
+    let mut managed = ManagedWorld::new(manager());
+    let addresses = managed.add_targets(7);
+    managed.remember(&addresses[3..6], PeerStatus::Unknown);
+    managed.remember(&addresses[..3], PeerStatus::Valid);
+    let unix = managed.world.unix_time();
     let ban = Ban { host: Host::of(addresses[6].ip()), reason: BanReason::Manual, since: unix, until: None };
     let known = known_as(addresses[6], PeerStatus::Banned(BanReason::Manual), unix);
-    town.node.remember(vec![known], vec![ban]);
-    town.run(secs(3_600));
-    let mut order = town.established();
+    managed.node.remember(vec![known], vec![ban]);
+    managed.run(secs(3_600));
+    let mut order = managed.established();
     order[..3].sort_unstable();
     order[3..].sort_unstable();
     assert_eq!(order, addresses[..6]);
-    assert_eq!(town.places(), 6, "below the target, and still nobody else is dialled");
+    assert_eq!(managed.places(), 6, "below the target, and still nobody else is dialled");
 }
 
 #[test]
 fn req_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
-    let mut town = Town::new(manager());
-    let addresses = town.add_targets(6);
+    let mut managed = ManagedWorld::new(manager());
+    let addresses = managed.add_targets(6);
     let mode = DialMode::Fixed(addresses[..5].to_vec());
     let fixed = ManagerConfig { mode, target_peers: 1, max_peers: 3, ..manager() };
-    let world = town.world.clone();
-    let mut targets = std::mem::take(&mut town.targets);
-    let mut town = Town::at(world, fixed, Watcher::default());
-    town.targets.append(&mut targets);
-    town.remember(&addresses[5..], PeerStatus::Valid);
-    town.run(secs(60));
-    let mut dialled: Vec<SocketAddr> = town.established();
+    let world = managed.world.clone();
+    let mut targets = std::mem::take(&mut managed.targets);
+    let mut managed = ManagedWorld::at(world, fixed, Watcher::default());
+    managed.targets.append(&mut targets);
+    managed.remember(&addresses[5..], PeerStatus::Valid);
+    managed.run(secs(60));
+    let mut dialled: Vec<SocketAddr> = managed.established();
     dialled.sort_unstable();
     assert_eq!(dialled, addresses[..3]);
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, None);
-    assert_eq!((town.places(), town.count("rejected_over_capacity")), (3, 1));
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, None);
+    assert_eq!((managed.places(), managed.count("rejected_over_capacity")), (3, 1));
 }
 
 #[test]
 fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
-    let mut elsewhere = Town::new(manager());
+    let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses.clone());
-    let mut town = Town::at(elsewhere.world.clone(), ManagerConfig { mode, ..manager() }, Watcher::default());
-    town.targets = std::mem::take(&mut elsewhere.targets);
-    let done = town.node.handle().ban(addresses[0].ip(), Some(secs(300))).unwrap();
-    town.run(secs(100));
+    let mut managed =
+        ManagedWorld::at(elsewhere.world.clone(), ManagerConfig { mode, ..manager() }, Watcher::default());
+    managed.targets = std::mem::take(&mut elsewhere.targets);
+    let done = managed.node.handle().ban(addresses[0].ip(), Some(secs(300))).unwrap();
+    managed.run(secs(100));
     assert_eq!(done.wait(), Ok(Ok(())));
-    assert_eq!(town.established(), addresses[1..]);
-    town.run(secs(220));
-    assert_eq!((town.ready(), town.established().len()), (2, 2));
+    assert_eq!(managed.established(), addresses[1..]);
+    managed.run(secs(220));
+    assert_eq!((managed.ready(), managed.established().len()), (2, 2));
 }
 
 #[test]
 fn req_e28_lower_numbers_close_nobody_and_let_nobody_in() {
-    let mut town = Town::new(manager());
-    let addresses = town.add_targets(8);
-    town.remember(&addresses, PeerStatus::Unknown);
-    town.run(secs(1));
-    let mut stranger = Stranger::new(&town.world);
-    (0..4).for_each(|link| town.welcome(&mut stranger, link, None));
-    assert_eq!(town.ready(), 12);
+    let mut managed = ManagedWorld::new(manager());
+    let addresses = managed.add_targets(8);
+    managed.remember(&addresses, PeerStatus::Unknown);
+    managed.run(secs(1));
+    let mut stranger = Stranger::new(&managed.world);
+    (0..4).for_each(|link| managed.welcome(&mut stranger, link, None));
+    assert_eq!(managed.ready(), 12);
     let lower = ManagerConfig { target_peers: 2, max_peers: 5, ..manager() };
-    let config = Config { manager: Some(Box::new(lower)), ..town.node.reactor().config().clone() };
-    let changes = town.node.handle().update_config(config).unwrap();
-    town.run(secs(60));
+    let config = Config { manager: Some(Box::new(lower)), ..managed.node.reactor().config().clone() };
+    let changes = managed.node.handle().update_config(config).unwrap();
+    managed.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));
-    assert_eq!((town.ready(), town.places(), town.summary().max_places, town.ends()), (12, 12, 5, vec![]));
-    town.welcome(&mut stranger, 10, None);
-    assert_eq!((town.ready(), town.count("rejected_over_capacity")), (12, 1));
+    assert_eq!((managed.ready(), managed.places(), managed.summary().max_places, managed.ends()), (12, 12, 5, vec![]));
+    managed.welcome(&mut stranger, 10, None);
+    assert_eq!((managed.ready(), managed.count("rejected_over_capacity")), (12, 1));
     (0..4).for_each(|link| stranger.close(link));
-    town.settle();
-    town.welcome(&mut stranger, 11, None);
-    assert_eq!((town.ready(), town.count("rejected_over_capacity")), (8, 2), "eight are above five");
-    town.stop();
+    managed.settle();
+    managed.welcome(&mut stranger, 11, None);
+    assert_eq!((managed.ready(), managed.count("rejected_over_capacity")), (8, 2), "eight are above five");
+    managed.stop();
 }
 
 #[test]
 fn req_e33_who_says_where_it_listens_is_remembered_and_who_was_inaccessible_is_welcome() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.address();
     let claim = Claim { port: theirs.port(), ..Claim::default() };
-    stranger.dial_from(0, town.address, None);
+    stranger.dial_from(0, managed.address, None);
     stranger.send(0, &claim.handshake());
-    town.settle();
-    assert_eq!(town.known(theirs).status, PeerStatus::Unknown);
-    assert_eq!(town.known(theirs).user_agent.as_str(), "/Bitcoin SV:1.2.2/");
+    managed.settle();
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown);
+    assert_eq!(managed.known(theirs).user_agent.as_str(), "/Bitcoin SV:1.2.2/");
     stranger.close(0);
-    town.run(secs(3_600));
-    assert_eq!(town.known(theirs).status, PeerStatus::Inaccessible, "nobody listens there");
-    stranger.dial_from(1, town.address, None);
+    managed.run(secs(3_600));
+    assert_eq!(managed.known(theirs).status, PeerStatus::Inaccessible, "nobody listens there");
+    stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
-    town.settle();
-    assert_eq!(town.ready(), 1);
-    assert_eq!(town.known(theirs).status, PeerStatus::Unknown, "it may be had by now");
+    managed.settle();
+    assert_eq!(managed.ready(), 1);
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be had by now");
 }

@@ -1,6 +1,6 @@
 //! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a rank and loses no address.
 
-use super::support::{Claim, Stranger, Town, Watcher, manager};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::Config;
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
@@ -17,70 +17,73 @@ const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)
 /// Time after an outage in which the wanted number of peers is back: the longest pause, its jitter, and a dial.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 
-fn statuses(town: &Town) -> Vec<PeerStatus> {
-    town.report().book.iter().map(|peer| peer.status).collect()
+fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
+    managed.report().book.iter().map(|peer| peer.status).collect()
 }
 
 #[test]
 fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_rank_is_lost() {
     for mode_is_fixed in [false, true] {
         for outage in [secs(40 * 60), secs(5 * 3_600)] {
-            let mut town = Town::new(manager());
-            let addresses = town.add_targets(8);
+            let mut managed = ManagedWorld::new(manager());
+            let addresses = managed.add_targets(8);
             if mode_is_fixed {
                 let mode = DialMode::Fixed(addresses.clone());
                 let config = ManagerConfig { mode, ..manager() };
-                let config = Config { manager: Some(Box::new(config)), ..town.node.reactor().config().clone() };
-                drop(town.node.handle().update_config(config).unwrap());
+                let config = Config { manager: Some(Box::new(config)), ..managed.node.reactor().config().clone() };
+                drop(managed.node.handle().update_config(config).unwrap());
             }
-            town.remember(&addresses, PeerStatus::Unknown);
-            town.run(secs(60));
-            assert_eq!(town.ready(), 8);
-            let host = town.node.net().host();
-            town.world.cut(host);
-            for link in town.node.inspect().links {
-                assert!(town.world.reset(host, link.id));
+            managed.remember(&addresses, PeerStatus::Unknown);
+            managed.run(secs(60));
+            assert_eq!(managed.ready(), 8);
+            let host = managed.node.net().host();
+            managed.world.cut(host);
+            for link in managed.node.inspect().links {
+                assert!(managed.world.reset(host, link.id));
             }
-            town.run(outage);
-            assert_eq!(town.ready(), 0);
-            assert_eq!(statuses(&town), [PeerStatus::Valid; 8], "after {outage:?}");
-            town.world.heal(host);
-            town.run(RECOVERY);
-            assert_eq!(town.ready(), 8, "after {outage:?}");
-            town.stop();
+            managed.run(outage);
+            assert_eq!(managed.ready(), 0);
+            assert_eq!(statuses(&managed), [PeerStatus::Valid; 8], "after {outage:?}");
+            managed.world.heal(host);
+            managed.run(RECOVERY);
+            assert_eq!(managed.ready(), 8, "after {outage:?}");
+            managed.stop();
         }
     }
 }
 
 #[test]
 fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
-    let mut town =
-        Town::at(World::new(1, Instant::ZERO), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.listen()], PeerStatus::Unknown);
-    town.settle();
+    let mut managed = ManagedWorld::at(
+        World::new(1, Instant::ZERO),
+        ManagerConfig { target_peers: 1, ..manager() },
+        Watcher::default(),
+    );
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.listen()], PeerStatus::Unknown);
+    managed.settle();
     assert!(stranger.accept(0));
-    town.run(secs(10));
-    assert_eq!(town.ends(), [CloseReason::TimedOut(Deadline::Handshake)]);
-    let known = town.known(stranger.address());
+    managed.run(secs(10));
+    assert_eq!(managed.ends(), [CloseReason::TimedOut(Deadline::Handshake)]);
+    let known = managed.known(stranger.address());
     assert_eq!((known.status, known.failures), (PeerStatus::Unknown, 1));
-    let (at, failures, NextDial::At(moment)) = town.failures()[0] else { panic!("{:?}", town.failures()) };
+    let (at, failures, NextDial::At(moment)) = managed.failures()[0] else { panic!("{:?}", managed.failures()) };
     assert_eq!(failures, 1);
     assert!((secs(5)..=secs(5) * 5 / 4).contains(&moment.since(at)), "{moment:?}");
-    town.run(secs(7));
+    managed.run(secs(7));
     assert!(stranger.accept(1), "it is dialled again");
     stranger.send(1, &Claim::default().handshake());
-    town.settle();
-    assert_eq!((town.ready(), town.known(stranger.address()).status), (1, PeerStatus::Valid));
+    managed.settle();
+    assert_eq!((managed.ready(), managed.known(stranger.address()).status), (1, PeerStatus::Valid));
 }
 
 #[test]
 fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
     let mode = DialMode::Fixed(vec![NOBODY]);
-    let mut town = Town::new(ManagerConfig { mode, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Unknown);
-    town.run(secs(24 * 3_600));
-    let failures = town.failures();
+    let mut managed = ManagedWorld::new(ManagerConfig { mode, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Unknown);
+    managed.run(secs(24 * 3_600));
+    let failures = managed.failures();
     assert_eq!(
         failures.iter().map(|failure| failure.1).collect::<Vec<_>>(),
         (1..=failures.len() as u32).collect::<Vec<_>>()
@@ -90,18 +93,18 @@ fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
         assert_eq!(pair[0].2, NextDial::At(pair[1].0));
     }
     assert!(failures.len() > 24 * 6 * 3 / 4, "{}", failures.len());
-    assert_eq!(town.known(NOBODY).status, PeerStatus::Unknown);
-    town.stop();
+    assert_eq!(managed.known(NOBODY).status, PeerStatus::Unknown);
+    managed.stop();
 }
 
 #[test]
 fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_else_is_left() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 2, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.address()], PeerStatus::Unknown);
-    town.run(secs(6 * 3_600));
-    assert_eq!(town.known(stranger.address()).status, PeerStatus::Inaccessible);
-    let failures = town.failures();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 2, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.address()], PeerStatus::Unknown);
+    managed.run(secs(6 * 3_600));
+    assert_eq!(managed.known(stranger.address()).status, PeerStatus::Inaccessible);
+    let failures = managed.failures();
     assert_eq!((failures[0].1, failures[1].1, failures[1].2), (1, 2, NextDial::Inaccessible));
     let last: Vec<Instant> = failures.iter().rev().take(5).map(|failure| failure.0).collect();
     for pair in last.windows(2) {
@@ -109,38 +112,38 @@ fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_els
     }
     stranger.listen();
     while !stranger.accept(0) {
-        town.run(secs(1));
+        managed.run(secs(1));
     }
     stranger.send(0, &Claim::default().handshake());
-    town.settle();
-    let known = town.known(stranger.address());
+    managed.settle();
+    let known = managed.known(stranger.address());
     assert_eq!((known.status, known.failures), (PeerStatus::Valid, 0));
 }
 
 #[test]
 fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Inaccessible);
-    assert_eq!(town.known(NOBODY).status, PeerStatus::Unknown);
-    town.settle();
-    assert_eq!(town.failures()[0].1, 1);
-    town.stop();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Inaccessible);
+    assert_eq!(managed.known(NOBODY).status, PeerStatus::Unknown);
+    managed.settle();
+    assert_eq!(managed.failures()[0].1, 1);
+    managed.stop();
 }
 
 #[test]
 fn req_e19_a_peer_that_is_not_for_us_is_dialled_again_after_an_hour() {
     let config = ManagerConfig { target_peers: 1, ..manager() };
-    let mut town = Town::at(World::new(1, Instant::ZERO), config, Watcher::default());
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.listen()], PeerStatus::Unknown);
-    town.settle();
+    let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.listen()], PeerStatus::Unknown);
+    managed.settle();
     assert!(stranger.accept(0));
     stranger.send(0, &Claim { protocol_version: 208, ..Claim::default() }.version());
-    town.run(secs(1));
+    managed.run(secs(1));
     stranger.close(0);
-    town.run(INACCESSIBLE_RECHECK - secs(2));
-    assert_eq!(town.failures()[0].2, NextDial::Inaccessible);
-    assert_eq!((town.known(stranger.address()).status, stranger.accept(1)), (PeerStatus::Inaccessible, false));
-    town.run(secs(3));
+    managed.run(INACCESSIBLE_RECHECK - secs(2));
+    assert_eq!(managed.failures()[0].2, NextDial::Inaccessible);
+    assert_eq!((managed.known(stranger.address()).status, stranger.accept(1)), (PeerStatus::Inaccessible, false));
+    managed.run(secs(3));
     assert!(stranger.accept(1), "it may have been updated");
 }

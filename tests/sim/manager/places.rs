@@ -1,6 +1,6 @@
 //! Places: taken before a dial, given back once, whatever becomes of the connection.
 
-use super::support::{Claim, Moment, Stranger, Town, Watcher, manager};
+use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::RequestError;
 use peerloop::sim::{Route, World};
@@ -13,56 +13,56 @@ use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 9, 9)), 18_444);
 
-/// A town that dials one stranger and nobody else.
-fn dialling_a_stranger(watcher: Watcher) -> (Town, Stranger) {
+/// A managed world that dials one stranger and nobody else.
+fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let mode = DialMode::Fixed(vec![stranger.listen()]);
     let config = ManagerConfig { mode, max_restarts: 0, max_retries: 1, ..manager() };
-    (Town::at(world, config, watcher), stranger)
+    (ManagedWorld::at(world, config, watcher), stranger)
 }
 
 #[test]
 fn req_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Unknown);
-    town.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
-    town.settle();
-    assert_eq!((town.places(), town.ready()), (1, 0));
-    town.run(secs(2));
-    assert_eq!((town.places(), town.count("connection_failed")), (0, 1));
-    town.assert_nothing_is_left();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Unknown);
+    managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
+    managed.settle();
+    assert_eq!((managed.places(), managed.ready()), (1, 0));
+    managed.run(secs(2));
+    assert_eq!((managed.places(), managed.count("connection_failed")), (0, 1));
+    managed.assert_nothing_is_left();
 }
 
 #[test]
 fn req_e27_a_dial_that_nobody_decides_gives_its_place_back_in_time() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Unknown);
-    town.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
-    town.run(secs(5) - Duration::from_nanos(1));
-    assert_eq!(town.places(), 1);
-    town.run(Duration::from_nanos(1));
-    town.assert_nothing_is_left();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Unknown);
+    managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
+    managed.run(secs(5) - Duration::from_nanos(1));
+    assert_eq!(managed.places(), 1);
+    managed.run(Duration::from_nanos(1));
+    managed.assert_nothing_is_left();
 }
 
 #[test]
 fn req_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
     for steps in 0..3 {
-        let (mut town, mut stranger) = dialling_a_stranger(Watcher::default());
-        town.settle();
+        let (mut managed, mut stranger) = dialling_a_stranger(Watcher::default());
+        managed.settle();
         assert!(stranger.accept(0));
         if steps > 0 {
             stranger.send(0, &Claim::default().version());
-            town.settle();
+            managed.settle();
         }
         if steps > 1 {
             stranger.send(0, &bytes::verack());
-            town.settle();
+            managed.settle();
         }
-        assert_eq!((town.places(), town.ready()), (1, usize::from(steps > 1)));
+        assert_eq!((managed.places(), managed.ready()), (1, usize::from(steps > 1)));
         stranger.reset(0);
-        town.settle();
-        town.assert_nothing_is_left();
+        managed.settle();
+        managed.assert_nothing_is_left();
     }
 }
 
@@ -70,22 +70,23 @@ fn req_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
 fn req_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
     use Moment::{Closed, Control, Opened, Ready, VersionReceived};
     for moment in [Opened, VersionReceived, Ready, Closed, Control] {
-        let (mut town, mut stranger) = dialling_a_stranger(Watcher { closes_at: Some(moment), ..Watcher::default() });
-        town.settle();
+        let (mut managed, mut stranger) =
+            dialling_a_stranger(Watcher { closes_at: Some(moment), ..Watcher::default() });
+        managed.settle();
         assert!(stranger.accept(0));
         if moment == VersionReceived || moment == Ready || moment == Closed {
             stranger.send(0, &Claim::default().handshake());
         }
-        town.settle();
+        managed.settle();
         if moment == Closed {
-            assert_eq!(town.ready(), 1);
+            assert_eq!(managed.ready(), 1);
         }
         stranger.close(0);
         // Less than the first pause, behind which it is dialled again.
-        town.run(secs(4));
-        town.assert_nothing_is_left();
-        let (came, went) = (town.count("connection_established"), town.ends().len());
-        assert_eq!((came, went), (1, 1), "{moment:?}: {:?}", town.labels());
+        managed.run(secs(4));
+        managed.assert_nothing_is_left();
+        let (came, went) = (managed.count("connection_established"), managed.ends().len());
+        assert_eq!((came, went), (1, 1), "{moment:?}: {:?}", managed.labels());
     }
 }
 
@@ -93,66 +94,67 @@ fn req_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
 fn req_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
     for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
         let watcher = Watcher { closes_at: Some(moment), ..Watcher::default() };
-        let mut town = Town::with(ManagerConfig { max_peers: 2, target_peers: 1, ..manager() }, watcher);
-        let mut stranger = Stranger::new(&town.world);
+        let mut managed = ManagedWorld::with(ManagerConfig { max_peers: 2, target_peers: 1, ..manager() }, watcher);
+        let mut stranger = Stranger::new(&managed.world);
         for link in 0..4 {
-            stranger.dial_from(link, town.address, None);
+            stranger.dial_from(link, managed.address, None);
         }
-        town.settle();
+        managed.settle();
         for link in 0..4 {
             let bytes = Claim::default().handshake();
             let _ = peerloop::net::Net::write(&mut stranger.net, peerloop::id::LinkId::from_u64(link), &bytes);
         }
-        town.settle();
+        managed.settle();
         (0..4).for_each(|link| stranger.close(link));
-        town.run(secs(30));
-        town.assert_nothing_is_left();
+        managed.run(secs(30));
+        managed.assert_nothing_is_left();
     }
 }
 
 #[test]
 fn req_e21_a_shutdown_at_any_stage_leaves_nothing() {
     for stage in 0..4 {
-        let mut town = Town::new(manager());
-        let addresses = town.add_targets(4);
-        town.remember(&addresses, PeerStatus::Unknown);
-        let mut stranger = Stranger::new(&town.world);
-        town.remember(&[stranger.listen(), NOBODY], PeerStatus::Unknown);
-        town.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
+        let mut managed = ManagedWorld::new(manager());
+        let addresses = managed.add_targets(4);
+        managed.remember(&addresses, PeerStatus::Unknown);
+        let mut stranger = Stranger::new(&managed.world);
+        managed.remember(&[stranger.listen(), NOBODY], PeerStatus::Unknown);
+        managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
         if stage > 0 {
-            town.settle();
+            managed.settle();
         }
         if stage > 1 {
-            town.welcome(&mut stranger, 10, None);
+            managed.welcome(&mut stranger, 10, None);
         }
         if stage > 2 {
-            town.targets[0].reactor.handle().stop().unwrap();
+            managed.targets[0].reactor.handle().stop().unwrap();
         }
-        town.stop();
+        managed.stop();
     }
 }
 
 #[test]
 fn req_e27_a_command_takes_a_place_and_is_refused_when_there_is_none() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
-    let addresses = town.add_targets(3);
-    let answers: Vec<_> = addresses.iter().map(|address| town.node.handle().connect(*address, None).unwrap()).collect();
-    town.settle();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
+    let addresses = managed.add_targets(3);
+    let answers: Vec<_> =
+        addresses.iter().map(|address| managed.node.handle().connect(*address, None).unwrap()).collect();
+    managed.settle();
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.wait().unwrap()).collect();
     assert!(answers[0].is_ok() && answers[1].is_ok());
     assert_eq!(answers[2], Err(RequestError::MaxPeers));
-    assert_eq!((town.places(), town.ready(), town.report().dial_records), (2, 2, 2));
-    town.stop();
+    assert_eq!((managed.places(), managed.ready(), managed.report().dial_records), (2, 2, 2));
+    managed.stop();
 }
 
 #[test]
 fn req_e27_an_accepted_connection_that_cannot_be_registered_gives_its_place_back() {
-    let mut town = Town::new(manager());
-    let host = town.node.net().host();
-    town.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::sim::errno::ENOSPC, 1);
-    let mut stranger = Stranger::new(&town.world);
-    stranger.dial_from(0, town.address, None);
-    town.settle();
-    assert_eq!(town.labels(), ["inbound_rejected"]);
-    town.assert_nothing_is_left();
+    let mut managed = ManagedWorld::new(manager());
+    let host = managed.node.net().host();
+    managed.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::sim::errno::ENOSPC, 1);
+    let mut stranger = Stranger::new(&managed.world);
+    stranger.dial_from(0, managed.address, None);
+    managed.settle();
+    assert_eq!(managed.labels(), ["inbound_rejected"]);
+    managed.assert_nothing_is_left();
 }

@@ -1,6 +1,6 @@
 //! What becomes of an address whose connection failed: dialled again at once, later, or not at all.
 
-use super::support::{Claim, Stranger, Town, Watcher, manager};
+use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Incompatibility, LocalCause};
@@ -16,41 +16,41 @@ use std::time::Duration;
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
 const NANO: Duration = Duration::from_nanos(1);
 
-/// A town with a stranger in its book.
-fn town_and_stranger(config: ManagerConfig) -> (Town, Stranger) {
-    let mut town = Town::at(World::new(1, Instant::ZERO), config, Watcher::default());
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.listen()], PeerStatus::Unknown);
-    (town, stranger)
+/// A managed world with a stranger in its book.
+fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
+    let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.listen()], PeerStatus::Unknown);
+    (managed, stranger)
 }
 
-/// Lets the town dial and the stranger be a peer as `link`.
-fn meet(town: &mut Town, stranger: &mut Stranger, link: u64) {
-    town.settle();
+/// Lets the managed world dial and the stranger be a peer as `link`.
+fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
+    managed.settle();
     assert!(stranger.accept(link), "it is dialled");
     stranger.send(link, &Claim::default().handshake());
-    town.settle();
-    assert_eq!(town.ready(), 1);
+    managed.settle();
+    assert_eq!(managed.ready(), 1);
 }
 
-fn peers(town: &Town) -> Vec<PeerId> {
+fn peers(managed: &ManagedWorld) -> Vec<PeerId> {
     let peer = |event| match event {
         ControlEvent::HandshakeComplete { peer, .. } => Some(peer),
         _ => None,
     };
-    town.events().into_iter().filter_map(peer).collect()
+    managed.events().into_iter().filter_map(peer).collect()
 }
 
 #[test]
 fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
-    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     for link in 0..4 {
-        meet(&mut town, &mut stranger, link);
+        meet(&mut managed, &mut stranger, link);
         stranger.reset(link);
     }
-    town.settle();
+    managed.settle();
     assert!(!stranger.accept(4), "three restarts are all there are");
-    let restarts: Vec<u32> = town
+    let restarts: Vec<u32> = managed
         .events()
         .into_iter()
         .filter_map(|event| match event {
@@ -59,40 +59,40 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
         })
         .collect();
     assert_eq!(restarts, [1, 2, 3]);
-    let mut ids = peers(&town);
+    let mut ids = peers(&managed);
     ids.dedup();
     assert_eq!(ids.len(), 4, "each is a new peer");
-    town.run(secs(5) - NANO);
+    managed.run(secs(5) - NANO);
     assert!(!stranger.accept(4));
-    town.run(secs(5) / 4 + NANO);
+    managed.run(secs(5) / 4 + NANO);
     assert!(stranger.accept(4), "after a pause of 5 s and its jitter");
-    assert_eq!(town.known(stranger.address()).failures, 1);
+    assert_eq!(managed.known(stranger.address()).failures, 1);
     stranger.send(4, &Claim::default().handshake());
-    town.run(secs(3_600));
-    assert_eq!(town.known(stranger.address()).failures, 0, "a success resets");
+    managed.run(secs(3_600));
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a success resets");
     stranger.reset(4);
-    town.settle();
+    managed.settle();
     assert!(stranger.accept(5), "there is a new window");
 }
 
 #[test]
 fn req_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
-    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
-    meet(&mut town, &mut stranger, 0);
+    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    meet(&mut managed, &mut stranger, 0);
     stranger.receive(0);
     stranger.close(0);
-    meet(&mut town, &mut stranger, 1);
-    assert_eq!(town.ends(), [CloseReason::ClosedByPeer]);
-    assert_eq!(town.count("connection_restarting"), 1);
-    assert_eq!(town.known(stranger.address()).failures, 0, "a restart is no failure");
+    meet(&mut managed, &mut stranger, 1);
+    assert_eq!(managed.ends(), [CloseReason::ClosedByPeer]);
+    assert_eq!(managed.count("connection_restarting"), 1);
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a restart is no failure");
 }
 
 #[test]
 fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Unknown);
-    town.run(secs(3 * 3_600));
-    let failures = town.failures();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Unknown);
+    managed.run(secs(3 * 3_600));
+    let failures = managed.failures();
     let counts: Vec<u32> = failures.iter().map(|(_, failures, _)| *failures).collect();
     assert_eq!(counts, (1..=failures.len() as u32).collect::<Vec<_>>());
     for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
@@ -101,100 +101,101 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
         assert_eq!(pair[0].2, NextDial::At(pair[1].0), "it is dialled when it was told");
     }
     assert_eq!(failures[9].2, NextDial::Inaccessible);
-    let known = town.known(NOBODY);
+    let known = managed.known(NOBODY);
     assert_eq!((known.status, known.failures as usize), (PeerStatus::Inaccessible, failures.len()));
-    town.stop();
+    managed.stop();
 }
 
 #[test]
 fn req_e20_a_success_begins_the_count_anew() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
-    let mut stranger = Stranger::new(&town.world);
-    town.remember(&[stranger.address()], PeerStatus::Unknown);
-    town.run(secs(20));
-    assert_eq!(town.known(stranger.address()).failures, 3);
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
+    let mut stranger = Stranger::new(&managed.world);
+    managed.remember(&[stranger.address()], PeerStatus::Unknown);
+    managed.run(secs(20));
+    assert_eq!(managed.known(stranger.address()).failures, 3);
     stranger.listen();
     while !stranger.accept(0) {
-        town.run(secs(1));
+        managed.run(secs(1));
     }
     stranger.send(0, &Claim::default().handshake());
-    town.settle();
-    let known = town.known(stranger.address());
-    assert_eq!((known.failures, known.status, town.ready()), (0, PeerStatus::Valid, 1));
+    managed.settle();
+    let known = managed.known(stranger.address());
+    assert_eq!((known.failures, known.status, managed.ready()), (0, PeerStatus::Valid, 1));
     stranger.stop_listening();
     stranger.reset(0);
-    town.settle();
-    assert_eq!(town.known(stranger.address()).failures, 1);
+    managed.settle();
+    assert_eq!(managed.known(stranger.address()).failures, 1);
 }
 
 #[test]
 fn req_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
-    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
-    town.settle();
+    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    managed.settle();
     assert!(stranger.accept(0));
     stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
-    town.settle();
+    managed.settle();
     stranger.close(0);
-    town.run(secs(5));
-    assert_eq!(town.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
-    assert_eq!(town.failures()[0].2, NextDial::Never);
-    town.run(secs(23 * 3_600));
+    managed.run(secs(5));
+    assert_eq!(managed.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
+    assert_eq!(managed.failures()[0].2, NextDial::Never);
+    managed.run(secs(23 * 3_600));
     assert!(!stranger.accept(1), "as long as it is banned for that");
 }
 
 #[test]
 fn req_e19_who_is_closed_by_the_embedder_is_not_restarted() {
-    let (mut town, mut stranger) = town_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
-    meet(&mut town, &mut stranger, 0);
-    town.node.handle().command(()).unwrap();
-    town.settle();
+    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    meet(&mut managed, &mut stranger, 0);
+    managed.node.handle().command(()).unwrap();
+    managed.settle();
     stranger.close(0);
-    town.run(secs(599));
+    managed.run(secs(599));
     assert!(!stranger.accept(1), "it is left alone for the longest pause");
-    assert_eq!((town.ends(), town.count("connection_restarting")), (vec![LocalCause::Requested.into()], 0));
-    assert_eq!(town.known(stranger.address()).failures, 0, "which is nothing against it");
+    assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![LocalCause::Requested.into()], 0));
+    assert_eq!(managed.known(stranger.address()).failures, 0, "which is nothing against it");
 }
 
 #[test]
 fn req_e18_an_accepted_peer_is_never_dialled_back() {
-    let mut town = Town::new(manager());
-    let mut stranger = Stranger::new(&town.world);
-    town.welcome(&mut stranger, 0, None);
+    let mut managed = ManagedWorld::new(manager());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, None);
     stranger.reset(0);
-    town.run(secs(3_600));
-    assert_eq!((town.node.stats().counters.dialled, town.count("connection_restarting")), (0, 0));
+    managed.run(secs(3_600));
+    assert_eq!((managed.node.stats().counters.dialled, managed.count("connection_restarting")), (0, 0));
     let lost = |event| match event {
         ControlEvent::ConnectionLost { connection_type, .. } => Some(connection_type),
         _ => None,
     };
-    assert!(town.events().into_iter().filter_map(lost).eq([ConnectionType::Inbound]));
+    assert!(managed.events().into_iter().filter_map(lost).eq([ConnectionType::Inbound]));
 }
 
 #[test]
 fn req_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
-    let mut crowded = Town::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
+    let mut crowded = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&crowded.world);
     crowded.welcome(&mut stranger, 0, None);
     let world = crowded.world.clone();
-    let mut town = Town::at(world.clone(), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
-    town.remember(&[crowded.address], PeerStatus::Unknown);
+    let mut managed =
+        ManagedWorld::at(world.clone(), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
+    managed.remember(&[crowded.address], PeerStatus::Unknown);
     let until = world.now().plus(secs(60));
-    peerloop::sim::Driver::new(&world).run_until(until, &mut [&mut town.node, &mut crowded.node]).unwrap();
-    assert!((3..=4).contains(&town.ends().len()), "{:?}", town.ends());
-    assert!(town.ends().iter().all(|end| matches!(end, CloseReason::RejectedByPeer(_))), "{:?}", town.ends());
-    assert_eq!(town.count("connection_restarting"), 0);
-    assert_eq!(town.known(crowded.address).failures as usize, town.ends().len());
+    peerloop::sim::Driver::new(&world).run_until(until, &mut [&mut managed.node, &mut crowded.node]).unwrap();
+    assert!((3..=4).contains(&managed.ends().len()), "{:?}", managed.ends());
+    assert!(managed.ends().iter().all(|end| matches!(end, CloseReason::RejectedByPeer(_))), "{:?}", managed.ends());
+    assert_eq!(managed.count("connection_restarting"), 0);
+    assert_eq!(managed.known(crowded.address).failures as usize, managed.ends().len());
 }
 
 #[test]
 fn req_e44_other_settings_hold_for_whoever_fails_next() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..manager() });
-    town.remember(&[NOBODY], PeerStatus::Unknown);
-    town.settle();
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    managed.remember(&[NOBODY], PeerStatus::Unknown);
+    managed.settle();
     let hasty = ManagerConfig { target_peers: 1, initial_backoff: secs(1), max_retries: 3, ..manager() };
-    let config = Config { manager: Some(Box::new(hasty)), ..town.node.reactor().config().clone() };
-    drop(town.node.handle().update_config(config).unwrap());
-    town.run(secs(60));
-    assert_eq!(town.failures().iter().map(|(_, failures, _)| *failures).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(town.failures()[2].2, NextDial::Inaccessible);
+    let config = Config { manager: Some(Box::new(hasty)), ..managed.node.reactor().config().clone() };
+    drop(managed.node.handle().update_config(config).unwrap());
+    managed.run(secs(60));
+    assert_eq!(managed.failures().iter().map(|(_, failures, _)| *failures).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(managed.failures()[2].2, NextDial::Inaccessible);
 }

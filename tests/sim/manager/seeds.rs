@@ -1,6 +1,6 @@
 //! Names whose addresses are peers: asked at the start and every hour, believed within bounds, never in fixed mode.
 
-use super::support::{Town, Watcher, manager};
+use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::ResolveCause;
@@ -17,78 +17,78 @@ fn seeded(names: &[&str]) -> ManagerConfig {
 }
 
 /// What the seeds brought: addresses that can be dialled, and those that were new.
-fn resolved(town: &Town) -> Vec<(usize, usize)> {
+fn resolved(managed: &ManagedWorld) -> Vec<(usize, usize)> {
     let answer = |event| match event {
         ControlEvent::SeedResolved { found, new, .. } => Some((found, new)),
         _ => None,
     };
-    town.events().into_iter().filter_map(answer).collect()
+    managed.events().into_iter().filter_map(answer).collect()
 }
 
 #[test]
 fn req_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_default_port() {
-    let mut town = Town::new(seeded(&["seed.example"]));
-    let addresses = town.add_targets(3);
-    town.world.set_name("seed.example", addresses.iter().map(|address| address.ip()).collect());
-    town.run(secs(1));
-    assert_eq!((town.ready(), resolved(&town)), (3, vec![(3, 3)]));
-    assert!(addresses.iter().all(|address| town.known(*address).status == PeerStatus::Valid));
+    let mut managed = ManagedWorld::new(seeded(&["seed.example"]));
+    let addresses = managed.add_targets(3);
+    managed.world.set_name("seed.example", addresses.iter().map(|address| address.ip()).collect());
+    managed.run(secs(1));
+    assert_eq!((managed.ready(), resolved(&managed)), (3, vec![(3, 3)]));
+    assert!(addresses.iter().all(|address| managed.known(*address).status == PeerStatus::Valid));
 }
 
 #[test]
 fn req_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_no_other() {
-    let mut town = Town::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
-    let addresses = town.add_targets(1);
-    town.world.set_name("seed.example", vec![addresses[0].ip()]);
-    town.run(secs(1));
-    assert_eq!((town.count("seed_failed"), resolved(&town), town.ready()), (1, vec![(1, 1)], 1));
-    town.run(secs(3_597));
-    assert_eq!(town.count("seed_failed"), 1);
-    town.run(secs(3));
-    assert_eq!((town.count("seed_failed"), resolved(&town)), (2, vec![(1, 1), (1, 0)]), "it is known by now");
-    town.run(secs(3_600));
-    assert_eq!(town.count("seed_failed"), 3);
+    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
+    let addresses = managed.add_targets(1);
+    managed.world.set_name("seed.example", vec![addresses[0].ip()]);
+    managed.run(secs(1));
+    assert_eq!((managed.count("seed_failed"), resolved(&managed), managed.ready()), (1, vec![(1, 1)], 1));
+    managed.run(secs(3_597));
+    assert_eq!(managed.count("seed_failed"), 1);
+    managed.run(secs(3));
+    assert_eq!((managed.count("seed_failed"), resolved(&managed)), (2, vec![(1, 1), (1, 0)]), "it is known by now");
+    managed.run(secs(3_600));
+    assert_eq!(managed.count("seed_failed"), 3);
 }
 
 #[test]
 fn req_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
-    let mut town = Town::new(seeded(&["gone.example"]));
-    town.run(secs(200));
-    assert_eq!(town.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
+    let mut managed = ManagedWorld::new(seeded(&["gone.example"]));
+    managed.run(secs(200));
+    assert_eq!(managed.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
 }
 
 #[test]
 fn req_e41_banned_and_own_addresses_of_an_answer_are_left_out_and_an_inaccessible_one_becomes_unknown() {
-    let mut town = Town::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
-    let addresses = town.add_targets(3);
+    let mut managed = ManagedWorld::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
+    let addresses = managed.add_targets(3);
     let host = addresses[0].ip();
-    town.world.set_route(host, Route::NoHost { least: Duration::ZERO, most: Duration::ZERO });
-    town.remember(&addresses[..1], PeerStatus::Unknown);
-    town.run(secs(1));
-    assert_eq!(town.known(addresses[0]).status, PeerStatus::Inaccessible);
-    drop(town.node.handle().ban(addresses[1].ip(), None).unwrap());
+    managed.world.set_route(host, Route::NoHost { least: Duration::ZERO, most: Duration::ZERO });
+    managed.remember(&addresses[..1], PeerStatus::Unknown);
+    managed.run(secs(1));
+    assert_eq!(managed.known(addresses[0]).status, PeerStatus::Inaccessible);
+    drop(managed.node.handle().ban(addresses[1].ip(), None).unwrap());
     let mut answer: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
-    answer.push(town.address.ip());
-    town.world.set_name("seed.example", answer);
-    town.forget_log();
-    town.run(secs(60));
-    assert_eq!((resolved(&town), town.ready()), (vec![(2, 1)], 1));
-    let named = town.known(addresses[0]);
+    answer.push(managed.address.ip());
+    managed.world.set_name("seed.example", answer);
+    managed.forget_log();
+    managed.run(secs(60));
+    assert_eq!((resolved(&managed), managed.ready()), (vec![(2, 1)], 1));
+    let named = managed.known(addresses[0]);
     assert_eq!(named.status, PeerStatus::Unknown);
-    assert_eq!(town.report().book.len(), 2);
+    assert_eq!(managed.report().book.len(), 2);
 }
 
 #[test]
 fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
-    let mut town = Town::new(seeded(&["seed.example"]));
+    let mut managed = ManagedWorld::new(seeded(&["seed.example"]));
     let many = (0..1_000_u16).map(|n| IpAddr::from([52, 1, (n >> 8) as u8, n as u8])).collect();
-    town.world.set_name("seed.example", many);
-    town.settle();
+    managed.world.set_name("seed.example", many);
+    managed.settle();
     assert_eq!(
-        (resolved(&town), town.report().book.len()),
+        (resolved(&managed), managed.report().book.len()),
         (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
-    assert!(town.places() <= 1, "they are one range");
+    assert!(managed.places() <= 1, "they are one range");
 }
 
 #[test]
@@ -96,18 +96,18 @@ fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not(
     const NAMES: [&str; 3] = ["a.example", "b.example", "c.example"];
     let (mut given_up, mut others) = (0, 0);
     for seed in 0..24 {
-        let mut town = Town::at(World::new(seed, Instant::ZERO), seeded(&NAMES), Watcher::default());
-        town.world.set_names(town.node.net().host(), Names::Wild);
-        town.run(RESOLVE_TIMEOUT - Duration::from_nanos(1));
+        let mut managed = ManagedWorld::at(World::new(seed, Instant::ZERO), seeded(&NAMES), Watcher::default());
+        managed.world.set_names(managed.node.net().host(), Names::Wild);
+        managed.run(RESOLVE_TIMEOUT - Duration::from_nanos(1));
         let is_given_up =
             |event: &ControlEvent| matches!(event, ControlEvent::SeedFailed { cause: ResolveCause::TimedOut, .. });
-        assert!(!town.events().iter().any(is_given_up), "not early");
-        let answered = town.count("seed_resolved") + town.count("seed_failed");
-        town.run(Duration::from_nanos(1));
-        let silent = town.events().iter().filter(|event| is_given_up(event)).count();
+        assert!(!managed.events().iter().any(is_given_up), "not early");
+        let answered = managed.count("seed_resolved") + managed.count("seed_failed");
+        managed.run(Duration::from_nanos(1));
+        let silent = managed.events().iter().filter(|event| is_given_up(event)).count();
         assert_eq!(answered + silent, NAMES.len());
-        town.run(secs(50));
-        let told = town.count("seed_resolved") + town.count("seed_failed");
+        managed.run(secs(50));
+        let told = managed.count("seed_resolved") + managed.count("seed_failed");
         assert_eq!(told, NAMES.len(), "what comes late is not told");
         (given_up, others) = (given_up + silent, others + answered);
     }
@@ -116,28 +116,28 @@ fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not(
 
 #[test]
 fn req_e41_a_fixed_list_asks_no_seed() {
-    let mut elsewhere = Town::new(manager());
+    let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses[..1].to_vec());
     let config = ManagerConfig { mode, ..seeded(&["seed.example"]) };
     elsewhere.world.set_name("seed.example", vec![addresses[1].ip()]);
-    let mut town = Town::at(elsewhere.world.clone(), config, Watcher::default());
-    town.targets = std::mem::take(&mut elsewhere.targets);
-    town.run(secs(2 * 3_600));
-    assert_eq!((town.ready(), town.count("seed_resolved") + town.count("seed_failed")), (1, 0));
+    let mut managed = ManagedWorld::at(elsewhere.world.clone(), config, Watcher::default());
+    managed.targets = std::mem::take(&mut elsewhere.targets);
+    managed.run(secs(2 * 3_600));
+    assert_eq!((managed.ready(), managed.count("seed_resolved") + managed.count("seed_failed")), (1, 0));
 }
 
 #[test]
 fn fault_e12_whatever_a_resolver_does_the_loop_goes_on() {
     for seed in 0..4 {
         let world = World::new(seed, Instant::ZERO);
-        let mut town = Town::at(world, seeded(&["a.example", "b.example", "c.example"]), Watcher::default());
-        let addresses = town.add_targets(2);
-        town.remember(&addresses, PeerStatus::Unknown);
-        town.world.set_names(town.node.net().host(), Names::Wild);
-        town.world.set_name("a.example", vec![addresses[0].ip()]);
-        town.run(secs(70));
-        assert_eq!(town.ready(), 2);
-        town.stop();
+        let mut managed = ManagedWorld::at(world, seeded(&["a.example", "b.example", "c.example"]), Watcher::default());
+        let addresses = managed.add_targets(2);
+        managed.remember(&addresses, PeerStatus::Unknown);
+        managed.world.set_names(managed.node.net().host(), Names::Wild);
+        managed.world.set_name("a.example", vec![addresses[0].ip()]);
+        managed.run(secs(70));
+        assert_eq!(managed.ready(), 2);
+        managed.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! A town: a loop with a peer manager, targets that it may dial, and strangers that come to it by hand.
+//! A managed world: a loop with a peer manager, targets that it may dial, and strangers that come to it by hand.
 
 use peerloop::api::{Event, NextDial};
 use peerloop::ban::Misconduct;
@@ -101,14 +101,14 @@ pub(crate) fn manager() -> ManagerConfig {
     }
 }
 
-pub(crate) struct Town {
+pub(crate) struct ManagedWorld {
     pub(crate) world: World,
     pub(crate) node: Checked<Watcher>,
     pub(crate) address: SocketAddr,
     pub(crate) targets: Vec<Node>,
 }
 
-impl Town {
+impl ManagedWorld {
     pub(crate) fn new(manager: ManagerConfig) -> Self {
         Self::with(manager, Watcher::default())
     }
@@ -129,7 +129,7 @@ impl Town {
         Self::of(world, config, watcher)
     }
 
-    /// A town whose loop has this configuration.
+    /// A managed world whose loop has this configuration.
     pub(crate) fn of(world: World, config: Config, watcher: Watcher) -> Self {
         let mut node = Checked::new(&world, world.host(), config, watcher).unwrap().with_calls_per_sweep(0);
         let address = SocketAddr::new(node.net().ip(), 18_444);
@@ -268,7 +268,7 @@ pub(crate) fn known_as(address: SocketAddr, status: PeerStatus, unix: UnixTime) 
     peer
 }
 
-impl Drop for Town {
+impl Drop for ManagedWorld {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.node.violations(), []);

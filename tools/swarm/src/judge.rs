@@ -4,9 +4,9 @@
 //! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
 //! ended, whatever the conditions.
 
-use super::heckler::{MESSAGES, ROWS, cell_reasons, script_time};
-use super::juggler::{Ended, Juggler, Known};
-use super::scenario::{Kind, Troop, vice_at};
+use super::scenario::{Kind, Troop, attack_at};
+use super::scripted_attacker::{MESSAGES, ROWS, cell_reasons, script_time};
+use super::scripted_handler::{Ended, Known, ScriptedHandler};
 use super::stage::{Cast, Stage};
 use peerloop::error::{CloseReason, Deadline, LocalCause};
 use peerloop::limits::{PING_INTERVAL, PONG_TIMEOUT};
@@ -67,10 +67,10 @@ fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
     }
     let within = match cast.troop.kind {
         Kind::Hostile(row) => ROWS[row].within,
-        Kind::Untimely(..) => super::heckler::Within::Patience,
-        Kind::Villain(vice) => {
-            return match vice_at(vice).expects {
-                Expectation::ClosedBy { within, .. } if !is_held_up(stage, vice) => Some(within + SLACK),
+        Kind::Untimely(..) => super::scripted_attacker::Within::Patience,
+        Kind::Attacker(attack) => {
+            return match attack_at(attack).expects {
+                Expectation::ClosedBy { within, .. } if !is_held_up(stage, attack) => Some(within + SLACK),
                 Expectation::ClosedBy { .. } | Expectation::Kept => None,
             };
         }
@@ -107,8 +107,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
             (is_right || is_teased) && !(is_quiet && is_late)
         }
-        Kind::Villain(vice) => {
-            let is_right = match vice_at(vice).expects {
+        Kind::Attacker(attack) => {
+            let is_right = match attack_at(attack).expects {
                 Expectation::Kept => false,
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
@@ -117,7 +117,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
             // Who does not read takes nothing when its pipe is full, which in a narrow one is at once.
             let is_stuck = reason == CloseReason::TimedOut(Deadline::Send)
                 && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
-            let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, vice)) && is_environment;
+            let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, attack)) && is_environment;
             let is_late = most_time(stage, cast).is_some_and(|most| end.at > end.began.plus(most));
             is_teased || is_stuck || (is_right || is_pinged) && !(is_quiet && is_late)
         }
@@ -128,11 +128,11 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
 }
 
-/// Whether what a villain is owed depends on when its bytes are seen, and they come and go in drawn pieces.
-fn is_held_up(stage: &Stage, vice: usize) -> bool {
+/// Whether what an attacker is owed depends on when its bytes are seen, and they come and go in drawn pieces.
+fn is_held_up(stage: &Stage, attack: usize) -> bool {
     let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
     let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());
-    vice_at(vice).needs_quiet && !is_smooth
+    attack_at(attack).needs_quiet && !is_smooth
 }
 
 fn has_default_pings(stage: &Stage) -> bool {
@@ -217,6 +217,6 @@ pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
     waits
 }
 
-fn of_troop(node: &Checked<Juggler>, troop: usize) -> Vec<&Known> {
+fn of_troop(node: &Checked<ScriptedHandler>, troop: usize) -> Vec<&Known> {
     node.handler().known().filter(|known| known.troop == troop).collect()
 }

@@ -7,15 +7,15 @@
 //! The crate is the project's own harness: it is not published, and the program has it behind the feature `sim` alone.
 
 mod course;
-mod heckler;
 mod judge;
-mod juggler;
 mod managed;
 mod marks;
+mod numbered_peer;
 mod patience;
 mod scenario;
+mod scripted_attacker;
+mod scripted_handler;
 mod stage;
-mod talker;
 mod trouble;
 
 pub use marks::{Mark, Marks};

@@ -3,8 +3,8 @@
 //! The list of all marks is fixed: why connections end, what calls fail with, which threats and faults there were,
 //! which messages came in which state, and what a handler can be refused.
 
-use super::heckler::{MESSAGES, ROWS, STATES};
-use super::scenario::{VICES, vice_at};
+use super::scenario::{ATTACKS, attack_at};
+use super::scripted_attacker::{MESSAGES, ROWS, STATES};
 use super::trouble::{FAILURES, failures};
 use peerloop::api::{ControlEvent, NextDial};
 use peerloop::error::{CloseReason, RequestError};
@@ -133,8 +133,8 @@ const REFUSALS: [&str; 10] = [
 
 const FIRST_FAILURE: usize = REASONS.len();
 const FIRST_ROW: usize = FIRST_FAILURE + failures_len();
-const FIRST_VICE: usize = FIRST_ROW + 2 * ROWS.len();
-const FIRST_CELL: usize = FIRST_VICE + 2 * VICES as usize;
+const FIRST_ATTACK: usize = FIRST_ROW + 2 * ROWS.len();
+const FIRST_CELL: usize = FIRST_ATTACK + 2 * ATTACKS as usize;
 const FIRST_CIRCUMSTANCE: usize = FIRST_CELL + 2 * STATES.len() * MESSAGES.len();
 const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
 const FIRST_TOLD: usize = FIRST_REFUSAL + REFUSALS.len();
@@ -200,8 +200,8 @@ impl Mark {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }
 
-    pub(super) fn vice(vice: usize, dials: bool) -> Self {
-        Self((FIRST_VICE + 2 * vice + usize::from(dials)) as u16)
+    pub(super) fn attack(attack: usize, dials: bool) -> Self {
+        Self((FIRST_ATTACK + 2 * attack + usize::from(dials)) as u16)
     }
 
     pub(super) fn cell(state: usize, message: usize, dials: bool) -> Self {
@@ -264,12 +264,12 @@ impl fmt::Display for Mark {
         } else if index < FIRST_ROW {
             let (site, errno) = failures().nth(index - FIRST_FAILURE).expect("it is in the table");
             write!(f, "{site:?} failed with {errno}")
-        } else if index < FIRST_VICE {
+        } else if index < FIRST_ATTACK {
             let row = &ROWS[(index - FIRST_ROW) / 2];
             write!(f, "{row:?}, {}", direction(index - FIRST_ROW))
         } else if index < FIRST_CELL {
-            let vice = vice_at((index - FIRST_VICE) / 2);
-            write!(f, "{} ({}), {}", vice.threat, vice.name, direction(index - FIRST_VICE))
+            let attack = attack_at((index - FIRST_ATTACK) / 2);
+            write!(f, "{} ({}), {}", attack.threat, attack.name, direction(index - FIRST_ATTACK))
         } else if index < FIRST_CIRCUMSTANCE {
             let cell = (index - FIRST_CELL) / 2;
             let (state, message) = (STATES[cell / MESSAGES.len()], MESSAGES[cell % MESSAGES.len()]);

@@ -4,10 +4,10 @@
 //! lack most things and some have a lot of one. What belongs together has a stream of its own, and in each of them a
 //! draw of 0 stands for the simplest: no troop, no fault, no cut.
 
-use super::heckler::{self, MESSAGES, Manners, ROWS, STATES};
 use super::judge::is_judged;
 use super::managed::Plan;
-use super::talker::Manner;
+use super::numbered_peer::Manner;
+use super::scripted_attacker::{self, MESSAGES, Manners, ROWS, STATES};
 use super::trouble::{draw_budgets, draw_faults};
 use peerloop::internals::Budget;
 use peerloop::sim::Conditions;
@@ -109,9 +109,9 @@ pub(super) enum Kind {
     Honest(Quirk),
     /// Another loop like the one under test.
     Rival,
-    /// One of the vices, by its place.
-    Villain(usize),
-    /// A row of the table of what no vice does.
+    /// One of the attacks, by its place.
+    Attacker(usize),
+    /// A row of the table of what no attack does.
     Hostile(usize),
     /// One message in one state of the handshake.
     Untimely(Manners, usize),
@@ -267,15 +267,15 @@ impl Scenario {
         for index in 0..MAX_TROOPS {
             let chance = tape.stream(stream::TROOP + index as u32);
             let mut kind = draw_kind(index, &chance);
-            if matches!(kind, Kind::Villain(vice) if is_heavy(vice) && grain < 1_000) {
+            if matches!(kind, Kind::Attacker(attack) if is_heavy(attack) && grain < 1_000) {
                 kind = Kind::Nobody;
             }
             let most = match kind {
                 Kind::Nobody => 0,
                 Kind::Rival => 4.min(left),
                 Kind::Honest(_) if index == 1 => left.div_ceil(2),
-                Kind::Villain(vice) if is_heavy(vice) => 3.min(left),
-                Kind::Honest(_) | Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => {
+                Kind::Attacker(attack) if is_heavy(attack) => 3.min(left),
+                Kind::Honest(_) | Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) | Kind::Nowhere(_) => {
                     left.div_ceil(3)
                 }
             };
@@ -367,7 +367,7 @@ impl Kind {
     }
 
     pub(super) fn is_hostile(self) -> bool {
-        matches!(self, Self::Villain(_) | Self::Hostile(_) | Self::Untimely(..))
+        matches!(self, Self::Attacker(_) | Self::Hostile(_) | Self::Untimely(..))
     }
 }
 
@@ -431,16 +431,16 @@ fn draw_kind(index: usize, chance: &Chance) -> Kind {
             ])),
             12 => Kind::Untimely(*chance.pick(&STATES), chance.below(MESSAGES.len() as u32) as usize),
             13 => Kind::Hostile(chance.below(ROWS.len() as u32) as usize),
-            _ => Kind::Villain(chance.below(VICES) as usize),
+            _ => Kind::Attacker(chance.below(ATTACKS) as usize),
         },
     }
 }
 
-/// How many vices there are.
-pub(super) const VICES: u32 = {
+/// How many attacks there are.
+pub(super) const ATTACKS: u32 = {
     use byzantine::{claims, floods, framing, handshake, resources};
-    let others = claims::VICES.len() + floods::VICES.len() + resources::VICES.len();
-    (framing::VICES.len() + handshake::VICES.len() + others) as u32
+    let others = claims::ATTACKS.len() + floods::ATTACKS.len() + resources::ATTACKS.len();
+    (framing::ATTACKS.len() + handshake::ATTACKS.len() + others) as u32
 };
 
 /// One of them.
@@ -448,13 +448,13 @@ pub(super) const VICES: u32 = {
 /// # Panics
 ///
 /// If there are not so many.
-pub(super) fn vice_at(index: usize) -> &'static byzantine::Vice {
-    byzantine::vices().nth(index).expect("it is below their number")
+pub(super) fn attack_at(index: usize) -> &'static byzantine::Attack {
+    byzantine::attacks().nth(index).expect("it is below their number")
 }
 
 /// Whether it takes many bytes, which should not come one by one.
-fn is_heavy(vice: usize) -> bool {
-    ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&vice_at(vice).threat)
+fn is_heavy(attack: usize) -> bool {
+    ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&attack_at(attack).threat)
 }
 
 fn draw_quirk(chance: &Chance) -> Quirk {
@@ -482,7 +482,7 @@ fn draw_habit(chance: &Chance, kind: Kind) -> Habit {
     };
     let teased = chance.one_in(3);
     match kind {
-        Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) if !teased => {
+        Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) if !teased => {
             Habit { is_moody: habit.is_moody, ..Habit::default() }
         }
         _ => habit,
@@ -532,11 +532,11 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hostile(row) => {
-                let heckler::Row { threat, what, .. } = &ROWS[*row];
+                let scripted_attacker::Row { threat, what, .. } = &ROWS[*row];
                 write!(f, "hostile: {threat}, {what}")
             }
-            Self::Villain(vice) => {
-                let byzantine::Vice { threat, name, .. } = vice_at(*vice);
+            Self::Attacker(attack) => {
+                let byzantine::Attack { threat, name, .. } = attack_at(*attack);
                 write!(f, "hostile: {threat}, {name}")
             }
             Self::Untimely(manners, message) => write!(f, "hostile: {} at {manners:?}", MESSAGES[*message]),

@@ -4,13 +4,13 @@
 //! has to be served before half an hour is over, and the end, after which nothing may be left.
 
 use super::course::{Course, MAX_EVENTS, RECOVERY};
-use super::heckler::{Heckler, MESSAGES, NETWORK, ROWS, STATES, Step, cell};
 use super::judge;
-use super::juggler::{Acquaintance, Juggler, Wish};
 use super::marks::{Mark, Marks};
+use super::numbered_peer::{Heard, NumberedPeer};
 use super::patience::Patience;
-use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, stream, vice_at};
-use super::talker::{Heard, Talker};
+use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, attack_at, stream};
+use super::scripted_attacker::{MESSAGES, NETWORK, ROWS, STATES, ScriptedAttacker, Step, cell};
+use super::scripted_handler::{Acquaintance, ScriptedHandler, Wish};
 use bytes::Bytes;
 use peerloop::config::Config;
 use peerloop::id::PeerId;
@@ -22,7 +22,7 @@ use peerloop::sim::Poller;
 use peerloop::sim::Route;
 use peerloop::sim::SimNet;
 use peerloop::sim::World;
-use peerloop::sim::actor::byzantine::Villain;
+use peerloop::sim::actor::byzantine::Attacker;
 use peerloop::sim::actor::{self, Crowd, Honest, Journal, Role, VersionTail};
 use peerloop::sim::errno::EINTR;
 use peerloop::sim::invariant::Checked;
@@ -44,8 +44,8 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) scenario: Scenario,
     pub(super) config: Config,
-    pub(super) node: Checked<Juggler>,
-    pub(super) rival: Option<Checked<Juggler>>,
+    pub(super) node: Checked<ScriptedHandler>,
+    pub(super) rival: Option<Checked<ScriptedHandler>>,
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) course: Course,
@@ -85,15 +85,15 @@ impl Stage {
                 Kind::Rival => rival = Some(rival_of(&world, there, &config, tape, troop, here)),
                 Kind::Nowhere(nowhere) => set_route(&world, there.ip(), nowhere),
                 Kind::Nobody => {}
-                Kind::Honest(_) | Kind::Villain(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
+                Kind::Honest(_) | Kind::Attacker(_) | Kind::Hostile(_) | Kind::Untimely(..) => {
                     member.crowd = Some(member.crowd_on(there, chance, here, &scenario));
                 }
             }
             debug_assert_eq!(host, FIRST_TROOP + index);
             cast.push(member);
         }
-        let juggler = juggler_of(&scenario, tape, &cast);
-        let mut node = Checked::new(&world, net, config.clone(), juggler).expect("the configuration is valid");
+        let handler = scripted_handler_of(&scenario, tape, &cast);
+        let mut node = Checked::new(&world, net, config.clone(), handler).expect("the configuration is valid");
         node = node.with_calls_per_sweep(scenario.calls_per_sweep);
         node.listen(here).expect("nothing fails yet");
         let course = Course::new(&world, patience);
@@ -154,7 +154,7 @@ impl Stage {
         for troop in scenario.troops.iter().filter(|troop| troop.count > 0) {
             match troop.kind {
                 Kind::Hostile(row) => self.marks.set(Mark::row(row, troop.dials)),
-                Kind::Villain(vice) => self.marks.set(Mark::vice(vice, troop.dials)),
+                Kind::Attacker(attack) => self.marks.set(Mark::attack(attack, troop.dials)),
                 Kind::Untimely(state, message) => {
                     let state = STATES.iter().position(|known| *known == state).expect("it is one of them");
                     self.marks.set(Mark::cell(state, message, troop.dials));
@@ -379,7 +379,7 @@ impl Cast {
             }
             Kind::Hostile(row) => steps = (ROWS[row].steps)(chance),
             Kind::Untimely(_, message) => steps = cell(MESSAGES[message]),
-            Kind::Nobody | Kind::Villain(_) | Kind::Rival | Kind::Nowhere(_) => {}
+            Kind::Nobody | Kind::Attacker(_) | Kind::Rival | Kind::Nowhere(_) => {}
         }
         let (character, heard) = (Rc::new(character), Rc::default());
         Self { troop, crowd: None, journal, heard, steps: steps.into(), character }
@@ -401,11 +401,11 @@ impl Cast {
         let Self { troop, character, heard, steps, .. } = self;
         let (troop, character, heard, steps) = (*troop, Rc::clone(character), Rc::clone(heard), Rc::clone(steps));
         move || match troop.kind {
-            Kind::Villain(vice) => Role::of(Villain::new(vice_at(vice), &character, &Rc::default())),
-            Kind::Hostile(row) => Role::of(Heckler::new(ROWS[row].manners, &steps)),
-            Kind::Untimely(manners, _) => Role::of(Heckler::new(manners, &steps)),
+            Kind::Attacker(attack) => Role::of(Attacker::new(attack_at(attack), &character, &Rc::default())),
+            Kind::Hostile(row) => Role::of(ScriptedAttacker::new(ROWS[row].manners, &steps)),
+            Kind::Untimely(manners, _) => Role::of(ScriptedAttacker::new(manners, &steps)),
             Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {
-                Role::of(Talker::new(Honest::new(&character), troop.manner, &heard))
+                Role::of(NumberedPeer::new(Honest::new(&character), troop.manner, &heard))
             }
         }
     }
@@ -440,7 +440,7 @@ fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
     config
 }
 
-fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Juggler {
+fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> ScriptedHandler {
     let troops = cast.iter().enumerate().map(|(index, cast)| {
         let troop = &cast.troop;
         let [.., last] = (FIRST_TROOP as u32 + index as u32 + 1).to_be_bytes();
@@ -456,7 +456,7 @@ fn juggler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Juggler {
             answers: troop.kind == Kind::Rival,
         }
     });
-    Juggler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
+    ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
 }
 
 /// The other loop, which has the same configuration and knows nobody else.
@@ -467,7 +467,7 @@ fn rival_of(
     tape: &Tape,
     troop: &Troop,
     node: SocketAddr,
-) -> Checked<Juggler> {
+) -> Checked<ScriptedHandler> {
     let there = SocketAddr::new(net.ip(), PORT);
     let node = Acquaintance {
         habit: Habit { is_rough: false, pauses: false, ..troop.habit },
@@ -479,8 +479,8 @@ fn rival_of(
         answers: true,
     };
     let config = Config { seed: config.seed.map(|seed| !seed), max_inbound: usize::MAX, ..config.clone() };
-    let juggler = Juggler::new(vec![node], NODE, 1_000, true);
-    let mut rival = Checked::new(world, net, config, juggler).expect("the configuration is valid");
+    let handler = ScriptedHandler::new(vec![node], NODE, 1_000, true);
+    let mut rival = Checked::new(world, net, config, handler).expect("the configuration is valid");
     rival.listen(there).expect("nothing fails yet");
     rival
 }

@@ -1,7 +1,7 @@
 //! Sizes and counts that are not in their shortest form, or larger than all that there is.
 
 use super::handshake::REFUSED_WITHIN;
-use super::{Next, Scene, Vice};
+use super::{Attack, Next, Scene};
 use std::time::Duration;
 
 /// Where the user agent's length stands in a version.
@@ -9,31 +9,33 @@ const USER_AGENT_LEN: usize = 80;
 /// The largest count that there is.
 const BOMB: &[u8] = &[0xff; 9];
 
-/// The vices of this kind.
-pub const VICES: &[Vice] = &[
-    Vice::new("P19", "a size that is not in its shortest form", long_size)
+/// The attacks of this kind.
+pub const ATTACKS: &[Attack] = &[
+    Attack::new("P19", "a size that is not in its shortest form", long_size)
         .at_once()
         .closed_by(&["non_canonical_size"], REFUSED_WITHIN),
-    Vice::new("P19", "a version that ends inside a field", cut_version)
+    Attack::new("P19", "a version that ends inside a field", cut_version)
         .at_once()
         .closed_by(&["truncated_message"], REFUSED_WITHIN),
-    Vice::new("P20", "a user agent without end", endless_agent).at_once().closed_by(&["overlong_size"], REFUSED_WITHIN),
-    Vice::new("P20", "counts without end", count_bombs),
-    Vice::new("P21", "counts without end within good ones", nested_bombs),
-    Vice::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
+    Attack::new("P20", "a user agent without end", endless_agent)
+        .at_once()
+        .closed_by(&["overlong_size"], REFUSED_WITHIN),
+    Attack::new("P20", "counts without end", count_bombs),
+    Attack::new("P21", "counts without end within good ones", nested_bombs),
+    Attack::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
         .closed_by(&["truncated_message"], Duration::ZERO),
-    Vice::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))
+    Attack::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))
         .closed_by(&["bad_value"], Duration::ZERO),
-    Vice::new("P33", "a protoconf below the least limit", |scene| protoconf(scene, b"\x01\xff\xff\x0f\0"))
+    Attack::new("P33", "a protoconf below the least limit", |scene| protoconf(scene, b"\x01\xff\xff\x0f\0"))
         .closed_by(&["bad_value"], Duration::ZERO),
-    Vice::new("P33", "a protoconf without its second field", |scene| protoconf(scene, b"\x02\0\0\x20\0"))
+    Attack::new("P33", "a protoconf without its second field", |scene| protoconf(scene, b"\x02\0\0\x20\0"))
         .closed_by(&["truncated_message"], Duration::ZERO),
-    Vice::new("P33", "a protoconf with too many policies", long_protoconf)
+    Attack::new("P33", "a protoconf with too many policies", long_protoconf)
         .closed_by(&["field_too_long"], Duration::ZERO),
-    Vice::new("P33", "a protoconf with a long size", |scene| protoconf(scene, b"\xfd\x01\0\0\0\x20\0"))
+    Attack::new("P33", "a protoconf with a long size", |scene| protoconf(scene, b"\xfd\x01\0\0\0\x20\0"))
         .closed_by(&["non_canonical_size"], Duration::ZERO),
-    Vice::new("P33", "two protoconfs", two_protoconfs).closed_by(&["second_protoconf"], Duration::ZERO),
-    Vice::new("P33", "a protoconf of a later protocol, with the largest limit", late_protoconf),
+    Attack::new("P33", "two protoconfs", two_protoconfs).closed_by(&["second_protoconf"], Duration::ZERO),
+    Attack::new("P33", "a protoconf of a later protocol, with the largest limit", late_protoconf),
 ];
 
 fn long_size(scene: &mut Scene<'_, '_>) -> Next {

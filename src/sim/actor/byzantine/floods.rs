@@ -1,17 +1,17 @@
 //! More of everything than anybody needs, as fast as a fast peer sends it.
 
-use super::{Next, Scene, Vice, millis};
+use super::{Attack, Next, Scene, millis};
 
 const STEPS: u32 = 20;
 
-/// The vices of this kind.
-pub const VICES: &[Vice] = &[
-    Vice::new("P10", "inventories", |scene| flood(scene, "inv", 1_000, 36)),
-    Vice::new("P11", "requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
-    Vice::new("P11", "requests for everything", requests),
-    Vice::new("P12", "addresses", |scene| flood(scene, "addr", 1_000, 30)),
-    Vice::new("P13", "pings", pings),
-    Vice::new("P30", "rejects that do not print", rejects),
+/// The attacks of this kind.
+pub const ATTACKS: &[Attack] = &[
+    Attack::new("P10", "inventories", |scene| flood(scene, "inv", 1_000, 36)),
+    Attack::new("P11", "requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),
+    Attack::new("P11", "requests for everything", requests),
+    Attack::new("P12", "addresses", |scene| flood(scene, "addr", 1_000, 30)),
+    Attack::new("P13", "pings", pings),
+    Attack::new("P30", "rejects that do not print", rejects),
 ];
 
 fn next(scene: &Scene<'_, '_>) -> Next {

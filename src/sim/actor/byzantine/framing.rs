@@ -1,7 +1,7 @@
 //! Streams that are no streams of frames, and headers that claim what they must not.
 
 use super::super::reference::{frame, nonce_frame};
-use super::{Next, Scene, Vice, millis, secs};
+use super::{Attack, Next, Scene, millis, secs};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ const TESTNET: [u8; 4] = [0xf4, 0xe5, 0xf3, 0xf4];
 const OVER_LIMIT: [(&str, u32); 4] =
     [("addr", 2_097_153), ("protoconf", 1_048_577), ("tx", 1_000_000_001), ("no such", 2_097_153)];
 
-/// The vices of this kind.
-pub const VICES: &[Vice] = &[
-    Vice::new("P1", "garbage at once", garbage).at_once().closed_by(&["bad_magic"], Duration::ZERO),
-    Vice::new("P1", "garbage behind a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),
-    Vice::new("P1", "a magic that is wrong in its last byte", slow_garbage).closed_by(&["bad_magic"], secs(3)),
-    Vice::new("P2", "another network", other_network).at_once().closed_by(&["bad_magic"], Duration::ZERO),
-    Vice::new("P3", "two hundred wrong checksums", wrong_checksums),
-    Vice::new("P3", "a version with a wrong checksum", wrong_version)
+/// The attacks of this kind.
+pub const ATTACKS: &[Attack] = &[
+    Attack::new("P1", "garbage at once", garbage).at_once().closed_by(&["bad_magic"], Duration::ZERO),
+    Attack::new("P1", "garbage behind a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),
+    Attack::new("P1", "a magic that is wrong in its last byte", slow_garbage).closed_by(&["bad_magic"], secs(3)),
+    Attack::new("P2", "another network", other_network).at_once().closed_by(&["bad_magic"], Duration::ZERO),
+    Attack::new("P3", "two hundred wrong checksums", wrong_checksums),
+    Attack::new("P3", "a version with a wrong checksum", wrong_version)
         .at_once()
         .closed_by(&["handshake_timeout"], HANDSHAKE_TIMEOUT),
-    Vice::new("P3", "commands that are no names", wrong_names),
-    Vice::new("P4", "a length over the limit", over_limit).closed_by(&["over_limit"], Duration::ZERO),
-    Vice::new("P4", "a large message before the handshake", early_giant)
+    Attack::new("P3", "commands that are no names", wrong_names),
+    Attack::new("P4", "a length over the limit", over_limit).closed_by(&["over_limit"], Duration::ZERO),
+    Attack::new("P4", "a large message before the handshake", early_giant)
         .at_once()
         .closed_by(&["over_limit"], Duration::ZERO),
-    Vice::new("P32", "an extended length over every limit", endless).closed_by(&["over_limit"], Duration::ZERO),
-    Vice::new("P32", "an extended message before the handshake", early_extended)
+    Attack::new("P32", "an extended length over every limit", endless).closed_by(&["over_limit"], Duration::ZERO),
+    Attack::new("P32", "an extended message before the handshake", early_extended)
         .at_once()
         .closed_by(&["over_limit"], Duration::ZERO),
-    Vice::new("P32", "extended messages within each other", nested),
-    Vice::new("P32", "small extended messages with a checksum", small_extended),
-    Vice::new("P32", "a handshake of extended messages", extended_handshake).at_once(),
+    Attack::new("P32", "extended messages within each other", nested),
+    Attack::new("P32", "small extended messages with a checksum", small_extended),
+    Attack::new("P32", "a handshake of extended messages", extended_handshake).at_once(),
 ];
 
 fn garbage(scene: &mut Scene<'_, '_>) -> Next {

@@ -1,6 +1,6 @@
 //! Handshakes that do not end or go wrong, what a peer says of itself, its pongs, and how it leaves.
 
-use super::{Manners, Next, Scene, Vice, millis, secs};
+use super::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{CLOSE_GRACE, HANDSHAKE_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT};
 use std::time::Duration;
 
@@ -16,43 +16,45 @@ const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
 /// A peer that is refused gets a `reject` and time to read it.
 pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
-/// The vices of this kind.
-pub const VICES: &[Vice] = &[
-    Vice::new("P7", "silence", rest).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Vice::new("P7", "messages without a handshake", chatter)
+/// The attacks of this kind.
+pub const ATTACKS: &[Attack] = &[
+    Attack::new("P7", "silence", rest).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
+    Attack::new("P7", "messages without a handshake", chatter)
         .at_once()
         .closed_by(&["handshake_flood"], secs(2))
         .when_quiet(),
-    Vice::new("P7", "a few messages without a handshake", slow_chatter)
+    Attack::new("P7", "a few messages without a handshake", slow_chatter)
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Vice::new("P7", "a version and no verack", no_verack).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Vice::new("P7", "a version of one byte a second", slow_version)
+    Attack::new("P7", "a version and no verack", no_verack).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
+    Attack::new("P7", "a version of one byte a second", slow_version)
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Vice::new("P14", "pongs that nobody asked for", stray_pongs),
-    Vice::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
-    Vice::new("P16", "the verack before the version", verack_first).at_once(),
-    Vice::new("P16", "versions and veracks again and again", repeated),
-    Vice::new("P16", "protoconf and pings before their time", early_messages).at_once(),
-    Vice::new("P16", "a protocol that is too old", obsolete).at_once().closed_by(&["protocol_version"], REFUSED_WITHIN),
-    Vice::new("P16", "a node of another blockchain", other_chain)
+    Attack::new("P14", "pongs that nobody asked for", stray_pongs),
+    Attack::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
+    Attack::new("P16", "the verack before the version", verack_first).at_once(),
+    Attack::new("P16", "versions and veracks again and again", repeated),
+    Attack::new("P16", "protoconf and pings before their time", early_messages).at_once(),
+    Attack::new("P16", "a protocol that is too old", obsolete)
+        .at_once()
+        .closed_by(&["protocol_version"], REFUSED_WITHIN),
+    Attack::new("P16", "a node of another blockchain", other_chain)
         .at_once()
         .closed_by(&["wrong_blockchain"], REFUSED_WITHIN),
-    Vice::new("P22", "a peer that is gone without a word", half_open)
+    Attack::new("P22", "a peer that is gone without a word", half_open)
         .with_manners(Manners::Silent)
         .closed_by(&["pong_timeout"], PING_INTERVAL.saturating_add(PONG_TIMEOUT))
         .when_quiet(),
-    Vice::new("P22", "a peer that answers no pings", rest)
+    Attack::new("P22", "a peer that answers no pings", rest)
         .with_manners(Manners::Silent)
         .closed_by(&["pong_timeout"], PING_INTERVAL.saturating_add(PONG_TIMEOUT))
         .when_quiet(),
-    Vice::new("P23", "a reset at once", reset).at_once().closed_by(LEFT, Duration::ZERO),
-    Vice::new("P23", "a reset in the midst of a frame", late_reset).closed_by(LEFT, Duration::ZERO),
-    Vice::new("P23", "an end at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
-    Vice::new("P23", "a reject and an end", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
-    Vice::new("P30", "a name that does not print", unprintable).at_once(),
-    Vice::new("P36", "absurd claims", absurd_claims).at_once(),
+    Attack::new("P23", "a reset at once", reset).at_once().closed_by(LEFT, Duration::ZERO),
+    Attack::new("P23", "a reset in the midst of a frame", late_reset).closed_by(LEFT, Duration::ZERO),
+    Attack::new("P23", "an end at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
+    Attack::new("P23", "a reject and an end", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
+    Attack::new("P30", "a name that does not print", unprintable).at_once(),
+    Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 
 /// How a peer that has left may look.

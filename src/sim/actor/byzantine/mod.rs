@@ -1,10 +1,10 @@
 //! Peers that break the protocol or abuse it, one for each way that is known, and what the loop has to do about each.
 //!
-//! A [`Vice`] is a script of a few steps; a [`Villain`] plays it on one connection and writes down in its [`Record`]
-//! what came of it. The deadlines that a vice declares are those of the default configuration, and a loop that is held
-//! up needs slack beside them; what holds only on a quiet network says so.
+//! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in its
+//! [`Record`]. The deadlines that an attack declares are those of the default configuration; a loop that is held up
+//! needs slack beside them. An attack says if it holds only on a quiet network.
 //!
-//! | threat | vices |
+//! | threat | attacks |
 //! |---|---|
 //! | P1 garbage, P2 wrong network, P3 wrong checksums, P4 lengths over limits, P32 extended headers | [`framing`] |
 //! | P7 handshakes without end, P14 and P15 false pongs, P16 versions and veracks out of order | [`handshake`] |
@@ -12,7 +12,7 @@
 //! | P19 sizes, P20 and P21 counts, P33 protoconf | [`claims`] |
 //! | P5 bodies, P6 headers that drip, P8 slow readers, P28 pinned buffers, P31 timers | [`resources`] |
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
-//! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no villain |
+//! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no attacker |
 //!
 //! Not here, for want of what they threaten: P17 connections to oneself and P18 double ones (a dialler that chooses
 //! addresses), P24 to P26 floods of connections (limits per address and eviction), P27 amplification, P34 withheld
@@ -39,7 +39,7 @@ const PROOF: u64 = 0x7072_6f6f_6621_2121;
 
 /// One way to break the protocol or to abuse it.
 #[derive(Debug)]
-pub struct Vice {
+pub struct Attack {
     /// Its number among the known threats.
     pub threat: &'static str,
     /// What it does.
@@ -92,7 +92,7 @@ struct Scene<'a, 'l> {
     step: u32,
 }
 
-/// What came of a villain. Shared with whoever judges it.
+/// What came of an attacker. Shared with whoever judges it.
 #[derive(Debug, Default)]
 pub struct Record {
     began: Cell<Option<Instant>>,
@@ -100,10 +100,10 @@ pub struct Record {
     ended: Cell<Option<(Instant, End)>>,
 }
 
-/// Plays a [`Vice`].
+/// Plays an [`Attack`].
 #[derive(Debug)]
-pub struct Villain {
-    vice: &'static Vice,
+pub struct Attacker {
+    attack: &'static Attack,
     profile: Rc<Profile>,
     record: Rc<Record>,
     reader: Reader,
@@ -114,12 +114,12 @@ pub struct Villain {
     owed: Vec<u8>,
 }
 
-/// All vices.
-pub fn vices() -> impl Iterator<Item = &'static Vice> + Clone {
-    [framing::VICES, handshake::VICES, claims::VICES, resources::VICES, floods::VICES].into_iter().flatten()
+/// All attacks.
+pub fn attacks() -> impl Iterator<Item = &'static Attack> + Clone {
+    [framing::ATTACKS, handshake::ATTACKS, claims::ATTACKS, resources::ATTACKS, floods::ATTACKS].into_iter().flatten()
 }
 
-impl Vice {
+impl Attack {
     const fn new(threat: &'static str, name: &'static str, act: fn(&mut Scene<'_, '_>) -> Next) -> Self {
         let (begins, manners) = (Begins::WhenReady, Manners::Answers);
         Self { threat, name, expects: Expectation::Kept, needs_quiet: false, begins, manners, act }
@@ -144,12 +144,12 @@ impl Vice {
 }
 
 impl Record {
-    /// When the villain first did what it is judged for.
+    /// When the attacker first did what it is judged for.
     pub fn began(&self) -> Option<Instant> {
         self.began.get()
     }
 
-    /// Whether the loop has answered it after all was done, which every vice that has to be kept and does not stop
+    /// Whether the loop has answered it after all was done, which every attack that has to be kept and does not stop
     /// listening asks for.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
@@ -161,11 +161,11 @@ impl Record {
     }
 }
 
-impl Villain {
-    /// A villain that otherwise is like `profile`; the record is shared.
-    pub fn new(vice: &'static Vice, profile: &Rc<Profile>, record: &Rc<Record>) -> Self {
+impl Attacker {
+    /// An attacker that otherwise is like `profile`; the record is shared.
+    pub fn new(attack: &'static Attack, profile: &Rc<Profile>, record: &Rc<Record>) -> Self {
         Self {
-            vice,
+            attack,
             profile: Rc::clone(profile),
             record: Rc::clone(record),
             reader: Reader::default(),
@@ -180,7 +180,7 @@ impl Villain {
         if self.record.began.get().is_none() {
             self.record.began.set(Some(line.now()));
         }
-        let next = (self.vice.act)(&mut Scene { line, profile: &self.profile, step: self.step });
+        let next = (self.attack.act)(&mut Scene { line, profile: &self.profile, step: self.step });
         self.step += 1;
         match next {
             Next::Wait(pause) => return line.wake_at(line.now().plus(pause)),
@@ -194,7 +194,7 @@ impl Villain {
     }
 
     fn hear(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
-        let shakes_hands = self.vice.begins == Begins::WhenReady;
+        let shakes_hands = self.attack.begins == Begins::WhenReady;
         match &message.command {
             b"version\0\0\0\0\0" if shakes_hands => {
                 if !line.is_dialled() {
@@ -205,7 +205,7 @@ impl Villain {
             b"verack\0\0\0\0\0\0" if shakes_hands && self.step == 0 => self.act(line),
             b"ping\0\0\0\0\0\0\0\0" => {
                 let Some(pong) = pong_to(message.frame) else { return };
-                let times = match self.vice.manners {
+                let times = match self.attack.manners {
                     Manners::AnswersLate if !self.is_over => return self.owed.extend_from_slice(&pong),
                     Manners::Answers | Manners::AnswersLate => 1,
                     Manners::AnswersTwice => 2,
@@ -221,9 +221,9 @@ impl Villain {
     }
 }
 
-impl Persona for Villain {
+impl Persona for Attacker {
     fn opened(&mut self, line: &mut Line<'_>) {
-        match self.vice.begins {
+        match self.attack.begins {
             Begins::AtOnce => self.act(line),
             Begins::WhenReady if line.is_dialled() => {
                 line.send(&self.profile.version_frame(line.serial()));

@@ -1,37 +1,37 @@
 //! Peers that want memory, timers or patience: they promise and do not deliver, or ask and do not listen.
 
-use super::{Manners, Next, Scene, Vice, millis, secs};
+use super::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 
 /// What a body needs in a second to be tolerated is 1,024 bytes.
 const STEADY_BYTES: usize = 1_100;
 const STEADY_SECS: u32 = 300;
 
-/// The vices of this kind.
-pub const VICES: &[Vice] = &[
-    Vice::new("P5", "a body that does not come", no_body)
+/// The attacks of this kind.
+pub const ATTACKS: &[Attack] = &[
+    Attack::new("P5", "a body that does not come", no_body)
         .with_manners(Manners::Silent)
         .closed_by(&["body_timeout"], BODY_WINDOW)
         .when_quiet(),
-    Vice::new("P5", "a body that is too slow", slow_body)
+    Attack::new("P5", "a body that is too slow", slow_body)
         .with_manners(Manners::Silent)
         .closed_by(&["body_timeout"], BODY_WINDOW)
         .when_quiet(),
-    Vice::new("P5", "a body that is just fast enough", steady_body).with_manners(Manners::AnswersLate).when_quiet(),
-    Vice::new("P6", "a header of one byte a second", slow_header)
+    Attack::new("P5", "a body that is just fast enough", steady_body).with_manners(Manners::AnswersLate).when_quiet(),
+    Attack::new("P6", "a header of one byte a second", slow_header)
         .with_manners(Manners::Silent)
         .closed_by(&["header_timeout"], HEADER_TIMEOUT)
         .when_quiet(),
-    Vice::new("P8", "a peer that asks and does not read", deaf_asker)
+    Attack::new("P8", "a peer that asks and does not read", deaf_asker)
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
-    Vice::new("P8", "a peer that asks and reads a byte at a time", sipper)
+    Attack::new("P8", "a peer that asks and reads a byte at a time", sipper)
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
-    Vice::new("P28", "small messages beside large ones", pinner),
-    Vice::new("P31", "a thousand frames in halves", halves).with_manners(Manners::AnswersLate),
+    Attack::new("P28", "small messages beside large ones", pinner),
+    Attack::new("P31", "a thousand frames in halves", halves).with_manners(Manners::AnswersLate),
 ];
 
 fn no_body(scene: &mut Scene<'_, '_>) -> Next {

@@ -11,10 +11,10 @@ pub(super) use plan::Plan;
 
 use super::Outcome;
 use super::course::{Course, MAX_EVENTS, RECOVERY, RECOVERY_FROM_OUTAGE};
-use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::patience::Patience;
 use super::scenario::{NODE, Scenario};
+use super::scripted_attacker::NETWORK;
 use peerloop::address::Host;
 use peerloop::api::{ControlEvent, Delivery, Event};
 use peerloop::config::{Config, DialMode};
@@ -47,7 +47,7 @@ use std::time::Duration;
 
 /// The handler: it watches, takes addresses whole so that they can be judged, and dials and closes when it is told to.
 #[derive(Debug, Default)]
-struct Warden {
+struct WatchingHandler {
     marks: Marks,
     peers: BTreeSet<PeerId>,
     /// The bans that were announced and are not over, and until when.
@@ -63,13 +63,13 @@ enum Order {
 }
 
 /// A managed world that runs.
-struct Town {
+struct ManagedWorld {
     world: World,
     scenario: Scenario,
     plan: Plan,
     config: Config,
-    node: Option<Checked<Warden>>,
-    twin: Option<Checked<Warden>>,
+    node: Option<Checked<WatchingHandler>>,
+    twin: Option<Checked<WatchingHandler>>,
     residents: Vec<(Nature, Crowd)>,
     floods: Vec<Crowd>,
     journal: Journal,
@@ -82,34 +82,34 @@ struct Town {
 }
 
 pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patience) -> Option<Outcome> {
-    let mut town = Town::new(tape, scenario, plan, patience.clone());
-    town.run_safety();
-    town.run_outage();
-    town.calm_down();
-    town.run_liveness();
-    town.run_shutdown();
-    if town.course.is_given_up {
+    let mut managed = ManagedWorld::new(tape, scenario, plan, patience.clone());
+    managed.run_safety();
+    managed.run_outage();
+    managed.calm_down();
+    managed.run_liveness();
+    managed.run_shutdown();
+    if managed.course.is_given_up {
         return None;
     }
-    town.bury();
-    town.judge_journal();
-    let twin = town.twin.take();
-    twin.into_iter().for_each(|twin| town.gather(&twin));
-    town.course.violations.sort_by_key(|violation| violation.at);
-    let (trace_hash, calls) = (town.world.trace().hash(), town.world.trace().calls());
+    managed.bury();
+    managed.judge_journal();
+    let twin = managed.twin.take();
+    twin.into_iter().for_each(|twin| managed.gather(&twin));
+    managed.course.violations.sort_by_key(|violation| violation.at);
+    let (trace_hash, calls) = (managed.world.trace().hash(), managed.world.trace().calls());
     Some(Outcome {
-        events: town.events,
+        events: managed.events,
         calls,
-        virtual_time: town.course.virtual_time(),
+        virtual_time: managed.course.virtual_time(),
         trace_hash,
-        violations: town.course.violations,
-        marks: town.marks,
+        violations: managed.course.violations,
+        marks: managed.marks,
         heard: Vec::new(),
-        scenario: town.scenario,
+        scenario: managed.scenario,
     })
 }
 
-impl Town {
+impl ManagedWorld {
     fn new(tape: &Tape, scenario: Scenario, plan: Plan, patience: Patience) -> Self {
         let world = World::with_tape(tape.clone(), scenario.start);
         world.set_conditions(scenario.conditions.clone());
@@ -138,7 +138,7 @@ impl Town {
         }
         let config = plan.config(&base);
         let course = Course::new(&world, patience);
-        let mut town = Self {
+        let mut managed = Self {
             world,
             scenario,
             plan,
@@ -154,10 +154,10 @@ impl Town {
             dismissed: BTreeSet::new(),
             events: 0,
         };
-        town.set_trouble();
-        town.note_circumstances();
-        town.start(net);
-        town
+        managed.set_trouble();
+        managed.note_circumstances();
+        managed.start(net);
+        managed
     }
 
     fn set_trouble(&self) {
@@ -200,13 +200,13 @@ impl Town {
         if !lost.is_empty() {
             self.course.found(30, format!("bans that were announced are gone: {lost:?}"));
         }
-        let node = Checked::new(&self.world, net, self.config.clone(), Warden::default());
+        let node = Checked::new(&self.world, net, self.config.clone(), WatchingHandler::default());
         let mut node = node.expect("the configuration is valid").with_calls_per_sweep(self.scenario.calls_per_sweep);
         node.remember(peers, bans);
         self.node = Some(node);
     }
 
-    fn node(&self) -> &Checked<Warden> {
+    fn node(&self) -> &Checked<WatchingHandler> {
         self.node.as_ref().expect("it is only gone while it begins anew")
     }
 
@@ -216,7 +216,7 @@ impl Town {
     }
 
     fn events(&self) -> u64 {
-        let of_loop = |checked: &Checked<Warden>| checked.socket_events();
+        let of_loop = |checked: &Checked<WatchingHandler>| checked.socket_events();
         self.events + self.node.as_ref().map_or(0, of_loop) + self.twin.as_ref().map_or(0, of_loop)
     }
 
@@ -425,7 +425,7 @@ impl Town {
         self.banned.clone_from(&node.handler().banned);
     }
 
-    fn gather(&mut self, checked: &Checked<Warden>) {
+    fn gather(&mut self, checked: &Checked<WatchingHandler>) {
         self.events += checked.socket_events();
         self.course.violations.extend(checked.violations());
         self.marks.merge(&checked.handler().marks);
@@ -479,7 +479,7 @@ fn residents_of(
 }
 
 /// The other loop, which knows nobody but this one.
-fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Checked<Warden> {
+fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Checked<WatchingHandler> {
     let net = world.host();
     debug_assert_eq!(net.ip(), address.ip());
     let mut config = plan.config(base);
@@ -488,10 +488,10 @@ fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Ch
         manager.mode = DialMode::Fixed(vec![SocketAddr::new(ip_of(NODE), PORT)]);
         manager.listen = vec![address];
     }
-    Checked::new(world, net, config, Warden::default()).expect("the configuration is valid")
+    Checked::new(world, net, config, WatchingHandler::default()).expect("the configuration is valid")
 }
 
-impl Handler for Warden {
+impl Handler for WatchingHandler {
     type Request = Order;
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {

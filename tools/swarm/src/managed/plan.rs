@@ -1,7 +1,7 @@
 //! Everything about a managed world, as plain data that is drawn before it begins.
 
 use super::resident::Nature;
-use crate::heckler::NETWORK;
+use crate::scripted_attacker::NETWORK;
 use peerloop::config::{Config, DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Incompatibility, Misbehaviour};
 use peerloop::protocol::Network;

@@ -1,7 +1,7 @@
 //! Who a managed loop meets: peers that it can keep, and those that it cannot.
 
 use super::plan::PORT;
-use crate::heckler::{NETWORK, frame, version};
+use crate::scripted_attacker::{NETWORK, frame, version};
 use peerloop::protocol::{CommandName, Network};
 use peerloop::sim::Chance;
 use peerloop::sim::actor::{self, End, Honest, Line, Persona};

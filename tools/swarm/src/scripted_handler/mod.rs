@@ -6,9 +6,9 @@
 
 mod deeds;
 
-use super::heckler::NETWORK;
 use super::marks::{Mark, Marks};
 use super::scenario::Habit;
+use super::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
 use peerloop::error::{CloseReason, LocalCause, RequestError};
@@ -98,7 +98,7 @@ pub(super) enum Wish {
 
 /// The handler.
 #[derive(Debug)]
-pub(super) struct Juggler {
+pub(super) struct ScriptedHandler {
     pub(super) troops: Vec<Acquaintance>,
     /// The host of the first troop; the others follow.
     first_host: usize,
@@ -119,7 +119,7 @@ pub(super) struct Juggler {
     pub(super) gone: Vec<PeerId>,
 }
 
-impl Juggler {
+impl ScriptedHandler {
     pub(super) fn new(troops: Vec<Acquaintance>, first_host: usize, bulk_bytes: usize, may_miss: bool) -> Self {
         let due = vec![Instant::MAX; troops.len()];
         Self {
@@ -327,7 +327,7 @@ impl Juggler {
     }
 }
 
-impl Handler for Juggler {
+impl Handler for ScriptedHandler {
     type Request = Wish;
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {

@@ -3,7 +3,7 @@
 //! It is the reference peer and an ear: whatever the loop says is also followed message by message, so that a message
 //! that is missing, doubled or out of order is noticed, and so that two runs can be compared by what was heard.
 
-use super::juggler::{TALK, talk};
+use super::scripted_handler::{TALK, talk};
 use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::actor::{End, Honest, Line, Persona};
@@ -32,7 +32,7 @@ pub(super) struct Manner {
 }
 
 /// One of them.
-pub(super) struct Talker {
+pub(super) struct NumberedPeer {
     honest: Honest,
     manner: Manner,
     heard: Rc<RefCell<Heard>>,
@@ -54,7 +54,7 @@ struct Ear {
     is_met: bool,
 }
 
-impl Talker {
+impl NumberedPeer {
     pub(super) fn new(honest: Honest, manner: Manner, heard: &Rc<RefCell<Heard>>) -> Self {
         Self {
             honest,
@@ -76,7 +76,7 @@ impl Talker {
     }
 }
 
-impl Persona for Talker {
+impl Persona for NumberedPeer {
     fn opened(&mut self, line: &mut Line<'_>) {
         self.act(line, |honest, line| honest.opened(line));
     }

@@ -3,7 +3,7 @@
 //! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, what follows
 //! finds the loop in a known state of that handshake, whoever dialled. What the loop owes to each is written beside it.
 
-use super::juggler::LIE;
+use super::scripted_handler::LIE;
 use peerloop::config::Config;
 use peerloop::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 use peerloop::protocol::{CommandName, Network};
@@ -72,8 +72,7 @@ const QUIET: &[&str] = &["pong_timeout"];
 const SILENT: &[&str] = &["handshake_timeout"];
 const STALLED: &[&str] = &["send_stalled", "pong_timeout"];
 
-/// What no vice of [`byzantine`](peerloop::sim::actor::byzantine) does: most of it goes together with what the handler
-/// does meanwhile.
+/// Attacks that are not in [`byzantine`](peerloop::sim::actor::byzantine): most need a handler that acts meanwhile.
 pub(super) const ROWS: [Row; 7] = {
     use Manners::{Full, None};
     const fn row(
@@ -152,14 +151,14 @@ impl Within {
 }
 
 /// One hostile peer.
-pub(super) struct Heckler {
+pub(super) struct ScriptedAttacker {
     manners: Manners,
     steps: Rc<[Step]>,
     at: usize,
     done: u32,
 }
 
-impl Heckler {
+impl ScriptedAttacker {
     pub(super) fn new(manners: Manners, steps: &Rc<[Step]>) -> Self {
         Self { manners, steps: Rc::clone(steps), at: 0, done: 0 }
     }
@@ -194,7 +193,7 @@ impl Heckler {
     }
 }
 
-impl Persona for Heckler {
+impl Persona for ScriptedAttacker {
     fn opened(&mut self, line: &mut Line<'_>) {
         if self.manners != Manners::None {
             line.send(&frame("version", &version(70_016, AGENT)));

@@ -1,7 +1,7 @@
 //! The deeds of the drawn handler towards its peers: at drawn moments, and from inside callbacks.
 
-use super::{Acquaintance, Juggler, Known, MAX_DEEDS_INSIDE, TALK, talk};
-use crate::heckler::NETWORK;
+use super::{Acquaintance, Known, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
+use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::error::{LocalCause, RequestError};
 use peerloop::handler::Ctx;
@@ -10,7 +10,7 @@ use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
-impl Juggler {
+impl ScriptedHandler {
     pub(super) fn say(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let frame = talk(known.said, len_bytes).into();
@@ -18,7 +18,7 @@ impl Juggler {
         self.note_said(peer, sent);
     }
 
-    /// As [`Juggler::say`], but encoded by the loop, which may gather it.
+    /// As [`ScriptedHandler::say`], but encoded by the loop, which may gather it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
