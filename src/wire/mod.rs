@@ -91,6 +91,7 @@ pub mod services;
 pub mod siphash;
 pub mod transaction;
 pub mod version;
+mod work;
 
 pub use address::{AddressEntry, Addresses, AddressesRef};
 pub use auth::{AuthChallenge, AuthResponse, AuthResponseRef};
@@ -121,3 +122,4 @@ pub use services::Services;
 pub use siphash::SipKey;
 pub use transaction::{Tx, TxInRef, TxListRef, TxOutRef, TxRef};
 pub use version::{AssociationId, NetAddress, Sender, Version};
+pub use work::{ProofOfWorkError, Target, Work};

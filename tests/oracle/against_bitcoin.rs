@@ -7,7 +7,7 @@ use bitcoin::bip152::{self, HeaderAndShortIds};
 use bitcoin::consensus::encode::deserialize;
 use bitcoin::p2p::message::RawNetworkMessage;
 use peerloop::wire::header::checksum;
-use peerloop::wire::{CompactBlock, Hash256, Header, MessageRef};
+use peerloop::wire::{CompactBlock, Hash256, Header, MessageRef, Target};
 use peerloop_laws::theirs::{
     COMMON, assert_same, block_hash, compact_block, frame_of_theirs, header, merkle_node, to_theirs, txid, whole_block,
 };
@@ -94,4 +94,16 @@ fn short_ids_have_the_same_key() {
         prop_assert_eq!(bip152::ShortId::from(ours.short_id(Hash256::from_bytes(id))), theirs);
         Ok(2)
     });
+}
+
+proptest! {
+    #[test]
+    fn every_target_stands_for_the_same_work(len_bytes in 1..=34_u32, digits in 1..0x80_0000_u32) {
+        let bits = len_bytes << 24 | digits;
+        if let Some(target) = Target::from_bits(bits) {
+            let theirs = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(bits));
+            prop_assert_eq!(target.to_be_bytes(), theirs.to_be_bytes());
+            prop_assert_eq!(target.work().to_be_bytes(), theirs.to_work().to_be_bytes());
+        }
+    }
 }

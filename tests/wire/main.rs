@@ -25,6 +25,7 @@ mod revokemid;
 mod table;
 mod transaction;
 mod version;
+mod work;
 
 use peerloop::protocol::CommandName;
 use peerloop_testkit::vectors::payloads;

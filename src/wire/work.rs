@@ -1,0 +1,330 @@
+//! Proof of work: a header's target, the work it stands for, and whether its hash meets the target.
+//!
+//! The arithmetic is of 256 bits, exact and in constant memory. Nothing here knows a chain: whether `bits` is the right
+//! target for a header's height is for the caller.
+
+use super::hash::Hash256;
+use super::headers::BlockHeader;
+use crate::protocol::Network;
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+/// The largest hash that a header may have: 256 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target(U256);
+
+/// The expected number of hashes behind a header or a chain: 256 bits, saturating.
+///
+/// The chain with the most work is the best one, so work is compared and added up:
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, Work};
+///
+/// fn work_of_chain(headers: &[BlockHeader]) -> Work {
+///     headers.iter().map(BlockHeader::work).sum()
+/// }
+/// # assert_eq!(work_of_chain(&[]), Work::ZERO);
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Work(U256);
+
+/// The reason why a header has no valid proof of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProofOfWorkError {
+    /// `bits` is negative, zero or above 256 bits.
+    InvalidTarget {
+        /// The header's `bits`.
+        bits: u32,
+    },
+    /// The target is easier than the network allows.
+    TargetTooEasy {
+        /// The header's target.
+        target: Target,
+    },
+    /// The header's hash is above its target.
+    HashAboveTarget {
+        /// The header's hash.
+        hash: Hash256,
+        /// The header's target.
+        target: Target,
+    },
+}
+
+impl BlockHeader {
+    /// Expands `bits` to the target, or returns `None` if it is negative, zero or above 256 bits (SV Node 1.2.2,
+    /// arith_uint256.cpp SetCompact).
+    pub fn target(&self) -> Option<Target> {
+        Target::from_bits(self.bits)
+    }
+
+    /// Returns the expected number of hashes for a header with this target, and [`Work::ZERO`] if it has no target
+    /// (SV Node 1.2.2, chain.cpp GetBlockProof).
+    pub fn work(&self) -> Work {
+        self.target().map_or(Work::ZERO, Target::work)
+    }
+
+    /// Checks that the header's hash meets its target, and that the network allows that target (SV Node 1.2.2, pow.cpp
+    /// CheckProofOfWork). It hashes the header, which takes less than a microsecond.
+    ///
+    /// # Errors
+    ///
+    /// The first of [`ProofOfWorkError`]'s causes that applies, in their order.
+    pub fn check_proof_of_work(&self, network: Network) -> Result<(), ProofOfWorkError> {
+        let target = self.target().ok_or(ProofOfWorkError::InvalidTarget { bits: self.bits })?;
+        if target > Target::easiest_of(network) {
+            return Err(ProofOfWorkError::TargetTooEasy { target });
+        }
+        let hash = self.hash();
+        match target.is_met_by(hash) {
+            true => Ok(()),
+            false => Err(ProofOfWorkError::HashAboveTarget { hash, target }),
+        }
+    }
+}
+
+impl Target {
+    /// Expands the short form of a header: a length in bytes, a sign and three digits of 8 bits.
+    ///
+    /// Returns `None` if it is negative, zero or above 256 bits.
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        let (len_bytes, digits) = (bits >> 24, bits & 0x007f_ffff);
+        let digits = if len_bytes < 3 { digits >> (8 * (3 - len_bytes)) } else { digits };
+        let is_negative = bits & 0x0080_0000 != 0;
+        if digits == 0 || is_negative {
+            return None;
+        }
+        let shift_bits = 8 * len_bytes.saturating_sub(3);
+        let value = U256::from(u64::from(digits)).checked_shl(shift_bits)?;
+        Some(Self(value))
+    }
+
+    /// Returns the easiest target that the network allows (SV Node 1.2.2, chainparams.cpp powLimit).
+    pub const fn easiest_of(network: Network) -> Self {
+        match network {
+            Network::Mainnet | Network::Testnet | Network::Stn => {
+                Self(U256([u64::MAX, u64::MAX, u64::MAX, 0xffff_ffff]))
+            }
+            Network::Regtest => Self(U256([u64::MAX, u64::MAX, u64::MAX, u64::MAX >> 1])),
+        }
+    }
+
+    /// Whether a header with this hash meets the target.
+    pub fn is_met_by(self, hash: Hash256) -> bool {
+        U256::from_le_bytes(*hash.as_bytes()) <= self.0
+    }
+
+    /// Returns the expected number of hashes until one meets the target: 2^256 / (target + 1), rounded down.
+    pub fn work(self) -> Work {
+        let Some(divisor) = self.0.checked_add(U256::from(1)) else { return Work(U256::from(1)) };
+        // 2^256 / d = (2^256 - d) / d + 1, and 2^256 - d is what inverting all bits of d - 1 gives.
+        Work(self.0.inverted().divided_by(divisor).saturating_add(U256::from(1)))
+    }
+
+    /// Returns the 32 bytes, the highest first.
+    pub fn to_be_bytes(self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl Work {
+    /// No work.
+    pub const ZERO: Self = Self(U256([0; 4]));
+
+    /// Returns the work with these 32 bytes, the highest first, as [`Work::to_be_bytes`] gives them.
+    pub fn from_be_bytes(mut bytes: [u8; 32]) -> Self {
+        bytes.reverse();
+        Self(U256::from_le_bytes(bytes))
+    }
+
+    /// Returns the 32 bytes, the highest first.
+    pub fn to_be_bytes(self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl Add for Work {
+    type Output = Self;
+
+    /// Adds; a sum above 256 bits stays at the largest value.
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for Work {
+    fn sum<I: Iterator<Item = Self>>(works: I) -> Self {
+        works.fold(Self::ZERO, Self::add)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ProofOfWorkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidTarget { bits } => write!(f, "the header's bits {bits:#010x} are no target"),
+            Self::TargetTooEasy { target } => {
+                write!(f, "the header's target {target} is easier than the network allows")
+            }
+            Self::HashAboveTarget { hash, target } => {
+                write!(f, "the header's hash {hash} is above its target {target}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProofOfWorkError {}
+
+/// An unsigned number of 256 bits, the lowest 64 first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct U256([u64; 4]);
+
+impl U256 {
+    const BITS: u32 = 256;
+
+    fn from_le_bytes(bytes: [u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Self(words)
+    }
+
+    fn to_be_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.0.iter().rev()) {
+            *bytes = word.to_be_bytes();
+        }
+        bytes
+    }
+
+    fn inverted(self) -> Self {
+        Self(self.0.map(|word| !word))
+    }
+
+    fn bit(self, position: u32) -> bool {
+        self.0[(position / 64) as usize] >> (position % 64) & 1 == 1
+    }
+
+    fn bit_len(self) -> u32 {
+        let highest = self.0.iter().rposition(|&word| word != 0);
+        highest.map_or(0, |index| 64 * (index as u32 + 1) - self.0[index].leading_zeros())
+    }
+
+    /// Shifts left, or returns `None` if a bit would be lost.
+    fn checked_shl(self, shift_bits: u32) -> Option<Self> {
+        if self.bit_len() + shift_bits > Self::BITS {
+            return None;
+        }
+        let (words, bits) = ((shift_bits / 64) as usize, shift_bits % 64);
+        let mut shifted = [0; 4];
+        for (index, &word) in self.0.iter().enumerate().take(4 - words.min(4)) {
+            shifted[index + words] |= word << bits;
+            if bits > 0 && index + words + 1 < 4 {
+                shifted[index + words + 1] |= word >> (64 - bits);
+            }
+        }
+        Some(Self(shifted))
+    }
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        let mut carry = false;
+        let mut sum = [0; 4];
+        for (sum, (&left, &right)) in sum.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            let (partial, first) = left.overflowing_add(right);
+            let (total, second) = partial.overflowing_add(u64::from(carry));
+            (*sum, carry) = (total, first || second);
+        }
+        (!carry).then_some(Self(sum))
+    }
+
+    fn saturating_add(self, other: Self) -> Self {
+        self.checked_add(other).unwrap_or(Self([u64::MAX; 4]))
+    }
+
+    /// Subtracts a number that is not larger.
+    fn minus(self, other: Self) -> Self {
+        let mut borrow = false;
+        let mut rest = [0; 4];
+        for (rest, (&left, &right)) in rest.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            let (partial, first) = left.overflowing_sub(right);
+            let (total, second) = partial.overflowing_sub(u64::from(borrow));
+            (*rest, borrow) = (total, first || second);
+        }
+        Self(rest)
+    }
+
+    /// Divides by a number that is not 0 and rounds down: long division, bit by bit.
+    fn divided_by(self, divisor: Self) -> Self {
+        let (mut quotient, mut rest) = (Self::default(), Self::default());
+        for position in (0..self.bit_len()).rev() {
+            // A rest of 256 bits exceeds every divisor once another bit follows it.
+            let overflows = rest.bit(Self::BITS - 1);
+            rest = Self([
+                rest.0[0] << 1 | u64::from(self.bit(position)),
+                rest.0[1] << 1 | rest.0[0] >> 63,
+                rest.0[2] << 1 | rest.0[1] >> 63,
+                rest.0[3] << 1 | rest.0[2] >> 63,
+            ]);
+            if overflows || rest >= divisor {
+                rest = rest.minus(divisor);
+                quotient.0[(position / 64) as usize] |= 1 << (position % 64);
+            }
+        }
+        quotient
+    }
+}
+
+impl PartialOrd for U256 {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for U256 {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.iter().rev().cmp(other.0.iter().rev())
+    }
+}
+
+impl From<u64> for U256 {
+    fn from(low: u64) -> Self {
+        Self([low, 0, 0, 0])
+    }
+}
+
+impl fmt::Display for U256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|word| write!(f, "{word:016x}"))
+    }
+}
