@@ -279,7 +279,8 @@ mod tests {
     }
 
     proptest! {
-        /// The rank is the least whole number that is not below the exact fraction.
+        /// The rank is the least whole number that is not below the exact fraction, as long as floats tell neighbouring
+        /// fractions apart: up to 2^50 hundredths of the last decimal.
         #[test]
         fn ranks_are_those_of_exact_arithmetic(
             decimals in 0u32..=6,
@@ -289,6 +290,7 @@ mod tests {
         ) {
             let scale = 10u64.pow(decimals);
             let digits = digits % (100 * scale + 1);
+            let count = count.min((1 << 50) / (100 * scale));
             let count = if whole { count.next_multiple_of(100 * scale) } else { count };
             let percent: f64 = format!("{}.{:0width$}", digits / scale, digits % scale, width = decimals as usize)
                 .trim_end_matches('.')
