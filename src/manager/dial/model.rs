@@ -4,6 +4,7 @@
 //! is live and how many places are taken; each dial must be one that the facts allow, and each verdict the one that
 //! they call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
 
+use super::records::State;
 use super::tests::Book;
 use super::*;
 use crate::address::{Host, NetGroup};
@@ -181,6 +182,10 @@ impl World {
 
     fn dial(&mut self) -> bool {
         let taken = self.dialler.slots.taken();
+        let is_in_line = |peer: &SocketAddr| {
+            self.dialler.records.get(*peer).is_some_and(|record| matches!(record.state(), State::InLine))
+        };
+        let in_line: Vec<_> = self.listed.iter().copied().filter(is_in_line).collect();
         let banned = &self.banned;
         let next = self
             .dialler
@@ -206,7 +211,9 @@ impl World {
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
-        if !self.is_fixed() && self.book.standings[&peer] == Some(Standing::Inaccessible) {
+        // A restart is not drawn from the book, so the book's status does not count for it.
+        let is_drawn = !self.is_fixed() && !in_line.contains(&peer);
+        if is_drawn && self.book.standings[&peer] == Some(Standing::Inaccessible) {
             let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
             facts.failures = facts.failures.max(self.config.max_retries);
             facts.strikes = facts.strikes.max(self.config.max_retries);
