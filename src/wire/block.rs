@@ -6,11 +6,11 @@
 use super::codec::Reader;
 use super::hash::Hash256;
 use super::headers::BlockHeader;
+use super::list::List;
 use super::merkle::MerkleFrontier;
 use super::transaction::{TxListRef, TxRef};
 use crate::error::WireError;
 use crate::protocol::CommandName;
-use bytes::Bytes;
 
 /// The `block` message over the payload that it was read from (SV Node 1.2.2, primitives/block.h CBlock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,7 @@ pub struct BlockRef<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     header: BlockHeader,
-    len: usize,
-    transactions: Bytes,
+    transactions: List<TxRef<'static>>,
 }
 
 impl<'a> BlockRef<'a> {
@@ -74,26 +73,18 @@ impl<'a> BlockRef<'a> {
 
     /// The message on its own; copies the transactions.
     pub fn into_owned(self) -> Block {
-        let transactions = Bytes::copy_from_slice(self.transactions.encoded());
-        Block { header: self.header, len: self.transactions.len(), transactions }
+        Block { header: self.header, transactions: self.transactions.to_list() }
     }
 }
 
 impl Block {
     /// The block with this header, which is not changed, and these transactions.
     pub fn from_parts<'a>(header: BlockHeader, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
-        let mut len = 0;
-        let mut encoded = Vec::new();
-        for tx in transactions {
-            len += 1;
-            tx.encode(&mut encoded);
-        }
-        Self { header, len, transactions: encoded.into() }
+        Self { header, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }
 
     /// The message, borrowed.
     pub fn as_ref(&self) -> BlockRef<'_> {
-        let transactions = TxListRef::from_encoded(CommandName::BLOCK, self.len, &self.transactions);
-        BlockRef { header: self.header, transactions }
+        BlockRef { header: self.header, transactions: TxListRef::of(CommandName::BLOCK, &self.transactions) }
     }
 }

@@ -64,9 +64,14 @@ impl<'a> Reader<'a> {
     ///
     /// [`WireError::Truncated`].
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        self.chunk().copied()
+    }
+
+    /// Reads the next `N` bytes where they lie, which is cheaper for many of them than a copy.
+    pub(super) fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], WireError> {
         let (field, unread) = self.unread.split_first_chunk().ok_or_else(|| self.truncated())?;
         self.unread = unread;
-        Ok(*field)
+        Ok(field)
     }
 
     /// Reads one byte.
@@ -147,7 +152,18 @@ impl<'a> Reader<'a> {
     ///
     /// [`WireError::NonCanonicalSize`] if a shorter form exists, [`WireError::OverlongSize`] above the maximum,
     /// [`WireError::Truncated`].
+    #[inline]
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
+        // Nearly all sizes are one byte. A copy reads the others, so that a loop may keep its reader in registers.
+        let (size, unread) = match self.unread {
+            [size @ 0..=0xfc, unread @ ..] => (u64::from(*size), unread),
+            _ => self.clone().long_compact_size()?,
+        };
+        self.unread = unread;
+        Ok(size)
+    }
+
+    fn long_compact_size(mut self) -> Result<(u64, &'a [u8]), WireError> {
         let (size, least) = match self.u8()? {
             0xfd => (u64::from(self.u16()?), 0xfd),
             0xfe => (u64::from(self.u32()?), 0x1_0000),
@@ -160,7 +176,7 @@ impl<'a> Reader<'a> {
         if size > MAX_COMPACT_SIZE {
             return Err(WireError::OverlongSize { command: self.command });
         }
-        Ok(size)
+        Ok((size, self.unread))
     }
 
     /// Reads a CompactSize and that many bytes, at most `max_bytes`.

@@ -6,12 +6,13 @@
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;
 use super::headers::BlockHeader;
+use super::list::{Item, Items, List, ListRef};
 use super::siphash::SipKey;
 use super::transaction::{TxListRef, TxRef};
 use crate::error::WireError;
 use crate::protocol::CommandName;
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::fmt::Debug;
 use std::iter::FusedIterator;
 
 /// Bytes of a short id.
@@ -27,8 +28,7 @@ pub struct CompactBlockRef<'a> {
     pub nonce: u64,
     /// The short ids of the transactions that are not prefilled, in the order of the block.
     pub short_ids: &'a [[u8; SHORT_ID_BYTES]],
-    prefilled_len: usize,
-    prefilled: &'a [u8],
+    prefilled: ListRef<'a, PrefilledTx<'static>>,
 }
 
 /// The `cmpctblock` message on its own.
@@ -37,8 +37,7 @@ pub struct CompactBlock {
     header: BlockHeader,
     nonce: u64,
     short_ids: Box<[[u8; SHORT_ID_BYTES]]>,
-    prefilled_len: usize,
-    prefilled: Bytes,
+    prefilled: List<PrefilledTx<'static>>,
 }
 
 /// A transaction that the sender expects the receiver to lack.
@@ -51,12 +50,7 @@ pub struct PrefilledTx<'a> {
 }
 
 /// The prefilled transactions of a `cmpctblock`, read one by one.
-#[derive(Clone, Debug)]
-pub struct PrefilledTxs<'a> {
-    unread_len: usize,
-    positions: Positions,
-    reader: Reader<'a>,
-}
+pub type PrefilledTxs<'a> = Items<'a, PrefilledTx<'static>>;
 
 /// Computes the short ids of one `cmpctblock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,25 +64,19 @@ pub struct ShortIds {
 pub struct GetBlockTxnRef<'a> {
     /// The name of the block.
     pub block_hash: Hash256,
-    len: usize,
-    distances: &'a [u8],
+    indexes: ListRef<'a, BlockIndex>,
 }
 
 /// The `getblocktxn` message on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetBlockTxn {
     block_hash: Hash256,
-    len: usize,
-    distances: Bytes,
+    indexes: List<BlockIndex>,
 }
 
-/// The positions that a `getblocktxn` asks for, read one by one.
-#[derive(Clone, Debug)]
-pub struct BlockTxnIndexes<'a> {
-    unread_len: usize,
-    positions: Positions,
-    reader: Reader<'a>,
-}
+/// A position in a block, as a `getblocktxn` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BlockIndex;
 
 /// The `blocktxn` message over the payload that it was read from (SV Node 1.2.2, blockencodings.h BlockTransactions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +91,7 @@ pub struct BlockTxnRef<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockTxn {
     block_hash: Hash256,
-    len: usize,
-    transactions: Bytes,
-}
-
-/// Adds up distances to positions.
-#[derive(Clone, Debug, Default)]
-struct Positions {
-    least: u64,
+    transactions: List<TxRef<'static>>,
 }
 
 impl<'a> CompactBlockRef<'a> {
@@ -130,17 +111,17 @@ impl<'a> CompactBlockRef<'a> {
         if header.bits == 0 || short_ids.len() + prefilled_len == 0 {
             return Err(reader.bad_value());
         }
-        let behind_count = reader.unread();
-        let mut positions = Positions::default();
-        for prefilled_before in 0..prefilled_len {
-            let prefilled = PrefilledTx::read(&mut reader, &mut positions)?;
+        let mut most = short_ids.len();
+        let prefilled = ListRef::walk_with(&mut reader, prefilled_len, |reader, least| {
+            let prefilled = PrefilledTx::read(reader, least)?;
             // Everything in front of it is prefilled too or has a short id.
-            if prefilled.index as usize > short_ids.len() + prefilled_before {
+            if prefilled.index as usize > most {
                 return Err(reader.bad_value());
             }
-        }
-        let prefilled = &behind_count[..behind_count.len() - reader.remaining()];
-        Ok(Self { header, nonce, short_ids, prefilled_len, prefilled })
+            most += 1;
+            Ok(())
+        })?;
+        Ok(Self { header, nonce, short_ids, prefilled })
     }
 
     /// Appends the payload.
@@ -148,22 +129,17 @@ impl<'a> CompactBlockRef<'a> {
         out.extend_from_slice(&self.header.encode());
         out.extend_from_slice(&self.nonce.to_le_bytes());
         put_items(self.short_ids, out);
-        put_compact_size(self.prefilled_len as u64, out);
-        out.extend_from_slice(self.prefilled);
+        self.prefilled.encode(out);
     }
 
     /// The number of transactions in the block, as claimed.
     pub const fn tx_count(&self) -> usize {
-        self.short_ids.len() + self.prefilled_len
+        self.short_ids.len() + self.prefilled.len()
     }
 
     /// The prefilled transactions in the order of the block.
     pub fn prefilled(&self) -> PrefilledTxs<'a> {
-        PrefilledTxs {
-            unread_len: self.prefilled_len,
-            positions: Positions::default(),
-            reader: Reader::new(CommandName::CMPCTBLOCK, self.prefilled),
-        }
+        self.prefilled.iter()
     }
 
     /// What computes the short ids of this block.
@@ -177,8 +153,7 @@ impl<'a> CompactBlockRef<'a> {
             header: self.header,
             nonce: self.nonce,
             short_ids: self.short_ids.into(),
-            prefilled_len: self.prefilled_len,
-            prefilled: Bytes::copy_from_slice(self.prefilled),
+            prefilled: self.prefilled.into_owned(),
         }
     }
 }
@@ -197,18 +172,19 @@ impl CompactBlock {
     ) -> Self {
         let key = ShortIds::new(&header, nonce);
         let (mut short_ids, mut prefilled_len, mut prefilled) = (Vec::new(), 0, Vec::new());
-        let mut positions = Positions::default();
+        let mut least = 0;
         for (index, tx) in transactions.into_iter().enumerate() {
             let index = u32::try_from(index).expect("a block has at most 2^32 transactions");
             if is_prefilled(index) {
                 prefilled_len += 1;
-                put_compact_size(positions.distance_to(index), &mut prefilled);
+                put_compact_size(distance_to(index, &mut least), &mut prefilled);
                 tx.encode(&mut prefilled);
             } else {
                 short_ids.push(key.short_id(tx.txid()));
             }
         }
-        Self { header, nonce, short_ids: short_ids.into(), prefilled_len, prefilled: prefilled.into() }
+        let prefilled = List::from_encoded(prefilled_len, prefilled.into());
+        Self { header, nonce, short_ids: short_ids.into(), prefilled }
     }
 
     /// The message, borrowed.
@@ -217,18 +193,36 @@ impl CompactBlock {
             header: self.header,
             nonce: self.nonce,
             short_ids: &self.short_ids,
-            prefilled_len: self.prefilled_len,
-            prefilled: &self.prefilled,
+            prefilled: self.prefilled.as_ref(),
         }
     }
 }
 
-impl<'a> PrefilledTx<'a> {
-    /// Bytes of the shortest item.
-    const MIN_BYTES: usize = 1 + TxRef::MIN_BYTES;
+impl Item for PrefilledTx<'_> {
+    type Read<'a> = PrefilledTx<'a>;
+    /// The least position that comes next.
+    type State = u64;
 
-    fn read(reader: &mut Reader<'a>, positions: &mut Positions) -> Result<Self, WireError> {
-        Ok(Self { index: positions.read(reader)?, tx: TxRef::read(reader)? })
+    const MIN_BYTES: usize = 1 + TxRef::MIN_BYTES;
+    const COMMAND: CommandName = CommandName::CMPCTBLOCK;
+    const START: u64 = 0;
+
+    fn read<'a>(reader: &mut Reader<'a>, least: &mut u64) -> Result<PrefilledTx<'a>, WireError> {
+        Ok(PrefilledTx { index: read_index(reader, least)?, tx: TxRef::read(reader)? })
+    }
+}
+
+impl Item for BlockIndex {
+    type Read<'a> = u32;
+    /// The least position that comes next.
+    type State = u64;
+
+    const MIN_BYTES: usize = 1;
+    const COMMAND: CommandName = CommandName::GETBLOCKTXN;
+    const START: u64 = 0;
+
+    fn read(reader: &mut Reader<'_>, least: &mut u64) -> Result<u32, WireError> {
+        read_index(reader, least)
     }
 }
 
@@ -264,34 +258,23 @@ impl<'a> GetBlockTxnRef<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::GETBLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);
-        let len = reader.count(1)?;
-        let behind_count = reader.unread();
-        let mut positions = Positions::default();
-        for _ in 0..len {
-            positions.read(&mut reader)?;
-        }
-        Ok(Self { block_hash, len, distances: &behind_count[..behind_count.len() - reader.remaining()] })
+        Ok(Self { block_hash, indexes: ListRef::read(&mut reader)? })
     }
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.block_hash.as_bytes());
-        put_compact_size(self.len as u64, out);
-        out.extend_from_slice(self.distances);
+        self.indexes.encode(out);
     }
 
     /// The positions in the block, ascending.
-    pub fn indexes(&self) -> BlockTxnIndexes<'a> {
-        BlockTxnIndexes {
-            unread_len: self.len,
-            positions: Positions::default(),
-            reader: Reader::new(CommandName::GETBLOCKTXN, self.distances),
-        }
+    pub fn indexes(&self) -> impl ExactSizeIterator<Item = u32> + FusedIterator + Clone + Debug + use<'a> {
+        self.indexes.iter()
     }
 
     /// The message on its own; copies the positions.
     pub fn into_owned(self) -> GetBlockTxn {
-        GetBlockTxn { block_hash: self.block_hash, len: self.len, distances: Bytes::copy_from_slice(self.distances) }
+        GetBlockTxn { block_hash: self.block_hash, indexes: self.indexes.into_owned() }
     }
 }
 
@@ -301,17 +284,14 @@ impl GetBlockTxn {
         let mut indexes: Vec<u32> = indexes.into_iter().collect();
         indexes.sort_unstable();
         indexes.dedup();
-        let mut positions = Positions::default();
-        let mut distances = Vec::with_capacity(indexes.len());
-        for &index in &indexes {
-            put_compact_size(positions.distance_to(index), &mut distances);
-        }
-        Self { block_hash, len: indexes.len(), distances: distances.into() }
+        let mut least = 0;
+        let distance = |index, out: &mut Vec<u8>| put_compact_size(distance_to(index, &mut least), out);
+        Self { block_hash, indexes: List::of(indexes, distance) }
     }
 
     /// The message, borrowed.
     pub fn as_ref(&self) -> GetBlockTxnRef<'_> {
-        GetBlockTxnRef { block_hash: self.block_hash, len: self.len, distances: &self.distances }
+        GetBlockTxnRef { block_hash: self.block_hash, indexes: self.indexes.as_ref() }
     }
 }
 
@@ -336,75 +316,33 @@ impl<'a> BlockTxnRef<'a> {
 
     /// The message on its own; copies the transactions.
     pub fn into_owned(self) -> BlockTxn {
-        let transactions = Bytes::copy_from_slice(self.transactions.encoded());
-        BlockTxn { block_hash: self.block_hash, len: self.transactions.len(), transactions }
+        BlockTxn { block_hash: self.block_hash, transactions: self.transactions.to_list() }
     }
 }
 
 impl BlockTxn {
     /// The answer with these transactions, in the order in which they were asked for.
     pub fn from_transactions<'a>(block_hash: Hash256, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
-        let mut len = 0;
-        let mut encoded = Vec::new();
-        for tx in transactions {
-            len += 1;
-            tx.encode(&mut encoded);
-        }
-        Self { block_hash, len, transactions: encoded.into() }
+        Self { block_hash, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }
 
     /// The message, borrowed.
     pub fn as_ref(&self) -> BlockTxnRef<'_> {
-        let transactions = TxListRef::from_encoded(CommandName::BLOCKTXN, self.len, &self.transactions);
+        let transactions = TxListRef::of(CommandName::BLOCKTXN, &self.transactions);
         BlockTxnRef { block_hash: self.block_hash, transactions }
     }
 }
 
-impl Positions {
-    /// The next position; it and its distance must fit 32 bits.
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<u32, WireError> {
-        let index = u32::try_from(self.least + reader.compact_size()?).map_err(|_| reader.too_long())?;
-        self.least = u64::from(index) + 1;
-        Ok(index)
-    }
-
-    /// How the position `index` is written behind the one before.
-    fn distance_to(&mut self, index: u32) -> u64 {
-        let distance = u64::from(index) - self.least;
-        self.least = u64::from(index) + 1;
-        distance
-    }
+/// Reads the position that is at least `least`, and moves that behind it; it and its distance must fit 32 bits.
+fn read_index(reader: &mut Reader<'_>, least: &mut u64) -> Result<u32, WireError> {
+    let index = u32::try_from(*least + reader.compact_size()?).map_err(|_| reader.too_long())?;
+    *least = u64::from(index) + 1;
+    Ok(index)
 }
 
-impl<'a> Iterator for PrefilledTxs<'a> {
-    type Item = PrefilledTx<'a>;
-
-    fn next(&mut self) -> Option<PrefilledTx<'a>> {
-        self.unread_len = self.unread_len.checked_sub(1)?;
-        // All of them were walked once, so none of them fails.
-        PrefilledTx::read(&mut self.reader, &mut self.positions).ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.unread_len, Some(self.unread_len))
-    }
+/// Returns how far the position `index` is from `least`, and moves that behind it.
+const fn distance_to(index: u32, least: &mut u64) -> u64 {
+    let distance = index as u64 - *least;
+    *least = index as u64 + 1;
+    distance
 }
-
-impl Iterator for BlockTxnIndexes<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        self.unread_len = self.unread_len.checked_sub(1)?;
-        // All of them were walked once, so none of them fails.
-        self.positions.read(&mut self.reader).ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.unread_len, Some(self.unread_len))
-    }
-}
-
-impl ExactSizeIterator for PrefilledTxs<'_> {}
-impl ExactSizeIterator for BlockTxnIndexes<'_> {}
-impl FusedIterator for PrefilledTxs<'_> {}
-impl FusedIterator for BlockTxnIndexes<'_> {}

@@ -3,30 +3,27 @@
 //! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message can show by itself; that
 //! the branches have work in them and begin at a block of ours, only the chain can tell.
 
-use super::codec::{Reader, put_compact_size, put_items};
+use super::codec::{Reader, put_items};
 use super::hash::Hash256;
 use super::headers::BlockHeader;
+use super::list::{Item, Items, List, ListRef};
 use super::merkle::{MerkleProofRef, ProofSubject, ProofTarget};
 use super::transaction::TxRef;
 use crate::error::WireError;
 use crate::protocol::CommandName;
-use bytes::Bytes;
 use std::fmt;
-use std::iter::FusedIterator;
 
 /// The `dsdetected` message over the payload that it was read from (SV Node 1.2.2, double_spend/dsdetected_message.h
 /// DSDetected).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoubleSpendRef<'a> {
-    len: usize,
-    forks: &'a [u8],
+    forks: ListRef<'a, ForkRef<'static>>,
 }
 
 /// The `dsdetected` message on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubleSpend {
-    len: usize,
-    forks: Bytes,
+    forks: List<ForkRef<'static>>,
 }
 
 /// A branch of the chain with a transaction that spends what another branch spends too.
@@ -40,11 +37,7 @@ pub struct ForkRef<'a> {
 }
 
 /// The branches of a `dsdetected`, read one by one.
-#[derive(Clone, Debug)]
-pub struct Forks<'a> {
-    unread_len: usize,
-    reader: Reader<'a>,
-}
+pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 
 /// What is wrong with a `dsdetected` of good form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,23 +73,18 @@ impl<'a> DoubleSpendRef<'a> {
         if len < 2 {
             return Err(reader.bad_value());
         }
-        let behind_count = reader.unread();
-        for _ in 0..len {
-            ForkRef::read(&mut reader)?;
-        }
-        Ok(Self { len, forks: &behind_count[..behind_count.len() - reader.remaining()] })
+        Ok(Self { forks: ListRef::walk(&mut reader, len)? })
     }
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&Self::VERSION.to_le_bytes());
-        put_compact_size(self.len as u64, out);
-        out.extend_from_slice(self.forks);
+        self.forks.encode(out);
     }
 
     /// The branches.
     pub const fn forks(&self) -> Forks<'a> {
-        Forks { unread_len: self.len, reader: Reader::new(CommandName::DSDETECTED, self.forks) }
+        self.forks.iter()
     }
 
     /// Checks what the message can show by itself (SV Node 1.2.2, double_spend/dsdetected_message.cpp IsValid).
@@ -128,7 +116,7 @@ impl<'a> DoubleSpendRef<'a> {
         let mut spent = Vec::with_capacity(self.forks().map(|fork| fork.tx.inputs().len()).sum());
         spent.extend(self.forks().enumerate().flat_map(outpoints));
         spent.sort_unstable();
-        let mut is_double = vec![false; self.len];
+        let mut is_double = vec![false; self.forks.len()];
         for same in spent.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             // Sorted by branch too: one that spends an output twice all alone is first and last.
             if same.first().map(|first| first.2) != same.last().map(|last| last.2) {
@@ -140,7 +128,7 @@ impl<'a> DoubleSpendRef<'a> {
 
     /// The message on its own; copies the branches.
     pub fn into_owned(self) -> DoubleSpend {
-        DoubleSpend { len: self.len, forks: Bytes::copy_from_slice(self.forks) }
+        DoubleSpend { forks: self.forks.into_owned() }
     }
 }
 
@@ -148,35 +136,40 @@ impl DoubleSpend {
     /// The message with these branches: for each its headers, from the block of the transaction back to the child of
     /// the common ancestor, and the proof. `None` if no reader would take it, see [`DoubleSpendRef::decode`].
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
-        let mut len = 0;
-        let mut encoded = Vec::new();
-        for (headers, proof) in forks {
-            len += 1;
+        let mut is_proven = true;
+        let forks = List::of(forks, |(headers, proof), out| {
             let headers: Vec<_> = headers.iter().map(BlockHeader::encode).collect();
-            put_items(&headers, &mut encoded);
-            proof.encode(&mut encoded);
-            ForkRef::proven_tx(&proof)?;
-        }
-        (len >= 2).then(|| Self { len, forks: encoded.into() })
+            put_items(&headers, out);
+            proof.encode(out);
+            is_proven &= ForkRef::proven_tx(&proof).is_some();
+        });
+        (is_proven && forks.as_ref().len() >= 2).then_some(Self { forks })
     }
 
     /// The message, borrowed.
     pub fn as_ref(&self) -> DoubleSpendRef<'_> {
-        DoubleSpendRef { len: self.len, forks: &self.forks }
+        DoubleSpendRef { forks: self.forks.as_ref() }
+    }
+}
+
+impl Item for ForkRef<'_> {
+    type Read<'a> = ForkRef<'a>;
+    type State = ();
+
+    /// Bytes of a branch whose list of headers is empty.
+    const MIN_BYTES: usize = 1 + MerkleProofRef::MIN_BYTES;
+    const COMMAND: CommandName = CommandName::DSDETECTED;
+    const START: () = ();
+
+    fn read<'a>(reader: &mut Reader<'a>, (): &mut ()) -> Result<ForkRef<'a>, WireError> {
+        let headers = reader.items()?;
+        let proof = MerkleProofRef::read(reader)?;
+        let tx = ForkRef::proven_tx(&proof).ok_or_else(|| reader.bad_value())?;
+        Ok(ForkRef { tx, proof, headers })
     }
 }
 
 impl<'a> ForkRef<'a> {
-    /// Bytes of the shortest branch, whose list of headers is empty.
-    const MIN_BYTES: usize = 1 + MerkleProofRef::MIN_BYTES;
-
-    fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
-        let headers = reader.items()?;
-        let proof = MerkleProofRef::read(reader)?;
-        let tx = Self::proven_tx(&proof).ok_or_else(|| reader.bad_value())?;
-        Ok(Self { tx, proof, headers })
-    }
-
     /// The transaction of a proof such as the message demands.
     fn proven_tx(proof: &MerkleProofRef<'a>) -> Option<TxRef<'a>> {
         match (proof.subject, proof.target) {
@@ -207,23 +200,6 @@ impl<'a> ForkRef<'a> {
         if self.proof.proves(&first) { Ok(()) } else { Err(DoubleSpendFault::NotProven) }
     }
 }
-
-impl<'a> Iterator for Forks<'a> {
-    type Item = ForkRef<'a>;
-
-    fn next(&mut self) -> Option<ForkRef<'a>> {
-        self.unread_len = self.unread_len.checked_sub(1)?;
-        // All branches were walked once, so none of them fails.
-        ForkRef::read(&mut self.reader).ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.unread_len, Some(self.unread_len))
-    }
-}
-
-impl ExactSizeIterator for Forks<'_> {}
-impl FusedIterator for Forks<'_> {}
 
 impl fmt::Display for DoubleSpendFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,11 +3,11 @@
 //! A node writes 00 for that count and reads any, so the items of the message are of one size only by custom. They are
 //! walked once when the message is decoded, and again by whoever iterates; none of them is copied before that.
 
-use super::codec::{Reader, field, put_compact_size};
+use super::codec::{Reader, field};
 use super::hash::Hash256;
+use super::list::{Item, List, ListRef};
 use crate::error::WireError;
 use crate::protocol::CommandName;
-use bytes::Bytes;
 
 /// The header of a block (SV Node 1.2.2, primitives/block.h CBlockHeader).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,26 +36,11 @@ pub struct ListedHeader {
 }
 
 /// The `headers` message over the items that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessHeadersMessage).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadersRef<'a> {
-    len: usize,
-    items: &'a [u8],
-}
+/// ProcessHeadersMessage), in the order of the chain. A node that has no more headers sends an empty one.
+pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
 /// The `headers` message on its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers {
-    len: usize,
-    items: Bytes,
-}
-
-/// The items of a `headers` message, read one by one.
-#[derive(Clone, Debug)]
-pub struct HeadersIter<'a> {
-    unread_len: usize,
-    reader: Reader<'a>,
-}
+pub type Headers = List<ListedHeader>;
 
 impl BlockHeader {
     /// Bytes on the wire.
@@ -79,7 +64,7 @@ impl BlockHeader {
     ///
     /// [`WireError::Truncated`].
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        reader.array().map(|bytes| Self::decode(&bytes))
+        reader.chunk().map(Self::decode)
     }
 
     /// The bytes of the wire.
@@ -100,12 +85,22 @@ impl BlockHeader {
     }
 }
 
-impl ListedHeader {
-    /// Bytes of the shortest item.
-    const MIN_BYTES: usize = BlockHeader::LEN_BYTES + 1;
+impl Item for ListedHeader {
+    type Read<'a> = Self;
+    type State = ();
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    const MIN_BYTES: usize = BlockHeader::LEN_BYTES + 1;
+    const COMMAND: CommandName = CommandName::HEADERS;
+    const START: () = ();
+    const NAMES: [&'static str; 2] = ["Headers", "HeadersRef"];
+
+    fn read(reader: &mut Reader<'_>, (): &mut ()) -> Result<Self, WireError> {
         Ok(Self { header: BlockHeader::read(reader)?, tx_count: reader.compact_size()? })
+    }
+
+    fn skip(reader: &mut Reader<'_>, (): &mut ()) -> Result<(), WireError> {
+        reader.bytes(BlockHeader::LEN_BYTES)?;
+        reader.compact_size().map(drop)
     }
 }
 
@@ -117,77 +112,16 @@ impl<'a> HeadersRef<'a> {
     /// [`WireError::Truncated`] if it holds less than it counts, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
-        let mut reader = Reader::new(CommandName::HEADERS, payload);
-        let len = reader.count(ListedHeader::MIN_BYTES)?;
-        let mut items = reader.clone();
-        for _ in 0..len {
-            reader.bytes(BlockHeader::LEN_BYTES)?;
-            reader.compact_size()?;
-        }
-        let items = items.bytes(items.remaining() - reader.remaining())?;
-        Ok(Self { len, items })
-    }
-
-    /// Appends the payload.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        put_compact_size(self.len as u64, out);
-        out.extend_from_slice(self.items);
-    }
-
-    /// The number of headers.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no headers, which is how a node says that it has no more.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The headers in the order of the chain.
-    pub const fn iter(&self) -> HeadersIter<'a> {
-        HeadersIter { unread_len: self.len, reader: Reader::new(CommandName::HEADERS, self.items) }
-    }
-
-    /// The message on its own; copies the items.
-    pub fn into_owned(self) -> Headers {
-        Headers { len: self.len, items: Bytes::copy_from_slice(self.items) }
+        Self::read(&mut Reader::new(CommandName::HEADERS, payload))
     }
 }
 
 impl Headers {
-    /// The message with these headers; 2,000 are the most that a node takes.
+    /// Returns the message with these headers; 2,000 are the most that a node takes.
     pub fn from_headers(headers: impl IntoIterator<Item = BlockHeader>) -> Self {
-        let headers = headers.into_iter();
-        let mut len = 0;
-        let mut items = Vec::with_capacity(headers.size_hint().0.saturating_mul(ListedHeader::MIN_BYTES));
-        for header in headers {
-            len += 1;
-            items.extend_from_slice(&header.encode());
-            items.push(0);
-        }
-        Self { len, items: items.into() }
-    }
-
-    /// The message, borrowed.
-    pub fn as_ref(&self) -> HeadersRef<'_> {
-        HeadersRef { len: self.len, items: &self.items }
+        Self::of(headers, |header, out| {
+            out.extend_from_slice(&header.encode());
+            out.push(0);
+        })
     }
 }
-
-impl Iterator for HeadersIter<'_> {
-    type Item = ListedHeader;
-
-    fn next(&mut self) -> Option<ListedHeader> {
-        self.unread_len = self.unread_len.checked_sub(1)?;
-        // All items were walked once, so none of them fails.
-        ListedHeader::read(&mut self.reader).ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.unread_len, Some(self.unread_len))
-    }
-}
-
-impl ExactSizeIterator for HeadersIter<'_> {}
-impl std::iter::FusedIterator for HeadersIter<'_> {}
