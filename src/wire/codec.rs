@@ -19,6 +19,20 @@ pub struct Reader<'a> {
     unread: &'a [u8],
 }
 
+/// Declares a method for each integer.
+macro_rules! integers {
+    ($($(#[$doc:meta])* $name:ident: $integer:ident::$from:ident,)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// [`WireError::Truncated`].
+        pub fn $name(&mut self) -> Result<$integer, WireError> {
+            self.array().map($integer::$from)
+        }
+    )*};
+}
+
 impl<'a> Reader<'a> {
     /// A reader at the beginning of the payload of `command`.
     pub const fn new(command: CommandName, payload: &'a [u8]) -> Self {
@@ -74,67 +88,21 @@ impl<'a> Reader<'a> {
         Ok(field)
     }
 
-    /// Reads one byte.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn u8(&mut self) -> Result<u8, WireError> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    /// Reads a 16-bit number.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn u16(&mut self) -> Result<u16, WireError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    /// Reads a big-endian 16-bit number; only ports are written so.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn u16_be(&mut self) -> Result<u16, WireError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    /// Reads a 32-bit number.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn u32(&mut self) -> Result<u32, WireError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// Reads a 64-bit number.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn u64(&mut self) -> Result<u64, WireError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// Reads a signed 32-bit number.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn i32(&mut self) -> Result<i32, WireError> {
-        self.array().map(i32::from_le_bytes)
-    }
-
-    /// Reads a signed 64-bit number.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn i64(&mut self) -> Result<i64, WireError> {
-        self.array().map(i64::from_le_bytes)
+    integers! {
+        /// Reads one byte.
+        u8: u8::from_le_bytes,
+        /// Reads a 16-bit number.
+        u16: u16::from_le_bytes,
+        /// Reads a big-endian 16-bit number; only ports are written so.
+        u16_be: u16::from_be_bytes,
+        /// Reads a 32-bit number.
+        u32: u32::from_le_bytes,
+        /// Reads a 64-bit number.
+        u64: u64::from_le_bytes,
+        /// Reads a signed 32-bit number.
+        i32: i32::from_le_bytes,
+        /// Reads a signed 64-bit number.
+        i64: i64::from_le_bytes,
     }
 
     /// Reads one byte, of which anything but zero is true.
