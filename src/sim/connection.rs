@@ -62,6 +62,14 @@ impl Side {
     }
 }
 
+/// One end of a connection, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EndId {
+    pub(super) index: u32,
+    pub(super) serial: u32,
+    pub(super) side: Side,
+}
+
 /// What an end sees without calling anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mask {

@@ -4,8 +4,9 @@
 //! is; time passes only when the world's driver says so. What a signal interrupts is tried again here, as behind the
 //! real seam. A host that is dropped closes all that it has open, like a process that ends.
 
+use super::connection::EndId;
 use super::errno::{EAGAIN, ENOTCONN};
-use super::kernel::{EndId, Kernel};
+use super::kernel::Kernel;
 use super::trace::Call;
 use super::world::World;
 use crate::error::{RefusedOption, ResolveFailure};

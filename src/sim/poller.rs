@@ -4,8 +4,7 @@
 //! collected. What a host may rely on is only what all personalities have in common. None of them ever loses what a
 //! host could not know without it, and none holds back at one moment what came before it.
 
-use super::connection::{Edge, Mask};
-use super::kernel::EndId;
+use super::connection::{Edge, EndId, Mask};
 use super::tape::Chance;
 use crate::limits::EVENTS_PER_TURN;
 use crate::net::Readiness;

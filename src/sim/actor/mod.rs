@@ -18,13 +18,15 @@ mod persona;
 mod profile;
 mod quirk;
 mod reference;
+mod role;
 mod stream;
 
 pub use crowd::Crowd;
 pub use honest::Honest;
 pub use journal::{Complaint, Journal, Tally, Wrong};
 pub use line::{Line, MAX_UNSENT_BYTES};
-pub use persona::{End, Expectation, Judgement, Persona, Role};
+pub use persona::{End, Expectation, Judgement, Persona};
 pub use profile::{Profile, VersionTail};
 pub use quirk::{Odd, Quirk};
+pub use role::Role;
 pub use stream::{Cargo, Flow, Pace, Sink, Source};

@@ -1,10 +1,8 @@
 //! Who plays a connection, and what the loop owes to it.
 
-use super::honest::Honest;
 use super::line::Line;
 use crate::error::CloseReason;
 use crate::time::Instant;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -69,15 +67,6 @@ pub enum Judgement {
     Late,
 }
 
-/// Who plays a connection of a [`Crowd`](super::Crowd): honest peers lie in its table itself, for there may be a
-/// million.
-pub enum Role {
-    /// The reference peer.
-    Honest(Honest),
-    /// Anybody else.
-    Other(Box<dyn Persona>),
-}
-
 impl Expectation {
     /// Judges a peer whose first deed was at `since`, and which the loop has `closed` for a reason or not yet. `slack`
     /// is what a deadline may be missed by, for a loop that rounds to ticks or was held up.
@@ -98,35 +87,6 @@ impl Expectation {
                 let at = closed.map_or(now, |(at, _)| at);
                 if at > since.plus(within).plus(slack) { Judgement::Late } else { Judgement::Right }
             }
-        }
-    }
-}
-
-impl Role {
-    /// Anybody but the reference peer.
-    pub fn of(persona: impl Persona + 'static) -> Self {
-        Self::Other(Box::new(persona))
-    }
-
-    pub(super) fn persona(&mut self) -> &mut dyn Persona {
-        match self {
-            Self::Honest(honest) => honest,
-            Self::Other(persona) => &mut **persona,
-        }
-    }
-}
-
-impl From<Honest> for Role {
-    fn from(honest: Honest) -> Self {
-        Self::Honest(honest)
-    }
-}
-
-impl fmt::Debug for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Honest(honest) => f.debug_tuple("Honest").field(honest).finish(),
-            Self::Other(_) => f.write_str("Other"),
         }
     }
 }

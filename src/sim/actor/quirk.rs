@@ -4,8 +4,9 @@
 
 use super::honest::Honest;
 use super::line::Line;
-use super::persona::{End, Persona, Role};
+use super::persona::{End, Persona};
 use super::profile::{Profile, VersionTail};
+use super::role::Role;
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::rc::Rc;

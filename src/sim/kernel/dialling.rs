@@ -1,9 +1,10 @@
 //! Dials: where they lead, what they fail with, and the ports they take.
 
+use super::super::connection::EndId;
 use super::super::connection::{Connection, Edge, Edges, Owner, Side};
 use super::super::errno::{EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use super::super::faults::Site;
-use super::{Coming, Draw, EndId, Kernel, host_at};
+use super::{Coming, Draw, Kernel, host_at};
 use crate::time::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! What a test does to hosts and connections from outside.
 
+use super::super::connection::EndId;
 use super::super::connection::{Connection, Side};
 use super::super::faults::Site;
-use super::{Draw, EndId, Kernel, OWN_DESCRIPTORS, stream_of};
+use super::{Draw, Kernel, OWN_DESCRIPTORS, stream_of};
 
 /// Streams of a host's faults begin here, one for each site.
 const FIRST_FAULT_STREAM: usize = 16;

@@ -1,12 +1,13 @@
 //! The calls on one connection, and its end.
 
+use super::super::connection::EndId;
 use super::super::connection::{Connection, Edges, Owner, Side};
 use super::super::errno::ENOTCONN;
 use super::super::faults::{Site, is_passing};
 use super::super::pipe::Pool;
 use super::super::tape::Chance;
 use super::super::trace::Call;
-use super::{Draw, EndId, Kernel};
+use super::{Draw, Kernel};
 use crate::id::LinkId;
 use crate::net::Endpoints;
 use std::io::IoSlice;

@@ -1,10 +1,11 @@
 //! Listeners, and the connections that wait at them.
 
 use super::super::connection::Edges;
+use super::super::connection::EndId;
 use super::super::errno::{EADDRINUSE, EAGAIN};
 use super::super::faults::{Site, is_passing};
 use super::super::poller::Pending;
-use super::{EndId, FIRST_LISTENER_PORT, Kernel, Listener};
+use super::{FIRST_LISTENER_PORT, Kernel, Listener};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 

@@ -17,7 +17,7 @@ pub use disk::Disk;
 pub use naming::Names;
 pub(super) use view::{EndView, HostView};
 
-use super::connection::{Conditions, Connection, Edge, Edges, Mask, Owner, Side};
+use super::connection::{Conditions, Connection, Edge, Edges, EndId, Mask, Owner, Side};
 use super::errno::{EINTR, EMFILE};
 use super::faults::{Faults, Site};
 use super::pipe::Pool;
@@ -130,14 +130,6 @@ struct Listener {
     /// For which there is no room among those that wait.
     opening: VecDeque<EndId>,
     is_queued: bool,
-}
-
-/// One end of a connection, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EndId {
-    index: u32,
-    serial: u32,
-    pub(super) side: Side,
 }
 
 /// A waker that is noticed by the next wait of its host.

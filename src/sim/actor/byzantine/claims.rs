@@ -1,7 +1,7 @@
 //! Sizes and counts that are not in their shortest form, or larger than all that there is.
 
+use super::attack::{Attack, Next, Scene};
 use super::handshake::REFUSED_WITHIN;
-use super::{Attack, Next, Scene};
 use std::time::Duration;
 
 /// Where the user agent's length stands in a version.

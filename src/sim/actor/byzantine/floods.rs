@@ -1,6 +1,6 @@
 //! More of everything than anybody needs, as fast as a fast peer sends it.
 
-use super::{Attack, Next, Scene, millis};
+use super::attack::{Attack, Next, Scene, millis};
 
 const STEPS: u32 = 20;
 

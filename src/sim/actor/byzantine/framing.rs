@@ -1,7 +1,7 @@
 //! Streams that are no streams of frames, and headers that claim what they must not.
 
-use super::super::reference::{frame, nonce_frame};
-use super::{Attack, Next, Scene, millis, secs};
+use super::super::reference::{extended, frame, nonce_frame};
+use super::attack::{Attack, Next, Scene, millis, secs};
 use crate::limits::HANDSHAKE_TIMEOUT;
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn early_extended(scene: &mut Scene<'_, '_>) -> Next {
 }
 
 fn nested(scene: &mut Scene<'_, '_>) -> Next {
-    let inner = super::reference::extended(scene.magic(), "block", u64::MAX, [0; 4]);
+    let inner = extended(scene.magic(), "block", u64::MAX, [0; 4]);
     scene.send_extended("extmsg", inner.len() as u64, &inner);
     Next::Prove
 }

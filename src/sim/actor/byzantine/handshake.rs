@@ -1,6 +1,7 @@
 //! Handshakes that do not end or go wrong, what a peer says of itself, its pongs, and how it leaves.
 
-use super::{Attack, Manners, Next, Scene, millis, secs};
+use super::super::reference::frame;
+use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{CLOSE_GRACE, HANDSHAKE_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ fn no_verack(scene: &mut Scene<'_, '_>) -> Next {
 }
 
 fn slow_version(scene: &mut Scene<'_, '_>) -> Next {
-    let version = super::reference::frame(scene.magic(), "version", &scene.version());
+    let version = frame(scene.magic(), "version", &scene.version());
     scene.send(&version[scene.step as usize..][..1]);
     if scene.step < 30 { Next::Wait(secs(1)) } else { Next::Rest }
 }

@@ -1,6 +1,7 @@
 //! Peers that want memory, timers or patience: they promise and do not deliver, or ask and do not listen.
 
-use super::{Attack, Manners, Next, Scene, millis, secs};
+use super::super::reference::nonce_frame;
+use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 
 /// What a body needs in a second to be tolerated is 1,024 bytes.
@@ -57,7 +58,7 @@ fn steady_body(scene: &mut Scene<'_, '_>) -> Next {
 }
 
 fn slow_header(scene: &mut Scene<'_, '_>) -> Next {
-    let ping = super::nonce_frame(scene.magic(), "ping", 1);
+    let ping = nonce_frame(scene.magic(), "ping", 1);
     scene.send(&ping[scene.step as usize..][..1]);
     if scene.step < 22 { Next::Wait(secs(1)) } else { Next::Rest }
 }
@@ -95,7 +96,7 @@ fn pinner(scene: &mut Scene<'_, '_>) -> Next {
 }
 
 fn halves(scene: &mut Scene<'_, '_>) -> Next {
-    let ping = super::nonce_frame(scene.magic(), "ping", 1);
+    let ping = nonce_frame(scene.magic(), "ping", 1);
     let (first, second) = ping.split_at(1 + scene.step as usize / 2 % 31);
     let is_first = scene.step.is_multiple_of(2);
     scene.send(if is_first { first } else { second });

@@ -1,0 +1,285 @@
+//! An attack as a script, and the attacker that plays it.
+
+use super::super::line::Line;
+use super::super::persona::{End, Expectation, Persona};
+use super::super::profile::Profile;
+use super::super::reference::{self, Message, Reader, nonce_frame, nonce_of, pong_to};
+use crate::time::Instant;
+use std::cell::Cell;
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The nonce of the ping whose pong proves that the loop still listens.
+const PROOF: u64 = 0x7072_6f6f_6621_2121;
+
+/// One way to break the protocol or to abuse it.
+#[derive(Debug)]
+pub struct Attack {
+    /// Its number among the known threats.
+    pub threat: &'static str,
+    /// What it does.
+    pub name: &'static str,
+    /// What the loop has to do about it.
+    pub expects: Expectation,
+    /// Whether that holds only where neither side's bytes are held up: no cut, paused or silenced hosts and no failing
+    /// calls.
+    pub needs_quiet: bool,
+    begins: Begins,
+    manners: Manners,
+    act: fn(&mut Scene<'_, '_>) -> Next,
+}
+
+/// When the first step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// When the connection opens; what there is of a handshake is in the script.
+    AtOnce,
+    /// After a handshake without fault.
+    WhenReady,
+}
+
+/// How the loop's pings are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    Answers,
+    AnswersTwice,
+    /// When the script is over.
+    AnswersLate,
+    Silent,
+}
+
+/// What follows a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next one, after a pause.
+    Wait(Duration),
+    /// A ping that the loop has to answer if it still listens, and nothing more.
+    Prove,
+    /// Nothing.
+    Rest,
+}
+
+/// What one step of a script sees and acts through.
+pub(super) struct Scene<'a, 'l> {
+    pub(super) line: &'a mut Line<'l>,
+    pub(super) profile: &'a Profile,
+    /// Steps that were taken before.
+    pub(super) step: u32,
+}
+
+/// What came of an attacker. Shared with whoever judges it.
+#[derive(Debug, Default)]
+pub struct Record {
+    began: Cell<Option<Instant>>,
+    has_proved: Cell<bool>,
+    ended: Cell<Option<(Instant, End)>>,
+}
+
+/// Plays an [`Attack`].
+#[derive(Debug)]
+pub struct Attacker {
+    attack: &'static Attack,
+    profile: Rc<Profile>,
+    record: Rc<Record>,
+    reader: Reader,
+    step: u32,
+    is_over: bool,
+    /// It understands nothing any more.
+    is_deaf: bool,
+    owed: Vec<u8>,
+}
+
+impl Attack {
+    pub(super) const fn new(threat: &'static str, name: &'static str, act: fn(&mut Scene<'_, '_>) -> Next) -> Self {
+        let (begins, manners) = (Begins::WhenReady, Manners::Answers);
+        Self { threat, name, expects: Expectation::Kept, needs_quiet: false, begins, manners, act }
+    }
+
+    pub(super) const fn at_once(self) -> Self {
+        Self { begins: Begins::AtOnce, ..self }
+    }
+
+    pub(super) const fn with_manners(self, manners: Manners) -> Self {
+        Self { manners, ..self }
+    }
+
+    pub(super) const fn closed_by(self, reasons: &'static [&'static str], within: Duration) -> Self {
+        Self { expects: Expectation::ClosedBy { reasons, within }, ..self }
+    }
+
+    /// What it expects depends on when its bytes are seen.
+    pub(super) const fn when_quiet(self) -> Self {
+        Self { needs_quiet: true, ..self }
+    }
+}
+
+impl Record {
+    /// When the attacker first did what it is judged for.
+    pub fn began(&self) -> Option<Instant> {
+        self.began.get()
+    }
+
+    /// Whether the loop has answered it after all was done, which every attack that has to be kept and does not stop
+    /// listening asks for.
+    pub fn has_proved(&self) -> bool {
+        self.has_proved.get()
+    }
+
+    /// How and when its connection ended, if the loop did that.
+    pub fn ended(&self) -> Option<(Instant, End)> {
+        self.ended.get()
+    }
+}
+
+impl Attacker {
+    /// An attacker that otherwise is like `profile`; the record is shared.
+    pub fn new(attack: &'static Attack, profile: &Rc<Profile>, record: &Rc<Record>) -> Self {
+        Self {
+            attack,
+            profile: Rc::clone(profile),
+            record: Rc::clone(record),
+            reader: Reader::default(),
+            step: 0,
+            is_over: false,
+            is_deaf: false,
+            owed: Vec::new(),
+        }
+    }
+
+    fn act(&mut self, line: &mut Line<'_>) {
+        if self.record.began.get().is_none() {
+            self.record.began.set(Some(line.now()));
+        }
+        let next = (self.attack.act)(&mut Scene { line, profile: &self.profile, step: self.step });
+        self.step += 1;
+        match next {
+            Next::Wait(pause) => return line.wake_at(line.now().plus(pause)),
+            Next::Prove => {
+                line.send(&mem::take(&mut self.owed));
+                line.send(&nonce_frame(self.profile.magic, "ping", PROOF));
+            }
+            Next::Rest => {}
+        }
+        self.is_over = true;
+    }
+
+    fn hear(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
+        let shakes_hands = self.attack.begins == Begins::WhenReady;
+        match &message.command {
+            b"version\0\0\0\0\0" if shakes_hands => {
+                if !line.is_dialled() {
+                    line.send(&self.profile.version_frame(line.serial()));
+                }
+                line.send(&self.profile.verack);
+            }
+            b"verack\0\0\0\0\0\0" if shakes_hands && self.step == 0 => self.act(line),
+            b"ping\0\0\0\0\0\0\0\0" => {
+                let Some(pong) = pong_to(message.frame) else { return };
+                let times = match self.attack.manners {
+                    Manners::AnswersLate if !self.is_over => return self.owed.extend_from_slice(&pong),
+                    Manners::Answers | Manners::AnswersLate => 1,
+                    Manners::AnswersTwice => 2,
+                    Manners::Silent => 0,
+                };
+                for _ in 0..times {
+                    line.send(&pong);
+                }
+            }
+            b"pong\0\0\0\0\0\0\0\0" if nonce_of(message.payload) == Some(PROOF) => self.record.has_proved.set(true),
+            _ => {}
+        }
+    }
+}
+
+impl Persona for Attacker {
+    fn opened(&mut self, line: &mut Line<'_>) {
+        match self.attack.begins {
+            Begins::AtOnce => self.act(line),
+            Begins::WhenReady if line.is_dialled() => {
+                line.send(&self.profile.version_frame(line.serial()));
+            }
+            Begins::WhenReady => {}
+        }
+    }
+
+    fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
+        if self.is_deaf {
+            return;
+        }
+        let (profile, mut reader) = (Rc::clone(&self.profile), mem::take(&mut self.reader));
+        let hear = |message: &Message<'_>| self.hear(line, message);
+        self.is_deaf = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, hear).is_err();
+        self.reader = reader;
+    }
+
+    fn due(&mut self, line: &mut Line<'_>) {
+        self.act(line);
+    }
+
+    fn ended(&mut self, how: End, at: Instant) {
+        self.record.ended.set(Some((at, how)));
+    }
+}
+
+impl Scene<'_, '_> {
+    pub(super) fn magic(&self) -> [u8; 4] {
+        self.profile.magic
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.line.send(bytes);
+    }
+
+    pub(super) fn send_frame(&mut self, command: &str, payload: &[u8]) {
+        let frame = reference::frame(self.magic(), command, payload);
+        self.send(&frame);
+    }
+
+    /// A header without the payload that it claims, and with a checksum that no payload has.
+    pub(super) fn send_header(&mut self, command: &str, len_bytes: u32) {
+        let header = reference::header(self.magic(), command, len_bytes, [0; 4]);
+        self.send(&header);
+    }
+
+    pub(super) fn send_extended(&mut self, command: &str, len_bytes: u64, payload: &[u8]) {
+        let head = reference::extended(self.magic(), command, len_bytes, [1, 2, 3, 4]);
+        self.send(&[&head, payload].concat());
+    }
+
+    pub(super) fn send_ping(&mut self, nonce: u64) {
+        let ping = nonce_frame(self.magic(), "ping", nonce);
+        self.send(&ping);
+    }
+
+    /// The payload of a good `version`.
+    pub(super) fn version(&self) -> Vec<u8> {
+        self.profile.version_payload(self.line.serial())
+    }
+
+    pub(super) fn send_version(&mut self) {
+        let version = self.version();
+        self.send_frame("version", &version);
+    }
+
+    /// A version with other bytes at some places.
+    pub(super) fn send_version_with(&mut self, changes: &[(usize, &[u8])]) {
+        let mut version = self.version();
+        for (at, bytes) in changes {
+            version[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        self.send_frame("version", &version);
+    }
+
+    pub(super) fn send_verack(&mut self) {
+        self.send_frame("verack", &[]);
+    }
+}
+
+pub(super) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(super) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
