@@ -241,7 +241,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         &self.net
     }
 
-    /// Runs turns until it is stopped, by [`Handle::stop`] or [`Ctx::stop`], and all peers are closed.
+    /// Runs turns until [`Handle::stop`] or [`Ctx::stop`](crate::Ctx::stop) ends the loop and all peers are closed.
     ///
     /// # Errors
     ///
