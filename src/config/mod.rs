@@ -1,8 +1,7 @@
-//! What an embedder may choose, with defaults, ranges and what it costs.
+//! The settings of a loop, with their defaults, ranges and costs.
 //!
-//! A [`Config`] is a plain value. It is checked when a loop is built from it or takes it instead of another, and every
-//! field that could harm is refused there with a [`ConfigError`] that names it. Nothing in here is read from files or
-//! the environment.
+//! A [`Config`] is a plain value. The loop checks it at the start and before it replaces another one, and refuses every
+//! harmful field with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
 
 mod change;
 mod manager;

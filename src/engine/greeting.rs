@@ -1,4 +1,6 @@
-//! The frames of the handshake that are the same for every peer, encoded once.
+//! The handshake's frames that are the same for every peer, encoded once.
+//!
+//! A change of the configuration makes them anew. They hold no fact of any peer, and nothing here sends them.
 
 use crate::config::Config;
 use crate::wire::{MessageRef, ProtoconfRef};

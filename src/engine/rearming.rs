@@ -1,8 +1,8 @@
-//! The walk that sets timers anew after an update of the configuration.
+//! The walk that sets timers anew after a change of the configuration.
 //!
-//! Deadlines move by themselves, for only what they count from is stored. A timer that was set for a later moment has
-//! to follow, and so have the rows' copies of the time for a pong: slot by slot, a bounded number in each turn. The
-//! loop does not sleep before the walk is over.
+//! Deadlines follow by themselves, because only their beginning is stored. A timer that was set for a later moment has
+//! to be set anew, and so do the rows' copies of the pong timeout: slot by slot, a bounded number in each turn. The
+//! loop does not sleep before the walk has ended.
 
 use crate::bugs::budget;
 use crate::id::LinkId;

@@ -1,8 +1,10 @@
-//! What a host is banned for.
+//! The reasons for a ban.
+//!
+//! They are plain values with labels from a closed list. Nothing here decides about a ban.
 
 use std::fmt;
 
-/// What a host is banned for.
+/// The reason for the ban of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum BanReason {

@@ -1,19 +1,19 @@
-//! What follows from the end of a connection: the only place that maps a reason to the treatment of its address, to the
-//! ban that it earns, to the connection's final state and to the level of its line in the log.
+//! The consequences of a close reason. This is the only place that maps a reason to the treatment of the address, to
+//! the ban, to the connection's final state and to the log level.
 //!
-//! It judges the reason alone. Callers add how far the connection had come and whether the host is trusted.
+//! It judges the reason alone. The caller adds how far the connection had progressed and whether the host is trusted.
 
 use super::ban_reason::BanReason;
 use super::{CloseReason, Deadline, Incompatibility, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError};
 use log::Level;
 use std::io::ErrorKind;
 
-/// What follows from a reason.
+/// The consequences of a close reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Consequences {
     /// How the dialler treats the address, if this side had dialled it.
     pub(crate) ended: Ended,
-    /// What the host is banned for, if it has earned a ban.
+    /// The reason for a ban, if the host has earned one.
     pub(crate) ban: Option<BanReason>,
     pub(crate) end_state: EndState,
     pub(crate) level: Level,

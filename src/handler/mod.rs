@@ -1,8 +1,8 @@
-//! What an embedder writes against: a [`Handler`] that is called inline, and the [`Ctx`] it acts through.
+//! The face of the loop to an embedder: a [`Handler`] that is called inline, and the [`Ctx`] through which it acts.
 //!
-//! A handler is called on the loop's own thread, where things happen, and never while it is already being called:
-//! what it causes is heard later in the same turn or in the next one. It must not block. What it asks of its [`Ctx`]
-//! is done at once on queues and lists, and the loop carries it out before it sleeps.
+//! A handler is called on the loop's own thread, where events occur, and never while it is already being called: the
+//! events that it causes are reported later in the same turn or in the next one. It must not block. A call of its
+//! [`Ctx`] acts at once on queues and lists, and the loop carries the rest out before it sleeps.
 
 mod ctx;
 mod peer_view;
@@ -14,11 +14,11 @@ use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
 use crate::id::PeerId;
 use crate::wire::Header;
 
-/// What an embedder does with its peers. Every method may be left out.
+/// An embedder's code, called for each event of its peers. Every method has a default.
 ///
-/// Handshake, pings and pongs, `protoconf` and `sendheaders` are the engine's own affair and show as [`Event`]s;
-/// every other message that arrives after the handshake is announced to [`Handler::on_header`] and delivered as it
-/// says.
+/// The engine handles the handshake, pings and pongs, `protoconf` and `sendheaders` itself and reports them as
+/// [`Event`]s. Every other message that arrives after the handshake is offered to [`Handler::on_header`], whose result
+/// decides how it is delivered.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};
@@ -41,54 +41,55 @@ use crate::wire::Header;
 /// }
 /// ```
 pub trait Handler {
-    /// What other threads can ask of this handler through a [`Handle`](crate::Handle); `()` if nothing.
+    /// The requests that other threads send to this handler through a [`Handle`](crate::Handle); `()` for none.
     type Request: Send + 'static;
 
-    /// Something happened to a peer.
+    /// Handles an event of a peer.
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let _ = (ctx, peer, event);
     }
 
-    /// A message begins; the answer decides what becomes of its payload. By default it is discarded.
+    /// Chooses how a message is delivered, once its header has arrived. By default it is discarded.
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         let _ = (ctx, peer, header);
         Delivery::Discard
     }
 
-    /// A message has arrived whole, with a correct checksum.
+    /// Handles a whole message with a correct checksum.
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let _ = (ctx, peer, frame);
     }
 
-    /// A part of a streamed message has arrived.
+    /// Handles the next chunk of a message that is delivered in chunks.
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         let _ = (ctx, peer, chunk);
     }
 
-    /// The kernel has taken all that was sent to a ready peer, or all but 256 KiB of a message that is being fed: more
-    /// may be sent, or fed. It makes no difference who sent it, the engine or the handler, or from which callback.
+    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more
+    /// may be sent or fed. It makes no difference whether the engine or the handler sent them, and from which
+    /// callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }
 
-    /// The moment given to [`Ctx::wake_at`] has come; only a new call of it brings another.
+    /// Handles the moment given to [`Ctx::wake_at`]; each call of that brings one call of this.
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }
 
-    /// Another thread asks for something.
+    /// Handles a request from another thread.
     fn on_request(&mut self, ctx: &mut Ctx<'_>, command: Self::Request) {
         let _ = (ctx, command);
     }
 
-    /// Something happened to the loop's connections, listeners, bans or book: all control events of a turn are told at
-    /// its end, in their order, and to the subscribers on other threads after that. What this method causes is heard in
+    /// Handles an event of the loop's connections, listeners, bans or address book. A turn's control events are
+    /// reported at its end, in order, and then to the subscribers on other threads. Events caused here are reported in
     /// the next turn.
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         let _ = (ctx, event);
     }
 
-    /// The loop begins; connections can be opened from here.
+    /// Handles the start of the loop; connections may be opened here.
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }

@@ -1,4 +1,6 @@
-//! A peer as a handler sees it, valid for one call.
+//! A handler's view of a peer, valid for one call.
+//!
+//! It reads the peer's row and changes nothing.
 
 use crate::api::PeerInfo;
 use crate::id::{LinkId, PeerId};
@@ -21,7 +23,7 @@ impl<'a> PeerView<'a> {
         Self { id: PeerId::of(id), link, cost }
     }
 
-    /// What is known of it, to keep.
+    /// Returns a copy of all facts about the peer.
     pub fn info(&self) -> PeerInfo {
         let version = self.version();
         PeerInfo {

@@ -1,4 +1,4 @@
-//! One TCP connection: its row in the table, its framer, and what waits to be sent on it.
+//! One TCP connection: its row in the table, its framer and its send queue.
 //!
 //! All links are read into one block and reply through another; an idle link owns nothing but its row. Nothing here
 //! reaches a socket or a clock, interprets a message, or grows beyond a limit that its caller enforces.

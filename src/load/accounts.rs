@@ -1,4 +1,7 @@
-//! The account of a load while it is being kept.
+//! The account of a load while it runs: what was planned, sent, answered and lost, by target.
+//!
+//! Every planned operation is counted exactly once in the end, whatever becomes of its peer. Nothing here sends
+//! anything.
 
 use super::counts::{Fate, PeerCounts, WorkCounts};
 use super::phase::EarlyEnd;

@@ -1,4 +1,6 @@
-//! Counts of connections and of pings, of one target or of all together.
+//! Counts of connections and of pings, for one target or for all.
+//!
+//! They only add up; shares and rates are computed where they are shown.
 
 /// What became of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

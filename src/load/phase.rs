@@ -1,4 +1,6 @@
-//! The phases of a load, and how one ends before its time.
+//! The phases of a load, and the causes that end one early.
+//!
+//! The generator decides when a phase ends; this file only names the phases and the causes.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! What the peers of a loop have done wrong so far: the points of each, and its bad checksums.
+//! The misconduct of a loop's peers so far: the points of each, and its bad checksums.
+//!
+//! Only peers with misconduct have an entry, and it ends with the link. It decides; the engine closes and bans.
 
 use crate::id::LinkId;
 use crate::manager::ban::score::{ChecksumRun, Score, Verdict};

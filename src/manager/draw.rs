@@ -1,4 +1,6 @@
 //! An address that was drawn, for the simulator's checks.
+//!
+//! It records a decision of the dialler and never takes part in one.
 
 use std::net::SocketAddr;
 

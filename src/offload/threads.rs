@@ -1,4 +1,7 @@
-//! The jobs of a real loop: a thread for each name that is looked up, and one that writes the address book.
+//! The jobs of a real loop: one thread for each name that is resolved, and one that writes the address book.
+//!
+//! Their number is bounded, and each completion wakes the loop. The loop's thread never waits for them, except for the
+//! book at its end.
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;

@@ -1,4 +1,7 @@
-//! Step 4 of the turn, its second half: connections that are opened.
+//! Step 4 of the turn, its second half: outbound connections.
+//!
+//! It opens the sockets of due dials, a bounded number in each turn, and completes those that the kernel has decided.
+//! The choice of addresses belongs to the peer manager and the handler.
 
 use crate::bugs::budget;
 use crate::engine::Engine;

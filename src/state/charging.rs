@@ -1,4 +1,7 @@
 //! Charges and bans, for the engine and for handlers alike.
+//!
+//! Each acts at once on the rows of the affected host and reports an event. The manager decides; nothing here reads a
+//! clock or waits for the disk.
 
 use super::LoopState;
 use crate::api::ControlEvent;

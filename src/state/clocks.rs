@@ -1,4 +1,4 @@
-//! What time it is for the loop, and when the handler asked to be called.
+//! The loop's time, and the moment at which the handler asked to be called.
 //!
 //! The reactor sets both clocks; nothing here reads one. Time never runs backwards: a clock that stepped back would let
 //! deadlines pass twice.

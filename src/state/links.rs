@@ -1,8 +1,8 @@
-//! The links of a loop, with all that they share: table, timers, buffers, and the block that replies are gathered in.
+//! The links of a loop, with everything that they share: table, timers, buffers, and the block in which replies are
+//! gathered.
 //!
-//! Here links are held, released, closed and timed. Deadlines are never stored: each is worked out from what it counts
-//! from, so a new configuration moves it by itself. No call here reaches a socket or a clock; the moment is a
-//! parameter.
+//! Here links are held, released, closed and timed. A deadline is never stored: it is computed from its beginning, so
+//! a new configuration moves it by itself. No call here reaches a socket or a clock; the moment is a parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;

@@ -1,6 +1,6 @@
-//! What the loop counts and measures of itself: gauges, counters, latencies, and what each peer costs.
+//! The loop's own figures: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Nothing here decides anything, and no value is read back by the engine except to report it.
+//! Nothing here decides anything, and the engine reads no value back except to report it.
 
 use crate::api::Latency;
 use crate::id::LinkId;

@@ -1,4 +1,6 @@
-//! Small buffers that wait to be used again.
+//! Small buffers that wait for reuse.
+//!
+//! They are bounded in number and in size, and they know nothing of the bytes that they will hold.
 
 use crate::limits::{MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 

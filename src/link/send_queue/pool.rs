@@ -1,4 +1,6 @@
-//! The buffers and queues that all links of a loop share, and the account of what waits in them.
+//! The buffers and queues that all links of a loop share, and the count of waiting bytes.
+//!
+//! The pool is bounded by its own limits; the bytes that wait are bounded by the limit of each link.
 
 use super::buffers::Buffers;
 use super::queue::Queue;

@@ -1,6 +1,6 @@
-//! The segments that wait on one link, and how many of their bytes go ahead.
+//! The segments that wait on one link, and the number of their bytes that overtake the others.
 //!
-//! It keeps no account of other queues: [`SendQueue`](super::SendQueue) does, with its pool.
+//! It counts only its own bytes: [`SendQueue`](super::SendQueue) keeps the count of all links, with its pool.
 
 use super::buffers::Buffers;
 use super::segment::{Content, Memory, Segment, frame_boundary};

@@ -1,7 +1,7 @@
-//! A segment of a send queue: bytes that lie in one piece, and what is known of them.
+//! A segment of a send queue: bytes that lie in one piece, and the kind of frames among them.
 //!
 //! Small frames share the pooled buffer of one segment; a large or shared frame is a segment of its own, held without a
-//! copy. What a segment contains says where a frame that overtakes may go in.
+//! copy. The kind says where an overtaking frame may be inserted.
 
 use super::buffers::Buffers;
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES};

@@ -1,8 +1,8 @@
-//! Who is not talked to: what is held against a peer, when it is enough, and the hosts that are banned for it.
+//! Misconduct and bans: what counts against a peer, when it is enough, and the banned hosts.
 //!
-//! A [`Misconduct`] costs points, the connection or a ban at once; the score adds up the points of one connection, the
-//! list keeps the [`Ban`]s of hosts, and the trusted networks are those that none of this is for. Nothing in here
-//! closes a connection, asks a clock or writes to a disk, and no number of peers makes it grow beyond its limits.
+//! A [`Misconduct`] costs points, the connection or a ban at once. The score adds up the points of one connection, the
+//! list keeps the [`Ban`]s of hosts, and trusted networks are exempt from all of this. Nothing in here closes a
+//! connection, reads a clock or writes to a disk, and no number of peers makes it grow beyond its limits.
 
 pub(crate) mod list;
 mod misconduct;

@@ -1,4 +1,6 @@
-//! A question to a resolver, and the numbers that tell the queries of seeds from those of fixed peers.
+//! A question to a resolver, and the numbers that distinguish the queries of seeds from those of fixed peers.
+//!
+//! It resolves nothing; the loop passes the question on to its jobs.
 
 /// Queries of fixed peers' names have this bit, those of seeds do not.
 pub(super) const QUERY_BIT: u32 = 1 << 31;

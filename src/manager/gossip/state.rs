@@ -1,4 +1,6 @@
-//! What is known of the gossip of connected peers, and where the addresses stand that they brought.
+//! The state of gossip: what each connected peer was asked for and sent, and the slots of the addresses that it named.
+//!
+//! Its memory is bounded by the slots and by an entry for each peer.
 
 use crate::id::LinkId;
 use crate::limits::{ADDRESS_TOKEN_INTERVAL, MAX_ADDRESSES_PER_MESSAGE};
@@ -9,7 +11,7 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Who has said what.
+/// The gossip of all connected peers.
 #[derive(Debug)]
 pub(in crate::manager) struct Gossip {
     pub(super) slots: Slots,

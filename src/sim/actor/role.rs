@@ -1,4 +1,6 @@
-//! The persona of one connection of a crowd.
+//! The persona of one connection in a crowd.
+//!
+//! It is drawn once and never changes. Nothing here sends anything.
 
 use super::honest::Honest;
 use super::persona::Persona;

@@ -345,7 +345,7 @@ impl Stranger {
 pub(crate) struct Claim {
     pub(crate) protocol_version: i32,
     pub(crate) nonce: u64,
-    /// Where it listens; 0 for nowhere.
+    /// Its listening port; 0 for none.
     pub(crate) port: u16,
     /// Whom it believes to talk to.
     pub(crate) receiver: Option<SocketAddr>,

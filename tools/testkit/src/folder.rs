@@ -1,4 +1,6 @@
 //! A folder for the files of one test.
+//!
+//! Each has a name of its own, and it is removed with the value, also when the test fails.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,7 @@
 //! An attack as a script, and the attacker that plays it.
+//!
+//! A script names its threat and the reaction that the loop owes. It is written from the protocol's bytes, never with
+//! the loop's codec.
 
 use super::super::line::Line;
 use super::super::persona::{End, Expectation, Persona};

@@ -1,4 +1,6 @@
-//! The text before a bench: its target, its plan, and what the machine allows.
+//! The text before a bench: its target, its plan, and the limits of the machine.
+//!
+//! It only describes the run and changes nothing about it.
 
 use super::setup::Setup;
 use crate::machine::Machine;

@@ -1,4 +1,6 @@
-//! Builds the [`Document`] from what the generator reported.
+//! Builds the [`Document`](super::Document) from the generator's report.
+//!
+//! All sums, shares and verdicts of the forms are made here, once.
 
 use super::document::{
     Agent, Counts, Document, Ended, Failed, FailedPings, Generator, Host, Measured, Metrics, Run, Scheduled, Settings,

@@ -1,4 +1,6 @@
-//! The report for people: what happened, and whether to believe it.
+//! The report for people: the results, and whether they can be trusted.
+//!
+//! It renders the [`Document`](super::Document) and computes nothing.
 
 use super::document::{Document, Generator, Tally, Trust};
 use super::view::{Table, View};
