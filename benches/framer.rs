@@ -7,7 +7,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
-use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::{
     HEADER_LEN_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND, READ_BLOCK_BYTES,
 };
@@ -21,7 +21,7 @@ const MAGIC: [u8; 4] = Network::Mainnet.magic();
 const RULES: FramerRules = FramerRules {
     magic: MAGIC,
     limits: PayloadLimits { max_message_bytes: 2 << 20, max_block_bytes: u64::MAX },
-    buffer_limits: BufferLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
+    frame_limits: FrameLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
     min_body_bytes_per_second: MIN_BODY_BYTES_PER_SECOND,
 };
 

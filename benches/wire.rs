@@ -15,7 +15,7 @@ use bitcoin::p2p::message::{NetworkMessage, RawNetworkMessage};
 use chain_gang::messages::Message as GangMessage;
 use criterion::Criterion;
 use peerloop::api::Delivery;
-use peerloop::framer::{BufferLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::HEADER_LEN_BYTES;
 use peerloop::time::{Instant, UnixTime};
 use peerloop::wire::header::checksum;
@@ -225,7 +225,7 @@ impl Framing {
         let rules = FramerRules {
             magic: MAGIC,
             limits: PayloadLimits::default(),
-            buffer_limits: BufferLimits::uniform(u64::MAX),
+            frame_limits: FrameLimits::uniform(u64::MAX),
             min_body_bytes_per_second: 0,
         };
         Self { framer: MessageFramer::default(), memory: FramerMemory::new(u64::MAX), rules }

@@ -82,8 +82,8 @@ pub enum Budget {
     WheelSlots,
     /// Readiness events received from the kernel per turn.
     Events,
-    /// Commands per turn.
-    Commands,
+    /// Requests per turn.
+    Requests,
     /// Connections accepted per turn and listener.
     Accepts,
     /// Dials per turn.
@@ -158,7 +158,7 @@ mod saboteur {
             Self::WriteSlices,
             Self::WheelSlots,
             Self::Events,
-            Self::Commands,
+            Self::Requests,
             Self::Accepts,
             Self::Dials,
             Self::Expiries,
@@ -173,7 +173,7 @@ mod saboteur {
                 Self::ReadBytes
                 | Self::WriteSlices
                 | Self::Events
-                | Self::Commands
+                | Self::Requests
                 | Self::Accepts
                 | Self::Dials
                 | Self::Expiries

@@ -1,7 +1,7 @@
 //! The remote control of a loop, for other threads.
 //!
-//! A [`Handle`] puts commands into a bounded queue and wakes the loop. It never blocks: when the queue is full it
-//! returns the command. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
+//! A [`Handle`] puts requests into a bounded queue and wakes the loop. It never blocks: when the queue is full it
+//! returns the request. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
 
 use crate::api::{CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats};
 use crate::config::{Config, ConfigChange, UpdateError};
@@ -20,17 +20,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Controls a loop from any thread; `C` is the handler's own kind of command.
+/// Controls a loop from any thread; `C` is the handler's own kind of request.
 ///
-/// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] commands.
+/// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] requests.
 pub struct Handle<C> {
-    commands: SyncSender<Request<C>>,
+    requests: SyncSender<Request<C>>,
     waker: Arc<dyn Wake>,
     /// The network's magic, which starts every message and is fixed for the loop's life.
     magic: [u8; 4],
 }
 
-/// A command that could not be sent, returned to the caller.
+/// A request that could not be sent, returned to the caller.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError<C> {
@@ -43,19 +43,19 @@ pub enum SendError<C> {
 impl<C> Handle<C> {
     /// Makes a handle and the queue that the loop reads.
     pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Request<C>>) {
-        let (commands, queue) = sync_channel(MAX_HANDLE_QUEUE);
-        (Self { commands, waker, magic }, queue)
+        let (requests, queue) = sync_channel(MAX_HANDLE_QUEUE);
+        (Self { requests, waker, magic }, queue)
     }
 
-    /// Sends any command.
+    /// Sends any request.
     ///
     /// # Errors
     ///
-    /// The command, when the queue is full or the loop has ended.
-    pub fn try_send(&self, command: Request<C>) -> Result<(), SendError<C>> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(command) => SendError::Full(command),
-            TrySendError::Disconnected(command) => SendError::Stopped(command),
+    /// The request, when the queue is full or the loop has ended.
+    pub fn try_send(&self, request: Request<C>) -> Result<(), SendError<C>> {
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(request) => SendError::Full(request),
+            TrySendError::Disconnected(request) => SendError::Stopped(request),
         })?;
         self.waker.wake();
         Ok(())
@@ -71,7 +71,7 @@ impl<C> Handle<C> {
         address: SocketAddr,
         source: Option<IpAddr>,
     ) -> Result<Pending<Result<PeerId, RequestError>>, SendError<C>> {
-        self.ask(|answer| Request::Connect { address, source, answer })
+        self.ask(|reply| Request::Connect { address, source, reply })
     }
 
     /// Closes a peer gracefully.
@@ -106,7 +106,7 @@ impl<C> Handle<C> {
     ) -> Result<Pending<Result<(), RequestError>>, SendError<C>> {
         let mut frame = Vec::new();
         message.as_ref().encode_frame(self.magic, &mut frame);
-        self.ask(|answer| Request::SendMessage { peer, frame: frame.into(), answer })
+        self.ask(|reply| Request::SendMessage { peer, frame: frame.into(), reply })
     }
 
     /// Requests the number of peers whose handshake is complete.
@@ -115,21 +115,21 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn connection_count(&self) -> Result<Pending<usize>, SendError<C>> {
-        self.ask(|answer| Request::ConnectionCount { answer })
+        self.ask(|reply| Request::ConnectionCount { reply })
     }
 
     /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER), or with `after` those behind it. A shorter list is the
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or with `after` those behind it. A shorter list is the
     /// last.
     ///
     /// # Errors
     ///
     /// As [`Handle::try_send`].
     pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, SendError<C>> {
-        self.ask(|answer| Request::Peers { after, answer })
+        self.ask(|reply| Request::Peers { after, reply })
     }
 
-    /// Subscribes to control events, from the turn that takes the command. The subscription holds `capacity` of them,
+    /// Subscribes to control events, from the turn that takes the request. The subscription holds `capacity` of them,
     /// clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl<C> Handle<C> {
         address: IpAddr,
         duration: Option<Duration>,
     ) -> Result<Pending<Result<(), RequestError>>, SendError<C>> {
-        self.ask(|answer| Request::Ban { address, duration, answer })
+        self.ask(|reply| Request::Ban { address, duration, reply })
     }
 
     /// Ends the ban of the host of `address`. The reply is whether there was one.
@@ -179,7 +179,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`]; the reply's is [`RequestError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, RequestError>>, SendError<C>> {
-        self.ask(|answer| Request::Unban { address, answer })
+        self.ask(|reply| Request::Unban { address, reply })
     }
 
     /// Lists the bans.
@@ -188,7 +188,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::unban`].
     pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, RequestError>>, SendError<C>> {
-        self.ask(|answer| Request::Bans { answer })
+        self.ask(|reply| Request::Bans { reply })
     }
 
     /// Replaces the configuration as a whole between two steps of a turn, or not at all. The reply lists the changes.
@@ -200,7 +200,7 @@ impl<C> Handle<C> {
         &self,
         config: Config,
     ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
-        self.ask(|answer| Request::UpdateConfig { config: Box::new(config), dry_run: false, answer })
+        self.ask(|reply| Request::UpdateConfig { config: Box::new(config), dry_run: false, reply })
     }
 
     /// Lists what [`Handle::update_config`] would change, and changes nothing.
@@ -212,7 +212,7 @@ impl<C> Handle<C> {
         &self,
         config: Config,
     ) -> Result<Pending<Result<Vec<ConfigChange>, UpdateError>>, SendError<C>> {
-        self.ask(|answer| Request::UpdateConfig { config: Box::new(config), dry_run: true, answer })
+        self.ask(|reply| Request::UpdateConfig { config: Box::new(config), dry_run: true, reply })
     }
 
     /// Requests the loop's gauges, counters and latencies.
@@ -221,7 +221,7 @@ impl<C> Handle<C> {
     ///
     /// As [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, SendError<C>> {
-        self.ask(|answer| Request::Stats { answer })
+        self.ask(|reply| Request::Stats { reply })
     }
 
     /// Takes what was recorded of a latency since the last call. `spare` replaces it and is emptied here: pass the
@@ -236,16 +236,16 @@ impl<C> Handle<C> {
         mut spare: LatencyHistogram,
     ) -> Result<Pending<LatencyHistogram>, SendError<C>> {
         spare.clear();
-        self.ask(|answer| Request::TakeLatencies { latency, spare, answer })
+        self.ask(|reply| Request::TakeLatencies { latency, spare, reply })
     }
 
-    /// Sends a command to the handler.
+    /// Sends a request to the handler.
     ///
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn command(&self, command: C) -> Result<(), SendError<C>> {
-        self.try_send(Request::Handler(command))
+    pub fn request(&self, request: C) -> Result<(), SendError<C>> {
+        self.try_send(Request::Handler(request))
     }
 
     /// Stops the loop: closes all peers gracefully and ends it.
@@ -257,17 +257,17 @@ impl<C> Handle<C> {
         self.try_send(Request::Stop)
     }
 
-    /// Sends a command that has a reply.
-    fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Request<C>) -> Result<Pending<T>, SendError<C>> {
-        let (answer, pending) = Pending::new();
-        self.try_send(command(answer))?;
+    /// Sends a request that has a reply.
+    fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request<C>) -> Result<Pending<T>, SendError<C>> {
+        let (reply, pending) = Pending::new();
+        self.try_send(request(reply))?;
         Ok(pending)
     }
 }
 
 impl<C> Clone for Handle<C> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone(), waker: Arc::clone(&self.waker), magic: self.magic }
+        Self { requests: self.requests.clone(), waker: Arc::clone(&self.waker), magic: self.magic }
     }
 }
 
@@ -280,7 +280,7 @@ impl<C> fmt::Debug for Handle<C> {
 impl<C> fmt::Display for SendError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full(_) => "the loop's command queue is full; try again later",
+            Self::Full(_) => "the loop's request queue is full; try again later",
             Self::Stopped(_) => "the loop has ended",
         })
     }

@@ -212,16 +212,16 @@ impl CommandName {
     /// Returns the index in [`CommandName::ALL`], or that list's length for an unknown name.
     // This runs for every message, so it is a hash without collisions and one comparison.
     #[inline]
-    pub const fn place(self) -> usize {
-        let place = PLACES[self.hash(PLACES_FACTOR)] as usize;
-        let named = &Self::ALL[place];
-        if named.head == self.head && named.tail == self.tail { place } else { Self::ALL.len() }
+    pub const fn index(self) -> usize {
+        let index = INDEXES[self.hash(INDEX_FACTOR)] as usize;
+        let named = &Self::ALL[index];
+        if named.head == self.head && named.tail == self.tail { index } else { Self::ALL.len() }
     }
 
     #[inline]
     const fn hash(self, factor: u64) -> usize {
         let product = (self.head ^ self.tail as u64).wrapping_mul(factor);
-        (product >> (u64::BITS - PLACES_BITS)) as usize
+        (product >> (u64::BITS - INDEX_BITS)) as usize
     }
 
     /// Creates the name `text`.
@@ -268,38 +268,38 @@ impl CommandName {
     }
 }
 
-const PLACES_BITS: u32 = 8;
+const INDEX_BITS: u32 = 8;
 /// The first factor that gives each name of [`CommandName::ALL`] a hash of its own.
-const PLACES_FACTOR: u64 = {
+const INDEX_FACTOR: u64 = {
     let mut factor = 0x9e37_79b9_7f4a_7c15;
-    while places(factor).is_none() {
+    while indexes(factor).is_none() {
         factor = factor.wrapping_mul(0x5851_f42d_4c95_7f2d);
     }
     factor
 };
 /// The index of the one name with each hash, and any index for an unused hash.
-const PLACES: [u8; 1 << PLACES_BITS] = places(PLACES_FACTOR).expect("the factor was chosen for it");
+const INDEXES: [u8; 1 << INDEX_BITS] = indexes(INDEX_FACTOR).expect("the factor was chosen for it");
 
 /// Returns the indexes by hash, or `None` if two names have the same hash.
-const fn places(factor: u64) -> Option<[u8; 1 << PLACES_BITS]> {
-    let mut places = [u8::MAX; 1 << PLACES_BITS];
-    let mut place = 0;
-    while place < CommandName::ALL.len() {
-        let hash = CommandName::ALL[place].hash(factor);
-        if places[hash] != u8::MAX {
+const fn indexes(factor: u64) -> Option<[u8; 1 << INDEX_BITS]> {
+    let mut by_hash = [u8::MAX; 1 << INDEX_BITS];
+    let mut index = 0;
+    while index < CommandName::ALL.len() {
+        let hash = CommandName::ALL[index].hash(factor);
+        if by_hash[hash] != u8::MAX {
             return None;
         }
-        places[hash] = place as u8;
-        place += 1;
+        by_hash[hash] = index as u8;
+        index += 1;
     }
     let mut hash = 0;
-    while hash < places.len() {
-        if places[hash] == u8::MAX {
-            places[hash] = 0;
+    while hash < by_hash.len() {
+        if by_hash[hash] == u8::MAX {
+            by_hash[hash] = 0;
         }
         hash += 1;
     }
-    Some(places)
+    Some(by_hash)
 }
 
 /// Returns whether the bytes of `word`, the highest first, are printable up to the point where only NULs follow.
@@ -338,17 +338,17 @@ mod tests {
     #[test]
     fn every_known_name_has_its_index_and_no_other_has_one() {
         for (place, name) in CommandName::ALL.into_iter().enumerate() {
-            assert_eq!(name.place(), place);
+            assert_eq!(name.index(), place);
             let bytes = name.to_bytes();
             for at in 0..12 {
                 let mut other = bytes;
                 other[at] ^= 1;
                 let is_named = CommandName::ALL.contains(&CommandName::from_bytes(other));
-                assert_eq!(CommandName::from_bytes(other).place() == 38, !is_named, "{other:?}");
+                assert_eq!(CommandName::from_bytes(other).index() == 38, !is_named, "{other:?}");
             }
         }
-        assert_eq!(CommandName::from_bytes([0; 12]).place(), 38);
-        assert_eq!(CommandName::from_bytes([0xff; 12]).place(), 38);
+        assert_eq!(CommandName::from_bytes([0; 12]).index(), 38);
+        assert_eq!(CommandName::from_bytes([0xff; 12]).index(), 38);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum Request<C> {
         /// The local address; `None` lets the system choose.
         source: Option<IpAddr>,
         /// Receives the new peer's id.
-        answer: Reply<Result<PeerId, RequestError>>,
+        reply: Reply<Result<PeerId, RequestError>>,
     },
     /// Close a peer gracefully.
     Close {
@@ -47,19 +47,19 @@ pub enum Request<C> {
         /// Header and payload.
         frame: Bytes,
         /// Receives the result.
-        answer: Reply<Result<(), RequestError>>,
+        reply: Reply<Result<(), RequestError>>,
     },
     /// Count the peers whose handshake is complete.
     ConnectionCount {
         /// Receives the number.
-        answer: Reply<usize>,
+        reply: Reply<usize>,
     },
-    /// List at most [`PEERS_PER_ANSWER`](crate::limits::PEERS_PER_ANSWER) peers in the order of their slots.
+    /// List at most [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY) peers in the order of their slots.
     Peers {
         /// Lists those behind this peer's slot; `None` starts with the first.
         after: Option<PeerId>,
         /// Receives the list.
-        answer: Reply<Vec<PeerInfo>>,
+        reply: Reply<Vec<PeerInfo>>,
     },
     /// Send control events to a subscriber.
     SubscribeControl {
@@ -80,19 +80,19 @@ pub enum Request<C> {
         /// The ban's duration; `None` bans for ever.
         duration: Option<Duration>,
         /// Receives the result.
-        answer: Reply<Result<(), RequestError>>,
+        reply: Reply<Result<(), RequestError>>,
     },
     /// End the ban of a host.
     Unban {
         /// An address of the host.
         address: IpAddr,
         /// Receives whether there was one.
-        answer: Reply<Result<bool, RequestError>>,
+        reply: Reply<Result<bool, RequestError>>,
     },
     /// List the bans.
     Bans {
         /// Receives the list.
-        answer: Reply<Result<Vec<Ban>, RequestError>>,
+        reply: Reply<Result<Vec<Ban>, RequestError>>,
     },
     /// Replace the configuration as a whole, or not at all.
     UpdateConfig {
@@ -101,12 +101,12 @@ pub enum Request<C> {
         /// Whether only to list what would change.
         dry_run: bool,
         /// Receives the changes, or the reason why nothing changed.
-        answer: Reply<Result<Vec<ConfigChange>, UpdateError>>,
+        reply: Reply<Result<Vec<ConfigChange>, UpdateError>>,
     },
     /// Report the loop's gauges, counters and latencies.
     Stats {
         /// Receives the report.
-        answer: Reply<Stats>,
+        reply: Reply<Stats>,
     },
     /// Take what was recorded of a latency, and record into `spare` from now on.
     TakeLatencies {
@@ -115,11 +115,11 @@ pub enum Request<C> {
         /// The replacement; its contents count as recorded.
         spare: LatencyHistogram,
         /// Receives the histogram.
-        answer: Reply<LatencyHistogram>,
+        reply: Reply<LatencyHistogram>,
     },
     /// Close all peers gracefully and end the loop.
     Stop,
-    /// A command for the handler.
+    /// A request to the handler.
     Handler(C),
 }
 
@@ -147,8 +147,8 @@ pub struct Reply<T>(SyncSender<T>);
 
 impl<T> Reply<T> {
     /// Sends the reply. It is dropped if its `Pending` was.
-    pub fn give(self, answer: T) {
-        let _ = self.0.try_send(answer);
+    pub fn send(self, reply: T) {
+        let _ = self.0.try_send(reply);
     }
 }
 
@@ -157,7 +157,7 @@ impl<T> Reply<T> {
 pub struct Pending<T>(Receiver<T>);
 
 impl<T> Pending<T> {
-    /// Makes a connected pair, for a handler's command that has a reply.
+    /// Makes a connected pair, for a handler's request that has a reply.
     pub fn new() -> (Reply<T>, Self) {
         let (sender, receiver) = sync_channel(1);
         (Reply(sender), Self(receiver))
@@ -179,7 +179,7 @@ impl<T> Pending<T> {
     /// [`RequestError::Stopped`] when the loop has ended without a reply.
     pub fn try_take(&self) -> Result<Option<T>, RequestError> {
         match self.0.try_recv() {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(reply) => Ok(Some(reply)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(RequestError::Stopped),
         }

@@ -16,7 +16,7 @@ impl Engine {
     /// The loop listens at `address` from now on.
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
         self.state.telemetry.counters.listeners_bound += 1;
-        self.state.outbox.tell(ControlEvent::ListenerBound { address });
+        self.state.outbox.emit(ControlEvent::ListenerBound { address });
         self.listens_at(address);
     }
 
@@ -31,7 +31,7 @@ impl Engine {
     pub(crate) fn listener_failed(&mut self, address: SocketAddr, error: &io::Error, retry_in: Duration) {
         self.state.telemetry.counters.listen_failures += 1;
         let failure = NetworkFailure::new(IoStep::Bind, error);
-        self.state.outbox.tell(ControlEvent::ListenerBindFailed { address, failure, retry_in });
+        self.state.outbox.emit(ControlEvent::ListenerBindFailed { address, failure, retry_in });
     }
 
     /// The loop does not listen at `address` any more.
@@ -59,7 +59,7 @@ impl Engine {
     /// Reports a socket option that the system refuses.
     pub(crate) fn option_refused(&mut self, refused: RefusedOption) {
         self.state.telemetry.counters.socket_options_refused += 1;
-        self.state.outbox.tell(ControlEvent::SocketOptionRefused { refused });
+        self.state.outbox.emit(ControlEvent::SocketOptionRefused { refused });
     }
 
     /// Changes of the book are on the disk, or cannot be written yet.
@@ -68,18 +68,18 @@ impl Engine {
         let Some(manager) = manager else { return };
         let was_failing = manager.persistence.is_failing();
         for announced in manager.persistence.persisted(answer) {
-            outbox.tell(banned(announced));
+            outbox.emit(banned(announced));
         }
         match &answer.result {
             Ok(()) => {
                 telemetry.counters.batches_persisted += 1;
                 if was_failing {
-                    outbox.tell(ControlEvent::BookRecovered);
+                    outbox.emit(ControlEvent::BookRecovered);
                 }
             }
             Err(error) => {
                 telemetry.counters.persist_failures += 1;
-                outbox.tell(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
+                outbox.emit(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
             }
         }
     }
@@ -89,7 +89,7 @@ impl Engine {
         let LoopState { manager, outbox, telemetry, clocks, .. } = &mut self.state;
         if manager.as_mut().is_some_and(|manager| manager.persistence.note_late_disk(clocks.now())) {
             telemetry.counters.persist_failures += 1;
-            outbox.tell(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
+            outbox.emit(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
         }
     }
 
@@ -99,7 +99,7 @@ impl Engine {
         let Some(manager) = manager else { return };
         let Some(name) = manager.name_of(query) else { return };
         let (found, new) = manager.resolved(query, addresses, (clocks.now(), clocks.unix()), rng);
-        outbox.tell(match failure {
+        outbox.emit(match failure {
             None => ControlEvent::SeedResolved { name, found, new },
             Some(failure) => ControlEvent::SeedFailed { name, cause: failure.cause },
         });

@@ -6,7 +6,7 @@
 use crate::bugs::canary;
 use crate::error::Deadline;
 use crate::id::LinkId;
-use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNHEARD_GRACE};
+use crate::limits::{CLOSE_GRACE, SEND_STALL_TIMEOUT, TICK, UNREAD_INPUT_GRACE};
 use crate::link::framer::FramerRules;
 use crate::link::row::{Link, Phase};
 use crate::peer::ConnectionState;
@@ -58,7 +58,7 @@ impl Deadlines<'_> {
         self.state.links.table.mark_dirty(id);
     }
 
-    /// The moment up to which all is known of what the peer did. It can keep that back by [`UNHEARD_GRACE`] only.
+    /// The moment up to which all is known of what the peer did. It can keep that back by [`UNREAD_INPUT_GRACE`] only.
     fn heard_of(&self, id: LinkId) -> Instant {
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
         let heard = if self.state.links.table.get(id).is_some_and(is_behind) {
@@ -66,7 +66,7 @@ impl Deadlines<'_> {
         } else {
             self.state.clocks.input_seen_until
         };
-        heard.max(self.state.clocks.now().minus(UNHEARD_GRACE))
+        heard.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
     }
 
     /// The first thing that the peer should have done by `now`.
@@ -128,7 +128,7 @@ mod tests {
     use crate::engine::Engine;
     use crate::error::IoStep;
     use crate::handler::Handler;
-    use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNHEARD_GRACE};
+    use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNREAD_INPUT_GRACE};
     use crate::link::row::Link;
     use crate::protocol::Network;
     use crate::time::{Instant, Wait};
@@ -151,7 +151,7 @@ mod tests {
         engine.tcp_connected(id, &mut Deaf);
         engine.dispatch_control_events(&mut Deaf);
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
-        let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNHEARD_GRACE);
+        let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNREAD_INPUT_GRACE);
         while now < judged {
             engine.state.clocks.advance(now);
             engine.state.clocks.input_seen_until = now;

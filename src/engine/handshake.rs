@@ -34,7 +34,7 @@ impl Engine {
         if let Some(connect) = connect {
             self.state.telemetry.connect.record(connect);
         }
-        self.state.outbox.tell(ControlEvent::ConnectionEstablished { peer, address, connection_type });
+        self.state.outbox.emit(ControlEvent::ConnectionEstablished { peer, address, connection_type });
         self.state.links.rearm(id, now);
         self.tell(id, Event::Opened { connect }, handler);
         if was_dialled && self.state.links.is_open(id) {
@@ -190,7 +190,7 @@ impl Handshake<'_> {
         state.telemetry.counters.handshakes += 1;
         nonces.remove(id);
         let peer = PeerId::of(id);
-        state.outbox.tell(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
+        state.outbox.emit(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
         self.engine.handshake_completed(id);
         self.engine.ask_for_addresses(id);
         self.engine.links_mut().rearm(id, now);
@@ -218,7 +218,7 @@ impl Handshake<'_> {
         state.send_last_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
         if let Some(link) = state.links.table.get(id) {
             let (peer, address) = (PeerId::of(id), link.peer.address());
-            state.outbox.tell(ControlEvent::RejectedOverCapacity { peer, address });
+            state.outbox.emit(ControlEvent::RejectedOverCapacity { peer, address });
         }
         state.links.close(id, LocalCause::OverCapacity.into(), state.clocks.now());
     }

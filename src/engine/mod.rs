@@ -26,8 +26,8 @@ use crate::engine::log::LogBook;
 use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_ANSWER, TICK};
-use crate::link::framer::{BufferLimits, FramerMemory, FramerRules};
+use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
+use crate::link::framer::{FrameLimits, FramerMemory, FramerRules};
 use crate::link::row::{Ending, Phase};
 use crate::link::send_queue::SendQueue;
 use crate::link::table::Dial;
@@ -95,41 +95,41 @@ impl Engine {
 
     // --- Commands ---------------------------------------------------------------------------------------------------
 
-    pub(crate) fn command<H: Handler>(&mut self, command: Request<H::Request>, handler: &mut H) {
-        match command {
-            Request::Connect { address, source, answer } => {
-                answer.give(self.state.connect(address, source).map(PeerId::of));
+    pub(crate) fn request<H: Handler>(&mut self, request: Request<H::Request>, handler: &mut H) {
+        match request {
+            Request::Connect { address, source, reply } => {
+                reply.send(self.state.connect(address, source).map(PeerId::of));
             }
             Request::Close { peer } => {
                 self.state.links.close(peer.link(), LocalCause::Requested.into(), self.state.clocks.now())
             }
             Request::Send { peer, frame } => {
-                // A command has nobody to tell: who needs to know sends from a handler.
+                // This request has no reply; `SendMessage` has one.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
             }
-            Request::SendMessage { peer, frame, answer } => {
-                answer.give(Ctx::new(&mut self.state).send_shared(peer, &frame));
+            Request::SendMessage { peer, frame, reply } => {
+                reply.send(Ctx::new(&mut self.state).send_shared(peer, &frame));
             }
-            Request::ConnectionCount { answer } => answer.give(self.state.telemetry.ready_count()),
-            Request::Peers { after, answer } => answer.give(self.peers(after)),
+            Request::ConnectionCount { reply } => reply.send(self.state.telemetry.ready_count()),
+            Request::Peers { after, reply } => reply.send(self.peers(after)),
             Request::SubscribeControl { publisher } => self.state.outbox.add_control(publisher),
             Request::SubscribeMessages { commands, publisher } => self.state.outbox.add_messages(commands, publisher),
-            Request::Ban { address, duration, answer } => answer.give(self.ban_as_asked(address, duration)),
-            Request::Unban { address, answer } => answer.give(self.unban_as_asked(address)),
-            Request::Bans { answer } => answer.give(self.bans()),
-            Request::UpdateConfig { config, dry_run, answer } => answer.give(self.update_config(*config, dry_run)),
-            Request::Stats { answer } => answer.give(self.stats()),
-            Request::TakeLatencies { latency, spare, answer } => {
-                answer.give(self.state.telemetry.swap_histogram(latency, spare))
+            Request::Ban { address, duration, reply } => reply.send(self.ban_as_asked(address, duration)),
+            Request::Unban { address, reply } => reply.send(self.unban_as_asked(address)),
+            Request::Bans { reply } => reply.send(self.bans()),
+            Request::UpdateConfig { config, dry_run, reply } => reply.send(self.update_config(*config, dry_run)),
+            Request::Stats { reply } => reply.send(self.stats()),
+            Request::TakeLatencies { latency, spare, reply } => {
+                reply.send(self.state.telemetry.swap_histogram(latency, spare))
             }
             Request::Stop => self.state.stopping = true,
-            Request::Handler(command) => handler.on_request(&mut Ctx::new(&mut self.state), command),
+            Request::Handler(request) => handler.on_request(&mut Ctx::new(&mut self.state), request),
         }
     }
 
     fn peers(&self, after: Option<PeerId>) -> Vec<PeerInfo> {
         let slot = after.map_or(0, |peer| peer.slot() + 1);
-        let peers = self.state.links.table.iter_from(slot).take(PEERS_PER_ANSWER);
+        let peers = self.state.links.table.iter_from(slot).take(PEERS_PER_REPLY);
         peers
             .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.state.clocks.now())).info())
             .collect()
@@ -236,7 +236,7 @@ impl Engine {
             Ok(Admission::OverCapacity) => PeerConnection::new_over_capacity(address, timeout),
             Err(refusal) => {
                 self.state.telemetry.counters.refused += 1;
-                self.state.outbox.tell(ControlEvent::InboundRejected { address, refusal });
+                self.state.outbox.emit(ControlEvent::InboundRejected { address, refusal });
                 return None;
             }
         };
@@ -255,7 +255,7 @@ impl Engine {
         let links = self.state.links.table.len();
         if links >= self.state.config.max_links {
             Err(Refusal::TableFull { links })
-        } else if self.take_place() {
+        } else if self.take_inbound_slot() {
             Ok(Admission::Peer)
         } else if self.state.telemetry.census.of_type(ConnectionType::OverCapacity) < MAX_OVER_CAPACITY {
             Ok(Admission::OverCapacity)
@@ -467,7 +467,7 @@ fn framer_rules(config: &Config) -> FramerRules {
     FramerRules {
         magic: config.magic_bytes(),
         limits: PayloadLimits { max_message_bytes: config.max_message_bytes, max_block_bytes: config.max_block_bytes },
-        buffer_limits: BufferLimits::new(config.max_buffered_message_bytes, &config.max_buffered_command_bytes),
+        frame_limits: FrameLimits::new(config.max_buffered_message_bytes, &config.max_buffered_command_bytes),
         min_body_bytes_per_second: config.min_body_bytes_per_second,
     }
 }

@@ -40,7 +40,7 @@ impl Engine {
             log::info!("configuration: {change}");
         }
         let fields = changes.iter().map(|change| change.field).collect();
-        self.state.outbox.tell(ControlEvent::ConfigUpdated { fields });
+        self.state.outbox.emit(ControlEvent::ConfigUpdated { fields });
         let LoopState { manager, config, clocks, .. } = &mut self.state;
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
             manager.reconfigure(config, clocks.now(), clocks.unix());

@@ -150,10 +150,10 @@ pub(super) mod tests {
     #[test]
     fn req_e47_every_reason_has_a_label_of_the_closed_list_and_an_index_in_it() {
         let reasons = one_of_each();
-        let places: Vec<usize> = reasons.iter().map(CloseReason::place).collect();
+        let places: Vec<usize> = reasons.iter().map(CloseReason::index).collect();
         assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());
         for reason in &reasons {
-            assert_eq!(CloseReason::LABELS[reason.place()], reason.label());
+            assert_eq!(CloseReason::LABELS[reason.index()], reason.label());
         }
         let distinct: BTreeSet<&str> = CloseReason::LABELS.iter().copied().collect();
         assert_eq!(distinct.len(), CloseReason::LABELS.len());

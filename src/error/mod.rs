@@ -9,13 +9,13 @@
 
 pub(crate) mod ban_reason;
 mod consequences;
+mod foreign_protocol;
 mod hold;
 mod label;
 mod network;
 mod option;
 mod refusal;
 mod resolving;
-mod speaker;
 
 pub(crate) use consequences::{Consequences, EndState, Ended};
 pub use hold::DialHold;
@@ -86,7 +86,7 @@ impl CloseReason {
     }
 
     /// Returns its label's index in [`CloseReason::LABELS`].
-    pub(crate) const fn place(&self) -> usize {
+    pub(crate) const fn index(&self) -> usize {
         self.cause() as usize
     }
 
@@ -332,7 +332,7 @@ impl fmt::Display for WireError {
             }
             Self::BadMagic { found: [a, b, c, d], network: None } => {
                 write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")?;
-                speaker::of([*a, *b, *c, *d]).map_or(Ok(()), |speaker| write!(f, ": {speaker}"))
+                foreign_protocol::of([*a, *b, *c, *d]).map_or(Ok(()), |speaker| write!(f, ": {speaker}"))
             }
             Self::OverLimit { command, len_bytes } => {
                 write!(f, "{command} claims {len_bytes} bytes, more than its limit")

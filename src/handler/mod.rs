@@ -78,8 +78,8 @@ pub trait Handler {
     }
 
     /// Handles a request from another thread.
-    fn on_request(&mut self, ctx: &mut Ctx<'_>, command: Self::Request) {
-        let _ = (ctx, command);
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Self::Request) {
+        let _ = (ctx, request);
     }
 
     /// Handles an event of the loop's connections, listeners, bans or address book. A turn's control events are

@@ -81,7 +81,7 @@ pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
 /// Longest extension of any of the deadlines above because the loop has not yet looked at the peer's input, or at the
 /// room that the peer made: after the process was stopped, or behind many other peers. A peer that floods us gains no
 /// more than this.
-pub const UNHEARD_GRACE: Duration = Duration::from_secs(30);
+pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
 /// Time for which a gracefully closed link drops the peer's input, so that a reset does not discard our last bytes.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Time for which a connection's end waits after a `reject`, so that the peer reads it.

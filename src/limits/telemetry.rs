@@ -11,7 +11,7 @@ pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Control events for which the loop keeps room between turns. A turn with more releases its room.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 /// Peers in one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
-pub const PEERS_PER_ANSWER: usize = 1_024;
+pub const PEERS_PER_REPLY: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;
 /// Time after which another line of a kind may be logged once its burst is used up. With lines of 768 bytes at the

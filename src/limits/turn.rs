@@ -69,7 +69,7 @@ pub const MAX_RESOLVED_ADDRESSES: usize = 256;
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Completions received from [`Offload`](crate::offload::Offload) per turn, each with up to
 /// [`MAX_RESOLVED_ADDRESSES`] addresses.
-pub const ANSWERS_PER_TURN: usize = 16;
+pub const COMPLETIONS_PER_TURN: usize = 16;
 /// First pause before a failed listener is tried again; it doubles up to [`MAX_LISTEN_RETRY`].
 pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a failed listener is tried again.

@@ -398,15 +398,15 @@ impl Handler for Generator {
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, command: GeneratorRequest) {
         match command {
-            GeneratorRequest::Progress(answer) => answer.give(self.progress(ctx)),
+            GeneratorRequest::Progress(reply) => reply.send(self.progress(ctx)),
             GeneratorRequest::Finish => self.finish(ctx),
-            GeneratorRequest::Report(answer) => {
+            GeneratorRequest::Report(reply) => {
                 self.finish(ctx);
                 let mut accounts = self.accounts.clone();
                 if self.phase != Phase::Done {
                     note_all_unanswered(&mut accounts, &self.roster, ctx);
                 }
-                answer.give(Box::new(accounts.into_report()));
+                reply.send(Box::new(accounts.into_report()));
             }
         }
     }

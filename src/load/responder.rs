@@ -66,8 +66,8 @@ impl Handler for Responder {
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, command: ResponderRequest) {
         match command {
-            ResponderRequest::Snapshot(answer) => {
-                answer.give(self.snapshot(ctx.ready_count(), ctx.counters()));
+            ResponderRequest::Snapshot(reply) => {
+                reply.send(self.snapshot(ctx.ready_count(), ctx.counters()));
             }
         }
     }

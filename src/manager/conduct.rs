@@ -3,7 +3,7 @@
 //! Only peers with misconduct have an entry, and it ends with the link. It decides; the engine closes and bans.
 
 use crate::id::LinkId;
-use crate::manager::ban::score::{ChecksumRun, Score, Verdict};
+use crate::manager::ban::score::{ChecksumRun, Decision, Score};
 use crate::manager::ban::{Misconduct, Penalty};
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::collections::btree_map::Entry;
 /// What a misconduct has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Punishment {
-    pub(crate) verdict: Verdict,
+    pub(crate) decision: Decision,
     pub(crate) points: u32,
     /// The peer's points with them.
     pub(crate) score: u32,
@@ -26,15 +26,15 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// Charges a peer with a misconduct; from `ban_score` points on the verdict is a ban.
+    /// Charges a peer with a misconduct; from `ban_score` points on the decision is a ban.
     pub(super) fn charge(&mut self, id: LinkId, misconduct: Misconduct, ban_score: u32) -> Punishment {
         let score = self.scores.entry(id).or_default();
-        let verdict = score.charge(misconduct, ban_score);
+        let decision = score.charge(misconduct, ban_score);
         let points = match misconduct.penalty() {
             Penalty::Points(points) => points,
             Penalty::Disconnect => 0,
         };
-        Punishment { verdict, points, score: score.points() }
+        Punishment { decision, points, score: score.points() }
     }
 
     /// Counts a wrong checksum, and returns the misconduct to charge if there are too many without a pause.

@@ -5,7 +5,7 @@ use super::Manager;
 use super::duplicates::Duplicate;
 use crate::error::{CloseReason, Side};
 use crate::id::LinkId;
-use crate::manager::dial::{Departure, Ended, Verdict};
+use crate::manager::dial::{Decision, Departure, Ended};
 use crate::manager::store::{KnownPeer, PeerStatus, UserAgent};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::time::{Instant, UnixTime};
@@ -109,18 +109,18 @@ impl Manager {
             ended = Ended::Offline;
         }
         let mut departure = self.dialler.ended(address, ended, now, rng);
-        if self.names.ended(address, ended, departure.verdict, now, rng) {
-            departure.verdict = Verdict::NextAddress;
+        if self.names.ended(address, ended, departure.decision, now, rng) {
+            departure.decision = Decision::NextAddress;
             self.update_fixed_list();
         }
-        let Departure { verdict, failures, restarts: _ } = departure;
-        match verdict {
-            Verdict::Inaccessible => self.persistence.update_book(address, unix, now, |peer| {
+        let Departure { decision, failures, restarts: _ } = departure;
+        match decision {
+            Decision::Inaccessible => self.persistence.update_book(address, unix, now, |peer| {
                 peer.status = PeerStatus::Inaccessible;
                 peer.failures = failures;
             }),
-            Verdict::WaitUntil(_) => self.persistence.update_book(address, unix, now, |peer| peer.failures = failures),
-            Verdict::Restart | Verdict::NextAddress | Verdict::Nothing => {}
+            Decision::WaitUntil(_) => self.persistence.update_book(address, unix, now, |peer| peer.failures = failures),
+            Decision::Restart | Decision::NextAddress | Decision::Nothing => {}
         }
         Some(departure)
     }

@@ -58,7 +58,7 @@ pub struct Summary {
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events, the queue of commands or that of answers may hold more than was taken,
+    /// Whether a listener, the kernel's events, the queue of requests or that of answers may hold more than was taken,
     /// or timers are still to be set for deadlines that have moved.
     pub has_more: bool,
     /// Whether the loop is stopping.
@@ -231,7 +231,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= budget!(Events, EVENTS_PER_TURN)
-                || self.commands_pending
+                || self.requests_pending
                 || self.completions_pending
                 || !self.started
                 || self.engine.rearming().is_going_on()

@@ -45,7 +45,7 @@ use crate::handle::Handle;
 use crate::handler::Handler;
 use crate::id::Token;
 use crate::limits::{
-    ANSWERS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, MAX_REQUESTS_STEP, REQUESTS_PER_TURN, SHUTDOWN_GRACE,
+    COMPLETIONS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, MAX_REQUESTS_STEP, REQUESTS_PER_TURN, SHUTDOWN_GRACE,
 };
 use crate::link::blocks::ReadBlock;
 use crate::manager::ban::Ban;
@@ -94,9 +94,9 @@ pub struct Reactor<N: Net, H: Handler> {
     handler: H,
     handle: Handle<H::Request>,
     /// None once the loop has ended, so that handles hear of it.
-    commands: Option<Receiver<Request<H::Request>>>,
-    /// Whether the queue of commands may hold more than was taken.
-    commands_pending: bool,
+    requests: Option<Receiver<Request<H::Request>>>,
+    /// Whether the queue of requests may hold more than was taken.
+    requests_pending: bool,
     /// Whether there may be more completions and refused options than were taken.
     completions_pending: bool,
     listeners: Listeners,
@@ -162,15 +162,15 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             Some(seed) => StdRng::seed_from_u64(seed),
             None => seeded_by_system().map_err(StartError::System)?,
         };
-        let (handle, commands) = Handle::new(net.waker(), config.magic_bytes());
+        let (handle, requests) = Handle::new(net.waker(), config.magic_bytes());
         let engine = Engine::new(config, rng, net.now());
         Ok(Self {
             net,
             engine,
             handler,
             handle,
-            commands: Some(commands),
-            commands_pending: true,
+            requests: Some(requests),
+            requests_pending: true,
             completions_pending: false,
             listeners: Listeners::default(),
             read_block: ReadBlock::new(),
@@ -266,7 +266,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let mut wait = self.engine.wait();
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= budget!(Events, EVENTS_PER_TURN);
-        let more_to_take = self.commands_pending || self.completions_pending || !self.started;
+        let more_to_take = self.requests_pending || self.completions_pending || !self.started;
         if more_events || more_to_take {
             wait = Wait::Zero;
         }
@@ -293,7 +293,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
         self.note_readiness();
-        self.take_commands();
+        self.take_requests();
         self.take_completions();
         self.listeners.accept(&mut self.net, &mut self.engine, &mut self.handler);
         self.engine.run_manager();
@@ -308,7 +308,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.dispatch_control_events(&mut self.handler);
         let goes_on = self.stop_if_asked();
         if !goes_on {
-            self.commands = None;
+            self.requests = None;
             self.engine.end_subscriptions();
         }
         self.measure_turn(began, was_idle);
@@ -385,26 +385,26 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                     }
                 }
                 Token::Waker => {
-                    self.commands_pending = true;
+                    self.requests_pending = true;
                     self.completions_pending = true;
                 }
             }
         }
     }
 
-    // --- 3: commands and completions ---------------------------------------------------------------------------------
+    // --- 3: requests and completions ---------------------------------------------------------------------------------
 
-    fn take_commands(&mut self) {
-        if !self.commands_pending {
+    fn take_requests(&mut self) {
+        if !self.requests_pending {
             return;
         }
         let until = self.net.now().plus(MAX_REQUESTS_STEP);
-        for _ in 0..budget!(Commands, REQUESTS_PER_TURN) {
-            let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) else {
-                self.commands_pending = false;
+        for _ in 0..budget!(Requests, REQUESTS_PER_TURN) {
+            let Some(Ok(request)) = self.requests.as_ref().map(Receiver::try_recv) else {
+                self.requests_pending = false;
                 break;
             };
-            self.engine.command(command, &mut self.handler);
+            self.engine.request(request, &mut self.handler);
             if self.net.now() >= until {
                 break;
             }
@@ -434,7 +434,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         while let Some(refused) = self.net.take_refused_option() {
             self.engine.option_refused(refused);
         }
-        for _ in 0..ANSWERS_PER_TURN {
+        for _ in 0..COMPLETIONS_PER_TURN {
             let Some(completion) = self.net.take_completion() else {
                 self.completions_pending = false;
                 return;

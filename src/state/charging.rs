@@ -7,7 +7,7 @@ use super::LoopState;
 use crate::api::ControlEvent;
 use crate::error::{LocalCause, Misbehaviour};
 use crate::id::{LinkId, PeerId};
-use crate::manager::ban::score::Verdict;
+use crate::manager::ban::score::Decision;
 use crate::manager::ban::{Ban, BanReason, Misconduct};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,12 +25,12 @@ impl LoopState {
         let Some(punishment) = manager.charge(id, address.ip(), misconduct) else { return };
         let (points, score) = (punishment.points, punishment.score);
         let peer = PeerId::of(id);
-        self.outbox.tell(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
-        match punishment.verdict {
-            Verdict::Tolerated => {}
+        self.outbox.emit(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
+        match punishment.decision {
+            Decision::Tolerated => {}
             // The peer may read the `reject` that explains it.
-            Verdict::Disconnect => self.links.close(id, Misbehaviour::Intolerable.into(), self.clocks.now()),
-            Verdict::Ban => {
+            Decision::Disconnect => self.links.close(id, Misbehaviour::Intolerable.into(), self.clocks.now()),
+            Decision::Ban => {
                 self.links.abort(id, Misbehaviour::BanScore.into());
                 self.ban_if_earned(id);
             }
@@ -58,7 +58,7 @@ impl LoopState {
             return false;
         };
         if let Some(Ban { host, .. }) = displaced {
-            self.outbox.tell(ControlEvent::PeerUnbanned { host });
+            self.outbox.emit(ControlEvent::PeerUnbanned { host });
         }
         self.telemetry.counters.bans += 1;
         let peers_closed = self.close_banned(&[ban]);

@@ -23,7 +23,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Adds a control event to those of the turn.
-    pub(crate) fn tell(&mut self, event: ControlEvent) {
+    pub(crate) fn emit(&mut self, event: ControlEvent) {
         self.events.push(event);
     }
 
@@ -125,9 +125,9 @@ mod tests {
         let (publisher, subscription) = Subscription::new(8);
         outbox.add_control(publisher);
         let [first, second, ..] = &one_of_each()[..] else { panic!("there are more") };
-        outbox.tell(first.clone());
+        outbox.emit(first.clone());
         let heard = outbox.take_events();
-        outbox.tell(second.clone());
+        outbox.emit(second.clone());
         outbox.give_back(heard);
         outbox.flush();
         assert!(outbox.has_events());
@@ -141,7 +141,7 @@ mod tests {
     fn a_turn_full_of_events_leaves_no_more_room_behind_than_is_kept() {
         let mut outbox = Outbox::default();
         for count in [CONTROL_EVENTS_KEPT, 4 * CONTROL_EVENTS_KEPT] {
-            (0..count).for_each(|_| outbox.tell(ControlEvent::BookRecovered));
+            (0..count).for_each(|_| outbox.emit(ControlEvent::BookRecovered));
             let heard = outbox.take_events();
             outbox.give_back(heard);
             assert!(outbox.events.capacity() <= CONTROL_EVENTS_KEPT);

@@ -18,11 +18,11 @@ impl CloseCounts {
 
     /// Returns the number of connections that ended for a reason with the same label.
     pub const fn count(&self, reason: &CloseReason) -> u64 {
-        self.counts[reason.place()]
+        self.counts[reason.index()]
     }
 
     pub(crate) const fn add(&mut self, reason: &CloseReason) {
-        self.counts[reason.place()] += 1;
+        self.counts[reason.index()] += 1;
     }
 }
 

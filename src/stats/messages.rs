@@ -27,7 +27,7 @@ impl MessageCounts {
 
     /// Returns the count of one command. All commands outside the protocol share one count.
     pub const fn count(&self, command: CommandName) -> MessageCount {
-        self.counts[command.place()]
+        self.counts[command.index()]
     }
 
     /// Returns the count of all commands.
@@ -41,7 +41,7 @@ impl MessageCounts {
     /// Counts a message. A header may claim any length, so the sum saturates.
     #[inline]
     pub(crate) const fn add(&mut self, command: CommandName, payload_len: u64) {
-        let count = &mut self.counts[command.place()];
+        let count = &mut self.counts[command.index()];
         count.messages += 1;
         count.payload_bytes = count.payload_bytes.saturating_add(payload_len);
     }

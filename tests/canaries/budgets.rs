@@ -53,7 +53,7 @@ fn run() -> (Outcome, Course) {
     for script in scripts {
         run_for(&world, secs(1), &mut acceptor, &mut dialler);
         script.iter().for_each(|bytes| peer.send(bytes));
-        (0..3).for_each(|_| acceptor.reactor.handle().command(()).unwrap());
+        (0..3).for_each(|_| acceptor.reactor.handle().request(()).unwrap());
         run_for(&world, secs(1), &mut acceptor, &mut dialler);
         received.extend(peer.receive());
     }

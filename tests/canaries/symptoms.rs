@@ -126,7 +126,7 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     peer.send(&version());
     peer.send(&verack());
     node.reactor.poll_once(Duration::ZERO).unwrap();
-    node.reactor.handle().command(()).unwrap();
+    node.reactor.handle().request(()).unwrap();
     node.reactor.poll_once(Duration::ZERO).unwrap();
     node.seen().waiting[0] > MAX_SEND_QUEUE_BYTES
 }

@@ -2,7 +2,7 @@
 
 use crate::frames::specified;
 use peerloop::error::WireError;
-use peerloop::framer::{BufferLimits, FramerRules};
+use peerloop::framer::{FrameLimits, FramerRules};
 use peerloop::protocol::CommandName;
 use peerloop::wire::PayloadLimits;
 use peerloop_testkit::bytes::sha256_twice;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 fn tight() -> FramerRules {
     let own = [(CommandName::TX, 4_000), (CommandName::BLOCK, 90_000)];
-    FramerRules { buffer_limits: BufferLimits::new(60_000, &own), ..rules() }
+    FramerRules { frame_limits: FrameLimits::new(60_000, &own), ..rules() }
 }
 
 /// Asserts that the framer's story equals the model's for both halves of every cut, and byte by byte.

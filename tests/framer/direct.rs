@@ -1,6 +1,6 @@
 //! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
 
-use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_POOLED_BUFFER_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{
@@ -14,7 +14,7 @@ const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const MAX_BUFFERED: usize = 3 * GROWTH + 100;
 
 fn bounded() -> FramerRules {
-    FramerRules { buffer_limits: BufferLimits::uniform(MAX_BUFFERED as u64), ..rules() }
+    FramerRules { frame_limits: FrameLimits::uniform(MAX_BUFFERED as u64), ..rules() }
 }
 
 /// Returns every length at which something changes, and its neighbours.

@@ -1,7 +1,7 @@
 //! Frames of the specification, byte for byte, and frames at the limits of every field.
 
 use peerloop::framer::{
-    BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, MessageFramer, Payload,
+    ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerRules, Input, MessageFramer, Payload,
 };
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
@@ -152,7 +152,7 @@ fn unknown_and_nameless_commands_are_frames_like_any_other() {
 
 #[test]
 fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(5_000), ..rules() };
+    let rules = FramerRules { frame_limits: FrameLimits::uniform(5_000), ..rules() };
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
         let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();
         let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
@@ -169,7 +169,7 @@ fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
 #[test]
 fn a_command_may_have_a_smaller_or_larger_limit_of_its_own() {
     let own = [(CommandName::TX, 9_000), (CommandName::INV, 3_000)];
-    let rules = FramerRules { buffer_limits: BufferLimits::new(5_000, &own), ..rules() };
+    let rules = FramerRules { frame_limits: FrameLimits::new(5_000, &own), ..rules() };
     for (name, max_bytes) in [("inv", 3_000), ("tx", 9_000), ("headers", 5_000)] {
         let stream = [frame(name, &payload(max_bytes)), frame(name, &payload(max_bytes + 1))].concat();
         for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {

@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use peerloop::error::Deadline;
-use peerloop::framer::{BufferLimits, Delivery, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, rules};
@@ -227,7 +227,7 @@ fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
 fn a_body_that_progresses_may_last_an_hour() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
-        link.rules.buffer_limits = BufferLimits::uniform(u64::MAX);
+        link.rules.frame_limits = FrameLimits::uniform(u64::MAX);
         link.feed(&head(command(b"tx"), 4_000_000, [0; 4]), at(0));
         let piece = payload(1_024);
         for sec in 1..=3_600 {

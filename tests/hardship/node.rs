@@ -280,7 +280,7 @@ fn serve(config: Config) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (answer, pending) = Pending::new();
         handle
-            .command(match words[..] {
+            .request(match words[..] {
                 ["account"] => Request::Account(answer),
                 ["dial", address, times, ref source @ ..] => {
                     let source = source.first().map(|source| source.parse().expect("an address"));
@@ -366,8 +366,8 @@ impl Handler for Tally {
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Request) {
         match request {
-            Request::Account(answer) => answer.give(self.account(ctx)),
-            Request::Dial(address, times, source, answer) => {
+            Request::Account(reply) => reply.send(self.account(ctx)),
+            Request::Dial(address, times, source, reply) => {
                 for _ in 0..times {
                     match source {
                         None => ctx.connect(address),
@@ -375,9 +375,9 @@ impl Handler for Tally {
                     }
                     .expect("the table has room");
                 }
-                answer.give("dialled".to_owned());
+                reply.send("dialled".to_owned());
             }
-            Request::Say(times, answer) => {
+            Request::Say(times, reply) => {
                 let items = Inventory::from_items((0..1_000).map(|_| InventoryItem::tx(Hash256::ZERO)));
                 let frame = ctx.encode(&MessageRef::Inv(items.as_ref()));
                 let peers: Vec<PeerId> = ctx.peers().filter(|view| view.is_ready()).map(|view| view.id()).collect();
@@ -386,7 +386,7 @@ impl Handler for Tally {
                         ctx.send_shared(peer, &frame).expect("the queue has room");
                     }
                 }
-                answer.give("said".to_owned());
+                reply.send("said".to_owned());
             }
         }
     }

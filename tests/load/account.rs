@@ -227,7 +227,7 @@ fn pings_without_room_beside_unanswered_ones_are_the_nodes_fault() {
 fn an_early_finish_is_reported() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
-    stage.command(GeneratorRequest::Finish);
+    stage.request(GeneratorRequest::Finish);
     let report = stage.finish();
     assert!(report.is_partial());
     assert!(report.work.planned > 300 && report.work.planned < 400, "{:?}", report.work);
@@ -235,7 +235,7 @@ fn an_early_finish_is_reported() {
 
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(100));
-    stage.command(GeneratorRequest::Finish);
+    stage.request(GeneratorRequest::Finish);
     let report = stage.finish();
     assert!(report.is_partial());
     assert_eq!((report.work.planned, report.peers.ready), (0, 3));

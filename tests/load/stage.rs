@@ -71,13 +71,13 @@ impl Stage {
         Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
     }
 
-    pub(crate) fn command(&self, command: GeneratorRequest) {
-        self.generator.handle().command(command).unwrap();
+    pub(crate) fn request(&self, request: GeneratorRequest) {
+        self.generator.handle().request(request).unwrap();
     }
 
     pub(crate) fn progress(&mut self) -> Progress {
-        let (answer, pending) = Pending::new();
-        self.command(GeneratorRequest::Progress(answer));
+        let (reply, pending) = Pending::new();
+        self.request(GeneratorRequest::Progress(reply));
         self.run_for(Duration::ZERO);
         pending.wait().unwrap()
     }

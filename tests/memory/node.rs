@@ -166,7 +166,7 @@ impl FarEnd {
     }
 
     pub(crate) fn ask(&self, request: Request) {
-        self.handle.command(request).expect("the queue has room");
+        self.handle.request(request).expect("the queue has room");
     }
 
     /// Stops the far end while `node` closes its own peers.

@@ -47,7 +47,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     });
     let node = Node::new(pings);
     let far_handle = receiver.recv().expect("the far end starts");
-    far_handle.command(Request::Dial { address: node.address, peers: PEERS }).expect("the queue has room");
+    far_handle.request(Request::Dial { address: node.address, peers: PEERS }).expect("the queue has room");
     let here = run(node);
     [here, far.join().expect("the far end did not panic")]
 }

@@ -30,8 +30,8 @@ fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
 }
 
 fn ask<T: Send + 'static>(handle: &Handle<Task>, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
-    let (answer, pending) = Pending::new();
-    handle.command(Task::new(move |ctx| answer.give(act(ctx)))).expect("the queue has room");
+    let (reply, pending) = Pending::new();
+    handle.request(Task::new(move |ctx| reply.send(act(ctx)))).expect("the queue has room");
     pending.wait().expect("the loop has not ended")
 }
 

@@ -152,16 +152,16 @@ impl Node {
 
     /// Runs `act` inside the loop and returns its result.
     pub(crate) fn act<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
-        let (answer, pending) = Pending::new();
-        let task = Task::new(move |ctx| answer.give(act(ctx)));
-        self.reactor.handle().command(task).expect("the queue has room");
+        let (reply, pending) = Pending::new();
+        let task = Task::new(move |ctx| reply.send(act(ctx)));
+        self.reactor.handle().request(task).expect("the queue has room");
         let began = std::time::Instant::now();
         loop {
             self.turn();
             match pending.try_take().expect("the loop has not ended") {
-                Some(answer) => return answer,
-                // A turn that is full of events receives commands in a later one.
-                None => assert!(began.elapsed() < PATIENCE, "the command is not carried out"),
+                Some(reply) => return reply,
+                // A turn that is full of events receives requests in a later one.
+                None => assert!(began.elapsed() < PATIENCE, "the request is not carried out"),
             }
         }
     }

@@ -80,9 +80,9 @@ impl Observer {
 
     /// Runs `question` inside the loop and returns its answer.
     pub(crate) fn ask<T: Send + 'static>(&mut self, question: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
-        let (answer, pending) = Pending::new();
-        let command: <Record as Handler>::Request = Box::new(move |ctx| answer.give(question(ctx)));
-        assert!(self.reactor.handle().command(command).is_ok(), "the queue has room");
+        let (reply, pending) = Pending::new();
+        let command: <Record as Handler>::Request = Box::new(move |ctx| reply.send(question(ctx)));
+        assert!(self.reactor.handle().request(command).is_ok(), "the queue has room");
         self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
     }
 

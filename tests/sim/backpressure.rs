@@ -36,7 +36,7 @@ pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize
 
 /// The longest queue of the node's peers.
 fn longest_queue(stage: &mut Stage) -> usize {
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
     stage.node.seen().waiting.into_iter().max().unwrap()
 }

@@ -34,7 +34,7 @@ fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
     let mut peers = ready_count(&world, address, &mut reactor, PEERS);
     let _newcomers: Vec<RawPeer> =
         (0..BUSY_TURNS * ACCEPTS_PER_TURN).map(|_| RawPeer::dialling(&world, address)).collect();
-    reactor.handle().command(()).unwrap();
+    reactor.handle().request(()).unwrap();
     for peer in &mut peers {
         peer.send(&ping());
     }
@@ -68,7 +68,7 @@ fn a_giant_queue_leaves_in_bounded_parts_without_another_edge_and_others_do_not_
     let mut peers = ready_count(&world, address, &mut reactor, 2);
     peers.iter_mut().for_each(|peer| drop(peer.receive()));
 
-    reactor.handle().command(()).unwrap();
+    reactor.handle().request(()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(commands(&peers[1].receive()), ["other"]);
     let mut received = peers[0].receive();
@@ -104,7 +104,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
     let mut peer = ready_count(&world, address, &mut reactor, 1).remove(0);
     peer.receive();
 
-    reactor.handle().command(()).unwrap();
+    reactor.handle().request(()).unwrap();
     let mut frames_seen = 0;
     while frames_seen < FRAMES {
         let began = world.now();
@@ -156,7 +156,7 @@ fn commands_that_take_long_leave_the_turn_to_the_peers_and_go_on_in_the_next_one
     let world = World::new(1, Instant::ZERO);
     let slow = Slow { world: world.clone(), done: 0 };
     let mut reactor = Reactor::with_net(config(), world.host(), slow).unwrap();
-    (0..7).for_each(|_| reactor.handle().command(TAKES).unwrap());
+    (0..7).for_each(|_| reactor.handle().request(TAKES).unwrap());
     let mut done = Vec::new();
     while reactor.handler().done < 7 {
         reactor.poll_once(Duration::ZERO).unwrap();

@@ -282,7 +282,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     peer.send(&[&ping()[10..], &frame("pong", &pings[0].1)].concat());
     stage.run_for(secs(100));
     assert_eq!((stage.node.seen().closed, stage.node.seen().pongs), (vec![], vec![]));
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
     assert_eq!((peer.receive(), stage.node.seen().pongs.len()), (pong(), 1));
     peer.send(&ping()[..10]);
@@ -312,7 +312,7 @@ fn the_time_for_which_a_newcomer_was_not_read_is_not_charged_to_its_handshake() 
     peer.send(&version());
     stage.run_for(secs(100));
     assert_eq!(stage.node.seen().closed, []);
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
     assert_nobody_is_closed_before(&mut stage, secs(10));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));

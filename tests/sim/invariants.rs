@@ -165,7 +165,7 @@ fn accounted_memory_is_what_the_allocator_has_given() {
             ctx.send_shared(id, &half).unwrap();
         }
     });
-    peers.reactor.handle().command(()).unwrap();
+    peers.reactor.handle().request(()).unwrap();
     count.settle(&mut peers);
     count.compare(before, "half a message of each");
 }

@@ -135,7 +135,7 @@ fn dials_that_were_given_up_cost_no_turns_of_their_own() {
         ..Player::default()
     };
     let mut node = Node::new(&world, config(), player);
-    node.reactor.handle().command(()).unwrap();
+    node.reactor.handle().request(()).unwrap();
     node.reactor.poll_once(Duration::ZERO).unwrap();
     while node.reactor.stats().links > 0 {
         node.reactor.poll_once(Duration::ZERO).unwrap();
@@ -208,7 +208,7 @@ fn a_second_version_is_counted() {
     stage.settle();
     assert_eq!(stage.node.seen().ready.len(), 2);
     assert_eq!(stage.node.reactor.stats().counters.duplicate_handshakes, 2);
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
     stage.assert_honest_peer_is_unaffected();
 }

@@ -49,7 +49,7 @@ fn stage(on_request: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
 }
 
 fn command(stage: &mut Stage) {
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
 }
 

@@ -37,7 +37,7 @@ fn stage(config: Config, act: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
 }
 
 fn act(stage: &mut Stage) {
-    stage.node.reactor.handle().command(()).unwrap();
+    stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
 }
 

@@ -99,7 +99,7 @@ fn req_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
     };
     let (world, mut node, mut peer) = alone(config(), player);
     let before = node.reactor.stats().sent;
-    node.reactor.handle().command(()).unwrap();
+    node.reactor.handle().request(()).unwrap();
     settle(&world, &mut node);
     let mut said: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (command, payload) in frames(&peer.receive()) {
@@ -298,7 +298,7 @@ fn req_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1]]);
 
     // What the handler sends unasked is written when queues are.
-    reactor.handle().command(()).unwrap();
+    reactor.handle().request(()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(peers[1].receive(), frame("other", b""));
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1] + WRITE_TIME]);

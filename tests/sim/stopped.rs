@@ -3,7 +3,7 @@
 
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNHEARD_GRACE};
+use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNREAD_INPUT_GRACE};
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, World};
@@ -101,7 +101,7 @@ fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
 #[test]
 fn room_that_is_used_late_buys_as_much_time_as_we_were_late_by() {
     // Beyond the grace it is too late for anybody.
-    let grace = UNHEARD_GRACE.as_secs();
+    let grace = UNREAD_INPUT_GRACE.as_secs();
     for (late, forgiven) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
         let mut stage = Stage::with(config(), answering());
         stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
@@ -132,7 +132,7 @@ fn who_always_leaves_something_unread_gains_no_more_than_the_grace() {
     let message = frame("inv", &[0; 1_000]);
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;
-    for second in 0..30 + UNHEARD_GRACE.as_secs() {
+    for second in 0..30 + UNREAD_INPUT_GRACE.as_secs() {
         assert_eq!(stage.node.seen().closed, [], "closed after {second} s");
         sent += peer.net.write(raw_link(), &flood[sent % message.len()..]).unwrap_or(0);
         stage.world.advance(secs(1));

@@ -169,7 +169,7 @@ fn a_new_time_for_pongs_is_told_by_every_peer() {
     let _peer = stage.ready_peer();
     for timeout in [90, 3] {
         stage.update(|config| config.pong_timeout = secs(timeout));
-        stage.node.reactor.handle().command(()).unwrap();
+        stage.node.reactor.handle().request(()).unwrap();
         stage.settle();
     }
 }

@@ -14,7 +14,7 @@ use crate::limits::DIALS_PER_TURN;
 use crate::link::row::Link;
 use crate::manager::admit::evict;
 use crate::manager::ban::{Ban, BanReason, Misconduct};
-use crate::manager::dial::{Departure, Resolve, Verdict};
+use crate::manager::dial::{Decision, Departure, Resolve};
 use crate::manager::store::{Batch, KnownPeer};
 use crate::manager::{Announced, Duplicate, Leaving, Manager};
 use crate::peer::{ConnectionState, ConnectionType};
@@ -84,7 +84,7 @@ impl Engine {
         let Some(manager) = manager else { return };
         while let Some(cause) = manager.dialler.take_hold() {
             telemetry.dial_holds.add(cause);
-            outbox.tell(ControlEvent::DialsHeldBack { cause });
+            outbox.emit(ControlEvent::DialsHeldBack { cause });
         }
     }
 
@@ -130,14 +130,14 @@ impl Engine {
         let Some(manager) = manager else { return };
         while let Some(name) = manager.give_up_query(clocks.now(), rng) {
             telemetry.counters.resolve_failures += 1;
-            outbox.tell(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
+            outbox.emit(ControlEvent::SeedFailed { name, cause: ResolveCause::TimedOut });
         }
     }
 
     fn end_bans(&mut self) {
         let Some(manager) = &mut self.state.manager else { return };
         for ban in manager.end_bans(self.state.clocks.now(), self.state.clocks.unix()) {
-            self.state.outbox.tell(ControlEvent::PeerUnbanned { host: ban.host });
+            self.state.outbox.emit(ControlEvent::PeerUnbanned { host: ban.host });
         }
     }
 
@@ -165,7 +165,7 @@ impl Engine {
     }
 
     /// Whether there is a place for one more accepted peer, which is taken.
-    pub(super) fn take_place(&mut self) -> bool {
+    pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.state.telemetry.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound;
         match &mut self.state.manager {
             Some(manager) => is_below_max && manager.dialler.slots.try_take() || self.make_room(),
@@ -186,7 +186,7 @@ impl Engine {
         let candidates = links.filter_map(|(id, link)| candidate(manager, id, link));
         let Some(peer) = manager.choose_evicted(candidates) else { return false };
         if let Some(link) = table.get(peer.link()) {
-            outbox.tell(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
+            outbox.emit(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
         }
         // Its row goes at the end of this turn and gives its place back then.
         manager.dialler.slots.take_beyond();
@@ -330,7 +330,7 @@ impl Engine {
         let host = Host::of(address);
         let was_banned = manager.unban(host, clocks.now(), clocks.unix());
         if was_banned {
-            outbox.tell(ControlEvent::PeerUnbanned { host });
+            outbox.emit(ControlEvent::PeerUnbanned { host });
         }
         Ok(was_banned)
     }
@@ -351,10 +351,10 @@ impl Engine {
         let departure = manager.as_mut().and_then(|manager| manager.left(leaving, has_ready_peer, moment, rng));
         let address = leaving.address;
         let is_barred = manager.as_ref().is_some_and(|manager| manager.is_barred(address, moment.0, moment.1));
-        outbox.tell(end_told(leaving, departure, is_barred));
-        if let Some(Departure { verdict: Verdict::Restart, restarts, .. }) = departure {
+        outbox.emit(end_told(leaving, departure, is_barred));
+        if let Some(Departure { decision: Decision::Restart, restarts, .. }) = departure {
             telemetry.counters.restarts += 1;
-            outbox.tell(ControlEvent::ConnectionRestarting { address, restarts });
+            outbox.emit(ControlEvent::ConnectionRestarting { address, restarts });
         }
         if let Some(manager) = manager {
             manager.record_ban_status(address, moment.0, moment.1);
@@ -394,7 +394,7 @@ fn end_told(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> 
         ConnectionType::Outbound if state != ConnectionState::Connected => {
             let failures = departure.map_or(1, |departure| departure.failures.max(1));
             let unbanned = departure.filter(|_| !is_barred);
-            let next = unbanned.map_or(NextDial::Never, |departure| next_dial(departure.verdict));
+            let next = unbanned.map_or(NextDial::Never, |departure| next_dial(departure.decision));
             ControlEvent::ConnectionFailed { peer, address, state, reason, failures, next }
         }
         ConnectionType::Outbound | ConnectionType::Inbound | ConnectionType::OverCapacity => {
@@ -410,13 +410,13 @@ pub(super) fn banned(announced: Announced) -> ControlEvent {
 }
 
 /// When the address of a connection that has ended is dialled again.
-fn next_dial(verdict: Verdict) -> NextDial {
-    match verdict {
-        Verdict::Restart => NextDial::Restart,
-        Verdict::WaitUntil(moment) => NextDial::At(moment),
-        Verdict::Inaccessible => NextDial::Inaccessible,
-        Verdict::NextAddress => NextDial::NextAddress,
-        Verdict::Nothing => NextDial::Never,
+fn next_dial(decision: Decision) -> NextDial {
+    match decision {
+        Decision::Restart => NextDial::Restart,
+        Decision::WaitUntil(moment) => NextDial::At(moment),
+        Decision::Inaccessible => NextDial::Inaccessible,
+        Decision::NextAddress => NextDial::NextAddress,
+        Decision::Nothing => NextDial::Never,
     }
 }
 

@@ -129,7 +129,7 @@ pub struct FramerRules {
     /// The most that each command may claim.
     pub limits: PayloadLimits,
     /// The most that is gathered for one message.
-    pub buffer_limits: BufferLimits,
+    pub frame_limits: FrameLimits,
     /// The least rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 asks only that it does not stand still.
     pub min_body_bytes_per_second: u64,
 }
@@ -143,7 +143,7 @@ impl FramerRules {
 
 /// The most bytes of payload that are gathered for one message, by its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BufferLimits {
+pub struct FrameLimits {
     general: u64,
     /// Sorted by command.
     by_command: Vec<(CommandName, u64)>,
@@ -151,7 +151,7 @@ pub struct BufferLimits {
     smallest: u64,
 }
 
-impl BufferLimits {
+impl FrameLimits {
     /// The same limit for every command.
     pub const fn uniform(max_bytes: u64) -> Self {
         Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
@@ -193,13 +193,13 @@ mod tests {
             payload_len in 0..9u64,
         ) {
             let by_command: Vec<_> = given.iter().map(|(&at, &max_bytes)| (CommandName::ALL[at], max_bytes)).collect();
-            let limits = BufferLimits::new(general, &by_command);
+            let limits = FrameLimits::new(general, &by_command);
             for at in 0..8 {
                 let (command, max_bytes) = (CommandName::ALL[at], given.get(&at).copied().unwrap_or(general));
                 prop_assert_eq!(limits.limit(command), max_bytes);
                 prop_assert_eq!(limits.allow(command, payload_len), payload_len <= max_bytes);
             }
-            prop_assert_eq!(BufferLimits::uniform(general), BufferLimits::new(general, &[]));
+            prop_assert_eq!(FrameLimits::uniform(general), FrameLimits::new(general, &[]));
         }
     }
 }

@@ -18,7 +18,7 @@ mod framed;
 mod memory;
 mod partial;
 
-pub use framed::{BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerRules, Input, Payload};
+pub use framed::{ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerRules, Input, Payload};
 pub use memory::FramerMemory;
 
 use crate::error::{Deadline, WireError};
@@ -379,7 +379,7 @@ fn judge(
         return Ok(Fate::Drop(DropCause::MalformedCommand));
     }
     Ok(match admit(header)? {
-        Delivery::Buffer if !rules.buffer_limits.allow(command, payload_len) => Fate::Drop(DropCause::OverBufferLimit),
+        Delivery::Buffer if !rules.frame_limits.allow(command, payload_len) => Fate::Drop(DropCause::OverBufferLimit),
         Delivery::Buffer => Fate::Gather,
         Delivery::Chunks => Fate::Chunks,
         Delivery::Discard => Fate::Drop(DropCause::Discarded),

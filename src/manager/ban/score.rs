@@ -1,6 +1,6 @@
 //! What one connection has done wrong so far.
 //!
-//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. Whom a [`Verdict`] does not concern,
+//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. Whom a [`Decision`] does not concern,
 //! because it is trusted, is for the caller to know.
 
 use super::misconduct::{Misconduct, Penalty};
@@ -13,7 +13,7 @@ pub(crate) struct Score(u32);
 
 /// What a misconduct leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// The connection goes on.
     Tolerated,
     /// The connection ends.
@@ -23,15 +23,15 @@ pub(crate) enum Verdict {
 }
 
 impl Score {
-    /// Charges `misconduct`; from `ban_score` points on the verdict is a ban.
+    /// Charges `misconduct`; from `ban_score` points on the decision is a ban.
     #[must_use]
-    pub(crate) fn charge(&mut self, misconduct: Misconduct, ban_score: u32) -> Verdict {
+    pub(crate) fn charge(&mut self, misconduct: Misconduct, ban_score: u32) -> Decision {
         match misconduct.penalty() {
             Penalty::Points(points) => {
                 self.0 = self.0.saturating_add(points);
-                if self.0 >= ban_score { Verdict::Ban } else { Verdict::Tolerated }
+                if self.0 >= ban_score { Decision::Ban } else { Decision::Tolerated }
             }
-            Penalty::Disconnect => Verdict::Disconnect,
+            Penalty::Disconnect => Decision::Disconnect,
         }
     }
 
@@ -80,32 +80,32 @@ mod tests {
     fn points_add_up_to_a_ban_at_the_limit_and_stay_there() {
         let mut score = Score::default();
         for points in 1..100 {
-            assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Tolerated);
+            assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Tolerated);
             assert_eq!(score.points(), points);
         }
-        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Ban);
-        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Verdict::Ban);
+        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Ban);
+        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Ban);
     }
 
     #[test]
     fn what_has_no_points_is_decided_at_once_and_leaves_the_score_alone() {
         let mut score = Score::default();
-        assert_eq!(score.charge(Misconduct::LateStreamSetup, 1), Verdict::Disconnect);
+        assert_eq!(score.charge(Misconduct::LateStreamSetup, 1), Decision::Disconnect);
         assert_eq!(score.points(), 0);
     }
 
     #[test]
     fn the_score_does_not_wrap() {
         let mut score = Score(u32::MAX - 1);
-        assert_eq!(score.charge(Misconduct::InvalidBlock, u32::MAX), Verdict::Ban);
+        assert_eq!(score.charge(Misconduct::InvalidBlock, u32::MAX), Decision::Ban);
         assert_eq!(score.points(), u32::MAX);
     }
 
     #[test]
     fn a_lower_limit_holds_for_the_points_so_far() {
         let mut score = Score::default();
-        assert_eq!(score.charge(Misconduct::BadProofOfWork, 1_000), Verdict::Tolerated);
-        assert_eq!(score.charge(Misconduct::SecondVersion, 40), Verdict::Ban);
+        assert_eq!(score.charge(Misconduct::BadProofOfWork, 1_000), Decision::Tolerated);
+        assert_eq!(score.charge(Misconduct::SecondVersion, 40), Decision::Ban);
     }
 
     proptest! {
@@ -117,15 +117,15 @@ mod tests {
             let mut score = Score::default();
             let mut sum = 0;
             for kind in kinds.into_iter().map(|at| Misconduct::ALL[at]) {
-                let verdict = score.charge(kind, ban_score);
+                let decision = score.charge(kind, ban_score);
                 let expected = match kind.penalty() {
                     Penalty::Points(points) => {
                         sum += points;
-                        if sum < ban_score { Verdict::Tolerated } else { Verdict::Ban }
+                        if sum < ban_score { Decision::Tolerated } else { Decision::Ban }
                     }
-                    Penalty::Disconnect => Verdict::Disconnect,
+                    Penalty::Disconnect => Decision::Disconnect,
                 };
-                prop_assert_eq!((verdict, score.points()), (expected, sum));
+                prop_assert_eq!((decision, score.points()), (expected, sum));
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::time::Instant;
 
 /// What becomes of an address whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) gives it out before all others.
     Restart,
     /// It is not dialled by itself before this moment; sooner only if a shortage of this machine is over sooner.
@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
 /// The end of a dialled connection, judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
-    pub(crate) verdict: Verdict,
+    pub(crate) decision: Decision,
     /// Dials of the address that failed in a row.
     pub(crate) failures: u32,
     /// Restarts of it within the window.

@@ -38,7 +38,7 @@ mod tests;
 
 pub(crate) use candidates::{Candidates, Standing};
 pub(crate) use crossing::{Keep, resolve_crossing};
-pub(crate) use ended::{Departure, Ended, Verdict};
+pub(crate) use ended::{Decision, Departure, Ended};
 pub(crate) use live::Live;
 pub(crate) use names::FixedNames;
 pub(crate) use outage::Outage;
@@ -402,7 +402,7 @@ impl Dialler {
     pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
         let address = canonical(address);
         let Some(mut record) = self.records.end(address) else {
-            return Departure { verdict: Verdict::Nothing, failures: 0, restarts: 0 };
+            return Departure { decision: Decision::Nothing, failures: 0, restarts: 0 };
         };
         self.book_changed();
         self.note_fault(address, ended, now);
@@ -420,15 +420,15 @@ impl Dialler {
             record.failures = record.failures.saturating_add(1);
             record.strikes = record.strikes.saturating_add(u16::from(ended != Ended::Offline));
         }
-        let verdict = match record.kind {
-            Kind::OneShot => Verdict::Nothing,
+        let decision = match record.kind {
+            Kind::OneShot => Decision::Nothing,
             Kind::Drawn | Kind::Fixed if is_restarted => {
                 self.records.line_up(address, record, Place::First);
-                Verdict::Restart
+                Decision::Restart
             }
             Kind::Drawn | Kind::Fixed => self.judge(address, record, ended, now, rng),
         };
-        Departure { verdict, failures: record.failures.into(), restarts: record.restarts.restarts() }
+        Departure { decision, failures: record.failures.into(), restarts: record.restarts.restarts() }
     }
 
     /// Decides when an address is dialled again, if ever, and keeps of its record what that needs.
@@ -439,7 +439,7 @@ impl Dialler {
         ended: Ended,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Verdict {
+    ) -> Decision {
         let paused_until = record.paused_until();
         let after = |pause: Duration| now.plus(pause).max(paused_until);
         match ended {
@@ -450,15 +450,15 @@ impl Dialler {
             Ended::Incompatible if record.kind == Kind::Fixed => {
                 let until = now.plus(self.settings.backoff.longest(rng));
                 self.records.wait_for_unban(address, record, until, now);
-                Verdict::WaitUntil(until)
+                Decision::WaitUntil(until)
             }
             Ended::Incompatible => {
                 self.records.wait_for_unban(address, record, now.plus(INACCESSIBLE_RECHECK), now);
-                Verdict::Inaccessible
+                Decision::Inaccessible
             }
             Ended::ClosedByUs if record.kind == Kind::Fixed => {
                 self.records.hold(address, record);
-                Verdict::Nothing
+                Decision::Nothing
             }
             Ended::ClosedByUs => {
                 let until = after(self.settings.backoff.longest(rng));
@@ -469,14 +469,14 @@ impl Dialler {
                 self.pause(address, record, paused_until, now)
             }
             // Who is drawn from the book is kept from being dialled by whoever has it barred.
-            Ended::NotAllowed => Verdict::Nothing,
+            Ended::NotAllowed => Decision::Nothing,
             Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 match canary!(DialForgotten) {
                     true => self.records.hold(address, record),
                     false => self.records.line_up(address, record, Place::First),
                 }
-                Verdict::WaitUntil(self.pace.ready_at(Family::of(address)))
+                Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
             // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
@@ -510,19 +510,19 @@ impl Dialler {
         is_given_up: bool,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Verdict {
+    ) -> Decision {
         let is_given_up = is_given_up && record.kind == Kind::Drawn;
         let until = now.plus(self.settings.backoff.pause(record.failures.into(), rng));
         match self.pause(address, record, until, now) {
             // One that failed must not be drawn again at once only because too many others have failed.
-            Verdict::Nothing => Verdict::Inaccessible,
-            _ if is_given_up => Verdict::Inaccessible,
-            verdict => verdict,
+            Decision::Nothing => Decision::Inaccessible,
+            _ if is_given_up => Decision::Inaccessible,
+            decision => decision,
         }
     }
 
-    fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Verdict {
-        if self.records.wait(address, record, until, now) { Verdict::WaitUntil(until) } else { Verdict::Nothing }
+    fn pause(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) -> Decision {
+        if self.records.wait(address, record, until, now) { Decision::WaitUntil(until) } else { Decision::Nothing }
     }
 
     /// Descriptors were short elsewhere, as in accepting.

@@ -1,7 +1,7 @@
 //! The dialler beside a naive model of it, under whatever happens.
 //!
 //! The model keeps a plain list of facts per address and no order, line or set. After each step both must agree on who
-//! is live and how many places are taken; each dial must be one that the facts allow, and each verdict the one that
+//! is live and how many places are taken; each dial must be one that the facts allow, and each decision the one that
 //! they call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
 
 use super::records::State;
@@ -258,9 +258,9 @@ impl World {
     fn end(&mut self, peer: SocketAddr, ended: Ended) {
         let is_fixed = self.is_fixed();
         let knew = self.dialler.records.get(peer).map(|record| record.failures);
-        let Departure { verdict, failures, .. } = self.dialler.ended(peer, ended, self.now, &mut self.rng);
+        let Departure { decision, failures, .. } = self.dialler.ended(peer, ended, self.now, &mut self.rng);
         self.dialler.slots.give_back();
-        self.book.note(peer, verdict);
+        self.book.note(peer, decision);
         let config = &self.config;
         let now = self.now;
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
@@ -268,7 +268,7 @@ impl World {
         let was_open = std::mem::take(&mut facts.is_open);
         facts.live_since = None;
         if !facts.is_in_hand {
-            assert_eq!(verdict, Verdict::Nothing);
+            assert_eq!(decision, Decision::Nothing);
             return;
         }
         if knew == Some(0) {
@@ -281,13 +281,13 @@ impl World {
         let is_failure = is_counted || ended == Ended::Offline;
         let least_pause = |failures: u32| Duration::from_secs(5 << (failures - 1).min(10)).min(config.max_backoff);
         let paused_until = facts.paused_until(was_open, now);
-        facts.next = match verdict {
-            Verdict::Restart => {
+        facts.next = match decision {
+            Decision::Restart => {
                 assert!(is_restarted);
                 facts.restarts.push(now);
                 Next::Free
             }
-            Verdict::WaitUntil(until) if is_failure => {
+            Decision::WaitUntil(until) if is_failure => {
                 assert!(!is_restarted);
                 facts.failures += 1;
                 facts.strikes += u32::from(is_counted);
@@ -298,24 +298,24 @@ impl World {
                 assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} after {} failures", facts.failures);
                 Next::NotBefore(until)
             }
-            Verdict::WaitUntil(until) => after_no_failure(ended, until, paused_until, is_fixed),
-            Verdict::Inaccessible if ended == Ended::Incompatible => {
+            Decision::WaitUntil(until) => after_no_failure(ended, until, paused_until, is_fixed),
+            Decision::Inaccessible if ended == Ended::Incompatible => {
                 assert!(!is_fixed);
                 Next::NotBeforePardonOr(now.plus(INACCESSIBLE_RECHECK))
             }
-            Verdict::Inaccessible => {
+            Decision::Inaccessible => {
                 facts.failures += 1;
                 facts.strikes += 1;
                 assert!(!is_fixed && is_counted && facts.strikes >= config.max_retries);
                 Next::NotBefore(now.plus(least_pause(facts.failures)))
             }
-            Verdict::Nothing if ended == Ended::NotAllowed => {
+            Decision::Nothing if ended == Ended::NotAllowed => {
                 assert!(!is_fixed && paused_until.is_none());
                 (facts.failures, facts.strikes, facts.restarts) = (0, 0, Vec::new());
                 Next::Free
             }
-            Verdict::Nothing | Verdict::NextAddress => {
-                assert!(verdict == Verdict::Nothing && ended == Ended::ClosedByUs && is_fixed);
+            Decision::Nothing | Decision::NextAddress => {
+                assert!(decision == Decision::Nothing && ended == Ended::ClosedByUs && is_fixed);
                 Next::Never
             }
         };

@@ -6,7 +6,7 @@
 //! us the pause is the longest. Nothing here resolves a name or dials.
 
 use super::backoff::Backoff;
-use super::ended::{Ended, Verdict};
+use super::ended::{Decision, Ended};
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::canonical;
 use crate::config::{DialMode, ManagerConfig};
@@ -164,7 +164,7 @@ impl FixedNames {
         &mut self,
         address: SocketAddr,
         ended: Ended,
-        verdict: Verdict,
+        decision: Decision,
         now: Instant,
         rng: &mut impl Rng,
     ) -> bool {
@@ -174,7 +174,7 @@ impl FixedNames {
             if named.ready_since.take().is_some_and(has_stayed) {
                 named.failures = 0;
             }
-            if verdict == Verdict::Restart || !is_of_address(ended) {
+            if decision == Decision::Restart || !is_of_address(ended) {
                 continue;
             }
             named.has_met_unfit |= ended == Ended::Incompatible;
@@ -285,8 +285,8 @@ mod tests {
             self.names.resolved(query, &addresses(answer), |own| own.port() == 9, now, &mut self.rng)
         }
 
-        fn ends(&mut self, address: &str, ended: Ended, verdict: Verdict, now: Instant) -> bool {
-            self.names.ended(address.parse().unwrap(), ended, verdict, now, &mut self.rng)
+        fn ends(&mut self, address: &str, ended: Ended, decision: Decision, now: Instant) -> bool {
+            self.names.ended(address.parse().unwrap(), ended, decision, now, &mut self.rng)
         }
 
         fn current(&self) -> Vec<String> {
@@ -300,10 +300,10 @@ mod tests {
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
         assert_eq!(stage.resolve(START, &answer), 2, "doubled, impossible and own ones are left out");
         assert_eq!(stage.current(), ["[2001:db8::1]:1"]);
-        assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Verdict::Nothing, START));
+        assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.1:1"]);
-        assert!(!stage.ends("192.0.2.9:1", Ended::Unreached, Verdict::Nothing, START), "it is none of ours");
-        assert!(stage.ends("192.0.2.1:1", Ended::Unreached, Verdict::Nothing, START));
+        assert!(!stage.ends("192.0.2.9:1", Ended::Unreached, Decision::Nothing, START), "it is none of ours");
+        assert!(stage.ends("192.0.2.1:1", Ended::Unreached, Decision::Nothing, START));
         let again_at = stage.names.next_at().unwrap();
         let pause = again_at.since(START);
         assert!((Duration::from_secs(5)..=Duration::from_millis(6_250)).contains(&pause), "{pause:?}");
@@ -316,16 +316,16 @@ mod tests {
     fn what_says_nothing_of_the_address_keeps_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
-        for (ended, verdict) in [
-            (Ended::Lost, Verdict::Restart),
-            (Ended::ClosedByUs, Verdict::Nothing),
-            (Ended::NotAllowed, Verdict::Nothing),
-            (Ended::Short(crate::error::Shortage::Descriptors), Verdict::Nothing),
+        for (ended, decision) in [
+            (Ended::Lost, Decision::Restart),
+            (Ended::ClosedByUs, Decision::Nothing),
+            (Ended::NotAllowed, Decision::Nothing),
+            (Ended::Short(crate::error::Shortage::Descriptors), Decision::Nothing),
         ] {
-            assert!(!stage.ends("192.0.2.1:1", ended, verdict, START), "{ended:?}");
+            assert!(!stage.ends("192.0.2.1:1", ended, decision, START), "{ended:?}");
             assert_eq!(stage.current(), ["192.0.2.1:1"]);
         }
-        assert!(stage.ends("[::ffff:192.0.2.1]:1", Ended::Lost, Verdict::Nothing, START));
+        assert!(stage.ends("[::ffff:192.0.2.1]:1", Ended::Lost, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.2:1"]);
     }
 
@@ -337,7 +337,7 @@ mod tests {
             stage.resolve(now, &["192.0.2.1:1"]);
             stage.names.ready("192.0.2.1:1".parse().unwrap(), now);
             now = now.plus(stay);
-            assert!(stage.ends("192.0.2.1:1", Ended::Lost, Verdict::Nothing, now));
+            assert!(stage.ends("192.0.2.1:1", Ended::Lost, Decision::Nothing, now));
             let again_at = stage.names.next_at().unwrap();
             let pause = again_at.since(now);
             now = again_at;
@@ -354,13 +354,13 @@ mod tests {
     fn a_round_that_met_a_peer_which_is_not_for_us_is_followed_by_the_longest_pause() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
-        assert!(stage.ends("192.0.2.1:1", Ended::Incompatible, Verdict::Nothing, START));
+        assert!(stage.ends("192.0.2.1:1", Ended::Incompatible, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.2:1"]);
-        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Verdict::Nothing, START));
+        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Decision::Nothing, START));
         let again_at = stage.names.next_at().unwrap();
         assert!((600..=750).contains(&again_at.since(START).as_secs()));
         stage.resolve(again_at, &["192.0.2.2:1"]);
-        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Verdict::Nothing, again_at));
+        assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Decision::Nothing, again_at));
         let pause = stage.names.next_at().unwrap().since(again_at);
         assert!((10..13).contains(&pause.as_secs()), "the second round has a pause of its own: {pause:?}");
     }

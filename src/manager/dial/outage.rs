@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// The verdict on each of these failed dials, of which each has its second.
+    /// The decision on each of these failed dials, of which each has its second.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

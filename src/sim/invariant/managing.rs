@@ -382,7 +382,7 @@ fn is_shortage(reason: CloseReason) -> bool {
 
 // --- After each turn ------------------------------------------------------------------------------------------------
 
-pub(super) fn places_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
+pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(after) = &sight.after.manager else { return Ok(()) };
     let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
     // Who is driven out goes before long, and who comes instead has a place already.

@@ -7,7 +7,7 @@ use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING, MAX_POOLED_BUFFER_BYTES,
-    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, SEND_QUEUE_PAUSE_BYTES, TICK, UNHEARD_GRACE,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, SEND_QUEUE_PAUSE_BYTES, TICK, UNREAD_INPUT_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
@@ -189,7 +189,7 @@ fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
     }
     none_of(sight.timed(), |link| match link.state {
         ConnectionState::AwaitingHandshake if !link.is_held => {
-            link.handshake_deadline.is_none_or(|deadline| deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
+            link.handshake_deadline.is_none_or(|deadline| deadline.plus(UNREAD_INPUT_GRACE).plus(TICK) <= sight.settled)
         }
         ConnectionState::Connected => link.ping_due.plus(TICK) <= sight.settled,
         ConnectionState::AwaitingHandshake
@@ -214,7 +214,7 @@ fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
     }
-    none_of(sight.timed(), |link| link.deadline.plus(UNHEARD_GRACE).plus(TICK) <= sight.settled)
+    none_of(sight.timed(), |link| link.deadline.plus(UNREAD_INPUT_GRACE).plus(TICK) <= sight.settled)
 }
 
 fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {

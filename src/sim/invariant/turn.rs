@@ -45,7 +45,7 @@ pub(super) const CHECKS: [(u8, Check); 18] = [
     (22, the_handler_is_woken_in_time),
     (23, a_pong_answers_a_ping),
     (24, accepted_links_keep_their_bounds),
-    (24, managing::places_keep_their_maximum),
+    (24, managing::slots_keep_their_maximum),
     (24, managing::nobody_is_dialled_beyond_the_target),
     (25, managing::bans_keep_their_bound),
     (29, events_are_those_that_were_counted),

@@ -105,7 +105,7 @@ fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
 fn threat_p18_the_link_that_had_to_go_is_no_reason_not_to_dial_when_the_other_is_gone() {
     let mut towns = crossing();
     run(&mut towns, secs(60));
-    towns[0].node.handle().command(()).unwrap();
+    towns[0].node.handle().request(()).unwrap();
     run(&mut towns, secs(60));
     assert_eq!((towns[0].ready(), towns[1].ready()), (1, 1));
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;

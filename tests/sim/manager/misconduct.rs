@@ -172,7 +172,7 @@ fn each_kind_can_be_charged_by_a_handler() {
         let mut managed = ManagedWorld::with(manager(), Watcher { charges: Some(misconduct), ..Watcher::default() });
         let mut stranger = Stranger::new(&managed.world);
         managed.welcome(&mut stranger, 0, Some(THEIRS));
-        managed.node.handle().command(()).unwrap();
+        managed.node.handle().request(()).unwrap();
         managed.settle();
         stranger.receive(0);
         stranger.close(0);
@@ -241,7 +241,7 @@ fn a_handler_charges_nobody_without_a_peer_manager() {
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, watcher);
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
-    managed.node.handle().command(()).unwrap();
+    managed.node.handle().request(()).unwrap();
     managed.run(secs(5));
     assert_eq!((charged(&managed), managed.ends(), managed.ready()), (vec![], vec![], 1));
 }

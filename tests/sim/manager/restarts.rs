@@ -146,7 +146,7 @@ fn req_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
 fn req_e19_who_is_closed_by_the_embedder_is_not_restarted() {
     let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     meet(&mut managed, &mut stranger, 0);
-    managed.node.handle().command(()).unwrap();
+    managed.node.handle().request(()).unwrap();
     managed.settle();
     stranger.close(0);
     managed.run(secs(599));

@@ -247,9 +247,9 @@ impl Room {
 
     /// Does something inside the loop of a node, and all that follows from it at this moment.
     fn act<T: Send + 'static>(&mut self, node: usize, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
-        let (answer, pending) = Pending::new();
-        let task = Task(Box::new(move |ctx| answer.give(act(ctx))));
-        self.nodes[node].handle().command(task).unwrap();
+        let (reply, pending) = Pending::new();
+        let task = Task(Box::new(move |ctx| reply.send(act(ctx))));
+        self.nodes[node].handle().request(task).unwrap();
         self.settle();
         pending.try_take().unwrap().expect("a command is taken in the turn")
     }

@@ -142,8 +142,8 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
         };
         let handles = [0, 1].map(|node: usize| room.nodes[node].handle());
         let task = |peer| super::Task(Box::new(begin(peer)));
-        handles[0].command(task(there)).unwrap();
-        handles[1].command(task(here)).unwrap();
+        handles[0].request(task(there)).unwrap();
+        handles[1].request(task(here)).unwrap();
         room.settle();
         for node in [0, 1] {
             assert!(room.streamer(node).received == payload, "{capacity_bytes}");

@@ -3,7 +3,7 @@
 
 use crate::tape::Tape;
 use allocation_counter::measure;
-use peerloop::framer::{BufferLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
 use peerloop::limits::BUFFER_GROWTH_BYTES;
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{self, Arrival, Choice};
@@ -18,7 +18,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut arrivals = tape.arrivals();
     let choices = tape.choices(&CHOICES);
     let max_buffered_message_bytes = tape.pick(&[2_000_000, 60_000, 4_096, 100, 0]);
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(max_buffered_message_bytes), ..framing::rules() };
+    let rules = FramerRules { frame_limits: FrameLimits::uniform(max_buffered_message_bytes), ..framing::rules() };
     let stream = tape.arriving_stream(&mut arrivals);
 
     let expected = framing::read_whole(&stream, &rules, &choices);

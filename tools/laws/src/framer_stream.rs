@@ -6,7 +6,7 @@ use crate::framer::{MAX_RECORD_BYTES, read_and_forget};
 use crate::tape::Tape;
 use allocation_counter::measure;
 use peerloop::error::WireError;
-use peerloop::framer::{BufferLimits, Delivery, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::framer::{Delivery, FrameLimits, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::limits::BUFFER_GROWTH_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
@@ -58,7 +58,7 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
     // Only the bytes that arrive bound the memory.
-    let rules = FramerRules { buffer_limits: BufferLimits::uniform(u64::MAX), ..framing::rules() };
+    let rules = FramerRules { frame_limits: FrameLimits::uniform(u64::MAX), ..framing::rules() };
     let expected = framing::read_whole(&stream, &rules, &[choice]);
     assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
     assert_eq!(framing::read_arriving(&stream, arrivals, &rules, &[choice]), expected);

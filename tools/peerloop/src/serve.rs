@@ -133,8 +133,8 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
 
 /// Asks the loop how it stands, and waits for a second at the most.
 fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
-    let (answer, pending) = Pending::new();
-    handle.command(ResponderRequest::Snapshot(answer)).ok()?;
+    let (reply, pending) = Pending::new();
+    handle.request(ResponderRequest::Snapshot(reply)).ok()?;
     wait_for(&pending)
 }
 

@@ -269,7 +269,7 @@ impl Stage {
             }
             Deed::UserStats => {
                 drop(handle.stats());
-                let _ = handle.command(Wish::Greet);
+                let _ = handle.request(Wish::Greet);
             }
             Deed::Stop => {
                 self.marks.set(Mark::circumstance("E22"));
@@ -329,9 +329,9 @@ impl Stage {
 
     /// A pausing loop may have a full queue of commands, so a wish may have to be repeated.
     fn wish(&self, wish: Wish) {
-        let _ = self.node.handle().command(wish);
+        let _ = self.node.handle().request(wish);
         if let Some(rival) = &self.rival {
-            let _ = rival.handle().command(wish);
+            let _ = rival.handle().request(wish);
         }
     }
 

@@ -62,7 +62,7 @@ const BUDGETS: [(Budget, [usize; 3]); 11] = [
     (Budget::WriteSlices, [8, 2, 1]),
     (Budget::WheelSlots, [256, 64, 8]),
     (Budget::Events, [16, 3, 1]),
-    (Budget::Commands, [16, 3, 1]),
+    (Budget::Requests, [16, 3, 1]),
     (Budget::Accepts, [8, 2, 1]),
     (Budget::Dials, [8, 2, 1]),
     (Budget::Expiries, [8, 2, 1]),

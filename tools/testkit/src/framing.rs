@@ -3,8 +3,7 @@
 use crate::bytes::sha256_twice;
 use peerloop::error::WireError;
 use peerloop::framer::{
-    BufferLimits, ChecksumVerdict, Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer,
-    Payload,
+    ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
 };
 use peerloop::limits::{
     BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND,
@@ -19,7 +18,7 @@ pub fn rules() -> FramerRules {
     FramerRules {
         magic: MAGIC,
         limits: PayloadLimits::default(),
-        buffer_limits: BufferLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
+        frame_limits: FrameLimits::uniform(MAX_BUFFERED_MESSAGE_BYTES),
         min_body_bytes_per_second: MIN_BODY_BYTES_PER_SECOND,
     }
 }
@@ -209,7 +208,7 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
             };
             Outcome::Streamed { command, payload: payload.to_vec(), verdict }
         }
-        Some(Delivery::Buffer) if payload.len() as u64 > rules.buffer_limits.limit(header.command) => {
+        Some(Delivery::Buffer) if payload.len() as u64 > rules.frame_limits.limit(header.command) => {
             dropped(DropCause::OverBufferLimit)
         }
         Some(Delivery::Buffer) if is_correct => Outcome::Frame { command, payload: payload.to_vec() },

@@ -31,13 +31,13 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     let mut scene = Scene::fixed(&[first]);
     assert_eq!(scene.next(), Some(first));
     scene.make_ready(first);
-    assert_eq!(scene.end(first, Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(first, Ended::Lost), Decision::Restart);
     assert_eq!(scene.next(), Some(first));
     assert!(scene.dialler.is_taken(first));
-    let verdict = scene.end(first, Ended::Unreached);
+    let decision = scene.end(first, Ended::Unreached);
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
-    scene.assert_waits(verdict, secs(5));
+    scene.assert_waits(decision, secs(5));
     assert_eq!(scene.next(), Some(second), "it was moved");
 }
 
@@ -83,7 +83,7 @@ fn req_e26_a_ban_is_honoured_and_looked_at_again() {
     let mut scene = Scene::normal(&peers);
     scene.banned.push(peers[0]);
     assert_eq!(scene.next_all(), [peers[1]]);
-    assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
     scene.banned.push(peers[1]);
     assert_eq!(scene.next(), None, "who is banned is not restarted");
 }
@@ -99,7 +99,7 @@ fn req_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
     assert_eq!(scene.next(), None, "both wait for the longest pause");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
     assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
-    assert!(matches!(scene.end(peers[0], Ended::Incompatible), Verdict::WaitUntil(_)));
+    assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
@@ -151,7 +151,7 @@ fn a_dial_on_command_is_a_single_one() {
     for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Incompatible, Ended::ClosedByUs]
     {
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-        assert_eq!(scene.end(peers[0], ended), Verdict::Nothing);
+        assert_eq!(scene.end(peers[0], ended), Decision::Nothing);
         assert_eq!(scene.dialler.records.len(), 0);
     }
     for peer in &peers[..20] {
@@ -166,10 +166,10 @@ fn a_command_brings_a_waiting_address_forward() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
-        assert!(matches!(scene.end(peers[0], Ended::Unreached), Verdict::WaitUntil(_)));
+        assert!(matches!(scene.end(peers[0], Ended::Unreached), Decision::WaitUntil(_)));
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-        let verdict = scene.end(peers[0], Ended::Unreached);
-        scene.assert_waits(verdict, secs(10));
+        let decision = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(decision, secs(10));
         assert_eq!(scene.next(), Some(peers[0]));
         assert_eq!(scene.next(), None);
     }
@@ -192,18 +192,18 @@ fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
             scene.config.initial_backoff = secs(60);
             scene.dialler.reconfigure(&scene.config);
             assert_eq!(scene.next(), Some(peers[0]));
-            let verdict = scene.end(peers[0], Ended::Unreached);
-            scene.assert_waits(verdict, secs(60));
+            let decision = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(decision, secs(60));
             assert_eq!(scene.next(), Some(peers[0]));
-            let verdict = scene.end(peers[0], Ended::Unreached);
+            let decision = scene.end(peers[0], Ended::Unreached);
             for _ in 0..2 {
                 assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-                assert_eq!(scene.end(peers[0], ended), verdict, "{ended:?}");
+                assert_eq!(scene.end(peers[0], ended), decision, "{ended:?}");
             }
-            scene.assert_waits(verdict, secs(120));
+            scene.assert_waits(decision, secs(120));
             assert_eq!(scene.next(), Some(peers[0]));
-            let verdict = scene.end(peers[0], Ended::Unreached);
-            scene.assert_waits(verdict, secs(240));
+            let decision = scene.end(peers[0], Ended::Unreached);
+            scene.assert_waits(decision, secs(240));
         }
     }
 }
@@ -216,7 +216,7 @@ fn a_command_that_is_answered_ends_the_pause() {
         let _ = scene.end(peers[0], Ended::Unreached);
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
         scene.dialler.opened(peers[0]);
-        assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Verdict::WaitUntil(_)));
+        assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Decision::WaitUntil(_)));
         scene.pass(DIAL_PAUSE_FIRST);
         assert_eq!(scene.next(), Some(peers[0]));
     }
@@ -230,8 +230,8 @@ fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
     scene.dialler.reconfigure(&scene.config);
     assert_eq!(scene.next_all().len(), 1);
     scene.dialler.opened(peers[0]);
-    let verdict = scene.end(peers[0], Ended::SelfConnection);
-    assert_eq!(verdict, Verdict::WaitUntil(START.plus(SELF_BACKOFF)));
+    let decision = scene.end(peers[0], Ended::SelfConnection);
+    assert_eq!(decision, Decision::WaitUntil(START.plus(SELF_BACKOFF)));
     scene.now = START.plus(SELF_BACKOFF - NANO);
     assert_eq!(scene.next(), None);
     scene.pass(NANO);
@@ -271,12 +271,12 @@ fn other_limits_hold_for_those_that_are_known_already() {
     scene.config.initial_backoff = secs(60);
     scene.config.max_retries = 2;
     scene.dialler.reconfigure(&scene.config);
-    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Restart);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Lost);
-    scene.assert_waits(verdict, secs(60));
+    let decision = scene.end(peers[0], Ended::Lost);
+    scene.assert_waits(decision, secs(60));
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible);
 }
 
 #[test]
@@ -296,12 +296,12 @@ fn another_fixed_list_forgets_whoever_is_not_live_and_keeps_what_is_known_of_the
     scene.dialler.reconfigure(&scene.config);
     assert!(scene.dialler.is_taken(peers[0]), "it is closed by nobody");
     assert_eq!(scene.next_all(), [peers[5], peers[6]]);
-    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Nothing, "but not restarted");
-    assert_eq!(scene.end(peers[1], Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "but not restarted");
+    assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
     scene.pass(secs(7));
     assert_eq!(scene.next_all(), [peers[1], peers[3]]);
-    let verdict = scene.end(peers[3], Ended::Unreached);
-    scene.assert_waits(verdict, secs(10));
+    let decision = scene.end(peers[3], Ended::Unreached);
+    scene.assert_waits(decision, secs(10));
 }
 
 #[test]
@@ -319,12 +319,12 @@ fn the_mode_can_change_both_ways() {
     scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
     scene.dialler.book_changed();
     assert_eq!(scene.next_all(), [peers[3]], "one is of a range that is taken, another waits");
-    let verdict = scene.end(peers[3], Ended::Lost);
-    assert_eq!(verdict, Verdict::Restart);
+    let decision = scene.end(peers[3], Ended::Lost);
+    assert_eq!(decision, Decision::Restart);
     scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());
     scene.dialler.reconfigure(&scene.config);
     assert_eq!(scene.next_all(), peers[2..3]);
-    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Nothing);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing);
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
     scene.pass(secs(7));

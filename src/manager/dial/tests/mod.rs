@@ -30,9 +30,9 @@ impl Book {
         Self { standings, draws: Cell::new(0) }
     }
 
-    /// What a verdict says is in the book from now on.
-    pub(super) fn note(&mut self, address: SocketAddr, verdict: Verdict) {
-        if verdict == Verdict::Inaccessible {
+    /// What a decision says is in the book from now on.
+    pub(super) fn note(&mut self, address: SocketAddr, decision: Decision) {
+        if decision == Decision::Inaccessible {
             self.standings.insert(address, Some(Standing::Inaccessible));
         }
     }
@@ -93,11 +93,11 @@ impl Scene {
         std::iter::from_fn(|| self.next()).collect()
     }
 
-    fn end(&mut self, address: SocketAddr, ended: Ended) -> Verdict {
-        let verdict = self.dialler.ended(address, ended, self.now, &mut self.rng).verdict;
+    fn end(&mut self, address: SocketAddr, ended: Ended) -> Decision {
+        let decision = self.dialler.ended(address, ended, self.now, &mut self.rng).decision;
         self.dialler.slots.give_back();
-        self.book.note(address, verdict);
-        verdict
+        self.book.note(address, decision);
+        decision
     }
 
     fn make_ready(&mut self, address: SocketAddr) {
@@ -111,16 +111,16 @@ impl Scene {
     }
 
     /// The pause of the address that waits alone, whatever was said of it.
-    fn waits(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Inaccessible => Verdict::WaitUntil(self.dialler.records.first_due().expect("it waits")),
-            verdict => verdict,
+    fn waits(&self, decision: Decision) -> Decision {
+        match decision {
+            Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("it waits")),
+            decision => decision,
         }
     }
 
     /// Sees that an address waits for `least` or a quarter more, to the nanosecond, and lets that time pass.
-    fn assert_waits(&mut self, verdict: Verdict, least: Duration) {
-        let Verdict::WaitUntil(until) = verdict else { panic!("{verdict:?} is no pause of {least:?}") };
+    fn assert_waits(&mut self, decision: Decision, least: Duration) {
+        let Decision::WaitUntil(until) = decision else { panic!("{decision:?} is no pause of {least:?}") };
         let pause = until.since(self.now);
         assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
         self.now = until.minus(NANO);
@@ -152,9 +152,13 @@ fn req_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_gi
             let is_fixed = scene.dialler.settings.is_fixed;
             for (failures, pause) in (1..=30).zip([5, 10, 20, 40, 80, 160, 320].into_iter().chain([600; 23])) {
                 assert_eq!(scene.next(), Some(peers[0]));
-                let verdict = scene.end(peers[0], ended);
-                assert_eq!(verdict == Verdict::Inaccessible, !is_fixed && failures >= 10, "after {failures} failures");
-                scene.assert_waits(scene.waits(verdict), secs(pause));
+                let decision = scene.end(peers[0], ended);
+                assert_eq!(
+                    decision == Decision::Inaccessible,
+                    !is_fixed && failures >= 10,
+                    "after {failures} failures"
+                );
+                scene.assert_waits(scene.waits(decision), secs(pause));
             }
             assert_eq!(scene.dialler.slots.taken(), 0);
         }
@@ -171,7 +175,7 @@ fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_
     scene.book = Book::of(&peers[..1], Standing::Inaccessible);
     assert_eq!(scene.next(), Some(peers[0]), "nobody else is left");
     assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "so the seeds are asked");
-    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible);
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible);
     scene.book.standings.insert(peers[1], Some(Standing::Unknown));
     let dial = |scene: &mut Scene, time| {
         scene.pass(time);
@@ -197,14 +201,14 @@ fn req_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_ra
     scene.dialler.reconfigure(&scene.config);
     for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600, 600] {
         assert_eq!(scene.next(), Some(peers[0]));
-        let verdict = scene.end(peers[0], Ended::Offline);
-        scene.assert_waits(verdict, secs(pause));
+        let decision = scene.end(peers[0], Ended::Offline);
+        scene.assert_waits(decision, secs(pause));
     }
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Unreached);
-    scene.assert_waits(verdict, secs(600));
+    let decision = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(decision, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unreached), Verdict::Inaccessible, "the second that counts");
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible, "the second that counts");
 }
 
 #[test]
@@ -213,13 +217,13 @@ fn req_e20_a_success_begins_the_count_anew() {
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20] {
         assert_eq!(scene.next(), Some(peers[0]));
-        let verdict = scene.end(peers[0], Ended::Unreached);
-        scene.assert_waits(verdict, secs(pause));
+        let decision = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(decision, secs(pause));
     }
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    let verdict = scene.end(peers[0], Ended::MissedDeadline);
-    scene.assert_waits(verdict, secs(5));
+    let decision = scene.end(peers[0], Ended::MissedDeadline);
+    scene.assert_waits(decision, secs(5));
 }
 
 #[test]
@@ -230,14 +234,14 @@ fn req_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
     for _ in 0..2 {
         for _ in 0..3 {
             scene.make_ready(peers[0]);
-            assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+            assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Restart);
             assert_eq!(scene.dialler.next_at().map(|at| at <= scene.now), Some(true));
             assert_eq!(scene.next(), Some(peers[0]));
         }
         assert_eq!(scene.dialler.restarts(peers[0]).map(|restarts| restarts.restarts()), Some(3));
         scene.make_ready(peers[0]);
-        let verdict = scene.end(peers[0], Ended::Lost);
-        scene.assert_waits(verdict, secs(5));
+        let decision = scene.end(peers[0], Ended::Lost);
+        scene.assert_waits(decision, secs(5));
         assert_eq!(scene.next(), Some(peers[0]), "a restart was no retry: this is the first");
         scene.pass(scene.config.restart_window);
     }
@@ -251,13 +255,13 @@ fn req_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
     for _ in 0..20 {
         scene.make_ready(peers[0]);
         scene.pass(RESTARTS_FORGOTTEN_AFTER);
-        assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+        assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Restart);
         assert_eq!(scene.next(), Some(peers[0]));
     }
     for verdict_is_restart in [true, true, false] {
         scene.make_ready(peers[0]);
         scene.pass(secs(1));
-        assert_eq!(scene.end(peers[0], Ended::Lost) == Verdict::Restart, verdict_is_restart);
+        assert_eq!(scene.end(peers[0], Ended::Lost) == Decision::Restart, verdict_is_restart);
         if verdict_is_restart {
             assert_eq!(scene.next(), Some(peers[0]));
         }
@@ -270,11 +274,11 @@ fn req_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    assert_eq!(scene.end(peers[0], Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Restart);
     for pause in [5, 10, 20] {
         assert_eq!(scene.next(), Some(peers[0]));
-        let verdict = scene.end(peers[0], Ended::Unreached);
-        scene.assert_waits(verdict, secs(pause));
+        let decision = scene.end(peers[0], Ended::Unreached);
+        scene.assert_waits(decision, secs(pause));
     }
 }
 
@@ -285,8 +289,8 @@ fn a_reject_right_behind_the_handshake_is_no_success() {
     for pause in [5, 10, 20, 40] {
         assert_eq!(scene.next(), Some(peers[0]));
         scene.make_ready(peers[0]);
-        let verdict = scene.end(peers[0], Ended::TurnedAway);
-        scene.assert_waits(verdict, secs(pause));
+        let decision = scene.end(peers[0], Ended::TurnedAway);
+        scene.assert_waits(decision, secs(pause));
     }
 }
 
@@ -295,7 +299,7 @@ fn req_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Incompatible), Verdict::Inaccessible);
+    assert_eq!(scene.end(peers[0], Ended::Incompatible), Decision::Inaccessible);
     scene.pass(INACCESSIBLE_RECHECK - NANO);
     assert_eq!(scene.next(), None);
     scene.pass(NANO);
@@ -303,8 +307,8 @@ fn req_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Incompatible);
-    scene.assert_waits(verdict, secs(600));
+    let decision = scene.end(peers[0], Ended::Incompatible);
+    scene.assert_waits(decision, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
 }
 
@@ -314,19 +318,19 @@ fn req_e19_who_was_dismissed_is_left_alone() {
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    let verdict = scene.end(peers[0], Ended::ClosedByUs);
-    scene.assert_waits(verdict, secs(600));
+    let decision = scene.end(peers[0], Ended::ClosedByUs);
+    scene.assert_waits(decision, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    assert_eq!(scene.end(peers[0], Ended::ClosedByUs), Verdict::Nothing);
+    assert_eq!(scene.end(peers[0], Ended::ClosedByUs), Decision::Nothing);
     scene.pass(secs(1_000_000));
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-    let verdict = scene.end(peers[0], Ended::Unreached);
-    scene.assert_waits(verdict, secs(5));
+    let decision = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(decision, secs(5));
     assert_eq!(scene.next(), Some(peers[0]), "it was asked for, so it is one of the list again");
 }
 
@@ -336,13 +340,13 @@ fn who_is_barred_is_not_given_up() {
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
-    assert_eq!(scene.end(peers[0], Ended::NotAllowed), Verdict::Nothing);
+    assert_eq!(scene.end(peers[0], Ended::NotAllowed), Decision::Nothing);
     assert_eq!(scene.next(), Some(peers[0]), "nobody bars it any more");
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::NotAllowed);
-    assert_eq!(verdict, Verdict::WaitUntil(scene.now.plus(BARRED_RECHECK)));
+    let decision = scene.end(peers[0], Ended::NotAllowed);
+    assert_eq!(decision, Decision::WaitUntil(scene.now.plus(BARRED_RECHECK)));
     scene.pass(BARRED_RECHECK - NANO);
     assert_eq!(scene.next(), None);
     scene.pass(NANO);
@@ -381,7 +385,7 @@ fn the_end_of_what_is_not_known_means_nothing() {
     let _ = scene.end(peers[0], Ended::Unreached);
     for peer in peers {
         let departure = scene.dialler.ended(peer, Ended::Unreached, scene.now, &mut scene.rng);
-        assert_eq!(departure, Departure { verdict: Verdict::Nothing, failures: 0, restarts: 0 });
+        assert_eq!(departure, Departure { decision: Decision::Nothing, failures: 0, restarts: 0 });
     }
 }
 
@@ -394,15 +398,15 @@ fn fault_e02_for_want_of_descriptors_all_dials_pause_and_the_address_stays_first
     for pause_ms in [100, 200, 400, 800, 1_000, 1_000] {
         assert_eq!(scene.next(), Some(peers[0]));
         let resumes = scene.now.plus(Duration::from_millis(pause_ms));
-        let verdict = scene.end(peers[0], Ended::Short(Shortage::Descriptors));
-        assert_eq!((verdict, scene.dialler.next_at()), (Verdict::WaitUntil(resumes), Some(resumes)));
+        let decision = scene.end(peers[0], Ended::Short(Shortage::Descriptors));
+        assert_eq!((decision, scene.dialler.next_at()), (Decision::WaitUntil(resumes), Some(resumes)));
         scene.now = resumes.minus(NANO);
         assert_eq!(scene.next(), None);
         scene.now = resumes;
     }
     assert_eq!(scene.next_all(), peers);
-    let verdict = scene.end(peers[0], Ended::Unreached);
-    scene.assert_waits(verdict, secs(5));
+    let decision = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(decision, secs(5));
 }
 
 #[test]
@@ -425,7 +429,7 @@ fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
         for _ in 0..100 {
             while let Some(peer) = scene.next() {
                 if peer == v6 {
-                    assert!(matches!(scene.end(v6, ended), Verdict::WaitUntil(_)));
+                    assert!(matches!(scene.end(v6, ended), Decision::WaitUntil(_)));
                 } else {
                     scene.make_ready(peer);
                     reached.push(peer);
@@ -474,7 +478,7 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
     scene.make_ready(second);
     scene.pass(secs(60));
     assert_eq!(scene.next(), None);
-    assert_eq!(scene.end(second, Ended::Lost), Verdict::Restart);
+    assert_eq!(scene.end(second, Ended::Lost), Decision::Restart);
     assert_eq!(scene.next(), Some(second), "a restart is no new dial");
     assert_eq!(scene.next(), None);
 }
@@ -523,10 +527,10 @@ fn a_pause_of_the_only_address_ends_when_it_ends() {
     scene.config.initial_backoff = Duration::from_millis(40);
     scene.dialler.reconfigure(&scene.config);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Unreached);
+    let decision = scene.end(peers[0], Ended::Unreached);
     assert_eq!(scene.next(), None);
     let next_at = scene.dialler.next_at().expect("somebody is wanted");
-    assert_eq!(verdict, Verdict::WaitUntil(next_at));
+    assert_eq!(decision, Decision::WaitUntil(next_at));
     scene.now = next_at;
     assert_eq!(scene.next(), Some(peers[0]));
 }
@@ -538,9 +542,9 @@ fn of_100_000_addresses_that_fail_not_all_are_remembered() {
     for peer in private(count) {
         scene.book = Book::of(&[peer], Standing::Unknown);
         assert_eq!(scene.next(), Some(peer));
-        let verdict = scene.end(peer, Ended::Unreached);
-        let is_remembered = matches!(verdict, Verdict::WaitUntil(_));
-        assert!(is_remembered || verdict == Verdict::Inaccessible);
+        let decision = scene.end(peer, Ended::Unreached);
+        let is_remembered = matches!(decision, Decision::WaitUntil(_));
+        assert!(is_remembered || decision == Decision::Inaccessible);
         if !is_remembered {
             assert_eq!(scene.dialler.records.len(), MAX_DIAL_RECORDS);
         }
@@ -549,8 +553,8 @@ fn of_100_000_addresses_that_fail_not_all_are_remembered() {
     let peers = private(1);
     scene.book = Book::of(&peers, Standing::Unknown);
     assert_eq!(scene.next(), Some(peers[0]));
-    let verdict = scene.end(peers[0], Ended::Unreached);
-    scene.assert_waits(verdict, secs(10));
+    let decision = scene.end(peers[0], Ended::Unreached);
+    scene.assert_waits(decision, secs(10));
     scene.book = Book::default();
     scene.pass(secs(10) + scene.config.restart_window);
     for _ in 0..=MAX_DIAL_RECORDS / CANDIDATE_TRIES {

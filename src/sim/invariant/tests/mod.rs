@@ -18,7 +18,7 @@ use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BANS, MAX_BOOK_PEERS, MAX_OVER_CAPACITY, MAX_PINGS_OUTSTANDING,
-    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNHEARD_GRACE,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNREAD_INPUT_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
@@ -229,7 +229,7 @@ const SWEEPS: &[Doctored] = &[
     (20, |scene| scene.settled = scene.inspection.links[0].ping_due.plus(TICK)),
     (20, |scene| {
         scene.put(ConnectionState::AwaitingHandshake);
-        scene.settled = Instant::ZERO.plus(UNHEARD_GRACE).plus(TICK);
+        scene.settled = Instant::ZERO.plus(UNREAD_INPUT_GRACE).plus(TICK);
         let link = scene.link();
         link.handshake_deadline = Some(Instant::ZERO);
     }),
@@ -243,7 +243,7 @@ const SWEEPS: &[Doctored] = &[
         link.armed_tick = Some(tick_at_or_after(link.deadline) + 1);
     }),
     (21, |scene| {
-        scene.settled = Instant::ZERO.plus(UNHEARD_GRACE).plus(TICK);
+        scene.settled = Instant::ZERO.plus(UNREAD_INPUT_GRACE).plus(TICK);
         let link = scene.link();
         (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
     }),

@@ -37,7 +37,7 @@ pub(crate) fn watch(
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last pongs; send it again to stop at once");
                 // A loop that has ended needs no telling.
-                let _ = handle.command(GeneratorRequest::Finish);
+                let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
                 progress.clear();
@@ -56,8 +56,8 @@ pub(crate) fn watch(
 
 /// Asks for the account as it is now.
 fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
-    let (answer, pending) = Pending::new();
-    let is_asked = handle.command(GeneratorRequest::Report(answer)).is_ok();
+    let (reply, pending) = Pending::new();
+    let is_asked = handle.request(GeneratorRequest::Report(reply)).is_ok();
     let report = if is_asked { wait_for(&pending) } else { None };
     report.map(|report| *report).ok_or_else(|| Failure {
         exit: Exit::StoppedAtOnce(stop),
@@ -81,9 +81,9 @@ impl<'a> Watch<'a> {
     }
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
-        let (answer, pending) = Pending::new();
+        let (reply, pending) = Pending::new();
         // A loop that does not take it has ended, and that is a notice of its own.
-        if handle.command(GeneratorRequest::Progress(answer)).is_ok() {
+        if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }
     }

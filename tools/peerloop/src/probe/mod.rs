@@ -99,7 +99,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
         while let Some(Notice::Stop(stop)) = notices.next(None) {
             stops.note(stop);
             // A loop that has ended needs no telling.
-            let _ = handle.command(Abort(stop));
+            let _ = handle.request(Abort(stop));
         }
     }
     let panicked = || Err(Failure::run(format!("probing {}: the loop's thread panicked", args.target)));

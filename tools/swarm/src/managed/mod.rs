@@ -261,7 +261,7 @@ impl ManagedWorld {
         match deed {
             Deed::Ban { host, length } => drop(handle.ban(ip_of(host), length)),
             Deed::Unban { host } => drop(handle.unban(ip_of(host))),
-            Deed::Dial { host } => drop(handle.command(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
+            Deed::Dial { host } => drop(handle.request(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
             Deed::Close { pick: number } => {
                 if let Some(peer) = pick(number) {
                     self.dismiss(peer);
@@ -271,7 +271,7 @@ impl ManagedWorld {
             Deed::Judge { pick: number, reason } => {
                 if let Some(peer) = pick(number) {
                     self.dismiss(peer);
-                    drop(handle.command(Order::Judge(peer, reason)));
+                    drop(handle.request(Order::Judge(peer, reason)));
                 }
             }
             Deed::Retune { trusted, learn_addresses, fixed } => self.retune(trusted, learn_addresses, fixed),
