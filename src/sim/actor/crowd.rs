@@ -1,8 +1,7 @@
-//! One host with any number of connections, each played by a persona.
+//! One host with any number of connections, each with its own persona.
 //!
-//! A crowd is driven like a loop and costs a few dozen bytes for each idle honest connection, beside what the virtual
-//! kernel keeps. It works off what has happened, in the order in which it happened, and never looks at a connection to
-//! which nothing did.
+//! A crowd is driven like a loop and costs a few dozen bytes for each idle honest connection, in addition to the
+//! virtual kernel's memory. It handles events in their order and never looks at a connection without one.
 
 use super::super::driver::Actor;
 use super::super::net::SimNet;
@@ -24,11 +23,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const READ_BLOCK_BYTES: usize = 64 * 1024;
-/// Most timers, dials and accepts of one turn; the rest is done in the next.
+/// Maximum timers, dials and accepts of one turn; the rest is done in the next.
 const TIMERS_PER_TURN: usize = 4_096;
 const DIALS_PER_TURN: usize = 1_024;
 const ACCEPTS_PER_TURN: usize = 1_024;
-/// Most addresses that a crowd dials from.
+/// Maximum addresses that a crowd dials from.
 const MAX_SOURCES: u32 = 4_096;
 
 /// A host of a [`World`](crate::sim::World) whose connections are played by personas.
@@ -59,11 +58,11 @@ struct Listener {
     cast: Box<dyn FnMut(u64) -> Role>,
     accepted: u64,
     is_ready: bool,
-    /// When it is tried again after it has failed.
+    /// When accepting is retried after a failure.
     retry_at: Instant,
 }
 
-/// Dials that are to come, as many as are `left`.
+/// A series of dials, `left` of which are still due.
 struct Dial {
     at: Instant,
     order: u64,
@@ -76,7 +75,7 @@ struct Dial {
 }
 
 impl Crowd {
-    /// An empty crowd on a host of its own, which draws from `chance`.
+    /// Returns an empty crowd on a host of its own, which draws from `chance`.
     pub fn new(net: SimNet, chance: Chance) -> Self {
         Self {
             now: net.now(),
@@ -96,7 +95,7 @@ impl Crowd {
         }
     }
 
-    /// Dials from `count` addresses in turn, because the ports of one are few.
+    /// Dials from `count` addresses in turn, because one address has few ports.
     ///
     /// # Panics
     ///
@@ -108,7 +107,8 @@ impl Crowd {
         self
     }
 
-    /// One of the addresses that only this crowd dials from, by which a peer can be told from the others.
+    /// Returns one of the addresses that only this crowd dials from, by which a test distinguishes one peer from the
+    /// others.
     pub fn source(&self, index: u32) -> IpAddr {
         let host = u32::try_from(self.net.host()).expect("hosts are few");
         Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * MAX_SOURCES + index % MAX_SOURCES).into()
@@ -119,14 +119,14 @@ impl Crowd {
         self.dial_at(self.net.now(), to, None, role);
     }
 
-    /// Opens a connection at a moment, from an address if it matters which.
+    /// Opens a connection at a moment, from a given address or from any.
     pub fn dial_at(&mut self, at: Instant, to: SocketAddr, source: Option<IpAddr>, role: impl Into<Role>) {
         let mut role = Some(role.into());
         self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("it is cast once"));
     }
 
-    /// Opens `count` connections, the first at `from` and each of the others `every` after the one before; `cast` is
-    /// told how many were before.
+    /// Opens `count` connections, the first at `from` and each further one `every` later; `cast` receives the number
+    /// of connections opened before.
     pub fn dial_many(
         &mut self,
         to: SocketAddr,
@@ -138,11 +138,11 @@ impl Crowd {
         self.push_dials(from, to, None, every, count, cast);
     }
 
-    /// Listens at a port of the host; `cast` is told how many were accepted there before.
+    /// Listens at a port of the host; `cast` receives the number of connections accepted there before.
     ///
     /// # Errors
     ///
-    /// As the virtual kernel says.
+    /// Those of the virtual kernel.
     pub fn listen(&mut self, port: u16, cast: impl FnMut(u64) -> Role + 'static) -> io::Result<SocketAddr> {
         let index = u32::try_from(self.listeners.len()).expect("listeners are few");
         let address = self.net.listen(index, SocketAddr::new(self.net.ip(), port))?;
@@ -151,22 +151,22 @@ impl Crowd {
         Ok(address)
     }
 
-    /// Connections that are open or being opened.
+    /// Returns the number of connections that are open or being opened.
     pub fn len(&self) -> usize {
         self.seats.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
 
-    /// Dials that are still to come.
+    /// Returns the number of dials still due.
     pub fn dials_left(&self) -> u64 {
         self.dials.iter().map(|dial| dial.left).sum()
     }
 
-    /// The host's network.
+    /// Returns the host's network.
     pub fn net(&self) -> &SimNet {
         &self.net
     }
@@ -305,7 +305,7 @@ impl Crowd {
         }
     }
 
-    /// Has it read in this turn or the next one, if there is something to read and the persona wants it.
+    /// Queues a read for this turn or the next, if there is something to read and the persona wants it.
     fn list(&mut self, id: LinkId) {
         let Some(wire) = self.wire(id) else { return };
         if wire.is_readable && wire.appetite > 0 && !wire.is_listed {
@@ -367,7 +367,7 @@ impl Crowd {
         }
     }
 
-    /// Lets the persona act, and then does what it wished.
+    /// Lets the persona act, and then carries out its wish.
     fn play(&mut self, id: LinkId, act: impl FnOnce(&mut dyn Persona, &mut Line<'_>)) {
         let Self { net, seats, timers, out, chance, now, .. } = self;
         let Some(Seat { role, wire }) = seats.get_mut(id.slot()) else { return };
@@ -475,7 +475,7 @@ impl PartialOrd for Dial {
     }
 }
 
-/// The heap gives its greatest first, which is to be the earliest.
+/// The heap returns its greatest first, so the order is reversed: the earliest is the greatest.
 impl Ord for Dial {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())

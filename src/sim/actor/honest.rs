@@ -1,9 +1,10 @@
-//! The reference peer: an SV Node as the loop should see it, and a witness of how the loop treats one.
+//! The reference peer: an SV Node as the loop sees it, and a witness of the loop's behaviour.
 //!
-//! It completes the handshake from either side, answers pings, sends its own if it is to, and checks that all that
-//! comes is right: frames whole and in order, checksums, the version first and the verack next, nothing twice that is
-//! said once, pongs for its own pings only. What is wrong goes to its [`Journal`](super::Journal). It never misbehaves,
-//! so a loop that ends its connection has to have a reason of its own.
+//! It completes the handshake from either side, answers pings, sends its own if its profile asks for it, and checks
+//! everything that it receives: whole frames in order, checksums, the version first and the verack next, no
+//! repetition of messages that are sent once, and pongs for its own pings only. It reports faults to its
+//! [`Journal`](super::Journal). It never misbehaves, so a loop that ends its connection must have a reason of its
+//! own.
 
 use super::journal::{Tally, Wrong};
 use super::line::Line;
@@ -15,7 +16,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Time after which an honest peer gives up a handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
+/// Time after which an honest peer ends an incomplete handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One honest peer, 32 bytes.
@@ -37,7 +38,7 @@ struct Seen {
 }
 
 impl Honest {
-    /// A peer of this kind, that dials or accepts.
+    /// Returns a peer of this kind, which dials or accepts.
     pub fn new(profile: &Rc<Profile>) -> Self {
         let profile = Rc::clone(profile);
         Self { profile, reader: Reader::default(), awaited: 0, pings: 0, seen: Seen::default() }

@@ -1,16 +1,16 @@
-//! What honest peers have seen of the loop: counts, and every case in which it was wrong.
+//! Honest peers' record of the loop: counts, and every case in which it was wrong.
 //!
-//! Many peers share one journal. It never judges how fast the loop was, except that a peer gives up a handshake and a
-//! pong that do not come.
+//! Many peers share one journal. It does not judge the loop's speed, except that a peer complains about a handshake
+//! or a pong that is too slow.
 
 use crate::time::Instant;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Complaints that are kept; all are counted.
+/// Maximum complaints kept; all are counted.
 const COMPLAINTS_KEPT: usize = 64;
 
-/// The shared record of any number of honest peers. Cheap to clone: all clones are the same.
+/// The shared record of any number of honest peers. Clones are cheap and share one record.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
     book: Rc<RefCell<Book>>,
@@ -22,28 +22,28 @@ struct Book {
     complaints: Vec<Complaint>,
 }
 
-/// What was counted so far, for all peers together.
+/// Counts so far, of all peers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Connections that were established.
+    /// Connections established.
     pub opened: u64,
-    /// Handshakes that were completed.
+    /// Handshakes completed.
     pub ready: u64,
     /// Connections that the loop ended in an orderly way.
     pub closed: u64,
     /// Connections that failed: refused, reset, unreachable.
     pub failed: u64,
-    /// Of those that were closed, how many ended inside a frame.
+    /// Closed connections that ended inside a frame.
     pub torn: u64,
-    /// Rejects that the loop sent.
+    /// Rejects received from the loop.
     pub rejects: u64,
-    /// Messages of all kinds.
+    /// Messages of all kinds received from the loop.
     pub messages: u64,
-    /// Pings that were answered.
+    /// Pings of the loop that were answered.
     pub pings_answered: u64,
-    /// Pings that were sent.
+    /// Pings sent to the loop.
     pub pings_sent: u64,
-    /// Pongs that answered one of them.
+    /// Pongs that match one of those pings.
     pub pongs: u64,
     /// Cases in which the loop was wrong.
     pub complaints: u64,
@@ -52,41 +52,41 @@ pub struct Tally {
 /// A case in which the loop was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// When it was seen.
+    /// When the peer noticed it.
     pub at: Instant,
-    /// Which connection of the crowd it was, by [`Line::serial`](super::Line::serial).
+    /// The connection's number in the crowd, as [`Line::serial`](super::Line::serial) returns it.
     pub serial: u32,
-    /// What was wrong.
+    /// The loop's fault.
     pub what: Wrong,
 }
 
-/// What a correct loop never does to an honest peer.
+/// A fault that a correct loop never shows to an honest peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// A frame does not begin with the magic: frames are torn or mixed.
     Magic,
-    /// A payload is not what its checksum says.
+    /// A payload does not match its checksum.
     Checksum,
-    /// A message is longer than was announced to be acceptable.
+    /// A message is longer than the peer's announced maximum.
     TooLong,
-    /// A payload is not what its command demands.
+    /// A payload does not fit its command.
     Malformed,
-    /// Something came before the version.
+    /// A message arrived before the version.
     BeforeVersion,
-    /// Something other than a reject came between version and verack.
+    /// A message other than a reject arrived between version and verack.
     BeforeVerack,
-    /// What is sent once came twice.
+    /// A message that is sent once arrived twice.
     Repeated,
-    /// A pong answers no ping in flight.
+    /// A pong matches no ping in flight.
     StrayPong,
-    /// No pong came before the next ping was due.
+    /// No pong arrived before the next ping was due.
     NoPong,
     /// The handshake was not complete after a minute.
     NoHandshake,
 }
 
 impl Wrong {
-    /// Whether it is that something did not come, which may have causes outside of the loop.
+    /// Whether this is a missing message, which may have causes outside the loop.
     pub const fn is_silence(self) -> bool {
         match self {
             Self::NoPong | Self::NoHandshake => true,
@@ -103,17 +103,17 @@ impl Wrong {
 }
 
 impl Journal {
-    /// An empty journal.
+    /// Returns an empty journal.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
         self.book.borrow().tally
     }
 
-    /// The first complaints, at most 64.
+    /// Returns the first complaints, at most 64.
     pub fn complaints(&self) -> Vec<Complaint> {
         self.book.borrow().complaints.clone()
     }

@@ -1,7 +1,7 @@
-//! What a persona acts through: its own connection, its own timer, and its crowd's chance.
+//! A persona's means to act: its own connection, its own timer, and its crowd's random numbers.
 //!
-//! What is sent in one call of a persona leaves in as few writes as can be; what the kernel does not take is kept, up
-//! to [`MAX_UNSENT_BYTES`].
+//! Bytes sent in one call of a persona are written with as few writes as possible; bytes that the kernel does not
+//! accept are kept, up to [`MAX_UNSENT_BYTES`].
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -12,10 +12,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::ErrorKind;
 
-/// Most bytes that wait for the kernel to take them, per connection.
+/// Maximum bytes per connection that wait for the kernel.
 pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// What one persona sends is handed to the kernel at the latest when so much of it was gathered.
+/// Number of gathered bytes at which they are written to the kernel before the call ends.
 const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// A persona's connection, for the time of one call.
@@ -24,14 +24,14 @@ pub struct Line<'a> {
     pub(super) net: &'a mut SimNet,
     pub(super) wire: &'a mut Wire,
     pub(super) timers: &'a mut Timers,
-    /// Sent in this call and not handed to the kernel yet.
+    /// Sent in this call and not written to the kernel yet.
     pub(super) out: &'a mut Vec<u8>,
     pub(super) chance: &'a Chance,
     pub(super) id: LinkId,
     pub(super) now: Instant,
 }
 
-/// What a crowd knows of one connection.
+/// A crowd's state of one connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) generation: u32,
@@ -47,22 +47,22 @@ pub(super) struct Wire {
     pub(super) is_opening: bool,
     pub(super) is_readable: bool,
     pub(super) is_hung_up: bool,
-    /// It stands in the crowd's list of those to be read.
+    /// It stands in the crowd's list of connections to read.
     pub(super) is_listed: bool,
-    /// The kernel has refused something, and says when there is room.
+    /// The kernel has refused a write, and reports when there is room.
     pub(super) is_blocked: bool,
 }
 
-/// What is to become of a connection.
+/// A connection's intended future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Stay,
-    /// Say that nothing more comes when all is sent.
+    /// Shut down sending when everything is sent.
     Finish,
     Finished,
     Close,
     Reset,
-    /// The kernel has reported its end to a write.
+    /// A write reported the connection's end.
     Broken(ErrorKind),
 }
 
@@ -72,17 +72,17 @@ pub(super) struct Unsent {
     sent: usize,
 }
 
-/// The timers of a crowd, each as its moment and its link.
+/// A crowd's timers, each as its moment and its link.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, LinkId)>>);
 
 impl Line<'_> {
-    /// The moment of this call.
+    /// Returns the moment of this call.
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// A number that no other connection of the crowd has had.
+    /// Returns a number that no other connection of the crowd has had.
     pub fn serial(&self) -> u32 {
         self.wire.generation
     }
@@ -92,13 +92,13 @@ impl Line<'_> {
         self.wire.is_dialled
     }
 
-    /// The crowd's own source of chance.
+    /// Returns the crowd's own source of random numbers.
     pub fn chance(&self) -> &Chance {
         self.chance
     }
 
-    /// Sends all of `bytes`, now or when there is room; returns `false`, having sent nothing, if too much waits already
-    /// or nothing can be sent any more.
+    /// Sends all of `bytes`, now or when there is room. Returns `false`, having sent nothing, if too much waits
+    /// already or the connection can no longer send.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return false;
@@ -110,8 +110,8 @@ impl Line<'_> {
         true
     }
 
-    /// Sends as much of `bytes` as the kernel takes at once and keeps nothing; returns how much that was. The persona
-    /// hears of room if it was not all.
+    /// Sends as much of `bytes` as the kernel accepts at once and keeps nothing; returns how much that was. If it was
+    /// not all, the persona is called when there is room.
     pub fn offer(&mut self, bytes: &[u8]) -> usize {
         self.hand_over();
         if self.wire.wish != Wish::Stay || self.wire.is_blocked || self.wire.unsent.is_some() {
@@ -120,17 +120,17 @@ impl Line<'_> {
         self.wire.write(self.net, self.id, bytes)
     }
 
-    /// Bytes that wait to be sent.
+    /// Returns the bytes that wait to be sent.
     pub fn unsent_bytes(&self) -> usize {
         self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
-    /// Whether the kernel took less than it was given: it says when there is room.
+    /// Whether the kernel accepted less than offered; it reports when there is room.
     pub fn is_blocked(&self) -> bool {
         self.wire.is_blocked || self.wire.unsent.is_some()
     }
 
-    /// Sends nothing more, and says so to the other side when all is sent.
+    /// Shuts down sending when everything is sent.
     pub fn finish(&mut self) {
         self.hand_over();
         if self.wire.wish == Wish::Stay {
@@ -138,7 +138,7 @@ impl Line<'_> {
         }
     }
 
-    /// Closes the connection after this call, with what the kernel has taken by then.
+    /// Closes the connection after this call, with the bytes that the kernel has accepted by then.
     pub fn close(&mut self) {
         self.hand_over();
         self.wire.wish = Wish::Close;
@@ -150,7 +150,7 @@ impl Line<'_> {
         self.wire.wish = Wish::Reset;
     }
 
-    /// Asks to be called at `moment`, in place of any other; [`Instant::MAX`] is never.
+    /// Asks to be called at `moment`, instead of any other; [`Instant::MAX`] is never.
     pub fn wake_at(&mut self, moment: Instant) {
         self.wire.due = moment;
         if moment < self.wire.armed {
@@ -159,17 +159,17 @@ impl Line<'_> {
         }
     }
 
-    /// When it is to be called; [`Instant::MAX`] is never.
+    /// Returns when the persona is called next; [`Instant::MAX`] is never.
     pub fn wakes_at(&self) -> Instant {
         self.wire.due
     }
 
-    /// Reads nothing from here on, not even an end.
+    /// Reads nothing from now on, not even an end.
     pub fn stop_reading(&mut self) {
         self.wire.appetite = 0;
     }
 
-    /// Reads whatever comes.
+    /// Reads everything that arrives.
     pub fn start_reading(&mut self) {
         self.wire.appetite = u32::MAX;
     }
@@ -179,12 +179,12 @@ impl Line<'_> {
         self.wire.appetite = len_bytes.min(u32::MAX - 1);
     }
 
-    /// What was sent in this call so far, taken back.
+    /// Withdraws the bytes sent in this call so far.
     pub(super) fn take_back(&mut self, into: &mut impl Extend<u8>) {
         into.extend(self.out.drain(..));
     }
 
-    /// Gives the kernel what was gathered, and keeps the rest.
+    /// Writes the gathered bytes to the kernel, and keeps the rest.
     pub(super) fn hand_over(&mut self) {
         if self.out.is_empty() {
             return;
@@ -219,7 +219,7 @@ impl Wire {
         }
     }
 
-    /// Sends what waits.
+    /// Sends the waiting bytes.
     pub(super) fn flush(&mut self, net: &mut SimNet, id: LinkId) {
         let Some(mut unsent) = self.unsent.take() else { return };
         unsent.sent += self.write(net, id, &unsent.bytes[unsent.sent..]);

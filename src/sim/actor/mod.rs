@@ -1,12 +1,12 @@
-//! The peers of a simulated world: honest ones, odd ones and hostile ones, as many as one likes.
+//! Peers of a simulated world: honest, odd and hostile ones, in any number.
 //!
-//! A [`Crowd`] is a host whose connections are each played by a [`Persona`], which is told what happens and acts
-//! through its [`Line`]. [`Honest`] is the reference peer and a witness: what it sees of the loop goes to a
-//! [`Journal`]. All actors speak a codec of their own, made from the protocol's byte vectors, and draw chance from
-//! their crowd's stream only.
+//! A [`Crowd`] is a host with a [`Persona`] for each of its connections. The crowd calls the persona for each event,
+//! and the persona acts through its [`Line`]. [`Honest`] is the reference peer and a witness: it records its
+//! observations of the loop in a [`Journal`]. All actors use a codec of their own, made from the protocol's byte
+//! vectors, and draw random numbers from their crowd's stream only.
 //!
-//! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] has the hostile
-//! peers, each with the [`Expectation`] of what the loop has to do about it.
+//! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] holds the
+//! hostile peers, each with the [`Expectation`] of how the loop must react.
 
 pub mod byzantine;
 

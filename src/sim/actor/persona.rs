@@ -1,4 +1,4 @@
-//! Who plays a connection, and what the loop owes to it.
+//! Personas, which play one side of a connection, and the reactions that they expect from the loop.
 
 use super::line::Line;
 use crate::error::CloseReason;
@@ -6,50 +6,50 @@ use crate::time::Instant;
 use std::io;
 use std::time::Duration;
 
-/// One side of one connection, without any input or output of its own: it is told what happens and acts through its
-/// [`Line`].
+/// One side of one connection, without any input or output of its own: the crowd calls it for each event, and it acts
+/// through its [`Line`].
 pub trait Persona {
-    /// The connection is established.
+    /// Handles the established connection.
     fn opened(&mut self, line: &mut Line<'_>);
 
-    /// Bytes came; where they are cut means nothing.
+    /// Handles received bytes; the borders between calls mean nothing.
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]);
 
-    /// The moment of [`Line::wake_at`] has come.
+    /// Handles the moment that [`Line::wake_at`] asked for.
     fn due(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }
 
-    /// All that waited to be sent was taken by the kernel.
+    /// Handles an empty queue: the kernel accepted everything that waited to be sent.
     fn writable(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }
 
-    /// The connection is over, and not by this persona's own wish.
+    /// Handles the end of a connection that this persona did not end itself.
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }
 }
 
-/// How a connection came to its end.
+/// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The other side has closed it in an orderly way.
+    /// The other side closed it in an orderly way.
     ByPeer,
     /// It failed, or was never established.
     Failed(io::ErrorKind),
 }
 
-/// What the loop has to do about a peer.
+/// The reaction to a peer that the loop owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Not close it for anything that it does.
+    /// The loop never closes the peer.
     Kept,
-    /// Close it.
+    /// The loop closes the peer.
     ClosedBy {
-        /// The labels of the reasons that are right, as [`CloseReason::label`] gives them.
+        /// The labels of the correct reasons, as [`CloseReason::label`] returns them.
         reasons: &'static [&'static str],
-        /// The most time after the peer's first deed.
+        /// The maximum time after the peer's first attack step.
         within: Duration,
     },
 }
@@ -57,7 +57,7 @@ pub enum Expectation {
 /// Whether an [`Expectation`] was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It was, or it may still be.
+    /// It was met, or may still be met.
     Right,
     /// The loop closed a peer that it had to keep.
     NotKept(CloseReason),
@@ -68,8 +68,8 @@ pub enum Judgement {
 }
 
 impl Expectation {
-    /// Judges a peer whose first deed was at `since`, and which the loop has `closed` for a reason or not yet. `slack`
-    /// is what a deadline may be missed by, for a loop that rounds to ticks or was held up.
+    /// Judges a peer whose first attack step was at `since`, and which the loop has `closed` for a reason or not yet.
+    /// `slack` is added to the deadline, for a loop that rounds to ticks or was delayed.
     pub fn judge(
         &self,
         since: Instant,

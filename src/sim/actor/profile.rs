@@ -1,11 +1,11 @@
-//! What all peers of one kind have in common: who they say they are, and how they go about a handshake.
+//! Everything that peers of one kind have in common: their `version` and the way they perform a handshake.
 
 use super::super::tape;
 use super::journal::Journal;
 use super::reference::{self, Spares};
 use std::time::Duration;
 
-/// Where the nonce lies in the payload of a `version`.
+/// Offset of the nonce in the payload of a `version`.
 const NONCE_AT: usize = 72;
 const PROTOCONF: &[u8] = b"\x02\x00\x00\x20\x00\x15BlockPriority,Default";
 /// The last protocol version without pongs.
@@ -20,14 +20,14 @@ pub struct Profile {
     pub(super) ping_every: Option<Duration>,
     pub(super) is_eager: bool,
     pub(super) verack: Vec<u8>,
-    /// What follows the verack.
+    /// Frames sent behind the verack.
     pub(super) after_verack: Vec<u8>,
-    /// What is said when the handshake is complete.
+    /// Frames sent when the handshake is complete.
     pub(super) when_ready: Vec<u8>,
     version: Vec<u8>,
 }
 
-/// How much of a `version` is sent; each of these leaves out one field more than the one before.
+/// How much of a `version` is sent; each variant omits one field more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionTail {
     /// All fields, the association id empty.
@@ -40,18 +40,18 @@ pub enum VersionTail {
     UserAgent,
     /// Up to the nonce.
     Nonce,
-    /// The four fields that every version has.
+    /// The four fields that every `version` has.
     Receiver,
 }
 
 impl VersionTail {
-    /// All of them, the longest first.
+    /// All tails, the longest first.
     pub const ALL: [Self; 6] =
         [Self::AssociationId, Self::Relay, Self::Height, Self::UserAgent, Self::Nonce, Self::Receiver];
 }
 
 impl Profile {
-    /// An SV Node on the network with this magic, which never pings.
+    /// Returns an SV Node on the network with this magic, which never pings.
     pub fn new(magic: [u8; 4], journal: &Journal) -> Self {
         Self {
             magic,
@@ -66,14 +66,14 @@ impl Profile {
         }
     }
 
-    /// Pings in regular intervals from the handshake on, if the protocol version has pongs; one interval is the time
-    /// that a pong may take.
+    /// Pings at regular intervals after the handshake, if the protocol version has pongs; a pong must arrive within
+    /// one interval.
     #[must_use]
     pub fn pinging(self, every: Duration) -> Self {
         Self { ping_every: Some(every), ..self }
     }
 
-    /// Claims another protocol version, and leaves out what that does not know.
+    /// Claims another protocol version, and omits what that version does not have.
     #[must_use]
     pub fn with_protocol_version(mut self, version: i32) -> Self {
         self.version[..4].copy_from_slice(&version.to_le_bytes());
@@ -94,7 +94,7 @@ impl Profile {
         self
     }
 
-    /// Calls itself something else.
+    /// Sends another user agent.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
         let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
@@ -102,19 +102,19 @@ impl Profile {
         self
     }
 
-    /// Says nothing of its limits.
+    /// Sends no `protoconf`.
     #[must_use]
     pub fn without_protoconf(self) -> Self {
         Self { after_verack: Vec::new(), ..self }
     }
 
-    /// Says all that it has to say when the connection opens, in one segment, and waits for nothing.
+    /// Sends everything when the connection opens, in one segment, and waits for nothing.
     #[must_use]
     pub fn eager(self) -> Self {
         Self { is_eager: true, ..self }
     }
 
-    /// The `version` frame of the connection with this serial number.
+    /// Returns the `version` frame of the connection with this serial number.
     pub(super) fn version_frame(&self, serial: u32) -> Vec<u8> {
         reference::frame(self.magic, "version", &self.version_payload(serial))
     }
@@ -128,12 +128,12 @@ impl Profile {
     }
 }
 
-/// The `count`-th nonce of a connection, never 0. Nobody has to be unable to guess it.
+/// Returns a connection's `count`-th nonce, never 0. It need not be unpredictable.
 pub(super) fn nonce_of(serial: u32, count: u32) -> u64 {
     tape::next(&mut (u64::from(serial) << 32 | u64::from(count))).max(1)
 }
 
-/// The payload of a `version` with the time of the world's beginning and a nonce of zeros.
+/// Returns the payload of a `version` with the world's start time and a nonce of zeros.
 fn version_payload(protocol_version: i32, tail: VersionTail, user_agent: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     let services = 0x21_u64.to_le_bytes();

@@ -1,6 +1,6 @@
-//! Peers that are honest and yet unlike others: old ones, terse ones, hasty ones and very slow ones.
+//! Honest peers that differ from the reference: old protocols, few messages, everything at once, and very slow ones.
 //!
-//! The loop has to treat each of them as it treats the reference peer, and what they see goes to the same journal.
+//! The loop must treat each of them like the reference peer, and they report to the same journal.
 
 use super::honest::Honest;
 use super::line::Line;
@@ -12,21 +12,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The pause between two bytes of a peer that sends each by itself: its handshake takes four seconds.
+/// The pause between two bytes of a peer that sends each one separately: its handshake lasts four seconds.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is odd about a peer.
+/// An honest peer's deviation from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirk {
     /// It speaks an older protocol.
     OldVersion(i32),
     /// Its `version` ends early.
     ShortVersion(VersionTail),
-    /// It says nothing of its limits.
+    /// It sends no `protoconf`.
     NoProtoconf,
-    /// It says all that it has to say when the connection opens, in one segment.
+    /// It sends everything when the connection opens, in one segment.
     OneSegment,
-    /// It sends each byte by itself.
+    /// It sends each byte separately.
     OneByteAtATime,
 }
 
@@ -58,7 +58,7 @@ impl Quirk {
 }
 
 impl Odd {
-    /// Peers that are like `profile` but for the quirk.
+    /// Returns peers like `profile` except for the quirk.
     pub fn new(quirk: Quirk, profile: Profile) -> Self {
         let profile = match quirk {
             Quirk::OldVersion(version) => profile.with_protocol_version(version),
@@ -70,7 +70,7 @@ impl Odd {
         Self { quirk, profile: Rc::new(profile) }
     }
 
-    /// One of them.
+    /// Returns one of these peers.
     pub fn role(&self) -> Role {
         let honest = Honest::new(&self.profile);
         match self.quirk {
@@ -80,7 +80,7 @@ impl Odd {
     }
 }
 
-/// An honest peer whose every byte leaves by itself.
+/// An honest peer that sends every byte separately.
 #[derive(Debug)]
 struct Dripping {
     honest: Honest,
@@ -94,7 +94,7 @@ impl Dripping {
         Self { honest, waiting: VecDeque::new(), honest_due: Instant::MAX, next_byte_at: Instant::MAX }
     }
 
-    /// Lets the honest peer act, and keeps back what it sends.
+    /// Lets the honest peer act, and holds back its output.
     fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
         line.wake_at(self.honest_due);
         act(&mut self.honest, line);

@@ -1,8 +1,8 @@
-//! The wire as the actors speak it: a second codec, made from the protocol's byte vectors.
+//! The actors' wire format: a second codec, made from the protocol's byte vectors.
 //!
-//! It shares no line with the codec of the loop under test, so that a mistake in one is not answered by the same
-//! mistake in the other. A [`Reader`] takes frames out of a stream however it was cut, keeps small payloads, hashes
-//! large ones as they come, and between frames owns nothing.
+//! It shares no line with the codec of the loop under test, so that a mistake in one is not hidden by the same
+//! mistake in the other. A [`Reader`] extracts frames from a stream however it was cut, keeps small payloads, hashes
+//! large ones as they arrive, and between frames owns nothing.
 
 use super::journal::Wrong;
 use sha2::{Digest, Sha256};
@@ -13,9 +13,9 @@ pub(super) const HEAD: usize = 24;
 const EXTENDED_HEAD: usize = 44;
 /// Payloads up to this many bytes are kept whole.
 const MAX_KEPT: u64 = 64 * 1024;
-/// What we announce: nobody may send more in an ordinary message.
+/// Our announced maximum for the payload of an ordinary message.
 const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
-/// Half-received frames kept for reuse, and the room that each of them may keep.
+/// Half-received frames kept for reuse, and the maximum capacity of each.
 const MAX_SPARES: usize = 64;
 const MAX_SPARE_ROOM: usize = 4 * 1024;
 
@@ -23,9 +23,9 @@ const MAX_SPARE_ROOM: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) command: [u8; 12],
-    /// The whole frame; only its header if the payload is larger than what is kept.
+    /// The whole frame; only its header if the payload is too large to be kept.
     pub(super) frame: &'a [u8],
-    /// As far as it was kept.
+    /// As much as was kept.
     pub(super) payload: &'a [u8],
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct Partial {
     bytes: Vec<u8>,
-    /// Bytes of payload that came, kept or not.
+    /// Payload bytes received, kept or not.
     received: u64,
     hasher: Sha256,
     is_whole: bool,
@@ -58,7 +58,7 @@ struct Head {
 }
 
 impl Head {
-    /// The header at the beginning of `bytes`, if all of it is there.
+    /// Reads the header at the beginning of `bytes`, if all of it is there.
     fn read(bytes: &[u8], magic: [u8; 4]) -> Result<Option<Self>, Wrong> {
         let seen = bytes.len().min(4);
         if bytes[..seen] != magic[..seen] {
@@ -87,9 +87,9 @@ impl Head {
 }
 
 impl Reader {
-    /// Lets `hear` hear every frame of the stream that `input`, which is what came last, has made whole.
+    /// Calls `hear` for every frame that `input`, the newest bytes of the stream, completes.
     ///
-    /// What comes of a payload that is too large to be kept is shown to `large` with its offset.
+    /// Received pieces of a payload that is too large to be kept are passed to `large` with their offset.
     pub(super) fn read(
         &mut self,
         mut input: &[u8],
@@ -104,7 +104,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next whole frame.
+    /// Returns the next whole frame.
     fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b [u8],
@@ -203,7 +203,7 @@ impl Spares {
     }
 }
 
-/// The first four bytes of the payload's double hash.
+/// Returns the first four bytes of the payload's double hash.
 pub(super) fn checksum(payload: &[u8]) -> [u8; 4] {
     twice(Sha256::new_with_prefix(payload))
 }
@@ -212,7 +212,7 @@ pub(super) fn twice(hasher: Sha256) -> [u8; 4] {
     array(&Sha256::digest(hasher.finalize()))
 }
 
-/// A header that claims whatever it is told to.
+/// Builds a header with any claims.
 pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u8; 4]) -> [u8; HEAD] {
     let mut bytes = [0; HEAD];
     bytes[..4].copy_from_slice(&magic);
@@ -222,7 +222,7 @@ pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u
     bytes
 }
 
-/// An extended header, whose basic part has `checksum`.
+/// Builds an extended header, whose basic part has `checksum`.
 pub(super) fn extended(magic: [u8; 4], command: &str, len_bytes: u64, checksum: [u8; 4]) -> [u8; EXTENDED_HEAD] {
     let mut bytes = [0; EXTENDED_HEAD];
     bytes[..HEAD].copy_from_slice(&header(magic, "extmsg", u32::MAX, checksum));
@@ -231,13 +231,13 @@ pub(super) fn extended(magic: [u8; 4], command: &str, len_bytes: u64, checksum: 
     bytes
 }
 
-/// A frame that is right.
+/// Builds a correct frame.
 pub(super) fn frame(magic: [u8; 4], command: &str, payload: &[u8]) -> Vec<u8> {
     let len_bytes = u32::try_from(payload.len()).expect("actors send small payloads in one piece");
     [&header(magic, command, len_bytes, checksum(payload)), payload].concat()
 }
 
-/// A `ping` or `pong`, without any allocation.
+/// Builds a `ping` or `pong`, without any allocation.
 pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEAD + 8] {
     let nonce = nonce.to_le_bytes();
     let mut bytes = [0; HEAD + 8];
@@ -246,14 +246,14 @@ pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEA
     bytes
 }
 
-/// The answer to a `ping`: the same frame with another letter.
+/// Builds the pong for a `ping`: the same frame with another letter.
 pub(super) fn pong_to(ping: &[u8]) -> Option<[u8; HEAD + 8]> {
     let mut pong: [u8; HEAD + 8] = ping.try_into().ok()?;
     pong[5] = b'o';
     Some(pong)
 }
 
-/// The nonce of a `ping` or `pong`, if that is all of its payload.
+/// Reads the nonce of a `ping` or `pong`, if that is all of its payload.
 pub(super) fn nonce_of(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }
@@ -311,7 +311,7 @@ mod tests {
                 };
                 reader.read(input, MAIN, &spares, large, hear).unwrap();
             }
-            // The large one is shown in parts, unless it lies whole in one piece.
+            // The large payload is passed on in parts, unless it lies whole in one piece.
             let kept = if piece == stream.len() { 100_000 } else { 0 };
             let expected: Vec<(Vec<u8>, usize, usize)> = vec![
                 (b"vers".to_vec(), 100, 124),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn faults_are_named() {
         let read = |bytes: &[u8]| {
             Reader::default().read(bytes, MAIN, &Spares::default(), |_, _| {}, |message| panic!("{message:?}"))
         };

@@ -1,22 +1,22 @@
-//! The persona of one connection in a crowd.
+//! One connection's persona in a crowd.
 //!
-//! It is drawn once and never changes. Nothing here sends anything.
+//! It is drawn once and never changes. This module sends nothing.
 
 use super::honest::Honest;
 use super::persona::Persona;
 use std::fmt;
 
-/// Who plays a connection of a [`Crowd`](super::Crowd): honest peers lie in its table itself, for there may be a
-/// million.
+/// The persona of a [`Crowd`](super::Crowd)'s connection. Honest peers are stored inline in the crowd's table,
+/// because a crowd may hold a million of them.
 pub enum Role {
     /// The reference peer.
     Honest(Honest),
-    /// Anybody else.
+    /// Any other persona.
     Other(Box<dyn Persona>),
 }
 
 impl Role {
-    /// Anybody but the reference peer.
+    /// Wraps any persona but the reference peer.
     pub fn of(persona: impl Persona + 'static) -> Self {
         Self::Other(Box::new(persona))
     }

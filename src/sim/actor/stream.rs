@@ -1,6 +1,7 @@
-//! Streams of gigabytes that take no memory: a source that generates them, and a sink that knows every byte to come.
+//! Streams of gigabytes that need no memory: a source that generates them, and a sink that knows every byte in
+//! advance.
 //!
-//! The bytes of a [`Cargo`] follow from their place, so that nobody keeps them. They repeat after a prime number of
+//! The bytes of a [`Cargo`] follow from their offset, so they need not be stored. They repeat after a prime number of
 //! bytes: a piece that is lost, doubled or moved by less than that shows at once, and any other by the length.
 
 use super::line::Line;
@@ -23,25 +24,25 @@ const COMMAND: &str = "block";
 pub struct Cargo {
     period: Rc<[u8]>,
     len_bytes: u64,
-    /// Of the payload, if it fits a header that has one.
+    /// Of the payload, for headers with a checksum field.
     checksum: Option<[u8; 4]>,
 }
 
 /// How fast a payload moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As fast as the other side lets it.
+    /// As fast as the other side allows.
     AsItCan,
-    /// So many bytes at a time, and a pause.
+    /// A number of bytes at a time, with a pause between them.
     Portions {
-        /// The most bytes of one portion.
+        /// The maximum bytes of one portion.
         len_bytes: u32,
         /// The time from one portion to the next.
         every: Duration,
     },
 }
 
-/// How far a payload is at one end. Shared with whoever watches it.
+/// One end's progress with a payload, shared with the test.
 #[derive(Debug, Default)]
 pub struct Flow {
     moved: Cell<u64>,
@@ -51,19 +52,19 @@ pub struct Flow {
     ended: Cell<Option<(Instant, End)>>,
 }
 
-/// Sends one cargo after the handshake, and then answers pings.
+/// An actor that sends one cargo after the handshake, and then answers pings.
 #[derive(Debug)]
 pub struct Source {
     hands: Hands,
     cargo: Cargo,
     pace: Pace,
-    /// What may be sent before the next portion is due.
+    /// Bytes that may be sent before the next portion is due.
     portion: u64,
-    /// Answers to pings that came while the payload was on its way.
+    /// Pongs owed for pings that arrived while the payload was being sent.
     owed: Vec<u8>,
 }
 
-/// Receives one cargo after the handshake and checks it byte by byte, and answers pings.
+/// An actor that receives one cargo after the handshake and checks it byte by byte, and answers pings.
 #[derive(Debug)]
 pub struct Sink {
     hands: Hands,
@@ -71,7 +72,7 @@ pub struct Sink {
     pace: Pace,
 }
 
-/// A handshake without fault, and what both ends need behind it.
+/// A correct handshake, and the state that both ends need behind it.
 #[derive(Debug)]
 struct Hands {
     profile: Rc<Profile>,
@@ -80,7 +81,7 @@ struct Hands {
 }
 
 impl Cargo {
-    /// A payload of `len_bytes` drawn from a seed. One of up to 4 GiB - 1 is hashed once, for the header that it needs.
+    /// Draws a payload of `len_bytes` from a seed. A payload of up to 4 GiB - 1 is hashed once, for its header.
     pub fn new(seed: u64, len_bytes: u64) -> Self {
         let mut state = seed;
         let period: Rc<[u8]> = (0..PERIOD)
@@ -96,19 +97,19 @@ impl Cargo {
         cargo
     }
 
-    /// Bytes of the payload.
+    /// Returns the payload's length in bytes.
     pub fn len_bytes(&self) -> u64 {
         self.len_bytes
     }
 
-    /// What there is from `offset` on in one piece, as much as is at hand; empty behind the end.
+    /// Returns the longest contiguous piece at `offset`; empty behind the end.
     pub fn at(&self, offset: u64) -> &[u8] {
         let left = self.len_bytes.saturating_sub(offset);
         let rest = &self.period[(offset % PERIOD as u64) as usize..];
         &rest[..left.min(rest.len() as u64) as usize]
     }
 
-    /// Where `bytes`, which came at `offset`, are not what they should be; beyond the end all are wrong.
+    /// Returns the first wrong offset in `bytes`, which arrived at `offset`; beyond the end all are wrong.
     pub fn first_wrong(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
         let mut at = 0;
         while at < bytes.len() {
@@ -144,29 +145,29 @@ impl Cargo {
 }
 
 impl Flow {
-    /// Bytes of payload that were sent or received.
+    /// Returns the payload bytes sent or received.
     pub fn moved(&self) -> u64 {
         self.moved.get()
     }
 
-    /// Whether all of the payload was sent, or received without fault and with its checksum.
+    /// Whether the whole payload was sent, or received with every byte and the checksum correct.
     pub fn is_complete(&self) -> bool {
         self.is_complete.get()
     }
 
-    /// The offset of the first byte that was not what it should be.
+    /// Returns the offset of the first wrong byte.
     pub fn wrong_at(&self) -> Option<u64> {
         self.wrong_at.get()
     }
 
-    /// How and when the connection ended, if the other side did that.
+    /// Returns how and when the connection ended, if the other side ended it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
 }
 
 impl Source {
-    /// A source of `cargo` that otherwise is like `profile`; the flow is shared.
+    /// Returns a source of `cargo` that otherwise behaves like `profile`; the flow is shared.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
         Self { hands: Hands::new(profile, flow), cargo, pace, portion: 0, owed: Vec::new() }
     }
@@ -181,7 +182,7 @@ impl Source {
         }
     }
 
-    /// Sends what may be sent now.
+    /// Sends the bytes that are allowed now.
     fn feed(&mut self, line: &mut Line<'_>) {
         let flow = Rc::clone(&self.hands.flow);
         loop {
@@ -247,7 +248,7 @@ impl Persona for Source {
 }
 
 impl Sink {
-    /// A sink that waits for `cargo` and otherwise is like `profile`; the flow is shared.
+    /// Returns a sink that expects `cargo` and otherwise behaves like `profile`; the flow is shared.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
         Self { hands: Hands::new(profile, flow), cargo, pace }
     }
@@ -310,7 +311,7 @@ impl Hands {
         }
     }
 
-    /// Shakes hands, shows parts of large payloads to `large`, and pings and blocks to `other`.
+    /// Performs the handshake, passes parts of large payloads to `large`, and pings and blocks to `other`.
     fn received(
         &mut self,
         line: &mut Line<'_>,
@@ -343,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cargo_is_what_its_places_say() {
+    fn a_cargo_s_bytes_follow_from_their_offsets() {
         let cargo = Cargo::new(3, 200_000);
         let mut whole = Vec::new();
         while whole.len() < 200_000 {
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wrong_byte_is_found_wherever_it_is() {
+    fn the_first_wrong_byte_is_found_at_any_offset() {
         let cargo = Cargo::new(3, 150_000);
         let whole: Vec<u8> = (0..150_000).map(|offset| cargo.at(offset)[0]).collect();
         assert_eq!(cargo.first_wrong(0, &whole), None);

@@ -1,6 +1,6 @@
 //! An attack as a script, and the attacker that plays it.
 //!
-//! A script names its threat and the reaction that the loop owes. It is written from the protocol's bytes, never with
+//! A script names its threat and the reaction that the loop owes. It is written in the protocol's bytes, never with
 //! the loop's codec.
 
 use super::super::line::Line;
@@ -13,36 +13,36 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The nonce of the ping whose pong proves that the loop still listens.
+/// The nonce of the ping whose pong proves that the loop still reads this connection.
 const PROOF: u64 = 0x7072_6f6f_6621_2121;
 
 /// One way to break the protocol or to abuse it.
 #[derive(Debug)]
 pub struct Attack {
-    /// Its number among the known threats.
+    /// The threat's number.
     pub threat: &'static str,
-    /// What it does.
+    /// A description of the attack.
     pub name: &'static str,
-    /// What the loop has to do about it.
+    /// The reaction that the loop owes.
     pub expects: Expectation,
-    /// Whether that holds only where neither side's bytes are held up: no cut, paused or silenced hosts and no failing
-    /// calls.
+    /// Whether that holds only where neither side's bytes are delayed: no cut, paused or silenced hosts and no
+    /// failing calls.
     pub needs_quiet: bool,
     begins: Begins,
     manners: Manners,
     act: fn(&mut Scene<'_, '_>) -> Next,
 }
 
-/// When the first step is taken.
+/// The moment of the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begins {
-    /// When the connection opens; what there is of a handshake is in the script.
+    /// When the connection opens; the script contains any handshake.
     AtOnce,
-    /// After a handshake without fault.
+    /// After a correct handshake.
     WhenReady,
 }
 
-/// How the loop's pings are answered.
+/// How an attacker answers the loop's pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
     Answers,
@@ -52,26 +52,26 @@ pub(super) enum Manners {
     Silent,
 }
 
-/// What follows a step.
+/// The action after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The next one, after a pause.
+    /// The next step, after a pause.
     Wait(Duration),
-    /// A ping that the loop has to answer if it still listens, and nothing more.
+    /// A ping, which the loop answers if it still reads this connection, and nothing more.
     Prove,
     /// Nothing.
     Rest,
 }
 
-/// What one step of a script sees and acts through.
+/// The view of the connection that one step of a script acts through.
 pub(super) struct Scene<'a, 'l> {
     pub(super) line: &'a mut Line<'l>,
     pub(super) profile: &'a Profile,
-    /// Steps that were taken before.
+    /// Steps done before.
     pub(super) step: u32,
 }
 
-/// What came of an attacker. Shared with whoever judges it.
+/// An attacker's outcome, shared with its judge.
 #[derive(Debug, Default)]
 pub struct Record {
     began: Cell<Option<Instant>>,
@@ -79,7 +79,7 @@ pub struct Record {
     ended: Cell<Option<(Instant, End)>>,
 }
 
-/// Plays an [`Attack`].
+/// An actor that plays an [`Attack`].
 #[derive(Debug)]
 pub struct Attacker {
     attack: &'static Attack,
@@ -88,7 +88,7 @@ pub struct Attacker {
     reader: Reader,
     step: u32,
     is_over: bool,
-    /// It understands nothing any more.
+    /// It cannot parse the stream any more.
     is_deaf: bool,
     owed: Vec<u8>,
 }
@@ -111,32 +111,32 @@ impl Attack {
         Self { expects: Expectation::ClosedBy { reasons, within }, ..self }
     }
 
-    /// What it expects depends on when its bytes are seen.
+    /// Expects its reaction only where its bytes arrive on time.
     pub(super) const fn when_quiet(self) -> Self {
         Self { needs_quiet: true, ..self }
     }
 }
 
 impl Record {
-    /// When the attacker first did what it is judged for.
+    /// Returns when the attacker first did the deed that it is judged for.
     pub fn began(&self) -> Option<Instant> {
         self.began.get()
     }
 
-    /// Whether the loop has answered it after all was done, which every attack that has to be kept and does not stop
-    /// listening asks for.
+    /// Whether the loop answered the final ping. Every attack that the loop must keep asks for it, unless it stops
+    /// reading.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
     }
 
-    /// How and when its connection ended, if the loop did that.
+    /// Returns how and when its connection ended, if the loop ended it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
 }
 
 impl Attacker {
-    /// An attacker that otherwise is like `profile`; the record is shared.
+    /// Returns an attacker that otherwise behaves like `profile`; the record is shared.
     pub fn new(attack: &'static Attack, profile: &Rc<Profile>, record: &Rc<Record>) -> Self {
         Self {
             attack,
@@ -239,7 +239,7 @@ impl Scene<'_, '_> {
         self.send(&frame);
     }
 
-    /// A header without the payload that it claims, and with a checksum that no payload has.
+    /// Sends a header without the payload that it claims, and with a checksum that no payload has.
     pub(super) fn send_header(&mut self, command: &str, len_bytes: u32) {
         let header = reference::header(self.magic(), command, len_bytes, [0; 4]);
         self.send(&header);
@@ -255,7 +255,7 @@ impl Scene<'_, '_> {
         self.send(&ping);
     }
 
-    /// The payload of a good `version`.
+    /// Returns the payload of a correct `version`.
     pub(super) fn version(&self) -> Vec<u8> {
         self.profile.version_payload(self.line.serial())
     }
@@ -265,7 +265,7 @@ impl Scene<'_, '_> {
         self.send_frame("version", &version);
     }
 
-    /// A version with other bytes at some places.
+    /// Sends a version with other bytes at some offsets.
     pub(super) fn send_version_with(&mut self, changes: &[(usize, &[u8])]) {
         let mut version = self.version();
         for (at, bytes) in changes {

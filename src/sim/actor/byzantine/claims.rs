@@ -1,12 +1,12 @@
-//! Sizes and counts that are not in their shortest form, or larger than all that there is.
+//! Sizes and counts that are not in their shortest form, or that claim more than can exist.
 
 use super::attack::{Attack, Next, Scene};
 use super::handshake::REFUSED_WITHIN;
 use std::time::Duration;
 
-/// Where the user agent's length stands in a version.
+/// Offset of the user agent's length in a version.
 const USER_AGENT_LEN: usize = 80;
-/// The largest count that there is.
+/// The largest possible count.
 const BOMB: &[u8] = &[0xff; 9];
 
 /// The attacks of this kind.

@@ -1,4 +1,4 @@
-//! More of everything than anybody needs, as fast as a fast peer sends it.
+//! Floods: more of each message than any peer needs, as fast as a fast peer sends it.
 
 use super::attack::{Attack, Next, Scene, millis};
 
@@ -18,7 +18,7 @@ fn next(scene: &Scene<'_, '_>) -> Next {
     if scene.step < STEPS { Next::Wait(millis(10)) } else { Next::Prove }
 }
 
-/// A list of `count` items of drawn bytes.
+/// Sends a list of `count` items of random bytes.
 fn flood(scene: &mut Scene<'_, '_>, command: &str, count: u16, item_len_bytes: usize) -> Next {
     let [low, high] = count.to_le_bytes();
     let mut payload = vec![0xfd, low, high];

@@ -1,4 +1,4 @@
-//! Streams that are no streams of frames, and headers that claim what they must not.
+//! Streams that contain no frames, and headers with forbidden claims.
 
 use super::super::reference::{extended, frame, nonce_frame};
 use super::attack::{Attack, Next, Scene, millis, secs};

@@ -1,11 +1,11 @@
-//! Handshakes that do not end or go wrong, what a peer says of itself, its pongs, and how it leaves.
+//! Handshakes that do not end or fail, false claims about oneself, false pongs, and ways to end a connection.
 
 use super::super::reference::frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{CLOSE_GRACE, HANDSHAKE_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT};
 use std::time::Duration;
 
-/// Fields of a version by their offset.
+/// Offsets of a version's fields.
 const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
@@ -14,7 +14,7 @@ const USER_AGENT: usize = 81;
 const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
-/// A peer that is refused gets a `reject` and time to read it.
+/// A refused peer receives a `reject` and has time to read it.
 pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
 /// The attacks of this kind.
@@ -58,7 +58,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 
-/// How a peer that has left may look.
+/// The close reasons of a peer that ended the connection.
 const LEFT: &[&str] = &["reset", "closed_by_peer", "broken_pipe", "aborted"];
 
 fn rest(_scene: &mut Scene<'_, '_>) -> Next {

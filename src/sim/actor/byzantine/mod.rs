@@ -1,8 +1,8 @@
-//! Peers that break the protocol or abuse it, one for each way that is known, and what the loop has to do about each.
+//! Peers that break the protocol or abuse it, one for each known way, and the reaction that the loop owes to each.
 //!
-//! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in its
-//! [`Record`]. The deadlines that an attack declares are those of the default configuration; a loop that is held up
-//! needs slack beside them. An attack says if it holds only on a quiet network.
+//! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in
+//! its [`Record`]. An attack's deadlines are those of the default configuration; a delayed loop needs slack beside
+//! them. An attack states whether it holds only on a quiet network.
 //!
 //! | threat | attacks |
 //! |---|---|
@@ -14,9 +14,10 @@
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no attacker |
 //!
-//! Not here, for want of what they threaten: P17 connections to oneself and P18 double ones (a dialler that chooses
-//! addresses), P24 to P26 floods of connections (limits per address and eviction), P27 amplification, P34 withheld
-//! transactions and P35 foreign state (a relay), P29 ground hashes (a map with peer-chosen keys).
+//! Missing, because the loop under test lacks the part that they threaten: P17 connections to oneself and P18 double
+//! ones (a dialler that chooses addresses), P24 to P26 floods of connections (limits per address and eviction), P27
+//! amplification, P34 withheld transactions and P35 foreign state (a relay), P29 ground hashes (a map with
+//! peer-chosen keys).
 
 mod attack;
 pub mod claims;

@@ -1,10 +1,10 @@
-//! Peers that want memory, timers or patience: they promise and do not deliver, or ask and do not listen.
+//! Peers that cost memory, timers or patience: they announce and do not deliver, or ask and do not read.
 
 use super::super::reference::nonce_frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 
-/// What a body needs in a second to be tolerated is 1,024 bytes.
+/// A body is tolerated at 1,024 bytes a second or more.
 const STEADY_BYTES: usize = 1_100;
 const STEADY_SECS: u32 = 300;
 
@@ -63,7 +63,7 @@ fn slow_header(scene: &mut Scene<'_, '_>) -> Next {
     if scene.step < 22 { Next::Wait(secs(1)) } else { Next::Rest }
 }
 
-/// Sends pings until the loop does not read them any more.
+/// Sends pings until the loop stops reading them. Returns whether there are more to send.
 fn ask_in_vain(scene: &mut Scene<'_, '_>) -> bool {
     if scene.line.is_blocked() {
         return false;
@@ -79,7 +79,7 @@ fn deaf_asker(scene: &mut Scene<'_, '_>) -> Next {
     if ask_in_vain(scene) { Next::Wait(millis(1)) } else { Next::Rest }
 }
 
-/// What it takes off the loop's queue is too little to be progress.
+/// Reads too little of the loop's queue to count as progress.
 fn sipper(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
     if ask_in_vain(scene) {
