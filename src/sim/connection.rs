@@ -1,9 +1,10 @@
 //! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
 //!
-//! Each operation says which end has to be told of it; nothing here knows hosts, pollers or time. While the network
-//! between the two hosts is cut, each end goes on by itself, and what it has said reaches the other when it is healed.
+//! Each operation returns which end must be notified; this module knows nothing of hosts, pollers or time. While the
+//! network between the two hosts is cut, each end continues alone, and its output reaches the other end when the
+//! network is healed.
 //!
-//! A reset discards what either side has not read, the harshest that a kernel may do.
+//! A reset discards all unread bytes of both sides, the harshest behaviour allowed to a kernel.
 
 use super::errno::{EAGAIN, ECONNREFUSED, ECONNRESET, EPIPE};
 use super::pipe::{Cuts, Pipe, Pool};
@@ -13,7 +14,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What a connection is like.
+/// A connection's capacity and cuts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
     /// Bytes that a direction holds between writer and reader, from 1 to 2 GiB. Default 256 KiB.
@@ -37,7 +38,7 @@ impl Conditions {
         self.capacity_bytes.clamp(1, Self::MAX_CAPACITY_BYTES)
     }
 
-    /// Of what `side` receives.
+    /// Returns the cuts of the bytes that `side` receives.
     fn incoming(&self, side: Side) -> &Cuts {
         match side {
             Side::Dialler => &self.to_dialler,
@@ -62,7 +63,7 @@ impl Side {
     }
 }
 
-/// One end of a connection, for ever.
+/// One end of a connection; ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
     pub(super) index: u32,
@@ -70,7 +71,7 @@ pub(super) struct EndId {
     pub(super) side: Side,
 }
 
-/// What an end sees without calling anything.
+/// Everything an end's poller can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -78,7 +79,7 @@ pub(super) struct Mask {
     pub(super) hung_up: bool,
 }
 
-/// What an end has to be told: that there is something new to read, or room to write.
+/// A notification owed to an end: something new to read, or room to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edge {
     pub(super) readable: bool,
@@ -102,7 +103,7 @@ impl Edge {
     }
 }
 
-/// What both ends have to be told.
+/// The notifications owed to both ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edges {
     pub(super) own: Edge,
@@ -117,7 +118,7 @@ impl Edges {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody has answered yet, or the listener has no room for it.
+    /// No reply yet, or the listener has no room for it.
     Opening,
     Established,
 }
@@ -125,13 +126,13 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) serial: u32,
-    /// The dialling host, and the one it is dialled at; the same if there is none at that address.
+    /// The dialling host, and the dialled one; the same if no host has that address.
     pub(super) hosts: [u32; 2],
     pub(super) listener: SocketAddr,
     pub(super) dialled_from: SocketAddr,
     conditions: Rc<Conditions>,
     phase: Phase,
-    /// Nothing gets through from one end to the other.
+    /// No bytes pass from one end to the other.
     pub(super) is_cut: bool,
     was_reset: bool,
     finished_first: Option<Side>,
@@ -141,14 +142,14 @@ pub(super) struct Connection {
     to_dialler: Pipe,
 }
 
-/// Whom the events of an end go to.
+/// The receiver of an end's events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) host: u32,
     pub(super) token: u64,
 }
 
-/// What one side knows of the connection, and how the kernel tells it more.
+/// One side's state of the connection, and the notifications that the kernel owes it.
 #[derive(Debug)]
 pub(super) struct End {
     /// None until it is registered.
@@ -157,17 +158,17 @@ pub(super) struct End {
     error: Option<i32>,
     /// An event waits to be collected.
     pub(super) is_queued: bool,
-    /// What that event is about.
+    /// The subject of that event.
     pub(super) owed: Edge,
-    /// The reader knows that it has read everything: it got less than it had room for, or nothing.
+    /// The reader knows that it has read everything: a read returned less than it had room for, or nothing.
     pub(super) is_drained: bool,
-    /// An event has said that the peer has closed its side.
+    /// An event has reported that the peer closed its side.
     was_told_end: bool,
     /// Nothing more can be sent or received.
     is_dead: bool,
     is_shut: bool,
     is_closed: bool,
-    /// A reset is held up by the cut network.
+    /// The cut network delays a reset.
     reset_waits: bool,
 }
 
@@ -227,7 +228,7 @@ impl Connection {
         }
     }
 
-    /// The host whose stream the cuts are drawn from.
+    /// Returns the host whose stream the cuts are drawn from.
     pub(super) fn drawn_by(&self) -> usize {
         self.hosts[0].max(self.hosts[1]) as usize
     }
@@ -256,14 +257,14 @@ impl Connection {
         self.phase = Phase::Established;
     }
 
-    /// The dial has failed: the dialler is told by its next call.
+    /// Fails the dial: the dialler's next call reports the error.
     pub(super) fn fail_to_open(&mut self, errno: i32) {
         self.acceptor.is_closed = true;
         self.dialler.error = Some(errno);
         self.dialler.is_dead = true;
     }
 
-    /// Nobody listens.
+    /// Fails the dial for want of a listener.
     pub(super) fn refuse(&mut self) {
         self.fail_to_open(ECONNREFUSED);
     }
@@ -272,7 +273,7 @@ impl Connection {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
-    /// Whether the dialler's port stays taken for a while after the end: it was the first to say that it has finished.
+    /// Whether the dialler's port stays in use for a while after the end: the dialler was the first to finish.
     pub(super) fn leaves_port_waiting(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
@@ -285,15 +286,15 @@ impl Connection {
         Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
     }
 
-    /// Whether a write would take something or fail, which the end of what comes in does not bring about.
+    /// Whether a write would accept bytes or fail; the end of the incoming stream alone does not cause that.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
         let is_shut = self.end(side).is_shut;
         self.is_broken(side) || is_established && (is_shut || self.has_room(side))
     }
 
-    /// Whether `side` knows of room to write into. Of what is read while the network is cut, a writer that waits hears
-    /// when it is whole again.
+    /// Whether `side` knows of room to write into. A waiting writer learns of bytes read during a cut when the
+    /// network is healed.
     fn has_room(&mut self, side: Side) -> bool {
         let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);
         let pipe = self.outgoing(side);
@@ -305,7 +306,7 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Tells an end what `show` leaves of all that it can see and of what it is owed, and returns that.
+    /// Notifies an end: returns the part that `show` selects of everything that it can see and of its owed events.
     pub(super) fn tell(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).told();
         let seen = self.mask(side);
@@ -350,7 +351,7 @@ impl Connection {
             return (Err(EAGAIN), Edges::NONE);
         }
         let len = pipe.take(block, conditions.incoming(side), chance, is_cut, pool);
-        // Who gets less than it has room for believes that there is no more.
+        // A reader whose read was short assumes that there is no more.
         let is_short = len < block.len();
         let has_more = pipe.arrived() > 0 || (pipe.shows_end() && !was_told_end);
         let owes_room = !is_cut && pipe.owes_room(conditions.capacity_bytes());
@@ -381,7 +382,7 @@ impl Connection {
             return (Err(EAGAIN), Edges::NONE);
         }
         if other_is_closed && !is_cut {
-            // The kernel takes it, and then hears that there is nobody any more.
+            // The kernel accepts the bytes, and then learns that the peer no longer exists.
             self.break_end(side, pool);
             return (Ok(slices.iter().map(|slice| slice.len()).sum()), Edges::OWN);
         }
@@ -391,7 +392,7 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
-    /// A call of `side` was told that it cannot go on now, whatever there is.
+    /// Records that a call of `side` was refused for now, even if it could have made progress.
     pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
         self.end(side).is_drained = true;
         if is_write {
@@ -399,7 +400,7 @@ impl Connection {
         }
     }
 
-    /// The last `len` bytes that `side` has written; none if nobody was there to hold them.
+    /// Returns the last `len` bytes that `side` has written; none if no peer held them.
     pub(super) fn last_written(&mut self, side: Side, len: usize) -> Option<&[u8]> {
         let pipe = self.outgoing(side);
         (pipe.len() >= len).then(|| pipe.last(len))
@@ -418,11 +419,11 @@ impl Connection {
         Edges { own: Edge::NONE, other: Edge::readable_if(pipe.shows_end()) }
     }
 
-    /// Closes one end: with a reset if it leaves something unread, else in an orderly way.
+    /// Closes one end: with a reset if bytes remain unread, else in an orderly way.
     pub(super) fn close(&mut self, side: Side, pool: &mut Pool) -> Edges {
         let is_cut = self.is_cut;
         let incoming = self.incoming(side);
-        // What the cut network holds up finds nobody later, which is a reset then.
+        // Bytes that the cut network delays arrive at a closed end later, which causes a reset then.
         let leaves_unread = if is_cut { incoming.arrived() > 0 } else { incoming.len() > 0 };
         match leaves_unread {
             true => self.abort(side, pool),
@@ -448,7 +449,7 @@ impl Connection {
         last_word(self)
     }
 
-    /// Sends a reset to `side`, which is the other end of the caller's.
+    /// Sends a reset to `side`, which is the end opposite to the caller's.
     fn reset_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         if self.is_cut {
             self.end(side).reset_waits = true;
@@ -458,7 +459,7 @@ impl Connection {
         Edges::OTHER
     }
 
-    /// A reset has reached this end.
+    /// Handles a reset that has reached this end.
     pub(super) fn break_end(&mut self, side: Side, pool: &mut Pool) {
         self.to_acceptor.clear(pool);
         self.to_dialler.clear(pool);
@@ -468,7 +469,7 @@ impl Connection {
         end.is_dead = true;
     }
 
-    /// A call of this end has failed and reported it: the connection is over for both.
+    /// Ends the connection for both ends after a call of this end has failed and reported it.
     pub(super) fn fail_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         self.break_end(side, pool);
         self.end(side).error = None;
@@ -478,7 +479,7 @@ impl Connection {
         }
     }
 
-    /// A box between the two resets both.
+    /// Resets both ends, as a middlebox does.
     pub(super) fn reset_both(&mut self, pool: &mut Pool) -> Edges {
         for side in [Side::Dialler, Side::Acceptor] {
             if !self.end(side).is_dead && !self.end(side).is_closed {
@@ -488,7 +489,7 @@ impl Connection {
         Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    /// The network lets through again what it has held up, for both ends; `own` is that of the dialler.
+    /// Delivers everything that the cut network delayed, for both ends; `own` is that of the dialler.
     pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
         self.is_cut = false;
         let dialler = self.heal_end(Side::Dialler, chance, pool);

@@ -1,8 +1,8 @@
-//! Runs loops in virtual time: everybody works until nobody has work, and only then does the clock move.
+//! Runs loops in virtual time: all loops work until none has work, and only then does the clock move.
 //!
-//! A round gives a turn to each loop that has work, in the order in which the work came up. What a round costs depends
-//! on those that have work and not on how many there are: hosts report that they got an event, and the next moment at
-//! which a loop wants a turn lies in a heap.
+//! A round gives a turn to each loop that has work, in the order in which the work arose. A round's cost depends on
+//! the loops that have work, not on how many exist: hosts report that they received an event, and a heap holds the
+//! next moment at which each loop wants a turn.
 
 use super::net::SimNet;
 use super::world::World;
@@ -15,23 +15,23 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// Rounds at one moment after which a run is given up: no correct loop needs as many to come to rest.
+/// Rounds at one moment after which a run is aborted: no correct loop needs as many to become idle.
 const MAX_ROUNDS_PER_MOMENT: u64 = 1_000_000;
 
 /// A loop that can be driven.
 pub trait Actor {
-    /// Does all that can be done at once; returns whether it goes on.
+    /// Does everything that can be done at once; returns whether the loop continues to run.
     ///
     /// # Errors
     ///
     /// When its poller fails.
     fn turn(&mut self) -> io::Result<bool>;
 
-    /// How long it has nothing to do unless its host gets an event.
+    /// Returns how long it is idle unless its host receives an event.
     fn wait(&self) -> Wait;
 
-    /// Its host, as [`SimNet::host`] names it, whose events are work, too. Who has none is asked for work in every
-    /// round, and is never paused.
+    /// Returns its host, as [`SimNet::host`] names it, whose events are work, too. An actor without a host is asked
+    /// for work in every round, and is never paused.
     fn host(&self) -> Option<usize> {
         None
     }
@@ -51,10 +51,10 @@ impl<H: Handler> Actor for Reactor<SimNet, H> {
     }
 }
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// What was waited for has happened.
+    /// The awaited condition is met.
     Done,
     /// The time is over.
     TimeOver,
@@ -62,15 +62,15 @@ pub enum RunOutcome {
     AllEnded,
 }
 
-/// A run that could not be brought to its end.
+/// A failed run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The loops keep each other busy without time passing.
+    /// The loops keep each other busy while no time passes.
     Livelock {
         /// The moment at which they do.
         at: Instant,
-        /// How many rounds they were given.
+        /// The number of rounds they were given.
         rounds: u64,
     },
     /// The poller of a loop failed, which ends that loop.
@@ -85,12 +85,12 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver that takes a million rounds at one moment for a livelock.
+    /// Creates a driver that considers a million rounds at one moment a livelock.
     pub fn new(world: &World) -> Self {
         Self { world: world.clone(), max_rounds_per_moment: MAX_ROUNDS_PER_MOMENT }
     }
 
-    /// Takes fewer or more rounds at one moment for a livelock.
+    /// Sets how many rounds at one moment are considered a livelock.
     #[must_use]
     pub fn with_rounds_per_moment(self, max_rounds_per_moment: u64) -> Self {
         Self { max_rounds_per_moment, ..self }
@@ -105,7 +105,7 @@ impl Driver {
         self.run(until, actors, || false)
     }
 
-    /// Runs until `is_done`, which is asked after every round, or else as [`Driver::run_until`].
+    /// Runs until `is_done`, which is called after every round, or else as [`Driver::run_until`].
     ///
     /// # Errors
     ///
@@ -144,18 +144,18 @@ impl Driver {
     }
 }
 
-/// Who has work, and when the others will.
+/// The loops that have work, and the moments at which the others will have some.
 #[derive(Debug)]
 struct Schedule {
     world: World,
-    /// Who has a turn in the next round, each once.
+    /// The loops with a turn in the next round, each once.
     next: Vec<usize>,
     is_next: Vec<bool>,
     round: Vec<usize>,
     has_ended: Vec<bool>,
     live: usize,
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// The soonest alarm of each loop; what the heap has beside it is void.
+    /// The soonest alarm of each loop; any other alarm in the heap is void.
     alarm_at: Vec<Instant>,
     /// By host.
     loops: Vec<Option<usize>>,
@@ -192,7 +192,7 @@ impl Schedule {
         schedule
     }
 
-    /// Adds to the next round whoever has got work since the last one.
+    /// Adds to the next round every loop that has received work since the last one.
     fn find_work(&mut self, actors: &[&mut dyn Actor]) {
         let mut stirred = std::mem::take(&mut self.stirred);
         let any_woken = self.world.kernel_mut().take_stirred(&mut stirred);
@@ -240,7 +240,7 @@ impl Schedule {
         }
     }
 
-    /// Sets an alarm, unless there is a sooner one: who is woken too soon is asked again.
+    /// Sets an alarm, unless there is a sooner one: a loop that wakes too soon is asked again.
     fn wake_at(&mut self, index: usize, moment: Instant) {
         if moment < self.alarm_at[index] {
             self.alarm_at[index] = moment;
@@ -264,7 +264,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// The next moment at which anything happens, `until` at the latest.
+    /// Returns the next moment at which anything happens, `until` at the latest.
     fn next_moment(&self, until: Instant) -> Instant {
         let alarm = self.alarms.peek().map(|Reverse((moment, _))| *moment);
         let coming = self.world.kernel().next_coming();

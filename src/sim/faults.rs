@@ -1,32 +1,32 @@
-//! Calls that fail because the test wants it: at random, or exactly the n-th.
+//! Calls that a test makes fail: at random, or exactly the n-th.
 //!
-//! A host counts its calls by site, and a fault is judged before the kernel does anything. What kind of failure it is
-//! decides what becomes of the connection: a shortage or an interruption leaves it as it was, anything else ends it.
-//! Nothing here knows connections.
+//! A host counts its calls by site, and decides on a fault before the kernel does anything. The kind of failure
+//! decides about the connection: a shortage or an interruption changes nothing, any other failure ends it. This
+//! module knows nothing of connections.
 
 use super::errno::{EAGAIN, EINTR};
 use super::tape::Chance;
 use crate::error::{IoStep, NetworkFailure};
 use std::io;
 
-/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps what it has failed to close.
+/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps a descriptor whose close failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Waiting for readiness. `EINTR` lets it return early with nothing; any other error ends a loop.
+    /// Waiting for readiness. `EINTR` makes it return early without events; any other error ends a loop.
     Wait,
     /// Opening a listener.
     Listen,
-    /// Taking a waiting connection. A shortage leaves it waiting; anything else is what became of that connection.
+    /// Accepting a waiting connection. After a shortage it keeps waiting; any other error is the connection's end.
     Accept,
     /// Registering an accepted connection, which is closed if that fails.
     Attach,
-    /// Opening a connection, of which nothing is left if that fails at once.
+    /// Opening a connection, which is discarded if that fails at once.
     Connect,
-    /// Asking what became of a dial, which the error decides.
+    /// Asking for a dial's outcome, which the error decides.
     Connected,
-    /// Receiving. A shortage or `EAGAIN` takes nothing; anything else ends the connection.
+    /// Receiving. A shortage or `EAGAIN` reads nothing; any other error ends the connection.
     Read,
-    /// Sending. A shortage or `EAGAIN` takes nothing; anything else ends the connection.
+    /// Sending. A shortage or `EAGAIN` writes nothing; any other error ends the connection.
     Write,
 }
 
@@ -36,7 +36,7 @@ impl Site {
         [Self::Wait, Self::Listen, Self::Accept, Self::Attach, Self::Connect, Self::Connected, Self::Read, Self::Write];
 }
 
-/// The calls of one host and those of them that are to fail.
+/// One host's calls and those of them that must fail.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     calls: [u64; Site::ALL.len()],
@@ -73,7 +73,7 @@ impl Faults {
         self.calls[site as usize]
     }
 
-    /// Counts a call and says with what it has to fail, if it has to.
+    /// Counts a call and returns the error with which it must fail, if any.
     pub(super) fn strike(&mut self, site: Site) -> Option<i32> {
         self.calls[site as usize] += 1;
         if self.planned.is_empty() {
@@ -81,7 +81,7 @@ impl Faults {
         }
         let calls = self.calls[site as usize];
         let mut struck = None;
-        // All are asked, so that no fault changes what another one draws.
+        // All are asked, so that no fault changes another one's draws.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
             let strikes = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),
@@ -95,7 +95,7 @@ impl Faults {
     }
 }
 
-/// Whether a call that failed so has changed nothing and may succeed when it is tried again.
+/// Whether a call that failed with this error has changed nothing and may succeed when it is retried.
 pub(super) fn is_passing(errno: i32) -> bool {
     let failure = NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(errno));
     matches!(errno, EINTR | EAGAIN) || failure.shortage().is_some()
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_strikes_as_often_as_it_is_told() {
+    fn random_faults_have_the_requested_frequency() {
         let mut faults = Faults::default();
         let stream = |id| Tape::from_seed(1).stream(id);
         faults.fail_sometimes(Site::Write, EMFILE, 10, stream(1));

@@ -1,7 +1,7 @@
-//! A network that stands before another one and changes some of its calls.
+//! A network in front of another one, which changes some of its calls.
 //!
-//! Whoever implements [`Layer`] says what lies below and overrides the calls it is about; all others go through. It is
-//! what tests count, delay and fail calls with. A layer is a [`Net`] like any other, so layers can be piled up.
+//! An implementation of [`Layer`] names the network below and overrides the calls it changes; all others pass
+//! through. Tests count, delay and fail calls with it. A layer is a [`Net`] like any other, so layers can be stacked.
 
 use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::LinkId;
@@ -13,15 +13,15 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// A network before another one. Each call that is not overridden is that of the network below.
+/// A network in front of another one. Each call that is not overridden is that of the network below.
 pub trait Layer {
     /// The network below.
     type Below: Net + Offload;
 
-    /// The network below.
+    /// Returns the network below.
     fn below(&self) -> &Self::Below;
 
-    /// The network below, for making a call.
+    /// Returns the network below, for making a call.
     fn below_mut(&mut self) -> &mut Self::Below;
 
     /// Makes any call that changes something and is not overridden itself.

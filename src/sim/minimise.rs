@@ -1,32 +1,32 @@
-//! Makes a tape smaller that shows something, so that a person can see what it takes.
+//! Reduces a tape that fails, so that a person can see the cause.
 //!
-//! A draw of 0 is the simplest outcome and what a tape gives behind its end, so to leave out a whole stream, to cut one
-//! short and to take away a single event is one and the same: to set draws to 0. Whole streams are tried first, then
-//! the ends of streams, then ever smaller blocks of draws, and last each draw for itself, which is also lowered. This
-//! goes round until nothing helps or the caller has had enough. Every step keeps what the tape shows and makes draws
-//! smaller, so it ends, and the text never grows.
+//! A draw of 0 is the simplest outcome and the value that a tape returns behind its end. To omit a whole stream, to
+//! cut one short and to remove a single event is therefore the same: to set draws to 0. Whole streams are tried
+//! first, then the ends of streams, then ever smaller blocks of draws, and last each single draw, which is also
+//! lowered. This repeats until nothing helps or the caller ends the search. Every step keeps the failure and makes
+//! draws smaller, so the search ends, and the text never grows.
 //!
-//! Nothing here knows what a run is: whether a tape still shows it is for the caller to say.
+//! This module knows nothing about runs: the caller decides whether a tape still fails.
 
 use super::tape::{Tape, trim};
 use std::collections::BTreeMap;
 
-/// A smaller tape, and what it cost.
+/// A smaller tape, and its cost.
 #[derive(Clone, Debug)]
 pub struct Minimised {
-    /// The smallest tape that was found to fail.
+    /// The smallest failing tape found.
     pub tape: Tape,
-    /// How often a tape was tried.
+    /// The number of runs.
     pub runs: u64,
-    /// Whether no draw can be set to 0, halved or lowered by one any more; else the search was ended before.
+    /// Whether no draw can be set to 0, halved or lowered by one any more; otherwise the search ended early.
     pub is_least: bool,
 }
 
-/// Makes `tape` smaller as long as it `fails`; `None` if it does not fail itself, as a tape that
-/// [keeps nothing](Tape::from_seed).
+/// Reduces `tape` as long as it `fails`. Returns `None` if it does not fail itself, like a tape that [keeps
+/// nothing](Tape::from_seed).
 ///
-/// `fails` has to say the same of the same draws, and should ask for the very same failure: it is only trusted.
-/// `goes_on` is told before each run how many there were; once it says no, the search ends, and nothing is asked again.
+/// `fails` must be deterministic, and should check for the very same failure; neither is verified. `goes_on` receives
+/// the number of runs before each run; once it returns `false`, the search ends and calls nothing again.
 pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, goes_on: impl FnMut(u64) -> bool) -> Option<Minimised> {
     let mut search = Search { draws: tape.draws(), fails, goes_on, runs: 0, is_over: false };
     if !search.fails_with(search.draws.clone()) {
@@ -36,7 +36,7 @@ pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, goes_on: impl FnM
     Some(Minimised { tape: Tape::of_draws(search.draws), runs: search.runs, is_least: !search.is_over })
 }
 
-/// The streams of a tape.
+/// A tape's streams.
 type Draws = BTreeMap<u32, Vec<u64>>;
 
 struct Search<F, G> {
@@ -48,11 +48,11 @@ struct Search<F, G> {
     is_over: bool,
 }
 
-/// Where a draw stands: its stream, and its place there.
+/// A draw's position: its stream, and its index there.
 type Place = (u32, usize);
 
 impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
-    /// Tries everything once; returns whether anything helped, so that more may help now.
+    /// Tries everything once; returns whether anything helped, so that another pass may help, too.
     fn pass(&mut self) -> bool {
         let before = self.draws.clone();
         self.leave_streams_out();
@@ -69,7 +69,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         });
     }
 
-    /// Finds for each stream a beginning that is enough.
+    /// Finds for each stream the shortest beginning that still fails.
     fn cut_ends(&mut self) {
         let streams: Vec<u32> = self.draws.keys().copied().collect();
         for stream in streams {
@@ -89,7 +89,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         self.leave_out(places, |draws, place| set(draws, place, 0));
     }
 
-    /// Lowers each draw that cannot be 0: to 1, else to the least that bisection finds.
+    /// Lowers each draw that cannot be 0: to 1, or else to the least that bisection finds.
     fn lower_draws(&mut self) {
         for place in self.places() {
             let value = self.at(place);
@@ -103,7 +103,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    /// Brings a draw down to just above one that is not enough.
+    /// Lowers a draw to just above one that no longer fails.
     fn bisect(&mut self, place: Place) {
         let mut not_enough = self.at(place) / 2;
         while self.at(place) - not_enough > 1 {
@@ -114,7 +114,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    /// Leaves out what can be left out of `units`: blocks of them, of half of all at first, of one at last.
+    /// Omits everything that can be omitted of `units`, in blocks: half of all at first, one at last.
     fn leave_out<T: Copy>(&mut self, mut units: Vec<T>, leave_out: fn(&mut Draws, T)) {
         let mut block = units.len().div_ceil(2);
         while block > 0 {
@@ -138,7 +138,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         value < self.at(place) && self.improve(|draws| set(draws, place, value))
     }
 
-    /// Takes over a change if the tape still fails with it.
+    /// Keeps a change if the tape still fails with it.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
         // A copy of the draws costs as much as a short run, and there may be many to be tried.
         if self.is_over {
@@ -166,7 +166,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         (self.fails)(&Tape::of_draws(draws))
     }
 
-    /// Every draw that is not 0.
+    /// Returns every draw that is not 0.
     fn places(&self) -> Vec<Place> {
         let streams = self.draws.iter();
         let places = streams.flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));
@@ -201,7 +201,7 @@ mod tests {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
     }
 
-    /// Places and the least that makes a tape fail there.
+    /// Positions, and the least draw that makes a tape fail there.
     type Needs = Vec<(u32, usize, u64)>;
 
     fn meets(tape: &Tape, needs: &Needs) -> bool {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_needed_is_left() {
+    fn only_the_needed_draws_remain() {
         let long: Vec<u64> = (1..=5_000).collect();
         let tape = tape_of(&[(1, &long), (2, &long), (1 << 31, &long), (7, &[])]);
         let needs = vec![(1, 3_000, 17), (1 << 31, 4, 5)];
@@ -221,21 +221,24 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fail_is_not_made_smaller() {
+    fn a_tape_that_does_not_fail_is_not_reduced() {
         assert!(minimise(&tape_of(&[(1, &[5])]), |_| false, for_ever).is_none());
         let asked = |tape: &Tape| !tape.draws().is_empty();
-        assert!(minimise(&Tape::from_seed(1), asked, for_ever).is_none(), "there is nothing on it");
-        assert!(minimise(&tape_of(&[(1, &[5])]), |_| true, |_| false).is_none(), "nobody may look");
+        assert!(minimise(&Tape::from_seed(1), asked, for_ever).is_none(), "the tape keeps nothing");
+        assert!(
+            minimise(&tape_of(&[(1, &[5])]), |_| true, |_| false).is_none(),
+            "the search ends before its first run"
+        );
     }
 
     #[test]
-    fn what_always_fails_needs_no_tape() {
+    fn a_constant_failure_needs_no_tape() {
         let least = minimise(&tape_of(&[(1, &[5, 6]), (2, &[7])]), |_| true, for_ever).unwrap();
         assert_eq!((least.tape.to_text().as_str(), least.is_least), ("", true));
     }
 
     #[test]
-    fn a_recording_is_made_smaller_as_it_was_drawn() {
+    fn a_recording_is_reduced_by_its_draws() {
         let fails = |tape: &Tape| (0..100).any(|_| tape.stream(3).one_in(40));
         let recording = (0..).map(Tape::recording).find(fails).unwrap();
         let least = minimise(&recording, fails, for_ever).unwrap();
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_the_search_is_asked_for_nothing_more() {
+    fn a_caller_that_ends_the_search_is_not_called_again() {
         let long: Vec<u64> = (1..=200).collect();
         let needs = (0..200).step_by(3).map(|at| (4, at, 1)).collect();
         for max_runs in 1..60 {
@@ -295,7 +298,7 @@ mod tests {
         proptest::collection::btree_map(0..6_u32, proptest::collection::vec(value, 0..20), 0..5)
     }
 
-    /// Failures of several shapes, most of which no bisection suits.
+    /// Failures of several kinds, most of which do not suit bisection.
     fn fails_by(shape: u8, tape: &Tape) -> bool {
         let draws = tape.draws();
         let all = || draws.values().flatten();

@@ -1,22 +1,24 @@
-//! A virtual kernel and clock that the very same loop runs on.
+//! A virtual kernel and clock, on which the unchanged loop runs.
 //!
-//! A [`World`] holds hosts, connections, a clock that only its driver moves, and one seeded source of chance. A
-//! [`SimNet`] is one host's network: the [`Net`](crate::net::Net) that a [`Reactor`](crate::Reactor) takes for the
-//! real one, or that a test drives call by call. [`Driver`] runs any number of loops until nobody has work and only
-//! then lets time pass, so that nothing ever depends on how fast the machine is. How streams are cut into pieces, and
-//! how much a pipe holds, is chosen per connection by [`Conditions`].
+//! A [`World`] holds hosts, connections, a clock that only its driver moves, and one seeded source of random numbers.
+//! A [`SimNet`] is one host's network: the [`Net`](crate::net::Net) that a [`Reactor`](crate::Reactor) uses in place
+//! of the real one, or that a test drives call by call. [`Driver`] runs any number of loops until none has work and
+//! only then lets time pass, so that nothing depends on the machine's speed. [`Conditions`] set for each connection
+//! how its streams are cut into pieces, and how much a pipe holds.
 //!
 //! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
-//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] tells no more than it
-//! must, or things that are not so. All chance is drawn from a [`Tape`], which can be written down and played again.
+//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports the least
+//! that is legal, or false events. All random numbers are drawn from a [`Tape`], which can be written down and
+//! replayed.
 //!
-//! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. Nothing here
-//! sleeps, reads a clock, opens a socket or starts a thread, and nothing outside this module knows that it exists.
+//! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. This module does
+//! not sleep, read a clock, open a socket or start a thread, and no other module depends on it.
 //!
 //! # Your handler under fire
 //!
-//! A hundred peers, each of which breaks or abuses the protocol in its own way ([`actor::byzantine`]), against your
-//! handler, which is watched by all [`invariant`]s; ten minutes of their time take a moment of yours:
+//! This example runs a hundred peers, each of which breaks or abuses the protocol in its own way
+//! ([`actor::byzantine`]), against your handler, under the watch of all [`invariant`]s. Ten minutes of virtual time
+//! need a moment of real time:
 //!
 //! ```
 //! use peerloop::sim::actor::byzantine::{Attacker, attacks};

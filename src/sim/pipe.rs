@@ -1,9 +1,9 @@
 //! One direction of a connection: a bounded run of bytes between a writer and a reader.
 //!
-//! A pipe takes and shows its bytes in the pieces that its [`Cut`]s demand, and remembers what it owes: room to a
-//! writer that was cut short, the next piece to a reader that took the last one whole. While the network is cut it
-//! takes what fits and shows nothing new. Bytes move as slices, and an empty pipe owns no memory: its buffer goes back
-//! to the pool.
+//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s demand. It remembers the events that it owes:
+//! room to a writer that was cut short, the next piece to a reader that read the last one whole. While the network is
+//! cut, it accepts the bytes that fit and shows nothing new. Bytes move as slices, and an empty pipe owns no memory:
+//! its buffer returns to the pool.
 
 use super::tape::Chance;
 use std::io::IoSlice;
@@ -12,7 +12,7 @@ use std::io::IoSlice;
 const MAX_POOLED: usize = 64;
 const MAX_POOLED_BYTES: usize = 64 * 1024;
 
-/// Where a stream of bytes is cut into the pieces that one call moves.
+/// Where a stream of bytes is cut into the pieces of single calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
     /// Nowhere.
@@ -22,21 +22,21 @@ pub enum Cut {
     AtMost(usize),
     /// At these offsets from the beginning of the stream; no call moves bytes from both sides of one.
     At(Vec<u64>),
-    /// At places drawn from the stream of whichever of the two hosts was added later.
+    /// At offsets drawn from the stream of the later-added of the two hosts.
     Drawn,
 }
 
-/// How one direction of a connection is cut.
+/// The cuts of one direction of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// What the kernel takes of a write; it says that there is room again at the next wait.
+    /// The bytes of a write that the kernel accepts; it reports room again at the next wait.
     pub writes: Cut,
-    /// What the reader sees at once; the next piece arrives when it has read this one.
+    /// The bytes that the reader sees at once; the next piece arrives after it has read this one.
     pub arrivals: Cut,
 }
 
 impl Cut {
-    /// How many of `len` bytes from `offset` on are moved at once: at least one, if there is any.
+    /// Returns how many of `len` bytes at `offset` are moved at once: at least one, if there is any.
     fn piece(&self, offset: u64, len: usize, chance: &Chance) -> usize {
         if len == 0 {
             return 0;
@@ -53,7 +53,7 @@ impl Cut {
     }
 }
 
-/// Buffers of pipes that ran empty.
+/// Empty pipes' buffers.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Vec<Vec<u8>>);
 
@@ -72,20 +72,20 @@ impl Pool {
 
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
-    /// What waits begins at `taken`.
+    /// The waiting bytes begin at `taken`.
     buffer: Vec<u8>,
     taken: u32,
-    /// How many of the waiting bytes the reader can see.
+    /// Waiting bytes that the reader can see.
     arrived: u32,
     /// Since the connection began.
     written: u64,
-    /// The reader has been told, behind the last byte, that nothing more will come.
+    /// The end of the stream follows the last byte.
     is_finished: bool,
-    /// That word is held up by the cut network.
+    /// The cut network delays that end.
     finish_waits: bool,
-    /// The writer took a refusal or was cut short, and is told when there is room.
+    /// The writer was refused or cut short, and must be notified when there is room.
     writer_waits: bool,
-    /// A write was cut short by its [`Cut`]: nothing more is taken before the writer was told.
+    /// A write was cut short by its [`Cut`]: nothing more is accepted before the writer is notified.
     writer_stalled: bool,
 }
 
@@ -102,7 +102,7 @@ impl Pipe {
         !self.writer_stalled && self.len() < capacity_bytes
     }
 
-    /// Whether the end of the stream has arrived, which it does with the last byte before it.
+    /// Whether the end of the stream has arrived, which it does together with the last byte before it.
     pub(super) fn shows_end(&self) -> bool {
         self.is_finished && self.arrived() == self.len()
     }
@@ -114,14 +114,14 @@ impl Pipe {
         }
     }
 
-    /// Lets through what the cut network has held up.
+    /// Delivers everything that the cut network has delayed.
     pub(super) fn heal(&mut self, cuts: &Cuts, chance: &Chance) {
         self.is_finished |= self.finish_waits;
         self.finish_waits = false;
         self.arrive(cuts, chance);
     }
 
-    /// Lets the next piece arrive; one that was drawn first has to be read to its end.
+    /// Lets the next piece arrive; with drawn cuts, only after the last one was read to its end.
     fn arrive(&mut self, cuts: &Cuts, chance: &Chance) {
         if self.arrived > 0 && cuts.arrivals == Cut::Drawn {
             return;
@@ -131,7 +131,7 @@ impl Pipe {
         self.arrived = u32::try_from(piece).expect("a pipe holds less than 4 GiB");
     }
 
-    /// Moves what has arrived to `block` and returns its length.
+    /// Moves the arrived bytes to `block` and returns their number.
     pub(super) fn take(
         &mut self,
         block: &mut [u8],
@@ -153,7 +153,7 @@ impl Pipe {
         len
     }
 
-    /// Takes what there is room for; returns its length and whether its [`Cut`] has made it less.
+    /// Accepts the bytes that fit; returns their number and whether its [`Cut`] has reduced it.
     pub(super) fn put(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -187,7 +187,7 @@ impl Pipe {
         (len, self.writer_stalled)
     }
 
-    /// The last `len` bytes that were put.
+    /// Returns the last `len` bytes put.
     pub(super) fn last(&self, len: usize) -> &[u8] {
         &self.buffer[self.buffer.len() - len..]
     }
@@ -200,12 +200,12 @@ impl Pipe {
         self.writer_waits = true;
     }
 
-    /// The writer has been told.
+    /// Records that the writer was notified.
     pub(super) fn told(&mut self) {
         self.writer_stalled = false;
     }
 
-    /// Whether the writer has to be told that there is room, which is done once.
+    /// Whether the writer must be notified of room, which happens once.
     pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
         let owes = self.writer_waits && self.has_room(capacity_bytes);
         self.writer_waits &= !owes;

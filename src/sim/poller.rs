@@ -1,8 +1,8 @@
-//! How a host's poller tells of what is new: which of the legal ways it chooses, from the kindest to the meanest.
+//! Host pollers: each personality reports new events in one of the legal ways, from the kindest to the meanest.
 //!
-//! An event is an edge: it is queued once when something new can be seen, and carries what can be seen when it is
-//! collected. What a host may rely on is only what all personalities have in common. None of them ever loses what a
-//! host could not know without it, and none holds back at one moment what came before it.
+//! An event is an edge: it is queued once when something new can be seen, and carries the state at the moment of its
+//! collection. A host may rely only on the behaviour that all personalities share. None of them ever loses an event
+//! that a host needs, and each wait shows every event of an earlier moment.
 
 use super::connection::{Edge, EndId, Mask};
 use super::tape::Chance;
@@ -11,25 +11,25 @@ use crate::net::Readiness;
 use crate::time::Instant;
 use std::collections::VecDeque;
 
-/// The personality of a host's poller.
+/// The behaviour of a host's poller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poller {
-    /// As epoll does it: an edge with each arrival, read or not, and with it all that can be seen.
+    /// Like epoll: an edge with each arrival, read or not, which shows the whole state.
     #[default]
     Linux,
-    /// The least that is allowed: nothing of new data before the last was read to `WouldBlock` or by a read that came
-    /// back short, and nothing beside what the edge is about.
+    /// The least that is allowed: no edge for new data before the last was read to `WouldBlock` or by a short read,
+    /// and nothing but the edge's own subject.
     Mean,
-    /// As [`Poller::Linux`], with events that nothing has caused, that come twice, or whose socket is closed.
+    /// Like [`Poller::Linux`], with events that have no cause, that are repeated, or whose socket is closed.
     Noisy,
-    /// As [`Poller::Linux`], but of what came at this very moment only one to three at once, in any order.
+    /// Like [`Poller::Linux`], but shows only one to three events of the current moment at once, in any order.
     Tiny,
 }
 
-/// Tokens that a [`Poller::Noisy`] remembers, to be wrong about.
+/// Tokens that a [`Poller::Noisy`] remembers for its false events.
 const MAX_RECENT: usize = 8;
 
-/// Something that a host has to be told.
+/// A notification for a host.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pending {
     Link(EndId),
@@ -37,18 +37,18 @@ pub(super) enum Pending {
     Forged(Readiness),
 }
 
-/// What waits to be collected by one host.
+/// One host's events that wait to be collected.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) poller: Poller,
     events: VecDeque<Pending>,
-    /// When the queue was last empty and got its first.
+    /// When the empty queue received its first event.
     waits_since: Instant,
     recent: Vec<u64>,
 }
 
 impl Queue {
-    /// Forgets all, as the poller of a process that has just begun: no event outlives its process.
+    /// Forgets everything, like the poller of a new process: no event outlives its process.
     pub(super) fn renew(&mut self) {
         *self = Self { poller: self.poller, ..Self::default() };
     }
@@ -64,12 +64,12 @@ impl Queue {
         self.events.is_empty()
     }
 
-    /// Whether something waits since before `now`, which the next wait has to show.
+    /// Whether an event waits since before `now`, which the next wait must show.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         !self.is_empty() && self.waits_since < now
     }
 
-    /// How many events the next wait shows.
+    /// Returns how many events the next wait shows.
     pub(super) fn len_to_show(&self, now: Instant, chance: &Chance) -> usize {
         match self.poller {
             Poller::Tiny if !self.is_late(now) && !self.is_empty() => 3 - chance.below(3) as usize,
@@ -87,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// Adds what a noisy poller is wrong about.
+    /// Adds a noisy poller's false events.
     pub(super) fn add_noise(&mut self, ready: &mut Vec<Readiness>, chance: &Chance) {
         if self.poller != Poller::Noisy {
             return;
@@ -109,7 +109,7 @@ impl Queue {
 }
 
 impl Poller {
-    /// What is left of an edge for an end that knows this much.
+    /// Returns the part of an edge that is shown to an end in this state.
     pub(super) fn edge(self, edge: Edge, is_drained: bool) -> Edge {
         match self {
             Self::Mean => Edge { readable: edge.readable && is_drained, ..edge },
@@ -117,7 +117,7 @@ impl Poller {
         }
     }
 
-    /// What is shown of all that can be seen, for an event that is about `owed`.
+    /// Returns the part of the state that is shown by an event about `owed`.
     pub(super) fn shown(self, mask: Mask, owed: Edge) -> Mask {
         match self {
             Self::Mean if !mask.hung_up => Mask {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_poller_shows_few_of_this_moment_and_all_of_what_came_before() {
+    fn a_tiny_poller_shows_few_of_this_moment_and_all_earlier_ones() {
         let chance = Tape::from_seed(1).stream(0);
         let queue = queue_of(Poller::Tiny, 100);
         let shown = |nanos| queue.len_to_show(Instant::from_nanos(nanos), &chance);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_repeats_and_invents_but_only_of_tokens_that_were_seen() {
+    fn noise_repeats_and_invents_events_of_known_tokens_only() {
         let chance = Tape::from_seed(1).stream(0);
         let mut queue = queue_of(Poller::Noisy, 0);
         let (mut repeated, mut invented) = (0, 0);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_poller_tells_what_is_new_to_who_has_read_everything() {
+    fn a_mean_poller_reports_new_data_only_to_a_drained_reader() {
         let edge = Edge { readable: true, writable: true };
         assert_eq!(Poller::Mean.edge(edge, false), Edge { readable: false, writable: true });
         assert_eq!(Poller::Mean.edge(edge, true), edge);
@@ -203,6 +203,6 @@ mod tests {
         assert_eq!(Poller::Mean.shown(mask, owed), Mask { writable: false, ..mask });
         assert_eq!(Poller::Linux.shown(mask, owed), mask);
         let ended = Mask { hung_up: true, ..mask };
-        assert_eq!(Poller::Mean.shown(ended, owed), ended, "the end is for both");
+        assert_eq!(Poller::Mean.shown(ended, owed), ended, "the end shows in both directions");
     }
 }

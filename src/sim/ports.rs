@@ -1,7 +1,7 @@
-//! The local ports of dials: a range of them for each pair of a source and a destination.
+//! Dials' local ports: a range of them for each pair of a source and a destination.
 //!
-//! A port is never given twice at the same time, and for a minute not again if the dialler was the one that ended the
-//! connection. A pair costs memory for the ports that it has given back, and for nothing else.
+//! A port is never used twice at the same time, and is not reused for a minute if the dialler ended the connection
+//! first. A pair costs memory for its returned ports only.
 
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +16,7 @@ pub(super) struct Ports {
 
 #[derive(Debug)]
 struct Pair {
-    /// The lowest that was never given.
+    /// The lowest port never used.
     fresh: u32,
     given_back: Option<Box<GivenBack>>,
 }
@@ -33,7 +33,7 @@ impl Ports {
         Self { range, pairs: BTreeMap::new() }
     }
 
-    /// A port for a dial from `source` to `destination`, if one is left.
+    /// Returns a port for a dial from `source` to `destination`, if one is free.
     pub(super) fn take(&mut self, source: IpAddr, destination: SocketAddr, now: Instant) -> Option<u16> {
         let first = u32::from(*self.range.start());
         let pair = self.pairs.entry((source, destination)).or_insert(Pair { fresh: first, given_back: None });
@@ -55,7 +55,7 @@ impl Ports {
         free.remove(at)
     }
 
-    /// The connection from `source` is over; its port can be taken again at `free_at`, or at once.
+    /// Returns the port of an ended connection from `source`, to be reused from `free_at` on, or at once.
     pub(super) fn give_back(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
         let given_back = pair.given_back.get_or_insert_default();

@@ -1,10 +1,10 @@
-//! Where all chance of a world comes from: numbered streams of draws, which can be written down and played again.
+//! The source of all random numbers of a world: numbered streams of draws, which can be written down and replayed.
 //!
-//! Each actor, host and fault draws from a stream of its own, so that taking one of them away leaves what the others
-//! draw as it was. Stream `s` of seed `S` begins at a hash of both, and no stream knows of another. A tape that records
-//! keeps what was drawn, not the random numbers behind it: such a text is replayed by a program that draws less, more
-//! or from other ranges, and can be cut down by hand or by a machine. A draw of 0 is always the simplest outcome, and
-//! it is what a tape gives behind its end.
+//! Each actor, host and fault draws from a stream of its own, so that removing one of them changes no other's draws.
+//! Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps the draws,
+//! not the random numbers behind them. Its text can be replayed by a program that draws less, more or from other
+//! ranges, and can be reduced by hand or by a machine. A draw of 0 is always the simplest outcome, and the value that
+//! a tape returns behind its end.
 //!
 //! Nothing here is fit for secrets.
 
@@ -13,27 +13,27 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-/// Most zeros that one word of a text stands for, 8 MiB of them.
+/// Maximum zeros that one word of a text represents, 8 MiB of them.
 const MAX_ZEROS: usize = 1 << 20;
 
-/// All draws of a world. Cheap to clone: all clones are the same tape.
+/// All draws of a world. Clones are cheap and are the same tape.
 #[derive(Clone, Debug)]
 pub struct Tape {
     reel: Rc<Reel>,
 }
 
-/// One stream of a [`Tape`]. Cheap to clone: all clones draw from the same stream.
+/// One stream of a [`Tape`]. Clones are cheap and draw from the same stream.
 #[derive(Clone, Debug)]
 pub struct Chance {
     stream: Rc<Stream>,
 }
 
-/// A text that is no tape.
+/// The error of a text that is not a tape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapeError {
     /// The line, counted from 1.
     pub line: usize,
-    /// The word that does not belong there.
+    /// The unexpected word.
     pub word: String,
 }
 
@@ -47,13 +47,13 @@ struct Reel {
 enum Source {
     Seed(u64),
     Recording(u64),
-    /// What each stream gives before its zeros.
+    /// Each stream's draws before its zeros.
     Written(BTreeMap<u32, Vec<u64>>),
 }
 
 #[derive(Debug)]
 struct Stream {
-    /// Where the generator stands; unused if the draws are written down already.
+    /// The generator's state; unused if the draws are written down already.
     state: Cell<u64>,
     track: Track,
 }
@@ -66,17 +66,17 @@ enum Track {
 }
 
 impl Tape {
-    /// A tape that draws from a seed and keeps nothing.
+    /// Returns a tape that draws from a seed and keeps nothing.
     pub fn from_seed(seed: u64) -> Self {
         Self::of_source(Source::Seed(seed))
     }
 
-    /// A tape that draws as [`Tape::from_seed`] does and keeps eight bytes for each draw.
+    /// Returns a tape that draws as [`Tape::from_seed`] does and keeps eight bytes for each draw.
     pub fn recording(seed: u64) -> Self {
         Self::of_source(Source::Recording(seed))
     }
 
-    /// A tape that gives these draws, by stream, and then zeros.
+    /// Returns a tape with these draws, by stream, and then zeros.
     pub fn of_draws(draws: BTreeMap<u32, Vec<u64>>) -> Self {
         Self::of_source(Source::Written(draws))
     }
@@ -85,7 +85,7 @@ impl Tape {
         Self { reel: Rc::new(Reel { source, streams: RefCell::default() }) }
     }
 
-    /// The tape that [`Tape::to_text`] wrote.
+    /// Parses the text that [`Tape::to_text`] wrote.
     ///
     /// # Errors
     ///
@@ -123,8 +123,8 @@ impl Tape {
         Ok(Self::of_draws(draws))
     }
 
-    /// The tape as lines of text: `seed 7` if it keeps nothing, else one line `stream: draw draw ...` for each stream,
-    /// in which `0*9` stands for nine zeros. Behind a `#` a line may say anything.
+    /// Returns the tape as lines of text: `seed 7` if it keeps nothing, else one line `stream: draw draw ...` for
+    /// each stream, in which `0*9` represents nine zeros. A `#` begins a comment.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Source::Seed(seed) = self.reel.source {
@@ -143,8 +143,8 @@ impl Tape {
         text
     }
 
-    /// What was drawn so far, or what is written on the tape, by stream and without the zeros at the end of each; empty
-    /// if the tape keeps nothing.
+    /// Returns the draws so far, or those written on the tape, by stream and without the zeros at the end of each;
+    /// empty if the tape keeps nothing.
     pub fn draws(&self) -> BTreeMap<u32, Vec<u64>> {
         let mut draws = match &self.reel.source {
             Source::Seed(_) => BTreeMap::new(),
@@ -158,7 +158,7 @@ impl Tape {
         draws
     }
 
-    /// The stream with this number, where it stands by now.
+    /// Returns the stream with this number, at its current position.
     pub fn stream(&self, id: u32) -> Chance {
         let mut streams = self.reel.streams.borrow_mut();
         let stream = streams.entry(id).or_insert_with(|| Rc::new(Stream::new(&self.reel.source, id)));
@@ -167,25 +167,25 @@ impl Tape {
 }
 
 impl Chance {
-    /// A number below `bound`; 0 if that is 0.
+    /// Returns a number below `bound`; 0 if that is 0.
     pub fn below(&self, bound: u32) -> u32 {
         let draw = self.stream.draw(|random| scaled(random, u128::from(bound)));
         draw.min(u64::from(bound).saturating_sub(1)) as u32
     }
 
-    /// A number from `low` to `high_inclusive`; a draw of 0 is `low`.
+    /// Returns a number from `low` to `high_inclusive`; a draw of 0 is `low`.
     pub fn range(&self, low: u64, high_inclusive: u64) -> u64 {
         let width = high_inclusive.saturating_sub(low);
         let draw = self.stream.draw(|random| scaled(random, u128::from(width) + 1));
         low + draw.min(width)
     }
 
-    /// Whether something happens that does so once in `n` times; never if `n` is 0, and never for a draw of 0.
+    /// Returns `true` once in `n` times; never if `n` is 0, and never for a draw of 0.
     pub fn one_in(&self, n: u32) -> bool {
         n > 0 && self.stream.draw(|random| u64::from(scaled(random, u128::from(n)) == 0)) != 0
     }
 
-    /// Fills `bytes` from one draw, whatever their number; with zeros for a draw of 0.
+    /// Fills `bytes` from one draw, independent of their number; with zeros for a draw of 0.
     pub fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.stream.draw(|random| random);
         if state == 0 {
@@ -196,7 +196,7 @@ impl Chance {
         }
     }
 
-    /// One of `items`; the first for a draw of 0.
+    /// Returns one of `items`; the first for a draw of 0.
     ///
     /// # Panics
     ///
@@ -220,7 +220,7 @@ impl Stream {
         }
     }
 
-    /// What `outcome` makes of the next random number, or what the tape has in its place.
+    /// Returns the `outcome` of the next random number, or the tape's draw in its place.
     fn draw(&self, outcome: impl FnOnce(u64) -> u64) -> u64 {
         let random = || {
             let mut state = self.state.get();
@@ -251,7 +251,7 @@ impl Stream {
     }
 }
 
-/// Takes off the zeros at the end of each stream, which a tape gives there anyway.
+/// Removes the zeros at the end of each stream, which a tape returns there anyway.
 pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
     draws.retain(|_, stream| {
         let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
@@ -260,12 +260,12 @@ pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
     });
 }
 
-/// A random number brought down below `bound`, which is at most 2^64.
+/// Scales a random number to below `bound`, which is at most 2^64.
 fn scaled(random: u64, bound: u128) -> u64 {
     ((u128::from(random) * bound) >> 64) as u64
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and any state is a good beginning.
+/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and accepts any state as a seed.
 pub(super) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(STEP);
     mix(*state)
@@ -281,7 +281,7 @@ fn mix(state: u64) -> u64 {
 
 impl fmt::Display for TapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} of the tape: {:?} does not belong there", self.line, self.word)
+        write!(f, "line {} of the tape: unexpected {:?}", self.line, self.word)
     }
 }
 
@@ -291,7 +291,7 @@ impl std::error::Error for TapeError {}
 mod tests {
     use super::*;
 
-    /// One draw of each kind.
+    /// Returns one draw of each kind.
     fn some_of_each(chance: &Chance) -> (u32, u64, Vec<bool>, [u8; 11], char) {
         let mut bytes = [1; 11];
         chance.fill(&mut bytes);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_tape_is_played_again_from_its_text() {
+    fn a_recorded_tape_is_replayed_from_its_text() {
         let seeded = Tape::from_seed(9);
         let recording = Tape::recording(9);
         for id in [0, 3, u32::MAX] {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_do_not_know_of_each_other() {
+    fn streams_are_independent() {
         let (alone, crowded) = (Tape::from_seed(1), Tape::from_seed(1));
         let expected = some_of_each(&alone.stream(5));
         for id in [4, 6, 5 << 8] {
@@ -339,20 +339,20 @@ mod tests {
         assert_eq!(some_of_each(&crowded.stream(5)), expected);
         assert_ne!(some_of_each(&Tape::from_seed(2).stream(5)), expected);
         let (one, same) = (alone.stream(8), alone.stream(8));
-        assert_ne!(one.range(0, u64::MAX), same.range(0, u64::MAX), "one stream, wherever it is asked for");
+        assert_ne!(one.range(0, u64::MAX), same.range(0, u64::MAX), "both are the same stream");
     }
 
     #[test]
-    fn zero_is_the_simplest_outcome_and_comes_behind_the_end() {
+    fn zero_is_the_simplest_outcome_and_follows_the_end() {
         let chance = Tape::parse("3: 2").unwrap().stream(3);
         assert_eq!(chance.below(9), 2);
         assert_eq!(some_of_each(&chance), (0, 5, vec![false; 40], [0; 11], 'a'));
-        assert!(!chance.one_in(1), "not even what always happens");
+        assert!(!chance.one_in(1), "a draw of 0 is never a hit");
         assert_eq!((chance.below(0), chance.range(7, 7)), (0, 7));
     }
 
     #[test]
-    fn draws_from_another_range_are_taken_to_its_end() {
+    fn draws_beyond_the_range_are_clamped_to_its_end() {
         let chance = Tape::of_draws(BTreeMap::from([(1, vec![9, 9, 9, u64::MAX])])).stream(1);
         assert_eq!((chance.below(4), chance.range(2, 4), chance.one_in(3)), (3, 4, true));
         assert_eq!(chance.range(3, u64::MAX), u64::MAX);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tape_is_refused_with_its_place() {
+    fn a_text_that_is_not_a_tape_is_refused_with_its_position() {
         for (text, line, word) in [
             ("1: 2\n\nx: 3", 3, "x"),
             ("1: 2 -3", 1, "-3"),

@@ -1,7 +1,8 @@
-//! What a run did: one number over every call and its outcome, and the calls themselves if they are wanted.
+//! A run's trace: one number over every call and its outcome, and the calls themselves on request.
 //!
-//! Clock reads are no entries of their own; each entry carries the moment at which it was made. The number depends on
-//! nothing but the entries, so two runs are equal if and, but for one chance in 2^64, only if their numbers are.
+//! Clock reads have no entries of their own; each entry carries the moment at which it was made. The number depends
+//! on nothing but the entries: equal runs have equal numbers, and different runs have different ones, but for one
+//! chance in 2^64.
 
 use crate::id::LinkId;
 use crate::time::Instant;
@@ -15,7 +16,7 @@ pub enum Call {
     Wait,
     /// One of the events of the last wait.
     Event {
-        /// Whom it is about.
+        /// The token of its link or listener.
         token: u64,
         /// As in [`Readiness`](crate::net::Readiness).
         readable: bool,
@@ -26,88 +27,88 @@ pub enum Call {
     },
     /// Opened a listener.
     Listen {
-        /// At which address.
+        /// Its address.
         address: SocketAddr,
     },
-    /// Took a waiting connection.
+    /// Accepted a waiting connection.
     Accept {
-        /// Of which listener.
+        /// The listener.
         index: u32,
     },
     /// Closed a listener.
     CloseListener {
-        /// Which.
+        /// The listener.
         index: u32,
     },
     /// Registered an accepted connection.
     Attach {
-        /// Under which id.
+        /// Its id.
         link: LinkId,
     },
     /// Opened a connection.
     Connect {
-        /// Under which id.
+        /// Its id.
         link: LinkId,
-        /// To where.
+        /// The address dialled.
         address: SocketAddr,
     },
     /// Asked whether a connection is established; the outcome is 1 if it is.
     Connected {
-        /// Which.
+        /// The connection.
         link: LinkId,
     },
     /// Received; the outcome is the number of bytes.
     Read {
-        /// On which connection.
+        /// The connection.
         link: LinkId,
         /// Bytes that there was room for.
         room_bytes: usize,
     },
     /// Sent; the outcome is the number of bytes.
     Write {
-        /// On which connection.
+        /// The connection.
         link: LinkId,
-        /// Bytes that were offered.
+        /// Bytes offered.
         offered_bytes: usize,
     },
     /// Ended the outgoing stream.
     ShutDownWriting {
-        /// Of which connection.
+        /// The connection.
         link: LinkId,
     },
     /// Closed a connection.
     Close {
-        /// Which.
+        /// The connection.
         link: LinkId,
     },
-    /// Asked for the addresses of a name, whose letters are the bytes that were moved.
+    /// Asked for a name's addresses; the name is the entry's bytes.
     Resolve {
         /// The number of the query.
         query: u32,
         /// For addresses without one.
         port: u16,
     },
-    /// Gave changes of the book to the disk, whose text are the bytes that were moved; the outcome is their number.
+    /// Wrote changes of the address book to the disk; their text is the entry's bytes and the outcome their number.
     Persist {
         /// The batch.
         id: u64,
     },
-    /// Took an answer, whose text are the bytes that were moved. A look that found none is no entry.
+    /// Collected a completion, whose text is the entry's bytes. A call that found none has no entry.
     TakeCompletion,
 }
 
-/// A call and what came of it.
+/// A call and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// When.
+    /// When it was made.
     pub at: Instant,
-    /// By which host, in the order of [`World::host`](super::World::host).
+    /// The host that made it, in the order of [`World::host`](super::World::host).
     pub host: usize,
-    /// What was called.
+    /// The call.
     pub call: Call,
     /// A number that the call defines, or its failure.
     pub outcome: Result<usize, ErrorKind>,
-    /// The bytes that were moved by a read or a write.
+    /// The bytes that a read or a write moved.
     pub bytes: Vec<u8>,
 }
 
@@ -145,24 +146,24 @@ impl Trace {
         }
     }
 
-    /// One number over all entries.
+    /// Returns one number over all entries.
     pub fn hash(&self) -> u64 {
         self.hash.0
     }
 
-    /// How many entries there were.
+    /// Returns the number of entries.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// The entries since [`World::keep_log`](super::World::keep_log); none without it.
+    /// Returns the entries since [`World::keep_log`](super::World::keep_log); none without it.
     pub fn log(&self) -> &[Entry] {
         self.log.as_deref().unwrap_or_default()
     }
 }
 
-/// A hash that takes words, not bytes, one multiplication each; the same in every build, as no hasher of the standard
-/// library promises to be.
+/// A hash over words, not bytes, with one multiplication each; the same in every build, which no hasher of the
+/// standard library promises.
 #[derive(Clone, Copy, Debug)]
 struct Mixer(u64);
 
@@ -221,7 +222,7 @@ impl Mixer {
         }
     }
 
-    /// Four words at once, in lanes that do not wait for each other.
+    /// Hashes four words at once, in lanes that do not wait for each other.
     fn add_bytes(&mut self, bytes: &[u8]) {
         let mut lanes = KEYS;
         let mut blocks = bytes.chunks_exact(32);
@@ -245,7 +246,7 @@ fn folded(word: u64, key: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Up to eight bytes as one number.
+/// Returns up to eight bytes as one number.
 fn word_of(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts_and_so_does_its_place() {
+    fn every_byte_and_its_position_count() {
         let call = Call::Wait;
         for len in [1, 7, 8, 9, 31, 32, 33, 64, 100] {
             let bytes = vec![0; len];
