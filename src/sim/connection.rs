@@ -392,7 +392,7 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
-    /// Records that a call of `side` was refused for now, even if it could have made progress.
+    /// Records that a call of `side` was refused, even if it could have made progress; an event will follow.
     pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
         self.end(side).is_drained = true;
         if is_write {
