@@ -1,6 +1,6 @@
-//! `addr`: where other nodes are, as far as the sender knows.
+//! `addr`: addresses of other nodes, as claimed by the sender.
 //!
-//! Times and services in it are hearsay. Nothing is judged here, not even whether an address can be reached at all.
+//! Times and services are claims. Nothing is checked here, not even whether an address is routable.
 
 use super::codec::{Reader, field, put_items};
 use super::version::NetAddress;
@@ -11,19 +11,19 @@ use bytes::Bytes;
 /// An item of `addr`, 30 bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressEntry {
-    /// When the node there was last seen, in Unix seconds.
+    /// The time at which the node was last seen, in Unix seconds.
     pub time: u32,
     /// The address.
     pub address: NetAddress,
 }
 
-/// The `addr` message over the items that it was read from (SV Node 1.2.2, protocol.h CAddress).
+/// A borrowed `addr` message (SV Node 1.2.2, protocol.h CAddress).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressesRef<'a> {
     entries: &'a [[u8; AddressEntry::LEN_BYTES]],
 }
 
-/// The `addr` message on its own.
+/// An owned `addr` message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     entries: Bytes,
@@ -44,11 +44,11 @@ impl AddressEntry {
 }
 
 impl<'a> AddressesRef<'a> {
-    /// Reads the payload of an `addr`; looks at the count alone.
+    /// Reads the payload of an `addr`, but checks only the count.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds less than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
@@ -59,7 +59,7 @@ impl<'a> AddressesRef<'a> {
         put_items(self.entries, out);
     }
 
-    /// The number of addresses; a node punishes more than 1,000.
+    /// Returns the number of addresses; a node punishes more than 1,000.
     pub const fn len(&self) -> usize {
         self.entries.len()
     }
@@ -69,19 +69,19 @@ impl<'a> AddressesRef<'a> {
         self.entries.is_empty()
     }
 
-    /// The addresses, read one by one.
+    /// Returns an iterator over the addresses.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = AddressEntry> + DoubleEndedIterator + Clone + use<'a> {
         self.entries.iter().map(AddressEntry::decode)
     }
 
-    /// The message on its own; copies the items.
+    /// Returns the owned message, with a copy of the items.
     pub fn into_owned(self) -> Addresses {
         Addresses { entries: Bytes::copy_from_slice(self.entries.as_flattened()) }
     }
 }
 
 impl Addresses {
-    /// The message with these addresses.
+    /// Returns the message with these addresses.
     pub fn from_entries(entries: impl IntoIterator<Item = AddressEntry>) -> Self {
         let entries = entries.into_iter();
         let mut bytes = Vec::with_capacity(entries.size_hint().0.saturating_mul(AddressEntry::LEN_BYTES));
@@ -89,7 +89,7 @@ impl Addresses {
         Self { entries: bytes.into() }
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> AddressesRef<'_> {
         AddressesRef { entries: self.entries.as_chunks().0 }
     }

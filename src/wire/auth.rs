@@ -1,7 +1,7 @@
 //! `authch` and `authresp`: a miner proves that it holds the key it is known by.
 //!
-//! The messages are read and written and the bytes to sign are put together; signatures are made and checked
-//! elsewhere. No peer has to answer a challenge.
+//! This file encodes and decodes the messages and assembles the bytes to sign; it neither makes nor checks
+//! signatures. No peer has to reply to a challenge.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -13,35 +13,36 @@ use sha2::{Digest, Sha256};
 /// The `authch` message, 40 bytes (SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthChallenge {
-    /// Random bytes that the answer has to sign.
+    /// The random bytes that the reply has to sign.
     pub challenge: [u8; 32],
 }
 
-/// The `authresp` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessAuthRespMessage).
+/// A borrowed `authresp` message (SV Node 1.2.2, net_processing.cpp ProcessAuthRespMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthResponseRef<'a> {
     /// The miner's compressed public key.
     pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// What the miner adds to the challenge, so that nobody else chooses all that it signs; a node never takes 0.
+    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them; a node rejects
+    /// 0.
     pub client_nonce: u64,
     /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
     pub signature: &'a [u8],
 }
 
-/// The `authresp` message on its own.
+/// An owned `authresp` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthResponse {
     /// The miner's compressed public key.
     pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// What the miner adds to the challenge, so that nobody else chooses all that it signs; a node never takes 0.
+    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them; a node rejects
+    /// 0.
     pub client_nonce: u64,
     /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
     pub signature: Box<[u8]>,
 }
 
 impl AuthChallenge {
-    /// The only version there is.
+    /// The only version.
     const VERSION: u32 = 1;
     const CHALLENGE_LEN_BYTES: u32 = 32;
 
@@ -49,8 +50,8 @@ impl AuthChallenge {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for another version than 1 or
-    /// another length than 32.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] if the version is not 1 or the
+    /// length is not 32.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::AUTHCH, payload);
         if reader.u32()? != Self::VERSION {
@@ -69,7 +70,7 @@ impl AuthChallenge {
         out.extend_from_slice(&self.challenge);
     }
 
-    /// What the signature in the answer with `client_nonce` signs.
+    /// Returns the digest that a reply with `client_nonce` signs.
     pub fn digest(&self, client_nonce: u64) -> Hash256 {
         let hasher = Sha256::new_with_prefix(self.challenge).chain_update(client_nonce.to_le_bytes());
         Hash256::finish(hasher)
@@ -77,7 +78,7 @@ impl AuthChallenge {
 }
 
 impl<'a> AuthResponseRef<'a> {
-    /// Reads the payload of an `authresp`; neither key nor signature are looked into.
+    /// Reads the payload of an `authresp`, without checking the key or the signature.
     ///
     /// # Errors
     ///
@@ -101,14 +102,14 @@ impl<'a> AuthResponseRef<'a> {
         put_var_bytes(self.signature, MAX_AUTH_SIGNATURE_BYTES, out);
     }
 
-    /// The message on its own.
+    /// Returns an owned copy of the message.
     pub fn into_owned(self) -> AuthResponse {
         AuthResponse { public_key: self.public_key, client_nonce: self.client_nonce, signature: self.signature.into() }
     }
 }
 
 impl AuthResponse {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> AuthResponseRef<'_> {
         AuthResponseRef { public_key: self.public_key, client_nonce: self.client_nonce, signature: &self.signature }
     }

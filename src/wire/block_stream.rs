@@ -1,8 +1,8 @@
-//! Transactions and blocks that come in pieces, of any size and in any pieces.
+//! Parsers for transactions and blocks of any size that arrive in pieces, however they are cut.
 //!
-//! The parsers are fed with whatever has arrived and keep nothing of it: no script is held, however large. What they
-//! keep is where they are, a SHA-256 in progress and, for a block, one hash per level of its Merkle tree: together less
-//! than 3 KiB. They judge bytes as [`TxRef`](super::TxRef) does, wherever these are cut.
+//! The parsers read the bytes that have arrived and keep none of them: no script is held, however large. They keep
+//! their position, a SHA-256 in progress and, for a block, one hash per level of its Merkle tree: less than 3 KiB in
+//! all. They accept the same bytes as [`TxRef`](super::TxRef), wherever these are cut.
 
 use super::codec::Reader;
 use super::hash::Hash256;
@@ -12,11 +12,11 @@ use crate::error::WireError;
 use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
-/// Reads transactions, one after the other.
+/// A parser for consecutive transactions.
 #[derive(Clone, Debug)]
 pub struct TxStreamParser {
     command: CommandName,
-    /// Bytes to pass over before what is awaited.
+    /// Bytes to skip before the awaited field.
     skip_bytes: u64,
     awaited: Awaited,
     size: PartialSize,
@@ -25,7 +25,7 @@ pub struct TxStreamParser {
     hasher: Sha256,
 }
 
-/// A transaction that went by.
+/// A transaction that was read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedTx {
     /// Its id.
@@ -38,7 +38,7 @@ pub struct StreamedTx {
     pub output_count: u64,
 }
 
-/// Reads one block.
+/// A parser for one block.
 #[derive(Clone, Debug)]
 pub struct BlockStreamParser {
     stage: Stage,
@@ -50,7 +50,7 @@ pub struct BlockStreamParser {
     len_bytes: u64,
 }
 
-/// Something of a block that is complete.
+/// A completed part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockStreamEvent {
     /// The header and the count of the transactions.
@@ -66,7 +66,7 @@ pub enum BlockStreamEvent {
     End(StreamedBlock),
 }
 
-/// A block that went by.
+/// A block that was read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedBlock {
     /// Its header.
@@ -75,11 +75,11 @@ pub struct StreamedBlock {
     pub tx_count: u64,
     /// Its bytes on the wire, header and count included.
     pub len_bytes: u64,
-    /// Whether its transactions are those that the header names.
+    /// Whether the transactions match the header's Merkle root.
     pub verdict: MerkleVerdict,
 }
 
-/// The next thing in a transaction that says how it goes on.
+/// The next field of a transaction that decides how to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     InputCount,
@@ -89,7 +89,7 @@ enum Awaited {
     End,
 }
 
-/// The next thing in a block.
+/// The next part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Header,
@@ -114,7 +114,7 @@ struct PartialHeader {
 }
 
 impl TxStreamParser {
-    /// A parser at the beginning of a transaction inside the payload of `command`.
+    /// Returns a parser at the start of a transaction inside the payload of `command`.
     pub fn new(command: CommandName) -> Self {
         Self {
             command,
@@ -127,8 +127,8 @@ impl TxStreamParser {
         }
     }
 
-    /// Takes from the front of `unread` up to the end of the transaction, or all of it. After the end it is ready for
-    /// another transaction, after an error of no use.
+    /// Consumes `unread` up to the end of the transaction, or all of it. After the end the parser is ready for
+    /// another transaction; after an error it must not be used.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl TxStreamParser {
         self.read.len_bytes == 0
     }
 
-    /// Whether the end of the transaction was reached.
+    /// Consumes `unread` and returns whether it reached the transaction's end.
     fn walk(&mut self, unread: &mut &[u8]) -> Result<bool, WireError> {
         loop {
             let skipped = usize::try_from(self.skip_bytes).unwrap_or(usize::MAX).min(unread.len());
@@ -168,7 +168,7 @@ impl TxStreamParser {
         }
     }
 
-    /// Draws the conclusion from the size or count that was awaited.
+    /// Continues after the awaited size or count.
     fn go_on(&mut self, size: u64) {
         match self.awaited {
             Awaited::InputCount => {
@@ -216,7 +216,7 @@ impl TxStreamParser {
 }
 
 impl BlockStreamParser {
-    /// A parser at the beginning of a `block`.
+    /// Returns a parser at the start of a `block`.
     pub fn new() -> Self {
         Self {
             stage: Stage::Header,
@@ -229,12 +229,13 @@ impl BlockStreamParser {
         }
     }
 
-    /// Takes from the front of `unread` until something is complete, or all of it and returns `None`. Call it until
-    /// then: a block without transactions ends without another byte. Bytes behind the end are taken and ignored.
+    /// Consumes `unread` until a part is complete, or all of it and returns `None`. Call it until it returns `None`:
+    /// a block without transactions ends without another byte. Bytes after the block's end are consumed and ignored.
     ///
     /// # Errors
     ///
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for counts and sizes; from then on always the same.
+    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for counts and sizes; every later call returns the
+    /// same error.
     pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
         let offered_bytes = unread.len();
         let event = match self.stage {
@@ -254,12 +255,12 @@ impl BlockStreamParser {
         event
     }
 
-    /// Whether the end of the block was reached; if the payload is over and it was not, the block is truncated.
+    /// Whether the end of the block was reached. A block that is incomplete when its payload ends is truncated.
     pub const fn is_complete(&self) -> bool {
         matches!(self.stage, Stage::Ended)
     }
 
-    /// The transactions that went by so far.
+    /// Returns the number of transactions read so far.
     pub const fn tx_read_count(&self) -> u64 {
         self.tree.leaf_count()
     }
@@ -305,7 +306,7 @@ impl Default for BlockStreamParser {
 }
 
 impl PartialSize {
-    /// Takes from the front of `unread` up to the end of the size, or all of it.
+    /// Consumes `unread` up to the end of the size, or all of it.
     fn advance(&mut self, command: CommandName, unread: &mut &[u8]) -> Result<Option<u64>, WireError> {
         while let Some((&byte, rest)) = unread.split_first() {
             *unread = rest;

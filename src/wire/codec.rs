@@ -1,18 +1,18 @@
-//! The primitive encodings: a reader that cannot leave its payload, and the two writers that need a rule.
+//! The primitive encodings: a bounds-checked reader, and the writers of sizes and byte strings.
 //!
-//! A [`Reader`] walks over one payload and names the command in every error. It checks a length before it believes it,
-//! never allocates and never panics, whatever the bytes. Integers are written with `to_le_bytes`; only sizes and byte
-//! strings have a form of their own.
+//! A [`Reader`] reads the fields of one payload and names the command in every error. It checks a length before it
+//! uses it, never allocates and never panics on any bytes. Integers are written with `to_le_bytes`; only sizes and
+//! byte strings have a form of their own.
 
 use crate::error::WireError;
 use crate::limits::MAX_COMPACT_SIZE;
 use crate::protocol::CommandName;
 
-/// Reads the fields of one payload in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
+/// A reader of one payload's fields in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
 /// otherwise.
 ///
 /// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position
-/// is of no use.
+/// is undefined.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     command: CommandName,
@@ -34,26 +34,26 @@ macro_rules! integers {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the beginning of the payload of `command`.
+    /// Returns a reader at the start of the payload of `command`.
     pub const fn new(command: CommandName, payload: &'a [u8]) -> Self {
         Self { command, unread: payload }
     }
 
-    /// Bytes that are not read yet.
+    /// Returns the number of unread bytes.
     pub const fn remaining(&self) -> usize {
         self.unread.len()
     }
 
-    /// The bytes that are not read yet.
+    /// Returns the unread bytes.
     pub const fn unread(&self) -> &'a [u8] {
         self.unread
     }
 
-    /// Reads a field that older peers leave out: `None` if the payload ends before it.
+    /// Reads a field that older peers omit, or returns `None` if the payload ends before it.
     ///
     /// # Errors
     ///
-    /// What `read` fails with once there is a byte for it.
+    /// The error of `read`, if there is at least one byte for it.
     pub fn optional<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, WireError>,
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         self.chunk().copied()
     }
 
-    /// Reads the next `N` bytes where they lie, which is cheaper for many of them than a copy.
+    /// Borrows the next `N` bytes, which is cheaper than a copy where there are many items.
     pub(super) fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], WireError> {
         let (field, unread) = self.unread.split_first_chunk().ok_or_else(|| self.truncated())?;
         self.unread = unread;
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         u8: u8::from_le_bytes,
         /// Reads a 16-bit number.
         u16: u16::from_le_bytes,
-        /// Reads a big-endian 16-bit number; only ports are written so.
+        /// Reads a big-endian 16-bit number; only ports have this form.
         u16_be: u16::from_be_bytes,
         /// Reads a 32-bit number.
         u32: u32::from_le_bytes,
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         i64: i64::from_le_bytes,
     }
 
-    /// Reads one byte, of which anything but zero is true.
+    /// Reads one byte; every value but zero is true.
     ///
     /// # Errors
     ///
@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
     /// [`WireError::Truncated`].
     #[inline]
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
-        // Nearly all sizes are one byte. A copy reads the others, so that a loop may keep its reader in registers.
+        // Nearly all sizes are one byte. The others are read through a copy, so that a loop may keep its reader in
+        // registers.
         let (size, unread) = match self.unread {
             [size @ 0..=0xfc, unread @ ..] => (u64::from(*size), unread),
             _ => self.clone().long_compact_size()?,
@@ -158,12 +159,12 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
-    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each: no count is believed that
+    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each, and rejects a count that
     /// the rest of the payload cannot hold.
     ///
     /// # Errors
     ///
-    /// As [`Reader::compact_size`], and [`WireError::Truncated`] if there are fewer bytes than so many elements need.
+    /// As [`Reader::compact_size`], and [`WireError::Truncated`] if the payload is too short for that many elements.
     ///
     /// # Panics
     ///
@@ -174,7 +175,7 @@ impl<'a> Reader<'a> {
         usize::try_from(count).ok().filter(|&count| count <= possible).ok_or_else(|| self.truncated())
     }
 
-    /// Reads a CompactSize and that many items of `N` bytes, without a look at any of them.
+    /// Reads a CompactSize and that many items of `N` bytes, without checking the items.
     ///
     /// # Errors
     ///
@@ -184,12 +185,12 @@ impl<'a> Reader<'a> {
         Ok(self.bytes(count * N)?.as_chunks().0)
     }
 
-    /// The error of a count or length above its limit.
+    /// Returns the error for a count or length above its limit.
     pub const fn too_long(&self) -> WireError {
         WireError::TooLong { command: self.command }
     }
 
-    /// The error of a field whose value the protocol does not know.
+    /// Returns the error for a value that the protocol does not define.
     pub const fn bad_value(&self) -> WireError {
         WireError::BadValue { command: self.command }
     }
@@ -218,7 +219,7 @@ pub fn put_compact_size(size: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the length of `bytes` and the bytes, cut to `max_bytes`: what is written can always be read.
+/// Appends the length of `bytes` and the bytes, cut to `max_bytes` so that a reader accepts them.
 pub fn put_var_bytes(bytes: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
     let bytes = &bytes[..bytes.len().min(max_bytes)];
     put_compact_size(bytes.len() as u64, out);
@@ -231,8 +232,8 @@ pub fn put_items<const N: usize>(items: &[[u8; N]], out: &mut Vec<u8>) {
     out.extend_from_slice(items.as_flattened());
 }
 
-/// The `N` bytes of an item of fixed size that begin at `at`; both are constants, so that the check is done once and
-/// for all.
+/// Returns the `N` bytes of an item of fixed size at offset `at`. Both are constants, so the compiler removes the
+/// check.
 pub(super) fn field<const N: usize>(item: &[u8], at: usize) -> [u8; N] {
     *item[at..].first_chunk().expect("a field lies within its item")
 }

@@ -1,7 +1,8 @@
-//! `cmpctblock`, `getblocktxn` and `blocktxn`: a block in short, what is missing of it, and the rest (BIP 152).
+//! `cmpctblock`, `getblocktxn` and `blocktxn`: compact blocks, requests for their missing transactions, and the
+//! replies (BIP 152).
 //!
-//! Positions travel as distances, each counted from behind the one before. They are added up here, once, with every sum
-//! checked, so that who reads them sees positions in the block and nothing else.
+//! Positions are sent as distances from the position after the previous one. This file adds them up once, with every
+//! sum checked, so that callers see only positions in the block.
 
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -18,20 +19,19 @@ use std::iter::FusedIterator;
 /// Bytes of a short id.
 pub const SHORT_ID_BYTES: usize = 6;
 
-/// The `cmpctblock` message over the payload that it was read from (SV Node 1.2.2, blockencodings.h
-/// CBlockHeaderAndShortTxIDs).
+/// A borrowed `cmpctblock` message (SV Node 1.2.2, blockencodings.h CBlockHeaderAndShortTxIDs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactBlockRef<'a> {
     /// The header.
     pub header: BlockHeader,
-    /// What the sender salted the short ids with.
+    /// The sender's salt for the short ids.
     pub nonce: u64,
     /// The short ids of the transactions that are not prefilled, in the order of the block.
     pub short_ids: &'a [[u8; SHORT_ID_BYTES]],
     prefilled: ListRef<'a, PrefilledTx<'static>>,
 }
 
-/// The `cmpctblock` message on its own.
+/// An owned `cmpctblock` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactBlock {
     header: BlockHeader,
@@ -52,22 +52,21 @@ pub struct PrefilledTx<'a> {
 /// The prefilled transactions of a `cmpctblock`, read one by one.
 pub type PrefilledTxs<'a> = Items<'a, PrefilledTx<'static>>;
 
-/// Computes the short ids of one `cmpctblock`.
+/// A hasher for the short ids of one `cmpctblock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShortIds {
     key: SipKey,
 }
 
-/// The `getblocktxn` message over the payload that it was read from (SV Node 1.2.2, blockencodings.h
-/// BlockTransactionsRequest).
+/// A borrowed `getblocktxn` message (SV Node 1.2.2, blockencodings.h BlockTransactionsRequest).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GetBlockTxnRef<'a> {
-    /// The name of the block.
+    /// The block hash.
     pub block_hash: Hash256,
     indexes: ListRef<'a, BlockIndex>,
 }
 
-/// The `getblocktxn` message on its own.
+/// An owned `getblocktxn` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetBlockTxn {
     block_hash: Hash256,
@@ -78,16 +77,16 @@ pub struct GetBlockTxn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BlockIndex;
 
-/// The `blocktxn` message over the payload that it was read from (SV Node 1.2.2, blockencodings.h BlockTransactions).
+/// A borrowed `blocktxn` message (SV Node 1.2.2, blockencodings.h BlockTransactions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockTxnRef<'a> {
-    /// The name of the block.
+    /// The block hash.
     pub block_hash: Hash256,
-    /// The transactions in the order in which they were asked for, not read yet.
+    /// The transactions in the order of the request, not read yet.
     pub transactions: TxListRef<'a>,
 }
 
-/// The `blocktxn` message on its own.
+/// An owned `blocktxn` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockTxn {
     block_hash: Hash256,
@@ -95,13 +94,13 @@ pub struct BlockTxn {
 }
 
 impl<'a> CompactBlockRef<'a> {
-    /// Reads the payload of a `cmpctblock`, and in one pass where each prefilled transaction ends.
+    /// Reads the payload of a `cmpctblock`, and finds the end of each prefilled transaction.
     ///
     /// # Errors
     ///
-    /// [`WireError::BadValue`] for what a node takes for nonsense: a header without a target, no transaction at all, a
-    /// prefilled one at a position that the short ids leave no room for; [`WireError::TooLong`] for a position above
-    /// 32 bits; [`WireError::Truncated`] and [`WireError::NonCanonicalSize`].
+    /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
+    /// all, or a prefilled transaction at a position for which there are too few short ids; [`WireError::TooLong`]
+    /// for a position above 32 bits; [`WireError::Truncated`] and [`WireError::NonCanonicalSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -114,7 +113,7 @@ impl<'a> CompactBlockRef<'a> {
         let mut most = short_ids.len();
         let prefilled = ListRef::walk_with(&mut reader, prefilled_len, |reader, least| {
             let prefilled = PrefilledTx::read(reader, least)?;
-            // Everything in front of it is prefilled too or has a short id.
+            // Every transaction before it is prefilled too or has a short id.
             if prefilled.index as usize > most {
                 return Err(reader.bad_value());
             }
@@ -132,22 +131,22 @@ impl<'a> CompactBlockRef<'a> {
         self.prefilled.encode(out);
     }
 
-    /// The number of transactions in the block, as claimed.
+    /// Returns the number of transactions in the block, as claimed.
     pub const fn tx_count(&self) -> usize {
         self.short_ids.len() + self.prefilled.len()
     }
 
-    /// The prefilled transactions in the order of the block.
+    /// Returns the prefilled transactions in the order of the block.
     pub fn prefilled(&self) -> PrefilledTxs<'a> {
         self.prefilled.iter()
     }
 
-    /// What computes the short ids of this block.
+    /// Returns the hasher for this block's short ids.
     pub fn short_id_key(&self) -> ShortIds {
         ShortIds::new(&self.header, self.nonce)
     }
 
-    /// The message on its own; copies ids and transactions.
+    /// Returns the owned message, with a copy of ids and transactions.
     pub fn into_owned(self) -> CompactBlock {
         CompactBlock {
             header: self.header,
@@ -159,7 +158,8 @@ impl<'a> CompactBlockRef<'a> {
 }
 
 impl CompactBlock {
-    /// The block in short, with the transactions that `is_prefilled` picks by their position, usually the first alone.
+    /// Returns the compact block in which the transactions at the positions that `is_prefilled` picks are prefilled,
+    /// usually only the first.
     ///
     /// # Panics
     ///
@@ -187,7 +187,7 @@ impl CompactBlock {
         Self { header, nonce, short_ids: short_ids.into(), prefilled }
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> CompactBlockRef<'_> {
         CompactBlockRef {
             header: self.header,
@@ -200,7 +200,7 @@ impl CompactBlock {
 
 impl Item for PrefilledTx<'_> {
     type Read<'a> = PrefilledTx<'a>;
-    /// The least position that comes next.
+    /// The lowest position that the next item may have.
     type State = u64;
 
     const MIN_BYTES: usize = 1 + TxRef::MIN_BYTES;
@@ -214,7 +214,7 @@ impl Item for PrefilledTx<'_> {
 
 impl Item for BlockIndex {
     type Read<'a> = u32;
-    /// The least position that comes next.
+    /// The lowest position that the next item may have.
     type State = u64;
 
     const MIN_BYTES: usize = 1;
@@ -227,7 +227,7 @@ impl Item for BlockIndex {
 }
 
 impl ShortIds {
-    /// The ids of the `cmpctblock` with this header and nonce (SV Node 1.2.2, blockencodings.cpp
+    /// Returns the hasher for the `cmpctblock` with this header and nonce (SV Node 1.2.2, blockencodings.cpp
     /// FillShortTxIDSelector).
     pub fn new(header: &BlockHeader, nonce: u64) -> Self {
         let mut hasher = Sha256::new_with_prefix(header.encode());
@@ -237,24 +237,24 @@ impl ShortIds {
         Self { key: SipKey { k0: half(0), k1: half(8) } }
     }
 
-    /// The short id of a transaction, as it stands in [`CompactBlockRef::short_ids`].
+    /// Returns the short id of a transaction, as it stands in [`CompactBlockRef::short_ids`].
     pub fn short_id(&self, txid: Hash256) -> [u8; SHORT_ID_BYTES] {
         field(&self.key.hash(txid.as_bytes()).to_le_bytes(), 0)
     }
 
-    /// The key.
+    /// Returns the key.
     pub const fn key(&self) -> SipKey {
         self.key
     }
 }
 
 impl<'a> GetBlockTxnRef<'a> {
-    /// Reads the payload of a `getblocktxn`, and adds up its positions once.
+    /// Reads the payload of a `getblocktxn`, and checks the sums of its positions.
     ///
     /// # Errors
     ///
     /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if it ends inside a field or
-    /// cannot hold what it counts, [`WireError::NonCanonicalSize`].
+    /// cannot hold the counted positions, [`WireError::NonCanonicalSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::GETBLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);
@@ -267,19 +267,19 @@ impl<'a> GetBlockTxnRef<'a> {
         self.indexes.encode(out);
     }
 
-    /// The positions in the block, ascending.
+    /// Returns the positions in the block, ascending.
     pub fn indexes(&self) -> impl ExactSizeIterator<Item = u32> + FusedIterator + Clone + Debug + use<'a> {
         self.indexes.iter()
     }
 
-    /// The message on its own; copies the positions.
+    /// Returns the owned message, with a copy of the positions.
     pub fn into_owned(self) -> GetBlockTxn {
         GetBlockTxn { block_hash: self.block_hash, indexes: self.indexes.into_owned() }
     }
 }
 
 impl GetBlockTxn {
-    /// The message that asks for the transactions at these positions, each once and in ascending order.
+    /// Returns the request for the transactions at these positions, each once and in ascending order.
     pub fn from_indexes(block_hash: Hash256, indexes: impl IntoIterator<Item = u32>) -> Self {
         let mut indexes: Vec<u32> = indexes.into_iter().collect();
         indexes.sort_unstable();
@@ -289,18 +289,18 @@ impl GetBlockTxn {
         Self { block_hash, indexes: List::of(indexes, distance) }
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> GetBlockTxnRef<'_> {
         GetBlockTxnRef { block_hash: self.block_hash, indexes: self.indexes.as_ref() }
     }
 }
 
 impl<'a> BlockTxnRef<'a> {
-    /// Reads the hash and the count of a `blocktxn`; the transactions are for whoever iterates.
+    /// Reads the hash and the count of a `blocktxn`; the transactions are checked while they are iterated over.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside the hash or cannot hold what it counts,
+    /// [`WireError::Truncated`] if it ends inside the hash or cannot hold the counted transactions,
     /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCKTXN, payload);
@@ -308,39 +308,40 @@ impl<'a> BlockTxnRef<'a> {
         Ok(Self { block_hash, transactions: TxListRef::read(CommandName::BLOCKTXN, &mut reader)? })
     }
 
-    /// Appends the payload, without what may have followed the last transaction.
+    /// Appends the payload, without any bytes that followed the last transaction.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.block_hash.as_bytes());
         self.transactions.encode(out);
     }
 
-    /// The message on its own; copies the transactions.
+    /// Returns the owned message, with a copy of the transactions.
     pub fn into_owned(self) -> BlockTxn {
         BlockTxn { block_hash: self.block_hash, transactions: self.transactions.to_list() }
     }
 }
 
 impl BlockTxn {
-    /// The answer with these transactions, in the order in which they were asked for.
+    /// Returns the reply with these transactions, in the order of the request.
     pub fn from_transactions<'a>(block_hash: Hash256, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
         Self { block_hash, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> BlockTxnRef<'_> {
         let transactions = TxListRef::of(CommandName::BLOCKTXN, &self.transactions);
         BlockTxnRef { block_hash: self.block_hash, transactions }
     }
 }
 
-/// Reads the position that is at least `least`, and moves that behind it; it and its distance must fit 32 bits.
+/// Reads a position that is at least `least`, and moves `least` past it; the position and its distance must fit 32
+/// bits.
 fn read_index(reader: &mut Reader<'_>, least: &mut u64) -> Result<u32, WireError> {
     let index = u32::try_from(*least + reader.compact_size()?).map_err(|_| reader.too_long())?;
     *least = u64::from(index) + 1;
     Ok(index)
 }
 
-/// Returns how far the position `index` is from `least`, and moves that behind it.
+/// Returns the distance of `index` from `least`, and moves `least` past it.
 const fn distance_to(index: u32, least: &mut u64) -> u64 {
     let distance = index as u64 - *least;
     *least = index as u64 + 1;

@@ -1,6 +1,7 @@
-//! `createstrm` and `streamack`: a further connection to a peer that is connected already.
+//! `createstrm` and `streamack`: a further connection to a peer that is already connected.
 //!
-//! The messages only name the association and the stream; which connection belongs to which peer is not decided here.
+//! The messages only name the association and the stream; this file does not decide which connection belongs to which
+//! peer.
 
 use super::codec::{Reader, put_var_bytes};
 use super::version::AssociationId;
@@ -8,28 +9,28 @@ use crate::error::WireError;
 use crate::limits::MAX_STREAM_POLICY_BYTES;
 use crate::protocol::CommandName;
 
-/// The `createstrm` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessCreateStreamMessage). It takes the place of a `version`.
+/// A borrowed `createstrm` message, which replaces the `version` (SV Node 1.2.2, net_processing.cpp
+/// ProcessCreateStreamMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateStreamRef<'a> {
     /// The association to join, from the `version` of its first connection.
     pub association_id: AssociationId,
-    /// What the connection is for.
+    /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that decides which messages go where, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps
-    /// the one there is.
+    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps the
+    /// current policy.
     pub policy: &'a [u8],
 }
 
-/// The `createstrm` message on its own.
+/// An owned `createstrm` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateStream {
     /// The association to join, from the `version` of its first connection.
     pub association_id: AssociationId,
-    /// What the connection is for.
+    /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that decides which messages go where, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps
-    /// the one there is.
+    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps the
+    /// current policy.
     pub policy: Box<[u8]>,
 }
 
@@ -38,15 +39,15 @@ pub struct CreateStream {
 pub struct StreamAck {
     /// The association that was joined.
     pub association_id: AssociationId,
-    /// What the connection is for.
+    /// The connection's purpose.
     pub stream_type: StreamType,
 }
 
-/// What one connection of an association is for (SV Node 1.2.2, net/stream.h StreamType).
+/// The purpose of one connection of an association (SV Node 1.2.2, net/stream.h StreamType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum StreamType {
-    /// Not said.
+    /// Unspecified.
     Unknown = 0,
     /// The first connection.
     General = 1,
@@ -83,14 +84,14 @@ impl<'a> CreateStreamRef<'a> {
         put_var_bytes(self.policy, MAX_STREAM_POLICY_BYTES, out);
     }
 
-    /// The message on its own.
+    /// Returns an owned copy of the message.
     pub fn into_owned(self) -> CreateStream {
         CreateStream { association_id: self.association_id, stream_type: self.stream_type, policy: self.policy.into() }
     }
 }
 
 impl CreateStream {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> CreateStreamRef<'_> {
         CreateStreamRef { association_id: self.association_id, stream_type: self.stream_type, policy: &self.policy }
     }

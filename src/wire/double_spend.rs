@@ -1,7 +1,7 @@
 //! `dsdetected`: two or more branches of the chain that spend the same output, each with its proof.
 //!
-//! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message can show by itself; that
-//! the branches have work in them and begin at a block of ours, only the chain can tell.
+//! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message can show by itself. The
+//! branches' work, and whether they fork from a block of ours, only the chain's owner can check.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -13,25 +13,24 @@ use crate::error::WireError;
 use crate::protocol::CommandName;
 use std::fmt;
 
-/// The `dsdetected` message over the payload that it was read from (SV Node 1.2.2, double_spend/dsdetected_message.h
-/// DSDetected).
+/// A borrowed `dsdetected` message (SV Node 1.2.2, double_spend/dsdetected_message.h DSDetected).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoubleSpendRef<'a> {
     forks: ListRef<'a, ForkRef<'static>>,
 }
 
-/// The `dsdetected` message on its own.
+/// An owned `dsdetected` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubleSpend {
     forks: List<ForkRef<'static>>,
 }
 
-/// A branch of the chain with a transaction that spends what another branch spends too.
+/// A branch of the chain with a transaction that spends an output which another branch spends too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkRef<'a> {
     /// The transaction.
     pub tx: TxRef<'a>,
-    /// The proof that it is in the first of the blocks.
+    /// The proof that the transaction is in the branch's first block.
     pub proof: MerkleProofRef<'a>,
     headers: &'a [[u8; BlockHeader::LEN_BYTES]],
 }
@@ -39,10 +38,10 @@ pub struct ForkRef<'a> {
 /// The branches of a `dsdetected`, read one by one.
 pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 
-/// What is wrong with a `dsdetected` of good form.
+/// A fault of a well-formed `dsdetected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoubleSpendFault {
-    /// A branch has no headers, or one that does not name the next as its parent.
+    /// A branch has no headers, or has a header that does not name the next one as its parent.
     NoChain,
     /// A proof does not lead to the first header of its branch.
     NotProven,
@@ -58,12 +57,12 @@ impl<'a> DoubleSpendRef<'a> {
     /// The only version of the message.
     const VERSION: u16 = 1;
 
-    /// Reads the payload of a `dsdetected`, and in one pass where each branch ends.
+    /// Reads the payload of a `dsdetected`, and finds the end of each branch.
     ///
     /// # Errors
     ///
-    /// [`WireError::BadValue`] for another version than 1, fewer than two branches, and a proof that has no whole
-    /// transaction, is about a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
+    /// [`WireError::BadValue`] if the version is not 1, if there are fewer than two branches, or if a proof has no
+    /// whole transaction, is about a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::DSDETECTED, payload);
         if reader.u16()? != Self::VERSION {
@@ -82,13 +81,13 @@ impl<'a> DoubleSpendRef<'a> {
         self.forks.encode(out);
     }
 
-    /// The branches.
+    /// Returns the branches.
     pub const fn forks(&self) -> Forks<'a> {
         self.forks.iter()
     }
 
     /// Checks what the message can show by itself (SV Node 1.2.2, double_spend/dsdetected_message.cpp IsValid).
-    /// Allocates 40 bytes per input and 33 per branch, which is less than the message has.
+    /// Allocates 40 bytes per input and 33 per branch, which is less than the message's size.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl<'a> DoubleSpendRef<'a> {
         if self.all_spend_twice() { Ok(()) } else { Err(DoubleSpendFault::NoDoubleSpend) }
     }
 
-    /// Whether each branch spends an output that another one spends too.
+    /// Whether each branch spends an output that another branch spends too.
     fn all_spend_twice(&self) -> bool {
         let outpoints = |(index, fork): (usize, ForkRef<'a>)| {
             fork.tx.inputs().map(move |input| (input.prev_txid, input.prev_index, index as u32))
@@ -118,7 +117,8 @@ impl<'a> DoubleSpendRef<'a> {
         spent.sort_unstable();
         let mut is_double = vec![false; self.forks.len()];
         for same in spent.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            // Sorted by branch too: one that spends an output twice all alone is first and last.
+            // The branch is part of the sort key: if only one branch spends an output, however often, it is both
+            // first and last.
             if same.first().map(|first| first.2) != same.last().map(|last| last.2) {
                 same.iter().for_each(|&(_, _, index)| is_double[index as usize] = true);
             }
@@ -126,15 +126,16 @@ impl<'a> DoubleSpendRef<'a> {
         !is_double.contains(&false)
     }
 
-    /// The message on its own; copies the branches.
+    /// Returns the owned message, with a copy of the branches.
     pub fn into_owned(self) -> DoubleSpend {
         DoubleSpend { forks: self.forks.into_owned() }
     }
 }
 
 impl DoubleSpend {
-    /// The message with these branches: for each its headers, from the block of the transaction back to the child of
-    /// the common ancestor, and the proof. `None` if no reader would take it, see [`DoubleSpendRef::decode`].
+    /// Returns the message with these branches: for each its headers, from the transaction's block back to the child
+    /// of the common ancestor, and the proof. Returns `None` for a message that [`DoubleSpendRef::decode`] would
+    /// reject.
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
         let mut is_proven = true;
         let forks = List::of(forks, |(headers, proof), out| {
@@ -146,7 +147,7 @@ impl DoubleSpend {
         (is_proven && forks.as_ref().len() >= 2).then_some(Self { forks })
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> DoubleSpendRef<'_> {
         DoubleSpendRef { forks: self.forks.as_ref() }
     }
@@ -170,7 +171,7 @@ impl Item for ForkRef<'_> {
 }
 
 impl<'a> ForkRef<'a> {
-    /// The transaction of a proof such as the message demands.
+    /// Returns the transaction of a proof that meets the message's requirements.
     fn proven_tx(proof: &MerkleProofRef<'a>) -> Option<TxRef<'a>> {
         match (proof.subject, proof.target) {
             (ProofSubject::Tx(tx), ProofTarget::MerkleRoot(_)) if proof.index != 0 => Some(tx),
@@ -180,17 +181,17 @@ impl<'a> ForkRef<'a> {
         }
     }
 
-    /// The headers, from the block of the transaction back to the child of the common ancestor.
+    /// Returns the headers, from the transaction's block back to the child of the common ancestor.
     pub fn headers(&self) -> impl DoubleEndedIterator<Item = BlockHeader> + ExactSizeIterator + use<'a> {
         self.headers.iter().map(BlockHeader::decode)
     }
 
-    /// The block that the branch goes off from.
+    /// Returns the hash of the block from which the branch forks.
     fn ancestor(&self) -> Option<Hash256> {
         self.headers().next_back().map(|header| header.prev_hash)
     }
 
-    /// Headers that are linked by their hashes cannot repeat, so that need not be looked for.
+    /// Checks the branch. Headers that are linked by their hashes cannot repeat, so repetition is not checked.
     fn validate(&self) -> Result<(), DoubleSpendFault> {
         let first = self.headers().next().ok_or(DoubleSpendFault::NoChain)?;
         let mut parents = self.headers().skip(1);

@@ -1,7 +1,7 @@
-//! `filterload` and `filteradd`: the bloom filter by which a peer names transactions without naming them (BIP 37).
+//! `filterload` and `filteradd`: the bloom filter by which a peer selects transactions without naming them (BIP 37).
 //!
-//! A filter may match what was never put in, and never misses what was. Its bits are hashes of what it holds, so its
-//! sizes are limited where it is read: a hostile one costs 50 hashes per look and no more.
+//! A filter may match elements that were never added, and always matches those that were. A lookup costs one hash per
+//! hash function, so decoding limits the filter's size: a hostile filter costs at most 50 hashes per lookup.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -10,20 +10,20 @@ use crate::limits::{MAX_BLOOM_ELEMENT_BYTES, MAX_BLOOM_FILTER_BYTES, MAX_BLOOM_H
 use crate::protocol::CommandName;
 use std::f64::consts::LN_2;
 
-/// The `filterload` message over the payload that it was read from (SV Node 1.2.2, bloom.h CBloomFilter).
+/// A borrowed `filterload` message (SV Node 1.2.2, bloom.h CBloomFilter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterLoadRef<'a> {
     /// The bits, eight to a byte, the lowest first; at most [`MAX_BLOOM_FILTER_BYTES`].
     pub bits: &'a [u8],
     /// The number of hash functions, at most [`MAX_BLOOM_HASHES`].
     pub hash_count: u32,
-    /// What varies the hash functions.
+    /// The seed of the hash functions.
     pub tweak: u32,
-    /// How the filter grows on a match, [`BloomFilter::UPDATE_NONE`] and so on in the two lowest bits.
+    /// The filter's growth on a match: [`BloomFilter::UPDATE_NONE`] and so on, in the two lowest bits.
     pub flags: u8,
 }
 
-/// A bloom filter: the `filterload` message on its own.
+/// A bloom filter: an owned `filterload` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BloomFilter {
     bits: Box<[u8]>,
@@ -32,18 +32,17 @@ pub struct BloomFilter {
     flags: u8,
 }
 
-/// The `filteradd` message over the payload that it was read from (SV Node 1.2.2, protocol.h
-/// NetMsgType::FILTERADD).
+/// A borrowed `filteradd` message (SV Node 1.2.2, protocol.h NetMsgType::FILTERADD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterAddRef<'a> {
-    /// What the filter shall match too, at most [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// The element to add to the filter, at most [`MAX_BLOOM_ELEMENT_BYTES`].
     pub element: &'a [u8],
 }
 
-/// The `filteradd` message on its own.
+/// An owned `filteradd` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterAdd {
-    /// What the filter shall match too, at most [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// The element to add to the filter, at most [`MAX_BLOOM_ELEMENT_BYTES`].
     pub element: Box<[u8]>,
 }
 
@@ -64,7 +63,7 @@ impl<'a> FilterLoadRef<'a> {
         Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
     }
 
-    /// Appends the payload; bits that are too many are cut.
+    /// Appends the payload; excess bits are cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.bits, MAX_BLOOM_FILTER_BYTES, out);
         out.extend_from_slice(&self.hash_count.to_le_bytes());
@@ -72,8 +71,8 @@ impl<'a> FilterLoadRef<'a> {
         out.push(self.flags);
     }
 
-    /// Whether `element` may be in the filter. A filter without bits holds everything, and none holds an element of
-    /// more than [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// Whether `element` may be in the filter. A filter without bits matches everything; no filter matches an element
+    /// of more than [`MAX_BLOOM_ELEMENT_BYTES`].
     pub fn contains(&self, element: &[u8]) -> bool {
         element.len() <= MAX_BLOOM_ELEMENT_BYTES
             && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)
@@ -85,7 +84,7 @@ impl<'a> FilterLoadRef<'a> {
         self.contains(&outpoint(txid, index))
     }
 
-    /// The filter on its own; copies the bits.
+    /// Returns the owned filter, with a copy of the bits.
     pub fn into_owned(self) -> BloomFilter {
         let Self { bits, hash_count, tweak, flags } = self;
         BloomFilter { bits: bits.into(), hash_count, tweak, flags }
@@ -100,20 +99,20 @@ impl BloomFilter {
     /// The matched output is added if it pays to a bare public key or several.
     pub const UPDATE_PUBKEYS: u8 = 2;
 
-    /// An empty filter for `element_count` elements that wrongly matches `false_positive_rate` of all others, as
-    /// nearly as the limits allow. A rate above 1 or below 0 counts as 1 or 0.
+    /// Returns an empty filter for `element_count` elements whose false positive rate is as near to
+    /// `false_positive_rate` as the limits allow. A rate above 1 or below 0 counts as 1 or 0.
     pub fn new(element_count: u32, false_positive_rate: f64, tweak: u32, flags: u8) -> Self {
         let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
         // A float that is too large becomes the largest integer.
         let len_bytes = (wanted_bits as usize).min(MAX_BLOOM_FILTER_BYTES * 8) / 8;
-        // The node divides integers here, and so must who wants the same filter.
+        // The node divides integers here; the same division gives the same filter.
         let bits_per_element = (len_bytes * 8).checked_div(element_count as usize).unwrap_or(0);
         let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(MAX_BLOOM_HASHES);
         Self { bits: vec![0; len_bytes].into(), hash_count, tweak, flags }
     }
 
-    /// Puts `element` in, unless it has more than [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// Adds `element`, unless it has more than [`MAX_BLOOM_ELEMENT_BYTES`].
     pub fn insert(&mut self, element: &[u8]) {
         if element.len() <= MAX_BLOOM_ELEMENT_BYTES {
             for bit in bit_indexes(self.bits.len(), self.hash_count, self.tweak, element) {
@@ -122,7 +121,7 @@ impl BloomFilter {
         }
     }
 
-    /// Puts an output in.
+    /// Adds an output.
     pub fn insert_outpoint(&mut self, txid: Hash256, index: u32) {
         self.insert(&outpoint(txid, index));
     }
@@ -132,12 +131,12 @@ impl BloomFilter {
         self.as_ref().contains(element)
     }
 
-    /// Takes everything out.
+    /// Removes everything.
     pub fn clear(&mut self) {
         self.bits.fill(0);
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> FilterLoadRef<'_> {
         FilterLoadRef { bits: &self.bits, hash_count: self.hash_count, tweak: self.tweak, flags: self.flags }
     }
@@ -160,20 +159,20 @@ impl<'a> FilterAddRef<'a> {
         put_var_bytes(self.element, MAX_BLOOM_ELEMENT_BYTES, out);
     }
 
-    /// The message on its own; copies the element.
+    /// Returns the owned message, with a copy of the element.
     pub fn into_owned(self) -> FilterAdd {
         FilterAdd { element: self.element.into() }
     }
 }
 
 impl FilterAdd {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> FilterAddRef<'_> {
         FilterAddRef { element: &self.element }
     }
 }
 
-/// The bits of `element` in a filter of `len_bytes`, none in a filter without any (CVE-2013-5700).
+/// Returns the bit indexes of `element` in a filter of `len_bytes`, none if that is 0 (CVE-2013-5700).
 fn bit_indexes(len_bytes: usize, hash_count: u32, tweak: u32, element: &[u8]) -> impl Iterator<Item = usize> {
     let hash_count = if len_bytes == 0 { 0 } else { hash_count };
     (0..hash_count).map(move |index| {
@@ -189,7 +188,7 @@ fn outpoint(txid: Hash256, index: u32) -> [u8; 36] {
     bytes
 }
 
-/// MurmurHash3, the variant of 32 bits for x86 (Austin Appleby).
+/// Computes MurmurHash3, the 32-bit variant for x86 (Austin Appleby).
 fn murmur3(seed: u32, bytes: &[u8]) -> u32 {
     let scramble = |word: u32| word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
     let (words, rest) = bytes.as_chunks();

@@ -1,7 +1,7 @@
-//! Hashes of 32 bytes: what blocks and transactions are called by.
+//! Hashes of 32 bytes, by which blocks and transactions are named.
 //!
-//! A [`Hash256`] holds the bytes in wire order, as SHA-256 gives them. People write them the other way round, and so
-//! do its text forms; nothing else ever reverses them.
+//! A [`Hash256`] holds the bytes in wire order, as SHA-256 produces them. The text form is reversed by convention;
+//! nothing else reverses the bytes.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -12,32 +12,32 @@ use std::str::FromStr;
 pub struct Hash256([u8; 32]);
 
 impl Hash256 {
-    /// The hash of no block, which genesis names as its parent and a locator as "no end".
+    /// The zero hash: the parent of the genesis block, and a locator's "no end".
     pub const ZERO: Self = Self([0; 32]);
     /// Bytes on the wire.
     pub const LEN_BYTES: usize = 32;
 
-    /// SHA-256 applied twice.
+    /// Applies SHA-256 twice to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// SHA-256 of the hash of everything that went through `hasher`, for what is never held whole.
+    /// Hashes the digest of `hasher` once more, for data that is never held whole.
     pub fn finish(hasher: Sha256) -> Self {
         Self(Sha256::digest(hasher.finalize()).into())
     }
 
-    /// The hash with these bytes, in wire order.
+    /// Returns the hash with these bytes, in wire order.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes in wire order.
+    /// Returns the bytes in wire order.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The bytes in wire order.
+    /// Returns the bytes in wire order.
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
@@ -55,7 +55,7 @@ impl fmt::Debug for Hash256 {
     }
 }
 
-/// The text is not 64 hexadecimal digits.
+/// The error for text that is not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHash;
 

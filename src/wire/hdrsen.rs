@@ -1,7 +1,7 @@
-//! `hdrsen`: headers, each with what a light client wants to know of its block.
+//! `hdrsen`: headers, each with a light client's data about its block.
 //!
-//! The items are walked once when the message is decoded, and read one by one when they are iterated over; the
-//! transactions in them stay where they are. Whether a proof is right is asked of it, not of the message.
+//! Decoding checks each item once; iteration reads the items one by one, and their transactions stay in place. No
+//! proof is checked here: ask the item's proof.
 
 use super::codec::{Reader, put_compact_size};
 use super::headers::BlockHeader;
@@ -10,14 +10,13 @@ use super::proven_tx::ProvenTxRef;
 use crate::error::WireError;
 use crate::protocol::CommandName;
 
-/// The `hdrsen` message over the payload that it was read from (SV Node 1.2.2, protocol.h
-/// NetMsgType::HDRSEN), in the order of the chain.
+/// A borrowed `hdrsen` message (SV Node 1.2.2, protocol.h NetMsgType::HDRSEN), in chain order.
 pub type EnrichedHeadersRef<'a> = ListRef<'a, EnrichedHeaderRef<'static>>;
 
-/// The `hdrsen` message on its own.
+/// An owned `hdrsen` message.
 pub type EnrichedHeaders = List<EnrichedHeaderRef<'static>>;
 
-/// A header and what its sender knows of the block.
+/// A header and its sender's data about the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnrichedHeaderRef<'a> {
     /// The header.
@@ -28,24 +27,24 @@ pub struct EnrichedHeaderRef<'a> {
     pub no_more_headers: bool,
     /// The coinbase transaction.
     pub coinbase: Option<ProvenTxRef<'a>>,
-    /// The transaction in which the miner says more of itself.
+    /// The transaction with further information about the miner.
     pub miner_info: Option<ProvenTxRef<'a>>,
 }
 
 impl<'a> EnrichedHeadersRef<'a> {
-    /// Reads the payload of a `hdrsen`, and in one pass where each item ends.
+    /// Reads the payload of a `hdrsen`, and finds the end of each item.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or cannot hold what it counts, and what transactions and
-    /// proofs fail with.
+    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items, and the errors of
+    /// transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))
     }
 }
 
 impl EnrichedHeaders {
-    /// Returns the message with these items; 2,000 are the most that a node sends.
+    /// Returns the message with these items; a node sends at most 2,000.
     pub fn from_headers<'a>(headers: impl IntoIterator<Item = EnrichedHeaderRef<'a>>) -> Self {
         Self::of(headers, |header, out| header.write(out))
     }
@@ -55,7 +54,7 @@ impl Item for EnrichedHeaderRef<'_> {
     type Read<'a> = EnrichedHeaderRef<'a>;
     type State = ();
 
-    /// Header, count, and three times no.
+    /// A header, a count, and three zero flags.
     const MIN_BYTES: usize = BlockHeader::LEN_BYTES + 1 + 3;
     const COMMAND: CommandName = CommandName::HDRSEN;
     const START: () = ();

@@ -1,8 +1,8 @@
-//! The message header: 24 bytes, or 44 for what is larger than 4 GiB - 1, what they claim, and how much is believed.
+//! The message header: 24 bytes, or 44 for payloads above 4 GiB - 1, and the limits on the length that it claims.
 //!
-//! A header is decoded without judging it; [`payload_limit`] says what its command may carry and the
-//! [`MessageFramer`](crate::MessageFramer) compares the two before a single byte of payload is looked at. The magic
-//! is not part of [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
+//! Decoding a header checks nothing. [`payload_limit`] is the largest payload of a command, and the
+//! [`MessageFramer`](crate::MessageFramer) applies it before it reads any payload. The magic is not part of
+//! [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
 
 use crate::limits::{
     EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, MAX_BLOCK_PAYLOAD_BYTES,
@@ -13,7 +13,7 @@ use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
-/// Where the fields lie (SV Node 1.2.2, protocol.h CMessageHeader).
+/// The offsets of the fields (SV Node 1.2.2, protocol.h CMessageHeader).
 mod field {
     use super::Range;
 
@@ -25,13 +25,13 @@ mod field {
     pub(super) const REAL_PAYLOAD_LEN: Range<usize> = 36..44;
 }
 
-/// The first four bytes of SHA-256 applied twice to nothing, as every message without payload carries it.
+/// The checksum of an empty payload: the first four bytes of SHA-256 applied twice to nothing.
 pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
 
-/// What fits one block of SHA-256 beside its padding.
+/// The most bytes that fit one SHA-256 block beside its padding.
 const MAX_ONE_BLOCK_BYTES: usize = 55;
 
-/// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
+/// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
 const SHA256_BEGIN: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
@@ -40,31 +40,31 @@ const SHA256_BEGIN: [u32; 8] =
 pub struct Header {
     /// The command.
     pub command: CommandName,
-    /// Bytes of payload that follow.
+    /// The length of the payload in bytes.
     pub payload_len: u64,
     /// The first four bytes of SHA-256 applied twice to the payload; the extended form has none.
     pub checksum: Option<[u8; 4]>,
 }
 
 impl Header {
-    /// The header of a message.
+    /// Returns the header of a message.
     ///
     /// # Panics
     ///
-    /// If the payload has more bytes than the basic header can say, 4 GiB - 1.
+    /// If the payload has more than 4 GiB - 1 bytes, the limit of a basic header.
     pub fn of(command: CommandName, payload: &[u8]) -> Self {
         assert!(u32::try_from(payload.len()).is_ok(), "a basic header holds 32 bits of length");
         Self { command, payload_len: payload.len() as u64, checksum: Some(checksum(payload)) }
     }
 
-    /// Bytes of the header that begins with these: the node looks at the first six bytes of the command only (SV Node
-    /// 1.2.2, protocol.cpp CMessageHeader::IsExtended).
+    /// Returns the length of the header that starts with these bytes. Like the node, it compares only the first six
+    /// bytes of the command (SV Node 1.2.2, protocol.cpp CMessageHeader::IsExtended).
     #[inline]
     pub fn len_of(basic: &[u8; HEADER_LEN_BYTES]) -> usize {
         if basic[field::COMMAND].starts_with(b"extmsg") { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
     }
 
-    /// Bytes of this header on the wire.
+    /// Returns the length of this header on the wire.
     #[inline]
     pub const fn len_bytes(&self) -> usize {
         if self.is_extended() { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
@@ -76,7 +76,7 @@ impl Header {
         self.checksum.is_none()
     }
 
-    /// Reads the fields of a basic header behind the magic, which the caller has compared.
+    /// Reads the fields of a basic header after the magic, which the caller has compared.
     #[inline]
     pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Header {
         }
     }
 
-    /// Reads an extended header behind the magic. Like the node it ignores the outer length and checksum.
+    /// Reads an extended header after the magic. Like the node it ignores the outer length and checksum.
     pub fn decode_extended(bytes: &[u8; EXTENDED_HEADER_LEN_BYTES]) -> Self {
         let command = bytes[field::REAL_COMMAND].try_into().expect("the field has twelve bytes");
         let payload_len = bytes[field::REAL_PAYLOAD_LEN].try_into().expect("the field has eight bytes");
@@ -127,18 +127,18 @@ fn four(field: &[u8]) -> [u8; 4] {
     field.try_into().expect("the field has four bytes")
 }
 
-/// The first four bytes of SHA-256 applied twice.
+/// Returns the first four bytes of SHA-256 applied twice.
 pub fn checksum(payload: &[u8]) -> [u8; 4] {
     if payload.len() > MAX_ONE_BLOCK_BYTES {
         return finish_checksum(Sha256::new_with_prefix(payload));
     }
-    // Most messages are small, and for them the bookkeeping of a hasher costs a third of the hash.
+    // Most messages are small, and for them a hasher's bookkeeping costs a third of the hash.
     let mut block = [0; 64];
     block[..payload.len()].copy_from_slice(payload);
     checksum_of_digest(digest_one_block(block, payload.len()))
 }
 
-/// The checksum of everything that went through `hasher`, for payloads that are never held whole.
+/// Returns the checksum of the bytes that `hasher` has read, for payloads that are never held whole.
 pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
     let once = hasher.finalize();
     let (words, _) = once.as_chunks();
@@ -153,7 +153,7 @@ fn checksum_of_digest(once: [u32; 8]) -> [u8; 4] {
     digest_one_block(block, 32)[0].to_be_bytes()
 }
 
-/// The digest of the `len` bytes at the beginning of `block`, behind which there are zeros.
+/// Returns the digest of the first `len` bytes of `block`, the rest of which is zero.
 #[inline]
 fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
     block[len] = 0x80;
@@ -163,13 +163,13 @@ fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
     state
 }
 
-/// What a node accepts as payload (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
+/// The largest payloads that a node accepts (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// Bytes of every command without a limit of its own, unknown ones too; this is also what our `protoconf`
-    /// announces. Default 2 MiB, at least 1 MiB.
+    /// The limit in bytes of every command without a limit of its own, including unknown commands; our `protoconf`
+    /// announces it. Default 2 MiB, at least 1 MiB.
     pub max_message_bytes: u64,
-    /// Bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
+    /// The limit in bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
     pub max_block_bytes: u64,
 }
 
@@ -180,16 +180,16 @@ impl Default for PayloadLimits {
 }
 
 impl PayloadLimits {
-    /// Whether `command` may claim a payload of that many bytes.
+    /// Whether `command` may claim a payload of `payload_len` bytes.
     #[inline]
     pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
-        // Pings and empty messages are smaller than any command's limit, whatever their name is.
+        // Fast path: pings and empty messages are smaller than every command's limit.
         let smallest = self.max_message_bytes.min(self.max_block_bytes).min(MIN_GETBLOCKTXN_BYTES);
         payload_len <= smallest || payload_len <= payload_limit(command, self)
     }
 }
 
-/// The most bytes of payload that `command` may claim; one more closes the connection.
+/// Returns the largest payload in bytes that `command` may claim; a larger claim closes the connection.
 pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     match command {
         CommandName::PING | CommandName::PONG => limits.max_message_bytes,
@@ -203,10 +203,11 @@ pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     }
 }
 
-/// What `getblocktxn` may have however small blocks are.
+/// The minimum limit of `getblocktxn`, however small blocks are.
 const MIN_GETBLOCKTXN_BYTES: u64 = 24;
 
-/// Six bytes per smallest transaction of the largest block, and room for the message around them.
+/// Returns six bytes for each of the smallest transactions in the largest block, and the bytes of the rest of the
+/// message.
 const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
     let indexes = max_block_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
     let header = if indexes > u32::MAX as u64 { 44 } else { 24 };
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_the_checksum_of_nothing() {
+    fn the_checksum_of_an_empty_payload_is_the_constant() {
         assert_eq!(checksum(&[]), EMPTY_CHECKSUM);
     }
 
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_passed_by_small_payloads() {
+    fn small_payloads_never_bypass_a_limit() {
         let commands = CommandName::ALL.into_iter().chain([CommandName::new("no such")]);
         for (command, least) in commands.flat_map(|command| [0, 8, 23, 24, 25, 1 << 20].map(|least| (command, least))) {
             let limits = PayloadLimits { max_message_bytes: least, max_block_bytes: least };

@@ -1,7 +1,7 @@
-//! `headers`: the headers of blocks, each with a count of transactions that nobody fills in.
+//! `headers`: block headers, each with an unused count of transactions.
 //!
-//! A node writes 00 for that count and reads any, so the items of the message are of one size only by custom. They are
-//! walked once when the message is decoded, and again by whoever iterates; none of them is copied before that.
+//! A node writes 00 for that count but accepts any count, so the items may differ in size. Decoding checks each item
+//! once and copies none; iteration reads them again.
 
 use super::codec::{Reader, field};
 use super::hash::Hash256;
@@ -22,7 +22,7 @@ pub struct BlockHeader {
     pub time: u32,
     /// The target of the proof of work, in its short form.
     pub bits: u32,
-    /// What the miner varied.
+    /// The number that the miner varied.
     pub nonce: u32,
 }
 
@@ -31,22 +31,22 @@ pub struct BlockHeader {
 pub struct ListedHeader {
     /// The header.
     pub header: BlockHeader,
-    /// What stands in the place of the number of transactions, which is 0 from a node and means nothing.
+    /// The count after the header; a node sends 0 and ignores it.
     pub tx_count: u64,
 }
 
-/// The `headers` message over the items that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessHeadersMessage), in the order of the chain. A node that has no more headers sends an empty one.
+/// A borrowed `headers` message, in chain order (SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage). A node
+/// that has no more headers sends an empty one.
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
-/// The `headers` message on its own.
+/// An owned `headers` message.
 pub type Headers = List<ListedHeader>;
 
 impl BlockHeader {
     /// Bytes on the wire.
     pub const LEN_BYTES: usize = 80;
 
-    /// Reads a header; any bytes are one.
+    /// Reads a header; any bytes are valid.
     pub fn decode(bytes: &[u8; Self::LEN_BYTES]) -> Self {
         Self {
             version: i32::from_le_bytes(field(bytes, 0)),
@@ -58,7 +58,7 @@ impl BlockHeader {
         }
     }
 
-    /// Reads the header that comes next.
+    /// Reads the next header.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl BlockHeader {
         reader.chunk().map(Self::decode)
     }
 
-    /// The bytes of the wire.
+    /// Returns the wire encoding.
     pub fn encode(&self) -> [u8; Self::LEN_BYTES] {
         let mut bytes = [0; Self::LEN_BYTES];
         bytes[..4].copy_from_slice(&self.version.to_le_bytes());
@@ -79,7 +79,7 @@ impl BlockHeader {
         bytes
     }
 
-    /// The name of the block: the hash of its header.
+    /// Returns the block hash: the hash of this header.
     pub fn hash(&self) -> Hash256 {
         Hash256::of(&self.encode())
     }
@@ -105,11 +105,11 @@ impl Item for ListedHeader {
 }
 
 impl<'a> HeadersRef<'a> {
-    /// Reads the payload of a `headers`, and in one pass where each item ends.
+    /// Reads the payload of a `headers`, and finds the end of each item.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds less than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HEADERS, payload))
@@ -117,7 +117,7 @@ impl<'a> HeadersRef<'a> {
 }
 
 impl Headers {
-    /// Returns the message with these headers; 2,000 are the most that a node takes.
+    /// Returns the message with these headers; a node accepts at most 2,000.
     pub fn from_headers(headers: impl IntoIterator<Item = BlockHeader>) -> Self {
         Self::of(headers, |header, out| {
             out.extend_from_slice(&header.encode());

@@ -1,7 +1,7 @@
-//! `inv`, `getdata` and `notfound`: lists of what a peer has, wants, or could not be given.
+//! `inv`, `getdata` and `notfound`: lists of items that a peer has, wants, or lacks.
 //!
-//! The three share one payload, a count and items of 36 bytes. What an item means is for others: any type and any
-//! hash can be held and passed on, also types that no node knows.
+//! The three share one payload: a count and items of 36 bytes. This file does not interpret the items: any type and
+//! any hash can be held and passed on, including types that no node knows.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -10,7 +10,7 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::fmt;
 
-/// What an item of an inventory names, all 32 bits of it: a node knows no flags in it (SV Node 1.2.2, protocol.h
+/// The type of an item in an inventory, all 32 bits of it: a node defines no flags in it (SV Node 1.2.2, protocol.h
 /// GetDataMsg).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InventoryKind(pub u32);
@@ -18,39 +18,39 @@ pub struct InventoryKind(pub u32);
 /// An item of an inventory, 36 bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InventoryItem {
-    /// What is named.
+    /// The item's type.
     pub kind: InventoryKind,
     /// The id of the transaction or the hash of the block.
     pub hash: Hash256,
 }
 
-/// An inventory over the items that it was read from (SV Node 1.2.2, protocol.h CInv).
+/// A borrowed inventory (SV Node 1.2.2, protocol.h CInv).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InventoryRef<'a> {
     items: &'a [[u8; InventoryItem::LEN_BYTES]],
 }
 
-/// An inventory on its own.
+/// An owned inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     items: Bytes,
 }
 
 impl InventoryKind {
-    /// Nothing; no node sends it.
+    /// Undefined; no node sends it.
     pub const UNDEFINED: Self = Self(0);
     /// A transaction.
     pub const TX: Self = Self(1);
     /// A block.
     pub const BLOCK: Self = Self(2);
-    /// The transactions of a block that match the asker's filter, as `merkleblock`; only in `getdata`.
+    /// A block's transactions that match the requester's filter, as `merkleblock`; only in `getdata`.
     pub const FILTERED_BLOCK: Self = Self(3);
     /// A block as `cmpctblock`; only in `getdata`.
     pub const COMPACT_BLOCK: Self = Self(4);
     /// A transaction that a miner's information refers to, as `datareftx`; only in `getdata` and `notfound`.
     pub const DATAREF_TX: Self = Self(5);
 
-    /// The name of the type, if it has one.
+    /// Returns the name of the type, if it has one.
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::UNDEFINED => "undefined",
@@ -77,12 +77,12 @@ impl InventoryItem {
     /// Bytes on the wire.
     pub const LEN_BYTES: usize = 4 + Hash256::LEN_BYTES;
 
-    /// A transaction.
+    /// Returns the item for a transaction.
     pub const fn tx(txid: Hash256) -> Self {
         Self { kind: InventoryKind::TX, hash: txid }
     }
 
-    /// A block.
+    /// Returns the item for a block.
     pub const fn block(hash: Hash256) -> Self {
         Self { kind: InventoryKind::BLOCK, hash }
     }
@@ -99,11 +99,11 @@ impl InventoryItem {
 }
 
 impl<'a> InventoryRef<'a> {
-    /// Reads the payload of `command`, one of the three; looks at the count alone.
+    /// Reads the payload of `command`, one of the three, but checks only the count.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds less than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
@@ -114,7 +114,7 @@ impl<'a> InventoryRef<'a> {
         put_items(self.items, out);
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     pub const fn len(&self) -> usize {
         self.items.len()
     }
@@ -124,12 +124,13 @@ impl<'a> InventoryRef<'a> {
         self.items.is_empty()
     }
 
-    /// The items, read one by one.
+    /// Returns an iterator over the items.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = InventoryItem> + DoubleEndedIterator + Clone + use<'a> {
         self.items.iter().map(InventoryItem::decode)
     }
 
-    /// The inventory in parts of at most `len` items, for peers that take no more in one message; none of nothing.
+    /// Returns the inventory in parts of at most `len` items, for peers that accept no more in one message; an empty
+    /// inventory has no parts.
     ///
     /// # Panics
     ///
@@ -138,14 +139,14 @@ impl<'a> InventoryRef<'a> {
         self.items.chunks(len).map(|items| Self { items })
     }
 
-    /// The inventory on its own; copies the items.
+    /// Returns the owned inventory, with a copy of the items.
     pub fn into_owned(self) -> Inventory {
         Inventory { items: Bytes::copy_from_slice(self.items.as_flattened()) }
     }
 }
 
 impl Inventory {
-    /// The inventory of these items; how many a peer takes in one message, its `protoconf` says.
+    /// Returns the inventory with these items. A peer's `protoconf` limits how many it accepts in one message.
     pub fn from_items(items: impl IntoIterator<Item = InventoryItem>) -> Self {
         let items = items.into_iter();
         let mut bytes = Vec::with_capacity(items.size_hint().0.saturating_mul(InventoryItem::LEN_BYTES));
@@ -153,7 +154,7 @@ impl Inventory {
         Self { items: bytes.into() }
     }
 
-    /// The inventory, borrowed.
+    /// Borrows the inventory.
     pub fn as_ref(&self) -> InventoryRef<'_> {
         InventoryRef { items: self.items.as_chunks().0 }
     }

@@ -1,8 +1,8 @@
 //! Lists of items that differ in size: counted, checked once, and read one by one.
 //!
-//! A [`ListRef`] is a count and the bytes of so many items. It walks over them when it is read, so that none of them
-//! fails afterwards, and takes none of them apart. A [`List`] is a copy of those bytes; [`Items`] reads the items one
-//! by one. A list of items of one size needs nothing of this: it is a slice of arrays.
+//! A [`ListRef`] is a count and the bytes of that many items. Reading the list checks every item, so iteration cannot
+//! fail, and decodes none of them. A [`List`] is a copy of those bytes; [`Items`] reads the items one by one. Lists
+//! of items of one size do not need this file: they are slices of arrays.
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
@@ -12,30 +12,30 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-/// A kind of items; for items that borrow from their list, any lifetime names the kind.
+/// A kind of item. If items borrow from their list, any lifetime names the kind.
 pub trait Item {
     /// An item of a list that lives for `'a`.
     type Read<'a>;
-    /// What the items that were read tell about the next one.
+    /// The state that the items read so far pass on to the next one.
     type State: Clone + fmt::Debug;
 
-    /// Bytes of the shortest item, at least one.
+    /// The size of the shortest item in bytes, at least one.
     const MIN_BYTES: usize;
-    /// The command in whose payload the items stand.
+    /// The command whose payload contains the items.
     const COMMAND: CommandName;
     /// The state before the first item.
     const START: Self::State;
-    /// The names that [`List`] and [`ListRef`] have in their debug forms.
+    /// The names of [`List`] and [`ListRef`] in their debug forms.
     const NAMES: [&'static str; 2] = ["List", "ListRef"];
 
     /// Reads the next item.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside the item, and those of its fields.
+    /// [`WireError::Truncated`] if the payload ends inside the item, and the errors of its fields.
     fn read<'a>(reader: &mut Reader<'a>, state: &mut Self::State) -> Result<Self::Read<'a>, WireError>;
 
-    /// Passes over the next item.
+    /// Skips the next item.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ pub trait Item {
     }
 }
 
-/// A list over the bytes that it was read from.
+/// A borrowed list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ListRef<'a, T> {
     len: usize,
@@ -53,7 +53,7 @@ pub struct ListRef<'a, T> {
     kind: PhantomData<T>,
 }
 
-/// A list on its own.
+/// An owned list.
 #[derive(Clone, PartialEq, Eq)]
 pub struct List<T> {
     len: usize,
@@ -61,7 +61,7 @@ pub struct List<T> {
     kind: PhantomData<T>,
 }
 
-/// The items of a list, read one by one.
+/// An iterator over the items of a list.
 #[derive(Clone, Debug)]
 pub struct Items<'a, T: Item> {
     unread_len: usize,
@@ -70,18 +70,18 @@ pub struct Items<'a, T: Item> {
 }
 
 impl<'a, T: Item> ListRef<'a, T> {
-    /// Reads a count and walks over so many items.
+    /// Reads a count and skips that many items.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let len = reader.count(T::MIN_BYTES)?;
         Self::walk(reader, len)
     }
 
-    /// Walks over `len` items.
+    /// Skips `len` items.
     pub(super) fn walk(reader: &mut Reader<'a>, len: usize) -> Result<Self, WireError> {
         Self::walk_with(reader, len, T::skip)
     }
 
-    /// Walks over `len` items with `pass`, which passes over one.
+    /// Skips `len` items, each with `pass`.
     pub(super) fn walk_with(
         reader: &mut Reader<'a>,
         len: usize,
@@ -111,19 +111,19 @@ impl<'a, T: Item> ListRef<'a, T> {
         self.len == 0
     }
 
-    /// Reads the items in order, one by one.
+    /// Returns an iterator over the items.
     pub const fn iter(&self) -> Items<'a, T> {
         Items::over(T::COMMAND, self.len, self.items)
     }
 
-    /// Returns the list on its own; copies the items.
+    /// Returns the owned list, with a copy of the items.
     pub fn into_owned(self) -> List<T> {
         List::from_encoded(self.len, Bytes::copy_from_slice(self.items))
     }
 }
 
 impl<T: Item> List<T> {
-    /// Writes `items` one by one.
+    /// Returns the list of `items`, each encoded by `write`.
     pub(super) fn of<I>(items: impl IntoIterator<Item = I>, mut write: impl FnMut(I, &mut Vec<u8>)) -> Self {
         let items = items.into_iter();
         let mut len = 0;
@@ -145,14 +145,14 @@ impl<T: Item> List<T> {
         ListRef { len: self.len, items: &self.items, kind: PhantomData }
     }
 
-    /// Returns the number of items and their bytes.
+    /// Returns the number of items and their encoding.
     pub(super) fn encoded(&self) -> (usize, &[u8]) {
         (self.len, &self.items)
     }
 }
 
 impl<'a, T: Item> Items<'a, T> {
-    /// Begins at the first of `len` items; errors name `command`.
+    /// Returns an iterator over the `len` encoded items; errors name `command`.
     pub(super) const fn over(command: CommandName, len: usize, items: &'a [u8]) -> Self {
         Self { unread_len: len, reader: Reader::new(command, items), state: T::START }
     }
@@ -163,7 +163,7 @@ impl<'a, T: Item> Iterator for Items<'a, T> {
 
     fn next(&mut self) -> Option<T::Read<'a>> {
         self.unread_len = self.unread_len.checked_sub(1)?;
-        // All items were walked over once, so none of them fails.
+        // Every item was checked when the list was read, so none of them fails.
         T::read(&mut self.reader, &mut self.state).ok()
     }
 

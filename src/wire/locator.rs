@@ -1,8 +1,8 @@
-//! `getblocks`, `getheaders` and `gethdrsen`: where the asker's chain is, and what it wants of ours.
+//! `getblocks`, `getheaders` and `gethdrsen`: requests for the blocks that follow a locator.
 //!
-//! The three share one payload: a locator, which names blocks of a chain from its tip to genesis in growing steps, and
-//! the block to stop at. The side that answers begins behind the first block that it knows. Which heights a locator
-//! names is [`locator_heights`]; the hashes there are for the owner of a chain to look up.
+//! The three share one payload: a locator, which names blocks of the requester's chain from its tip to genesis in
+//! growing steps, and the block to stop at. The reply starts after the first block that the replying peer knows.
+//! [`locator_heights`] lists the heights of a locator; the chain's owner looks up the hashes.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -11,34 +11,33 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::iter::successors;
 
-/// A request for what follows a locator, over the hashes that it was read from (SV Node 1.2.2, primitives/block.h
-/// CBlockLocator).
+/// A borrowed request for the blocks that follow a locator (SV Node 1.2.2, primitives/block.h CBlockLocator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocatorRef<'a> {
-    /// The version that the asker speaks; nobody reads it.
+    /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block wanted; zero for as much as there is.
+    /// The last block wanted; zero for as many as possible.
     pub stop: Hash256,
     hashes: &'a [[u8; Hash256::LEN_BYTES]],
 }
 
-/// A request for what follows a locator, on its own.
+/// An owned request for the blocks that follow a locator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locator {
-    /// The version that the asker speaks; nobody reads it.
+    /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block wanted; zero for as much as there is.
+    /// The last block wanted; zero for as many as possible.
     pub stop: Hash256,
     hashes: Bytes,
 }
 
 impl<'a> LocatorRef<'a> {
-    /// Reads the payload of `command`, one of the three; looks at no hash but the last.
+    /// Reads the payload of `command`, one of the three, without reading the locator's hashes.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or holds less than it counts, [`WireError::NonCanonicalSize`]
-    /// and [`WireError::TooLong`] for the count.
+    /// [`WireError::Truncated`] if it ends inside a field or holds fewer hashes than it counts,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(command, payload);
         let protocol_version = reader.i32()?;
@@ -54,12 +53,12 @@ impl<'a> LocatorRef<'a> {
         out.extend_from_slice(self.stop.as_bytes());
     }
 
-    /// The hashes of the locator, newest first; none asks for the block `stop` alone.
+    /// Returns the locator's hashes, newest first; an empty locator requests only the block `stop`.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = Hash256> + DoubleEndedIterator + Clone + use<'a> {
         self.hashes.iter().map(|&hash| Hash256::from_bytes(hash))
     }
 
-    /// The request on its own; copies the hashes.
+    /// Returns the owned request, with a copy of the hashes.
     pub fn into_owned(self) -> Locator {
         Locator {
             protocol_version: self.protocol_version,
@@ -70,20 +69,20 @@ impl<'a> LocatorRef<'a> {
 }
 
 impl Locator {
-    /// A request for what follows the first known one of `hashes`, newest first, up to `stop`.
+    /// Returns a request for the blocks after the first known one of `hashes`, newest first, up to `stop`.
     pub fn from_hashes(protocol_version: i32, hashes: impl IntoIterator<Item = Hash256>, stop: Hash256) -> Self {
         let hashes: Vec<u8> = hashes.into_iter().flat_map(Hash256::to_bytes).collect();
         Self { protocol_version, stop, hashes: hashes.into() }
     }
 
-    /// The request, borrowed.
+    /// Borrows the request.
     pub fn as_ref(&self) -> LocatorRef<'_> {
         LocatorRef { protocol_version: self.protocol_version, stop: self.stop, hashes: self.hashes.as_chunks().0 }
     }
 }
 
-/// The heights that the locator of a chain names, from `tip` to 0: eleven steps of one, then each step is twice the one
-/// before (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 of them.
+/// Returns the heights of a chain's locator, from `tip` to 0: eleven steps of one, then each step is twice the one
+/// before (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 heights.
 pub fn locator_heights(tip: u32) -> impl Iterator<Item = u32> + Clone {
     const STEPS_OF_ONE: u32 = 11;
     let step_behind = |index: u32| 1 << (index + 1).saturating_sub(STEPS_OF_ONE).min(u32::BITS - 1);

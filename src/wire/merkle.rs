@@ -1,7 +1,7 @@
-//! Merkle trees: the root over the transactions of a block, and the proof that one of them is in it.
+//! Merkle trees: the root over a block's transactions, and the proof that one of them is in it.
 //!
-//! A [`MerkleFrontier`] takes the ids one by one and keeps one hash per level, at most 64 of them, so the tree over a
-//! block of any size costs 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
+//! A [`MerkleFrontier`] reads the ids one by one and keeps one hash per level, at most 64, so the tree over a block
+//! of any size costs 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
 
 use super::codec::{Reader, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -19,7 +19,7 @@ pub struct MerkleFrontier {
     subtrees: Vec<Hash256>,
 }
 
-/// What a tree over transactions says about the root that a header claims.
+/// The result of comparing the root that a header claims with that of the transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MerkleVerdict {
     /// The root is that of the tree.
@@ -30,20 +30,19 @@ pub enum MerkleVerdict {
     Mismatch,
 }
 
-/// The proof that a transaction is in a block, over the bytes that it was read from (SV Node 1.2.2, merkleproof.h
-/// MerkleProof).
+/// A borrowed proof that a transaction is in a block (SV Node 1.2.2, merkleproof.h MerkleProof).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MerkleProofRef<'a> {
     /// The position of the transaction in the block.
     pub index: u64,
-    /// What is proven to be in the block.
+    /// The transaction that is proven to be in the block.
     pub subject: ProofSubject<TxRef<'a>>,
-    /// Where the branch ends.
+    /// The end of the branch.
     pub target: ProofTarget,
     nodes: &'a [[u8; NODE_BYTES]],
 }
 
-/// The proof that a transaction is in a block, on its own.
+/// An owned proof that a transaction is in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MerkleProof {
     index: u64,
@@ -52,7 +51,7 @@ pub struct MerkleProof {
     nodes: Box<[[u8; NODE_BYTES]]>,
 }
 
-/// What a proof is about.
+/// The subject of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofSubject<T> {
     /// The transaction itself.
@@ -61,26 +60,26 @@ pub enum ProofSubject<T> {
     Txid(Hash256),
 }
 
-/// What a proof leads to.
+/// The target of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofTarget {
-    /// The name of the block, whose header holds the root.
+    /// The block hash, whose header holds the root.
     BlockHash(Hash256),
     /// The root itself.
     MerkleRoot(Hash256),
 }
 
-/// Bytes of a node: its type, which is always 0, and a hash.
+/// The size of a node in bytes: its type, which is always 0, and a hash.
 const NODE_BYTES: usize = 1 + Hash256::LEN_BYTES;
 
-/// The bits of the first byte of a proof that are in use.
+/// The used bits of a proof's first byte.
 mod flag {
     pub(super) const FULL_TX: u8 = 0x01;
     pub(super) const MERKLE_ROOT: u8 = 0x04;
 }
 
 impl MerkleFrontier {
-    /// The tree without leaves.
+    /// Returns an empty tree.
     pub const fn new() -> Self {
         Self { leaf_count: 0, is_mutated: false, subtrees: Vec::new() }
     }
@@ -99,12 +98,12 @@ impl MerkleFrontier {
         self.leaf_count += 1;
     }
 
-    /// The number of leaves.
+    /// Returns the number of leaves.
     pub const fn leaf_count(&self) -> u64 {
         self.leaf_count
     }
 
-    /// The root over all leaves so far, `None` without any. A level of odd length repeats its last hash.
+    /// Returns the root over all leaves so far, `None` without any. A level of odd length repeats its last hash.
     pub fn root(&self) -> Option<Hash256> {
         let mut subtrees = self.subtrees.iter().rev();
         let mut root = *subtrees.next()?;
@@ -122,13 +121,13 @@ impl MerkleFrontier {
         Some(root)
     }
 
-    /// Whether two neighbours were equal somewhere in the tree: then a block without the second of them has the same
-    /// root, and a bad block must not be taken for the good one of the same name (CVE-2012-2459).
+    /// Whether two neighbours were equal somewhere in the tree. A block without the second of them has the same root,
+    /// so an invalid block could pass as the valid one with the same hash (CVE-2012-2459).
     pub const fn is_mutated(&self) -> bool {
         self.is_mutated
     }
 
-    /// Judges the root that a header claims.
+    /// Compares the root that a header claims with the tree's.
     pub fn verdict(&self, claimed_root: Hash256) -> MerkleVerdict {
         match self.root() {
             Some(root) if root == claimed_root && self.is_mutated => MerkleVerdict::Mutated,
@@ -153,15 +152,16 @@ impl FromIterator<Hash256> for MerkleFrontier {
 }
 
 impl<'a> MerkleProofRef<'a> {
-    /// Bytes of the shortest proof: flags, index, an id, a target and no nodes.
+    /// The size of the shortest proof in bytes: flags, index, an id, a target and no nodes.
     pub(super) const MIN_BYTES: usize = 1 + 1 + 32 + 32 + 1;
 
-    /// Reads the proof that comes next.
+    /// Reads the next proof.
     ///
     /// # Errors
     ///
-    /// [`WireError::BadValue`] for a flag or a node type that the node does not use, and if the transaction is not as
-    /// long as the proof says; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and [`WireError::TooLong`].
+    /// [`WireError::BadValue`] for a flag or a node type that a node does not use, and if the transaction's length
+    /// differs from the stated one; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and
+    /// [`WireError::TooLong`].
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let flags = reader.u8()?;
         if flags & !(flag::FULL_TX | flag::MERKLE_ROOT) != 0 {
@@ -213,7 +213,7 @@ impl<'a> MerkleProofRef<'a> {
         put_items(self.nodes, out);
     }
 
-    /// The id of the transaction; hashes it if the proof carries it.
+    /// Returns the transaction's id, which is hashed if the proof carries the whole transaction.
     pub fn txid(&self) -> Hash256 {
         match self.subject {
             ProofSubject::Tx(tx) => tx.txid(),
@@ -221,12 +221,12 @@ impl<'a> MerkleProofRef<'a> {
         }
     }
 
-    /// The hashes beside the branch, from the leaf upwards.
+    /// Returns the sibling hashes of the branch, from the leaf upwards.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = Hash256> + use<'a> {
         self.nodes.iter().map(|[_, hash @ ..]| Hash256::from_bytes(*hash))
     }
 
-    /// The root that the branch leads to.
+    /// Returns the root at the end of the branch.
     pub fn root(&self) -> Hash256 {
         let mut index = self.index;
         self.nodes().fold(self.txid(), |hash, node| {
@@ -236,7 +236,7 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Whether the branch leads from the transaction to this header, target and position included.
+    /// Whether the branch leads from the transaction to this header; the target and the position are checked too.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);
@@ -247,7 +247,7 @@ impl<'a> MerkleProofRef<'a> {
         is_inside && is_target && self.root() == header.merkle_root
     }
 
-    /// The proof on its own; copies what it borrows.
+    /// Returns the owned proof, with a copy of its borrowed parts.
     pub fn into_owned(self) -> MerkleProof {
         let subject = match self.subject {
             ProofSubject::Tx(tx) => ProofSubject::Tx(tx.into_owned()),
@@ -258,7 +258,7 @@ impl<'a> MerkleProofRef<'a> {
 }
 
 impl MerkleProof {
-    /// The proof with these parts; `nodes` go from the leaf upwards.
+    /// Returns the proof with these parts; `nodes` are ordered from the leaf upwards.
     pub fn from_parts(
         index: u64,
         subject: ProofSubject<Tx>,
@@ -273,7 +273,8 @@ impl MerkleProof {
         Self { index, subject, target, nodes: nodes.into_iter().map(node).collect() }
     }
 
-    /// The nodes that [`MerkleProof::from_parts`] needs for the leaf at `index` of a tree, `None` if there is none.
+    /// Returns the nodes that [`MerkleProof::from_parts`] needs for the leaf at `index` of a tree, or `None` if there
+    /// is no such leaf.
     pub fn branch(txids: &[Hash256], index: usize) -> Option<Vec<Hash256>> {
         let (mut level, mut at) = (txids.get(index).map(|_| txids.to_vec())?, index);
         let mut branch = Vec::new();
@@ -285,7 +286,7 @@ impl MerkleProof {
         Some(branch)
     }
 
-    /// The proof, borrowed.
+    /// Borrows the proof.
     pub fn as_ref(&self) -> MerkleProofRef<'_> {
         let subject = match &self.subject {
             ProofSubject::Tx(tx) => ProofSubject::Tx(tx.as_ref()),
@@ -295,7 +296,7 @@ impl MerkleProof {
     }
 }
 
-/// The hash above two neighbours.
+/// Returns the hash of two neighbours' parent.
 pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
     let mut pair = [0; 2 * Hash256::LEN_BYTES];
     pair[..Hash256::LEN_BYTES].copy_from_slice(left.as_bytes());
@@ -303,7 +304,7 @@ pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&pair)
 }
 
-/// The level above a level; the last hash of an odd one is its own neighbour.
+/// Returns the next higher level; the last hash of an odd level is its own neighbour.
 pub(super) fn parents(level: &[Hash256]) -> Vec<Hash256> {
     level.chunks(2).map(|pair| parent(pair[0], *pair.last().expect("a chunk is not empty"))).collect()
 }

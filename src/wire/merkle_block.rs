@@ -1,7 +1,7 @@
-//! `merkleblock`: a header and the part of its Merkle tree that leads to the transactions of interest.
+//! `merkleblock`: a header and the part of its Merkle tree that leads to the matched transactions.
 //!
-//! The tree is written down in the order in which it is walked, left before right: a set bit for a node that leads to
-//! a match, a clear one for a node whose hash is all there is to know. Walking it again costs no more than its bits.
+//! The tree is encoded depth-first, the first child before the second: a set bit for a node that leads to a match, a
+//! clear bit for a node of which only the hash is given. Decoding it costs no more than its bits.
 
 use super::codec::{Reader, put_items, put_var_bytes};
 use super::hash::Hash256;
@@ -10,7 +10,7 @@ use super::merkle::{parent, parents};
 use crate::error::WireError;
 use crate::protocol::CommandName;
 
-/// The `merkleblock` message over the payload that it was read from (SV Node 1.2.2, merkleblock.h CMerkleBlock).
+/// A borrowed `merkleblock` message (SV Node 1.2.2, merkleblock.h CMerkleBlock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MerkleBlockRef<'a> {
     /// The header.
@@ -21,7 +21,7 @@ pub struct MerkleBlockRef<'a> {
     flags: &'a [u8],
 }
 
-/// The `merkleblock` message on its own.
+/// An owned `merkleblock` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MerkleBlock {
     header: BlockHeader,
@@ -30,7 +30,7 @@ pub struct MerkleBlock {
     flags: Box<[u8]>,
 }
 
-/// A transaction that a `merkleblock` leads to.
+/// A transaction that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MerkleMatch {
     /// The position in the block.
@@ -40,11 +40,11 @@ pub struct MerkleMatch {
 }
 
 impl<'a> MerkleBlockRef<'a> {
-    /// Reads the payload of a `merkleblock`; whether the tree makes sense is for [`MerkleBlockRef::matches`] to say.
+    /// Reads the payload of a `merkleblock`; [`MerkleBlockRef::matches`] checks the tree.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or cannot hold what it counts,
+    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items,
     /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::MERKLEBLOCK, payload);
@@ -64,19 +64,19 @@ impl<'a> MerkleBlockRef<'a> {
         put_var_bytes(self.flags, usize::MAX, out);
     }
 
-    /// The hashes in the order of the walk.
+    /// Returns the hashes in encoding order.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = Hash256> + use<'a> {
         self.hashes.iter().map(|hash| Hash256::from_bytes(*hash))
     }
 
-    /// The flag bits, eight to a byte, the lowest first.
+    /// Returns the flag bits, eight to a byte, the lowest first.
     pub const fn flags(&self) -> &'a [u8] {
         self.flags
     }
 
-    /// The matched transactions in the order of the block: `None` if the tree is malformed or its root is not that of
-    /// the header (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match, of which there are no
-    /// more than hashes, and computes at most 32 hashes for each of them.
+    /// Returns the matched transactions in block order, or `None` if the tree is malformed or its root is not the
+    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match, of which there are no
+    /// more than hashes, and computes at most 32 hashes for each match.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize
@@ -93,7 +93,7 @@ impl<'a> MerkleBlockRef<'a> {
         (all_used && root == self.header.merkle_root).then_some(walk.matches)
     }
 
-    /// The message on its own; copies the tree.
+    /// Returns the owned message, with a copy of the tree.
     pub fn into_owned(self) -> MerkleBlock {
         let Self { header, tx_count, hashes, flags } = self;
         MerkleBlock { header, tx_count, hashes: hashes.into(), flags: flags.into() }
@@ -101,8 +101,8 @@ impl<'a> MerkleBlockRef<'a> {
 }
 
 impl MerkleBlock {
-    /// The message that leads to those transactions of a block that `is_match` picks by their position. It is the
-    /// empty tree, which no reader takes, if there are no transactions.
+    /// Returns the message for the transactions of a block at the positions that `is_match` picks. Without
+    /// transactions it is the empty tree, which every reader rejects.
     ///
     /// # Panics
     ///
@@ -122,13 +122,13 @@ impl MerkleBlock {
         Self { header, tx_count, hashes: tree.hashes.into(), flags }
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> MerkleBlockRef<'_> {
         MerkleBlockRef { header: self.header, tx_count: self.tx_count, hashes: &self.hashes, flags: &self.flags }
     }
 }
 
-/// A walk over a partial tree. Every step takes a bit, and no step is deeper than 32 levels.
+/// A walk over a partial tree. Every step consumes a bit, and the depth is at most 32 levels.
 struct Walk<'a> {
     tx_count: u64,
     hashes: std::slice::Iter<'a, [u8; Hash256::LEN_BYTES]>,
@@ -138,7 +138,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The hash of the node at `index` of the level `height`, `None` if the tree is malformed.
+    /// Returns the hash of the node at `index` of the level `height`, or `None` if the tree is malformed.
     fn node(&mut self, height: u32, index: u64) -> Option<Hash256> {
         let leads_to_match = self.flags.get(self.flags_used / 8)? >> (self.flags_used % 8) & 1 == 1;
         self.flags_used += 1;
@@ -159,7 +159,7 @@ impl Walk<'_> {
     }
 }
 
-/// A whole tree, from the leaves upwards, on its way to being a partial one.
+/// A whole tree, from the leaves upwards, that is being reduced to a partial one.
 struct Tree<'a> {
     levels: &'a [(Vec<Hash256>, Vec<bool>)],
     hashes: Vec<[u8; Hash256::LEN_BYTES]>,
@@ -181,12 +181,12 @@ impl Tree<'_> {
     }
 }
 
-/// The number of nodes on a level of a tree over `tx_count` leaves.
+/// Returns the number of nodes on a level of a tree over `tx_count` leaves.
 const fn width(tx_count: u64, height: u32) -> u64 {
     tx_count.div_ceil(1 << height)
 }
 
-/// The level of the root of a tree over `tx_count` leaves.
+/// Returns the root's level in a tree over `tx_count` leaves.
 fn height(tx_count: u64) -> u32 {
     (0..=32).find(|&height| width(tx_count, height) <= 1).expect("2^32 leaves have 32 levels above them")
 }

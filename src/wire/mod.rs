@@ -1,16 +1,16 @@
-//! The wire: bytes to messages and back, byte for byte as the reference node has them.
+//! The wire format: conversion of bytes to messages and back, identical to the reference node's.
 //!
-//! A [`MessageRef`] borrows from its payload and a [`Message`] stands on its own; there is one conversion each way.
-//! What can be long, lists and transactions, is never taken apart in memory: the borrowed form is a slice that is read
-//! item by item, the owned form is a copy of that slice, and to send it copies it again.
+//! A [`MessageRef`] borrows from its payload and a [`Message`] owns its data; there is one conversion each way. Lists
+//! and transactions, which can be long, are never expanded in memory: the borrowed form is a slice that is read item
+//! by item, the owned form is a copy of that slice, and sending copies it again.
 //!
 //! # Messages
 //!
-//! The direction is that of an SV Node: `from` it comes, `to` it goes and is acted upon.
+//! The direction is an SV Node's: it sends a message marked `from`, and acts upon one marked `to`.
 //!
 //! | command | direction | limit | payload | decoded as |
 //! |---|---|---|---|---|
-//! | `version` | both | message | who the peer is: 46 bytes or more, the tail is optional | [`Version`] |
+//! | `version` | both | message | the peer's description: 46 bytes or more, the tail is optional | [`Version`] |
 //! | `verack` | both | message | empty | [`MessageRef::Verack`] |
 //! | `protoconf` | both | 1 MiB | field count, largest payload, stream policies | [`ProtoconfRef`] |
 //! | `authch` | both | message | version 1, length 32, challenge | [`AuthChallenge`] |
@@ -24,13 +24,13 @@
 //! | `ping` | both | message | nonce of 8 bytes | [`MessageRef::Ping`] |
 //! | `pong` | both | message | the nonce of the `ping` | [`MessageRef::Pong`] |
 //! | `getaddr` | both | message | empty | [`MessageRef::GetAddr`] |
-//! | `addr` | both | message | list of times and addresses, 1,000 at the most | [`AddressesRef`] |
+//! | `addr` | both | message | list of times and addresses, at most 1,000 | [`AddressesRef`] |
 //! | `inv` | both | message | list of types and hashes | [`InventoryRef`] |
 //! | `getdata` | both | message | as `inv` | [`InventoryRef`] |
 //! | `notfound` | from | message | as `inv` | [`InventoryRef`] |
 //! | `getblocks` | to | message | version, list of hashes, last hash; asks for 500 | [`LocatorRef`] |
 //! | `getheaders` | both | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
-//! | `headers` | both | message | list of headers, 2,000 at the most | [`HeadersRef`] |
+//! | `headers` | both | message | list of headers, at most 2,000 | [`HeadersRef`] |
 //! | `gethdrsen` | to | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
 //! | `hdrsen` | from | block | list of headers with coinbase and proof | [`EnrichedHeadersRef`] |
 //! | `tx` | both | 1 GB | version, inputs, outputs, lock time | [`TxRef`] |
@@ -41,7 +41,7 @@
 //! | `blocktxn` | both | block | block hash, list of transactions | [`BlockTxnRef`] |
 //! | `mempool` | both | message | empty, or an age | [`Mempool`] |
 //! | `filterload` | to | message | filter, number of hash functions, tweak, flags | [`FilterLoadRef`] |
-//! | `filteradd` | to | message | what the filter shall match | [`FilterAddRef`] |
+//! | `filteradd` | to | message | the element to add | [`FilterAddRef`] |
 //! | `filterclear` | to | message | empty | [`MessageRef::FilterClear`] |
 //! | `reject` | both | message | command, [`RejectCode`], reason, for `tx` and `block` a hash | [`RejectRef`] |
 //! | `dsdetected` | both | message | version 1, list of forks: headers, transaction and proof | [`DoubleSpendRef`] |
@@ -49,17 +49,16 @@
 //! | `datareftx` | from | 1 GB | transaction, proof | [`ProvenTxRef`] |
 //! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
 //!
-//! The limit is what [`payload_limit`](header::payload_limit) says. `message` is
-//! [`PayloadLimits::max_message_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`]; `indexes`
-//! are 6 bytes for each 215 bytes of the largest block, and 24 or 44 more. Any other command has the limit `message`
-//! and is [`MessageRef::Opaque`]: it can be received, looked at, sent and passed on, but its payload is not taken
-//! apart.
+//! [`payload_limit`](header::payload_limit) returns the limit. `message` is [`PayloadLimits::max_message_bytes`], by
+//! default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`]; `indexes` are 6 bytes for each 215 bytes of the
+//! largest block, and 24 or 44 more. Any other command has the limit `message` and is [`MessageRef::Opaque`]: it can
+//! be received, inspected, sent and passed on, but its payload is not decoded.
 //!
 //! # Promises
 //!
-//! Whatever the bytes, decoding never panics, and it allocates nothing but a user agent. No count is believed that the
-//! bytes behind it could not hold. Bytes behind the last known field of a message are ignored, as the node does, and
-//! never sent. A text too long for its field is cut when it is encoded, so that no field can break the one behind it.
+//! Decoding never panics on any bytes, and it allocates only for a user agent. A count is rejected if the bytes after
+//! it cannot hold that many items. Bytes after the last known field of a message are ignored, as the node does, and
+//! never sent. Encoding cuts a text that is too long for its field, so that no field can corrupt the next one.
 //!
 //! [`EXTMSG`]: crate::protocol::CommandName::EXTMSG
 

@@ -1,6 +1,7 @@
-//! `sendcmpct` and `feefilter`: which announcements a peer prefers.
+//! `sendcmpct` and `feefilter`: a peer's preferences for announcements.
 //!
-//! Nothing is judged here: whether a preference is met, and whether its numbers make sense, the receiver decides.
+//! Nothing is checked here: the receiver decides whether it honours a preference and whether the numbers are
+//! sensible.
 
 use super::codec::Reader;
 use crate::error::WireError;
@@ -10,22 +11,22 @@ use crate::protocol::CommandName;
 /// ProcessSendCompactMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendCmpct {
-    /// Whether new blocks are to be announced by `cmpctblock`.
+    /// Whether `cmpctblock` should announce new blocks.
     pub announce: bool,
-    /// The version of compact blocks; a node ignores all but [`SendCmpct::VERSION`].
+    /// The version of compact blocks; a node ignores every version but [`SendCmpct::VERSION`].
     pub version: u64,
 }
 
-/// The `feefilter` message, 8 bytes: transactions that pay less are not to be announced (SV Node 1.2.2,
+/// The `feefilter` message, 8 bytes: transactions that pay less should not be announced (SV Node 1.2.2,
 /// net_processing.cpp ProcessFeeFilterMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeFilter {
-    /// The least fee in satoshis per 1,000 bytes; a node ignores what is outside 0 to 2,100,000,000,000,000.
+    /// The lowest fee in satoshis per 1,000 bytes; a node ignores values outside 0 to 2,100,000,000,000,000.
     pub satoshis_per_1000_bytes: i64,
 }
 
 impl SendCmpct {
-    /// The only version of compact blocks there is.
+    /// The only version of compact blocks.
     pub const VERSION: u64 = 1;
 
     /// Reads the payload of a `sendcmpct`.

@@ -1,4 +1,4 @@
-//! `protoconf`: how large a payload a peer takes, and which stream policies it knows.
+//! `protoconf`: the largest payload that a peer accepts, and the stream policies it knows.
 //!
 //! Fields that a later protocol may add are skipped on input and never written.
 
@@ -7,26 +7,26 @@ use crate::error::WireError;
 use crate::limits::{MAX_LEGACY_PAYLOAD_BYTES, MAX_STREAM_POLICIES_BYTES};
 use crate::protocol::CommandName;
 
-/// The `protoconf` message over the payload that it was read from (SV Node 1.2.2, protocol.h CProtoconf).
+/// A borrowed `protoconf` message (SV Node 1.2.2, protocol.h CProtoconf).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtoconfRef<'a> {
-    /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
+    /// The largest payload in bytes that the peer accepts, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies with commas between them, at most [`MAX_STREAM_POLICIES_BYTES`].
+    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`].
     pub stream_policies: Option<&'a [u8]>,
 }
 
-/// The `protoconf` message on its own.
+/// An owned `protoconf` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protoconf {
-    /// Bytes of the largest payload that the peer takes, at least 1 MiB when received.
+    /// The largest payload in bytes that the peer accepts, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies with commas between them, at most [`MAX_STREAM_POLICIES_BYTES`].
+    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`].
     pub stream_policies: Option<Box<[u8]>>,
 }
 
 impl<'a> ProtoconfRef<'a> {
-    /// Reads the payload of a `protoconf`; fields that it does not know are ignored.
+    /// Reads the payload of a `protoconf`; unknown fields are ignored.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl<'a> ProtoconfRef<'a> {
         }
     }
 
-    /// The message on its own.
+    /// Returns an owned copy of the message.
     pub fn into_owned(self) -> Protoconf {
         Protoconf {
             max_recv_payload_bytes: self.max_recv_payload_bytes,
@@ -66,7 +66,7 @@ impl<'a> ProtoconfRef<'a> {
 }
 
 impl Protoconf {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> ProtoconfRef<'_> {
         ProtoconfRef {
             max_recv_payload_bytes: self.max_recv_payload_bytes,

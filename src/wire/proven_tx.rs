@@ -1,7 +1,7 @@
 //! `datareftx`: a transaction and the proof that it is in a block.
 //!
-//! The same pair carries the coinbase in `hdrsen`. Reading it checks no proof: [`ProvenTxRef::is_proven_by`] does, for
-//! whoever has the header.
+//! The same pair carries the coinbase in `hdrsen`. Reading it checks no proof: a caller that has the header checks it
+//! with [`ProvenTxRef::is_proven_by`].
 
 use super::codec::Reader;
 use super::headers::BlockHeader;
@@ -10,22 +10,21 @@ use super::transaction::{Tx, TxRef};
 use crate::error::WireError;
 use crate::protocol::CommandName;
 
-/// The `datareftx` message over the payload that it was read from (SV Node 1.2.2, protocol.h
-/// NetMsgType::DATAREFTX).
+/// A borrowed `datareftx` message (SV Node 1.2.2, protocol.h NetMsgType::DATAREFTX).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenTxRef<'a> {
     /// The transaction.
     pub tx: TxRef<'a>,
-    /// The proof, whose subject need not be that transaction before it is checked.
+    /// The proof; only a check shows that its subject is this transaction.
     pub proof: MerkleProofRef<'a>,
 }
 
-/// The `datareftx` message on its own.
+/// An owned `datareftx` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenTx {
     /// The transaction.
     pub tx: Tx,
-    /// The proof, whose subject need not be that transaction before it is checked.
+    /// The proof; only a check shows that its subject is this transaction.
     pub proof: MerkleProof,
 }
 
@@ -39,7 +38,7 @@ impl<'a> ProvenTxRef<'a> {
         Self::read(&mut Reader::new(CommandName::DATAREFTX, payload))
     }
 
-    /// Reads the transaction and the proof that come next.
+    /// Reads the next transaction and proof.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         Ok(Self { tx: TxRef::read(reader)?, proof: MerkleProofRef::read(reader)? })
     }
@@ -55,14 +54,14 @@ impl<'a> ProvenTxRef<'a> {
         self.proof.txid() == self.tx.txid() && self.proof.proves(header)
     }
 
-    /// The message on its own; copies what it borrows.
+    /// Returns the owned message, with a copy of its borrowed parts.
     pub fn into_owned(self) -> ProvenTx {
         ProvenTx { tx: self.tx.into_owned(), proof: self.proof.into_owned() }
     }
 }
 
 impl ProvenTx {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> ProvenTxRef<'_> {
         ProvenTxRef { tx: self.tx.as_ref(), proof: self.proof.as_ref() }
     }

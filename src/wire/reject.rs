@@ -1,6 +1,6 @@
-//! `reject`: why a peer did not take a message.
+//! `reject`: the reason why a peer refused a message.
 //!
-//! The message is a courtesy: it is never required, never answered, and any text in it is the peer's.
+//! The message is optional and never answered, and the peer chooses its text freely.
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
@@ -8,8 +8,7 @@ use crate::limits::{MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES};
 use crate::protocol::{CommandName, reject_code_name};
 use std::fmt;
 
-/// The `reject` message over the payload that it was read from (SV Node 1.2.2, net_processing.cpp
-/// ProcessRejectMessage).
+/// A borrowed `reject` message (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RejectRef<'a> {
     /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
@@ -22,7 +21,7 @@ pub struct RejectRef<'a> {
     pub hash: Option<[u8; 32]>,
 }
 
-/// The `reject` message on its own.
+/// An owned `reject` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
     /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
@@ -40,7 +39,7 @@ pub struct Reject {
 pub struct RejectCode(pub u8);
 
 impl<'a> RejectRef<'a> {
-    /// Reads the payload of a `reject`; a peer may leave out the hash.
+    /// Reads the payload of a `reject`; a peer may omit the hash.
     ///
     /// # Errors
     ///
@@ -55,7 +54,8 @@ impl<'a> RejectRef<'a> {
         Ok(Self { message, code, reason, hash })
     }
 
-    /// Appends the payload; what is too long is cut, and a hash is written only where the protocol has one.
+    /// Appends the payload; fields that are too long are cut, and a hash is written only if the message and the code
+    /// call for one.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.message, MAX_REJECT_MESSAGE_BYTES, out);
         out.push(self.code.0);
@@ -65,14 +65,14 @@ impl<'a> RejectRef<'a> {
         }
     }
 
-    /// The message on its own.
+    /// Returns an owned copy of the message.
     pub fn into_owned(self) -> Reject {
         Reject { message: self.message.into(), code: self.code, reason: self.reason.into(), hash: self.hash }
     }
 }
 
 impl Reject {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> RejectRef<'_> {
         RejectRef { message: &self.message, code: self.code, reason: &self.reason, hash: self.hash }
     }
@@ -81,15 +81,15 @@ impl Reject {
 impl RejectCode {
     /// The message could not be read.
     pub const MALFORMED: Self = Self(0x01);
-    /// It breaks a rule of consensus.
+    /// It breaks a consensus rule.
     pub const INVALID: Self = Self(0x10);
     /// It belongs to an old version of the protocol.
     pub const OBSOLETE: Self = Self(0x11);
     /// It was sent before.
     pub const DUPLICATE: Self = Self(0x12);
-    /// It spends what is frozen, though it may still be mined.
+    /// It spends a frozen output, though it may still be mined.
     pub const SOFT_CONSENSUS_FREEZE: Self = Self(0x13);
-    /// It breaks a rule of the node's own policy.
+    /// It breaks the node's own policy.
     pub const NONSTANDARD: Self = Self(0x40);
     /// It has an output too small to be worth spending.
     pub const DUST: Self = Self(0x41);
@@ -113,20 +113,20 @@ impl RejectCode {
 }
 
 impl RejectCode {
-    /// Returns what the code means in a `reject` of `message`, in words for people: that of SV Node 1.2.2 for the pair
-    /// (net/net_processing.cpp), else the [name](Self::name) of the code.
+    /// Describes the code in a `reject` of `message` for people: as SV Node 1.2.2 uses the pair
+    /// (net/net_processing.cpp), or else by the code's [name](Self::name).
     pub fn meaning(self, message: &[u8]) -> Option<&'static str> {
         Some(match (message, self) {
             (b"version", Self::OBSOLETE) => "our protocol version is too old",
-            (b"version", Self::DUPLICATE) => "it had our version already",
+            (b"version", Self::DUPLICATE) => "it already had our version",
             (b"version", Self::NONSTANDARD) => "we lack a service that it needs",
             (b"version", Self::TOO_BUSY) => "the node is full",
             (b"version", Self::STREAM_SETUP) => "our version could not be read",
             (b"getdata", Self::TOO_BUSY) => "too busy to send blocks",
-            (b"createstrm" | b"streamack", Self::NONSTANDARD) => "the connection is no new stream",
+            (b"createstrm" | b"streamack", Self::NONSTANDARD) => "the connection is not a new stream",
             (b"createstrm", Self::STREAM_SETUP) => "the stream could not be joined",
             (b"authch" | b"authresp", Self::AUTH_CONNECTION_SETUP) => "the miner could not be authenticated",
-            (b"tx", Self::DUPLICATE) => "it is known, or spends what is spent",
+            (b"tx", Self::DUPLICATE) => "it is known, or spends an output that is already spent",
             (b"tx", Self::INSUFFICIENT_FEE) => "its fee is too low",
             (_, Self::MALFORMED) => "it could not be read",
             _ => return self.name(),
@@ -143,7 +143,7 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// Whoever could not read a transaction or block does not know its hash.
+/// Whether a hash follows. A peer that could not read a transaction or block does not know its hash.
 fn has_hash(message: &[u8], code: RejectCode) -> bool {
     code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
 }

@@ -1,6 +1,6 @@
-//! `revokemid`: a miner takes back a compromised id.
+//! `revokemid`: a miner revokes a compromised id.
 //!
-//! The message is read and written and the bytes to sign are named; signatures and keys are checked elsewhere.
+//! This file encodes and decodes the message and names the bytes to sign; it checks neither signatures nor keys.
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
@@ -8,14 +8,14 @@ use crate::limits::{MAX_MINER_SIGNATURE_BYTES, PUBLIC_KEY_LEN_BYTES};
 use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
-/// The `revokemid` message over the payload that it was read from (SV Node 1.2.2, miner_id/revokemid.h).
+/// A borrowed `revokemid` message (SV Node 1.2.2, miner_id/revokemid.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevokeMidRef<'a> {
     /// The miner's compressed revocation key.
     pub revocation_key: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The miner's id, a compressed public key.
     pub miner_id: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// The first id that is not to be trusted any more.
+    /// The first id that is no longer trusted.
     pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The DER signature of [`signed_digest`](Self::signed_digest) by the revocation key, at most
     /// [`MAX_MINER_SIGNATURE_BYTES`].
@@ -25,14 +25,14 @@ pub struct RevokeMidRef<'a> {
     pub miner_signature: &'a [u8],
 }
 
-/// The `revokemid` message on its own.
+/// An owned `revokemid` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeMid {
     /// The miner's compressed revocation key.
     pub revocation_key: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The miner's id, a compressed public key.
     pub miner_id: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// The first id that is not to be trusted any more.
+    /// The first id that is no longer trusted.
     pub id_to_revoke: [u8; PUBLIC_KEY_LEN_BYTES],
     /// The DER signature of [`RevokeMidRef::signed_digest`] by the revocation key, at most
     /// [`MAX_MINER_SIGNATURE_BYTES`].
@@ -42,16 +42,16 @@ pub struct RevokeMid {
 }
 
 impl<'a> RevokeMidRef<'a> {
-    /// The only version there is.
+    /// The only version.
     const VERSION: u32 = 0;
 
-    /// Reads the payload of a `revokemid`; neither keys nor signatures are looked into.
+    /// Reads the payload of a `revokemid`, without checking keys or signatures.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for another version than 0 or if
-    /// the signatures do not fill their field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the
-    /// length of that field.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] if the version is not 0 or the
+    /// signatures do not fill their field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length
+    /// of that field.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REVOKEMID, payload);
         if reader.u32()? != Self::VERSION {
@@ -83,12 +83,12 @@ impl<'a> RevokeMidRef<'a> {
         }
     }
 
-    /// What both signatures sign: a single SHA-256 of the id to revoke.
+    /// Returns the digest that both signatures sign: a single SHA-256 of the id to revoke.
     pub fn signed_digest(&self) -> [u8; 32] {
         Sha256::digest(self.id_to_revoke).into()
     }
 
-    /// The message on its own.
+    /// Returns an owned copy of the message.
     pub fn into_owned(self) -> RevokeMid {
         RevokeMid {
             revocation_key: self.revocation_key,
@@ -101,7 +101,7 @@ impl<'a> RevokeMidRef<'a> {
 }
 
 impl RevokeMid {
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_ref(&self) -> RevokeMidRef<'_> {
         RevokeMidRef {
             revocation_key: self.revocation_key,
@@ -113,7 +113,7 @@ impl RevokeMid {
     }
 }
 
-/// Its length is one byte and no CompactSize, so it needs no other limit.
+/// Reads a signature. Its length is one byte, not a CompactSize, so it needs no other limit.
 fn read_signature<'a>(signatures: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     let len_bytes = signatures.u8()?;
     signatures.bytes(usize::from(len_bytes))

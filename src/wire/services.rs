@@ -1,24 +1,24 @@
-//! Service bits in words.
+//! Service bits and their names.
 //!
-//! Messages carry services as a plain number, because a peer may set any bit; [`Services`] is how people read it.
+//! Messages carry services as a plain number, because a peer may set any bit; [`Services`] is the readable form.
 
 use crate::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
 use std::fmt;
 
-/// What a node offers, as text the names of its bits with `|` between them.
+/// A node's services; as text, the names of its bits separated by `|`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Services(pub u64);
 
 impl Services {
     /// It serves the whole chain.
     pub const NETWORK: Self = Self(SERVICE_NETWORK);
-    /// It answers `getutxo`, which no node does any more.
+    /// It answers `getutxo`, which no current node does.
     pub const GETUTXO: Self = Self(0x02);
-    /// It takes `filterload` and its kin.
+    /// It accepts `filterload` and related messages.
     pub const BLOOM: Self = Self(0x04);
     /// It knows Xtreme Thinblocks.
     pub const XTHIN: Self = Self(0x10);
-    /// It is a Bitcoin SV node; the bit's name is older than they are.
+    /// It is a Bitcoin SV node; the bit's name is older than Bitcoin SV.
     pub const BITCOIN_CASH: Self = Self(SERVICE_BITCOIN_CASH);
 
     /// The bits that have names, lowest first (SV Node 1.2.2, protocol.h ServiceFlags).
@@ -30,13 +30,13 @@ impl Services {
         (Self::BITCOIN_CASH, "BITCOIN_CASH"),
     ];
 
-    /// Whether everything in `wanted` is offered.
+    /// Whether all services in `wanted` are offered.
     pub const fn contains(self, wanted: Self) -> bool {
         self.0 & wanted.0 == wanted.0
     }
 }
 
-/// Bits without names come last, as one hexadecimal number; no bits at all are `none`.
+/// Unnamed bits are printed last, as one hexadecimal number; no bits at all are `none`.
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut unnamed = self.0;

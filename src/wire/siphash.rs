@@ -1,4 +1,4 @@
-//! SipHash-2-4: a keyed hash of 64 bits, short and fast, that nobody without the key can collide.
+//! SipHash-2-4: a fast keyed hash of 64 bits for short inputs. Nobody without the key can produce collisions.
 
 /// The two halves of a SipHash key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct SipKey {
 }
 
 impl SipKey {
-    /// SipHash-2-4 of `bytes` (Aumasson and Bernstein, "SipHash: a fast short-input PRF").
+    /// Returns the SipHash-2-4 of `bytes` (Aumasson and Bernstein, "SipHash: a fast short-input PRF").
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let mut state = SipState::new(*self);
         let (words, rest) = bytes.as_chunks();
@@ -25,8 +25,8 @@ impl SipKey {
     }
 }
 
-/// A hash that takes its input word by word. The last word is what is left of the input, with its length in the highest
-/// byte.
+/// A hash that reads its input word by word. The last word holds the input's remaining bytes, with the input's length
+/// in the highest byte.
 #[derive(Clone)]
 pub(crate) struct SipState([u64; 4]);
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_length_tells_trailing_zeros_apart() {
+    fn inputs_with_different_counts_of_trailing_zeros_have_different_hashes() {
         assert_ne!(KEY.hash(&[0]), KEY.hash(&[0, 0]));
         assert_ne!(KEY.hash(&[0; 7]), KEY.hash(&[0; 8]));
     }

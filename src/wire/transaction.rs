@@ -1,11 +1,11 @@
-//! `tx`: a transaction, looked at where it lies, and lists of them.
+//! `tx`: a transaction, read in place, and lists of transactions.
 //!
-//! A [`TxRef`] is made by one pass over the bytes, which finds out where the transaction ends and that every count and
-//! size in it is true. After that nothing in it can fail: inputs and outputs are read as they are iterated over, and no
-//! script is ever copied. What a script means, and whether the values add up, is for others to judge.
+//! One pass over the bytes makes a [`TxRef`]: it finds the transaction's end and checks every count and size. After
+//! that nothing in it can fail: inputs and outputs are read during iteration, and no script is ever copied. Scripts
+//! and values are not checked here.
 //!
-//! A [`TxListRef`] is the body of a block. It believes nothing but its count, and reads one transaction after the other
-//! when it is asked to.
+//! A [`TxListRef`] is the body of a block. It checks only its count, and reads the transactions one by one on
+//! request.
 
 use super::codec::{Reader, field, put_compact_size, put_var_bytes};
 use super::hash::Hash256;
@@ -15,21 +15,21 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::iter::FusedIterator;
 
-/// A transaction over the bytes that it was read from (SV Node 1.2.2, primitives/transaction.h CTransaction).
+/// A borrowed transaction (SV Node 1.2.2, primitives/transaction.h CTransaction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxRef<'a> {
     encoded: &'a [u8],
     layout: Layout,
 }
 
-/// A transaction on its own.
+/// An owned transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tx {
     encoded: Bytes,
     layout: Layout,
 }
 
-/// Where the parts lie between the version in front and the lock time at the end.
+/// The offsets of the parts between the version at the start and the lock time at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     input_count: usize,
@@ -39,7 +39,7 @@ struct Layout {
     outputs_at: usize,
 }
 
-/// An input: which output it spends, and by what right.
+/// An input: the output that it spends, and the unlocking script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxInRef<'a> {
     /// The transaction whose output is spent, zero in a coinbase.
@@ -52,7 +52,7 @@ pub struct TxInRef<'a> {
     pub sequence: u32,
 }
 
-/// An output: how much, and who may spend it.
+/// An output: a value, and the locking script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxOutRef<'a> {
     /// The value in satoshis, as claimed.
@@ -61,34 +61,34 @@ pub struct TxOutRef<'a> {
     pub script: &'a [u8],
 }
 
-/// The inputs of a transaction, read one by one.
+/// An iterator over the inputs of a transaction.
 pub type TxInputs<'a> = Items<'a, TxInRef<'static>>;
 
-/// The outputs of a transaction, read one by one.
+/// An iterator over the outputs of a transaction.
 pub type TxOutputs<'a> = Items<'a, TxOutRef<'static>>;
 
-/// A counted list of transactions, of which only the count has been looked at.
+/// A counted list of transactions, of which only the count has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxListRef<'a> {
     command: CommandName,
     len: usize,
-    /// The transactions, and whatever follows them.
+    /// The transactions, and any bytes after them.
     unread: &'a [u8],
 }
 
-/// The transactions of a list, read one by one; an error is the last item.
+/// An iterator over the transactions of a list; an error is the last item.
 #[derive(Clone, Debug)]
-// Not [`Items`]: an error is an item here, and one move less of each transaction makes a block a quarter faster.
+// Not [`Items`]: an error is an item here, and moving each transaction once less makes a block a quarter faster.
 pub struct Transactions<'a> {
     unread_len: usize,
     reader: Reader<'a>,
 }
 
 impl<'a> TxRef<'a> {
-    /// Bytes of the shortest transaction, which has neither inputs nor outputs.
+    /// The size in bytes of the shortest transaction, which has neither inputs nor outputs.
     pub const MIN_BYTES: usize = 10;
 
-    /// Reads the payload of a `tx`; bytes behind the transaction are ignored.
+    /// Reads the payload of a `tx`; bytes after the transaction are ignored.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl<'a> TxRef<'a> {
         Self::read(&mut Reader::new(CommandName::TX, payload))
     }
 
-    /// Reads the transaction that `bytes` begin with, and returns what follows it.
+    /// Reads the transaction at the start of `bytes`, and returns the bytes after it.
     ///
     /// # Errors
     ///
@@ -108,11 +108,11 @@ impl<'a> TxRef<'a> {
         Ok((tx, reader.unread()))
     }
 
-    /// Reads the transaction that comes next, in one pass.
+    /// Reads the next transaction, in one pass.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside it or cannot hold what it counts,
+    /// [`WireError::Truncated`] if the payload ends inside it or cannot hold the counted items,
     /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for its counts and sizes.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let bytes = reader.unread();
@@ -135,33 +135,33 @@ impl<'a> TxRef<'a> {
         out.extend_from_slice(self.encoded);
     }
 
-    /// The bytes of the wire.
+    /// Returns the wire encoding.
     pub const fn encoded(&self) -> &'a [u8] {
         self.encoded
     }
 
-    /// The id of the transaction: the hash of its bytes.
+    /// Returns the transaction's id: the hash of its bytes.
     pub fn txid(&self) -> Hash256 {
         Hash256::of(self.encoded)
     }
 
-    /// The transaction version.
+    /// Returns the transaction version.
     pub fn version(&self) -> i32 {
         i32::from_le_bytes(field(self.encoded, 0))
     }
 
-    /// The height or time before which the transaction is not final.
+    /// Returns the height or time before which the transaction is not final.
     pub fn locktime(&self) -> u32 {
         u32::from_le_bytes(field(self.encoded, self.encoded.len() - 4))
     }
 
-    /// The inputs in order.
+    /// Returns the inputs in order.
     pub fn inputs(&self) -> TxInputs<'a> {
         let Layout { input_count, inputs_at, inputs_end, .. } = self.layout;
         Items::over(CommandName::TX, input_count, &self.encoded[inputs_at..inputs_end])
     }
 
-    /// The outputs in order.
+    /// Returns the outputs in order.
     pub fn outputs(&self) -> TxOutputs<'a> {
         let Layout { output_count, outputs_at, .. } = self.layout;
         Items::over(CommandName::TX, output_count, &self.encoded[outputs_at..self.encoded.len() - 4])
@@ -174,14 +174,14 @@ impl<'a> TxRef<'a> {
             && inputs.next().is_some_and(|input| input.prev_txid == Hash256::ZERO && input.prev_index == u32::MAX)
     }
 
-    /// The transaction on its own; copies its bytes.
+    /// Returns the owned transaction, with a copy of its bytes.
     pub fn into_owned(self) -> Tx {
         Tx { encoded: Bytes::copy_from_slice(self.encoded), layout: self.layout }
     }
 }
 
 impl Tx {
-    /// The transaction with these parts. No reader takes a script of 4 GiB or more.
+    /// Returns the transaction with these parts. Readers reject a script of 4 GiB or more.
     pub fn from_parts(version: i32, inputs: &[TxInRef<'_>], outputs: &[TxOutRef<'_>], locktime: u32) -> Self {
         let mut encoded = version.to_le_bytes().to_vec();
         put_compact_size(inputs.len() as u64, &mut encoded);
@@ -197,16 +197,16 @@ impl Tx {
         Self { encoded: encoded.into(), layout }
     }
 
-    /// The transaction, borrowed.
+    /// Borrows the transaction.
     pub fn as_ref(&self) -> TxRef<'_> {
         TxRef { encoded: &self.encoded, layout: self.layout }
     }
 }
 
 impl TxInRef<'_> {
-    /// Bytes of the output's name, in front of the script.
+    /// The size in bytes of the output's reference, before the script.
     const SCRIPT_AT: usize = 36;
-    /// Bytes of the sequence number.
+    /// The size in bytes of the sequence number.
     const BEHIND_SCRIPT: usize = 4;
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -218,7 +218,7 @@ impl TxInRef<'_> {
 }
 
 impl TxOutRef<'_> {
-    /// Bytes of the value, in front of the script.
+    /// The size in bytes of the value, before the script.
     const SCRIPT_AT: usize = 8;
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -244,7 +244,7 @@ impl Item for TxInRef<'_> {
     type Read<'a> = TxInRef<'a>;
     type State = ();
 
-    /// Bytes of an input with an empty script.
+    /// The size in bytes of an input with an empty script.
     const MIN_BYTES: usize = Self::SCRIPT_AT + 1 + Self::BEHIND_SCRIPT;
     const COMMAND: CommandName = CommandName::TX;
     const START: () = ();
@@ -263,7 +263,7 @@ impl Item for TxOutRef<'_> {
     type Read<'a> = TxOutRef<'a>;
     type State = ();
 
-    /// Bytes of an output with an empty script.
+    /// The size in bytes of an output with an empty script.
     const MIN_BYTES: usize = Self::SCRIPT_AT + 1;
     const COMMAND: CommandName = CommandName::TX;
     const START: () = ();
@@ -274,7 +274,7 @@ impl Item for TxOutRef<'_> {
 }
 
 impl<'a> TxListRef<'a> {
-    /// Reads the count; the transactions are all that follows.
+    /// Reads the count; the rest of the payload holds the transactions.
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl<'a> TxListRef<'a> {
         List::from_encoded(self.len, Bytes::copy_from_slice(self.encoded()))
     }
 
-    /// The number of transactions, as claimed.
+    /// Returns the number of transactions, as claimed.
     pub const fn len(&self) -> usize {
         self.len
     }
@@ -305,21 +305,22 @@ impl<'a> TxListRef<'a> {
         self.len == 0
     }
 
-    /// The transactions in order, each read when it is asked for.
+    /// Returns an iterator over the transactions, each read on request.
     pub const fn iter(&self) -> Transactions<'a> {
         Transactions { unread_len: self.len, reader: Reader::new(self.command, self.unread) }
     }
 
-    /// Walks over all transactions.
+    /// Reads all transactions.
     ///
     /// # Errors
     ///
-    /// The error of the first that is broken, as [`TxRef::read`].
+    /// The error of the first invalid transaction, as [`TxRef::read`].
     pub fn validate(&self) -> Result<(), WireError> {
         self.iter().try_for_each(|tx| tx.map(drop))
     }
 
-    /// The bytes of the transactions without what follows the last; all that there is, if one of them is broken.
+    /// Returns the bytes of the transactions without any bytes after the last one, or all bytes if a transaction is
+    /// invalid.
     fn encoded(&self) -> &'a [u8] {
         let mut transactions = self.iter();
         if transactions.by_ref().all(|tx| tx.is_ok()) {
@@ -363,8 +364,8 @@ impl<'a> Iterator for Transactions<'a> {
 
 impl FusedIterator for Transactions<'_> {}
 
-/// Passes over `count` items that have `BEFORE` bytes in front of a script and `AFTER` behind it. Nearly all scripts
-/// say their size in one byte, and cost one look and one step.
+/// Skips `count` items that have `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts have a
+/// size of one byte, and cost one check and one step.
 fn skip_items<const BEFORE: usize, const AFTER: usize>(reader: &mut Reader<'_>, count: usize) -> Result<(), WireError> {
     for _ in 0..count {
         if let Some(&size @ 0..=0xfc) = reader.unread().get(BEFORE) {

@@ -1,8 +1,8 @@
-//! `version`: what a peer says about itself before anything else.
+//! `version`: a peer's description of itself, the first message of a connection.
 //!
-//! Everything in it is a claim. It is stored as it came, and nothing is judged here but the form: a clock in the far
-//! future, a negative height or a version number out of any range are for the handshake to think about. Peers may leave
-//! out the tail of the message at any of the boundaries that [`Version`] marks with `Option`.
+//! Every field is a claim and is stored as received; only the form is checked here. The handshake judges a clock in
+//! the far future, a negative height or an unusual version number. Peers may omit the tail of the message at any of
+//! the boundaries that [`Version`] marks with `Option`.
 
 use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;
@@ -31,18 +31,18 @@ pub struct Version {
     pub user_agent: Option<Box<[u8]>>,
     /// The height of the peer's chain.
     pub start_height: Option<i32>,
-    /// Whether the peer wants to hear of transactions; see [`Version::relays`].
+    /// Whether the peer wants announcements of transactions; see [`Version::relays`].
     pub relay: Option<bool>,
     /// The association that further connections of the peer may join.
     pub association_id: Option<AssociationId>,
 }
 
-/// The part of `version` that is present as a whole or not at all.
+/// The part of `version` that is present completely or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// The address that the peer believes to have.
+    /// The peer's own address, as it sees itself.
     pub address: NetAddress,
-    /// A number that tells a node when it has connected to itself.
+    /// A number by which a node detects that it has connected to itself.
     pub nonce: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct NetAddress {
     pub port: u16,
 }
 
-/// Names the association of all connections of one peer (SV Node 1.2.2, net/association_id.h).
+/// The name of the association of one peer's connections (SV Node 1.2.2, net/association_id.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssociationId {
     /// Further connections are not wanted.
@@ -67,7 +67,7 @@ pub enum AssociationId {
 }
 
 impl Version {
-    /// Reads the payload of a `version`; bytes behind the last field are ignored.
+    /// Reads the payload of a `version`; bytes after the last field are ignored.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Version {
         Ok(Self { association_id: reader.optional(AssociationId::read)?, ..version })
     }
 
-    /// Returns what an SV Node says in its `reject` of a payload that does not decode (seen with SV Node 1.0.13).
+    /// Returns the reason in an SV Node's `reject` of a payload that does not decode (seen with SV Node 1.0.13).
     pub(crate) fn reject_reason(payload: &[u8]) -> Vec<u8> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         if let Err(error) = Self::read_fields(&mut reader) {
@@ -101,7 +101,7 @@ impl Version {
         reason
     }
 
-    /// Reads all fields in front of the association id.
+    /// Reads all fields before the association id.
     fn read_fields(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
             protocol_version: reader.i32()?,
@@ -135,18 +135,18 @@ impl Version {
         association_id.write(out);
     }
 
-    /// The protocol version as claimed, 0 for a negative claim.
+    /// Returns the protocol version as claimed, 0 for a negative claim.
     pub fn claimed_version(&self) -> u32 {
         u32::try_from(self.protocol_version).unwrap_or(0)
     }
 
-    /// The protocol version that both sides speak: the smaller of the peer's and ours.
+    /// Returns the protocol version that both sides speak: the smaller of the peer's and ours.
     pub fn negotiated_version(&self) -> u32 {
         self.claimed_version().min(PROTOCOL_VERSION)
     }
 
-    /// The user agent without the bytes that a node removes before it shows one, so it is safe to print; empty if
-    /// absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
+    /// Returns the user agent without the bytes that a node removes before it shows one, so it is safe to print;
+    /// empty if absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
     pub fn printable_user_agent(&self) -> String {
         let user_agent = self.user_agent.as_deref().unwrap_or_default();
         user_agent
@@ -157,7 +157,7 @@ impl Version {
             .collect()
     }
 
-    /// Whether the peer wants to hear of transactions; a peer that does not say so does.
+    /// Whether the peer wants announcements of transactions, which is the default.
     pub fn relays(&self) -> bool {
         self.relay.unwrap_or(true)
     }
@@ -175,7 +175,7 @@ impl NetAddress {
     /// No address, no port and no services.
     pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };
 
-    /// The address of a socket, IPv4 mapped into IPv6.
+    /// Returns the address of a socket, IPv4 mapped into IPv6.
     pub fn from_socket(services: u64, socket: SocketAddr) -> Self {
         let ip = match socket.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -184,7 +184,7 @@ impl NetAddress {
         Self { services, ip: ip.octets(), port: socket.port() }
     }
 
-    /// The address of a socket, with a mapped IPv4 address as what it is.
+    /// Returns the address of a socket; a mapped IPv4 address becomes an IPv4 address.
     pub fn to_socket(&self) -> SocketAddr {
         SocketAddr::new(IpAddr::from(self.ip).to_canonical(), self.port)
     }
@@ -209,10 +209,10 @@ impl NetAddress {
 }
 
 impl AssociationId {
-    /// The type byte in front of a UUID.
+    /// The type byte before a UUID.
     const UUID_TYPE: u8 = 0;
 
-    /// A type byte alone names nothing, whatever the type.
+    /// Reads the id. A type byte without further bytes is the empty id, regardless of the type.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         match reader.var_bytes(MAX_ASSOCIATION_ID_BYTES)? {
             [] | [_] => Ok(Self::Empty),
@@ -232,7 +232,7 @@ impl AssociationId {
     }
 }
 
-/// Returns the words of an SV Node's parser for an error.
+/// Returns the text of an SV Node's parser for an error.
 fn parser_words(error: &WireError) -> &'static [u8] {
     match error {
         WireError::Truncated { .. } => b"CDataStream::read(): end of data",

@@ -1,7 +1,7 @@
 //! Proof of work: a header's target, the work it stands for, and whether its hash meets the target.
 //!
-//! The arithmetic is of 256 bits, exact and in constant memory. Nothing here knows a chain: whether `bits` is the right
-//! target for a header's height is for the caller.
+//! The arithmetic is of 256 bits, exact and in constant memory. Nothing here knows a chain: the caller checks whether
+//! `bits` is the right target for a header's height.
 
 use super::hash::Hash256;
 use super::headers::BlockHeader;
@@ -66,7 +66,7 @@ impl BlockHeader {
     }
 
     /// Checks that the header's hash meets its target, and that the network allows that target (SV Node 1.2.2, pow.cpp
-    /// CheckProofOfWork). It hashes the header, which takes less than a microsecond.
+    /// CheckProofOfWork). It hashes the header, in less than a microsecond.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Target {
     /// Returns the expected number of hashes until one meets the target: 2^256 / (target + 1), rounded down.
     pub fn work(self) -> Work {
         let Some(divisor) = self.0.checked_add(U256::from(1)) else { return Work(U256::from(1)) };
-        // 2^256 / d = (2^256 - d) / d + 1, and 2^256 - d is what inverting all bits of d - 1 gives.
+        // 2^256 / d = (2^256 - d) / d + 1, and 2^256 - d is d - 1 with all bits inverted.
         Work(self.0.inverted().divided_by(divisor).saturating_add(U256::from(1)))
     }
 
@@ -241,7 +241,7 @@ impl U256 {
         highest.map_or(0, |index| 64 * (index as u32 + 1) - self.0[index].leading_zeros())
     }
 
-    /// Shifts left, or returns `None` if a bit would be lost.
+    /// Shifts to higher bits, or returns `None` if a bit would be lost.
     fn checked_shl(self, shift_bits: u32) -> Option<Self> {
         if self.bit_len() + shift_bits > Self::BITS {
             return None;

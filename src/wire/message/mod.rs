@@ -1,9 +1,9 @@
-//! Messages: a payload and its command, decoded, and back into a frame.
+//! Messages: a command and its decoded payload, and the encoding into a frame.
 //!
-//! A [`MessageRef`] borrows what it can from the payload and is what handlers see; a [`Message`] is the same on its
-//! own. Every command that is not understood is `Opaque` and passes through unchanged. Frames are appended to a buffer
-//! of the caller's, in one pass and without another allocation. All commands stand in one table: a new one needs its
-//! row here, its name in [`CommandName`], and its file.
+//! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. Every
+//! unknown command is `Opaque` and passes through unchanged. Frames are appended to the caller's buffer in one pass,
+//! without another allocation. One table lists all commands: a new command needs a row here, a name in
+//! [`CommandName`], and a file.
 
 mod table;
 
@@ -31,14 +31,14 @@ messages! {
     CREATESTRM CreateStrm(CreateStreamRef => CreateStream);
     /// `streamack`: accepts a `createstrm`.
     STREAMACK StreamAck(StreamAck);
-    /// `sendheaders`: asks that blocks be announced by their headers.
+    /// `sendheaders`: requests that blocks be announced by their headers.
     SENDHEADERS SendHeaders;
-    /// `sendhdrsen`: asks that blocks be announced by enriched headers. A node honours it only if the same peer has not
-    /// sent `sendheaders` (seen at SV Node 1.0.13), as a loop does to each.
+    /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node honours it only if the same peer
+    /// has not sent `sendheaders` (seen at SV Node 1.0.13), which a loop sends to every peer.
     SENDHDRSEN SendHdrsEn;
     /// `sendcmpct`: states that the peer understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);
-    /// `feefilter`: states the least fee rate that the peer wants announced.
+    /// `feefilter`: states the lowest fee rate that the peer wants announced.
     FEEFILTER FeeFilter(FeeFilter);
     /// `ping`: asks for a `pong`.
     PING Ping {
@@ -58,17 +58,17 @@ messages! {
     INV Inv(InventoryRef[..] => Inventory);
     /// `getdata`: lists what the peer wants.
     GETDATA GetData(InventoryRef[..] => Inventory);
-    /// `notfound`: lists what the peer was asked for and does not have.
+    /// `notfound`: lists the requested items that the peer does not have.
     NOTFOUND NotFound(InventoryRef[..] => Inventory);
-    /// `getblocks`: asks for an `inv` of the blocks behind a locator.
+    /// `getblocks`: asks for an `inv` of the blocks after a locator.
     GETBLOCKS GetBlocks(LocatorRef[..] => Locator);
-    /// `getheaders`: asks for the `headers` behind a locator.
+    /// `getheaders`: asks for the `headers` after a locator.
     GETHEADERS GetHeaders(LocatorRef[..] => Locator);
     /// `headers`: lists the headers of a chain, or announces a block by its header.
     HEADERS Headers(HeadersRef => Headers);
-    /// `gethdrsen`: asks for the `hdrsen` behind a locator.
+    /// `gethdrsen`: asks for the `hdrsen` after a locator.
     GETHDRSEN GetHdrsEn(LocatorRef[..] => Locator);
-    /// `hdrsen`: lists headers with the proof of how many transactions there are.
+    /// `hdrsen`: lists headers, each with proofs about its block.
     HDRSEN HdrsEn(EnrichedHeadersRef => EnrichedHeaders);
     /// `tx`: a transaction.
     TX Tx(TxRef => Tx);
@@ -84,7 +84,7 @@ messages! {
     BLOCKTXN BlockTxn(BlockTxnRef => BlockTxn);
     /// `mempool`: asks for an `inv` of unconfirmed transactions.
     MEMPOOL Mempool(Mempool);
-    /// `filterload`: asks for matching transactions alone.
+    /// `filterload`: asks for matching transactions only.
     FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
     /// `filteradd`: adds an element to the filter.
     FILTERADD FilterAdd(FilterAddRef => FilterAdd);
@@ -101,7 +101,7 @@ messages! {
 }
 
 impl MessageRef<'_> {
-    /// Appends header and payload.
+    /// Appends the header and the payload.
     ///
     /// # Panics
     ///
@@ -116,7 +116,7 @@ impl MessageRef<'_> {
     }
 }
 
-/// Appends header and payload of a message whose payload is already encoded.
+/// Appends the header and an already encoded payload.
 ///
 /// # Panics
 ///
@@ -126,8 +126,8 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
     out.extend_from_slice(payload);
 }
 
-/// Appends the `pong` that answers a `ping` whose checksum was verified: both have the same payload, so both have the
-/// same checksum.
+/// Appends the `pong` that answers a `ping` whose checksum was verified. Both have the same payload, and so the same
+/// checksum.
 pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
     let payload_len = ping_payload.len() as u64;
     let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };

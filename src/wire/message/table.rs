@@ -1,13 +1,13 @@
-//! `messages!`: declares both enums of messages, and the conversions between them and bytes, from one table.
+//! `messages!`: declares both message enums, and the conversions between them and bytes, from one table.
 //!
-//! A row names the command, the variant and the variant's content, in one of six forms; each rule below is one form and
-//! holds all that is particular to it. What the rules leave of a row is `{ docs, command, variant, borrowed content,
-//! owned content, pattern, decode, encode, into owned, as borrowed }`, and the last rule writes those down. Nothing is
-//! decided at run time: the result is what one would write by hand.
+//! A row names the command, the variant and the variant's content, in one of six forms. Each rule below handles one
+//! form. It reduces a row to `{ docs, command, variant, borrowed content, owned content, pattern, decode, encode,
+//! into owned, as borrowed }`, and the last rule expands that. Nothing is decided at run time: the result equals
+//! handwritten code.
 
 /// Declares [`MessageRef`](super::MessageRef) and [`Message`](super::Message).
 macro_rules! messages {
-    // Nothing: the command has no payload.
+    // No content: the command has no payload.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident; $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -41,7 +41,8 @@ macro_rules! messages {
         [(Box::new(message.into_owned()))] [(Cow::Borrowed(message))]
     }] $($rest)* } };
 
-    // `(Borrowed => Owned)`, and `(Borrowed[..] => Owned)` where several commands share the type, which asks for one.
+    // `(Borrowed => Owned)`, or `(Borrowed[..] => Owned)` if several commands share the type, whose `decode` then
+    // needs the command.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident($Borrowed:ident $([$shared:tt])? => $Owned:ident); $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -50,7 +51,7 @@ macro_rules! messages {
         [(message.into_owned())] [(message.as_ref())]
     }] $($rest)* } };
 
-    // `(Borrowed => Box<Owned>)`: so large that it is kept apart.
+    // `(Borrowed => Box<Owned>)`: a large type, which is boxed.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident($Borrowed:ident => Box<$Owned:ident>); $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -61,7 +62,7 @@ macro_rules! messages {
 
     (@shared .. $command:ident) => { $command };
 
-    // No row is left.
+    // No more rows.
     (@rows ($command:ident $payload:ident $out:ident) [$({
         [$($doc:tt)*] $NAME:ident $Variant:ident [$($borrowed:tt)*] [$($owned:tt)*] [$($pattern:tt)*]
         [$($decode:tt)*] [$($encode:tt)*] [$($into_owned:tt)*] [$($as_ref:tt)*]
@@ -75,12 +76,12 @@ macro_rules! messages {
             Opaque {
                 /// The command.
                 command: CommandName,
-                /// The payload as it came.
+                /// The payload as received.
                 payload: &'a [u8],
             },
         }
 
-        /// A decoded message on its own.
+        /// An owned decoded message.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Message {
@@ -89,18 +90,18 @@ macro_rules! messages {
             Opaque {
                 /// The command.
                 command: CommandName,
-                /// The payload as it came.
+                /// The payload as received.
                 payload: Box<[u8]>,
             },
         }
 
         impl<'a> MessageRef<'a> {
-            /// Reads the payload of `command`; bytes behind the last known field are ignored.
+            /// Reads the payload of `command`; bytes after the last known field are ignored.
             ///
             /// # Errors
             ///
-            /// As the message's own `decode`; a `ping` or `pong` without a whole nonce is [`WireError::Truncated`]. An
-            /// opaque message is never wrong.
+            /// As the message's own `decode`; a `ping` or `pong` without a whole nonce is [`WireError::Truncated`].
+            /// An opaque message never fails.
             pub fn decode($command: CommandName, $payload: &'a [u8]) -> Result<Self, WireError> {
                 Ok(match $command {
                     $(CommandName::$NAME => Self::$Variant $($decode)*,)*
@@ -108,7 +109,7 @@ macro_rules! messages {
                 })
             }
 
-            /// Returns the command that the message travels under.
+            /// Returns the message's command.
             pub const fn command(&self) -> CommandName {
                 match self {
                     $(Self::$Variant { .. } => CommandName::$NAME,)*
@@ -116,7 +117,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Appends the payload alone.
+            /// Appends the payload only.
             pub fn encode_payload(&self, $out: &mut Vec<u8>) {
                 match self {
                     $(Self::$Variant $($pattern)* => $($encode)*,)*
@@ -124,7 +125,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Returns the message on its own; copies what it borrows.
+            /// Returns the owned message, with a copy of its borrowed parts.
             pub fn into_owned(self) -> Message {
                 match self {
                     $(Self::$Variant $($pattern)* => Message::$Variant $($into_owned)*,)*
@@ -134,7 +135,7 @@ macro_rules! messages {
         }
 
         impl Message {
-            /// Borrows the message; this is how it is encoded.
+            /// Borrows the message; a borrowed message can be encoded.
             pub fn as_ref(&self) -> MessageRef<'_> {
                 match self {
                     $(Self::$Variant $($pattern)* => MessageRef::$Variant $($as_ref)*,)*
@@ -144,7 +145,7 @@ macro_rules! messages {
         }
     };
 
-    // The table. The names stand for what a row decodes and where it is encoded to.
+    // The table. The identifiers name a row's input and output.
     ($(#[$doc:meta])* $NAME:ident $Variant:ident $($rest:tt)*) => {
         messages! { @rows (command payload out) [] $(#[$doc])* $NAME $Variant $($rest)* }
     };
