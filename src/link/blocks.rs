@@ -1,7 +1,7 @@
 //! The two blocks that all links of a loop share: one to receive into, one to gather replies in.
 //!
-//! Only what the kernel or the peer does not take at once costs memory of its own, in a
-//! [`SendQueue`](super::send_queue::SendQueue). An idle link owns none.
+//! A link needs memory of its own only for bytes that the kernel or the peer does not accept at once; a
+//! [`SendQueue`](super::send_queue::SendQueue) holds them. An idle link owns no memory.
 
 use crate::bugs::budget;
 use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
@@ -10,30 +10,30 @@ use std::mem;
 
 /// The block that every link is read into.
 ///
-/// It is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and thawed
-/// afterwards. Only if something was kept is the block given up and a new one made.
+/// The block is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and
+/// thawed afterwards. If a part was kept, the block is given up and a new one is allocated.
 #[derive(Debug)]
 pub struct ReadBlock {
     bytes: BytesMut,
 }
 
 impl ReadBlock {
-    /// A zeroed block of [`READ_BLOCK_BYTES`].
+    /// Returns a zeroed block of [`READ_BLOCK_BYTES`].
     pub fn new() -> Self {
         Self { bytes: BytesMut::zeroed(READ_BLOCK_BYTES) }
     }
 
-    /// The room to receive into, always the whole block.
+    /// Returns the buffer to receive into, always the whole block.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
-    /// The block for reading; it has to come back through [`ReadBlock::thaw`] before there is room again.
+    /// Returns the block for reading. Pass it to [`ReadBlock::thaw`] before the next receive.
     pub fn freeze(&mut self) -> Bytes {
         mem::take(&mut self.bytes).freeze()
     }
 
-    /// Takes the block back, or makes a new one if a part of it was kept.
+    /// Restores the block, or allocates a new one if a part of it was kept.
     pub fn thaw(&mut self, block: Bytes) {
         self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
     }
@@ -45,9 +45,9 @@ impl Default for ReadBlock {
     }
 }
 
-/// Whether a part of a block is large enough to be shared. A kept slice keeps its whole block alive, so a smaller one
-/// is copied: otherwise a few kept inventories would pin hundreds of megabytes. What is shared holds at most twice what
-/// it is.
+/// Whether a part of a block is large enough to be shared. A shared slice keeps its whole block alive, so a smaller
+/// one is copied: otherwise a few kept inventories would pin hundreds of megabytes. A shared part pins at most twice
+/// its own size.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
     part_len >= block_len.div_ceil(2)
 }
@@ -60,27 +60,27 @@ pub struct WriteBlock {
 }
 
 impl WriteBlock {
-    /// Where replies are appended.
+    /// Returns the buffer to append replies to.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What was gathered.
+    /// Returns the gathered replies.
     pub fn gathered(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// A ping of ours is among what was gathered: the moment of its write counts.
+    /// Notes that the block holds one of our pings: the moment of its write counts.
     pub(crate) fn note_ping(&mut self) {
         self.has_ping = true;
     }
 
-    /// Whether a ping of ours is among what was gathered.
+    /// Whether the block holds one of our pings.
     pub(crate) fn has_ping(&self) -> bool {
         self.has_ping
     }
 
-    /// Whether another `len` bytes may be gathered before the rest has to queue.
+    /// Whether another `len` bytes may be gathered; beyond that, replies are queued.
     pub fn has_room(&self, len: usize) -> bool {
         self.bytes.len() + len <= budget!(ReplyBytes, WRITE_BLOCK_BYTES)
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_which_nothing_is_kept_is_the_same_block_again() {
+    fn a_block_of_which_nothing_is_kept_is_reused() {
         let mut block = ReadBlock::new();
         let before = block.room().as_ptr();
         let frozen = block.freeze();

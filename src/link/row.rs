@@ -1,7 +1,7 @@
-//! A row of the table: all that one connection owns, except its socket.
+//! A row of the table: all state of one connection, except its socket.
 //!
-//! The socket lies under the same slot inside the [`Net`](crate::net::Net). A row is as small as it can be, and what
-//! every message touches stands in its first 64 bytes: there may be a million.
+//! The [`Net`](crate::net::Net) holds the socket under the same slot. There may be a million rows, so a row is as
+//! small as possible, and the fields that every message uses are in its first 64 bytes.
 
 use super::framer::MessageFramer;
 use super::send_queue::SendQueue;
@@ -15,13 +15,13 @@ use crate::time::Instant;
 use std::mem::offset_of;
 use std::num::NonZeroU8;
 
-const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "an idle peer costs its row");
-const _: () = assert!(offset_of!(Link, peer) <= 64, "what every message touches is as much as one line of a cache");
+const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "the row of an idle peer is too large");
+const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields of every message exceed one cache line");
 
 /// One TCP connection.
 ///
-/// What every message reads or writes stands first: between two messages the kernel has the caches, and each line of
-/// them that a row touches is waited for.
+/// The fields that every message reads or writes are first: between two messages the kernel has evicted the caches,
+/// and each cache line of a row costs a miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
@@ -29,36 +29,38 @@ pub(crate) struct Link {
     pub(super) generation: u32,
     pub(crate) readiness: LinkReadiness,
     pub(super) listed: Listed,
-    /// Its end, if that has begun. Boxed, for few of many links are ending.
+    /// The connection's end, once it has begun. Boxed, because few links are ending at a time.
     pub(crate) ending: Option<Box<Ending>>,
     pub(crate) hold: Hold,
-    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler did not want it.
+    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler declined it.
     pub(crate) declined: bool,
     /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
     pub(crate) reject_code: Option<NonZeroU8>,
-    /// The lower of the peer's protocol version and ours; before the peer's is known the one that we have claimed, if
-    /// we have.
+    /// The lower of the peer's protocol version and ours. Before the peer's is known, it is the version that we have
+    /// sent, if any.
     pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
-    /// The message that is being fed in parts, if there is one.
+    /// The message that is being sent in parts, if any.
     pub(crate) stream: Option<Box<OutgoingBody>>,
-    /// Bytes that the kernel has taken in the link's life.
+    /// Bytes that the kernel has accepted since the link was opened.
     pub(crate) bytes_written: u64,
-    /// Who speaks on it.
+    /// The peer's connection state.
     pub(crate) peer: PeerConnection,
-    /// Where among the link's outgoing bytes the last message ends that was fed in parts.
+    /// The position in the link's outgoing bytes at which the last message sent in parts ends.
     pub(crate) body_end: u64,
-    /// From when the time to the next ping of ours counts: the end of the handshake, or when the last one was due.
+    /// The start of the interval to our next ping: the end of the handshake, or the moment at which the last ping was
+    /// due.
     pub(crate) pinged_at: Instant,
-    /// When the peer last took as much of what waits for it as is progress, or when that began to wait.
+    /// The moment of the peer's last progress on the queued bytes, or the moment at which they began to wait.
     pub(crate) send_progress: Instant,
-    /// Where among the link's outgoing bytes the next progress is. Not beyond what is written if nothing waits.
+    /// The position in the outgoing bytes at which the next progress counts; at most the written position if nothing
+    /// waits.
     pub(crate) send_goal: u64,
-    /// When reading stopped, while it is stopped.
+    /// The moment at which reading stopped, while it is stopped.
     pub(crate) held_since: Instant,
-    /// When to read and write again after the kernel had no memory for it; [`Instant::MAX`] if it had.
+    /// The moment to retry reading and writing after the kernel ran out of memory for them, or [`Instant::MAX`].
     pub(crate) retry_at: Instant,
-    /// Whether the last that the peer hears is a `reject`.
+    /// Whether the last message sent to the peer is a `reject`.
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
@@ -75,7 +77,7 @@ impl Link {
         self.phase() == Some(Phase::Ended)
     }
 
-    /// Returns how far its end has come; `None` while it is open.
+    /// Returns the phase of its end; `None` while it is open.
     pub(crate) fn phase(&self) -> Option<Phase> {
         self.ending.as_deref().map(|ending| ending.phase)
     }
@@ -87,13 +89,13 @@ impl Link {
         }
     }
 
-    /// When the graceful end of a link with nothing left to send may go on. A node drops what it has received and not
-    /// yet looked at when it hears the end, so a `reject` would go unread (seen with SV Node 1.0.13).
+    /// Returns the earliest moment at which a closing link with an empty queue may shut down. A node drops received
+    /// but unread messages when it sees the end, so a `reject` would stay unread (seen with SV Node 1.0.13).
     pub(crate) fn may_shut_down_at(&self) -> Instant {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
-    /// Something was put into the queue.
+    /// Notes that bytes were put into the queue.
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
             self.send_progress = now;
@@ -101,10 +103,10 @@ impl Link {
         }
     }
 
-    /// The kernel has taken something of the queue.
+    /// Notes that the kernel accepted queued bytes.
     pub(crate) fn note_taken(&mut self, now: Instant) {
         if !self.is_open() {
-            // An end has a bound of its own.
+            // An ending link has a deadline of its own.
             self.send_progress = now;
         }
         self.note_waiting(now);
@@ -115,13 +117,14 @@ impl Link {
         }
     }
 
-    /// Whether the peer's protocol version is one with pongs.
+    /// Whether the peer's protocol version has pongs.
     pub(crate) fn has_pongs(&self) -> bool {
         self.negotiated_version > PONG_ABOVE_VERSION
     }
 
-    /// Bytes of whole messages that wait. What was fed of a message in parts is not among them, nor what waits before
-    /// it: that has a bound of its own, and two loops that feed each other must go on reading.
+    /// Returns the number of waiting bytes of whole messages. It excludes a message sent in parts and the bytes
+    /// before it: these have a bound of their own, and two loops that send such messages to each other must keep
+    /// reading.
     pub(crate) fn messages_waiting_bytes(&self) -> usize {
         match &self.stream {
             Some(stream) => stream.behind.waiting_bytes(),
@@ -132,43 +135,43 @@ impl Link {
         }
     }
 
-    /// What decides by its length whether the peer is read: the messages that wait, or the pongs that wait in front of
-    /// one that was fed, whichever is more.
+    /// Returns the number of bytes that decides whether the peer is read: that of the waiting messages, or that of
+    /// the pongs waiting before a message sent in parts, whichever is larger.
     pub(crate) fn untaken_bytes(&self) -> usize {
         self.messages_waiting_bytes().max(self.queue.ahead_bytes())
     }
 
-    /// Whether the loop has yet to read what the peer sent, or to write what the peer has room for.
+    /// Whether the loop has yet to read from the peer or to write to it.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.on(Listed::READY | Listed::DIRTY)
     }
 
-    /// Whether the turn will take the next step of its end.
+    /// Whether the turn will perform the next step of its end.
     pub(crate) fn is_listed_closing(&self) -> bool {
         self.listed.on(Listed::CLOSING)
     }
 
-    /// Whether `id`, whose slot this is, was not given to an earlier owner of it.
+    /// Whether `id` belongs to this link and not to an earlier owner of the slot.
     pub(super) fn is_known_by(&self, id: LinkId) -> bool {
         self.generation == id.generation() || canary!(NoGenerationCheck)
     }
 
-    /// Whether it is listed as ready, dirty and closing.
+    /// Whether it is listed as ready, dirty and closing, in this order.
     #[cfg(feature = "sim")]
     pub(crate) fn listed_as(&self) -> [bool; 3] {
         [Listed::READY, Listed::DIRTY, Listed::CLOSING].map(|list| self.listed.on(list))
     }
 
-    /// Whether its TCP connection is not decided yet.
+    /// Whether its TCP connection is still being established.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.is_open()
     }
 }
 
-/// A message that is sent in parts as they become available; whatever else is sent waits behind it.
+/// A message that is sent in parts as they become available; all other messages wait behind it.
 #[derive(Debug)]
 pub(crate) struct OutgoingBody {
-    /// Bytes of payload that are still to be fed. Never 0: the last one ends the stream.
+    /// Payload bytes still to be fed, never 0: the last byte ends the message.
     pub(crate) left: u64,
     pub(crate) behind: SendQueue,
 }
@@ -181,10 +184,10 @@ pub(crate) struct Ending {
     pub(crate) phase: Phase,
 }
 
-/// How far the end of a link has come, and since when.
+/// The phase of a link's end, and its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// What waits is sent, a `reject` gets time to be read, then writing is shut down.
+    /// Queued bytes are sent, and a `reject` gets time to be read, before writing is shut down.
     Draining(Instant),
     /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
     Lingering(Instant),
@@ -192,21 +195,21 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// What the kernel last said, and no call has contradicted since.
+/// The readiness last reported by the kernel and not contradicted by any call since.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkReadiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The end is near: a short read is not the last.
+    /// The peer has hung up: a short read is not the last one.
     pub(crate) hung_up: bool,
 }
 
-/// Why a readable link is not read.
+/// The reasons why a readable link is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// The handler asked for it.
+    /// The handler paused it.
     pub(crate) paused: bool,
-    /// The peer does not take what it caused.
+    /// The peer does not read the replies that it caused.
     pub(crate) queue_full: bool,
 }
 
@@ -216,7 +219,7 @@ impl Hold {
     }
 }
 
-/// On which lists a link is, in one byte: a million rows are as small as that.
+/// The lists that a link is on, in one byte because there may be a million rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listed(u8);
 

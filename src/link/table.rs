@@ -1,9 +1,9 @@
-//! The table: one row per link, and the lists of links that have something to do.
+//! The table: one row per link, and the lists of links that need work.
 //!
-//! A row holds all that a connection owns, except its socket, which lies under the same slot inside the
-//! [`Net`](crate::net::Net). Ids carry a generation, so a stale one finds nothing; a slot whose generations are used
-//! up is never given out again. Each link stands in each list at most once. Nothing here acts on a row: the lists say
-//! who is next, the engine says what happens.
+//! A row holds all state of a connection, except its socket, which the [`Net`](crate::net::Net) holds under the same
+//! slot. Ids carry a generation, so a stale id finds nothing; a slot whose generations are used up is never used
+//! again. Each link is in each list at most once. The table does not act on its rows: the lists name the next link,
+//! and the engine acts on it.
 
 use super::framer::MessageFramer;
 use super::row::{Hold, Link, LinkReadiness, Listed};
@@ -27,7 +27,7 @@ pub(crate) struct Dial {
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Slab<Link>,
-    /// The generation that each slot's next use gets, or its present one.
+    /// The generation of each slot's next use, or of its current one.
     generations: Vec<u32>,
     live: usize,
     ready: VecDeque<LinkId>,
@@ -49,7 +49,7 @@ impl Table {
         }
     }
 
-    /// Rows in use.
+    /// Returns the number of rows in use.
     pub(crate) fn len(&self) -> usize {
         self.live
     }
@@ -96,7 +96,7 @@ impl Table {
         self.live -= if canary!(SlotReleasedTwice) { self.live.min(2) } else { 1 };
         self.generations[id.slot()] += 1;
         if self.generations[id.slot()] > LinkId::MAX_GENERATION {
-            // The slot stays occupied by a row that no id finds: its next use would repeat an id.
+            // The slot stays occupied by a row that no id finds, because its next use would repeat an id.
             self.rows[id.slot()].generation = u32::MAX;
         } else {
             self.rows.remove(id.slot());
@@ -111,13 +111,13 @@ impl Table {
         self.rows.get_mut(id.slot()).filter(|link| link.is_known_by(id))
     }
 
-    /// The id of the link that now uses `slot`.
+    /// Returns the id of the link that currently uses `slot`.
     pub(crate) fn id_at(&self, slot: u32) -> Option<LinkId> {
         let link = self.rows.get(slot as usize)?;
         (link.generation != u32::MAX).then(|| LinkId::new(slot, link.generation))
     }
 
-    /// All links, in the order of their slots.
+    /// Returns all links, in slot order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.rows
             .iter()
@@ -125,13 +125,13 @@ impl Table {
             .map(|(slot, link)| (LinkId::new(slot as u32, link.generation), link))
     }
 
-    /// The links in the slots from `slot` on, in their order.
+    /// Returns the links in the slots from `slot` on, in slot order.
     pub(crate) fn iter_from(&self, slot: usize) -> impl Iterator<Item = (LinkId, &Link)> {
         let ids = (slot..self.generations.len()).filter_map(|slot| self.id_at(slot as u32));
         ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
-    /// Lists a link as one to read, unless it is listed already or is not to be read.
+    /// Lists a link for reading, unless it is listed already or is not to be read.
     pub(crate) fn mark_ready(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.readable
@@ -143,7 +143,7 @@ impl Table {
         }
     }
 
-    /// Lists a link as one with something to send that can be sent.
+    /// Lists a link that has bytes to send and can send them.
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.writable
@@ -154,7 +154,7 @@ impl Table {
         }
     }
 
-    /// Lists a link as one whose end has to go on.
+    /// Lists a link whose end needs its next step.
     pub(crate) fn mark_closing(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && !link.listed.on(Listed::CLOSING)
@@ -208,19 +208,19 @@ impl Table {
         self.closing.len()
     }
 
-    /// Slots that were ever used.
+    /// Returns the number of slots that were ever used.
     pub(crate) fn slots(&self) -> u32 {
         self.generations.len() as u32
     }
 
-    /// Slots that were ever used, those in use, and those that are retired.
+    /// Returns the number of slots that were ever used, of those in use, and of those retired.
     #[cfg(feature = "sim")]
     pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
         let retired = self.generations.iter().filter(|generation| **generation > LinkId::MAX_GENERATION).count();
         (self.generations.len(), self.rows.len(), retired)
     }
 
-    /// The links listed as ready, dirty and closing, and those that are still to be dialled.
+    /// Returns the links listed as ready, dirty and closing, and those still to be dialled.
     #[cfg(feature = "sim")]
     pub(crate) fn lists(&self) -> [Vec<LinkId>; 4] {
         let ids = |list: &VecDeque<LinkId>| list.iter().copied().collect();
@@ -228,7 +228,7 @@ impl Table {
         [ids(&self.ready), ids(&self.dirty), ids(&self.closing), dials]
     }
 
-    /// The link that is read next.
+    /// Returns the next link to read.
     #[cfg(feature = "sim")]
     pub(crate) fn next_ready(&self) -> Option<LinkId> {
         self.ready.front().copied()
@@ -239,7 +239,7 @@ impl Table {
         self.dials.len()
     }
 
-    /// Bytes of the rows and lists, those not in use among them.
+    /// Returns the number of bytes of the rows and lists, including unused ones.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let ids = self.ready.capacity() + self.dirty.capacity() + self.closing.capacity();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_id_finds_nothing_though_its_slot_is_used_again() {
+    fn a_stale_id_finds_nothing_after_its_slot_is_reused() {
         let mut table = Table::new();
         let old = table.insert(peer());
         table.remove(old);
@@ -274,7 +274,7 @@ mod tests {
         assert!(table.get(old).is_none());
         assert!(table.get(new).is_some());
         table.remove(old);
-        assert_eq!(table.len(), 1, "a stale id frees nothing");
+        assert_eq!(table.len(), 1, "a stale id freed a row");
     }
 
     #[test]
@@ -293,11 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_listed_once() {
+    fn a_link_is_listed_at_most_once() {
         let mut table = Table::new();
         let id = table.insert(peer());
         table.mark_ready(id);
-        assert_eq!(table.ready_len(), 0, "it is not readable");
+        assert_eq!(table.ready_len(), 0, "an unreadable link was listed");
         table.get_mut(id).expect("it is live").readiness.readable = true;
         table.mark_ready(id);
         table.mark_ready(id);

@@ -1,57 +1,58 @@
-//! What goes into a framer and what comes out of it.
+//! The framer's input and output.
 
 use crate::limits::BODY_WINDOW;
 use crate::protocol::CommandName;
 use crate::wire::header::{Header, PayloadLimits};
 
-/// What becomes of a payload, chosen when its header is complete.
+/// The delivery of a payload, chosen when its header is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is delivered whole, if the configured bounds allow it.
+    /// The payload is delivered whole, if the configured bounds allow it.
     Buffer,
-    /// It is delivered in chunks as they arrive, in constant memory.
+    /// The payload is delivered in chunks as they arrive, in constant memory.
     Chunks,
-    /// It is skipped, unchecked.
+    /// The payload is skipped, unchecked.
     Discard,
 }
 
-/// Whether a streamed payload had the checksum of its header.
+/// Whether a streamed payload matches its header's checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChecksumVerdict {
-    /// It had.
+    /// It matches.
     Correct,
-    /// It had not: what was delivered must not be believed.
+    /// It does not match: the delivered chunks must not be trusted.
     Wrong,
     /// The header is an extended one, which has no checksum.
     Absent,
 }
 
-/// Why a frame was not delivered.
+/// The reason why a frame was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropCause {
     /// Its checksum is wrong.
     BadChecksum,
-    /// Its command is not a legal name.
+    /// Its command is not a valid name.
     MalformedCommand,
-    /// It was to be discarded.
+    /// The caller chose to discard it.
     Discarded,
-    /// It is larger than what is gathered for one message.
+    /// It exceeds the buffer limit of one message.
     OverBufferLimit,
-    /// All links together gather as much as they may.
+    /// The links together already buffer as much as they may.
     NoBufferRoom,
 }
 
 /// A whole payload.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// It lies in the input.
+    /// The payload lies in the input.
     InPlace(&'a [u8]),
-    /// It was gathered from several inputs; hand it back with [`FramerMemory::recycle`](super::FramerMemory::recycle).
+    /// The payload was gathered from several inputs; return it with
+    /// [`FramerMemory::recycle`](super::FramerMemory::recycle).
     Gathered(Vec<u8>),
 }
 
 impl Payload<'_> {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::InPlace(bytes) => bytes,
@@ -60,7 +61,7 @@ impl Payload<'_> {
     }
 }
 
-/// What [`MessageFramer::next`](super::MessageFramer::next) takes out of the input.
+/// An item that [`MessageFramer::next`](super::MessageFramer::next) returns.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
     /// A whole frame with a correct checksum.
@@ -74,7 +75,7 @@ pub enum Framed<'a> {
     Chunk {
         /// The frame's header.
         header: Header,
-        /// Where in the payload the part lies.
+        /// The part's offset in the payload.
         offset: u64,
         /// The part; empty only for a frame without payload.
         bytes: &'a [u8],
@@ -85,29 +86,29 @@ pub enum Framed<'a> {
     Dropped {
         /// Its header.
         header: Header,
-        /// Why.
+        /// The reason.
         cause: DropCause,
     },
 }
 
-/// Received bytes and how far they are parsed.
+/// Received bytes and the parsing position in them.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub(super) rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
-    /// Nothing parsed yet.
+    /// Returns an input of which nothing is parsed yet.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What is not parsed yet.
+    /// Returns the bytes that are not parsed yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Takes a payload if all of it is there. One longer than memory is wide is not.
+    /// Removes and returns a payload if all of it has arrived; a length that exceeds `usize` never has.
     #[inline]
     pub(super) fn take_whole(&mut self, payload_len: u64) -> Option<&'a [u8]> {
         let len = usize::try_from(payload_len).ok().filter(|&len| len <= self.rest.len())?;
@@ -121,43 +122,43 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What frames must be like.
+/// The rules that frames must meet.
 #[derive(Clone, Debug)]
 pub struct FramerRules {
     /// The bytes that begin every frame.
     pub magic: [u8; 4],
-    /// The most that each command may claim.
+    /// The largest payload that each command may claim.
     pub limits: PayloadLimits,
-    /// The most that is gathered for one message.
+    /// The largest payload that is gathered for one message.
     pub frame_limits: FrameLimits,
-    /// The least rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 asks only that it does not stand still.
+    /// The lowest rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that it does not stall.
     pub min_body_bytes_per_second: u64,
 }
 
 impl FramerRules {
-    /// What a body must have moved by in a [`BODY_WINDOW`].
+    /// Returns the number of bytes that a body must receive in each [`BODY_WINDOW`].
     pub(super) fn min_body_window_bytes(&self) -> u64 {
         self.min_body_bytes_per_second.saturating_mul(BODY_WINDOW.as_secs())
     }
 }
 
-/// The most bytes of payload that are gathered for one message, by its command.
+/// The most payload bytes that are gathered for one message, by its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     general: u64,
     /// Sorted by command.
     by_command: Vec<(CommandName, u64)>,
-    /// The smallest of all: what is not above it needs no look at the list.
+    /// The smallest limit; payloads up to it need no search of the list.
     smallest: u64,
 }
 
 impl FrameLimits {
-    /// The same limit for every command.
+    /// Returns the same limit for every command.
     pub const fn uniform(max_bytes: u64) -> Self {
         Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
     }
 
-    /// The limits of `by_command`, in which each command stands once, and `general` for all others.
+    /// Returns the limits of `by_command`, which lists each command once, and `general` for all others.
     pub fn new(general: u64, by_command: &[(CommandName, u64)]) -> Self {
         let mut by_command = by_command.to_vec();
         by_command.sort_unstable();
@@ -165,7 +166,7 @@ impl FrameLimits {
         Self { general, by_command, smallest }
     }
 
-    /// The limit of `command`.
+    /// Returns the limit of `command`.
     pub fn limit(&self, command: CommandName) -> u64 {
         match self.by_command.binary_search_by_key(&command, |&(named, _)| named) {
             Ok(index) => self.by_command[index].1,

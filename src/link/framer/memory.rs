@@ -1,9 +1,9 @@
 //! The memory that the framers of one loop share, and its bound.
 //!
-//! A payload is gathered in a buffer of one of two sizes, so that no message leaves a hole of a size of its own in the
-//! heap. Up to [`MAX_POOLED_BUFFER_BYTES`] it is a small one of the pool. Above that it is a large one, of at least
-//! [`BUFFER_GROWTH_BYTES`]: an allocator maps those by themselves and returns them to the system when they are freed.
-//! Of a mapped buffer only the pages that are written to cost memory, so a large buffer counts by its payload.
+//! A payload is gathered in a buffer of one of two sizes, so that odd-sized messages do not fragment the heap. Up to
+//! [`MAX_POOLED_BUFFER_BYTES`] it is a small one of the pool. Above that it is a large one of at least
+//! [`BUFFER_GROWTH_BYTES`]: allocators map such buffers separately and return them to the system when they are freed.
+//! In a mapped buffer only written pages cost memory, so a large buffer counts by its payload.
 
 use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
@@ -12,13 +12,13 @@ use crate::time::Instant;
 use sha2::{Digest, Sha256};
 use std::mem;
 
-/// Memory shared by the framers of one loop: pooled buffers, and the account of what they all gather.
+/// Memory shared by the framers of one loop: pooled buffers, and the count of gathered bytes.
 #[derive(Debug)]
 pub struct FramerMemory {
     buffers: BufferPool,
-    /// Buffers of [`BUFFER_GROWTH_BYTES`] that wait to be used again, so that a busy loop maps no memory.
+    /// Unused buffers of [`BUFFER_GROWTH_BYTES`], kept so that a busy loop maps no memory.
     large: Vec<Vec<u8>>,
-    /// Records that wait to be used again; boxed because a link's row has room for a pointer only.
+    /// Unused records; boxed because a link's row has room for a pointer only.
     #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
@@ -26,8 +26,9 @@ pub struct FramerMemory {
 }
 
 impl FramerMemory {
-    /// Memory in which at most `max_gathered_bytes` of large frames are gathered at once. Frames up to
-    /// [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that nobody's large frames can push out another's small ones.
+    /// Returns memory in which at most `max_gathered_bytes` of large frames are gathered at once. Frames up to
+    /// [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that one peer's large frames cannot displace another's small
+    /// ones.
     pub fn new(max_gathered_bytes: u64) -> Self {
         Self {
             buffers: BufferPool::default(),
@@ -38,17 +39,17 @@ impl FramerMemory {
         }
     }
 
-    /// Sets another bound; what is gathered above it stays and does not grow.
+    /// Sets another bound. Buffers above it are kept and do not grow.
     pub fn set_gathered_max_bytes(&mut self, max_gathered_bytes: u64) {
         self.max_gathered_bytes = max_gathered_bytes;
     }
 
-    /// Bytes held for large frames that are being gathered.
+    /// Returns the number of bytes held for incomplete large frames.
     pub fn gathered_bytes(&self) -> u64 {
         self.gathered_bytes
     }
 
-    /// Bytes of all that waits to be used again.
+    /// Returns the number of bytes kept for reuse.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let partials: usize =
@@ -61,12 +62,12 @@ impl FramerMemory {
             + self.partials.capacity() * size_of::<Box<Partial>>()
     }
 
-    /// The pool of small buffers.
+    /// Returns the pool of small buffers.
     pub fn buffers(&mut self) -> &mut BufferPool {
         &mut self.buffers
     }
 
-    /// Takes back the buffer of a payload. One of neither size, or one too many, is freed.
+    /// Returns a payload's buffer to its pool, or frees it if its size is neither of the two or the pool is full.
     pub fn recycle(&mut self, mut payload: Vec<u8>) {
         if payload.capacity() != BUFFER_GROWTH_BYTES {
             self.buffers.put(payload);
@@ -76,13 +77,14 @@ impl FramerMemory {
         }
     }
 
-    /// Makes room for `more` bytes after the `received` ones in `gathered`; `false` if the bound does not allow it.
+    /// Makes room for `more` bytes after the `received` ones in `gathered`; returns `false` if the bound forbids it.
     pub(super) fn reserve(&mut self, gathered: &mut Vec<u8>, received: u64, more: usize, payload_len: u64) -> bool {
         if gathered.capacity() as u64 - received >= more as u64 {
             return true;
         }
         if payload_len <= MAX_POOLED_BUFFER_BYTES as u64 {
-            // Every pooled buffer has the same room, so that one kind of frame never has to enlarge another's.
+            // Every pooled buffer has the same capacity, so that frames of one kind never have to enlarge buffers of
+            // another.
             gathered.reserve_exact(MAX_POOLED_BUFFER_BYTES - gathered.len());
             return true;
         }
@@ -96,7 +98,7 @@ impl FramerMemory {
         if gathered.capacity() > MAX_POOLED_BUFFER_BYTES {
             gathered.reserve_exact(target as usize - gathered.len());
         } else {
-            // The bytes of a small buffer are copied, so that the buffer goes back to the pool unchanged.
+            // The bytes of a small buffer are copied, so that the buffer returns to the pool unchanged.
             let mut large = self.large(target as usize);
             large.extend_from_slice(&gathered[..received as usize]);
             self.buffers.put(mem::replace(gathered, large));
@@ -105,18 +107,18 @@ impl FramerMemory {
         true
     }
 
-    /// Takes an empty large buffer with room for `len` bytes.
+    /// Returns an empty large buffer with room for `len` bytes.
     fn large(&mut self, len: usize) -> Vec<u8> {
         let pooled = if len <= BUFFER_GROWTH_BYTES { self.large.pop() } else { None };
         pooled.unwrap_or_else(|| Vec::with_capacity(len.max(BUFFER_GROWTH_BYTES)))
     }
 
-    /// Takes the buffer of a payload of `payload_len` bytes out of the account.
+    /// Stops counting the buffer of a payload of `payload_len` bytes.
     pub(super) fn release(&mut self, gathered: &Vec<u8>, payload_len: u64) {
         self.gathered_bytes -= charged(gathered, payload_len);
     }
 
-    /// Takes back a buffer whose payload is given up.
+    /// Returns the buffer of an abandoned payload to its pool.
     pub(super) fn abandon(&mut self, gathered: &mut Vec<u8>, payload_len: u64) {
         self.release(gathered, payload_len);
         self.recycle(mem::take(gathered));
@@ -142,7 +144,7 @@ impl FramerMemory {
     }
 }
 
-/// Returns what a buffer counts in the account: nothing while it is a small one, and never more than its payload.
+/// Returns the bytes that a buffer counts for: 0 for a small one, and never more than its payload.
 pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
     let capacity = gathered.capacity();
     if capacity > MAX_POOLED_BUFFER_BYTES { payload_len.min(capacity as u64) } else { 0 }

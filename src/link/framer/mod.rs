@@ -1,18 +1,18 @@
-//! Bytes to frames, resumable at every byte.
+//! The framer: splits received bytes into frames, resumable at every byte.
 //!
-//! A [`MessageFramer`] is the receiving half of one link. Each call of [`MessageFramer::next`] takes the next thing
-//! out of the input: a whole frame, a chunk of a streamed one, or the news that one was dropped. It promises that
+//! A [`MessageFramer`] is the receiving half of one link. Each call of [`MessageFramer::next`] returns the next item
+//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. It promises that
 //!
 //! - the first byte that cannot belong to the network's magic ends the link, and a length above the command's limit
-//!   does so as soon as the header is complete, before any payload is looked at; after an error nothing more comes
-//!   out;
-//! - what comes out does not depend on how the bytes were cut;
-//! - a frame that lies whole in the input is handed out in place, and only one that does not is gathered in memory of
-//!   the link's own, which grows with the bytes received and never with the bytes claimed, and is bounded per message
-//!   and for all links together ([`FramerMemory`]); beyond either bound the payload is discarded and counted;
-//! - between frames it owns nothing.
+//!   does so as soon as the header is complete, before any payload is read; after an error it returns only that
+//!   error;
+//! - its output does not depend on how the bytes were cut;
+//! - a frame that lies whole in the input is returned in place. Any other frame is gathered in the link's own memory,
+//!   which grows with the bytes received, not with the bytes claimed, and is bounded per message and for all links
+//!   together ([`FramerMemory`]); a payload beyond either bound is discarded and counted;
+//! - between frames it owns no memory.
 //!
-//! It never interprets a payload, never reads a clock and never asks anyone but its caller what to do with a frame.
+//! It never interprets a payload and never reads a clock, and only its caller decides what happens to a frame.
 
 mod framed;
 mod memory;
@@ -31,9 +31,9 @@ use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
-/// Least part of a payload that is received straight into the link's own buffer.
+/// Smallest part of a payload that is received directly into the link's own buffer.
 const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
-/// Largest payload that counts as over at once: at the default least rate of a body it takes four seconds.
+/// Largest payload that counts as small: at the default minimum rate of a body it lasts at most four seconds.
 const MAX_SMALL_PAYLOAD_BYTES: u64 = 4 * 1024;
 
 /// The receiving half of a link.
@@ -51,13 +51,13 @@ enum State {
 }
 
 impl MessageFramer {
-    /// Takes the next frame, chunk or drop out of `input`, or `None` when all of it is taken in.
+    /// Returns the next frame, chunk or drop in `input`, or `None` when all of it is consumed.
     ///
-    /// `admit` is asked once for each frame, when its header is complete and within its limit.
+    /// `admit` is called once for each frame, when its header is complete and within its limit.
     ///
     /// # Errors
     ///
-    /// The bytes cannot be right, or `admit` refuses the header. The same error comes from every later call.
+    /// The bytes are invalid, or `admit` rejects the header. Every later call returns the same error.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -78,8 +78,8 @@ impl MessageFramer {
         result
     }
 
-    /// The room to receive the body of a large frame into, if one is being gathered; follow with
-    /// [`MessageFramer::received_directly`]. It never reaches beyond the frame.
+    /// Returns the buffer to receive the body of a large frame into, if one is being gathered; then call
+    /// [`MessageFramer::received_directly`]. The buffer never extends beyond the frame.
     pub fn direct_room(&mut self, memory: &mut FramerMemory) -> Option<&mut [u8]> {
         let State::Within(partial) = &mut self.state else { return None };
         let Partial { body: Some(body), gathered, .. } = &mut **partial else { return None };
@@ -87,7 +87,8 @@ impl MessageFramer {
         if !matches!(body.fate, Fate::Gather) || left < MIN_DIRECT_READ_BYTES {
             return None;
         }
-        // The room is zeroed, and so takes memory even if nothing comes: no more of it than has come already.
+        // The buffer is zeroed, and so costs memory even if nothing arrives: it is limited to as much as has arrived
+        // already.
         let most = left.min(body.received.clamp(MIN_DIRECT_READ_BYTES, BUFFER_GROWTH_BYTES as u64));
         let spare = gathered.capacity() as u64 - body.received;
         let room = if spare < MIN_DIRECT_READ_BYTES { most } else { most.min(spare) } as usize;
@@ -103,17 +104,17 @@ impl MessageFramer {
         Some(&mut gathered[start..start + room])
     }
 
-    /// Says how much of [`MessageFramer::direct_room`] was filled: 0 if nothing came. A frame that this completes
-    /// comes out of the next call of [`MessageFramer::next`].
+    /// Notes how much of [`MessageFramer::direct_room`] was filled, 0 if nothing arrived. The next call of
+    /// [`MessageFramer::next`] returns a frame that this completes.
     ///
     /// # Panics
     ///
-    /// If more is said to be filled than there was room, which no kernel does.
+    /// If `len` exceeds the buffer, which no kernel does.
     pub fn received_directly(&mut self, len: usize, now: Instant) {
         let State::Within(partial) = &mut self.state else { return };
         let Some(body) = &mut partial.body else { return };
         let room = (partial.gathered.len() as u64).saturating_sub(body.received);
-        assert!(len as u64 <= room, "no more is filled than there was room");
+        assert!(len as u64 <= room, "the kernel filled more than the buffer");
         body.received += len as u64;
         partial.progress.note(len, now);
     }
@@ -123,7 +124,7 @@ impl MessageFramer {
         matches!(self.state, State::Within(_))
     }
 
-    /// Whether the payload that is arriving is large: what the peer says next may be long behind it.
+    /// Whether the payload that is arriving is large, so that the peer's next message may be far behind it.
     pub fn is_within_large_payload(&self) -> bool {
         match &self.state {
             State::Within(partial) => {
@@ -133,7 +134,7 @@ impl MessageFramer {
         }
     }
 
-    /// The header of the frame that is being streamed, and how much of its payload was handed out.
+    /// Returns the header of the frame that is being streamed, and the number of its payload bytes returned so far.
     pub fn streaming(&self) -> Option<(Header, u64)> {
         match &self.state {
             State::Within(partial) => {
@@ -143,7 +144,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the bytes received of the frame that has begun, and those that its buffer can come to hold.
+    /// Returns the number of bytes received of the incomplete frame, and the capacity its buffer can grow to.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {
@@ -158,7 +159,7 @@ impl MessageFramer {
         }
     }
 
-    /// Bytes of memory that it holds beside its own.
+    /// Returns the number of bytes it holds beside its own size.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.state {
@@ -168,7 +169,7 @@ impl MessageFramer {
         }
     }
 
-    /// The moment at which [`MessageFramer::overdue`] has to be asked.
+    /// Returns the moment at which to call [`MessageFramer::overdue`].
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Within(partial) => Some(partial.deadline()),
@@ -176,9 +177,9 @@ impl MessageFramer {
         }
     }
 
-    /// Whether the frame that has begun is too slow: a header that takes longer than
-    /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or a body that stands still or falls below its least rate
-    /// for [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body that moves may take any time.
+    /// Whether the incomplete frame is too slow: its header has lasted longer than
+    /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or its body stalls or falls below the minimum rate for
+    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body that moves may last any time.
     pub fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         match &mut self.state {
             State::Within(partial) => partial.overdue(now, rules),
@@ -186,7 +187,7 @@ impl MessageFramer {
         }
     }
 
-    /// Moves the deadlines by the time for which this side did not read.
+    /// Extends the deadlines by the time for which this side did not read.
     pub fn excuse(&mut self, pause: Duration) {
         if let State::Within(partial) = &mut self.state {
             let Progress { began, last_received, window_began, window_bytes: _ } = &mut partial.progress;
@@ -196,7 +197,7 @@ impl MessageFramer {
         }
     }
 
-    /// Gives up whatever has begun, or the error, and returns the memory: due before a framer is dropped.
+    /// Drops the incomplete frame or the error, and returns the memory. Call it before a framer is dropped.
     pub fn reset(&mut self, memory: &mut FramerMemory) {
         if let State::Within(partial) = mem::take(&mut self.state) {
             memory.retire(partial);
@@ -279,7 +280,7 @@ impl MessageFramer {
         progress.note(bytes.len(), now);
         let complete = body.received == header.payload_len;
         match body.fate {
-            // What came into the buffer directly is there already.
+            // The bytes received directly are in the buffer already.
             Fate::Gather if bytes.is_empty() => {}
             Fate::Gather => {
                 if memory.reserve(gathered, offset, bytes.len(), header.payload_len) {
@@ -309,7 +310,7 @@ impl MessageFramer {
         Ok(self.finish(offset, bytes, memory))
     }
 
-    /// Hands out the frame whose last byte is in.
+    /// Returns the frame whose last byte has arrived.
     fn finish<'a>(&mut self, offset: u64, bytes: &'a [u8], memory: &mut FramerMemory) -> Option<Framed<'a>> {
         let State::Within(mut partial) = mem::take(&mut self.state) else { return None };
         let Body { header, fate, .. } = partial.body.take()?;
@@ -335,7 +336,7 @@ impl MessageFramer {
     }
 }
 
-/// Compares as much of the magic as is there, so that garbage is recognised by its first byte.
+/// Compares the bytes of the magic that have arrived, so that the first wrong byte is detected.
 #[inline]
 fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     if bytes.first_chunk() == Some(&magic) {
@@ -350,7 +351,7 @@ fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     Err(WireError::BadMagic { found, network: Network::from_magic(found) })
 }
 
-/// The header at the beginning of `bytes`, if all of it is there, and whether a node would look at its names.
+/// Returns the header at the start of `bytes`, if it is complete, and whether a node would check its names.
 #[inline]
 fn read_head(bytes: &[u8]) -> Option<(Header, bool)> {
     let head = bytes.first_chunk()?;
@@ -363,7 +364,7 @@ fn read_head(bytes: &[u8]) -> Option<(Header, bool)> {
     Some((extended, is_well_formed && extended.command.is_well_formed()))
 }
 
-/// Decides what becomes of a payload.
+/// Decides the delivery of a payload.
 #[inline]
 fn judge(
     header: &Header,

@@ -1,4 +1,4 @@
-//! A frame of which only a part has arrived: what is known of it, and whether it moves.
+//! An incomplete frame: its parsed part, and its progress.
 
 use super::framed::{DropCause, FramerRules, Input};
 use crate::error::Deadline;
@@ -7,15 +7,15 @@ use crate::time::Instant;
 use crate::wire::header::Header;
 use sha2::Sha256;
 
-/// A frame of which only a part has arrived.
+/// An incomplete frame.
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) head: [u8; EXTENDED_HEADER_LEN_BYTES],
     pub(super) head_len: usize,
     pub(super) body: Option<Body>,
-    /// What was received of the payload, and behind it room that is zeroed once and may be received into.
+    /// The payload received so far, followed by zeroed room that may be received into.
     pub(super) gathered: Vec<u8>,
-    /// What a streamed payload has hashed to so far; fresh otherwise.
+    /// The hash of a streamed payload so far; fresh for any other payload.
     pub(super) hasher: Sha256,
     pub(super) progress: Progress,
 }
@@ -27,7 +27,7 @@ pub(super) struct Body {
     pub(super) received: u64,
 }
 
-/// What becomes of a body after all bounds are considered.
+/// The final decision about a body, after all bounds are checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Gather,
@@ -57,7 +57,7 @@ impl Default for Partial {
 }
 
 impl Partial {
-    /// Takes what is missing of the header, as far as it is there.
+    /// Reads as much of the header's missing bytes as has arrived.
     pub(super) fn take_head(&mut self, input: &mut Input<'_>) {
         while self.head_len < self.wanted_head_len() && !input.rest.is_empty() {
             let wanted = (self.wanted_head_len() - self.head_len).min(input.rest.len());
@@ -66,7 +66,7 @@ impl Partial {
         }
     }
 
-    /// Whether the header is basic or extended can be told from its basic part.
+    /// Returns the length of the header; its basic part decides whether it is extended.
     fn wanted_head_len(&self) -> usize {
         match self.head[..self.head_len].first_chunk() {
             Some(basic) => Header::len_of(basic),

@@ -1,5 +1,5 @@
-//! What goes ahead leaves behind the frame that has begun and before all others, and no frame is torn, whatever the
-//! kernel takes.
+//! Frames queued ahead are sent after the current frame and before all others, and no frame is torn, however many
+//! bytes the kernel accepts.
 
 use super::{BufferPool, SendQueue, frame_boundary};
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
@@ -11,7 +11,7 @@ use std::io::IoSlice;
 
 const MAGIC: [u8; 4] = *b"MAGI";
 
-/// A frame with a truthful length, filled with a number of its own.
+/// Returns a frame with a correct length, filled with a number of its own.
 fn frame(command: CommandName, number: u64, payload_len: usize) -> Vec<u8> {
     let header = Header { command, payload_len: payload_len as u64, checksum: Some([number as u8; 4]) };
     let mut bytes = header.encode(MAGIC).to_vec();
@@ -27,18 +27,18 @@ fn message(number: u64, payload_len: usize) -> Vec<u8> {
     frame(CommandName::TX, number, payload_len)
 }
 
-/// All that waits, in the order in which it leaves.
+/// Returns all waiting bytes in sending order.
 fn waiting(queue: &SendQueue) -> Vec<u8> {
     let bytes = one_write(queue);
-    assert_eq!(bytes.len(), queue.waiting_bytes(), "these tests fit into one write");
+    assert_eq!(bytes.len(), queue.waiting_bytes(), "the queue of these tests exceeds one write");
     bytes
 }
 
-/// What one write would take.
+/// Returns the bytes that one write would send.
 fn one_write(queue: &SendQueue) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);
-    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
+    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "a slice is empty");
     slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
@@ -85,7 +85,7 @@ fn nothing_goes_ahead_within_a_frame_that_is_fed() {
 }
 
 #[test]
-fn what_follows_a_pong_that_is_last_does_not_join_it() {
+fn a_frame_queued_after_a_pong_starts_a_segment_of_its_own() {
     let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
     queue.push_copy(&message(1, 30), &mut pool);
     queue.advance(1, &mut pool);
@@ -97,7 +97,7 @@ fn what_follows_a_pong_that_is_last_does_not_join_it() {
 }
 
 #[test]
-fn once_the_pool_is_warm_pongs_in_front_of_a_queue_take_no_buffer_from_elsewhere() {
+fn once_the_pool_is_warm_pongs_queued_ahead_allocate_nothing() {
     let mut pool = BufferPool::default();
     let mut most = Vec::new();
     for _ in 0..3 {
@@ -115,7 +115,7 @@ fn once_the_pool_is_warm_pongs_in_front_of_a_queue_take_no_buffer_from_elsewhere
 }
 
 #[test]
-fn a_header_that_claims_more_than_there_is_ends_with_what_there_is() {
+fn a_frame_whose_header_claims_too_much_ends_with_the_bytes() {
     let mut bytes = [message(1, 10), message(2, usize::from(u16::MAX))].concat();
     bytes.truncate(34 + 24 + 5);
     assert_eq!([0, 1, 34, 35, 60].map(|position| frame_boundary(&bytes, position)), [0, 34, 34, 63, 63]);
@@ -127,7 +127,7 @@ enum Step {
     Copy(usize),
     Share(usize),
     Ahead,
-    /// A frame begins that is fed in parts.
+    /// Begins a frame that is sent in parts.
     Begin(usize),
     Feed(usize),
     Write(usize),
@@ -146,7 +146,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..50)
 }
 
-/// Frames in the order in which they leave, each with whether it went ahead and how much of it is there.
+/// Frames in sending order, each with whether it was queued ahead and how many of its bytes are queued.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool, usize)>,
@@ -154,7 +154,7 @@ struct Model {
 }
 
 impl Model {
-    /// The frame that is being fed, which is the last.
+    /// Returns the incomplete frame, which is the last.
     fn fed(&mut self) -> Option<&mut (Vec<u8>, bool, usize)> {
         self.frames.last_mut().filter(|(frame, _, there)| *there < frame.len())
     }
@@ -163,7 +163,7 @@ impl Model {
         self.frames.push((frame, false, there));
     }
 
-    /// Where in all bytes the frame ends, unless it has to wait for a frame that is being fed.
+    /// Queues a frame ahead and returns the position of its end, or `None` if it has to wait for an incomplete frame.
     fn push_ahead(&mut self, frame: Vec<u8>) -> Option<usize> {
         let (mut index, mut begin) = (0, 0);
         while let Some((other, is_ahead, _)) = self.frames.get(index)
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
-    fn frames_leave_as_a_list_of_frames_would_have_it(steps in steps()) {
+    fn frames_are_sent_in_the_order_of_a_naive_model(steps in steps()) {
         let (mut queue, mut pool, mut model) = (SendQueue::default(), BufferPool::default(), Model::default());
         for (number, step) in steps.into_iter().enumerate() {
             let is_fed = model.fed().is_some();

@@ -1,6 +1,6 @@
-//! Small buffers that wait for reuse.
+//! Small buffers kept for reuse.
 //!
-//! They are bounded in number and in size, and they know nothing of the bytes that they will hold.
+//! They are bounded in number and in size, and independent of their future content.
 
 use crate::limits::{MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 
@@ -11,14 +11,14 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// An empty buffer, which owns nothing before its first use. Users give it room for [`MAX_POOLED_BUFFER_BYTES`] at
-    /// once, so that it never has to grow again.
+    /// Returns an empty buffer, which owns no memory before its first use. The caller reserves
+    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that it never has to grow again.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back; one that has grown large, or is one too many, is freed, and one that owns nothing takes no
-    /// place.
+    /// Keeps a buffer for reuse. Frees it if it has grown large or if the pool is full, and ignores it if it owns no
+    /// memory.
     pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
         let is_pooled = (1..=MAX_POOLED_BUFFER_BYTES).contains(&buffer.capacity());
         if is_pooled && self.buffers.len() < MAX_POOLED_BUFFERS {
@@ -27,13 +27,13 @@ impl Buffers {
         }
     }
 
-    /// Returns the capacity of each buffer that waits.
+    /// Returns the capacity of each kept buffer.
     #[cfg(test)]
     pub(super) fn capacities(&self) -> Vec<usize> {
         self.buffers.iter().map(Vec::capacity).collect()
     }
 
-    /// Bytes of all buffers that wait.
+    /// Returns the number of bytes of all kept buffers.
     #[cfg(feature = "sim")]
     pub(super) fn held_bytes(&self) -> usize {
         let held: usize = self.buffers.iter().map(Vec::capacity).sum();
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_owns_nothing_takes_no_place_in_the_pool() {
+    fn a_buffer_without_memory_is_not_kept_in_the_pool() {
         let mut buffers = Buffers::default();
         buffers.put(Vec::new());
         assert!(buffers.buffers.is_empty());

@@ -1,11 +1,11 @@
-//! What waits to be sent on one link, and what of it goes ahead.
+//! The queue of outgoing bytes of one link, including frames that are sent ahead.
 //!
-//! Frames leave in the order in which they were queued. Those that are queued *ahead* leave in an order of their own:
-//! right behind the frame of which the kernel has got a byte, and before all others. No frame is ever torn. A frame
-//! that comes in parts is one frame from its first byte to its last, however late that comes.
+//! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order, right
+//! after the frame of which the kernel has accepted a byte, and before all others. No frame is ever torn. A frame
+//! sent in parts is one frame from its first byte to its last, however late that arrives.
 //!
-//! Where frames begin and end is looked for in the first segment only, and only when something is to go ahead: until
-//! then it costs nothing.
+//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead: until then
+//! they cost nothing.
 
 mod buffers;
 mod pool;
@@ -23,15 +23,15 @@ use segment::{Content, Memory, Segment, pooled_copy};
 use std::io::IoSlice;
 use std::mem;
 
-/// What waits to be sent on one link: nothing at all when nothing waits.
+/// A link's queue of outgoing bytes, which owns no memory while it is empty.
 ///
-/// Small frames are copied together, large and shared ones are held as [`Bytes`].
+/// Small frames are copied together; large and shared ones are held as [`Bytes`].
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: Option<Box<Queue>>,
 }
 
-/// What a [`SendQueue`] comes to when its parts are counted.
+/// The size of a [`SendQueue`], counted from its parts.
 #[cfg(feature = "sim")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct QueueCount {
@@ -41,22 +41,22 @@ pub(crate) struct QueueCount {
 }
 
 impl SendQueue {
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.queue.is_none()
     }
 
-    /// Bytes that wait.
+    /// Returns the number of waiting bytes.
     pub fn waiting_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.waiting_bytes)
     }
 
-    /// Bytes that wait of what was queued ahead.
+    /// Returns the number of waiting bytes that were queued ahead.
     pub fn ahead_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.ahead_bytes)
     }
 
-    /// What waits, counted anew, the largest part of it, and the memory that all of it holds.
+    /// Counts the waiting bytes anew, the largest segment, and the memory that the queue holds.
     #[cfg(feature = "sim")]
     pub(crate) fn recount(&self) -> QueueCount {
         let Some(queue) = &self.queue else { return QueueCount::default() };
@@ -74,8 +74,8 @@ impl SendQueue {
         count
     }
 
-    /// Queues a copy of frames of our own making: their headers have to be truthful, and of the last one there may be
-    /// no more than the beginning if the next that is queued is its [rest](SendQueue::push_rest).
+    /// Queues a copy of frames that this side encoded. Their headers must be correct. The last frame may be
+    /// incomplete if the next call queues its [rest](SendQueue::push_rest).
     pub fn push_copy(&mut self, frames: &[u8], pool: &mut BufferPool) {
         self.push_bytes(frames, Content::Frames, pool);
     }
@@ -85,12 +85,12 @@ impl SendQueue {
         self.push_segment(Memory::Shared(frame), Content::Frame, pool);
     }
 
-    /// Queues a copy of the next part of the frame that was queued last, or that has left as far as it was queued.
+    /// Queues a copy of the next part of the frame that was queued last, even if all its queued bytes have been sent.
     pub fn push_rest(&mut self, part: &[u8], pool: &mut BufferPool) {
         self.push_bytes(part, Content::Rest, pool);
     }
 
-    /// Queues such a part without a copy, if it is large.
+    /// Queues the next part without a copy, if it is large.
     pub fn push_rest_shared(&mut self, part: Bytes, pool: &mut BufferPool) {
         match part.len() <= MAX_POOLED_BUFFER_BYTES {
             true => self.push_bytes(&part, Content::Rest, pool),
@@ -98,12 +98,12 @@ impl SendQueue {
         }
     }
 
-    /// Queues a copy of `frame` ahead, and returns how many bytes wait up to its end.
+    /// Queues a copy of `frame` ahead, and returns the number of waiting bytes up to its end.
     ///
-    /// `is_fed` says that the frame that was queued last is not complete. If that is the one that has begun to leave,
-    /// nothing can go ahead: nothing is queued, and the answer is `None`.
+    /// `is_fed` means that the last queued frame is incomplete. If that frame has begun to be sent, nothing can be
+    /// queued ahead: the call queues nothing and returns `None`.
     pub fn push_ahead(&mut self, frame: &[u8], is_fed: bool, pool: &mut BufferPool) -> Option<usize> {
-        debug_assert!(!frame.is_empty(), "no frame is empty");
+        debug_assert!(!frame.is_empty(), "the frame is empty");
         if is_fed && self.is_empty() {
             return None;
         }
@@ -138,7 +138,7 @@ impl SendQueue {
         Some(queue.begun_bytes + queue.ahead_bytes)
     }
 
-    /// Fills `slices` with the beginning of what waits, at most `most_bytes` of it, and returns how many it filled.
+    /// Fills `slices` with the first waiting bytes, at most `most_bytes`, and returns the number of slices it filled.
     pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE], most_bytes: usize) -> usize {
         let Some(queue) = &self.queue else { return 0 };
         let (mut filled, mut left_bytes) = (0, most_bytes);
@@ -156,14 +156,14 @@ impl SendQueue {
         filled
     }
 
-    /// Queues all that waits in `other` behind what waits here, and leaves `other` empty. Something may have been
-    /// queued ahead in `other` only if all that waits here is of a frame that has begun to leave.
+    /// Moves all waiting bytes of `other` to the end of this queue. Frames may be queued ahead in `other` only if
+    /// everything in this queue belongs to a frame that has begun to be sent.
     pub fn push_queue(&mut self, other: &mut Self, pool: &mut BufferPool) {
         let Some(mut theirs) = other.queue.take() else { return };
-        assert!(theirs.head_written == 0, "nothing of a queue that waits behind another is written");
+        assert!(theirs.head_written == 0, "a queue that waited behind another was written from");
         let ours = self.queue.get_or_insert_with(|| pool.take_queue());
         if theirs.ahead_bytes > 0 {
-            assert!(ours.ahead_bytes == 0, "what went ahead there could not go ahead here");
+            assert!(ours.ahead_bytes == 0, "frames queued ahead would lose their precedence");
             ours.begun_bytes = ours.waiting_bytes;
             ours.ahead_bytes = theirs.ahead_bytes;
             ours.ahead_segments = ours.segments.len() + theirs.ahead_segments;
@@ -177,13 +177,13 @@ impl SendQueue {
     ///
     /// # Panics
     ///
-    /// If more is said to be written than waits, which no kernel does.
+    /// If `written` exceeds the waiting bytes, which no kernel reports.
     pub fn advance(&mut self, written: usize, pool: &mut BufferPool) {
         let Some(queue) = &mut self.queue else {
-            assert!(written == 0, "nothing waits, so nothing was written");
+            assert!(written == 0, "the kernel wrote bytes of an empty queue");
             return;
         };
-        assert!(written <= queue.waiting_bytes, "no more is written than waits");
+        assert!(written <= queue.waiting_bytes, "the kernel wrote more than waits");
         queue.waiting_bytes -= written;
         pool.waiting_bytes -= written as u64;
         if queue.ahead_bytes > 0 {
@@ -209,7 +209,7 @@ impl SendQueue {
         }
     }
 
-    /// Drops everything that waits.
+    /// Drops all waiting bytes.
     pub fn clear(&mut self, pool: &mut BufferPool) {
         let Some(mut queue) = self.queue.take() else { return };
         pool.waiting_bytes -= queue.waiting_bytes as u64;
@@ -277,7 +277,8 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    /// The byte at each position of an endless stream; its period is prime, so that no shift by a buffer's size fits.
+    /// The byte at each position of an endless stream; its period is prime, so that no shift by a buffer's size
+    /// matches.
     struct Pattern(Bytes);
 
     impl Pattern {
@@ -292,23 +293,26 @@ mod tests {
         }
     }
 
-    /// Compares what waits with the stream from `position` on and returns how much of it is in one gathered write of
-    /// at most `most` bytes.
+    /// Compares the waiting bytes with the stream from `position` on, and returns how many of them one gathered write
+    /// of at most `most` bytes sends.
     fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize, most: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let filled = queue.fill_slices(&mut slices, most);
         let mut seen = 0;
         for slice in &slices[..filled] {
-            assert!(!slice.is_empty(), "no slice is wasted");
+            assert!(!slice.is_empty(), "a slice is empty");
             assert_eq!(slice[..], pattern.part(position + seen, slice.len()));
             seen += slice.len();
         }
-        assert!(filled == SLICES_PER_WRITE || seen == most.min(queue.waiting_bytes()), "a write takes all that it may");
+        assert!(
+            filled == SLICES_PER_WRITE || seen == most.min(queue.waiting_bytes()),
+            "a write is shorter than it could be"
+        );
         seen
     }
 
     #[test]
-    fn an_empty_queue_owns_nothing() {
+    fn an_empty_queue_owns_no_memory() {
         let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
         queue.push_copy(b"", &mut pool);
         queue.push_shared(Bytes::new(), &mut pool);
@@ -333,7 +337,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_out_is_what_went_in(steps in steps()) {
+        fn the_sent_bytes_are_the_queued_bytes(steps in steps()) {
             let (mut queue, mut pool, pattern) = (SendQueue::default(), BufferPool::default(), Pattern::new());
             let (mut pushed, mut written) = (0, 0);
             for step in steps {

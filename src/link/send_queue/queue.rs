@@ -1,6 +1,6 @@
-//! The segments that wait on one link, and the number of their bytes that overtake the others.
+//! The segments that wait on one link, and the number of bytes that were queued ahead.
 //!
-//! It counts only its own bytes: [`SendQueue`](super::SendQueue) keeps the count of all links, with its pool.
+//! A queue counts only its own bytes: [`SendQueue`](super::SendQueue) maintains the totals of all links, in its pool.
 
 use super::buffers::Buffers;
 use super::segment::{Content, Memory, Segment, frame_boundary};
@@ -9,19 +9,19 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(super) segments: VecDeque<Segment>,
-    /// Bytes of the first segment that are written already.
+    /// Bytes of the first segment that are already written.
     pub(super) head_written: usize,
     pub(super) waiting_bytes: usize,
-    /// Bytes that wait of what was queued ahead.
+    /// Waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// While there are such: bytes that leave before them, all of the frame that has begun to leave.
+    /// If there are such bytes: the bytes sent before them, all of the frame that has begun to be sent.
     pub(super) begun_bytes: usize,
-    /// While there are such: segments up to the end of them.
+    /// If there are such bytes: the number of segments up to their end.
     pub(super) ahead_segments: usize,
 }
 
 impl Queue {
-    /// Forgets all but the room for segments, of which none is left, and returns for how many there is room.
+    /// Resets everything but the room for segments, all of which must have been removed, and returns its capacity.
     pub(super) fn reset(&mut self) -> usize {
         let Self { segments, head_written, waiting_bytes, ahead_bytes, begun_bytes, ahead_segments } = self;
         for count in [head_written, waiting_bytes, ahead_bytes, begun_bytes, ahead_segments] {
@@ -30,13 +30,13 @@ impl Queue {
         segments.capacity()
     }
 
-    /// Bytes of its own memory, without what the segments hold.
+    /// Returns the number of bytes of its own memory, without the segments' content.
     #[cfg(feature = "sim")]
     pub(super) fn own_bytes(&self) -> usize {
         size_of::<Self>() + self.segments.capacity() * size_of::<Segment>()
     }
 
-    /// The last segment, if more of this content may be copied behind what it holds.
+    /// Returns the last segment's buffer, if more of this content may be appended to it.
     pub(super) fn last_joinable(&mut self, content: Content) -> Option<&mut Vec<u8>> {
         let is_ahead = self.ahead_bytes > 0 && self.ahead_segments == self.segments.len();
         match self.segments.back_mut() {
@@ -47,8 +47,8 @@ impl Queue {
         }
     }
 
-    /// The number of segments that hold the frame which has begun to leave and nothing else, with the first one cut
-    /// in two where that needs it.
+    /// Returns the number of segments that hold only the frame which has begun to be sent, after splitting the first
+    /// segment if necessary.
     pub(super) fn part_behind_begun(&mut self, buffers: &mut Buffers) -> usize {
         let Some(head) = self.segments.front_mut() else { return 0 };
         if self.head_written == 0 && head.content != Content::Rest {

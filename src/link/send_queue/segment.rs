@@ -1,7 +1,7 @@
-//! A segment of a send queue: bytes that lie in one piece, and the kind of frames among them.
+//! A segment of a send queue: contiguous bytes, and the kind of frames in them.
 //!
-//! Small frames share the pooled buffer of one segment; a large or shared frame is a segment of its own, held without a
-//! copy. The kind says where an overtaking frame may be inserted.
+//! Small frames share the pooled buffer of one segment; a large or shared frame is a segment of its own, held without
+//! a copy. The kind determines where a frame may be inserted ahead.
 
 use super::buffers::Buffers;
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES};
@@ -20,12 +20,12 @@ pub(super) enum Memory {
     Shared(Bytes),
 }
 
-/// What is in a segment, as far as it has to be known.
+/// The content of a segment, as far as the queue needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Whole frames with truthful headers; of the last one there may be no more than its beginning.
+    /// Whole frames with correct headers; the last one may be incomplete.
     Frames,
-    /// Something to be taken as one frame, whatever it is.
+    /// Bytes to be treated as one frame, whatever they are.
     Frame,
     /// A part of the frame that began before it.
     Rest,
@@ -47,7 +47,7 @@ impl Segment {
         }
     }
 
-    /// Cuts off what is behind the first `len` bytes.
+    /// Splits off the bytes after the first `len`.
     pub(super) fn split_off(&mut self, len: usize, buffers: &mut Buffers) -> Self {
         let memory = match &mut self.memory {
             Memory::Pooled(bytes) => {
@@ -68,7 +68,7 @@ impl Segment {
     }
 }
 
-/// A copy in a buffer that never has to grow again.
+/// Returns a copy in a buffer that never has to grow again.
 pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     let mut buffer = buffers.take();
     buffer.reserve_exact(MAX_POOLED_BUFFER_BYTES);
@@ -76,8 +76,8 @@ pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     Memory::Pooled(buffer)
 }
 
-/// The first end of a frame that is not before `position`, in bytes that begin with a frame. One of which there is no
-/// more than the beginning ends with that.
+/// Returns the first frame end at or after `position`, in bytes that begin with a frame. An incomplete frame ends
+/// with the bytes.
 pub(crate) fn frame_boundary(frames: &[u8], position: usize) -> usize {
     let mut end = 0;
     while end < position {
