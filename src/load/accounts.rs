@@ -1,7 +1,6 @@
-//! The account of a load while it runs: what was planned, sent, answered and lost, by target.
+//! The account of a running load: planned, sent, answered and lost operations, by target.
 //!
-//! Every planned operation is counted exactly once in the end, whatever becomes of its peer. Nothing here sends
-//! anything.
+//! Every planned operation is counted exactly once in the end, even if its peer fails. This file sends nothing.
 
 use super::counts::{Fate, PeerCounts, WorkCounts};
 use super::phase::EarlyEnd;
@@ -21,19 +20,19 @@ use crate::time::Instant;
 use crate::wire::Version;
 use std::time::Duration;
 
-/// The most that the generator's own lag may be, at the 99th percentile, for its numbers to be trusted.
+/// The largest lag of the generator, at the 99th percentile, with which its numbers are trusted.
 const MAX_LAG: Duration = Duration::from_millis(1);
-/// The largest share of the run for which the generator's thread may be at work.
+/// The largest share of the run for which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
 /// The largest share of planned pings that may stay unsent.
 const MAX_UNSENT: f64 = 0.001;
-/// The share of planned pings that may be outstanding at the end of the run, if more than twice as many are as at its
-/// middle: a target that falls behind has a backlog that grows.
+/// The largest share of planned pings that may be outstanding at the end of the run, if these are more than twice as
+/// many as at its middle: the backlog of a target that falls behind grows.
 const MAX_BACKLOG: f64 = 0.02;
-/// Distinct user agents and causes of failure that are told apart.
+/// Distinct user agents and causes of failure that are counted separately.
 const MAX_KINDS: usize = 64;
 
-/// The account while it is being kept: a report that lacks what is known at the end alone.
+/// The account while the load runs: a report without the values that are known only at the end.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     report: Report,
@@ -41,13 +40,13 @@ pub(super) struct Accounts {
     timeline: Timeline,
     has_pings: bool,
     run: Option<Run>,
-    /// Outstanding pings at the middle of the run, once it has come, and at its end.
+    /// Outstanding pings at the middle of the run, once it is reached, and at its end.
     backlog: (Option<u64>, u64),
     busy: Duration,
     spinning: Duration,
 }
 
-/// Where the counted part of the run began.
+/// The start of the counted part of the run.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     began: Instant,
@@ -119,18 +118,18 @@ impl Accounts {
         self.report.early_end = Some(end);
     }
 
-    /// Sets the time of the schedule that the planned operations cover.
+    /// Sets the length of the schedule that the planned operations cover.
     pub(super) fn set_scheduled_time(&mut self, time: Duration) {
         self.report.scheduled_time = time;
     }
 
-    /// Notes the last dial so far, by the plan and as it was, from the begin of the ramp.
+    /// Notes the latest dial: its planned and its actual time, from the start of the ramp.
     pub(super) fn note_dial(&mut self, planned_time: Duration, dial_time: Duration) {
         let ramp = &mut self.report.ramp;
         *ramp = Ramp { dialled: ramp.dialled + 1, planned_time, dial_time, ..*ramp };
     }
 
-    /// Notes how long the ramp took, if every connection has become ready or has failed.
+    /// Notes the length of the ramp, if every connection has become ready or has failed.
     pub(super) fn end_ramp(&mut self, time: Duration) {
         self.report.ramp.time = self.report.peers.is_decided().then_some(time);
     }
@@ -164,8 +163,8 @@ impl Accounts {
         self.report.loop_lag.record(lag);
     }
 
-    /// Records an established connection. The loop may dial later than it was told to: it dialled `connect` ago, which
-    /// is less than `since_planned` ago, and `since_begin` is the time since the begin of the ramp.
+    /// Records an established connection. The loop may dial later than planned: it dialled `connect` ago, which is
+    /// less than `since_planned` ago, and `since_begin` is the time since the start of the ramp.
     pub(super) fn note_opened(
         &mut self,
         connection: usize,
@@ -182,13 +181,13 @@ impl Accounts {
         }
     }
 
-    /// Counts in the account of all targets and in that of the connection's own.
+    /// Counts a peer in the account of all targets and in that of the connection's target.
     fn count_peer(&mut self, connection: usize, count: impl Fn(&mut PeerCounts)) {
         count(&mut self.report.peers);
         count(&mut self.targets.of(connection).peers);
     }
 
-    /// Counts operations of one connection that were due.
+    /// Counts due operations of one connection.
     pub(super) fn note_planned(&mut self, connection: usize, count: u64, fate: Fate) {
         self.report.work.note_planned(count, fate);
         self.targets.of(connection).work.note_planned(count, fate);
@@ -222,7 +221,7 @@ impl Accounts {
         self.run.is_some_and(|run| planned >= run.began)
     }
 
-    /// Notes how long a peer's pings were waited for that are not going to be answered.
+    /// Notes the waits for a peer's pings that will not be answered.
     pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
         let Some(view) = ctx.peer(peer) else { return };
         for ping in view.connection().ping_pong().in_flight() {
@@ -269,7 +268,7 @@ impl Accounts {
         self.note_failure(reason.label(), reason.side(), state, Some(reason));
     }
 
-    /// A connection could not even be begun.
+    /// Counts a connection that could not be started.
     pub(super) fn not_dialled(&mut self, connection: usize) {
         self.count_peer(connection, |peers| peers.failed += 1);
         self.note_failure("table_full", Side::Local, ConnectionState::Disconnected, None);
@@ -286,7 +285,7 @@ impl Accounts {
         }
     }
 
-    /// Returns whether there is one kind of failure alone, with nobody ready.
+    /// Returns whether there is only one kind of failure, and no peer is ready.
     pub(super) fn all_failed_alike(&self) -> bool {
         self.report.peers.ready == 0 && self.report.failures.len() == 1
     }
@@ -327,7 +326,7 @@ impl Accounts {
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
     }
 
-    /// Judges what kept the load from being done as planned. A generator at fault hides what the target can do.
+    /// Decides why the load was not carried out as planned. A generator at fault hides the target's capacity.
     fn limit(&self) -> Limit {
         let doubts = match &self.report.verdict {
             Verdict::Trusted => &[][..],

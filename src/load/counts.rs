@@ -1,8 +1,8 @@
 //! Counts of connections and of pings, for one target or for all.
 //!
-//! They only add up; shares and rates are computed where they are shown.
+//! They only count; shares and rates are computed where they are shown.
 
-/// What became of the connections.
+/// The outcomes of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounts {
     /// Planned.
@@ -29,29 +29,29 @@ impl PeerCounts {
     }
 }
 
-/// What became of the pings of the counted part of the run.
+/// The outcomes of the pings in the counted part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkCounts {
     /// Due by the schedule: `sent + unsent`.
     ///
-    /// The schedule is that of all planned connections until the planned end, whatever became of them: peers that never
-    /// were ready or were lost keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish)
-    /// ends it sooner.
+    /// The schedule is that of all planned connections until the planned end: peers that were never ready or were
+    /// lost keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) ends it sooner.
     pub planned: u64,
     /// Sent: `answered + timed_out`, once the run has ended.
     pub sent: u64,
     /// Due and not sent.
     pub unsent: u64,
-    /// Those of the unsent whose peer could take none: it never was ready, was lost, or left too many unanswered.
+    /// Those of the unsent whose peer could not be pinged: it was never ready, was lost, or had too many unanswered
+    /// pings.
     pub absent: u64,
     /// Answered before the end of the drain.
     pub answered: u64,
-    /// Not answered by then, those of lost peers among them.
+    /// Not answered by then, including those of lost peers.
     pub timed_out: u64,
 }
 
 impl WorkCounts {
-    /// Counts operations that were due and what became of them.
+    /// Counts due operations by their outcome.
     pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
         self.planned += count;
         match fate {
@@ -61,12 +61,12 @@ impl WorkCounts {
         }
     }
 
-    /// Closes the account: what is not answered by now has timed out.
+    /// Closes the account: unanswered pings have timed out.
     pub(super) fn end(&mut self) {
         self.timed_out = self.sent.saturating_sub(self.answered);
     }
 
-    /// Counts the pings that were sent and have no answer yet.
+    /// Counts the pings that were sent and are not answered yet.
     pub(super) fn outstanding(&self) -> u64 {
         self.sent.saturating_sub(self.answered)
     }
@@ -80,8 +80,8 @@ impl WorkCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
-    /// Its peer could not take it.
+    /// Its peer could not be pinged.
     Absent,
-    /// Its turn never came.
+    /// The schedule ended before it was sent.
     Unsent,
 }

@@ -1,9 +1,9 @@
-//! The generator: opens the planned connections, pings them by the schedule, and keeps the account.
+//! The generator: opens the planned connections, pings them by the schedule, and counts the results.
 //!
-//! It goes through its [`Phase`]s in order and never back. All of its timing is one exact wake-up at a time: the next
-//! dial, the next ping or the end of the phase, whichever is sooner. A ping that falls due is sent whatever became of
-//! those before it; one that cannot be sent is counted as unsent and not caught up. A load whose peers are all gone
-//! ends early, and what they still had to do counts as planned and unsent.
+//! It runs through its [`Phase`]s in order. It uses one exact wake-up at a time: the next dial, the next ping or the
+//! end of the phase, whichever is sooner. A due ping is sent independently of earlier pings; one that cannot be sent
+//! is counted as unsent and not made up for. A load ends early when all its peers are lost, and their remaining
+//! operations count as planned and unsent.
 
 use super::accounts::Accounts;
 use super::counts::{Fate, PeerCounts};
@@ -20,31 +20,31 @@ use crate::peer::ConnectionState;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Pings or dials started in one call of the timer; what else is due follows in the next turn.
+/// Pings or dials started in one call of the timer; further due ones follow in the next turn.
 const MAX_BURST: usize = 256;
 
 /// Dials that must all fail in the same way for the ramp to end at once.
 const FIRST_DIALS: usize = 100;
 
-/// What other threads can ask of a generator.
+/// A request from another thread to a generator.
 #[derive(Debug)]
 pub enum GeneratorRequest {
-    /// How far it is.
+    /// Report the progress.
     Progress(Reply<Progress>),
-    /// Stop sending, wait for the last answers, and report what there is.
+    /// Stop sending, wait for the last replies, and report the results so far.
     Finish,
-    /// Stop sending and report what there is, without waiting for answers: those that are missing have timed out. The
-    /// loop goes on to its end.
+    /// Stop sending and report the results so far, without waiting: missing replies count as timed out. The loop
+    /// continues to its end.
     Report(Reply<Box<Report>>),
 }
 
-/// How far a generator is.
+/// The progress of a generator.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What it is doing.
+    /// The current phase.
     pub phase: Phase,
-    /// For how long.
+    /// The time since the phase began.
     pub phase_elapsed: Duration,
     /// Its connections so far.
     pub peers: PeerCounts,
@@ -54,13 +54,14 @@ pub struct Progress {
     pub sent: u64,
     /// Pings answered so far, likewise.
     pub answered: u64,
-    /// The last whole interval of the counted part of the run; none before the end of the first.
+    /// The last whole interval of the counted part of the run; `None` before the end of the first.
     pub interval: Option<Interval>,
 }
 
-/// Opens peers and pings them by a [`Plan`].
+/// A handler that opens peers and pings them by a [`Plan`].
 ///
-/// Its configuration should send no pings of the engine's own (`ping_interval` zero), or they add to the load.
+/// Its configuration should disable the engine's own pings (`ping_interval` zero), because they would add to the
+/// load.
 #[derive(Debug)]
 pub struct Generator {
     plan: Plan,
@@ -70,7 +71,7 @@ pub struct Generator {
     /// The dials, then the pings.
     schedule: Schedule,
     next_index: u64,
-    /// What it was last woken for.
+    /// The moment of the last requested wake-up.
     asked_for: Option<Instant>,
     roster: Roster,
     /// Failures of the first dials, until all of them have failed.
@@ -79,14 +80,14 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A generator that begins when its loop does.
+    /// Returns a generator that starts with its loop.
     ///
     /// # Panics
     ///
-    /// If the plan has no target, or a connect rate that is not over zero.
+    /// If the plan has no target, or its connect rate is zero.
     pub fn new(plan: Plan) -> Self {
-        assert!(!plan.targets.is_empty(), "a plan has a target");
-        assert!(!plan.connect_rate.is_zero(), "a plan opens its connections at some rate");
+        assert!(!plan.targets.is_empty(), "the plan has no target");
+        assert!(!plan.connect_rate.is_zero(), "the plan's connect rate is zero");
         let (accounts, roster) = (Accounts::new(&plan), Roster::new(plan.connections));
         Self {
             schedule: Schedule::new(Instant::ZERO, plan.connect_rate),
@@ -102,18 +103,18 @@ impl Generator {
         }
     }
 
-    /// What it is doing.
+    /// Returns the current phase.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The account, once its loop has ended.
+    /// Returns the report, once its loop has ended.
     pub fn into_report(self) -> Report {
         self.accounts.into_report()
     }
 
-    /// Returns the account of a load that never began: everything is planned and nothing was sent, unless it was asked
-    /// to finish.
+    /// Returns the report of a load that never started: everything is planned and nothing was sent, unless the
+    /// generator was asked to finish.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);
@@ -152,8 +153,8 @@ impl Generator {
         self.wake(ctx);
     }
 
-    /// Counts the operations of the run that were not sent: those until its planned end, or, where the load was asked
-    /// to finish, those that fell due in `elapsed`.
+    /// Counts the operations of the run that were not sent: those until its planned end or, if the load was asked to
+    /// finish, those that were due within `elapsed`.
     fn count_rest(&mut self, elapsed: Duration) {
         let time = match self.accounts.early_end() {
             Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
@@ -165,7 +166,7 @@ impl Generator {
         }
     }
 
-    /// Goes to the end, or to the drain from a run, and notes why.
+    /// Skips to the end, or from a run to the drain, and notes the cause.
     fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: EndCause) {
         let elapsed = self.phase_elapsed(ctx);
         self.accounts.set_early_end(EarlyEnd { cause, phase: self.phase, elapsed });
@@ -181,7 +182,7 @@ impl Generator {
         self.next_index = 0;
     }
 
-    /// When the phase ends by the clock.
+    /// Returns the phase's scheduled end.
     fn phase_end(&self) -> Instant {
         match self.phase {
             Phase::Ramp | Phase::Done => Instant::MAX,
@@ -191,10 +192,10 @@ impl Generator {
         }
     }
 
-    /// Goes on to the next phase if this one is over, and on from there if there is nothing to do in it.
+    /// Enters the next phase if this one is over, and further ones while there is nothing to do.
     ///
-    /// The warm-up is never over at once: the run begins in a later turn, when the last bytes of the handshakes have
-    /// left and do not count as its traffic.
+    /// The warm-up is never over at once: the run starts in a later turn, when the last bytes of the handshakes have
+    /// been sent and do not count as its traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.phase;
         loop {
@@ -211,7 +212,7 @@ impl Generator {
         }
     }
 
-    /// Returns why the load ends in this phase for want of peers, if it does.
+    /// Returns the cause that ends the load in this phase for lack of peers, if there is one.
     fn early_end(&self) -> Option<EndCause> {
         let peers = self.accounts.peers();
         let all_lost = self.roster.is_empty().then_some(EndCause::AllLost);
@@ -265,7 +266,8 @@ impl Generator {
         }
     }
 
-    // --- What is due ------------------------------------------------------------------------------------------------
+    // --- Due work
+    // ---------------------------------------------------------------------------------------------------
 
     fn dial_due(&mut self, ctx: &mut Ctx<'_>) {
         for _ in 0..MAX_BURST {
@@ -320,7 +322,7 @@ impl Generator {
     }
 }
 
-/// Notes how long the pings in flight to all ready peers were waited for.
+/// Notes the waits for the pings in flight to all ready peers.
 fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
     for peer in roster.peers() {
         accounts.note_unanswered(ctx, peer, roster.index_of(peer));
@@ -343,7 +345,7 @@ impl Handler for Generator {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),
             Phase::Run => {
-                // A moment that was asked for earlier wakes the generator before the latest one: nothing was late.
+                // A wake-up that was requested earlier precedes the latest one: nothing was late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
                     self.accounts.note_loop_lag(ctx.now().since(asked_for));
                 }
@@ -359,7 +361,7 @@ impl Handler for Generator {
         match event {
             Event::Opened { connect } => {
                 let connection = self.roster.index_of(peer);
-                // Connections are opened in the ramp, whose schedule has the moments of the dials.
+                // Connections are opened in the ramp, whose schedule holds the moments of the dials.
                 let planned = self.schedule.moment(connection as u64);
                 let (since_planned, since_begin) = (ctx.now().since(planned), ctx.now().since(self.ramp_began));
                 self.accounts.note_opened(connection, since_planned, since_begin, connect);

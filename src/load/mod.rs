@@ -1,10 +1,9 @@
-//! Load: a [`Generator`] that opens peers and pings them by a schedule, and a [`Responder`] for it to talk to.
+//! Load: a [`Generator`] that opens peers and pings them by a schedule, and a [`Responder`] for it to connect to.
 //!
-//! Both are plain [`Handler`](crate::Handler)s, above the same [`Ctx`](crate::Ctx) that every embedder has, and can
-//! do nothing that an embedder cannot. The generator never waits for an answer before it sends what is due: every
-//! latency is recorded from the moment the ping was planned, so that a target that stalls is charged for the pings it
-//! delayed, and beside it from the moment it was sent. It measures its own lag and says whether its numbers can be
-//! trusted.
+//! Both are plain [`Handler`](crate::Handler)s that use the same [`Ctx`](crate::Ctx) as every embedder. The generator
+//! never waits for a reply before it sends a due ping. Every latency is recorded from the ping's planned moment, so
+//! that a target that stalls is charged for the pings it delayed, and also from the moment it was sent. The generator
+//! measures its own lag and reports whether its numbers can be trusted.
 
 mod accounts;
 mod counts;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// What a generator is doing.
+/// A phase of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Opening connections.
@@ -19,28 +19,28 @@ pub enum Phase {
     Done,
 }
 
-/// How a load ended before its time.
+/// The early end of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyEnd {
-    /// Why.
+    /// The cause.
     pub cause: EndCause,
-    /// In which phase.
+    /// The phase in which the load ended.
     pub phase: Phase,
-    /// After how much of that phase.
+    /// The time since that phase began.
     pub elapsed: Duration,
 }
 
-/// Why a load ended before its time.
+/// The cause of a load's early end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// It was asked to, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
+    /// The generator was asked to, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
     Asked,
-    /// Every connection failed, the last one after its own attempt.
+    /// Every connection failed.
     NoneReady,
     /// The first dials all failed in the same way, so the others were not made.
     FirstDialsFailed {
-        /// How many they were.
+        /// The number of these dials.
         dials: usize,
     },
     /// Every peer that was ready was lost.

@@ -1,32 +1,32 @@
-//! What a generator does, and when: everything that is known before the first connection.
+//! The plan of a load: everything that is known before the first connection.
 
 use super::schedule::Rate;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A load: how many peers, where, how fast, for how long.
+/// A load: the number of peers, their addresses, the rates and the durations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The nodes to connect to, in turn. At least one.
+    /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from, in turn; the system chooses if there are none.
+    /// The local addresses to connect from, in turn; if empty, the system chooses.
     pub sources: Vec<IpAddr>,
-    /// How many connections are opened.
+    /// The number of connections to open.
     pub connections: usize,
-    /// The rate at which connections are opened. Above zero.
+    /// The rate at which connections are opened, above zero.
     pub connect_rate: Rate,
-    /// The rate of pings, all peers together, evenly spaced and in turn over the peers. Zero sends none.
+    /// The rate of pings of all peers together, evenly spaced and in turn over the peers. Zero sends none.
     pub rate: Rate,
-    /// Time for which pings are sent and not counted, once all connections are decided.
+    /// The time for which pings are sent and not counted, once every connection is ready or has failed.
     pub warmup: Duration,
-    /// Time for which pings are sent and counted.
+    /// The time for which pings are sent and counted.
     pub duration: Duration,
-    /// Time that is left for answers after the last ping.
+    /// The time to wait for replies after the last ping.
     pub drain: Duration,
 }
 
 impl Plan {
-    /// The target and source of the connection with this index.
+    /// Returns the target and source of the connection with this index.
     pub(super) fn endpoints(&self, index: usize) -> (SocketAddr, Option<IpAddr>) {
         let target = self.targets[index % self.targets.len()];
         let fitting = || self.sources.iter().filter(|source| source.is_ipv4() == target.is_ipv4());

@@ -1,4 +1,4 @@
-//! The account of a load that has ended.
+//! The report of a load that has ended.
 
 use super::counts::{PeerCounts, WorkCounts};
 use super::phase::EarlyEnd;
@@ -13,16 +13,16 @@ use crate::peer::ConnectionState;
 use crate::stats::histogram::LatencyHistogram;
 use std::time::Duration;
 
-/// How the connections were opened.
+/// The opening of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ramp {
     /// Connections dialled.
     pub dialled: usize,
-    /// From the begin to the last dial, by the plan.
+    /// Time from the start to the last dial, by the plan.
     pub planned_time: Duration,
-    /// From the begin to the last dial.
+    /// Time from the start to the last dial.
     pub dial_time: Duration,
-    /// From the begin until every connection was ready or had failed, if it came to that.
+    /// Time from the start until every connection was ready or had failed, if that happened.
     pub time: Option<Duration>,
 }
 
@@ -39,28 +39,28 @@ impl Ramp {
 pub struct Failure {
     /// The cause, from a closed list.
     pub label: &'static str,
-    /// Which side it lies on.
+    /// The side responsible.
     pub side: Side,
-    /// How far the connections had come.
+    /// The state that the connections had reached.
     pub state: ConnectionState,
-    /// How many they are.
+    /// The number of connections.
     pub count: u64,
-    /// The cause of the first, in full; none if it was never opened for want of a row.
+    /// The full cause of the first connection; `None` if it was never opened because no row was free.
     pub example: Option<CloseReason>,
 }
 
-/// Peers that said the same of themselves.
+/// Peers with the same user agent and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// The user agent, printable.
     pub user_agent: String,
     /// The protocol version claimed.
     pub protocol_version: i32,
-    /// How many they are.
+    /// The number of peers.
     pub count: usize,
 }
 
-/// The account of a load.
+/// The report of a load.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -72,21 +72,21 @@ pub struct Report {
     pub targets: Vec<TargetReport>,
     /// The bytes.
     pub traffic: Traffic,
-    /// From the planned moment of a dial to the established TCP connection.
+    /// Time from the planned moment of a dial to the established TCP connection.
     pub connect_planned: LatencyHistogram,
-    /// From the dial to the established TCP connection.
+    /// Time from the dial to the established TCP connection.
     pub connect_dialled: LatencyHistogram,
-    /// From the planned moment of a dial to the dial, of connections that were established.
+    /// Time from the planned moment of a dial to the dial, of connections that were established.
     pub dial_lag: LatencyHistogram,
-    /// From the established connection to the complete handshake.
+    /// Time from the established connection to the complete handshake.
     pub handshake: LatencyHistogram,
-    /// From the planned moment of a ping to its pong.
+    /// Time from the planned moment of a ping to its pong.
     pub ping_rtt_planned: LatencyHistogram,
-    /// From the moment a ping was given to the kernel to its pong.
+    /// Time from the moment a ping was given to the kernel to its pong.
     pub ping_rtt_sent: LatencyHistogram,
-    /// From the planned moment of a ping to the one it was given to the kernel.
+    /// Time from the planned moment of a ping to the moment it was given to the kernel.
     pub send_lag: LatencyHistogram,
-    /// How late the loop woke up for what was due.
+    /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
     /// The shortest waits for pings that were not answered.
     pub unanswered_waits: UnansweredWaits,
@@ -96,33 +96,34 @@ pub struct Report {
     pub timeline: Vec<Interval>,
     /// Connections that ended too soon, by cause; most frequent first.
     pub failures: Vec<Failure>,
-    /// What the peers said of themselves; most frequent first.
+    /// The user agents and versions of the peers; most frequent first.
     pub agents: Vec<Agent>,
-    /// How the connections were opened.
+    /// The opening of the connections.
     pub ramp: Ramp,
-    /// The time of the schedule that `work.planned` covers: the planned one, unless it was asked to finish before.
+    /// The length of the schedule that `work.planned` covers: the planned one, unless the load was asked to finish
+    /// early.
     pub scheduled_time: Duration,
-    /// How long the counted part of the run took.
+    /// The length of the counted part of the run.
     pub run_time: Duration,
-    /// The share of it for which the generator's thread worked.
+    /// The share of it for which the generator's thread was busy.
     pub busy: f64,
     /// The share of it for which the generator's thread polled for exact wake-ups instead of sleeping.
     pub spinning: f64,
-    /// How it ended before its time, if it did.
+    /// The early end, if there was one.
     pub early_end: Option<EarlyEnd>,
-    /// The cause that kept it from being done as planned.
+    /// The cause that kept the load from being carried out as planned.
     pub limit: Limit,
     /// Whether the numbers can be trusted.
     pub verdict: Verdict,
 }
 
 impl Report {
-    /// Returns whether it covers less than was planned.
+    /// Returns whether the report covers less than was planned.
     pub fn is_partial(&self) -> bool {
         self.early_end.is_some()
     }
 
-    /// Computes the answers per second of the schedule; none if there was none.
+    /// Computes the replies per second of the schedule; `None` if the schedule is empty.
     pub fn answered_per_second(&self) -> Option<f64> {
         let seconds = self.scheduled_time.as_secs_f64();
         (seconds > 0.0).then(|| self.work.answered as f64 / seconds)

@@ -1,6 +1,6 @@
 //! The responder: a node that completes handshakes, answers pings, and counts its peers.
 //!
-//! All that it answers, the engine answers for it; it wants no other message and keeps none.
+//! The engine produces all its replies; the responder wants no other message and keeps none.
 
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
@@ -8,7 +8,7 @@ use crate::id::PeerId;
 use crate::peer::ConnectionState;
 use crate::stats::histogram::Counters;
 
-/// A node for a [`Generator`](super::Generator) to talk to.
+/// A node for a [`Generator`](super::Generator) to connect to.
 #[derive(Debug, Default)]
 pub struct Responder {
     peak: usize,
@@ -16,31 +16,31 @@ pub struct Responder {
     failed: u64,
 }
 
-/// What other threads can ask of a responder.
+/// A request from another thread to a responder.
 #[derive(Debug)]
 pub enum ResponderRequest {
-    /// How it stands.
+    /// Report the counts.
     Snapshot(Reply<Snapshot>),
 }
 
-/// How a responder stands.
+/// The counts of a responder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Peers whose handshake is complete.
     pub ready: usize,
-    /// The most of them at once.
+    /// The most peers at once whose handshake was complete.
     pub peak: usize,
-    /// Peers that are gone after their handshake.
+    /// Peers lost after their handshake.
     pub lost: u64,
     /// Connections that ended before their handshake was complete.
     pub failed: u64,
-    /// What the loop has counted.
+    /// The loop's counters.
     pub counters: Counters,
 }
 
 impl Responder {
-    /// How it stands; between turns, for its own thread.
+    /// Returns the counts; between turns, for the loop's own thread.
     pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
     }

@@ -1,8 +1,8 @@
-//! The planned connections by their index, and the peer that stands for each while it is ready.
+//! The planned connections by their index, and each one's peer while it is ready.
 //!
-//! Operation k of the schedule belongs to connection `k mod c`, c being the planned connections, whatever became of
-//! it. So a peer that is lost, or that never was ready, takes its share of the schedule with it: its operations stay
-//! planned and are unsent, and the rates of the other peers do not change.
+//! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. So a
+//! peer that is lost, or that was never ready, keeps its share of the schedule: its operations stay planned and are
+//! unsent, and the rates of the other peers do not change.
 
 use crate::id::PeerId;
 use std::ops::Range;
@@ -18,12 +18,12 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Makes room for so many connections, of which none is ready.
+    /// Returns the roster of that many connections, none of which is ready.
     pub(super) fn new(connections: usize) -> Self {
         Self { ready: vec![None; connections], ready_count: 0, indices: Vec::new() }
     }
 
-    /// Notes which connection a dialled peer stands for.
+    /// Notes the connection index of a dialled peer.
     pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
         if self.indices.len() <= peer.slot() {
             self.indices.resize(peer.slot() + 1, usize::MAX);
@@ -58,7 +58,7 @@ impl Roster {
         self.ready_count == 0
     }
 
-    /// Returns the index of the connection that an operation belongs to; 0 if there is none at all.
+    /// Returns the index of the connection that an operation belongs to; 0 if there are no connections.
     pub(super) fn owner_of(&self, operation: u64) -> usize {
         operation.checked_rem(self.ready.len() as u64).unwrap_or(0) as usize
     }
@@ -68,7 +68,7 @@ impl Roster {
         self.ready.get(index).copied().flatten()
     }
 
-    /// Shares operations out: for each connection its index, how many of them are its own, and whether it is ready.
+    /// Distributes operations: for each connection its index, the number of its operations, and whether it is ready.
     pub(super) fn shares(&self, operations: Range<u64>) -> impl Iterator<Item = (usize, u64, bool)> {
         let connections = self.ready.len() as u64;
         let before = move |end: u64, index: u64| end / connections + u64::from(index < end % connections);

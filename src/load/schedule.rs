@@ -1,11 +1,12 @@
-//! Rates and schedules in integer arithmetic: one formula says when an operation is due and how many are due by then.
+//! Rates and schedules in integer arithmetic: one formula gives the moment of an operation, and the number due by
+//! then.
 
 use crate::time::Instant;
 use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A rate as an exact ratio: so many operations in so much time.
+/// A rate as an exact ratio: a number of operations in a time.
 ///
 /// A decimal rate such as 0.1/s has no exact binary form; as a ratio it is one operation in ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,21 +17,22 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// No operation, ever.
+    /// The zero rate: no operation, ever.
     pub const ZERO: Self = Self { operations: 0, time_ns: 1 };
 
-    /// A whole number of operations in each second.
+    /// Returns the rate of a whole number of operations per second.
     pub const fn per_second(operations: u64) -> Self {
         Self::reduced(operations, NANOS_PER_SECOND)
     }
 
-    /// `operations` in each `time`; none if `time` is zero or longer than 584 years.
+    /// Returns the rate of `operations` in each `time`; `None` if `time` is zero or longer than 584 years.
     pub fn new(operations: u64, time: Duration) -> Option<Self> {
         let time_ns = u64::try_from(time.as_nanos()).ok().filter(|&nanos| nanos > 0)?;
         Some(Self::reduced(operations, time_ns))
     }
 
-    /// The rate of `count` parties that each keep this one; none if the number of operations does not fit 64 bits.
+    /// Returns the total rate of `count` parties that each keep this rate; `None` if the number of operations does
+    /// not fit 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
         // Whole periods are divided out first, so nothing overflows.
         let common = gcd(count, self.time_ns);
@@ -38,7 +40,7 @@ impl Rate {
         Some(Self::reduced(operations, self.time_ns / common))
     }
 
-    /// Operations per second, rounded to a float: for display only.
+    /// Returns the operations per second, rounded to a float: for display only.
     pub fn as_per_second(self) -> f64 {
         self.operations as f64 * NANOS_PER_SECOND as f64 / self.time_ns as f64
     }
@@ -48,7 +50,7 @@ impl Rate {
         self.operations == 0
     }
 
-    /// Counts the operations that fall due in `time`, of which the first is due at once.
+    /// Counts the operations that are due within `time`, the first of them at once.
     pub(super) fn count_in(self, time: Duration) -> u64 {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let count = (u128::from(time_ns) * u128::from(self.operations)).div_ceil(u128::from(self.time_ns));
@@ -68,10 +70,10 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// A rate as moments: the k-th of evenly spaced ones.
+/// A rate as a sequence of evenly spaced moments.
 ///
-/// Moment k is `k x time / operations` after the begin, rounded down to a nanosecond. So the moments before an end are
-/// those with `k < end x operations / time`, exactly.
+/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. So the moments before an end
+/// are those with `k < end x operations / time`, exactly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     begin: Instant,
@@ -84,7 +86,7 @@ impl Schedule {
         Self { begin, rate }
     }
 
-    /// Returns the moment with this index; never, if the rate is zero.
+    /// Returns the moment with this index, or [`Instant::MAX`] if the rate is zero.
     pub(super) fn moment(&self, index: u64) -> Instant {
         if self.rate.is_zero() {
             return Instant::MAX;
@@ -103,7 +105,7 @@ mod tests {
         Instant::from_nanos(nanos)
     }
 
-    /// Lists the moments before `end_ns` by adding one period after the other, its fraction of a nanosecond apart.
+    /// Lists the moments before `end_ns` by adding up periods, with the fraction of a nanosecond kept separately.
     fn naive(rate: Rate, end_ns: u64) -> Vec<u64> {
         let (mut nanos, mut fraction, mut moments) = (0, 0, Vec::new());
         while nanos < end_ns {
@@ -164,7 +166,7 @@ mod tests {
             let rate = Rate::new(mantissa, time).and_then(|rate| rate.times(peers)).unwrap();
             let begin = at(12_345);
             let schedule = Schedule::new(begin, rate);
-            // A naive clock is slow, so it sees a thousand operations at the most.
+            // A naive clock is slow, so it sees at most a thousand operations.
             let end_ns = (end_ms * 1_000_000).min(1_000 * rate.time_ns / rate.operations + 1);
             let moments = naive(rate, end_ns);
             prop_assert_eq!(rate.count_in(Duration::from_nanos(end_ns)), moments.len() as u64);

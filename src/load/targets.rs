@@ -1,4 +1,4 @@
-//! The account of each target, beside that of all together.
+//! The account of each target, in addition to that of all targets together.
 
 use super::counts::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;
@@ -6,7 +6,7 @@ use crate::stats::histogram::LatencyHistogram;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Targets that have a histogram of their own, 352 KiB each: 22 MiB for all of them.
+/// The number of targets with a histogram of their own, 352 KiB each: 22 MiB for all of them.
 const MAX_HISTOGRAMS: usize = 64;
 
 /// The account of one target.
@@ -19,7 +19,7 @@ pub struct TargetReport {
     pub peers: PeerCounts,
     /// Its pings.
     pub work: WorkCounts,
-    /// From the planned moment of a ping to its pong; none for a target after the first 64.
+    /// Time from the planned moment of a ping to its pong; `None` for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
     /// The shortest waits for pings that were not answered.
     pub unanswered_waits: UnansweredWaits,
@@ -41,7 +41,7 @@ impl Targets {
                 ..PeerCounts::default()
             },
             work: WorkCounts::default(),
-            // One target alone has all that is measured.
+            // The only target of a load has all measurements.
             unanswered_waits: UnansweredWaits::default(),
             ping_rtt_planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_go_round_the_targets() {
+    fn connections_are_assigned_to_the_targets_in_turn() {
         let addresses: Vec<SocketAddr> = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
         let mut targets = Targets::new(&addresses, 5);
         assert_eq!([0, 1, 2, 3, 4].map(|connection| targets.of(connection).address.port()), [1, 2, 3, 1, 2]);

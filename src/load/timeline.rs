@@ -1,12 +1,12 @@
-//! The course of the counted part of a run, interval by interval.
+//! The timeline: the counted part of a run, interval by interval.
 //!
-//! Intervals stand on a grid that begins with the run. What is planned and sent belongs to the interval of its planned
-//! moment, an answer to that in which it arrived, and a lost peer to that in which it was lost. What comes after the
-//! planned end, in the drain, has intervals of its own, so that every answer is in one.
+//! Intervals form a grid that starts with the run. A ping counts as planned and sent in the interval of its planned
+//! moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The drain after the
+//! planned end has intervals of its own, so that every reply is in one.
 //!
 //! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept of a run, 6 MiB: a longer run has
-//! longer intervals. One histogram serves for all. To find the percentiles of an interval takes the loop about 13 us,
-//! measured with optimised code and latencies up to 3 ms.
+//! longer intervals. All intervals share one histogram. Computing an interval's percentiles costs the loop about 13
+//! us, measured with optimised code and latencies up to 3 ms.
 
 use super::schedule::Rate;
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
@@ -16,26 +16,26 @@ use std::time::Duration;
 /// The shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Intervals of a run: those of a day, at a second each.
+/// The most intervals of a run: one day at a second each.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// Its end, from the beginning of the counted part. Only the last interval may end before its time.
+    /// Its end, from the start of the counted part. Only the last interval may be cut short.
     pub end: Duration,
     /// Pings that were due in it.
     pub planned: u64,
     /// Those of them that were sent.
     pub sent: u64,
-    /// Answers that arrived in it.
+    /// Replies that arrived in it.
     pub answered: u64,
-    /// The latency, from the planned moment, that half of these answers do not exceed; none without an answer.
+    /// The median latency of these replies, from the planned moment; `None` without a reply.
     pub p50: Option<Duration>,
-    /// The one that 99 % of them do not exceed.
+    /// The 99th percentile of these latencies.
     pub p99: Option<Duration>,
-    /// The longest of them.
+    /// The largest of these latencies.
     pub max: Option<Duration>,
     /// Peers that were ready at its end.
     pub peers: usize,
@@ -49,15 +49,15 @@ pub(super) struct Timeline {
     interval: Duration,
     rate: Rate,
     began: Instant,
-    /// Peers that were ready at the beginning.
+    /// Peers that were ready at the start.
     peers: usize,
-    /// Peers that were lost since.
+    /// Peers lost since.
     lost: usize,
     rows: Vec<Row>,
     /// The latencies of the interval with the index `current`.
     latencies: LatencyHistogram,
     current: usize,
-    /// When the last answer or loss was, from the beginning.
+    /// The time of the last reply or loss, from the start.
     last: Duration,
 }
 
@@ -71,10 +71,10 @@ struct Row {
     max: Option<Duration>,
 }
 
-const _: () = assert!(size_of::<Row>() == 72, "the most memory of a timeline is stated");
+const _: () = assert!(size_of::<Row>() == 72, "the stated memory of a timeline assumes 72 bytes a row");
 
 impl Timeline {
-    /// A timeline for a run of this length.
+    /// Returns a timeline for a run of this length.
     pub(super) fn new(duration: Duration, rate: Rate) -> Self {
         Self {
             interval: interval_of(duration),
@@ -89,7 +89,7 @@ impl Timeline {
         }
     }
 
-    /// Begins with so many ready peers.
+    /// Starts the timeline with that many ready peers.
     pub(super) fn begin(&mut self, now: Instant, peers: usize) {
         (self.began, self.peers) = (now, peers);
     }
@@ -109,7 +109,7 @@ impl Timeline {
         self.lost += 1;
     }
 
-    /// Returns the last interval that is over at `now`; none before the end of the first.
+    /// Returns the last interval that is over at `now`; `None` before the end of the first.
     pub(super) fn latest(&mut self, now: Instant) -> Option<Interval> {
         if self.began > now {
             return None;
@@ -121,7 +121,7 @@ impl Timeline {
         Some(self.interval(before, self.peers.saturating_sub(lost), now.since(self.began)))
     }
 
-    /// Returns the length of the intervals, and all of them: those of the schedule, and those up to the last event.
+    /// Returns the length of the intervals, and all of them: those of the schedule, and any until the last event.
     pub(super) fn into_intervals(mut self, scheduled: Duration) -> (Duration, Vec<Interval>) {
         self.seal(usize::MAX);
         let of_schedule = scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
@@ -134,7 +134,7 @@ impl Timeline {
         (self.interval, intervals.collect())
     }
 
-    /// Returns an interval at whose end so many peers were left.
+    /// Returns an interval that ended with that many peers.
     fn interval(&self, index: usize, peers: usize, scheduled: Duration) -> Interval {
         let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         let (begin, end) = (edge(index), edge(index + 1));
@@ -153,7 +153,7 @@ impl Timeline {
         }
     }
 
-    /// Returns the row in which something happens at `now`, and ends those before it.
+    /// Returns the row for an event at `now`, and closes the rows before it.
     fn note_event(&mut self, now: Instant) -> &mut Row {
         self.last = self.last.max(now.since(self.began));
         let index = self.index_at(now);
@@ -161,7 +161,7 @@ impl Timeline {
         self.row(index)
     }
 
-    /// Ends the intervals before `index`.
+    /// Closes the intervals before `index`.
     fn seal(&mut self, index: usize) {
         if index <= self.current {
             return;
@@ -188,7 +188,7 @@ impl Timeline {
     }
 }
 
-/// Returns the length of the intervals of a run of this length: a whole number of seconds.
+/// Returns the length of the intervals for a run of this length: a whole number of seconds.
 fn interval_of(duration: Duration) -> Duration {
     let seconds = duration.as_secs().div_ceil(u64::from(MAX_INTERVALS));
     MIN_INTERVAL.max(Duration::from_secs(seconds))
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schedule_has_its_intervals_whatever_happens() {
+    fn every_interval_of_the_schedule_is_reported_even_without_events() {
         let (_, intervals) = timeline(Duration::from_secs(4)).into_intervals(Duration::from_secs(4));
         let planned: Vec<(u64, u64, usize)> =
             intervals.iter().map(|row| (row.planned, row.answered, row.peers)).collect();

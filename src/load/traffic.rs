@@ -5,7 +5,7 @@ use crate::limits::HEADER_LEN_BYTES;
 use crate::protocol::CommandName;
 use crate::stats::{MessageCount, MessageCounts};
 
-/// The messages by which two nodes introduce themselves; SV Node sends some of them after its `verack`.
+/// The messages of a handshake; SV Node sends some of them after its `verack`.
 const INTRODUCTION: [CommandName; 7] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -26,8 +26,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts the bytes so far. Peers may introduce themselves while the run goes on already, so those bytes are left
-    /// out by their commands.
+    /// Counts the bytes so far. Handshakes may still be in progress during the run, so their messages are excluded by
+    /// command.
     pub(super) fn so_far(ctx: &Ctx<'_>) -> Self {
         let counters = ctx.counters();
         Self {
@@ -45,7 +45,7 @@ impl Traffic {
     }
 }
 
-/// Sums up the bytes of the messages by which two nodes introduce themselves, headers included.
+/// Sums up the bytes of handshake messages, headers included.
 fn introduction_bytes(counts: &MessageCounts) -> u64 {
     let bytes = |command| {
         let MessageCount { messages, payload_bytes } = counts.count(command);

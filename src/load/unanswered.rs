@@ -1,24 +1,24 @@
-//! How long the pings that were never answered were waited for.
+//! The waits for pings that were never answered.
 
 use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest waits that were given to pings that were sent and not answered; none if there are no such pings.
+/// The shortest waits for sent pings that were not answered; `None` if there are no such pings.
 ///
-/// The latency of an unanswered ping is unknown, but it is longer than its wait, which ended with its peer's connection
-/// or with the drain.
+/// The latency of an unanswered ping is unknown, but it is longer than its wait, which ended with its peer's
+/// connection or with the drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnansweredWaits {
-    /// From the planned moment of a ping.
+    /// Time from the planned moment of a ping.
     pub planned: Option<Duration>,
-    /// From the moment a ping was given to the kernel.
+    /// Time from the moment a ping was given to the kernel.
     pub sent: Option<Duration>,
 }
 
 impl UnansweredWaits {
-    /// Notes that nobody waits for a ping's answer from `now` on.
+    /// Notes that the wait for a ping's pong ends at `now`.
     pub(super) fn note(&mut self, ping: PingInFlight, now: Instant) {
         let shorter = |wait: Option<Duration>, since: Instant| {
             let waited = now.since(since);

@@ -1,4 +1,4 @@
-//! Whether the numbers of a load can be trusted, why not, and what limited them.
+//! The verdict on a load's numbers, with its reasons, and the cause that limited the load.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// Pings left later than planned.
+    /// Pings were sent later than planned.
     SendLag {
         /// The lag at the 99th percentile.
         p99: Duration,
     },
-    /// The loop woke up later than asked.
+    /// The loop woke up later than requested.
     LoopLag {
         /// The lag at the 99th percentile.
         p99: Duration,
     },
     /// The generator's thread was at its limit.
     Busy {
-        /// The share of the run for which it worked.
+        /// The share of the run for which it was busy.
         share: f64,
     },
     /// Connections were dialled later than planned.
@@ -29,32 +29,32 @@ pub enum Doubt {
     },
     /// Pings stayed unsent.
     Unsent {
-        /// How many.
+        /// The number of unsent pings.
         count: u64,
-        /// How many of them because their peer could not take them.
+        /// The number of unsent pings whose peer could not be pinged.
         absent: u64,
     },
-    /// Nothing was measured: no ping was answered, or, where none was planned, no peer became ready.
+    /// Nothing was measured: no ping was answered or, if none was planned, no peer became ready.
     NothingMeasured,
 }
 
 /// Whether the generator kept its schedule, so that the latencies are the target's and not its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It did.
+    /// The generator kept its schedule.
     Trusted,
-    /// It did not.
+    /// The generator did not keep its schedule.
     NotTrusted(Vec<Doubt>),
 }
 
-/// The cause that kept a load from being done as planned.
+/// The cause that kept a load from being carried out as planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Nothing: everything planned was sent in time and answered.
     None,
-    /// The target: it refused or lost peers, left pings unanswered, or fell behind.
+    /// The target: it refused or lost peers, did not answer pings, or fell behind.
     Node,
-    /// The generator: it was late, at its limit, or left pings unsent. What it says of the target is in doubt.
+    /// The generator: it was late, at its limit, or did not send pings. Its numbers about the target are in doubt.
     Generator,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Doubt {
         match self {
             Self::SendLag { p99 } => write!(
                 f,
-                "pings left up to {} later than planned (p99); lower the rate or free a CPU for the generator",
+                "pings were sent up to {} later than planned (p99); lower the rate or free a CPU for the generator",
                 shown(*p99)
             ),
             Self::LoopLag { p99 } => write!(
@@ -84,7 +84,7 @@ impl fmt::Display for Doubt {
             ),
             Self::Busy { share } => write!(
                 f,
-                "the generator's thread was at work {:.0} % of the time; lower the rate or split the load",
+                "the generator's thread was busy {:.0} % of the time; lower the rate or split the load",
                 share * 100.0
             ),
             Self::DialLag { p99 } => write!(
@@ -95,8 +95,8 @@ impl fmt::Display for Doubt {
             Self::Unsent { count, absent } if absent == count => {
                 write!(
                     f,
-                    "{count} pings were not sent, because their peers were gone or left too many unanswered; see the \
-                     failures"
+                    "{count} pings were not sent, because their peers were lost or had too many unanswered pings; see \
+                     the failures"
                 )
             }
             Self::Unsent { count, absent: 0 } => {
@@ -104,15 +104,15 @@ impl fmt::Display for Doubt {
             }
             Self::Unsent { count, absent } => write!(
                 f,
-                "{count} pings were due and not sent, {absent} of them because their peers were gone or left too \
-                 many unanswered; see the failures, and lower the rate"
+                "{count} pings were due and not sent, {absent} of them because their peers were lost or had too \
+                 many unanswered pings; see the failures, and lower the rate"
             ),
-            Self::NothingMeasured => f.write_str("nothing was answered, so there is nothing to measure"),
+            Self::NothingMeasured => f.write_str("no ping was answered, so nothing was measured"),
         }
     }
 }
 
-/// A lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
+/// Returns a lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
 fn shown(lag: Duration) -> String {
     let millis = lag.as_secs_f64() * 1e3;
     match lag.as_nanos() {

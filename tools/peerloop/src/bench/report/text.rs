@@ -144,7 +144,7 @@ fn latencies(page: &mut Page, Document { metrics, counts, .. }: &Document) {
     let remark = match metrics.send_lag.measured.latencies.percentile(99.0) {
         None => "",
         Some(p99) if p99 < GAP_TO_MENTION => ": the schedule was kept",
-        Some(_) => ": pings left late",
+        Some(_) => ": pings were sent late",
     };
     page.line(format_args!("connect and ping_rtt count from the planned time{remark}"));
     if let Some(unanswered) = unanswered(counts.tally) {
