@@ -26,7 +26,7 @@ pub trait Queued: Clone + Send + 'static {
     }
 }
 
-/// What a subscriber receives.
+/// An item or a loss that a subscriber receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<T> {
     /// The subscriber was too slow: items older than the next one were dropped.
@@ -40,8 +40,9 @@ pub enum Received<T> {
 
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of what they
-/// keep alive; twice as much after it has reported a loss. The loop's end holds as much while the lock is taken.
+/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of the bytes
+/// that these keep alive; twice as much after it has reported a loss. The loop's end holds as much again while the
+/// subscriber holds the lock.
 ///
 /// Not for use inside a handler, where it would wait for its own loop. As an iterator it waits for each item and ends
 /// with the loop.
@@ -58,7 +59,7 @@ pub struct Publisher<T: Queued> {
 /// The result of [`Publisher::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
-    /// No item is left.
+    /// No item remains.
     All,
     /// The subscriber holds the lock; the items wait for the next flush.
     Busy,
@@ -105,7 +106,7 @@ impl<T: Queued> Subscription<T> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Stopped`] when the loop has ended and no item is left.
+    /// [`RequestError::Stopped`] when the loop has ended and no item remains.
     pub fn recv(&self) -> Result<Received<T>, RequestError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
@@ -189,7 +190,8 @@ impl<T: Queued> Drop for Publisher<T> {
 }
 
 impl<T> Shared<T> {
-    /// Takes the lock. A poisoned one is used too: items are moved one by one, so a panic leaves the state whole.
+    /// Locks the state. A poisoned lock is used too: items are moved one by one, so a panic keeps the state
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +209,8 @@ impl<T: Queued> State<T> {
         }
     }
 
-    /// Takes the next promised item, else the loss, which promises all items that wait, else the oldest item.
+    /// Removes and returns the next promised item, else the loss, which promises all waiting items, else the oldest
+    /// item.
     fn take_next(&mut self) -> Option<Received<T>> {
         if let Some(item) = self.promised.pop_front() {
             return Some(Received::Item(item));
@@ -294,7 +297,7 @@ mod tests {
     impl Queued for Number {}
 
     #[test]
-    fn a_flush_does_not_wait_for_a_lock_that_is_taken() {
+    fn a_flush_does_not_wait_for_a_held_lock() {
         let (mut publisher, subscription) = Subscription::new(2);
         let held = subscription.shared.lock();
         publisher.push(Number(0));

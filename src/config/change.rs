@@ -1,15 +1,15 @@
-//! The changes that a new configuration would make, field by field, and where each takes effect.
+//! The changes that a new configuration would make, field by field, with the effect of each.
 //!
-//! [`Config::changes_to`] validates the new configuration, compares every field and reports where each change takes
-//! effect. It changes nothing itself: a loop takes a new configuration by
-//! [`Handle::update_config`](crate::Handle::update_config), which answers with this list. A field that cannot change
-//! while a loop runs is refused, and all such fields are named at once.
+//! [`Config::changes_to`] validates the new configuration, compares every field and reports the effect of each
+//! change. It changes nothing itself: [`Handle::update_config`](crate::Handle::update_config) applies a new
+//! configuration to a loop and returns this list. A configuration that changes a fixed field is refused, and the
+//! error names all such fields at once.
 
 use super::{Config, ConfigError, DialMode, Field, ManagerConfig, VersionRules};
 use std::fmt;
 use std::time::Duration;
 
-/// Elements of a list that its text shows: the whole list may have 100,000.
+/// The number of list elements that a change's text shows: the whole list may have 100,000.
 const MAX_LISTED: usize = 8;
 
 /// One field that differs between two configurations.
@@ -17,41 +17,41 @@ const MAX_LISTED: usize = 8;
 pub struct ConfigChange {
     /// The field.
     pub field: Field,
-    /// Its value before; of a list the first eight elements.
+    /// Its old value; of a list, the first eight elements.
     pub old: String,
-    /// Its value after; of a list the first eight elements.
+    /// Its new value; of a list, the first eight elements.
     pub new: String,
-    /// Where the new value takes effect.
+    /// The scope of the new value.
     pub effect: Effect,
 }
 
-/// Where a changed field takes effect.
+/// The scope of a changed field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// At once and everywhere; running deadlines are set anew.
+    /// Applies at once and everywhere; running deadlines are set anew.
     Now,
-    /// By connections that are accepted or requested from now on; no open connection is closed.
+    /// Applies to connections that are accepted or requested from now on; no open connection is closed.
     NewConnections,
-    /// By the remaining steps of handshakes: sent messages and accepted versions stay as they are.
+    /// Applies to the remaining steps of handshakes: sent messages and accepted versions stay as they are.
     NextHandshakes,
-    /// By messages whose header arrives from now on.
+    /// Applies to messages whose header arrives from now on.
     NextMessages,
-    /// By the manager's next dials and look-ups of names; no open connection is closed.
+    /// Applies to the manager's next dials and name look-ups; no open connection is closed.
     NextDials,
-    /// By misbehavior counted and bans begun from now on.
+    /// Applies to misbehavior counted and bans started from now on.
     NextBans,
-    /// By the listeners: unlisted ones are closed and new ones opened; their connections stay.
+    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay.
     Listeners,
 }
 
-/// A configuration that a running loop cannot take. Nothing has changed.
+/// The error for a configuration that a running loop cannot apply. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpdateError {
     /// It is not valid.
     Invalid(ConfigError),
-    /// Fields differ that are fixed for the life of a loop.
+    /// It changes fields that are fixed for the lifetime of a loop.
     Fixed {
         /// All of them.
         fields: Vec<Field>,
@@ -59,12 +59,12 @@ pub enum UpdateError {
 }
 
 impl Config {
-    /// Lists what would change if a loop with this configuration took `new`; nothing if they are equal.
+    /// Lists the changes that applying `new` to a loop with this configuration would make; empty if they are equal.
     ///
     /// # Errors
     ///
-    /// [`UpdateError::Invalid`] when `new` is not valid, [`UpdateError::Fixed`] when a field differs that no running
-    /// loop can change: `network`, `magic`, `seed`, and whether there is a `manager`.
+    /// [`UpdateError::Invalid`] when `new` is not valid, [`UpdateError::Fixed`] when it changes a fixed field:
+    /// `network`, `magic`, `seed`, and whether there is a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let mut changes = Changes::default();
@@ -101,9 +101,9 @@ impl Changes {
     }
 }
 
-/// A field that is a struct of the table, or may be one.
+/// A field that is a struct of the table, or an optional one.
 pub(super) trait Part {
-    /// Adds the differences of its fields, or `field` itself if only one of the two is there.
+    /// Adds the differences of its fields, or `field` itself if only one of the two is present.
     fn compare_as(&self, field: Field, new: &Self, changes: &mut Changes);
 }
 
@@ -198,7 +198,7 @@ impl fmt::Display for UpdateError {
             Self::Invalid(error) => error.fmt(f),
             Self::Fixed { fields } => {
                 let fields = Field::names(fields);
-                write!(f, "configuration: a running loop cannot change {fields}; leave as it is, or start a new loop")
+                write!(f, "configuration: a running loop cannot change {fields}; keep it, or start a new loop")
             }
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
 
-    /// A field, where its change is felt, and a change of it alone.
+    /// A field, the effect of its change, and a change of it alone.
     type Case = (Field, Effect, fn(&mut Config));
 
     const CASES: [Case; 23] = [
@@ -243,7 +243,7 @@ mod tests {
         (Field::MeasurePeers, Effect::Now, |config| config.measure_peers = true),
     ];
 
-    /// A field of the manager's part, where its change is felt, and a change of it alone.
+    /// A field of the manager's part, the effect of its change, and a change of it alone.
     type ManagerCase = (Field, Effect, fn(&mut ManagerConfig));
 
     const MANAGER_CASES: [ManagerCase; 21] = [
@@ -275,10 +275,10 @@ mod tests {
     }
 
     fn manager_of(config: &mut Config) -> &mut ManagerConfig {
-        config.manager.as_mut().expect("it is managed")
+        config.manager.as_mut().expect("the configuration has a manager")
     }
 
-    /// The names of all fields, as the compiler knows them.
+    /// Returns the names of all fields, as the compiler knows them.
     fn field_names() -> BTreeSet<String> {
         let text = format!("{:#?}", config());
         let names = text.lines().filter_map(|line| line.trim_start().split_once(": "));
@@ -287,11 +287,11 @@ mod tests {
 
     #[track_caller]
     fn assert_only_change(new: &Config, field: Field, effect: Effect) {
-        let changes = config().changes_to(new).expect("it may change");
+        let changes = config().changes_to(new).expect("the change is allowed");
         let [change] = &changes[..] else { panic!("{field}: {changes:?}") };
         assert_eq!((change.field, change.effect), (field, effect));
         assert_ne!(change.old, change.new);
-        let back = new.changes_to(&config()).expect("it may change back");
+        let back = new.changes_to(&config()).expect("the reverse change is allowed");
         assert_eq!((&back[0].old, &back[0].new), (&change.new, &change.old));
     }
 
@@ -311,13 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_left_out_and_no_two_have_one_name() {
+    fn every_field_is_tested_and_has_a_unique_name() {
         let listed = CASES.iter().map(|(field, ..)| *field);
         let of_manager = MANAGER_CASES.iter().map(|(field, ..)| *field);
         let fixed_and_nested = [Field::Network, Field::Magic, Field::Seed, Field::VersionRules, Field::Manager];
         let mut names = BTreeSet::new();
         for field in listed.chain(of_manager).chain(fixed_and_nested) {
-            assert!(names.insert(field.to_string()), "{field} is there twice");
+            assert!(names.insert(field.to_string()), "{field} is listed twice");
         }
         assert_eq!(field_names(), names);
         let all: Vec<String> = Field::ALL.iter().map(ToString::to_string).collect();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fixed_is_named_all_at_once() {
+    fn all_changed_fixed_fields_are_named_at_once() {
         let new = Config {
             network: Network::Mainnet,
             magic: Some([1; 4]),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_is_refused_before_anything_is_compared() {
+    fn an_invalid_configuration_is_refused_before_any_comparison() {
         let new = Config { pong_timeout: Duration::ZERO, network: Network::Mainnet, ..config() };
         let refused = config().changes_to(&new).unwrap_err();
         assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: Field::PongTimeout, .. })), "{refused:?}");
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_long_list_is_short() {
+    fn the_text_of_a_long_list_is_truncated() {
         let mut new = config();
         let peers = (1..=100_000_u32).map(|at| (at.to_be_bytes(), 8_333).into()).collect();
         manager_of(&mut new).mode = DialMode::Fixed(peers);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_reads_as_a_sentence() {
+    fn a_change_is_readable_text() {
         let new = Config { ping_interval: Duration::from_secs(30), ..config() };
         let changes = config().changes_to(&new).unwrap();
         assert_eq!(changes[0].to_string(), "ping_interval from 120s to 30s, at once");

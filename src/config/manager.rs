@@ -1,32 +1,31 @@
-//! What the peer manager may be told: how many peers, which, and how hard it tries.
+//! The settings of the peer manager.
 //!
-//! A loop without a [`ManagerConfig`] connects to nobody by itself and turns nobody away but beyond its table. Every
-//! field has its default in [`limits`](crate::limits) and is checked with the rest of the
-//! [`Config`](crate::Config).
+//! A loop without a [`ManagerConfig`] dials no peer by itself and refuses peers only when its table is full. Every
+//! field has its default in [`limits`](crate::limits) and is checked with the rest of the [`Config`](crate::Config).
 
 use super::{ConfigError, Field, ManagerConfig};
 use crate::limits;
 use crate::protocol::Network;
 use std::net::SocketAddr;
 
-/// Which peers the manager dials.
+/// The peers that the manager dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialMode {
-    /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Those that once were valid come before
+    /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Peers that were valid before precede
     /// unknown ones.
     Normal,
-    /// These and [`ManagerConfig::fixed_names`] and no others, all of them as far as [`ManagerConfig::max_peers`] and
+    /// Only these peers and [`ManagerConfig::fixed_names`], all of them as far as [`ManagerConfig::max_peers`] and
     /// bans allow. At most 100,000, and at least one if there is no name.
     Fixed(Vec<SocketAddr>),
 }
 
 impl ManagerConfig {
-    /// Returns the defaults for `network` with these peers and no others.
+    /// Returns the defaults for `network` with only these peers.
     pub fn with_fixed_peers(network: Network, peers: Vec<SocketAddr>) -> Self {
         Self { mode: DialMode::Fixed(peers), ..Self::new(network) }
     }
 
-    /// Computes the maximum of peers of one range of addresses.
+    /// Returns the maximum number of peers in one range of addresses.
     pub fn max_per_group(&self) -> usize {
         let share = self.max_peers as u64 * u64::from(self.max_per_group_percent) / 100;
         usize::try_from(share).unwrap_or(usize::MAX).max(self.max_per_host)
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_addresses_may_hold_what_one_host_may() {
+    fn the_limit_of_a_range_is_at_least_that_of_a_host() {
         let config = ManagerConfig {
             max_peers: 20,
             max_per_host: 8,

@@ -15,12 +15,12 @@ use crate::protocol::Network;
 use std::fmt;
 
 impl Config {
-    /// The defaults for `network` with a peer manager.
+    /// Returns the defaults for `network` with a peer manager.
     pub fn managed(network: Network) -> Self {
         Self { manager: Some(Box::new(ManagerConfig::new(network))), ..Self::new(network) }
     }
 
-    /// The four bytes that begin every message.
+    /// Returns the four bytes that begin every message.
     pub fn magic_bytes(&self) -> [u8; 4] {
         self.magic.unwrap_or_else(|| self.network.magic())
     }
@@ -58,7 +58,7 @@ impl Default for VersionRules {
     }
 }
 
-/// A field of the configuration is out of its range.
+/// The error for a field that is out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -76,7 +76,7 @@ impl ConfigError {
         Self::unless_compared(field, holds, rule, &[])
     }
 
-    /// Refuses `field` unless the rule holds that compares it with `others`.
+    /// Refuses `field` unless it satisfies the rule that compares it with `others`.
     fn unless_compared(field: Field, holds: bool, rule: &'static str, others: &'static [Field]) -> Result<(), Self> {
         if holds { Ok(()) } else { Err(Self { field, rule, others }) }
     }
@@ -135,7 +135,7 @@ mod tests {
         let good = || Config::managed(Network::Regtest);
         let managed = |change: fn(&mut ManagerConfig)| {
             let mut config = good();
-            change(config.manager.as_mut().expect("it is managed"));
+            change(config.manager.as_mut().expect("the configuration has a manager"));
             config
         };
         let total = limits::MAX_BUFFERED_TOTAL_BYTES;
@@ -152,9 +152,9 @@ mod tests {
             ),
             (Field::PongTimeout, &[], Config { pong_timeout: Duration::ZERO, ..good() }),
         ] {
-            let refused = config.validate().expect_err("it is wrong");
+            let refused = config.validate().expect_err("the configuration is invalid");
             assert_eq!((refused.field, refused.others), (field, others));
-            // A field that the text names is one that code finds in the list.
+            // The list must contain every field that the text names.
             let named = refused.rule.split(' ').filter_map(|word| Field::ALL.iter().find(|field| field.name() == word));
             assert!(named.clone().all(|named| others.contains(named)), "{refused}");
             assert_eq!(refused.to_string(), format!("configuration: {field} {}", refused.rule));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_rate_may_be_switched_off() {
+    fn the_minimum_rate_may_be_disabled() {
         assert_eq!(Config { min_body_bytes_per_second: 0, ..Config::default() }.validate(), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
-//! The one table of settings: name, type, default, what a change does to a running loop, and range.
+//! The one table of settings: name, type, default, effect of a change on a running loop, and range.
 //!
-//! A row makes a field of its struct, a [`Field`], the default, the checks of its range, and the comparison of two
-//! configurations. What compares several fields is checked in the struct's own `validate`.
+//! A row produces a field of its struct, a [`Field`], the default, the range checks, and the comparison of two
+//! configurations. Each struct's own `validate` checks the rules that compare several fields.
 
 use super::change::{Changes, Effect};
 use super::{ConfigError, DialMode};
@@ -11,12 +11,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A condition on one value, and how it is put in words behind the field's name.
+/// A condition on one value, and its wording after the field's name.
 type Rule<T> = (fn(&T) -> bool, &'static str);
 
-/// Makes the structs and [`Field`] of rows `Variant name: Type = default, effect, rules..;`.
+/// Declares the structs and [`Field`] from rows `Variant name: Type = default, effect, rules..;`.
 ///
-/// The effect is one of [`Effect`], `fixed` for what no running loop can change, or `part` for a struct of this table.
+/// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, or `part` for a struct of
+/// this table.
 macro_rules! settings {
     ($(
         $(#[$attribute:meta])*
@@ -122,7 +123,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 }
 
 settings! {
-    /// How a loop behaves.
+    /// The configuration of a loop.
     ///
     /// ```
     /// use peerloop::{Config, Network};
@@ -137,12 +138,12 @@ settings! {
         Network network: Network = network, fixed;
         /// The magic to use instead of the network's own, for private networks. Default none.
         Magic magic: Option<[u8; 4]> = None, fixed;
-        /// The protocol version we claim. Default 70016; anything else is for testing what a peer does about it.
+        /// The protocol version we claim. Default 70016; other values are for testing a peer's reaction.
         ProtocolVersion protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
         /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
         /// that answers `getheaders` and `getdata`: a node without a chain asks one peer that claims it for headers,
-        /// and waits for that one. With 0 an SV Node leaves our address out of its `addr` messages, and may refuse us
-        /// with `reject(version, 0x40)` where it dials us because another peer told it that we serve the chain.
+        /// and waits for that one. With 0 an SV Node omits our address from its `addr` messages. It may refuse us
+        /// with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the chain.
         Services services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
         UserAgent user_agent: String = concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
@@ -151,30 +152,31 @@ settings! {
         StartHeight start_height: i32 = 0, NextHandshakes;
         /// Whether peers may announce transactions to us. Default true.
         Relay relay: bool = true, NextHandshakes;
-        /// Which `version` messages are acceptable.
+        /// The rules for acceptable `version` messages.
         VersionRules version_rules: VersionRules = VersionRules::default(), part;
-        /// The most connections at once, both directions, each [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES) at the most
+        /// The most connections at once, both directions. Each costs at most [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES)
         /// plus its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
         MaxLinks max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
-        /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are closed.
-        /// Default no limit but [`Config::max_links`].
+        /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are
+        /// closed. Default no limit but [`Config::max_links`].
         MaxInbound max_inbound: usize = usize::MAX, NewConnections;
         /// Time for a TCP connection. Over zero; default 5 s.
         ConnectTimeout connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Time for a handshake. Over zero; default 10 s.
         HandshakeTimeout handshake_timeout: Duration = limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Pause between two pings of a peer; the first comes one interval after the handshake. Default 120 s; zero
+        /// Pause between two pings of a peer; the first is sent one interval after the handshake. Default 120 s; zero
         /// sends none.
         PingInterval ping_interval: Duration = limits::PING_INTERVAL, Now;
-        /// Time for a pong to a ping of ours. Over zero; default 30 s.
+        /// Time for the pong to one of our pings. Over zero; default 30 s.
         PongTimeout pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Largest payload of `block` and its kin; default 2^63 - 1.
+        /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`; default 2^63 - 1.
         MaxBlockBytes max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
-        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A loop
-        /// that takes a lower one announces it and still takes what it has announced before.
+        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A
+        /// loop whose limit is lowered announces the new one and still accepts payloads up to the one announced
+        /// before.
         MaxMessageBytes max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
                 |bytes| (limits::MAX_LEGACY_PAYLOAD_BYTES..=1_000_000_000).contains(bytes),
@@ -191,43 +193,43 @@ settings! {
             (|list| is_each_once(list.iter().map(|(command, _)| command)), "must have each command once"),
             (
                 |list| list.iter().all(|(command, _)| command.is_well_formed()),
-                "must have commands of printable ASCII, for no other is delivered",
+                "must have commands of printable ASCII, because no other is delivered",
             ),
             (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
-        /// Most bytes of payload that are being gathered at any moment, for all peers together. Default 256 MiB.
+        /// Most payload bytes that are gathered at any moment, for all peers together. Default 256 MiB.
         MaxBufferedTotalBytes max_buffered_total_bytes: u64 = limits::MAX_BUFFERED_TOTAL_BYTES, Now;
-        /// Least rate of a payload that is arriving, in bytes per second over 60 s: below it the peer is closed, at it
-        /// the payload may take any time. 0 to 1,000,000,000; default 1,024. With 0 it is too slow only when nothing of
-        /// it has come for 60 s, so that a drip holds what has arrived for as long as it goes on. The header has 20 s
-        /// in any case.
+        /// Lowest rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
+        /// the payload may last any time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow only when
+        /// none of it has arrived for 60 s, so that a peer that sends single bytes occupies the buffer as long as it
+        /// likes. The header has 20 s in any case.
         MinBodyBytesPerSecond min_body_bytes_per_second: u64 = limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
-        /// How the loop finds, keeps and refuses peers by itself. Default none: it connects only on request, and
-        /// its only caps are [`Config::max_links`] and [`Config::max_inbound`].
+        /// The peer manager, which finds, keeps and refuses peers. Default none: the loop connects only on request,
+        /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
         Manager manager: Option<Box<ManagerConfig>> = None, part;
-        /// Whether an exact wake-up is met by polling through its last millisecond. Default true; without it the loop
+        /// Whether an exact wake-up is met by polling through its last millisecond. Default true. Without it the loop
         /// uses less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own
         /// lag.
         Spin spin: bool = true, Now;
-        /// Whether the loop measures what [each peer costs](crate::stats::PeerCost): one more look at the clock for
+        /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), with one more clock reading for
         /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
         /// Default false.
         MeasurePeers measure_peers: bool = false, Now;
-        /// The seed of all randomness. Default none: taken from the operating system.
+        /// The seed of all randomness. Default none: the operating system provides it.
         Seed seed: Option<u64> = None, fixed;
     }
 
-    /// Which `version` messages are acceptable.
+    /// The rules for acceptable `version` messages.
     ///
-    /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing for
-    /// any text; one without is looked for anywhere in it; an empty one matches none. The lists are read in the order
-    /// of the fields, so an agent of Bitcoin SV is accepted although it names another chain, too. One that is in none
-    /// of them is accepted, for no list of good nodes is ever complete.
+    /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing
+    /// for any text; a pattern without `*` may match anywhere in it; an empty pattern matches none. The lists are
+    /// checked in the order of the fields, so an agent of Bitcoin SV is accepted even if it names another chain too.
+    /// An agent in no list is accepted, because no list of good nodes is ever complete.
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
         /// Lowest protocol version. Default 31800.
         MinProtocolVersion min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
-        /// Agents that are refused whatever they are. Default none.
+        /// Agents that are always refused. Default none.
         BannedAgents banned_agents: Vec<String> = Vec::new(), NextHandshakes;
         /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
         BitcoinSvAgents bitcoin_sv_agents: Vec<String> =
@@ -237,42 +239,42 @@ settings! {
             owned(&["satoshi", "Bitcoin Core", "btc", "abc", "cash", "bch"]), NextHandshakes;
     }
 
-    /// How a loop finds, keeps and refuses peers by itself.
+    /// The configuration of the peer manager.
     #[derive(Clone, Debug, PartialEq)]
     struct ManagerConfig, pub new(network) {
-        /// Which peers the manager dials. Default [`DialMode::Normal`].
+        /// The peers that the manager dials. Default [`DialMode::Normal`].
         Mode mode: DialMode = DialMode::Normal, NextDials,
             (|mode| mode.is_dialable(), "fixed peers need an address and a port");
-        /// Fixed peers that are known by name, each dialled at one of its addresses beside those of
-        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`, with [`ManagerConfig::default_port`] if there is
-        /// none. The next address is tried when one fails, and after the last the name is resolved again. At most 64;
-        /// default none; without effect in [`DialMode::Normal`].
+        /// Fixed peers that are known by name, each dialled at one of its addresses in addition to those of
+        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`, with [`ManagerConfig::default_port`] if there
+        /// is none. When an address fails, the next one is tried; after the last, the name is resolved again. At most
+        /// 64; default none; ignored in [`DialMode::Normal`].
         FixedNames fixed_names: Vec<String> = Vec::new(), NextDials,
             (|names| names.len() <= limits::MAX_FIXED_NAMES, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// Peers to have: below it the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
+        /// Peers wanted: below this number the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
         TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
-        /// Most peers, both directions and those being dialled together; a peer above it gets a `reject`. 1
-        /// to [`Config::max_links`](crate::Config::max_links); default 20.
+        /// Most peers, both directions, including those being dialled; a further peer gets a `reject`. 1 to
+        /// [`Config::max_links`](crate::Config::max_links); default 20.
         MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
-        /// Addresses to accept connections at; one that cannot be bound is tried again. At most 64; default none.
+        /// Addresses to accept connections at; one that cannot be bound is retried. At most 64; default none.
         Listen listen: Vec<SocketAddr> = Vec::new(), Listeners,
             (|list| list.len() <= limits::MAX_LISTENERS, "has at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
-        /// Names whose addresses are peers, asked at the start and every hour in [`DialMode::Normal`]. At most 64;
+        /// Names whose addresses are peers, queried at the start and every hour in [`DialMode::Normal`]. At most 64;
         /// default the network's own.
         DnsSeeds dns_seeds: Vec<String> = network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// The port of an address that came without one. 1 to 65,535; default the network's own.
+        /// The port of an address without one. 1 to 65,535; default the network's own.
         DefaultPort default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
-        /// Restarts at once of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero for
-        /// none.
+        /// Immediate restarts of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero
+        /// for none.
         MaxRestarts max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
         /// The window in which restarts are counted. Over zero; default an hour.
         RestartWindow restart_window: Duration = limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
-        /// Pause after the first dial of an address that failed. Over zero; default 5 s.
+        /// Pause after an address's first failed dial. Over zero; default 5 s.
         InitialBackoff initial_backoff: Duration = limits::INITIAL_BACKOFF, NextDials, LONGER_THAN_ZERO;
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
         BackoffMultiplier backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
@@ -282,35 +284,34 @@ settings! {
         /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
         MaxRetries max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
-        /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; no bound for the dials
-        /// of a fixed list. Over zero; default 8.
+        /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; it does not limit the
+        /// dials of a fixed list. Over zero; default 8.
         MaxPerHost max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
             (|peers| *peers > 0, "must be above zero");
-        /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at least
-        /// [`ManagerConfig::max_per_host`]. 1 to 100; default 100, for all loopback and private addresses are one
-        /// range.
+        /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at
+        /// least [`ManagerConfig::max_per_host`]. 1 to 100; default 100, because all loopback and private addresses
+        /// are one range.
         MaxPerGroupPercent max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
-        /// Connections of one host that are accepted per second once its burst of twice as many is used up. Over zero;
+        /// Connections of one host that are accepted per second, after an initial burst of twice as many. Over zero;
         /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
-        /// Whether an accepted peer is closed for a new one if all slots are taken. Default false.
+        /// Whether an accepted peer is closed for a new one if no slot is free. Default false.
         EvictInbound evict_inbound: bool = false, NewConnections;
         /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
         BanScore ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
-        /// Hosts to which no cap, rate or ban applies, each with the length of its prefix in bits. At most 1,024;
-        /// default none.
+        /// Hosts that are exempt from all caps, rates and bans, each with the length of its prefix in bits. At most
+        /// 1,024; default none.
         Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "has at most 1,024 networks"),
             (|list| list.iter().all(is_network), "has prefixes of at most 32 or 128 bits");
-        /// Whether peers are asked for addresses, whether theirs go into the book, and whether `getaddr` is answered.
-        /// The handler gets `addr` and `getaddr` as if nobody else read them; one that answers by itself turns this
-        /// off. Default true; without effect in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
-        /// peer.
+        /// Whether peers are asked for addresses, whether theirs are added to the book, and whether `getaddr` is
+        /// answered. The handler still gets `addr` and `getaddr`; a handler that answers them itself turns this off.
+        /// Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
         LearnAddresses learn_addresses: bool = true, Now;
     }
 }

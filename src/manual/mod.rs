@@ -1,12 +1,12 @@
-//! The manual: what one wants to know before reading the code.
+//! The manual.
 //!
-//! - [`architecture`]: the parts, what each owns, and what none of them does
+//! - [`architecture`]: the parts, their responsibilities and their limits
 //! - [`run_loop`]: the turn, step by step, and how to embed it
-//! - [`peer_manager`]: whom the loop dials, lets in, keeps out and remembers by itself, and what that costs
+//! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the costs
 //! - [`testing`]: how all of it is checked, and how to run the checks
-//! - `simulator`: the loop in a hostile virtual world, and what a new capability adds to it (feature `sim`)
-//! - [`requirements`]: what the engine has to do, row by row, and the test that shows it
-//! - [`changelog`]: what changed
+//! - `simulator`: the loop in a hostile virtual world, and how to extend it for a new capability (feature `sim`)
+//! - [`requirements`]: the requirements on the engine, row by row, and the test that proves each
+//! - [`changelog`]: the changes
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -48,7 +48,7 @@ const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::Us
 const OF_V6_LISTENERS: [SocketOption; 4] =
     [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
-/// The longest single sleep, far below where the kernel's own arithmetic ends.
+/// The longest single sleep, far below the overflow of the kernel's own arithmetic.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The real kernel.
@@ -61,7 +61,7 @@ pub struct MioNet {
     sockets: Vec<Option<TcpStream>>,
     threads: Threads,
     refused: Vec<SocketOption>,
-    /// Refusals that the loop has not taken yet.
+    /// Refusals that the loop has not read yet.
     untaken: VecDeque<RefusedOption>,
     origin: std::time::Instant,
 }
@@ -89,8 +89,8 @@ impl MioNet {
         })
     }
 
-    /// Looks up names with `look_up`, which takes a host and a port, instead of the operating system's resolver. Each
-    /// call has a thread of its own and may block.
+    /// Looks up names with `look_up`, which receives a host and a port, instead of the operating system's resolver.
+    /// Each call has a thread of its own and may block.
     #[must_use]
     pub fn with_resolver(
         mut self,
@@ -151,7 +151,7 @@ impl MioNet {
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for MioNet {
-    /// The poller's descriptor: readable when [`Net::wait`] would find something.
+    /// Returns the poller's descriptor: readable when [`Net::wait`] would find something.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
     }

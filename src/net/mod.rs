@@ -1,10 +1,10 @@
 //! The seam to the kernel: every system call, both clocks, and nothing else.
 //!
-//! [`Net`] is what the [`Reactor`](crate::Reactor) runs on. [`MioNet`](crate::net::mio::MioNet) implements it with
-//! real sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot tell them apart.
-//! Sockets live inside the implementation under their link's slot, so nothing above this trait carries their type.
-//! An implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`]. Work that takes
-//! its time in any kernel, as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
+//! The [`Reactor`](crate::Reactor) runs on a [`Net`]. [`MioNet`](crate::net::mio::MioNet) implements it with real
+//! sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot distinguish them. Sockets live
+//! inside the implementation under their link's slot, so nothing above this trait carries their type. An
+//! implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`]. Work that is slow
+//! in any kernel, such as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
 
 pub mod mio;
 
@@ -60,15 +60,15 @@ pub trait Net {
     fn unix_time(&self) -> UnixTime;
 
     /// Sleeps until there is readiness or the wait expires, and replaces the contents of `ready` with at most
-    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that no event is left. It may return
-    /// early with none.
+    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that no more events are pending. It
+    /// may return early with none.
     ///
     /// # Errors
     ///
     /// When the poller itself fails. The loop ends then.
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()>;
 
-    /// Returns what ends a [`Net::wait`] from another thread.
+    /// Returns a handle that ends a [`Net::wait`] from another thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
     /// Opens a listener and returns its address; its readiness carries `Token::Listener(index)`.

@@ -1,4 +1,4 @@
-//! Jobs off the loop: what would block the loop's thread runs on other threads and completes later.
+//! Jobs off the loop: blocking work runs on other threads and completes later.
 //!
 //! The loop starts a job with [`Offload::resolve`] or [`Offload::persist`], never waits for it, and collects its
 //! [`Completion`] after a wake-up. [`Threads`] runs the jobs of a real loop; the simulator completes them in virtual
@@ -32,7 +32,7 @@ pub enum Completion {
 /// Runs jobs off the loop. No call blocks.
 pub trait Offload {
     /// Starts to look up the addresses of `name`. A port behind a colon in `name` replaces `port`. The completion
-    /// carries `query`; it may never come, so the caller needs a timeout of its own.
+    /// carries `query`; it may never arrive, so the caller needs a timeout of its own.
     ///
     /// # Errors
     ///
@@ -40,8 +40,8 @@ pub trait Offload {
     /// completion follows.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
 
-    /// Starts to make a batch of changes of the address book durable. Completions come in the order of the batches, and
-    /// one may cover several. Without a store, nothing is kept and the batch completes at once.
+    /// Starts to make a batch of changes of the address book durable. Completions arrive in the order of the batches,
+    /// and one may cover several. Without a store, nothing is kept and the batch completes at once.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
-//! A name whose servers do not respond delays no other. A thread ends with its look-up, and nothing joins it: it holds
-//! nothing of the loop but its end of the channel, so a look-up that hangs for ever costs one thread. At most
-//! [`MAX_RESOLVES`] look-ups are running or have results that were not taken.
+//! A name whose servers do not respond delays no other. A thread ends with its look-up, and nothing joins it: it owns
+//! only its end of the channel, so a look-up that hangs for ever costs one thread. At most [`MAX_RESOLVES`] look-ups
+//! are running or have results that were not collected.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
@@ -31,7 +31,7 @@ pub(super) struct Resolver {
     /// Cloned for each thread.
     answer: Sender<Resolved>,
     answers: Receiver<Resolved>,
-    /// Look-ups whose results were not taken.
+    /// Look-ups whose results were not collected.
     outstanding: usize,
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use std::sync::mpsc::SyncSender;
     use std::time::Duration;
 
-    /// Longer than any step takes, so that a test fails instead of hanging.
+    /// Longer than any step, so that a test fails instead of hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A waker that a test can wait for.
@@ -150,8 +150,8 @@ mod tests {
     }
 
     fn next(resolver: &mut Resolver, rung: &Receiver<()>) -> Resolved {
-        rung.recv_timeout(PATIENCE).expect("each answer wakes the loop");
-        resolver.take().expect("the answer is there before the waker is used")
+        rung.recv_timeout(PATIENCE).expect("no result woke the loop");
+        resolver.take().expect("the waker was called before the result was there")
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_which_name_and_why() {
+    fn a_failure_states_the_name_and_the_cause() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, _| Err(io::Error::other("the server is on fire")));
         resolver.ask(1, "seed.example:7", 1, &waker).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn look_ups_beyond_the_limit_are_refused_until_results_are_taken() {
+    fn look_ups_beyond_the_limit_are_refused_until_results_are_collected() {
         let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((refused.name.as_str(), &refused.cause), ("late.example", &ResolveCause::TooMany));
         go.send(()).unwrap();
         rung.recv_timeout(PATIENCE).unwrap();
-        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "a result that was not taken still counts");
+        assert!(resolver.ask(999, "late.example", 1, &waker).is_err(), "an uncollected result no longer counts");
         let first = resolver.take().unwrap().query;
         resolver.ask(999, "late.example", 1, &waker).unwrap();
         drop(go);
@@ -268,14 +268,14 @@ mod tests {
         resolver.ask(1, "slow.example", 1, &waker).unwrap();
         resolver.ask(2, "slow.example", 1, &waker).unwrap();
         drop(resolver);
-        assert_eq!(Arc::strong_count(&waker), 1, "the threads hold nothing of the loop");
+        assert_eq!(Arc::strong_count(&waker), 1, "a thread still holds the loop's waker");
         go.send(()).unwrap();
         go.send(()).unwrap();
         // The last thread that ends drops the look-up.
         while go.send(()).is_ok() {
             thread::yield_now();
         }
-        assert!(rung.try_recv().is_err(), "no wake-up comes for a dropped resolver");
+        assert!(rung.try_recv().is_err(), "a dropped resolver woke the loop");
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port
     Ok(())
 }
 
-/// Collects batches until none has arrived for `pause`, and returns whether more may come.
+/// Collects batches until none has arrived for `pause`, and returns whether more may arrive.
 fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause: Duration) -> bool {
     loop {
         match batches.recv_timeout(pause) {
@@ -229,9 +229,9 @@ mod tests {
     fn fault_e22_a_hanging_disk_does_not_delay_the_end() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
-        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second end does not wait again");
+        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second end waited again");
         drop(writer);
-        go.send(()).expect("the thread is still there");
+        go.send(()).expect("the thread has ended");
     }
 
     #[test]
@@ -239,6 +239,6 @@ mod tests {
         let (mut writer, go) = hanging();
         go.send(()).unwrap();
         assert_eq!(writer.join(Duration::from_secs(60)), Ok(()));
-        assert!(go.send(()).is_err(), "the store is closed");
+        assert!(go.send(()).is_err(), "the store is still open");
     }
 }

@@ -5,7 +5,7 @@ use crate::peer::{ConnectionState, ConnectionType};
 /// The number of connections by state and by type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// By the places of the type and the state.
+    /// Indexed by the positions of the type and the state.
     counts: [[usize; ConnectionState::ALL.len()]; ConnectionType::ALL.len()],
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_connection_is_counted_where_it_is() {
+    fn each_connection_is_counted_in_its_current_state() {
         let mut census = Census::default();
         for (place, connection_type) in ConnectionType::ALL.into_iter().enumerate() {
             assert_eq!(connection_type as usize, place);

@@ -6,7 +6,7 @@ use std::fmt;
 /// The number of connections that ended, by [`CloseReason::label`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CloseCounts {
-    /// By the place of the label.
+    /// Indexed by the position of the label.
     counts: [u64; CloseReason::LABELS.len()],
 }
 

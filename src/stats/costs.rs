@@ -1,8 +1,8 @@
 //! The cost of each peer, in a table beside the rows that exists only while costs are measured.
 //!
-//! The loop takes a mark when it starts to work on a link, and charges the link with everything up to the next mark:
-//! one clock reading for each link of a turn. The time includes the kernel's calls, the framer and the handler, even if
-//! the handler works for other peers.
+//! The loop makes a mark when it starts to work on a link, and charges the link with everything up to the next mark:
+//! one clock reading for each link of a turn. The time includes the kernel's calls, the framer and the handler, even
+//! if the handler works for other peers.
 
 use crate::id::LinkId;
 use crate::time::Instant;
@@ -38,7 +38,8 @@ struct Row {
     waits_since: Instant,
 }
 
-const _: () = assert!(size_of::<Row>() <= crate::limits::PEER_COST_BYTES, "the table costs what is said of it");
+const _: () =
+    assert!(size_of::<Row>() <= crate::limits::PEER_COST_BYTES, "a row of the table exceeds its documented size");
 
 /// The clock and the byte counters when the loop started to work on a link.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_add_up_and_are_not_left_to_the_next_owner_of_the_slot() {
+    fn costs_add_up_and_do_not_pass_to_the_next_owner_of_the_slot() {
         let mut costs = Costs::default();
         let (peer, next) = (LinkId::new(3, 0), LinkId::new(3, 1));
         assert_eq!(costs.of(peer, at(1)), PeerCost::default());
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_out_of_date_is_charged_nothing_and_takes_nothing_from_the_owner_of_its_slot() {
+    fn a_stale_id_is_not_charged_and_does_not_change_the_costs_of_its_slots_owner() {
         let mut costs = Costs::default();
         let (stale, owner) = (LinkId::new(0, 4), LinkId::new(0, 5));
         costs.charge(owner, &mark(10, 0, 0), &mark(15, 32, 7));
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_in_the_queue_counts_once_and_goes_on_while_something_waits() {
+    fn queueing_time_counts_once_and_runs_while_the_queue_is_not_empty() {
         let mut costs = Costs::default();
         let peer = LinkId::new(0, 5);
         let queued = |costs: &Costs, now| costs.of(peer, at(now)).queued.as_nanos();

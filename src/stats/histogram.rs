@@ -2,8 +2,8 @@
 //!
 //! Every latency is recorded in nanoseconds, from one nanosecond to 104 days, with three significant digits. A
 //! histogram is a fixed 352 KiB of addresses, of which a loop touches the pages it needs: 8 KiB for each doubling of
-//! the latency. All histograms have the same bounds, so that any two can be merged. Nothing here is ever serialised in
-//! the loop: a reader on another thread gets a whole histogram and gives a spare one for it, or gets a summary.
+//! the latency. All histograms have the same bounds, so that any two can be merged. The loop never serialises a
+//! histogram: a reader on another thread receives a whole histogram in exchange for a spare one, or a summary.
 
 use hdrhistogram::Histogram;
 use std::fmt;
@@ -14,10 +14,10 @@ use std::time::Duration;
 /// It is also the largest integer that every reader of JSON, and every HdrHistogram library, holds exactly.
 pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;
 
-/// Returns the rank of the sample that is the percentile `percent` of `count` samples: 1 for the first of them.
+/// Returns the rank of the percentile `percent` of `count` samples: 1 for the first sample.
 ///
-/// The rule of HdrHistogram's Java original: one ulp is taken off `percent` before the product is rounded up. A
-/// percentage that binary fractions cannot hold, such as 99.9, then does not reach one sample too far.
+/// The rule is that of HdrHistogram's Java original: `percent` is lowered by one ulp before the product is rounded
+/// up. Otherwise a percentage that binary fractions cannot represent, such as 99.9, would reach one sample too far.
 pub fn percentile_rank(percent: f64, count: u64) -> u64 {
     let percent = percent.next_down().clamp(0.0, 100.0);
     ((percent * count as f64 / 100.0).ceil() as u64).max(1)
@@ -30,9 +30,9 @@ pub struct LatencyHistogram {
 }
 
 impl LatencyHistogram {
-    /// An empty histogram.
+    /// Returns an empty histogram.
     pub fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_NANOS, 3).expect("the bounds are legal");
+        let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_NANOS, 3).expect("the bounds are valid");
         Self { histogram }
     }
 
@@ -42,17 +42,17 @@ impl LatencyHistogram {
         self.histogram.saturating_record(nanos.max(1));
     }
 
-    /// How many were recorded.
+    /// Returns the number of recorded latencies.
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Returns the latency that `percent` of all recorded ones do not exceed; none while empty.
+    /// Returns the latency that `percent` of all recorded ones do not exceed; `None` while empty.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         self.at_rank(percentile_rank(percent, self.count()))
     }
 
-    /// Returns the latency with this rank, 1 for the shortest; none beyond the longest.
+    /// Returns the latency with this rank, 1 for the shortest; `None` beyond the longest.
     pub fn at_rank(&self, rank: u64) -> Option<Duration> {
         if rank > self.count() {
             return None;
@@ -62,27 +62,27 @@ impl LatencyHistogram {
         Some(Duration::from_nanos(self.histogram.value_at_quantile(quantile)))
     }
 
-    /// Returns the shortest latency; none while empty.
+    /// Returns the shortest latency; `None` while empty.
     pub fn min(&self) -> Option<Duration> {
         self.of_some(self.histogram.min())
     }
 
-    /// Returns the longest latency; none while empty.
+    /// Returns the longest latency; `None` while empty.
     pub fn max(&self) -> Option<Duration> {
         self.of_some(self.histogram.max())
     }
 
-    /// Returns the mean; none while empty.
+    /// Returns the mean; `None` while empty.
     pub fn mean(&self) -> Option<Duration> {
         self.of_some(self.histogram.mean() as u64)
     }
 
-    /// Returns a figure that means something only if there are samples.
+    /// Returns a value that is meaningful only if there are samples.
     fn of_some(&self, nanos: u64) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// Returns the shape of the histogram in a few numbers.
+    /// Returns a summary of the histogram.
     pub fn summary(&self) -> LatencySummary {
         LatencySummary {
             count: self.count(),
@@ -93,24 +93,24 @@ impl LatencyHistogram {
         }
     }
 
-    /// Adds all that `other` holds.
+    /// Adds all samples of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("all latency histograms have the same bounds");
     }
 
-    /// Empties it and keeps its memory.
+    /// Removes all samples and keeps the memory.
     pub fn clear(&mut self) {
         self.histogram.reset();
     }
 
-    /// The histogram itself, for writing it to a file.
+    /// Returns the underlying histogram, for writing it to a file.
     pub fn as_hdr(&self) -> &Histogram<u64> {
         &self.histogram
     }
 }
 
 impl fmt::Debug for LatencyHistogram {
-    /// The shape of it; its thousands of slots would drown any message that mentions it.
+    /// Formats the summary; thousands of buckets would flood any message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LatencyHistogram").field(&self.summary()).finish()
     }
@@ -122,23 +122,23 @@ impl Default for LatencyHistogram {
     }
 }
 
-/// The shape of a histogram: what a report needs of it, without its 352 KiB.
+/// A summary of a histogram, without its 352 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LatencySummary {
-    /// How many were recorded; all else is none while none was.
+    /// The number of recorded latencies; the other fields are `None` while it is 0.
     pub count: u64,
-    /// The latency that half of them do not exceed.
+    /// The median.
     pub p50: Option<Duration>,
-    /// The latency that 99 % of them do not exceed.
+    /// The 99th percentile.
     pub p99: Option<Duration>,
-    /// The latency that 99.9 % of them do not exceed.
+    /// The 99.9th percentile.
     pub p999: Option<Duration>,
-    /// The longest.
+    /// The longest latency.
     pub max: Option<Duration>,
 }
 
-/// What a loop has counted since it began.
+/// The counters of a loop since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -146,37 +146,37 @@ pub struct Counters {
     pub turns: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that were accepted and closed at once, because there was no row for them.
+    /// Connections that were accepted and closed at once, because no row was free.
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
-    /// Times that accepting had to pause: for want of descriptors or memory, or because the listener itself failed.
+    /// Pauses of accepting: for lack of descriptors or memory, or because the listener itself failed.
     pub accept_pauses: u64,
-    /// Socket options that the system refuses, and that the loop does without.
+    /// Socket options that the system refuses and the loop works without.
     pub socket_options_refused: u64,
-    /// Listeners that the loop has opened by itself: those of the configuration, and new ones in place of broken ones.
+    /// Listeners that the loop opened by itself: those of the configuration, and replacements of broken ones.
     pub listeners_bound: u64,
-    /// Addresses that could not be listened at, each try counted, and listeners that had to be closed.
+    /// Failed attempts to open a listener, and listeners that had to be closed.
     pub listen_failures: u64,
     /// Names that were looked up.
     pub names_resolved: u64,
     /// Names that could not be looked up.
     pub resolve_failures: u64,
-    /// Times that the book became durable.
+    /// Times that the address book became durable.
     pub batches_persisted: u64,
-    /// Times that the book could not be written any more.
+    /// Times that the address book could no longer be written.
     pub persist_failures: u64,
-    /// Addresses that peers have brought into the book.
+    /// Addresses that peers added to the book.
     pub addresses_learned: u64,
-    /// Addresses that peers were told because they asked.
+    /// Addresses sent to peers that asked for them.
     pub addresses_told: u64,
-    /// Reads and writes that had to pause, because the kernel had no memory for them.
+    /// Pauses of reading and writing because the kernel lacked memory.
     pub memory_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,
-    /// Bans that began, or began anew with another end.
+    /// Bans that started, or started again with another end.
     pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,
@@ -190,33 +190,33 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Pings answered.
     pub pings_answered: u64,
-    /// Pings queued for sending; one whose peer ends before that is never sent.
+    /// Pings queued for sending; a ping whose peer disconnects before that is never sent.
     pub pings_sent: u64,
-    /// Pongs that answered a ping of ours.
+    /// Pongs that answered one of our pings.
     pub pongs_received: u64,
-    /// Pongs that answered none: unsolicited, repeated, late or guessed.
+    /// Pongs that answered no ping: unsolicited, repeated, late or guessed.
     pub pongs_unmatched: u64,
-    /// Frames with a wrong checksum: dropped, or streamed before that was known.
+    /// Frames with a wrong checksum: dropped, or already streamed when it was detected.
     pub bad_checksums: u64,
-    /// Frames dropped for a command that is no legal name.
+    /// Frames dropped because their command is not a valid name.
     pub malformed_commands: u64,
     /// Frames dropped because the handler did not want them.
     pub discarded: u64,
-    /// Frames dropped because they were larger than what is gathered of their command.
+    /// Frames dropped because they exceeded the buffer limit of their command.
     pub over_buffer_limit: u64,
-    /// Frames dropped because all links together gathered too much.
+    /// Frames dropped because all links together buffered too much.
     pub no_buffer_room: u64,
-    /// Messages of the engine's own that could not be decoded and were ignored.
+    /// Messages for the engine itself that could not be decoded and were ignored.
     pub undecodable: u64,
-    /// Messages before the end of the handshake that are no part of it, ignored.
+    /// Messages that arrived before the end of the handshake without belonging to it, ignored.
     pub before_handshake: u64,
-    /// Veracks that came before the version.
+    /// Veracks that arrived before the version.
     pub early_veracks: u64,
     /// Second versions and veracks, ignored.
     pub duplicate_handshakes: u64,
-    /// Events whose link was gone already.
+    /// Events whose link had already been removed.
     pub stale_events: u64,
-    /// Timers that were looked at before their link's deadline, because it had moved.
+    /// Timers that fired before their link's deadline, because it had moved.
     pub timers_rearmed: u64,
     /// Deadlines that passed.
     pub timeouts: u64,
@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_out_of_range_counts_at_its_end() {
+    fn values_out_of_range_count_at_its_ends() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!((histogram.min(), histogram.max(), histogram.percentile(99.0)), (None, None, None));
         histogram.record(Duration::ZERO);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_of_minutes_is_not_cut() {
+    fn latencies_of_minutes_are_not_clipped() {
         for secs in [61, 3_600, 86_400, 9_000_000] {
             let mut histogram = LatencyHistogram::new();
             histogram.record(Duration::from_secs(secs));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_tells_the_few_from_the_many() {
+    fn a_summary_separates_the_few_slow_samples_from_the_many() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!(histogram.summary(), LatencySummary::default());
         for tenths in 1..=10_000 {
@@ -268,19 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_of_whole_samples_is_not_one_sample_too_far() {
+    fn a_percentile_with_an_exact_rank_does_not_reach_the_next_sample() {
         let mut histogram = LatencyHistogram::new();
         (1..=1_000).for_each(|nanos| histogram.record(Duration::from_nanos(nanos)));
         let nanos = |percent| histogram.percentile(percent).unwrap().as_nanos();
         assert_eq!([50.0, 99.0, 99.9, 99.91, 100.0].map(nanos), [500, 990, 999, 1_000, 1_000]);
         assert_eq!([0.0, 0.1, 0.2, 7.0, 55.0, 57.0].map(nanos), [1, 1, 2, 70, 550, 570]);
-        assert_eq!(percentile_rank(10.21, 10_000), 1_021, "rounding alone makes it 1,022");
+        assert_eq!(percentile_rank(10.21, 10_000), 1_021, "plain rounding up gives 1,022");
         assert_eq!((histogram.at_rank(1_000), histogram.at_rank(1_001)), (Some(Duration::from_micros(1)), None));
     }
 
     proptest! {
-        /// The rank is the least whole number that is not below the exact fraction, as long as floats tell neighbouring
-        /// fractions apart: up to 2^50 hundredths of the last decimal.
+        /// The rank is the smallest integer not below the exact fraction, as long as floats distinguish neighbouring
+        /// fractions: up to 2^50 hundredths of the last decimal.
         #[test]
         fn ranks_are_those_of_exact_arithmetic(
             decimals in 0u32..=6,

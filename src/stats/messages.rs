@@ -3,10 +3,10 @@
 use crate::protocol::CommandName;
 use std::fmt;
 
-/// Messages of the protocol's commands, and of all others together.
+/// Counts of the protocol's commands, and of all other commands together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MessageCounts {
-    /// By [`CommandName::place`].
+    /// Indexed by [`CommandName::place`].
     counts: [MessageCount; CommandName::ALL.len() + 1],
 }
 
@@ -54,7 +54,7 @@ impl Default for MessageCounts {
 }
 
 impl fmt::Debug for MessageCounts {
-    /// Those that there were.
+    /// Formats the commands with a count above zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().filter(|(_, count)| count.messages > 0)).finish()
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_has_a_count_and_all_that_are_unknown_share_one() {
+    fn each_command_has_its_own_count_and_unknown_commands_share_one() {
         let mut counts = MessageCounts::default();
         for (at, command) in CommandName::ALL.into_iter().enumerate() {
             counts.add(command, at as u64);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_no_number_holds_stay_at_the_largest() {
+    fn the_sum_of_claimed_lengths_saturates() {
         let mut counts = MessageCounts::default();
         for command in [CommandName::TX, CommandName::BLOCK, CommandName::TX] {
             counts.add(command, u64::MAX - 1);

@@ -1,9 +1,8 @@
-//! What a loop knows of itself: gauges, counters and latencies, and what each peer costs it.
+//! Statistics of a loop: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Everything is kept up to date where it happens, at the cost of an addition, so that a report costs the same however
-//! many peers there are. What has a cause or a name is counted in a fixed table with a place for each of a closed
-//! list: nothing that a peer says makes a table grow. Only the [cost of each peer](PeerCost) takes memory per peer, and
-//! only when it is asked for.
+//! Every value is updated by an addition where its event occurs, so a report costs the same for any number of peers.
+//! Causes and names are counted in fixed tables with one entry for each item of a closed list: peers cannot make a
+//! table grow. Only the [cost of each peer](PeerCost) uses memory per peer, and only when it is enabled.
 
 mod census;
 mod closes;
@@ -22,7 +21,7 @@ pub use messages::{MessageCount, MessageCounts};
 use crate::stats::histogram::{Counters, LatencySummary};
 use std::time::Duration;
 
-/// What a loop has done so far, and what it is at.
+/// A loop's counters and current state.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -32,66 +31,66 @@ pub struct Stats {
     pub ready: usize,
     /// The links by state and by type.
     pub connections: Census,
-    /// The peers of the book; none without a manager.
+    /// The peers of the book; `None` without a manager.
     pub book: Option<BookCounts>,
-    /// Hosts that are banned; 0 without a manager.
+    /// Banned hosts; 0 without a manager.
     pub banned_hosts: usize,
-    /// Send queues that hold something: one for a link that takes less than it is sent, and a second one while a
-    /// message is fed to it and others wait behind that.
+    /// Non-empty send queues: one for a link that reads more slowly than it is sent to, and a second one while a
+    /// message is sent to it in parts and others wait behind that.
     pub send_queues: usize,
-    /// Bytes that wait in all send queues.
+    /// Waiting bytes in all send queues.
     pub waiting_bytes: u64,
-    /// Bytes held for large frames that are being gathered.
+    /// Bytes held for incomplete large frames.
     pub gathered_bytes: u64,
     /// Time since the loop began.
     pub uptime: Duration,
     /// Time spent working, not waiting.
     pub busy: Duration,
-    /// Time spent polling instead of sleeping, to meet exact wake-ups: the CPU is in use, and nothing is done.
+    /// Time spent polling instead of sleeping, to meet exact wake-ups: the CPU is in use, but no work is done.
     pub spinning: Duration,
     /// All counters.
     pub counters: Counters,
     /// Connections that ended, by reason.
     pub closes: CloseCounts,
-    /// Reports that wanted peers are not dialled, by cause.
+    /// Reports that wanted peers were not dialled, by cause.
     pub dial_holds: DialHoldCounts,
     /// Frames received, delivered or not, by command.
     pub received: MessageCounts,
-    /// Frames queued for sending, by command; those whose peer ends before are never sent.
+    /// Frames queued for sending, by command; frames whose peer disconnects before that are never sent.
     pub sent: MessageCounts,
-    /// How long dials took until the TCP connection was there. As all latencies since the loop began, or since its
-    /// histogram was [taken](crate::Handle::take_latencies) the last time.
+    /// Time from a dial to its TCP connection. Like all latencies here, it covers the time since the loop started or
+    /// since [`Handle::take_latencies`](crate::Handle::take_latencies) last cleared its histogram.
     pub connect: LatencySummary,
-    /// How long handshakes took, from the TCP connection on.
+    /// Time from the TCP connection to the end of the handshake.
     pub handshake: LatencySummary,
-    /// How long the pongs to our pings took: from the sending of a keepalive, which nobody planned, and from when a
-    /// ping of the handler's was due, so that a loop that is late with it shows here what that cost.
+    /// Time until the pongs to our pings: from the sending of a keepalive, which is unplanned, and from the planned
+    /// moment of a handler's ping, so that it includes the delay of a late loop.
     pub ping_rtt: LatencySummary,
-    /// How long each turn's work took.
+    /// Time of each turn's work.
     pub turn: LatencySummary,
-    /// How late the exact wake-ups were.
+    /// Delay of the exact wake-ups.
     pub loop_lag: LatencySummary,
-    /// How late the timer was that sends keepalive pings.
+    /// Delay of the timer that sends keepalive pings.
     pub keepalive_lag: LatencySummary,
 }
 
-/// How many peers the book has of each status.
+/// The number of the book's peers by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookCounts {
-    /// Nobody has tried them.
+    /// Never tried.
     pub unknown: usize,
-    /// They were connected.
+    /// Were connected.
     pub valid: usize,
-    /// They could not be connected.
+    /// Could not be connected.
     pub inaccessible: usize,
-    /// They are banned.
+    /// Banned.
     pub banned: usize,
 }
 
 impl Stats {
-    /// Connections that ended, by the labels of [`CloseReason::LABELS`](crate::CloseReason::LABELS), all of them in
-    /// their order.
+    /// Lists all of [`CloseReason::LABELS`](crate::CloseReason::LABELS) in their order, each with the number of
+    /// connections that ended for it.
     pub fn closed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.closes.iter()
     }
