@@ -430,7 +430,7 @@ fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
     "an argument is no text".to_owned()
 }
 
-/// The paragraphs of a parser's message before its usage, as one line.
+/// Returns the paragraphs of a parser's message before its usage, as one line.
 fn one_line(text: &str) -> String {
     let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut message = String::new();

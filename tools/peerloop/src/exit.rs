@@ -45,7 +45,7 @@ pub(crate) struct Failure {
 }
 
 impl Exit {
-    /// The number that the shell sees.
+    /// Returns the number that the shell sees.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -104,7 +104,7 @@ impl Stops {
 }
 
 impl Stop {
-    /// The signal's name.
+    /// Returns the signal's name.
     pub(crate) const fn signal(self) -> &'static str {
         match self {
             Self::HungUp => "SIGHUP",

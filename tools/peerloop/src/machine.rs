@@ -69,7 +69,7 @@ impl Machine {
         (peers as u64).saturating_mul(need.per_peer()).saturating_add(self.besides(need))
     }
 
-    /// The most peers that the descriptors allow.
+    /// Returns the most peers that the descriptors allow.
     pub(crate) fn max_peers(&self, need: Need) -> u64 {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
@@ -113,7 +113,7 @@ impl Machine {
         )))
     }
 
-    /// The number of ports that the system hands out per source address.
+    /// Returns the number of ports that the system hands out per source address.
     pub(crate) fn port_count(&self) -> Option<u64> {
         self.ports.map(|(first, last)| u64::from(last) - u64::from(first) + 1)
     }

@@ -78,7 +78,7 @@ impl Notices {
         thread.map_err(|error| Failure::machine(format!("starting the {name} thread: {error}")))
     }
 
-    /// The next notice; none when `timeout` passes first. Without a timeout it waits for as long as it takes.
+    /// Returns the next notice; none when `timeout` passes first. Without a timeout it waits for as long as it takes.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Option<Notice> {
         let Some(timeout) = timeout else { return self.receiver.recv().ok() };
         self.receiver.recv_timeout(timeout).ok()

@@ -18,7 +18,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// All its addresses, lowest first.
+    /// Returns all its addresses, lowest first.
     pub(crate) fn addresses(self) -> impl Iterator<Item = IpAddr> {
         (0..self.count).map(move |offset| match self.first {
             IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() + offset)),

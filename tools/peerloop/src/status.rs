@@ -26,8 +26,8 @@ impl Watch {
         Self { before: Stats::default(), pending: handle.stats().ok() }
     }
 
-    /// The line, if the loop has answered since the last time it was asked, and asks again. It begins with what `state`
-    /// tells, and goes on with the rates of `shown` and of the bytes.
+    /// Returns the line, if the loop has answered since the last time it was asked, and asks again. It begins with
+    /// what `state` tells, and goes on with the rates of `shown` and of the bytes.
     pub(crate) fn line<C>(
         &mut self,
         handle: &Handle<C>,

@@ -26,7 +26,7 @@ const MAX_PERCENTILES: usize = 12;
 /// The shortest time that a run or a step of it is given.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
-/// A count above zero: `1000`, `1.5k`, `2m`.
+/// Returns a count above zero: `1000`, `1.5k`, `2m`.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     let refused = || format!("`{text}` is no count: use a whole number above zero, for example 1000 or 1.5k");
     let (digits, zeros) = match text.as_bytes().last() {
@@ -81,7 +81,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-/// A rate above zero.
+/// Returns a rate above zero.
 pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
     parse_rate(text).and_then(|rate| match rate.is_zero() {
         true => Err(format!("`{text}` must be above zero")),
@@ -92,7 +92,7 @@ pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
 /// Units of sizes, each 1,024 of the one before.
 const SIZE_UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/// An amount of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
+/// Returns an amount of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let refused = || format!("`{text}` is no size: use a number of bytes, or one with a unit, for example 2MiB");
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -114,7 +114,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     if is_exact { Ok(bytes as u64) } else { Err(refused()) }
 }
 
-/// An amount of bytes in the largest unit that it is a multiple of, as [`parse_bytes`] reads it.
+/// Returns an amount of bytes in the largest unit that it is a multiple of, as [`parse_bytes`] reads it.
 pub(crate) fn write_bytes(bytes: u64) -> String {
     let power = (bytes.trailing_zeros() as usize / 10).min(SIZE_UNITS.len() - 1);
     match bytes {
@@ -123,7 +123,7 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
     }
 }
 
-/// A duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
+/// Returns a duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| match error {
         humantime::DurationError::NumberOverflow => format!("`{text}` is too long a duration"),
@@ -132,7 +132,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// A duration above zero.
+/// Returns a duration above zero.
 pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> {
     parse_duration(text).and_then(|duration| match duration.is_zero() {
         true => Err(format!("`{text}` must be longer than zero")),
@@ -140,7 +140,7 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
     })
 }
 
-/// A time that something may take: none, or 1 ms and more.
+/// Returns a time that something may take: none, or 1 ms and more.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         time if time.is_zero() || time >= MIN_TIME => Ok(time),
@@ -148,7 +148,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time that something takes: 1 ms and more.
+/// Returns a time that something takes: 1 ms and more.
 pub(crate) fn parse_time_above_zero(text: &str) -> Result<Duration, String> {
     parse_duration_above_zero(text).and_then(|_| parse_time(text))
 }
@@ -200,7 +200,7 @@ pub(crate) fn port_mistake(port: &str) -> Option<String> {
 }
 
 impl Percentile {
-    /// The head of its column.
+    /// Returns the head of its column.
     pub(crate) fn heading(&self) -> String {
         if self.percent == 100.0 { "max".to_owned() } else { format!("p{}", self.label) }
     }
@@ -230,7 +230,7 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// A latency with three digits at the most: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+/// Returns a latency with three digits at the most: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
 pub(crate) fn show_latency(latency: Duration) -> String {
     let nanos = latency.as_nanos() as f64;
     match latency.as_nanos() {
@@ -244,7 +244,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// A time of run, in seconds: `10 s`, `2.5 s`; below a tenth of one in milliseconds.
+/// Returns a time of run, in seconds: `10 s`, `2.5 s`; below a tenth of one in milliseconds.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -279,13 +279,13 @@ pub(crate) fn unix_time(time: SystemTime) -> (UnixTime, u32) {
     }
 }
 
-/// A number of things: `1 peer`, `2 peers`.
+/// Returns a number of things: `1 peer`, `2 peers`.
 pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
-/// An amount of bytes: `512 B`, `46.9 KiB`.
+/// Returns an amount of bytes: `512 B`, `46.9 KiB`.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1_024 {

@@ -195,7 +195,7 @@ mod tests {
         (reactor.into_handler(), dialled)
     }
 
-    /// An address at which nobody listens.
+    /// Returns an address at which nobody listens.
     fn refusing() -> SocketAddr {
         "127.0.0.1:1".parse().unwrap()
     }

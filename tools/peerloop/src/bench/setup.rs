@@ -128,7 +128,7 @@ impl Setup {
         self.rate.as_per_second() / self.connections as f64
     }
 
-    /// The targets as one word of a message.
+    /// Returns the targets as one word of a message.
     pub(crate) fn target_text(&self) -> String {
         if self.is_built_in() {
             return "the built-in node".to_owned();
@@ -194,7 +194,7 @@ impl Setup {
     }
 }
 
-/// The family that all source addresses have.
+/// Returns the family that all source addresses have.
 fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     let Some(first) = sources.first() else { return Ok(Family::Any) };
     match sources.iter().all(|source| source.is_ipv4() == first.is_ipv4()) {
@@ -203,7 +203,7 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     }
 }
 
-/// A seed that the report names, so that any run can be repeated.
+/// Returns a seed that the report names, so that any run can be repeated.
 pub(crate) fn drawn_seed() -> u64 {
     // The standard library keys its hashers from the system's randomness.
     RandomState::new().build_hasher().finish()

@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The line that describes the answer, if there is one.
+    /// Returns the line that describes the answer, if there is one.
     fn take_progress(&mut self) -> Option<String> {
         let Ok(answer) = self.pending.as_ref()?.try_take() else {
             self.pending = None;

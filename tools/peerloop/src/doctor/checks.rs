@@ -27,7 +27,7 @@ const TIME_WAIT_SECS: u64 = 60;
 /// A timer's node in the wheel, with room to grow, and the list entries of a link.
 const BESIDE_ROW_BYTES: u64 = 64;
 
-/// All checks, in the order in which they are told.
+/// Returns all checks, in the order in which they are told.
 pub(super) fn all(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
     let findings = [
         descriptors(facts, wanted),
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// Every finding that is not fine, by name.
+    /// Returns every finding that is not fine, by name.
     fn ailments(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
         let findings = all(facts, wanted(peers));
         for finding in &findings {

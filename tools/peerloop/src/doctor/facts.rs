@@ -139,7 +139,7 @@ fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// The word after `tw` in the line of TCP.
+/// Returns the word after `tw` in the line of TCP.
 fn parse_time_wait(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_whitespace().skip_while(|word| *word != "tw");

@@ -29,7 +29,7 @@ struct Check<'a> {
     change: Option<&'a str>,
 }
 
-/// The findings for people.
+/// Returns the findings for people.
 pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
     let mut page = Page(format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network));
     for Finding { name, verdict, value, means, change } in findings {
@@ -49,7 +49,7 @@ pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
         )
 }
 
-/// The findings for programs.
+/// Returns the findings for programs.
 pub(super) fn json(findings: &[Finding], wanted: Wanted, exit: Exit) -> String {
     let checks = findings.iter().map(|Finding { name, verdict, value, means, change }| Check {
         name,

@@ -92,13 +92,13 @@ enum FileId {
 }
 
 impl FileId {
-    /// The identity of a file or a pipe; none of a device, which keeps nothing that could be lost.
+    /// Returns the identity of a file or a pipe; none of a device, which keeps nothing that could be lost.
     fn of(metadata: &Metadata) -> Option<Self> {
         let is_kept = metadata.is_file() || metadata.file_type().is_fifo();
         is_kept.then(|| Self::File { device: metadata.dev(), inode: metadata.ino() })
     }
 
-    /// The identity of what a stream of this process goes to.
+    /// Returns the identity of what a stream of this process goes to.
     fn of_stream(stream: &impl AsFd) -> Option<Self> {
         let stream = File::from(stream.as_fd().try_clone_to_owned().ok()?);
         Self::of(&stream.metadata().ok()?)

@@ -14,7 +14,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// A line of parts behind a label; those that do not fit go on below the first.
+    /// Returns a line of parts behind a label; those that do not fit go on below the first.
     pub(crate) fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
         self.0.push_str(label);
         let indent = label.chars().count();
@@ -35,7 +35,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// A sentence behind a label.
+    /// Returns a sentence behind a label.
     pub(crate) fn sentence(&mut self, label: &str, sentence: &str) {
         self.parts(label, " ", sentence.split(' '));
     }

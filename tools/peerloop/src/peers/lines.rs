@@ -80,14 +80,14 @@ struct BanLine {
     until: Option<i64>,
 }
 
-/// All of it as one document.
+/// Returns all of it as one document.
 pub(super) fn document(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
     let document =
         Document { peers: peers.iter().map(PeerLine::of).collect(), bans: bans.iter().map(BanLine::of).collect() };
     serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| unwritten(&error))
 }
 
-/// All of it, one on each line.
+/// Returns all of it, one on each line.
 pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
     let peers = peers.iter().map(|peer| Line::Peer(PeerLine::of(peer)));
     let bans = bans.iter().map(|ban| Line::Ban(BanLine::of(ban)));
@@ -107,7 +107,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// The changes that the lines are, or what is wrong with them.
+/// Returns the changes that the lines are, or what is wrong with them.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());

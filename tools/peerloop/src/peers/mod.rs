@@ -141,7 +141,7 @@ fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
     Ok(store.list_all()?.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
 }
 
-/// The setting that has one more network, which a node that runs takes when it is told of it.
+/// Returns the setting that has one more network, which a node that runs takes when it is told of it.
 fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
     let manager = settings.node.config.manager.as_ref().expect("the settings are those of a managed loop");
     let mut networks = manager.trusted.clone();

@@ -3,7 +3,7 @@
 use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStatus};
 
-/// A line for each, and how many there are.
+/// Returns a line for each, and how many there are.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     let addresses: Vec<String> = peers.iter().map(|peer| peer.address().to_string()).collect();
@@ -24,7 +24,7 @@ pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     text + &format!("peers {}, bans {}\n", peers.len(), bans.len())
 }
 
-/// All that is known of each.
+/// Returns all that is known of each.
 pub(super) fn each(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     for peer in peers {

@@ -55,7 +55,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// The address that is probed.
+    /// Returns the address that is probed.
     fn address(&self, target: &Target) -> SocketAddr {
         target.addresses[self.unreached.len()]
     }
@@ -132,7 +132,7 @@ fn probe(config: Config, prober: Prober, handle: SyncSender<Handle<Abort>>) -> R
     Ok(reactor.into_handler())
 }
 
-/// The target as it was typed, and all its addresses unless it is one itself.
+/// Returns the target as it was typed, and all its addresses unless it is one itself.
 fn shown(target: &Target) -> String {
     let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
     match addresses.len() {

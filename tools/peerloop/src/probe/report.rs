@@ -70,7 +70,7 @@ struct Peer {
     send_headers: bool,
 }
 
-/// The findings for people.
+/// Returns the findings for people.
 pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> String {
     let mut lines = vec![format!("probe {} on {network}", target.name), String::new()];
     let outcomes = outcomes(target, findings);
@@ -106,7 +106,7 @@ pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> St
     lines.join("\n") + "\n"
 }
 
-/// The outcome of each address of the target.
+/// Returns the outcome of each address of the target.
 fn outcomes(target: &Target, findings: &Findings) -> Vec<Outcome> {
     let tried = findings.unreached.len();
     let outcome = |(index, address): (usize, &SocketAddr)| Outcome {
@@ -121,7 +121,7 @@ fn outcomes(target: &Target, findings: &Findings) -> Vec<Outcome> {
     target.addresses.iter().enumerate().map(outcome).collect()
 }
 
-/// The findings for programs.
+/// Returns the findings for programs.
 pub(super) fn json(target: &Target, network: Network, findings: &Findings, exit: Exit) -> String {
     let step = |name, duration: Option<Duration>| duration.map(|duration| Step { name, ns: nanos(duration) });
     let steps = [

@@ -111,7 +111,7 @@ impl Log for Console {
     }
 }
 
-/// One line, whatever is in the text.
+/// Returns one line, whatever is in the text.
 fn line(level: Level, text: &str, now: SystemTime) -> String {
     format!("{} {:<5} {}", show_time(now), level.as_str().to_lowercase(), text.replace(char::is_control, "?"))
 }

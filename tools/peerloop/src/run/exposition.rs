@@ -89,7 +89,7 @@ pub(super) struct Snapshot {
     pub(super) ping_rtt: LatencyHistogram,
 }
 
-/// The exposition of one snapshot.
+/// Returns the exposition of one snapshot.
 pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String, fmt::Error> {
     let labels = [("network".into(), network.name().into())];
     let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
@@ -235,7 +235,7 @@ impl Metrics<'_> {
         Ok(())
     }
 
-    /// A histogram in the buckets that all nodes have, so that those of several can be added.
+    /// Returns a histogram in the buckets that all nodes have, so that those of several can be added.
     fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
         let mut encoder =
             self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;

@@ -275,7 +275,7 @@ impl Request {
     }
 }
 
-/// The path of a target, also of one in absolute form, as proxies send it: `http://host/path?query`.
+/// Returns the path of a target, also of one in absolute form, as proxies send it: `http://host/path?query`.
 fn path_of(target: &str) -> &str {
     let without_scheme = ["http://", "https://"].iter().find_map(|scheme| target.strip_prefix(scheme));
     let path = without_scheme.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
@@ -304,7 +304,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A server of a text, that tells how often it was asked for one.
+    /// Returns a server of a text, that tells how often it was asked for one.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

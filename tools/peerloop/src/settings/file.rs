@@ -73,7 +73,7 @@ impl SettingsFile {
         }
     }
 
-    /// All that it says. The first key that is no setting, and the first value of another kind, end it.
+    /// Returns all that it says. The first key that is no setting, and the first value of another kind, end it.
     pub(super) fn given(&self) -> Result<Vec<Given>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);

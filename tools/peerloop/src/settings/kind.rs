@@ -50,7 +50,7 @@ pub(super) enum Kind {
 
 const UNLIMITED: &str = "unlimited";
 
-/// The manager's part, which every configuration here has.
+/// Returns the manager's part, which every configuration here has.
 pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
     config.manager.as_mut().expect("the configuration is made with a manager")
 }
@@ -150,7 +150,7 @@ impl Kind {
         Ok(())
     }
 
-    /// The value as TOML; none if there is none.
+    /// Returns the value as TOML; none if there is none.
     pub(super) fn show(&self, node: &mut Node) -> Option<String> {
         let config = &mut node.config;
         Some(match self {
@@ -272,7 +272,7 @@ fn list(elements: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", elements.join(", "))
 }
 
-/// A basic string of TOML.
+/// Returns a basic string of TOML.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

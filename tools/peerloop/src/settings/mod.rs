@@ -105,8 +105,8 @@ impl Settings {
 }
 
 impl Effective {
-    /// The whole configuration as a file, each value with its source. What the network decides is a comment, so that
-    /// another network there brings its own.
+    /// Returns the whole configuration as a file, each value with its source. What the network decides is a comment,
+    /// so that another network there brings its own.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
@@ -183,7 +183,7 @@ impl Default for Node {
 }
 
 impl SettingFlags {
-    /// The flags of a command that has no setting but the book.
+    /// Returns the flags of a command that has no setting but the book.
     pub(crate) fn of_book(book: Option<&str>) -> Self {
         let given = |book: &str| {
             let setting = SETTINGS.iter().position(|setting| setting.name == "book").expect("it is in the table");

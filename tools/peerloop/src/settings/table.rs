@@ -138,7 +138,7 @@ pub(super) fn position_of(name: &str) -> Option<usize> {
 }
 
 impl Setting {
-    /// The name that the setting had before, if it had another.
+    /// Returns the name that the setting had before, if it had another.
     pub(super) fn former_name(&self) -> Option<&'static str> {
         FORMER_NAMES.iter().find(|(name, _)| *name == self.name).map(|&(_, former)| former)
     }

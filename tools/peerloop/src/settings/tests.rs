@@ -28,7 +28,7 @@ fn loaded(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Effective {
     load(typed, variables, text).unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-/// The one line about what is wrong with a file.
+/// Returns the one line about what is wrong with a file.
 #[track_caller]
 fn refused(text: &str) -> String {
     refusal(load(&[], &[], text))

@@ -87,7 +87,7 @@ impl Tally {
         self.violations += played.violations.len() as u64;
     }
 
-    /// One line: what was done.
+    /// Returns one line: what was done.
     pub(crate) fn line(&self, took: Duration) -> String {
         let done = self.done();
         format!("seeds {}  {done}  violations {}  took {}", self.worlds, self.violations, show_seconds(took))

@@ -85,12 +85,12 @@ impl Plan {
         }
     }
 
-    /// The command that repeats a seed.
+    /// Returns the command that repeats a seed.
     fn repeat(&self, seed: u64) -> String {
         format!("{COMMAND} --seeds 1 --seed {seed} --profile {}", self.worlds.name())
     }
 
-    /// The command that replays a tape.
+    /// Returns the command that replays a tape.
     fn replay(&self, path: &Path) -> String {
         format!("{COMMAND} --tape {} --profile {}", path.display(), self.worlds.name())
     }
@@ -226,7 +226,8 @@ struct Effort {
 /// A smaller tape may make a world of this many times as many calls; what takes more is taken for one that holds.
 const CALLS_FACTOR: u64 = 10;
 
-/// The smallest tape that breaks an invariant as a seed does; the seed itself if its own tape does not break it.
+/// Returns the smallest tape that breaks an invariant as a seed does; the seed itself if its own tape does not break
+/// it.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
     let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
@@ -264,7 +265,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(3_600);
 
-    /// A world in which what must hold does so unless eight of its draws are high.
+    /// Returns a world in which what must hold does so unless eight of its draws are high.
     fn play_dice(tape: &Tape, _profile: Profile, _patience: &Patience) -> Option<Played> {
         let dice = tape.stream(3);
         let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
@@ -274,8 +275,8 @@ mod tests {
         Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
     }
 
-    /// The same, but a world that draws 0 from another stream goes on for as long as there is patience, with so many
-    /// calls each time that it asks for that.
+    /// Returns the same, but a world that draws 0 from another stream goes on for as long as there is patience, with
+    /// so many calls each time that it asks for that.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;

@@ -88,7 +88,7 @@ impl Smaller {
     }
 }
 
-/// The rest for people: [`Find::text`] was printed before.
+/// Returns the rest for people: [`Find::text`] was printed before.
 pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     let smaller = find.and_then(|find| find.smaller.as_ref());
     let (tally, profile) = (run.tally.line(run.took), run.plan.worlds.name());
@@ -102,7 +102,7 @@ pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     }
 }
 
-/// The file of a tape: what it shows, in the first line, where it comes from, the world, and the draws.
+/// Returns the file of a tape: what it shows, in the first line, where it comes from, the world, and the draws.
 pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     let mut file = format!("# {}\n", find.violation.to_string().replace('\n', " "));
     let _ = writeln!(file, "# {} commit={} profile={}", find.origin, find.commit, plan.worlds.name());
@@ -115,7 +115,7 @@ pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     file + &tape.text
 }
 
-/// The commit that the sources of this program are at, `-dirty` if they were changed since.
+/// Returns the commit that the sources of this program are at, `-dirty` if they were changed since.
 fn commit() -> String {
     let describe = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let output = Command::new("git").args(describe).output().ok().filter(|output| output.status.success());
@@ -173,7 +173,7 @@ struct SmallerTape {
     replay: String,
 }
 
-/// The result for programs.
+/// Returns the result for programs.
 pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
     let (exit, reason) = match (find, run.tally.stops.exit()) {
         (Some(find), _) => (Exit::RunFailed, find.reason()),

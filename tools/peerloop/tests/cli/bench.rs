@@ -300,7 +300,7 @@ fn a_full_node_fails_the_run_and_is_told_from_a_dead_one() {
     }
 }
 
-/// The text in one line, as it was before it was broken into lines.
+/// Returns the text in one line, as it was before it was broken into lines.
 fn unbroken(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -31,7 +31,7 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// The one line on stderr that says what went wrong.
+    /// Returns the one line on stderr that says what went wrong.
     #[track_caller]
     pub(crate) fn complaint(&self) -> &str {
         let lines: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("peerloop: ")).collect();
@@ -89,7 +89,7 @@ impl Running {
         (node, address)
     }
 
-    /// A node on a free port that may open so many descriptors, and its address.
+    /// Returns a node on a free port that may open so many descriptors, and its address.
     pub(crate) fn serve_under(descriptors: u64) -> (Self, String) {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
@@ -105,7 +105,7 @@ impl Running {
         address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned()
     }
 
-    /// The first line on stdout.
+    /// Returns the first line on stdout.
     pub(crate) fn greeting(&mut self) -> String {
         let mut line = String::new();
         let stdout = self.stdout.as_mut().expect("it is open");

@@ -27,7 +27,7 @@ fn peers(book: &str, arguments: &[&str]) -> String {
     run.stdout
 }
 
-/// A book with what the lines say.
+/// Returns a book with what the lines say.
 fn filled(folder: &Folder) -> String {
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
     assert_eq!(peers(&book, &["import", &lines]), format!("imported into {book}: peers 2, bans 1\n"));
@@ -117,7 +117,7 @@ fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
     assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }
 
-/// A book that was cut in half.
+/// Returns a book that was cut in half.
 fn damaged(folder: &Folder) -> String {
     let whole = fs::read(filled(folder)).expect("it was filled");
     let book = folder.file("damaged");

@@ -55,7 +55,7 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 }
 
 impl Running {
-    /// A number of its status, from the line that begins so.
+    /// Returns a number of its status, from the line that begins so.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel tells it");
@@ -72,7 +72,7 @@ fn open(address: &str, opening: &[u8]) -> TcpStream {
     socket
 }
 
-/// The beginning of a message that the node gathers by itself.
+/// Returns the beginning of a message that the node gathers by itself.
 fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
     let header = Header { command: CommandName::PROTOCONF, payload_len, checksum: Some([0; 4]) };
     [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()

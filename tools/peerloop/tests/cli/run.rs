@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A node of the test network that dials nobody but `peers`; what it prints first is read.
+/// Returns a node of the test network that dials nobody but `peers`; what it prints first is read.
 fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
     let fixed: Vec<String> = peers.iter().map(|peer| format!("--fixed-peers={peer}")).collect();
     let fixed = fixed.iter().map(String::as_str);
@@ -440,7 +440,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     drop(server);
 }
 
-/// The whole answer to a request.
+/// Returns the whole answer to a request.
 fn get(address: &str, method: &str, accept: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it listens");
     let request = format!("{method} http://{address}/metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
@@ -450,7 +450,7 @@ fn get(address: &str, method: &str, accept: &str) -> String {
     text
 }
 
-/// The value of each sample.
+/// Returns the value of each sample.
 fn scrape(address: &str) -> BTreeMap<String, f64> {
     let text = get(address, "GET", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
     let (head, body) = text.split_once("\r\n\r\n").expect("there is a head");

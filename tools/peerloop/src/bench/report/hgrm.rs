@@ -68,7 +68,7 @@ fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
     text.push('\n');
 }
 
-/// The slots of one bucket: twice the number of values that are told apart, as a power of two.
+/// Returns the slots of one bucket: twice the number of values that are told apart, as a power of two.
 fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
     (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two()
 }

@@ -60,7 +60,7 @@ fn latencies(micros: impl IntoIterator<Item = u64>) -> LatencyHistogram {
     histogram
 }
 
-/// A run against the built-in node in which everything went well.
+/// Returns a run against the built-in node in which everything went well.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
@@ -89,7 +89,7 @@ fn measured() -> (Setup, Document) {
     (setup, document)
 }
 
-/// A run against two nodes, of which one was lost, that a signal ended and that cannot be trusted.
+/// Returns a run against two nodes, of which one was lost, that a signal ended and that cannot be trusted.
 fn failed() -> (Setup, Document) {
     let setup = setup(&["192.0.2.1:18444", "[2001:db8::2]:18444"]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);
