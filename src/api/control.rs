@@ -6,9 +6,9 @@
 
 use crate::address::Host;
 use crate::config::Field;
-use crate::error::{CloseReason, DialHold, NetworkFailure, Refusal, RefusedOption, ResolveCause};
+use crate::error::{CloseReason, DialHold, Misbehavior, NetworkFailure, Refusal, RefusedOption, ResolveCause};
 use crate::id::PeerId;
-use crate::manager::ban::{BanReason, Misconduct};
+use crate::manager::ban::BanReason;
 use crate::manager::store::StoreError;
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::subscribe::Queued;
@@ -103,8 +103,8 @@ pub enum ControlEvent {
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// The misbehaviour.
-        misconduct: Misconduct,
+        /// The misbehavior.
+        misbehavior: Misbehavior,
         /// The points added to the peer's score.
         points: u32,
         /// The peer's score with these points.
@@ -288,9 +288,9 @@ impl fmt::Display for ControlEvent {
             Self::RejectedOverCapacity { address, .. } => {
                 write!(f, "rejected {address}: the maximum of peers is reached")
             }
-            Self::PeerMisbehaved { address, misconduct, points, score, .. } => {
+            Self::PeerMisbehaved { address, misbehavior, points, score, .. } => {
                 let (points, verb) = (Counted(*points, "point"), if *points == 1 { "makes" } else { "make" });
-                write!(f, "{address} misbehaved: {misconduct}; {points} {verb} {score}")
+                write!(f, "{address} misbehaved: {misbehavior}; {points} {verb} {score}")
             }
             Self::PeerBanned { host, reason, until, peers_closed } => {
                 write!(f, "banned {host}: {reason}; ")?;
@@ -358,7 +358,7 @@ pub(crate) mod tests {
             ControlEvent::ConnectionRestarting { address, restarts: 1 },
             ControlEvent::InboundRejected { address, refusal: Refusal::TableFull { links: 1 } },
             ControlEvent::RejectedOverCapacity { peer, address },
-            ControlEvent::PeerMisbehaved { peer, address, misconduct: Misconduct::BadChecksums, points: 1, score: 2 },
+            ControlEvent::PeerMisbehaved { peer, address, misbehavior: Misbehavior::BadChecksums, points: 1, score: 2 },
             ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 0 },
             ControlEvent::PeerUnbanned { host },
             ControlEvent::PeerEvicted { peer, address },

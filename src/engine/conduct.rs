@@ -1,12 +1,11 @@
-//! Judges messages that belong to the handler: misconduct that shows without a chain, and without more of the payload
+//! Judges messages that belong to the handler: misbehavior that shows without a chain, and without more of the payload
 //! than its first count. SV Node 1.0.13 answers and charges the same. It never decodes a whole message.
 
 use super::Engine;
 use crate::api::Frame;
-use crate::error::{Misbehaviour, WireError};
+use crate::error::{Misbehavior, WireError};
 use crate::id::LinkId;
 use crate::limits::{MAX_EMPTY_GATHERED_BYTES, MAX_HEADERS_PER_MESSAGE, MAX_JUDGED_GATHERED_BYTES};
-use crate::manager::ban::Misconduct;
 use crate::protocol::CommandName;
 use crate::state::LoopState;
 use crate::wire::codec::Reader;
@@ -36,9 +35,9 @@ impl Engine {
             CommandName::HEADERS => self.judge_headers(id, frame.payload()),
             CommandName::SENDHDRSEN => self.judge_sendhdrsen(id),
             CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(&self.state) => {
-                self.misbehaved(id, Misconduct::UnwantedBloomFilter);
+                self.misbehaved(id, Misbehavior::UnwantedBloomFilter);
             }
-            CommandName::MEMPOOL if is_declined => self.misbehaved(id, Misconduct::UnwantedMempoolRequest),
+            CommandName::MEMPOOL if is_declined => self.misbehaved(id, Misbehavior::UnwantedMempoolRequest),
             command @ (CommandName::CREATESTRM | CommandName::STREAMACK) => self.refuse_stream(id, command),
             _ => {}
         }
@@ -47,7 +46,7 @@ impl Engine {
     fn judge_headers(&mut self, id: LinkId, payload: &[u8]) {
         // The node looks at the count before anything that it counts.
         match Reader::new(CommandName::HEADERS, payload).compact_size() {
-            Ok(count) if count > MAX_HEADERS_PER_MESSAGE => self.misbehaved(id, Misconduct::TooManyHeaders),
+            Ok(count) if count > MAX_HEADERS_PER_MESSAGE => self.misbehaved(id, Misbehavior::TooManyHeaders),
             Ok(_) => {}
             Err(error) => self.charge_overlong_size(id, b"headers", error),
         }
@@ -56,7 +55,7 @@ impl Engine {
     fn judge_sendhdrsen(&mut self, id: LinkId) {
         let Some(link) = self.state.links.table.get_mut(id) else { return };
         if link.prefers_enriched_headers {
-            return self.misbehaved(id, Misconduct::SecondSendHeaders);
+            return self.misbehaved(id, Misbehavior::SecondSendHeaders);
         }
         link.prefers_enriched_headers = true;
     }
@@ -65,7 +64,7 @@ impl Engine {
     pub(super) fn charge_overlong_size(&mut self, id: LinkId, message: &[u8], error: WireError) {
         if matches!(error, WireError::OverlongSize { .. }) {
             self.state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
-            self.misbehaved(id, Misconduct::OverlongSize);
+            self.misbehaved(id, Misbehavior::OverlongSize);
         }
     }
 
@@ -77,7 +76,7 @@ impl Engine {
             _ => (b"streamack", b"Invalid streamack"),
         };
         self.state.send_last_reject(id, message, RejectCode::NONSTANDARD, reason);
-        self.misbehaved(id, Misconduct::LateStreamSetup);
-        self.state.links.close(id, Misbehaviour::Intolerable.into(), self.state.clocks.now());
+        self.misbehaved(id, Misbehavior::LateStreamSetup);
+        self.state.links.close(id, Misbehavior::LateStreamSetup.into(), self.state.clocks.now());
     }
 }

@@ -6,10 +6,10 @@
 
 use super::Engine;
 use crate::api::Frame;
+use crate::error::Misbehavior;
 use crate::id::LinkId;
 use crate::limits::MAX_ADDRESSES_PER_MESSAGE;
 use crate::manager::GossipPeer;
-use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionType;
 use crate::protocol::CommandName;
 use crate::state::LoopState;
@@ -45,7 +45,7 @@ impl Engine {
         };
         if addresses.len() > MAX_ADDRESSES_PER_MESSAGE {
             if self.state.manager.as_ref().is_some_and(|manager| manager.gossips()) {
-                self.misbehaved(id, Misconduct::TooManyAddresses);
+                self.misbehaved(id, Misbehavior::TooManyAddresses);
             }
             return;
         }

@@ -9,10 +9,9 @@ use super::Engine;
 use super::greeting::HandshakeFrames;
 use crate::api::{ControlEvent, Event};
 use crate::bugs::canary;
-use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour};
+use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehavior};
 use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
-use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
 use crate::wire::{AssociationId, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
@@ -98,7 +97,7 @@ impl Handshake<'_> {
         if link.peer.handshake_mut().repeats_version() && !canary!(SecondVersionAccepted) {
             state.telemetry.counters.duplicate_handshakes += 1;
             state.send_reject(id, b"version", RejectCode::DUPLICATE, b"Duplicate version message");
-            return state.charge(id, Misconduct::SecondVersion);
+            return state.charge(id, Misbehavior::SecondVersion);
         }
         let version = match Version::decode(payload) {
             Ok(version) => version,
@@ -234,7 +233,7 @@ impl Handshake<'_> {
         };
         let Some(link) = links.table.get_mut(self.id) else { return };
         if !link.peer.apply_protoconf(max_recv_payload_bytes) {
-            return links.abort(self.id, Misbehaviour::SecondProtoconf.into());
+            return links.abort(self.id, Misbehavior::SecondProtoconf.into());
         }
         self.engine.tell(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, handler);
     }
@@ -244,7 +243,7 @@ impl Handshake<'_> {
         let state = &mut self.engine.state;
         let Some(link) = state.links.table.get_mut(self.id) else { return };
         if link.peer.send_headers_mode() {
-            return state.charge(self.id, Misconduct::SecondSendHeaders);
+            return state.charge(self.id, Misbehavior::SecondSendHeaders);
         }
         link.peer.set_send_headers_mode();
         self.engine.tell(self.id, Event::SendHeaders, handler);

@@ -7,7 +7,7 @@ use super::handshake::Handshake;
 use super::{Engine, conduct};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
 use crate::bugs::canary;
-use crate::error::{CloseReason, IoStep, Misbehaviour, WireError};
+use crate::error::{CloseReason, IoStep, Misbehavior, WireError};
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
@@ -17,7 +17,6 @@ use crate::limits::{
 use crate::link::blocks::{WriteBlock, worth_sharing};
 use crate::link::framer::{ChecksumVerdict, Delivery, DropCause, Framed, Input, Payload};
 use crate::manager::Manager;
-use crate::manager::ban::Misconduct;
 use crate::peer::{ConnectionState, create_pong_nonce};
 use crate::protocol::CommandName;
 use crate::state::{Links, LoopState};
@@ -273,7 +272,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         link.reject_code = None;
         let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
         if is_awaited && !link.peer.handshake_mut().count_message() {
-            state.links.abort(self.id, Misbehaviour::TooManyHandshakeMessages.into());
+            state.links.abort(self.id, Misbehavior::TooManyHandshakeMessages.into());
         }
     }
 
@@ -327,8 +326,8 @@ impl<'a, H: Handler> Intake<'a, H> {
             CommandName::CREATESTRM | CommandName::STREAMACK if has_version && state.manager.is_some() => {
                 self.engine.refuse_stream(self.id, command);
             }
-            _ if has_version => self.engine.misbehaved(self.id, Misconduct::MessageBeforeVerack),
-            _ => self.engine.misbehaved(self.id, Misconduct::MessageBeforeVersion),
+            _ if has_version => self.engine.misbehaved(self.id, Misbehavior::MessageBeforeVerack),
+            _ => self.engine.misbehaved(self.id, Misbehavior::MessageBeforeVersion),
         }
     }
 

@@ -15,7 +15,7 @@ pub enum BanReason {
     /// Its user agent is banned by configuration.
     BannedUserAgent,
     /// It broke the protocol, at once badly or too often.
-    Misbehaviour,
+    Misbehavior,
     /// The embedder asked for it.
     Manual,
 }
@@ -23,7 +23,7 @@ pub enum BanReason {
 impl BanReason {
     /// All reasons.
     pub const ALL: [Self; 5] =
-        [Self::NetworkMismatch, Self::BlockchainMismatch, Self::BannedUserAgent, Self::Misbehaviour, Self::Manual];
+        [Self::NetworkMismatch, Self::BlockchainMismatch, Self::BannedUserAgent, Self::Misbehavior, Self::Manual];
 
     /// A short name from a closed list, for counters, result files and the book.
     pub const fn label(self) -> &'static str {
@@ -31,7 +31,7 @@ impl BanReason {
             Self::NetworkMismatch => "network_mismatch",
             Self::BlockchainMismatch => "blockchain_mismatch",
             Self::BannedUserAgent => "banned_user_agent",
-            Self::Misbehaviour => "misbehaviour",
+            Self::Misbehavior => "misbehaviour",
             Self::Manual => "manual",
         }
     }
@@ -43,7 +43,7 @@ impl fmt::Display for BanReason {
             Self::NetworkMismatch => "it is on another network",
             Self::BlockchainMismatch => "its user agent is that of another blockchain's node",
             Self::BannedUserAgent => "its user agent is banned",
-            Self::Misbehaviour => "it misbehaved",
+            Self::Misbehavior => "it misbehaved",
             Self::Manual => "by hand",
         })
     }

@@ -4,7 +4,7 @@
 //! It judges the reason alone. The caller adds how far the connection had progressed and whether the host is trusted.
 
 use super::ban_reason::BanReason;
-use super::{CloseReason, Deadline, Incompatibility, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError};
+use super::{CloseReason, Deadline, Incompatibility, LocalCause, NetworkFailure, Penalty, Shortage, WireError};
 use log::Level;
 use std::io::ErrorKind;
 
@@ -98,8 +98,13 @@ impl CloseReason {
         };
         let ban = match self {
             // SV Node 1.2.2, net_processing.cpp ProcessMessages and net.cpp ReceiveMsgBytes: banned without a score
-            Self::Wire(WireError::BadMagic { network: None, .. } | WireError::OverLimit { .. })
-            | Self::Misbehaved(Misbehaviour::BanScore) => Some(BanReason::Misbehaviour),
+            Self::Wire(WireError::BadMagic { network: None, .. } | WireError::OverLimit { .. }) => {
+                Some(BanReason::Misbehavior)
+            }
+            Self::Misbehaved(misbehavior) => match misbehavior.penalty() {
+                Penalty::Points(_) => Some(BanReason::Misbehavior),
+                Penalty::Disconnect => None,
+            },
             Self::Wire(WireError::BadMagic { network: Some(_), .. })
             | Self::Incompatible(Incompatibility::Network { .. }) => Some(BanReason::NetworkMismatch),
             Self::Incompatible(Incompatibility::Blockchain) => Some(BanReason::BlockchainMismatch),
@@ -111,9 +116,6 @@ impl CloseReason {
                 | WireError::TooLong { .. }
                 | WireError::BadValue { .. }
                 | WireError::BadChecksum { .. },
-            )
-            | Self::Misbehaved(
-                Misbehaviour::TooManyHandshakeMessages | Misbehaviour::SecondProtoconf | Misbehaviour::Intolerable,
             )
             | Self::Incompatible(Incompatibility::ProtocolVersion { .. })
             | Self::TimedOut(_)

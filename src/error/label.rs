@@ -78,7 +78,7 @@ pub(super) mod tests {
         ETIMEDOUT,
     };
     use crate::error::{
-        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, WireError,
+        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, WireError,
     };
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
@@ -97,11 +97,11 @@ pub(super) mod tests {
             WireError::BadValue { command },
             WireError::BadChecksum { command },
         ];
-        let misbehaviour = [
-            Misbehaviour::TooManyHandshakeMessages,
-            Misbehaviour::SecondProtoconf,
-            Misbehaviour::Intolerable,
-            Misbehaviour::BanScore,
+        let misbehavior = [
+            Misbehavior::TooManyHandshakeMessages,
+            Misbehavior::SecondProtoconf,
+            Misbehavior::LateStreamSetup,
+            Misbehavior::SecondVersion,
         ];
         let incompatibility = [
             Incompatibility::ProtocolVersion { claimed: 1 },
@@ -135,7 +135,7 @@ pub(super) mod tests {
         ];
         let failure = |code| NetworkFailure::new(IoStep::Connect, &io::Error::from_raw_os_error(code));
         let mut reasons: Vec<CloseReason> = wire.map(CloseReason::Wire).to_vec();
-        reasons.extend(misbehaviour.map(CloseReason::Misbehaved));
+        reasons.extend(misbehavior.map(CloseReason::Misbehaved));
         reasons.extend(incompatibility.map(CloseReason::Incompatible));
         reasons.extend(deadlines.map(CloseReason::TimedOut));
         let foreign = NetworkFailure::new(IoStep::BindSource, &io::Error::from_raw_os_error(EADDRNOTAVAIL));

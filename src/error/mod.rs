@@ -1,7 +1,7 @@
 //! Errors and the reasons of closed connections, typed by the side at fault.
 //!
 //! A [`CloseReason`] is `Copy`, free of text, and built from facts alone: [`WireError`] if the peer's bytes are
-//! wrong, [`Misbehaviour`] if they are right but the moment is not, [`Incompatibility`] if the peer is honest but
+//! wrong, [`Misbehavior`] if they are right but not allowed, [`Incompatibility`] if the peer is honest but
 //! useless to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
 //! [`LocalCause`] if this side wanted the end. Mistakes of the embedder are
 //! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
@@ -12,6 +12,7 @@ mod consequences;
 mod foreign_protocol;
 mod hold;
 mod label;
+mod misbehavior;
 mod network;
 mod option;
 mod refusal;
@@ -19,6 +20,7 @@ mod resolving;
 
 pub(crate) use consequences::{Consequences, EndState, Ended};
 pub use hold::DialHold;
+pub use misbehavior::{Misbehavior, Penalty};
 pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};
 pub use refusal::Refusal;
@@ -36,8 +38,9 @@ use std::fmt;
 pub enum CloseReason {
     /// The peer sent bytes that cannot be right.
     Wire(WireError),
-    /// The peer sent something legal at the wrong moment.
-    Misbehaved(Misbehaviour),
+    /// The peer misbehaved: so that it was closed at once, or for the last time before its points reached those of a
+    /// ban.
+    Misbehaved(Misbehavior),
     /// The peer's version, network or software is not one that we accept.
     Incompatible(Incompatibility),
     /// The peer missed a deadline.
@@ -93,10 +96,7 @@ impl CloseReason {
     const fn cause(&self) -> Label {
         match self {
             Self::Wire(error) => error.label(),
-            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => Label::HandshakeFlood,
-            Self::Misbehaved(Misbehaviour::SecondProtoconf) => Label::SecondProtoconf,
-            Self::Misbehaved(Misbehaviour::Intolerable) => Label::Intolerable,
-            Self::Misbehaved(Misbehaviour::BanScore) => Label::BanScore,
+            Self::Misbehaved(misbehavior) => misbehavior.close_label(),
             Self::Incompatible(Incompatibility::ProtocolVersion { .. }) => Label::ProtocolVersion,
             Self::Incompatible(Incompatibility::Network { .. }) => Label::WrongNetwork,
             Self::Incompatible(Incompatibility::Blockchain) => Label::WrongBlockchain,
@@ -184,20 +184,6 @@ impl WireError {
             Self::BadChecksum { .. } => Label::BadChecksum,
         }
     }
-}
-
-/// Something legal at the wrong moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Misbehaviour {
-    /// More messages than any handshake needs, before its end.
-    TooManyHandshakeMessages,
-    /// A second `protoconf`; one is allowed.
-    SecondProtoconf,
-    /// A violation that ends the connection and is not worth a ban.
-    Intolerable,
-    /// Violations whose points together reach those of a ban.
-    BanScore,
 }
 
 /// The reason why an honest peer is useless to us.
@@ -305,12 +291,10 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wire(error) => write!(f, "the peer sent wrong bytes: {error}"),
-            Self::Misbehaved(Misbehaviour::TooManyHandshakeMessages) => {
-                f.write_str("the peer sent too many messages without completing the handshake")
-            }
-            Self::Misbehaved(Misbehaviour::SecondProtoconf) => f.write_str("the peer sent a second protoconf"),
-            Self::Misbehaved(Misbehaviour::Intolerable) => f.write_str("the peer violated the protocol"),
-            Self::Misbehaved(Misbehaviour::BanScore) => f.write_str("the peer misbehaved too often"),
+            Self::Misbehaved(misbehavior) => match misbehavior.penalty() {
+                Penalty::Points(_) => write!(f, "the peer misbehaved too often, last with {misbehavior}"),
+                Penalty::Disconnect => write!(f, "the peer violated the protocol with {misbehavior}"),
+            },
             Self::Incompatible(cause) => write!(f, "the peer is incompatible: {cause}"),
             Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
             Self::Network(failure) => write!(f, "{failure}"),
@@ -418,9 +402,9 @@ impl From<WireError> for CloseReason {
         Self::Wire(error)
     }
 }
-impl From<Misbehaviour> for CloseReason {
-    fn from(cause: Misbehaviour) -> Self {
-        Self::Misbehaved(cause)
+impl From<Misbehavior> for CloseReason {
+    fn from(misbehavior: Misbehavior) -> Self {
+        Self::Misbehaved(misbehavior)
     }
 }
 impl From<Incompatibility> for CloseReason {
@@ -447,6 +431,14 @@ mod tests {
     fn a_message_for_another_network_names_the_network_and_no_program() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(foreign.to_string(), "the message is for testnet");
+    }
+
+    #[test]
+    fn a_close_for_misbehavior_names_it() {
+        let text = |misbehavior| CloseReason::Misbehaved(misbehavior).to_string();
+        let often = "the peer misbehaved too often, last with a second version";
+        assert_eq!(text(Misbehavior::SecondVersion), often);
+        assert_eq!(text(Misbehavior::SecondProtoconf), "the peer violated the protocol with a second protoconf");
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use super::peer_view::PeerView;
 use crate::config::Config;
-use crate::error::{CloseReason, RequestError};
+use crate::error::{CloseReason, Misbehavior, RequestError};
 use crate::id::{LinkId, PeerId};
-use crate::manager::ban::Misconduct;
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 use crate::stats::MessageCounts;
@@ -131,14 +130,14 @@ impl<'a> Ctx<'a> {
         self.state.links.abort_with(peer.link(), reason, reason.consequences().given_by_handler());
     }
 
-    /// Charges a peer with a misconduct, as the engine does with the kinds that it recognises itself. The peer manager
+    /// Charges a peer with a misbehavior, as the engine does with the kinds that it recognises itself. The peer manager
     /// counts the points, and closes the peer or bans its host at once if they reach its limit.
     ///
     /// Call it for what only a handler can judge, such as an invalid block. The
     /// [manual](crate::manual::peer_manager) lists these kinds; any other would be charged twice. The call does nothing
     /// without a peer manager, for a trusted host, and for a peer that is being closed.
-    pub fn penalize(&mut self, peer: PeerId, misconduct: Misconduct) {
-        self.state.charge(peer.link(), misconduct);
+    pub fn penalize(&mut self, peer: PeerId, misbehavior: Misbehavior) {
+        self.state.charge(peer.link(), misbehavior);
     }
 
     /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits

@@ -23,7 +23,7 @@ pub const MAX_RETRIES: u32 = 10;
 pub const MAX_PER_HOST: usize = 8;
 /// Default rate of accepted connections of one host.
 pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
-/// Default misbehaviour at which a host is banned (SV Node 1.2.2, `-banscore`).
+/// Default misbehavior at which a host is banned (SV Node 1.2.2, `-banscore`).
 pub const BAN_SCORE: u32 = 100;
 /// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
@@ -89,11 +89,11 @@ pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Least time between two queries to a seed while there is no address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
 /// Largest payload of an `addr` that is gathered although the handler discards it: its checksum and count decide
-/// whether it is misbehaviour. Longer ones are dropped unread. The gathered bytes count against the loop's buffer
+/// whether it is misbehavior. Longer ones are dropped unread. The gathered bytes count against the loop's buffer
 /// limit.
 pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager gathers although the
-/// handler discards it: its checksum decides whether it is misbehaviour. Longer ones are dropped unread. The gathered
+/// handler discards it: its checksum decides whether it is misbehavior. Longer ones are dropped unread. The gathered
 /// bytes count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Time after which a peer may send one more address.

@@ -1,15 +1,15 @@
-//! The misconduct of a loop's peers so far: the points of each, and its bad checksums.
+//! The misbehavior of a loop's peers so far: the points of each, and its bad checksums.
 //!
-//! Only peers with misconduct have an entry, and it ends with the link. It decides; the engine closes and bans.
+//! Only peers with misbehavior have an entry, and it ends with the link. It decides; the engine closes and bans.
 
+use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
 use crate::manager::ban::score::{ChecksumRun, Decision, Score};
-use crate::manager::ban::{Misconduct, Penalty};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// What a misconduct has led to.
+/// What a misbehavior has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Punishment {
     pub(crate) decision: Decision,
@@ -18,7 +18,7 @@ pub(crate) struct Punishment {
     pub(crate) score: u32,
 }
 
-/// The misconduct of connected peers. A peer without any has no entry.
+/// The misbehavior of connected peers. A peer without any has no entry.
 #[derive(Debug, Default)]
 pub(crate) struct Conduct {
     scores: BTreeMap<LinkId, Score>,
@@ -26,19 +26,19 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// Charges a peer with a misconduct; from `ban_score` points on the decision is a ban.
-    pub(super) fn charge(&mut self, id: LinkId, misconduct: Misconduct, ban_score: u32) -> Punishment {
+    /// Charges a peer with a misbehavior; from `ban_score` points on the decision is a ban.
+    pub(super) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior, ban_score: u32) -> Punishment {
         let score = self.scores.entry(id).or_default();
-        let decision = score.charge(misconduct, ban_score);
-        let points = match misconduct.penalty() {
+        let decision = score.charge(misbehavior, ban_score);
+        let points = match misbehavior.penalty() {
             Penalty::Points(points) => points,
             Penalty::Disconnect => 0,
         };
         Punishment { decision, points, score: score.points() }
     }
 
-    /// Counts a wrong checksum, and returns the misconduct to charge if there are too many without a pause.
-    pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misconduct> {
+    /// Counts a wrong checksum, and returns the misbehavior to charge if there are too many without a pause.
+    pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misbehavior> {
         match self.bad_checksums.entry(id) {
             Entry::Occupied(run) => run.into_mut().another(now),
             Entry::Vacant(first) => {

@@ -29,14 +29,14 @@ pub(crate) use persistence::Announced;
 
 use crate::address::{Host, canonical};
 use crate::config::{DialMode, ManagerConfig};
-use crate::error::{DialHold, Refusal, RequestError};
+use crate::error::{DialHold, Misbehavior, Refusal, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{BANS_ENDED_PER_TURN, EVICTIONS_PER_TURN};
 use crate::protocol::Network;
 use crate::time::{Instant, Moment, UnixTime};
 use admit::{Admission, evict};
 use ban::list::{BanList, Outcome};
-use ban::{Ban, BanReason, Misconduct};
+use ban::{Ban, BanReason};
 use conduct::{Conduct, Punishment};
 use dial::{Dialler, FixedNames, Outage, Resolve, Seeds, Taken};
 use duplicates::Duplicates;
@@ -320,15 +320,15 @@ impl Manager {
 
     // --- Bans --------------------------------------------------------------------------------------------------------
 
-    /// Charges a peer with a misconduct; a trusted one is never charged.
-    pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misconduct: Misconduct) -> Option<Punishment> {
+    /// Charges a peer with a misbehavior; a trusted one is never charged.
+    pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misbehavior: Misbehavior) -> Option<Punishment> {
         if self.is_trusted(address) {
             return None;
         }
-        Some(self.conduct.charge(id, misconduct, self.config.ban_score))
+        Some(self.conduct.charge(id, misbehavior, self.config.ban_score))
     }
 
-    /// Returns whether no misconduct bans the host at `address`: it is trusted or on this machine.
+    /// Returns whether no misbehavior bans the host at `address`: it is trusted or on this machine.
     ///
     /// A host on this machine is never banned by itself, as SV Node 1.2.2 has it (net_processing.cpp
     /// SendRejectsAndCheckIfBanned): everybody here shares its address.

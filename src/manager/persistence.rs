@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_ban_that_was_made_longer_is_announced_when_the_disk_has_the_longer_one() {
         let mut manager = manager();
-        ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
+        ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
         assert_eq!(durable(&mut manager, &first), [], "of what is in force the disk knows nothing yet");
@@ -233,7 +233,7 @@ mod tests {
         let mut manager = manager();
         let hour = |number: u32| Some(Duration::from_secs(3_600 + u64::from(number)));
         for number in 0..MAX_BANS as u32 + 3 {
-            ban(&mut manager, host(number), BanReason::Misbehaviour, hour(number));
+            ban(&mut manager, host(number), BanReason::Misbehavior, hour(number));
         }
         assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (MAX_BANS, MAX_BANS));
         assert!(
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn the_disk_forgets_a_ban_that_was_renewed_when_it_was_over_and_then_lifted() {
         let mut manager = manager();
-        ban(&mut manager, host(0), BanReason::Misbehaviour, Some(Duration::from_secs(60)));
+        ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         durable(&mut manager, &first);
         let later = (MOMENT.0.plus(Duration::from_secs(61)), UnixTime::from_secs(62));

@@ -5,33 +5,33 @@
 
 use super::LoopState;
 use crate::api::ControlEvent;
-use crate::error::{LocalCause, Misbehaviour};
+use crate::error::{LocalCause, Misbehavior};
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::score::Decision;
-use crate::manager::ban::{Ban, BanReason, Misconduct};
+use crate::manager::ban::{Ban, BanReason};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 impl LoopState {
-    /// Charges an open link with a misconduct, and closes the link or bans its host if that is due. Does nothing for a
+    /// Charges an open link with a misbehavior, and closes the link or bans its host if that is due. Does nothing for a
     /// trusted host or without a peer manager.
-    pub(crate) fn charge(&mut self, id: LinkId, misconduct: Misconduct) {
+    pub(crate) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior) {
         let (Some(manager), Some(link)) = (&mut self.manager, self.links.table.get(id)) else { return };
         if !link.is_open() {
             return;
         }
         let address = link.peer.address();
-        let Some(punishment) = manager.charge(id, address.ip(), misconduct) else { return };
+        let Some(punishment) = manager.charge(id, address.ip(), misbehavior) else { return };
         let (points, score) = (punishment.points, punishment.score);
         let peer = PeerId::of(id);
-        self.outbox.emit(ControlEvent::PeerMisbehaved { peer, address, misconduct, points, score });
+        self.outbox.emit(ControlEvent::PeerMisbehaved { peer, address, misbehavior, points, score });
         match punishment.decision {
             Decision::Tolerated => {}
             // The peer may read the `reject` that explains it.
-            Decision::Disconnect => self.links.close(id, Misbehaviour::Intolerable.into(), self.clocks.now()),
+            Decision::Disconnect => self.links.close(id, misbehavior.into(), self.clocks.now()),
             Decision::Ban => {
-                self.links.abort(id, Misbehaviour::BanScore.into());
+                self.links.abort(id, misbehavior.into());
                 self.ban_if_earned(id);
             }
         }

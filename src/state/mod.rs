@@ -3,7 +3,7 @@
 //! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Telemetry`] what is
 //! counted and measured, [`Outbox`] the events that leave, and the [`Manager`] is the policy for peers. Here are the
 //! steps that need several of them: links are opened, [`sending`] has what is sent on them, [`charging`] what
-//! misconduct leads to. No call here reaches a socket or a clock.
+//! misbehavior leads to. No call here reaches a socket or a clock.
 
 mod charging;
 mod clocks;

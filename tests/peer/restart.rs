@@ -3,7 +3,7 @@
 use super::{address, at};
 use peerloop::CloseReason;
 use peerloop::error::{
-    Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, Side, WireError,
+    Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage, Side, WireError,
 };
 use peerloop::peer::{ConnectionState, PeerConnection, RestartTracking};
 use peerloop::time::Instant;
@@ -75,7 +75,7 @@ fn req_e51_an_error_names_its_origin_and_whether_to_retry() {
         (CloseReason::TimedOut(Deadline::Handshake), Side::Remote, true),
         (CloseReason::RejectedByPeer(0x10), Side::Remote, true),
         (CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }), Side::Remote, false),
-        (CloseReason::Misbehaved(Misbehaviour::BanScore), Side::Remote, false),
+        (CloseReason::Misbehaved(Misbehavior::InvalidBlock), Side::Remote, false),
         (CloseReason::Incompatible(Incompatibility::Blockchain), Side::Remote, false),
         (CloseReason::Local(LocalCause::Requested), Side::Local, false),
         (CloseReason::Local(LocalCause::Banned), Side::Local, false),

@@ -3,7 +3,7 @@
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::Config;
 use peerloop::error::{
-    CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, RequestError, Shortage, Side,
+    CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, RequestError, Shortage, Side,
 };
 use peerloop::peer::ConnectionState;
 use socket2::{Domain, Socket, Type};
@@ -95,7 +95,7 @@ fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
         CloseReason::RejectedByPeer(0x10),
         CloseReason::ClosedByPeer,
         CloseReason::Local(LocalCause::OverCapacity),
-        CloseReason::Misbehaved(Misbehaviour::SecondProtoconf),
+        CloseReason::Misbehaved(Misbehavior::SecondProtoconf),
         CloseReason::TimedOut(Deadline::Pong),
     ] {
         let mut node = Node::new();

@@ -1,7 +1,7 @@
 //! Deadlines in virtual time: never early, to the tick, and not to be moved by traffic that is no progress.
 
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, Deadline, Misbehaviour, WireError};
+use peerloop::error::{CloseReason, Deadline, Misbehavior, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
@@ -95,7 +95,7 @@ fn the_seventeenth_message_before_the_handshake_is_complete_is_one_too_many() {
     assert_eq!(stage.node.seen().closed, []);
     peer.send(&ping());
     stage.settle();
-    assert_eq!(stage.closed().reason, CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages));
+    assert_eq!(stage.closed().reason, CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use peerloop::api::{CommandFilter, Delivery};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::error::{CloseReason, Misbehavior};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Driver, World};
@@ -194,7 +194,7 @@ fn threat_p12_a_flood_brings_a_thousand_addresses_and_one_more_every_ten_seconds
     let learned = stage.learned();
     assert!((300..=1_100).contains(&learned), "{learned} of 100,000");
     let closed = stage.node.seen().closed;
-    assert!(closed.iter().all(|closed| closed.state == ConnectionState::Connecting), "it is no misbehaviour");
+    assert!(closed.iter().all(|closed| closed.state == ConnectionState::Connecting), "it is no misbehavior");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn threat_p12_who_sends_too_many_at_once_is_banned_in_the_end_and_believed_nothi
         assert_eq!(stage.node.seen().closed, [], "80 points");
         stage.peer.send(&addr((0..1_001).map(stranger)));
         stage.run_for(secs(1));
-        assert_eq!(stage.node.closed().reason, CloseReason::Misbehaved(Misbehaviour::BanScore));
+        assert_eq!(stage.node.closed().reason, CloseReason::Misbehaved(Misbehavior::TooManyAddresses));
         assert_eq!(stage.learned(), 0);
         let bans = stage.node.reactor.handle().bans().unwrap();
         stage.run_for(secs(1));

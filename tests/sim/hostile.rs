@@ -1,6 +1,6 @@
 //! Bytes that no correct peer sends, and right ones at the wrong moment; an honest peer beside them notices nothing.
 
-use peerloop::error::{CloseReason, Incompatibility, Misbehaviour, WireError};
+use peerloop::error::{CloseReason, Incompatibility, Misbehavior, WireError};
 use peerloop::framer::Delivery;
 use peerloop::limits::{
     MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES,
@@ -248,7 +248,7 @@ fn a_second_protoconf_closes() {
     assert_eq!(stage.node.seen().closed, []);
     peer.send(&protoconf());
     stage.settle();
-    assert_eq!(stage.closed().reason, CloseReason::Misbehaved(Misbehaviour::SecondProtoconf));
+    assert_eq!(stage.closed().reason, CloseReason::Misbehaved(Misbehavior::SecondProtoconf));
     assert_eq!(stage.node.seen().limits.len(), 2);
 }
 

@@ -1,14 +1,14 @@
 //! Events that outlived their link, and rows that must not be used again too soon.
 
 use peerloop::PeerId;
-use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::error::{CloseReason, Misbehavior};
 use peerloop::id::LinkId;
 use peerloop::net::Readiness;
 use peerloop::sim::World;
 use peerloop_testkit::bytes::{frame, ping, pong};
 use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 
-const REASON: CloseReason = CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages);
+const REASON: CloseReason = CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages);
 
 fn forge(world: &World, stage: &Stage, token: u64) {
     let readiness = Readiness { token, readable: true, writable: true, hung_up: true };

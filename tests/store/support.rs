@@ -98,7 +98,7 @@ pub(crate) fn reason(number: u8) -> BanReason {
         BanReason::NetworkMismatch,
         BanReason::BlockchainMismatch,
         BanReason::BannedUserAgent,
-        BanReason::Misbehaviour,
+        BanReason::Misbehavior,
         BanReason::Manual,
     ][usize::from(number)]
 }

@@ -7,13 +7,13 @@ use super::Engine;
 use crate::address::{Host, NetGroup};
 use crate::api::{ControlEvent, NextDial};
 use crate::error::{
-    CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, RequestError, ResolveCause, Shortage, Side,
+    CloseReason, IoStep, LocalCause, Misbehavior, NetworkFailure, Refusal, RequestError, ResolveCause, Shortage, Side,
 };
 use crate::id::{LinkId, PeerId};
 use crate::limits::DIALS_PER_TURN;
 use crate::link::row::Link;
 use crate::manager::admit::evict;
-use crate::manager::ban::{Ban, BanReason, Misconduct};
+use crate::manager::ban::{Ban, BanReason};
 use crate::manager::dial::{Decision, Departure, Resolve};
 use crate::manager::store::{Batch, KnownPeer};
 use crate::manager::{Announced, Duplicate, Leaving, Manager};
@@ -290,16 +290,16 @@ impl Engine {
     // --- Punishing --------------------------------------------------------------------------------------------------
 
     /// Charges a peer with something that a correct one does not do.
-    pub(super) fn misbehaved(&mut self, id: LinkId, misconduct: Misconduct) {
-        self.state.charge(id, misconduct);
+    pub(super) fn misbehaved(&mut self, id: LinkId, misbehavior: Misbehavior) {
+        self.state.charge(id, misbehavior);
     }
 
     /// A message of a peer had a wrong checksum.
     pub(super) fn had_bad_checksum(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
-        let misconduct = self.state.manager.as_mut().and_then(|manager| manager.conduct.count_bad_checksum(id, now));
-        if let Some(misconduct) = misconduct {
-            self.misbehaved(id, misconduct);
+        let misbehavior = self.state.manager.as_mut().and_then(|manager| manager.conduct.count_bad_checksum(id, now));
+        if let Some(misbehavior) = misbehavior {
+            self.misbehaved(id, misbehavior);
         }
     }
 

@@ -1,16 +1,14 @@
-//! Misconduct and bans: what counts against a peer, when it is enough, and the banned hosts.
+//! Bans: what counts against a peer, when it is enough, and the banned hosts.
 //!
-//! A [`Misconduct`] costs points, the connection or a ban at once. The score adds up the points of one connection, the
-//! list keeps the [`Ban`]s of hosts, and trusted networks are exempt from all of this. Nothing in here closes a
-//! connection, reads a clock or writes to a disk, and no number of peers makes it grow beyond its limits.
+//! A [`Misbehavior`](crate::error::Misbehavior) costs points or the connection at once. The score adds up the points of
+//! one connection, the list keeps the [`Ban`]s of hosts, and trusted networks are exempt from all of this. Nothing in
+//! here closes a connection, reads a clock or writes to a disk, and no number of peers makes it grow beyond its limits.
 
 pub(crate) mod list;
-mod misconduct;
 pub(crate) mod score;
 pub(crate) mod trusted;
 
 pub use crate::error::ban_reason::BanReason;
-pub use misconduct::{Misconduct, Penalty};
 
 use crate::address::Host;
 use crate::time::UnixTime;

@@ -3,7 +3,7 @@
 //! As in SV Node 1.2.2 the points of a connection only rise, and end with it. Whom a [`Decision`] does not concern,
 //! because it is trusted, is for the caller to know.
 
-use super::misconduct::{Misconduct, Penalty};
+use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score(u32);
 
-/// What a misconduct leads to.
+/// What a misbehavior leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// The connection goes on.
@@ -23,10 +23,10 @@ pub(crate) enum Decision {
 }
 
 impl Score {
-    /// Charges `misconduct`; from `ban_score` points on the decision is a ban.
+    /// Charges `misbehavior`; from `ban_score` points on the decision is a ban.
     #[must_use]
-    pub(crate) fn charge(&mut self, misconduct: Misconduct, ban_score: u32) -> Decision {
-        match misconduct.penalty() {
+    pub(crate) fn charge(&mut self, misbehavior: Misbehavior, ban_score: u32) -> Decision {
+        match misbehavior.penalty() {
             Penalty::Points(points) => {
                 self.0 = self.0.saturating_add(points);
                 if self.0 >= ban_score { Decision::Ban } else { Decision::Tolerated }
@@ -62,10 +62,10 @@ impl ChecksumRun {
 
     /// Counts one more bad checksum, and returns what it is to be charged as.
     #[must_use]
-    pub(crate) fn another(&mut self, now: Instant) -> Option<Misconduct> {
+    pub(crate) fn another(&mut self, now: Instant) -> Option<Misbehavior> {
         self.hasty = if now.since(self.last) < Self::PAUSE { self.hasty.saturating_add(1) } else { 0 };
         self.last = now;
-        (self.hasty > Self::FORGIVEN).then_some(Misconduct::BadChecksums)
+        (self.hasty > Self::FORGIVEN).then_some(Misbehavior::BadChecksums)
     }
 }
 
@@ -80,43 +80,43 @@ mod tests {
     fn points_add_up_to_a_ban_at_the_limit_and_stay_there() {
         let mut score = Score::default();
         for points in 1..100 {
-            assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Tolerated);
+            assert_eq!(score.charge(Misbehavior::SecondVersion, BAN_SCORE), Decision::Tolerated);
             assert_eq!(score.points(), points);
         }
-        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Ban);
-        assert_eq!(score.charge(Misconduct::SecondVersion, BAN_SCORE), Decision::Ban);
+        assert_eq!(score.charge(Misbehavior::SecondVersion, BAN_SCORE), Decision::Ban);
+        assert_eq!(score.charge(Misbehavior::SecondVersion, BAN_SCORE), Decision::Ban);
     }
 
     #[test]
     fn what_has_no_points_is_decided_at_once_and_leaves_the_score_alone() {
         let mut score = Score::default();
-        assert_eq!(score.charge(Misconduct::LateStreamSetup, 1), Decision::Disconnect);
+        assert_eq!(score.charge(Misbehavior::LateStreamSetup, 1), Decision::Disconnect);
         assert_eq!(score.points(), 0);
     }
 
     #[test]
     fn the_score_does_not_wrap() {
         let mut score = Score(u32::MAX - 1);
-        assert_eq!(score.charge(Misconduct::InvalidBlock, u32::MAX), Decision::Ban);
+        assert_eq!(score.charge(Misbehavior::InvalidBlock, u32::MAX), Decision::Ban);
         assert_eq!(score.points(), u32::MAX);
     }
 
     #[test]
     fn a_lower_limit_holds_for_the_points_so_far() {
         let mut score = Score::default();
-        assert_eq!(score.charge(Misconduct::BadProofOfWork, 1_000), Decision::Tolerated);
-        assert_eq!(score.charge(Misconduct::SecondVersion, 40), Decision::Ban);
+        assert_eq!(score.charge(Misbehavior::BadProofOfWork, 1_000), Decision::Tolerated);
+        assert_eq!(score.charge(Misbehavior::SecondVersion, 40), Decision::Ban);
     }
 
     proptest! {
         #[test]
         fn the_score_is_the_sum_of_the_points(
-            kinds in prop::collection::vec(0..Misconduct::ALL.len(), 0..40),
+            kinds in prop::collection::vec(0..Misbehavior::ALL.len(), 0..40),
             ban_score in 1..2_000_u32,
         ) {
             let mut score = Score::default();
             let mut sum = 0;
-            for kind in kinds.into_iter().map(|at| Misconduct::ALL[at]) {
+            for kind in kinds.into_iter().map(|at| Misbehavior::ALL[at]) {
                 let decision = score.charge(kind, ban_score);
                 let expected = match kind.penalty() {
                     Penalty::Points(points) => {
@@ -141,7 +141,7 @@ mod tests {
         }
         for _ in 0..3 {
             now = now.plus(step);
-            assert_eq!(run.another(now), Some(Misconduct::BadChecksums));
+            assert_eq!(run.another(now), Some(Misbehavior::BadChecksums));
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_clock_that_stands_still_or_goes_back_counts_as_haste_and_does_not_overflow() {
         let mut run = ChecksumRun { last: Instant::MAX, hasty: u32::MAX };
-        assert_eq!(run.another(Instant::ZERO), Some(Misconduct::BadChecksums));
-        assert_eq!(run.another(Instant::ZERO), Some(Misconduct::BadChecksums));
+        assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));
+        assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));
     }
 }

@@ -93,7 +93,7 @@ const fn was_open(state: ConnectionState) -> bool {
 mod tests {
     use super::*;
     use crate::error::{
-        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehaviour, NetworkFailure, Shortage, WireError,
+        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage, WireError,
         one_of_each,
     };
     use ConnectionState::{AwaitingHandshake, Connected, Connecting};
@@ -151,7 +151,7 @@ mod tests {
     fn req_e06_who_is_not_for_us_is_unfit_however_far_it_came() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
-            CloseReason::Misbehaved(Misbehaviour::TooManyHandshakeMessages),
+            CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages),
             CloseReason::Incompatible(Incompatibility::Blockchain),
         ] {
             assert_eq!(ends(reason), [Ended::Incompatible; 3], "{reason}");

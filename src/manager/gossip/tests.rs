@@ -314,7 +314,7 @@ fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
     let mut stage = Stage::new();
     let good: Vec<SocketAddr> = (0..10).map(routable).collect();
     good.iter().for_each(|&address| stage.put(address, PeerStatus::Unknown, NETWORK));
-    for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Misbehaviour)].iter().enumerate() {
+    for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Misbehavior)].iter().enumerate() {
         (0..10).for_each(|low| stage.put(routable(100 + 10 * number as u32 + low), *status, NETWORK));
     }
     (0..10).for_each(|low| stage.put(routable(200 + low), PeerStatus::Valid, 0));

@@ -25,7 +25,7 @@ const REASONS: [BanReason; 5] = [
     BanReason::NetworkMismatch,
     BanReason::BlockchainMismatch,
     BanReason::BannedUserAgent,
-    BanReason::Misbehaviour,
+    BanReason::Misbehavior,
     BanReason::Manual,
 ];
 
@@ -132,7 +132,7 @@ const fn reason_byte(reason: BanReason) -> u8 {
         BanReason::NetworkMismatch => 0,
         BanReason::BlockchainMismatch => 1,
         BanReason::BannedUserAgent => 2,
-        BanReason::Misbehaviour => 3,
+        BanReason::Misbehavior => 3,
         BanReason::Manual => 4,
     }
 }

@@ -94,14 +94,14 @@ impl Expectation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Deadline, Misbehaviour};
+    use crate::error::{Deadline, Misbehavior};
 
     #[test]
     fn expectations_are_judged_by_reason_and_time() {
         let secs = |secs| Instant::ZERO.plus(Duration::from_secs(secs));
         let slack = Duration::from_secs(1);
         let slow = CloseReason::TimedOut(Deadline::Header);
-        let other = CloseReason::Misbehaved(Misbehaviour::SecondProtoconf);
+        let other = CloseReason::Misbehaved(Misbehavior::SecondProtoconf);
         let judge = |expectation: Expectation, closed, now| expectation.judge(secs(10), closed, secs(now), slack);
 
         assert_eq!(judge(Expectation::Kept, None, 99), Judgement::Right);

@@ -2,9 +2,9 @@
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
-use peerloop::ban::{Ban, BanReason, Misconduct};
+use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, Incompatibility, LocalCause, Misbehaviour, Refusal, RequestError, WireError};
+use peerloop::error::{CloseReason, Incompatibility, LocalCause, Misbehavior, Refusal, RequestError, WireError};
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
@@ -49,7 +49,7 @@ fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
 fn no_reason_that_a_handler_gives_bans_a_host_or_gives_up_an_address() {
     let reasons = [
         CloseReason::Wire(WireError::BadMagic { found: *b"GET ", network: None }),
-        CloseReason::Misbehaved(Misbehaviour::BanScore),
+        CloseReason::Misbehaved(Misbehavior::InvalidBlock),
         CloseReason::Incompatible(Incompatibility::Blockchain),
         CloseReason::Incompatible(Incompatibility::BannedUserAgent),
         CloseReason::Local(LocalCause::Banned),
@@ -86,7 +86,7 @@ fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     managed.welcome(&mut stranger, 3, Some(OTHERS));
     stranger.send(0, b"GET / HTTP/1.1\r\n");
     managed.settle();
-    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehaviour, 2)]);
+    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 2)]);
     (0..3).for_each(|link| {
         assert!(stranger.receive(link).1, "{link} ends");
         stranger.close(link);
@@ -153,7 +153,7 @@ fn req_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says
     assert!(stranger.accept(0));
     stranger.send(0, b"GET / HTTP/1.1\r\n");
     managed.settle();
-    assert_eq!(managed.known(theirs).status, PeerStatus::Banned(BanReason::Misbehaviour));
+    assert_eq!(managed.known(theirs).status, PeerStatus::Banned(BanReason::Misbehavior));
     stranger.close(0);
     managed.remember(&[sibling], PeerStatus::Valid);
     managed.run(secs(3_590));
@@ -254,12 +254,13 @@ fn a_hundred_points_are_a_ban_and_each_is_told() {
     assert_eq!((managed.ready(), managed.count("peer_misbehaved")), (1, 99));
     stranger.send(0, &version());
     managed.settle();
-    let Some(ControlEvent::PeerMisbehaved { misconduct, points, score, .. }) = managed.events().get(99).cloned() else {
+    let Some(ControlEvent::PeerMisbehaved { misbehavior, points, score, .. }) = managed.events().get(99).cloned()
+    else {
         panic!("{:?}", managed.labels())
     };
-    assert_eq!((misconduct, points, score), (Misconduct::SecondVersion, 1, 100));
-    assert_eq!(managed.ends(), [CloseReason::Misbehaved(Misbehaviour::BanScore)]);
-    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehaviour, 0)]);
+    assert_eq!((misbehavior, points, score), (Misbehavior::SecondVersion, 1, 100));
+    assert_eq!(managed.ends(), [CloseReason::Misbehaved(Misbehavior::SecondVersion)]);
+    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 0)]);
 }
 
 #[test]
@@ -312,11 +313,11 @@ fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
     let unix = managed.world.unix_time();
     let ban = |address: SocketAddr, until: Option<i64>| Ban {
         host: Host::of(address.ip()),
-        reason: BanReason::Misbehaviour,
+        reason: BanReason::Misbehavior,
         since: UnixTime::from_secs(1_600_000_000),
         until: until.map(UnixTime::from_secs),
     };
-    let status = PeerStatus::Banned(BanReason::Misbehaviour);
+    let status = PeerStatus::Banned(BanReason::Misbehavior);
     let known = |address: &SocketAddr| known_as(*address, status, unix);
     let bans = vec![ban(addresses[0], None), ban(addresses[1], Some(1_650_000_000))];
     managed.node.remember(addresses.iter().map(known).collect(), bans);

@@ -106,7 +106,7 @@ fn req_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
     let mut managed = ManagedWorld::new(manager());
     let until = |until| Ban {
         host: Host::of(if until < 0 { FOE } else { IpAddr::from([8, 8, 8, 8]) }),
-        reason: BanReason::Misbehaviour,
+        reason: BanReason::Misbehavior,
         since: UnixTime::from_secs(1),
         until: Some(UnixTime::from_secs(managed.world.unix_time().as_secs() + until)),
     };

@@ -6,7 +6,7 @@ mod caps;
 mod counts;
 mod duplicates;
 mod faults;
-mod misconduct;
+mod misbehavior;
 mod names;
 mod numbers;
 mod outages;

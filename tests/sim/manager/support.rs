@@ -1,9 +1,8 @@
 //! A managed world: a loop with a peer manager, targets that it may dial, and strangers that come to it by hand.
 
 use peerloop::api::{Event, NextDial};
-use peerloop::ban::Misconduct;
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, LocalCause, Refusal};
+use peerloop::error::{CloseReason, LocalCause, Misbehavior, Refusal};
 use peerloop::id::LinkId;
 use peerloop::net::Net;
 use peerloop::protocol::CommandName;
@@ -37,8 +36,8 @@ pub(crate) struct Watcher {
     pub(crate) closes_at: Option<Moment>,
     /// The reason that it gives; the wish of this side if there is none.
     pub(crate) reason: Option<CloseReason>,
-    /// The misconduct with which a command makes it charge all peers; without one the command closes them.
-    pub(crate) charges: Option<Misconduct>,
+    /// The misbehavior with which a command makes it charge all peers; without one the command closes them.
+    pub(crate) charges: Option<Misbehavior>,
     /// Whether it has messages buffered for it instead of discarding them.
     pub(crate) wants_messages: bool,
     /// The commands of the messages that it was given.
@@ -85,7 +84,7 @@ impl Handler for Watcher {
         let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
         for peer in peers {
             match self.charges {
-                Some(misconduct) => ctx.penalize(peer, misconduct),
+                Some(misbehavior) => ctx.penalize(peer, misbehavior),
                 None => ctx.close(peer, LocalCause::Requested.into()),
             }
         }

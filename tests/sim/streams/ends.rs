@@ -2,7 +2,7 @@
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, Deadline, LocalCause, Misbehaviour, RequestError};
+use peerloop::error::{CloseReason, Deadline, LocalCause, Misbehavior, RequestError};
 use peerloop::framer::ChecksumVerdict;
 use peerloop::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
@@ -67,7 +67,7 @@ fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
     let (mut raw, _) = room.add_peer();
     raw.send(&wrong_block(&pattern(10)).repeat(201));
     room.settle();
-    let ends = Seen::Closed(CloseReason::Misbehaved(Misbehaviour::BanScore));
+    let ends = Seen::Closed(CloseReason::Misbehaved(Misbehavior::BadChecksums));
     assert_eq!(room.seen(0).last(), Some(&ends));
 }
 

@@ -202,7 +202,7 @@ impl BanList {
             BanReason::NetworkMismatch
             | BanReason::BlockchainMismatch
             | BanReason::BannedUserAgent
-            | BanReason::Misbehaviour => &mut self.earned,
+            | BanReason::Misbehavior => &mut self.earned,
         }
     }
 }

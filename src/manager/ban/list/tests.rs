@@ -32,8 +32,8 @@ fn wall(secs: i64) -> UnixTime {
 /// Bans `host(1)` for a day at the beginning of both clocks.
 fn one_day() -> BanList {
     let mut list = BanList::new(state());
-    let outcome = list.ban(host(1), BanReason::Misbehaviour, Some(DAY), Instant::ZERO, START);
-    let ban = Ban { host: host(1), reason: BanReason::Misbehaviour, since: START, until: Some(wall(86_400)) };
+    let outcome = list.ban(host(1), BanReason::Misbehavior, Some(DAY), Instant::ZERO, START);
+    let ban = Ban { host: host(1), reason: BanReason::Misbehavior, since: START, until: Some(wall(86_400)) };
     assert_eq!(outcome, Outcome::Entered { ban, displaced: None });
     list
 }
@@ -121,7 +121,7 @@ fn only_who_asks_for_it_shortens_a_ban() {
     let outcome = list.ban(host(1), BanReason::Manual, hour, Instant::ZERO, START);
     assert!(matches!(outcome, Outcome::Entered { .. }));
     assert!(!list.is_banned(address(1), after(DAY / 24), START));
-    let outcome = list.ban(host(1), BanReason::Misbehaviour, None, Instant::ZERO, START);
+    let outcome = list.ban(host(1), BanReason::Misbehavior, None, Instant::ZERO, START);
     assert!(matches!(outcome, Outcome::Entered { ban: Ban { until: None, .. }, .. }));
     assert_eq!((list.len(), list.next_expiry(Instant::ZERO, START)), (1, None));
 }
@@ -138,7 +138,7 @@ fn a_later_ban_of_the_same_length_lasts_longer_and_replaces_the_first() {
 #[test]
 fn a_ban_without_length_changes_nothing() {
     let mut list = one_day();
-    for (host, reason) in [(host(1), BanReason::Manual), (host(2), BanReason::Misbehaviour)] {
+    for (host, reason) in [(host(1), BanReason::Manual), (host(2), BanReason::Misbehavior)] {
         assert_eq!(list.ban(host, reason, Some(Duration::ZERO), Instant::ZERO, START), Outcome::Over);
     }
     assert_eq!(list.list(Instant::ZERO, START).len(), 1);
@@ -149,7 +149,7 @@ fn the_longest_length_does_not_overflow() {
     let mut list = BanList::new(state());
     let now = Instant::from_nanos(u64::MAX - 1);
     for (bits, unix) in [(1, START), (2, UnixTime::from_secs(i64::MAX - 1)), (3, UnixTime::from_secs(i64::MIN))] {
-        let outcome = list.ban(host(bits), BanReason::Misbehaviour, Some(Duration::MAX), now, unix);
+        let outcome = list.ban(host(bits), BanReason::Misbehavior, Some(Duration::MAX), now, unix);
         assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
         assert!(list.is_banned(address(bits), Instant::MAX, unix));
     }
@@ -183,7 +183,7 @@ fn req_e38_a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_gi
     assert_eq!(load(i64::MAX, i64::MIN), None);
     assert_eq!(load(i64::MIN, i64::MAX), Some((UnixTime::from_secs(i64::MIN), Some(UnixTime::from_secs(i64::MAX)))));
     let mut list = BanList::new(state());
-    let for_ever = Ban { host: host(1), reason: BanReason::Misbehaviour, since: wall(9), until: None };
+    let for_ever = Ban { host: host(1), reason: BanReason::Misbehavior, since: wall(9), until: None };
     let outcome = list.load(for_ever, Instant::ZERO, START);
     assert_eq!(outcome, Outcome::Entered { ban: Ban { since: START, ..for_ever }, displaced: None });
 }
@@ -207,7 +207,7 @@ fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_f
     assert!(matches!(asked_for, Outcome::Entered { .. }));
     for bits in 0..HOSTS {
         let now = Instant::from_nanos(u64::from(bits));
-        let outcome = list.ban(host(bits), BanReason::Misbehaviour, hour, now, START);
+        let outcome = list.ban(host(bits), BanReason::Misbehavior, hour, now, START);
         let expected = (bits + 1).checked_sub(MAX_BANS as u32).map(host);
         let Outcome::Entered { displaced, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(displaced.map(|ban| ban.host), expected);
@@ -227,7 +227,7 @@ fn a_list_full_of_bans_that_were_asked_for_takes_no_other() {
     let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, Instant::ZERO, START);
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
     assert!(matches!(ban(2, BanReason::Manual, Some(DAY)), Outcome::Entered { .. }));
-    assert_eq!(ban(3, BanReason::Misbehaviour, None), Outcome::Full);
+    assert_eq!(ban(3, BanReason::Misbehavior, None), Outcome::Full);
     assert_eq!(ban(3, BanReason::Manual, Some(DAY)), Outcome::Full);
     let outcome = ban(3, BanReason::Manual, Some(DAY * 2));
     assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(2)), "{outcome:?}");
@@ -238,8 +238,8 @@ fn a_list_full_of_bans_that_were_asked_for_takes_no_other() {
 fn a_ban_that_is_over_goes_first_whatever_it_was_for() {
     let mut list = BanList::with_room_for(2, state());
     let _ = list.ban(host(1), BanReason::Manual, Some(DAY), Instant::ZERO, START);
-    let _ = list.ban(host(2), BanReason::Misbehaviour, Some(DAY * 2), Instant::ZERO, START);
-    let outcome = list.ban(host(3), BanReason::Misbehaviour, Some(DAY), after(DAY), START);
+    let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), Instant::ZERO, START);
+    let outcome = list.ban(host(3), BanReason::Misbehavior, Some(DAY), after(DAY), START);
     assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(1)), "{outcome:?}");
 }
 

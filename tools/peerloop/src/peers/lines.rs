@@ -286,7 +286,7 @@ mod tests {
         let since = UnixTime::from_secs(1_700_000_000);
         let peer = |text: &str| KnownPeer::new(text.parse().unwrap(), since);
         let mut full = peer("[2001:db8::1]:1");
-        full.status = PeerStatus::Banned(BanReason::Misbehaviour);
+        full.status = PeerStatus::Banned(BanReason::Misbehavior);
         full.last_connected = Some(UnixTime::from_secs(-1));
         full.services = u64::MAX;
         full.user_agent = UserAgent::sanitised(b"/\"agent\":1/");

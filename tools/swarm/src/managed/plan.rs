@@ -3,7 +3,7 @@
 use super::resident::Nature;
 use crate::scripted_attacker::NETWORK;
 use peerloop::config::{Config, DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, Incompatibility, Misbehaviour};
+use peerloop::error::{CloseReason, Incompatibility, Misbehavior};
 use peerloop::protocol::Network;
 use peerloop::sim::{Chance, Tape};
 use std::fmt;
@@ -223,7 +223,7 @@ impl Plan {
             let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
             let pick = chance.below(1 << 16);
             let deed = match chance.below(4) {
-                0 => Deed::Judge { pick, reason: Misbehaviour::Intolerable.into() },
+                0 => Deed::Judge { pick, reason: Misbehavior::LateStreamSetup.into() },
                 1 => Deed::Judge { pick, reason: Incompatibility::Network { found: Network::Testnet }.into() },
                 _ => Deed::Retune {
                     trusted: self.draw_trusted(chance),

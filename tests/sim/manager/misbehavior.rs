@@ -1,9 +1,8 @@
-//! Each kind of misconduct as it arrives on the wire, or as a handler charges it, against the table in the manual.
+//! Each kind of misbehavior as it arrives on the wire, or as a handler charges it, against the table in the manual.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
-use peerloop::ban::{Misconduct, Penalty};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, Misbehaviour};
+use peerloop::error::{CloseReason, Misbehavior, Penalty};
 use peerloop::protocol::CommandName;
 use peerloop::sim::World;
 use peerloop::time::Instant;
@@ -20,7 +19,7 @@ const MANUAL: &str = include_str!("../../../src/manual/peer_manager.md");
 /// 2^32 as a CompactSize, one more than any count may be.
 const OVERLONG: [u8; 9] = [0xff, 0, 0, 0, 0, 1, 0, 0, 0];
 
-/// A row of the manual's table of misconduct.
+/// A row of the manual's table of misbehavior.
 struct Row {
     label: &'static str,
     costs: &'static str,
@@ -32,17 +31,18 @@ fn rows() -> Vec<Row> {
     let row = |line: &'static str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [label, costs, by] = cells[..] else { panic!("{line}") };
-        let is_engine = by.starts_with("engine");
-        assert!(is_engine || by == "handler", "{line}");
+        let is_uncharged = by.starts_with("engine, without a charge");
+        let is_engine = by.starts_with("engine") && !is_uncharged;
+        assert!(is_engine || is_uncharged || by == "handler", "{line}");
         Row { label: label.trim_matches('`'), costs, is_engine }
     };
     table.lines().take_while(|line| line.starts_with('|')).map(row).collect()
 }
 
 /// Returns what was charged: the kind, its points and the score with them.
-fn charged(managed: &ManagedWorld) -> Vec<(Misconduct, u32, u32)> {
+fn charged(managed: &ManagedWorld) -> Vec<(Misbehavior, u32, u32)> {
     let charge = |event| match event {
-        ControlEvent::PeerMisbehaved { misconduct, points, score, .. } => Some((misconduct, points, score)),
+        ControlEvent::PeerMisbehaved { misbehavior, points, score, .. } => Some((misbehavior, points, score)),
         _ => None,
     };
     managed.events().into_iter().filter_map(charge).collect()
@@ -70,7 +70,7 @@ fn bad_checksums() -> Vec<u8> {
 }
 
 /// A message that is charged once, and the `reject` that answers it.
-type Case = (Misconduct, Vec<u8>, Option<Vec<u8>>);
+type Case = (Misbehavior, Vec<u8>, Option<Vec<u8>>);
 
 fn cases() -> Vec<Case> {
     let parsing = |command| Some(reject(command, 0x01, "error parsing message"));
@@ -82,24 +82,24 @@ fn cases() -> Vec<Case> {
     let addresses = [&[0xfd, 0xe9, 0x03][..], &[0; 1_001 * 30]].concat();
     let headers = [&[0xfd, 0xd1, 0x07][..], &[0; 2_001 * 81]].concat();
     vec![
-        (Misconduct::SecondVersion, after_handshake(&version()), duplicate),
-        (Misconduct::MessageBeforeVersion, frame("getaddr", &[]), None),
-        (Misconduct::MessageBeforeVersion, frame("createstrm", &[]), None),
-        (Misconduct::MessageBeforeVerack, after_version(&frame("getaddr", &[])), None),
-        (Misconduct::SecondSendHeaders, twice("sendheaders"), None),
-        (Misconduct::SecondSendHeaders, twice("sendhdrsen"), None),
-        (Misconduct::OverlongSize, ready("addr", &OVERLONG), parsing("addr")),
-        (Misconduct::OverlongSize, ready("headers", &OVERLONG), parsing("headers")),
-        (Misconduct::BadChecksums, after_handshake(&bad_checksums()), None),
-        (Misconduct::TooManyAddresses, ready("addr", &addresses), None),
-        (Misconduct::TooManyHeaders, ready("headers", &headers), None),
-        (Misconduct::TooManyHeaders, ready("headers", &headers[..3]), None),
-        (Misconduct::UnwantedBloomFilter, ready("filterload", &[0; 10]), None),
-        (Misconduct::UnwantedBloomFilter, ready("filteradd", &[1, 0]), None),
-        (Misconduct::UnwantedMempoolRequest, ready("mempool", &[]), None),
-        (Misconduct::LateStreamSetup, ready("createstrm", &[]), createstrm.clone()),
-        (Misconduct::LateStreamSetup, after_version(&frame("createstrm", &[])), createstrm),
-        (Misconduct::LateStreamSetup, ready("streamack", &[]), streamack),
+        (Misbehavior::SecondVersion, after_handshake(&version()), duplicate),
+        (Misbehavior::MessageBeforeVersion, frame("getaddr", &[]), None),
+        (Misbehavior::MessageBeforeVersion, frame("createstrm", &[]), None),
+        (Misbehavior::MessageBeforeVerack, after_version(&frame("getaddr", &[])), None),
+        (Misbehavior::SecondSendHeaders, twice("sendheaders"), None),
+        (Misbehavior::SecondSendHeaders, twice("sendhdrsen"), None),
+        (Misbehavior::OverlongSize, ready("addr", &OVERLONG), parsing("addr")),
+        (Misbehavior::OverlongSize, ready("headers", &OVERLONG), parsing("headers")),
+        (Misbehavior::BadChecksums, after_handshake(&bad_checksums()), None),
+        (Misbehavior::TooManyAddresses, ready("addr", &addresses), None),
+        (Misbehavior::TooManyHeaders, ready("headers", &headers), None),
+        (Misbehavior::TooManyHeaders, ready("headers", &headers[..3]), None),
+        (Misbehavior::UnwantedBloomFilter, ready("filterload", &[0; 10]), None),
+        (Misbehavior::UnwantedBloomFilter, ready("filteradd", &[1, 0]), None),
+        (Misbehavior::UnwantedMempoolRequest, ready("mempool", &[]), None),
+        (Misbehavior::LateStreamSetup, ready("createstrm", &[]), createstrm.clone()),
+        (Misbehavior::LateStreamSetup, after_version(&frame("createstrm", &[])), createstrm),
+        (Misbehavior::LateStreamSetup, ready("streamack", &[]), streamack),
     ]
 }
 
@@ -126,16 +126,16 @@ fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
 }
 
 /// Asserts that this was charged once, and that the connection ended and the host was banned as it costs.
-fn assert_charged(managed: &ManagedWorld, misconduct: Misconduct) {
-    let (points, end) = match misconduct.penalty() {
-        Penalty::Points(100) => (100, CloseReason::Misbehaved(Misbehaviour::BanScore)),
+fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
+    let (points, end) = match misbehavior.penalty() {
+        Penalty::Points(100) => (100, CloseReason::Misbehaved(misbehavior)),
         Penalty::Points(points) => (points, CloseReason::ClosedByPeer),
-        Penalty::Disconnect => (0, CloseReason::Misbehaved(Misbehaviour::Intolerable)),
+        Penalty::Disconnect => (0, CloseReason::Misbehaved(misbehavior)),
         other => panic!("{other:?}"),
     };
-    assert_eq!(charged(managed), [(misconduct, points, points)], "{misconduct}");
-    assert_eq!(managed.ends(), [end], "{misconduct}");
-    assert_eq!(managed.count("peer_banned"), usize::from(points == 100), "{misconduct}");
+    assert_eq!(charged(managed), [(misbehavior, points, points)], "{misbehavior}");
+    assert_eq!(managed.ends(), [end], "{misbehavior}");
+    assert_eq!(managed.count("peer_banned"), usize::from(points == 100), "{misbehavior}");
 }
 
 /// Asserts that nothing was charged and that the peer itself ended the connection.
@@ -146,12 +146,12 @@ fn assert_uncharged(managed: &ManagedWorld) {
 #[test]
 fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_has_a_case_here() {
     let listed: Vec<(&str, String)> = rows().iter().map(|row| (row.label, row.costs.to_owned())).collect();
-    let cost = |kind: &Misconduct| match kind.penalty() {
+    let cost = |kind: &Misbehavior| match kind.penalty() {
         Penalty::Points(points) => (kind.label(), points.to_string()),
         Penalty::Disconnect => (kind.label(), "closed".to_owned()),
         other => panic!("{other:?}"),
     };
-    assert_eq!(listed, Misconduct::ALL.iter().map(cost).collect::<Vec<_>>());
+    assert_eq!(listed, Misbehavior::ALL.iter().map(cost).collect::<Vec<_>>());
     let by_engine: BTreeSet<&str> = rows().iter().filter(|row| row.is_engine).map(|row| row.label).collect();
     let shown: BTreeSet<&str> = cases().iter().map(|(kind, ..)| kind.label()).collect();
     assert_eq!(shown, by_engine);
@@ -159,17 +159,17 @@ fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_ha
 
 #[test]
 fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_the_node_does() {
-    for (misconduct, bytes, answer) in cases() {
+    for (misbehavior, bytes, answer) in cases() {
         let (managed, rejects) = said_to(Watcher::default(), &bytes);
-        assert_charged(&managed, misconduct);
-        assert_eq!(rejects, Vec::from_iter(answer), "{misconduct}");
+        assert_charged(&managed, misbehavior);
+        assert_eq!(rejects, Vec::from_iter(answer), "{misbehavior}");
     }
 }
 
 #[test]
 fn each_kind_can_be_charged_by_a_handler() {
-    for misconduct in Misconduct::ALL {
-        let mut managed = ManagedWorld::with(manager(), Watcher { charges: Some(misconduct), ..Watcher::default() });
+    for misbehavior in Misbehavior::ALL {
+        let mut managed = ManagedWorld::with(manager(), Watcher { charges: Some(misbehavior), ..Watcher::default() });
         let mut stranger = Stranger::new(&managed.world);
         managed.welcome(&mut stranger, 0, Some(THEIRS));
         managed.node.handle().request(()).unwrap();
@@ -177,7 +177,7 @@ fn each_kind_can_be_charged_by_a_handler() {
         stranger.receive(0);
         stranger.close(0);
         managed.run(secs(5));
-        assert_charged(&managed, misconduct);
+        assert_charged(&managed, misbehavior);
     }
 }
 
@@ -205,7 +205,7 @@ fn what_costs_nothing_at_the_node_is_not_charged() {
 fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
     let wanting = || Watcher { wants_messages: true, ..Watcher::default() };
     let (managed, _) = said_to(wanting(), &after_handshake(&frame("filterload", &[0; 10])));
-    assert_charged(&managed, Misconduct::UnwantedBloomFilter);
+    assert_charged(&managed, Misbehavior::UnwantedBloomFilter);
     assert_eq!(managed.node.handler().messages, [CommandName::FILTERLOAD]);
     let (managed, _) = said_to(wanting(), &after_handshake(&frame("mempool", &[])));
     assert_uncharged(&managed);
@@ -231,13 +231,13 @@ fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
     let mut managed = trusting();
     let rejects = say(&mut managed, &after_handshake(&frame("streamack", &[])));
     assert_eq!(rejects, [reject("streamack", 0x40, "Invalid streamack")]);
-    assert_eq!((charged(&managed), managed.ends()), (vec![], vec![Misbehaviour::Intolerable.into()]));
+    assert_eq!((charged(&managed), managed.ends()), (vec![], vec![Misbehavior::LateStreamSetup.into()]));
 }
 
 #[test]
 fn a_handler_charges_nobody_without_a_peer_manager() {
     let config = Config { ping_interval: Duration::ZERO, ..config() };
-    let watcher = Watcher { charges: Some(Misconduct::InvalidBlock), ..Watcher::default() };
+    let watcher = Watcher { charges: Some(Misbehavior::InvalidBlock), ..Watcher::default() };
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, watcher);
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));

@@ -1,17 +1,20 @@
-//! What peers do wrong, and what each of it costs: the node's own figures.
+//! What peers do wrong, and the cost of each kind: the node's own figures.
 //!
 //! Points are those of SV Node 1.2.2, so that a peer which the node would keep is kept here too. What a peer may do
-//! without any cost is not listed: an unknown command, a single bad checksum, a payload that does not decode.
+//! without any cost is not listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing
+//! here counts points or closes a connection.
 
+use super::label::Label;
 use std::fmt;
 
 /// Something that a peer must not do.
 ///
-/// The engine charges the kinds that it recognises without a chain; the others are for a handler to charge with
-/// [`Ctx::penalize`](crate::Ctx::penalize). The [manual](crate::manual::peer_manager) says which is which.
+/// The engine charges the kinds that it recognises without a chain; a handler charges the others with
+/// [`Ctx::penalize`](crate::Ctx::penalize). The [manual](crate::manual::peer_manager) lists both. The
+/// [`CloseReason`](super::CloseReason) of a connection that ended for one carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Misconduct {
+pub enum Misbehavior {
     /// It sends `version` again.
     SecondVersion,
     /// It sends something before its `version`.
@@ -64,9 +67,13 @@ pub enum Misconduct {
     UnwantedMempoolRequest,
     /// It sends `createstrm` or `streamack` on a connection that has had its `version`.
     LateStreamSetup,
+    /// It sends more messages than any handshake needs, before its handshake is complete.
+    TooManyHandshakeMessages,
+    /// It sends `protoconf` again.
+    SecondProtoconf,
 }
 
-/// What a misconduct costs.
+/// The cost of a misbehavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Penalty {
@@ -76,9 +83,9 @@ pub enum Penalty {
     Disconnect,
 }
 
-impl Misconduct {
+impl Misbehavior {
     /// All kinds, from the cheapest to the dearest.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
         Self::MessageBeforeVerack,
@@ -105,6 +112,8 @@ impl Misconduct {
         Self::UnknownInventoryKind,
         Self::UnwantedMempoolRequest,
         Self::LateStreamSetup,
+        Self::TooManyHandshakeMessages,
+        Self::SecondProtoconf,
     ];
 
     /// SV Node 1.2.2, net_processing.cpp ProcessVersionMessage.
@@ -154,7 +163,7 @@ impl Misconduct {
     /// SV Node 1.2.2, validation.cpp CheckBlock.
     pub const INVALID_BLOCK_POINTS: u32 = 100;
 
-    /// What it costs.
+    /// Returns its cost.
     pub const fn penalty(self) -> Penalty {
         match self {
             Self::SecondVersion => Penalty::Points(Self::SECOND_VERSION_POINTS),
@@ -180,12 +189,27 @@ impl Misconduct {
             Self::BadCompactBlock => Penalty::Points(Self::BAD_COMPACT_BLOCK_POINTS),
             Self::InvalidTransaction => Penalty::Points(Self::INVALID_TRANSACTION_POINTS),
             Self::InvalidBlock => Penalty::Points(Self::INVALID_BLOCK_POINTS),
-            // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage
-            Self::UnknownInventoryKind | Self::UnwantedMempoolRequest | Self::LateStreamSetup => Penalty::Disconnect,
+            // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage,
+            // ProcessProtoconfMessage; the node has no bound for the messages of a handshake.
+            Self::UnknownInventoryKind
+            | Self::UnwantedMempoolRequest
+            | Self::LateStreamSetup
+            | Self::TooManyHandshakeMessages
+            | Self::SecondProtoconf => Penalty::Disconnect,
         }
     }
 
-    /// A short name from a closed list, for counters and result files.
+    /// Returns the label of a close for it: the kinds that the engine closes for without a charge have their own.
+    pub(super) const fn close_label(self) -> Label {
+        match self.penalty() {
+            Penalty::Points(_) => Label::BanScore,
+            Penalty::Disconnect if matches!(self, Self::TooManyHandshakeMessages) => Label::HandshakeFlood,
+            Penalty::Disconnect if matches!(self, Self::SecondProtoconf) => Label::SecondProtoconf,
+            Penalty::Disconnect => Label::Intolerable,
+        }
+    }
+
+    /// Returns its short name from a closed list, for counters and result files.
     pub const fn label(self) -> &'static str {
         match self {
             Self::SecondVersion => "second_version",
@@ -214,11 +238,13 @@ impl Misconduct {
             Self::UnknownInventoryKind => "unknown_inventory_kind",
             Self::UnwantedMempoolRequest => "unwanted_mempool_request",
             Self::LateStreamSetup => "late_stream_setup",
+            Self::TooManyHandshakeMessages => "handshake_flood",
+            Self::SecondProtoconf => "second_protoconf",
         }
     }
 }
 
-impl fmt::Display for Misconduct {
+impl fmt::Display for Misbehavior {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SecondVersion => "a second version",
@@ -247,6 +273,8 @@ impl fmt::Display for Misconduct {
             Self::UnknownInventoryKind => "an inventory entry of unknown kind",
             Self::UnwantedMempoolRequest => "a request for the mempool, which is not offered",
             Self::LateStreamSetup => "the setup of a stream on a connection in use",
+            Self::TooManyHandshakeMessages => "too many messages before the end of its handshake",
+            Self::SecondProtoconf => "a second protoconf",
         })
     }
 }
@@ -259,8 +287,8 @@ mod tests {
     #[test]
     fn each_kind_costs_what_it_costs_at_the_node() {
         let costs = |from: usize, to: usize, penalty| {
-            for misconduct in &Misconduct::ALL[from..to] {
-                assert_eq!(misconduct.penalty(), penalty, "{misconduct}");
+            for misbehavior in &Misbehavior::ALL[from..to] {
+                assert_eq!(misbehavior.penalty(), penalty, "{misbehavior}");
             }
         };
         costs(0, 6, Penalty::Points(1));
@@ -268,13 +296,13 @@ mod tests {
         costs(11, 15, Penalty::Points(20));
         costs(15, 16, Penalty::Points(50));
         costs(16, 23, Penalty::Points(100));
-        costs(23, 26, Penalty::Disconnect);
+        costs(23, 28, Penalty::Disconnect);
     }
 
     #[test]
     fn no_two_kinds_are_called_alike() {
-        let labels: BTreeSet<&str> = Misconduct::ALL.iter().map(|kind| kind.label()).collect();
-        let texts: BTreeSet<String> = Misconduct::ALL.iter().map(Misconduct::to_string).collect();
-        assert_eq!((labels.len(), texts.len()), (Misconduct::ALL.len(), Misconduct::ALL.len()));
+        let labels: BTreeSet<&str> = Misbehavior::ALL.iter().map(|kind| kind.label()).collect();
+        let texts: BTreeSet<String> = Misbehavior::ALL.iter().map(Misbehavior::to_string).collect();
+        assert_eq!((labels.len(), texts.len()), (Misbehavior::ALL.len(), Misbehavior::ALL.len()));
     }
 }
